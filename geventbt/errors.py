@@ -1,0 +1,119 @@
+"""Every error geventbt raises on purpose.
+
+::
+
+    GeventBTError
+    ├── ProtocolError                 (abstract) somebody broke a rule of a BEP
+    │   ├── LocalProtocolError        ... the caller; the wire is unchanged            (also ValueError)
+    │   └── RemoteProtocolError       ... the peer; the wire closes                    (also ConnectionError)
+    │       └── HandshakeError        ... in its very first bytes, or for another torrent
+    ├── WireClosed                    the connection is gone; ``__cause__`` says why   (also ConnectionError)
+    ├── WireTimeout                   a blocking call or a silent peer took too long   (also TimeoutError)
+    │   └── RequestTimeout            ... for one block                                (also RequestFailed)
+    ├── RequestFailed                 (abstract) a block will not come
+    │   ├── PeerChoking               the peer chokes us
+    │   ├── RequestRejected           the peer rejected this request (BEP 6)
+    │   ├── RequestCancelled          we cancelled it
+    │   └── PieceNotAvailable         the peer does not have the piece
+    ├── BencodeError                  not bencode, or over the limits                  (also ValueError)
+    ├── MetainfoError                 not a usable torrent                             (also ValueError)
+    │   └── MagnetError               not a usable magnet link
+    ├── StorageError                  the disk or a file failed us                     (also OSError)
+    ├── TrackerError                  a tracker refused or failed
+    └── DownloadError                 a download cannot go on
+        └── NoPeersError              no peer could be reached, or all of them left    (also ConnectionError)
+"""
+
+from __future__ import annotations
+
+import builtins
+
+
+class GeventBTError(Exception):
+    """Base of every error that geventbt raises on purpose."""
+
+
+class ProtocolError(GeventBTError):
+    """Somebody broke a rule of the BEPs. Abstract: it is always one of the two below."""
+
+
+class LocalProtocolError(ProtocolError, ValueError):
+    """The caller broke a rule, such as a request before the handshake. The wire is unchanged."""
+
+
+class RemoteProtocolError(ProtocolError, ConnectionError):
+    """The peer broke a rule. The wire closes with this as its reason.
+
+    Attributes:
+        message_id: the id of the offending message, or None when it was not in a message.
+        bep: the number of the BEP that states the rule.
+    """
+
+    def __init__(self, text: str, *, message_id: int | None = None, bep: int = 3) -> None:
+        super().__init__(text)
+        self.message_id = message_id
+        self.bep = bep
+
+
+class HandshakeError(RemoteProtocolError):
+    """The peer's first bytes were no handshake, or one for another torrent, or our own."""
+
+
+class WireClosed(GeventBTError, ConnectionError):
+    """The connection is gone. Its ``__cause__``, if any, is the reason."""
+
+
+class WireTimeout(GeventBTError, builtins.TimeoutError):
+    """A blocking call took longer than it was given, or a peer stayed silent too long."""
+
+
+class RequestFailed(GeventBTError):
+    """A requested block will not come. Abstract: it is always one of the errors below it."""
+
+
+class PeerChoking(RequestFailed):
+    """The peer chokes us and the piece is not in its allowed-fast set."""
+
+
+class RequestRejected(RequestFailed):
+    """The peer rejected this request (BEP 6)."""
+
+
+class RequestCancelled(RequestFailed):
+    """The request was cancelled on our side."""
+
+
+class RequestTimeout(RequestFailed, WireTimeout):
+    """The block did not arrive in time. The wire goes on."""
+
+
+class PieceNotAvailable(RequestFailed):
+    """The peer does not have the piece."""
+
+
+class BencodeError(GeventBTError, ValueError):
+    """Bytes that are not bencode, or bencode over the limits that a stranger is given."""
+
+
+class MetainfoError(GeventBTError, ValueError):
+    """Not a torrent, or one that cannot be used."""
+
+
+class MagnetError(MetainfoError):
+    """Not a magnet link, or one that cannot be used."""
+
+
+class StorageError(GeventBTError, OSError):
+    """The disk failed, or a file is not what it should be."""
+
+
+class TrackerError(GeventBTError):
+    """A tracker refused, failed or answered nonsense."""
+
+
+class DownloadError(GeventBTError):
+    """A download cannot go on."""
+
+
+class NoPeersError(DownloadError, ConnectionError):
+    """No peer could be reached, or every one of them has left."""

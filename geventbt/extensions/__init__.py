@@ -1,0 +1,1 @@
+"""Plug-ins of the extension protocol (BEP 10)."""

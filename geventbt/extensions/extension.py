@@ -1,0 +1,60 @@
+"""The base class of plug-ins for the extension protocol (BEP 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from geventbt import bencoding
+
+if TYPE_CHECKING:
+    from geventbt.protocol.extended import ExtendedHandshake
+    from geventbt.protocol.handshake import Handshake
+    from geventbt.wire.wire import Wire
+
+
+class Extension:
+    """An extension of one wire: subclass it, give it a `name`, and hand the class to `Wire.use`.
+
+    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; whatever they raise is logged.
+
+    Attributes:
+        name: as in the extended handshake, such as "ut_pex".
+        wire: the wire that it belongs to.
+    """
+
+    name: str = ""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+    @property
+    def supported(self) -> bool:
+        """Whether the peer has told that it supports this extension, and has not switched it off."""
+        return self.name in self.wire.peer_extended_mapping
+
+    def on_handshake(self, handshake: Handshake) -> None:
+        """The peer's handshake is here (BEP 3)."""
+
+    def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
+        """The peer's extended handshake is here; also again when it sends another (BEP 10)."""
+
+    def on_message(self, payload: bytes) -> None:
+        """A message of this extension is here. What is in it is a stranger's: decode it with `geventbt.bencoding`."""
+
+    def on_close(self, error: Exception | None) -> None:
+        """The wire is closed; `error` is the reason, if it was one."""
+
+    def send(self, message: Mapping[Any, Any] | bytes, data: bytes = b"") -> None:
+        """Send a message of this extension.
+
+        Args:
+            message: a dictionary, which is bencoded, or the bytes themselves.
+            data: bytes to follow it.
+
+        Raises:
+            LocalProtocolError: when the peer does not support the extension.
+            WireClosed: the wire is closed.
+        """
+        payload = message if isinstance(message, bytes) else bencoding.encode(message)
+        self.wire.extended(self.name, payload + data)

@@ -1,0 +1,58 @@
+"""The geometry of a torrent: its length cut into pieces and blocks, checked once and then trusted (BEP 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from geventbt import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A length in bytes, cut into pieces of `piece_length` bytes, the last of which may be shorter.
+
+    Args:
+        length: all bytes of the torrent, at least 1.
+        piece_length: bytes of every piece but the last, at least 1.
+
+    Raises:
+        ValueError: for lengths below 1 or more pieces than a bitfield may have.
+    """
+
+    length: int
+    piece_length: int
+    pieces: int = field(init=False)
+    """The number of pieces."""
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"a torrent of {self.length} bytes has no pieces")
+        if not 1 <= self.piece_length <= limits.PIECE_LENGTH:
+            raise ValueError(f"pieces of {self.piece_length} bytes: must be 1 to {limits.PIECE_LENGTH}")
+        pieces = -(-self.length // self.piece_length)
+        if pieces > limits.PIECES:
+            raise ValueError(f"{pieces} pieces: at most {limits.PIECES}")
+        object.__setattr__(self, "pieces", pieces)
+
+    def piece_size(self, piece: int) -> int:
+        """The bytes of one piece: `piece_length`, or what is left for the last one.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        if not 0 <= piece < self.pieces:
+            raise IndexError(f"piece {piece}: there are {self.pieces}")
+        if piece == self.pieces - 1:
+            return self.length - piece * self.piece_length
+        return self.piece_length
+
+    def contains(self, piece: int, offset: int, length: int) -> bool:
+        """Whether a range is not empty and lies inside one piece."""
+        return 0 <= piece < self.pieces and offset >= 0 and 0 < length <= self.piece_size(piece) - offset
+
+    def blocks(self, piece: int, block_length: int = limits.BLOCK) -> Iterator[tuple[int, int]]:
+        """The (offset, length) of each block of a piece, in order."""
+        size = self.piece_size(piece)
+        for offset in range(0, size, block_length):
+            yield offset, min(block_length, size - offset)

@@ -1,0 +1,83 @@
+"""What a stranger may make us hold, wait for or do: every limit of the package, each with its source.
+
+Sizes are in bytes, times in seconds. "Measured" means against the clients named, on loopback.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- messages (BEP 3, 6, 10, 52) ---
+MESSAGE = 1 * MIB
+"""A message while the number of pieces is unknown, and extended or unknown messages always (libtorrent: 1 MiB)."""
+BLOCK = 16 * KIB
+"""The length of the blocks we ask for (BEP 3: "all current implementations use 2^14")."""
+PEER_BLOCK = 128 * KIB
+"""The longest block a peer may ask for or send (webtorrent closes over 128 KiB)."""
+PIECES = 8 * MESSAGE
+"""The most pieces a torrent may have: what a bitfield of `MESSAGE` bytes can say."""
+EARLY_HAVES = 10_000
+"""Haves kept before the number of pieces is known (CVE-2014-4909: one far index must allocate nothing)."""
+
+# --- requests ---
+PEER_REQUESTS = 2000
+"""Requests held for a peer, announced as `reqq` (libtorrent: 2000). More are rejected or dropped."""
+REQUESTS = 500
+"""Requests sent out to one peer at a time (libtorrent: 500), within the peer's own `reqq`."""
+DEFAULT_REQQ = 250
+"""The queue we credit a peer with that announced none (libtorrent and uTorrent: 250)."""
+FORGOTTEN_REQUESTS = 1000
+"""Requests given up (choke, cancel, timeout) whose late answer is still no offence: two full queues."""
+UNWANTED_ANSWERS = 64
+"""Blocks and rejects that were never asked for, before the wire closes."""
+ALLOWED_FAST_SENT = 10
+"""Pieces in the allowed-fast set that we grant (BEP 6 suggests 10)."""
+ALLOWED_FAST_KEPT = 100
+"""Pieces kept of the peer's allowed-fast advice (libtorrent has no bound; *measured*: its memory grows)."""
+
+# --- time ---
+HANDSHAKE_TIMEOUT = 10.0
+"""For the whole handshake, an encrypted opening included; drips do not extend it."""
+INACTIVITY_TIMEOUT = 120.0
+"""With no complete message from the peer (BEP 3: two minutes)."""
+KEEP_ALIVE_INTERVAL = 100.0
+"""Of our silence before we send a keep-alive: well inside the peer's two minutes."""
+REQUEST_TIMEOUT = 60.0
+"""For one block, by default."""
+CONNECT_TIMEOUT = 10.0
+"""For a TCP connection to open."""
+
+# --- buffers ---
+HIGH_WATER = 1 * MIB
+"""Bytes of blocks queued to a peer before `piece` waits."""
+CONTROL_QUEUE = 4 * MIB
+"""Bytes queued to a peer that does not read at all before the wire closes."""
+EVENT_QUEUE = 1000
+"""Events or messages waiting for slow handlers before the peer is read no further."""
+
+# --- server ---
+CONNECTIONS = 1000
+"""Inbound connections of a server, by default; over it they are refused."""
+
+# --- client ---
+HALF_OPEN = 50
+"""Connections being opened at one time."""
+DISK_QUEUE = 64 * MIB
+"""Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
+
+# --- bencode from strangers ---
+BENCODE_DEPTH = 32
+"""Lists and dicts within each other (libtorrent: 100)."""
+BENCODE_TOKENS = 2000
+"""Values in one message."""
+BENCODE_INTEGER_DIGITS = 20
+"""Digits of an integer: enough for 64 bits."""
+
+# --- torrents ---
+TORRENT_FILE = 64 * MIB
+"""A .torrent file."""
+TORRENT_TOKENS = 4_000_000
+"""Values in a .torrent file: about a million files."""
+PIECE_LENGTH = 512 * MIB
+"""A piece; each one in flight is held in memory."""

@@ -1,0 +1,93 @@
+"""The extended handshake (BEP 10): reading one from a stranger, key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from geventbt import bencoding
+from geventbt.errors import BencodeError, RemoteProtocolError
+from geventbt.protocol.constants import EXTENDED
+from geventbt.protocol.messages import Buffer
+
+ExtendedHandshake = dict[str, Any]
+"""What one side says of itself: `m` (names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ... under the names of BEP 10."""
+
+_MAX_NAME = 64
+
+
+def _text(value: Any) -> str | None:
+    return value.decode("utf-8", "replace")[:200] if isinstance(value, bytes) else None
+
+
+def _number(low: int, high: int) -> Callable[[Any], int | None]:
+    def read(value: Any) -> int | None:
+        return value if isinstance(value, int) and low <= value <= high else None
+
+    return read
+
+
+def _packed(*lengths: int) -> Callable[[Any], bytes | None]:
+    def read(value: Any) -> bytes | None:
+        return value if isinstance(value, bytes) and len(value) in lengths else None
+
+    return read
+
+
+def _mapping(value: Any) -> dict[str, int] | None:
+    """Extension names to the ids that their messages shall carry; 0 switches one off."""
+    if not isinstance(value, dict):
+        return None
+    return {
+        name.decode("utf-8", "replace"): number
+        for name, number in value.items()
+        if len(name) <= _MAX_NAME and isinstance(number, int) and 0 <= number <= 255
+    }
+
+
+_READERS: dict[bytes, Callable[[Any], Any]] = {
+    b"m": _mapping,
+    b"v": _text,
+    b"p": _number(1, 65535),
+    b"reqq": _number(1, 1_000_000),
+    b"yourip": _packed(4, 16),
+    b"ipv4": _packed(4),
+    b"ipv6": _packed(16),
+    b"metadata_size": _number(1, 1 << 31),
+    b"upload_only": _number(0, 1),
+    b"complete_ago": _number(-1, 1 << 31),
+}
+
+
+def read_extended_handshake(payload: Buffer) -> ExtendedHandshake:
+    """Decode an extended handshake (BEP 10).
+
+    Returns:
+        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys those with a printable name, as decoded.
+        A key with a senseless value is left out: wrong advice is ignored.
+
+    Raises:
+        RemoteProtocolError: when it is no bencoded dictionary, or one over the limits for strangers.
+    """
+    try:
+        decoded = bencoding.decode(payload)
+    except BencodeError as error:
+        raise RemoteProtocolError(f"bad extended handshake: {error}", message_id=EXTENDED, bep=10) from None
+    if not isinstance(decoded, dict):
+        raise RemoteProtocolError("the extended handshake is not a dictionary", message_id=EXTENDED, bep=10)
+    result: ExtendedHandshake = {}
+    for key, value in decoded.items():
+        reader = _READERS.get(key)
+        name = key.decode("utf-8", "replace")
+        if reader:
+            value = reader(value)
+            if value is not None:
+                result[name] = value
+        elif len(name) <= _MAX_NAME and name.isprintable():
+            result[name] = value
+    return result
+
+
+def write_extended_handshake(handshake: ExtendedHandshake) -> bytes:
+    """The bencoded payload of an extended handshake (BEP 10)."""
+    return bencoding.encode(handshake)

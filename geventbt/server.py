@@ -1,0 +1,187 @@
+"""`PeerServer`: a gevent StreamServer for inbound peers, one greenlet for each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from typing import Any, TypeAlias
+
+import gevent
+from gevent import socket as gevent_socket
+from gevent.server import StreamServer
+
+from geventbt import limits
+from geventbt.errors import GeventBTError, WireClosed
+from geventbt.peer_id import hash_or_id
+from geventbt.signals import SERVER_SIGNALS
+from geventbt.wire.connect import check_encryption
+from geventbt.wire.dispatch import Dispatcher, OwnSignal
+from geventbt.wire.wire import Wire
+
+_log = logging.getLogger("geventbt")
+
+Handler: TypeAlias = Callable[[Wire], Any]
+InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[bytes], bool]"
+
+
+class PeerServer(StreamServer):
+    """Accepts peers and runs a handler for each, on a greenlet of its own. Made by `geventbt.listen`.
+
+    When the handler returns or fails its wire is closed. Without a handler the wire stays open, in the hands of those who listen to `peer_connected`.
+
+    Signals, each also ``server.on("name", fn)``: `peer_connected` (wire), `error` (error, wire), `stopping`, `stop`.
+
+    Args:
+        address: (host, port), or a port on all interfaces; see `geventbt.listen`.
+        handler: called with the wire of each inbound peer.
+        info_hashes: the torrents to take peers for: a collection, which may change, or a callable; None takes any.
+        max_connections: peers at one time; over it they are refused, not queued.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int] | int,
+        handler: Handler | None = None,
+        *,
+        info_hashes: InfoHashes | None = None,
+        max_connections: int = limits.CONNECTIONS,
+    ) -> None:
+        super().__init__(_listener(address), self._handle_peer)
+        self.max_connections = max_connections
+        self.wires: set[Wire] = set()
+        """The wires that are open now."""
+        self._handler = handler
+        self._is_known_torrent = _as_predicate(info_hashes)
+        self._handlers: set[gevent.Greenlet] = set()
+        self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
+        self._dispatcher = Dispatcher(lambda full: None)
+
+    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Call ``handler(server, **fields)`` at every signal of that name: peer_connected, error, stopping or stop."""
+        if name not in self._signals:
+            raise LookupError(f"a server has no signal {name!r}")
+        return self._signals[name].connect(handler)
+
+    def do_handle(self, sock: Any, address: Any) -> None:
+        """Take a peer, or refuse it when there are too many (overrides gevent's hook: never waits)."""
+        if len(self.wires) >= self.max_connections:
+            sock.close()
+            return
+        try:
+            wire = Wire(sock, incoming=True, is_known_torrent=self._is_known_torrent)
+        except OSError:
+            # It has left already.
+            sock.close()
+            return
+        self.wires.add(wire)
+        wire.on("close", self._forget)
+        self._send("peer_connected", wire=wire)
+        if self._handler:
+            greenlet = gevent.spawn(self._handle_peer, wire)
+            self._handlers.add(greenlet)
+            greenlet.rawlink(self._handlers.discard)
+
+    def _handle_peer(self, wire: Wire) -> None:
+        assert self._handler is not None
+        try:
+            self._handler(wire)
+        except (GeventBTError, OSError) as error:
+            # What a peer may cause is no reason for a traceback.
+            if not isinstance(error, WireClosed):
+                self._send("error", error=error, wire=wire)
+        except Exception as error:
+            _log.exception("the handler of a peer failed: %r", wire)
+            self._send("error", error=error, wire=wire)
+        finally:
+            wire.close()
+
+    def _forget(self, wire: Wire, error: Exception | None) -> None:
+        self.wires.discard(wire)
+        if error is not None:
+            self._send("error", error=error, wire=wire)
+
+    def _send(self, name: str, **fields: Any) -> None:
+        if self._signals[name].receivers or SERVER_SIGNALS[name].receivers:
+            self._dispatcher.call(self._deliver, name, fields)
+
+    def _deliver(self, name: str, fields: dict[str, Any]) -> None:
+        for signal in (SERVER_SIGNALS[name], self._signals[name]):
+            for receiver in list(signal.receivers_for(self)):
+                try:
+                    receiver(self, **fields)
+                except Exception:
+                    _log.exception("a handler of the signal %r failed", name)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Take no more peers, close every wire, and wait for the handlers to end.
+
+        Args:
+            timeout: seconds for the wires to send what is queued and for the handlers to end, which are then killed; None for 5.
+        """
+        if not self.started and not self.wires:
+            super().stop(0)
+            return
+        self._send("stopping")
+        self.close()
+        seconds = 5.0 if timeout is None else timeout
+        closers = [gevent.spawn(wire.close, seconds) for wire in list(self.wires)]
+        gevent.joinall(closers, seconds + 1)
+        handlers = [handler for handler in self._handlers if handler is not gevent.getcurrent()]
+        gevent.joinall(handlers, seconds)
+        gevent.killall(handlers)
+        super().stop(0)
+        self._send("stop")
+
+    def __enter__(self) -> PeerServer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+def listen(
+    address: tuple[str, int] | int,
+    handler: Handler | None = None,
+    *,
+    info_hashes: InfoHashes | None = None,
+    encryption: str = "prefer",
+    max_connections: int = limits.CONNECTIONS,
+) -> PeerServer:
+    """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
+
+    Args:
+        address: (host, port), IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free one, see `server.server_port`.
+        handler: called with the wire of each inbound peer, on a greenlet of its own; see `PeerServer`.
+        info_hashes: the torrents to take peers for: a collection, which may change, or a callable; None takes any. Others are closed after their handshake.
+        encryption: "prefer", "require" or "disable". Encryption is not built yet: "prefer" takes plaintext, "require" raises NotImplementedError.
+        max_connections: peers at one time; over it they are refused, not queued.
+
+    Raises:
+        OSError: the address is taken, or is not ours.
+    """
+    check_encryption(encryption)
+    server = PeerServer(address, handler, info_hashes=info_hashes, max_connections=max_connections)
+    server.start()
+    return server
+
+
+def _listener(address: tuple[str, int] | int) -> gevent_socket.socket:
+    host, port = ("", address) if isinstance(address, int) else address
+    family = gevent_socket.AF_INET6 if ":" in host else gevent_socket.AF_INET
+    listener = gevent_socket.socket(family, gevent_socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _as_predicate(info_hashes: InfoHashes | None) -> Callable[[bytes], bool] | None:
+    if info_hashes is None or callable(info_hashes):
+        return info_hashes
+    known = info_hashes
+    return lambda info_hash: any(info_hash == hash_or_id(item, "info hash") for item in known)

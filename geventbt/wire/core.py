@@ -1,0 +1,395 @@
+"""The inside of a wire: the protocol's events turned into woken greenlets, signals and extension calls, and the one timer.
+
+Everything here runs in the hub or in a caller's greenlet, and nothing blocks: greenlets that wait are woken only when the state is whole again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent.hub import Waiter
+
+from geventbt import limits
+from geventbt.errors import GeventBTError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
+from geventbt.protocol import constants as c
+from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
+from geventbt.protocol.messages import as_object
+from geventbt.wire.dispatch import Dispatcher, Events
+from geventbt.wire.requests import RangeWait, SharedWait, Wait, Wakeups, waits_of
+from geventbt.wire.speed import SpeedMeter
+from geventbt.wire.transport import Transport, adopt
+
+_log = logging.getLogger("geventbt")
+
+_NEVER = float("inf")
+_LATE = 0.5
+"""Seconds by which the timer may be late before the hub counts as having been held up."""
+
+_SIGNALS: dict[int, tuple[str, tuple[str, ...]]] = {
+    c.HANDSHAKE: ("handshake", ("info_hash", "peer_id", "extensions")),
+    c.KEEP_ALIVE: ("keep_alive", ()),
+    c.CHOKE: ("choke", ()),
+    c.UNCHOKE: ("unchoke", ()),
+    c.INTERESTED: ("interested", ()),
+    c.UNINTERESTED: ("uninterested", ()),
+    c.HAVE: ("have", ("index",)),
+    c.BITFIELD: ("bitfield", ("bitfield",)),
+    c.CANCEL: ("cancel", ("index", "begin", "length")),
+    c.PORT: ("port", ("listen_port",)),
+    c.SUGGEST: ("suggest", ("index",)),
+    c.HAVE_ALL: ("have_all", ()),
+    c.HAVE_NONE: ("have_none", ()),
+    c.REJECT: ("reject", ("index", "begin", "length")),
+    c.ALLOWED_FAST: ("allowed_fast", ("index",)),
+    c.HASH_REQUEST: ("hash_request", ("pieces_root", "base_layer", "index", "length", "proof_layers")),
+    c.HASHES: ("hashes", ("pieces_root", "base_layer", "index", "length", "proof_layers", "hashes")),
+    c.HASH_REJECT: ("hash_reject", ("pieces_root", "base_layer", "index", "length", "proof_layers")),
+    c.UNKNOWN: ("unknown_message", ("id", "payload")),
+}
+"""The signal of each message, and the names of its fields."""
+
+
+class WireCore:
+    """What a wire does by itself. `geventbt.Wire` adds what a caller does with it."""
+
+    def __init__(self, sock: Any, *, incoming: bool, is_known_torrent: Callable[[bytes], bool] | None = None) -> None:
+        sock = adopt(sock)
+        self._hub = gevent.get_hub()
+        self._incoming = incoming
+        self._protocol = PeerProtocol(is_known_torrent)
+        self._remote_address: tuple[str, int] = (sock.getpeername() or ("", 0))[:2]
+        self._local_address: tuple[str, int] = (sock.getsockname() or ("", 0))[:2]
+        self._closed = False
+        self._close_reason: Exception | None = None
+        self._download_meter = SpeedMeter()
+        self._upload_meter = SpeedMeter()
+        self._dispatcher = Dispatcher(self._pause_if)
+        self._events = Events(self, self._dispatcher)
+        # Extensions have a queue of their own, so that a slow handler does not stall them.
+        self._extension_calls = Dispatcher(self._pause_if)
+        self._extensions: dict[str, Any] = {}
+        self._ranges: list[RangeWait] = []
+        self._conditions: list[tuple[Callable[[], bool], Waiter]] = []
+        self._signal_waits: list[tuple[str, Waiter]] = []
+        self._messages: deque[Any] | None = None
+        self._messages_full = False
+        self._keep_alive = True
+        self._request_timeout = limits.REQUEST_TIMEOUT
+        now = monotonic()
+        self._last_received = now
+        self._last_sent = now
+        self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
+        self._timer: Any = None
+        self._timer_at = _NEVER
+        self._transport = Transport(
+            sock, self._protocol.take_outgoing, self._on_data, self._on_end, lambda: self._soon(self._check_conditions)
+        )
+        self._arm(self._next_due())
+
+    # ------------------------------------------------------------------ receiving
+
+    def _on_data(self, data: memoryview) -> None:
+        """Deal with the peer's bytes, in the hub."""
+        wakeups: Wakeups = []
+        protocol = self._protocol
+        before = protocol.downloaded
+        changed = False
+        error: Exception | None = None
+        wants_piece = self._messages is not None or self._events.wants("piece")
+        try:
+            for event in protocol.receive(data):
+                if event[0] == c.PIECE:
+                    event[4].deliver(event[2], event[3], wakeups)
+                    if wants_piece:
+                        self._publish_piece(event)
+                else:
+                    changed = True
+                    self._on_event(event, wakeups)
+        except RemoteProtocolError as broken:
+            error = broken
+        except Exception as bug:
+            _log.exception("a message could not be dealt with: %r", self)
+            error = bug
+        count = protocol.downloaded - before
+        if count or changed:
+            now = monotonic()
+            self._last_received = now
+            if count:
+                self._note_download(count, now)
+        if error:
+            self._shut(error)
+        else:
+            if self._ranges:
+                self._request_more(wakeups)
+            if protocol.outgoing:
+                self._transport.flush_soon()
+        for wake, value in wakeups:
+            wake(value)
+        if changed and self._conditions:
+            self._check_conditions()
+
+    def _note_download(self, count: int, now: float) -> None:
+        self._download_meter.add(count, now)
+        for wait in self._ranges:
+            wait.deadline = now + wait.timeout
+        self._send_signal("download", count=count)
+
+    def _publish_piece(self, event: Event) -> None:
+        block = bytes(event[3])
+        self._send_signal("piece", index=event[1], begin=event[2], block=block)
+        self._keep_message((c.PIECE, event[1], event[2], block))
+
+    def _on_event(self, event: Event, wakeups: Wakeups) -> None:
+        event_id = event[0]
+        if event_id == FAILED:
+            event[2].fail(event[3], wakeups)
+            return
+        if event_id == c.REQUEST:
+            self._on_request(event)
+        elif event_id == c.EXTENDED:
+            self._on_extended(event)
+        else:
+            name, fields = _SIGNALS[event_id]
+            if event_id == c.HANDSHAKE:
+                self._on_handshake()
+            if self._is_heard(name):
+                values = (bytes(x) if isinstance(x, memoryview) else x for x in event[1:])
+                self._send_signal(name, **dict(zip(fields, values, strict=True)))
+        self._keep_message(event)
+
+    def _on_handshake(self) -> None:
+        self._handshake_deadline = _NEVER
+        for extension in self._extensions.values():
+            self._extension_calls.call(extension.on_handshake, self._protocol.handshake_received)
+
+    def _on_request(self, event: Event) -> None:
+        if self._is_heard("request"):
+            key: RequestKey = event[1:]
+            self._send_signal("request", index=key[0], begin=key[1], length=key[2], respond=self._make_respond(key))
+
+    def _make_respond(self, key: RequestKey) -> Callable[[Any], None]:
+        raise NotImplementedError
+
+    def _on_extended(self, event: Event) -> None:
+        _, extended_id, payload = event
+        if extended_id == c.EXTENDED_HANDSHAKE:
+            handshake = dict(self._protocol.peer_extended_handshake)
+            for extension in self._extensions.values():
+                self._extension_calls.call(extension.on_extended_handshake, handshake)
+            self._send_signal("extended_handshake", handshake=handshake)
+            return
+        name = self._protocol.extended_mapping.get(extended_id)
+        if name in self._extensions:
+            self._extension_calls.call(self._extensions[name].on_message, bytes(payload))
+        if self._is_heard("extended"):
+            self._send_signal("extended", name=name, extended_id=extended_id, payload=bytes(payload))
+
+    # ------------------------------------------------------------------ sending
+
+    def _check_usable(self) -> None:
+        if gevent.get_hub() is not self._hub:
+            raise RuntimeError("a wire can only be used in the native thread that made it")
+        if self._closed:
+            raise WireClosed("the wire is closed") from self._close_reason
+
+    def _sent(self) -> None:
+        """Something has been put into the protocol's `outgoing`."""
+        self._last_sent = monotonic()
+        self._transport.flush_soon()
+        if self._transport.queued > limits.HIGH_WATER + limits.CONTROL_QUEUE:
+            self._shut(WireTimeout("the peer does not read what is sent to it"))
+
+    def _request_more(self, wakeups: Wakeups) -> None:
+        """Keep the peer's queue full with requests of the ranges that greenlets wait for, in the order in which they came."""
+        protocol = self._protocol
+        room = protocol.request_limit - len(protocol.requests)
+        finished = False
+        for wait in self._ranges:
+            while room > 0:
+                block = wait.next_block()
+                if block is None:
+                    break
+                try:
+                    self._request(wait.piece, *block, wait)
+                except GeventBTError as error:
+                    wait.fail(error, wakeups)
+                room -= 1
+            finished = finished or wait.done
+        if finished:
+            self._ranges = [wait for wait in self._ranges if not wait.done]
+
+    def _request(self, piece: int, offset: int, length: int, wait: Wait) -> None:
+        """Send a request, or share the one that is pending already."""
+        protocol = self._protocol
+        key = (piece, offset, length)
+        pending = protocol.requests.get(key)
+        if pending is None:
+            protocol.send_request(piece, offset, length, wait)
+        elif isinstance(pending, SharedWait):
+            pending.waits.append(wait)
+        else:
+            protocol.requests[key] = SharedWait(pending, wait)
+        if wait.deadline < self._timer_at:
+            self._arm(wait.deadline)
+
+    def _abandon(self, wait: Wait) -> None:
+        """Forget somebody who waits no longer; the requests that nobody else waits for are cancelled."""
+        protocol = self._protocol
+        for key, token in list(protocol.requests.items()):
+            if token is wait:
+                protocol.send_cancel(*key)
+            elif isinstance(token, SharedWait) and wait in token.waits:
+                token.waits.remove(wait)
+                if not token.waits:
+                    protocol.send_cancel(*key)
+        if wait in self._ranges:
+            self._ranges.remove(wait)  # type: ignore[arg-type]  # only a RangeWait can be in it
+        if protocol.outgoing and not self._closed:
+            self._sent()
+
+    # ------------------------------------------------------------------ who waits, who listens
+
+    def _is_heard(self, name: str) -> bool:
+        return bool(self._signal_waits) or self._events.wants(name)
+
+    def _send_signal(self, name: str, **fields: Any) -> None:
+        if self._signal_waits:
+            for entry in [entry for entry in self._signal_waits if entry[0] == name]:
+                self._signal_waits.remove(entry)
+                self._soon(entry[1].switch, fields)
+        self._events.send(name, fields)
+
+    def _keep_message(self, event: Event) -> None:
+        if self._messages is None:
+            return
+        self._messages.append(as_object(event))
+        if len(self._messages) > limits.EVENT_QUEUE and not self._messages_full:
+            self._messages_full = True
+            self._transport.pause()
+
+    def _pause_if(self, full: bool) -> None:
+        if full:
+            self._transport.pause()
+        else:
+            self._transport.resume()
+
+    def _check_conditions(self) -> None:
+        """Wake those whose condition has come true, or who wait in vain because the wire is closed."""
+        for entry in list(self._conditions):
+            condition, waiter = entry
+            if self._closed or condition():
+                self._conditions.remove(entry)
+                self._soon(waiter.switch, None)
+
+    def _soon(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the hub: the only place from which a Waiter may be switched to."""
+        self._hub.loop.run_callback(function, *args)
+
+    # ------------------------------------------------------------------ the timer
+
+    def _arm(self, at: float) -> None:
+        self._disarm()
+        self._timer_at = at
+        self._timer = self._hub.loop.timer(max(0.0, at - monotonic()))
+        self._timer.start(self._on_timer)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    def _next_due(self) -> float:
+        """When something is to be done next if nothing happens until then."""
+        due = min(self._handshake_deadline, self._last_received + limits.INACTIVITY_TIMEOUT)
+        if self._keep_alive:
+            due = min(due, self._last_sent + limits.KEEP_ALIVE_INTERVAL)
+        for token in self._protocol.requests.values():
+            due = min(due, *(wait.deadline for wait in waits_of(token)), _NEVER)
+        return due
+
+    def _on_timer(self) -> None:
+        now = monotonic()
+        if now > self._timer_at + _LATE:
+            # The hub was held up. What the peer sent meanwhile is to be read before anything is called late.
+            self._arm(now)
+            return
+        if self._transport.paused:
+            self._last_received = now
+        if now >= self._handshake_deadline:
+            self._shut(WireTimeout(f"no handshake from the peer within {limits.HANDSHAKE_TIMEOUT:g} seconds"))
+            return
+        if now >= self._last_received + limits.INACTIVITY_TIMEOUT:
+            self._shut(WireTimeout(f"no message from the peer for {limits.INACTIVITY_TIMEOUT:g} seconds"))
+            return
+        if now >= self._last_sent + limits.KEEP_ALIVE_INTERVAL:
+            self._send_keep_alive(now)
+        self._expire_requests(now)
+        if not self._closed:
+            self._arm(self._next_due())
+
+    def _send_keep_alive(self, now: float) -> None:
+        self._last_sent = now
+        if self._keep_alive and self._protocol.handshake_sent:
+            self._protocol.send_keep_alive()
+            self._transport.flush_soon()
+
+    def _expire_requests(self, now: float) -> None:
+        wakeups: Wakeups = []
+        for key, token in list(self._protocol.requests.items()):
+            for wait in waits_of(token):
+                if wait.deadline <= now and key in self._protocol.requests:
+                    wait.fail(RequestTimeout(f"no answer to the request {key} in time"), wakeups)
+                    self._abandon(wait)
+                    self._send_signal("timeout", index=key[0], begin=key[1], length=key[2])
+        for wake, value in wakeups:
+            wake(value)
+
+    # ------------------------------------------------------------------ the end
+
+    def _on_end(self, error: Exception | None) -> None:
+        """The socket has failed, or the peer has closed (None)."""
+        self._shut(error)
+
+    def _shut(self, reason: Exception | None) -> None:
+        """Close at once: everyone who waits is woken, everything that is held is let go."""
+        if self._closed:
+            return
+        self._closed = True
+        self._close_reason = reason
+        self._disarm()
+        if isinstance(reason, GeventBTError):
+            # What we still have to say, such as a last reject, may help the peer's user to understand.
+            self._transport.flush()
+        self._transport.close()
+        wakeups: Wakeups = []
+        requests = self._protocol.requests
+        for token in requests.values():
+            for wait in waits_of(token):
+                closed = WireClosed("the wire was closed")
+                closed.__cause__ = reason
+                wait.fail(closed, wakeups)
+        for range_wait in self._ranges:
+            closed = WireClosed("the wire was closed")
+            closed.__cause__ = reason
+            range_wait.fail(closed, wakeups)
+        requests.clear()
+        self._ranges.clear()
+        self._protocol.peer_requests.clear()
+        self._protocol.unserved.clear()
+        for wake, value in wakeups:
+            self._soon(wake, value)
+        if reason is not None:
+            self._send_signal("error", error=reason)
+        self._send_signal("close", error=reason)
+        for _, waiter in self._signal_waits:
+            self._soon(waiter.switch, None)
+        self._signal_waits.clear()
+        self._check_conditions()
+        for extension in self._extensions.values():
+            self._extension_calls.call(extension.on_close, reason)

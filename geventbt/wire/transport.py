@@ -1,0 +1,201 @@
+"""A socket driven by the event loop: bytes come in by a callback, and go out in batches, once a turn of the loop.
+
+No greenlet stands behind it. The loop calls `_on_readable` in the hub whenever there is something to read; one call is one `recv_into` of a scratch buffer
+that all transports of a hub share, so a peer that never runs dry still lets everybody else have their turn, and an idle connection holds no
+buffer. Nothing that is called from here may block.
+"""
+
+from __future__ import annotations
+
+import socket as stdlib_socket
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gevent
+from gevent import socket as gevent_socket
+
+from geventbt import limits
+from geventbt.protocol.messages import Buffer
+
+_READ, _WRITE = 1, 2
+_SCRATCH = 128 * limits.KIB
+_BATCH = 128
+"""Buffers in one `sendmsg`: 64 blocks with their headers. *Measured*: 3600 MB/s or more from 16 on, against 1900 with one."""
+_SEND_BUFFER = 1 * limits.MIB
+
+_scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
+
+
+def adopt(sock: Any) -> gevent_socket.socket:
+    """A gevent socket for a connected stream socket of any kind; a plain one is taken over, so that it can never block the hub.
+
+    Raises:
+        TypeError: for anything but a gevent or plain stream socket, such as one wrapped in TLS.
+    """
+    if type(sock) is gevent_socket.socket:
+        return sock
+    if type(sock) is stdlib_socket.socket:
+        return gevent_socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    raise TypeError(f"a connected stream socket is needed, not {type(sock).__module__}.{type(sock).__qualname__}")
+
+
+def _shared_scratch(hub: Any) -> memoryview:
+    scratch = _scratches.get(hub)
+    if scratch is None:
+        scratch = _scratches[hub] = memoryview(bytearray(_SCRATCH))
+    return scratch
+
+
+class Transport:
+    """Reads and writes one connected socket without ever blocking.
+
+    Args:
+        sock: a gevent stream socket; it is ours from now on.
+        take_outgoing: gives the buffers to be written, in order; it is called once a turn at most.
+        on_data: called in the hub with bytes that are valid during the call.
+        on_end: called in the hub, once, when the peer has closed (None) or the socket has failed (the error).
+        on_drained: called in the hub when the queue has fallen below half of the high-water mark.
+
+    Attributes:
+        queued: bytes that wait for the socket.
+    """
+
+    __slots__ = (
+        "_buffers", "_flush_due", "_hub", "_on_data", "_on_drained", "_on_end", "_pauses", "_reader", "_scratch", "_sock", "_take_outgoing",
+        "_writer", "closed", "queued",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: gevent_socket.socket,
+        take_outgoing: Callable[[], list[Buffer]],
+        on_data: Callable[[memoryview], None],
+        on_end: Callable[[Exception | None], None],
+        on_drained: Callable[[], None],
+    ) -> None:
+        sock.settimeout(0.0)
+        self._sock = sock
+        self._take_outgoing = take_outgoing
+        self._on_data = on_data
+        self._on_end = on_end
+        self._on_drained = on_drained
+        self._hub = gevent.get_hub()
+        self._scratch = _shared_scratch(self._hub)
+        self._buffers: list[Buffer] = []
+        self._flush_due = False
+        self._pauses = 0
+        self._writer: Any = None
+        self.queued = 0
+        self.closed = False
+        self._reader = self._hub.loop.io(sock.fileno(), _READ)
+        self._reader.start(self._on_readable)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the peer is not being read at the moment."""
+        return self._pauses > 0
+
+    def pause(self) -> None:
+        """Read no further until `resume` has been called as often: TCP then makes the peer wait."""
+        self._pauses += 1
+        if not self.closed:
+            self._reader.stop()
+
+    def resume(self) -> None:
+        """Undo one `pause`."""
+        self._pauses -= 1
+        if not self._pauses and not self.closed:
+            self._reader.start(self._on_readable)
+
+    def flush_soon(self) -> None:
+        """Write what is outgoing at the end of this turn of the loop, in one batch with whatever else comes until then."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._hub.loop.run_callback(self._flush_callback)
+
+    def flush(self) -> None:
+        """Write as much as the socket takes now; the rest follows by itself."""
+        if self.closed:
+            return
+        fresh = self._take_outgoing()
+        if fresh:
+            self.queued += sum(map(len, fresh))
+            self._buffers += fresh
+        if self._writer is None or not self._writer.active:
+            self._write()
+
+    def close(self) -> None:
+        """Close the socket and let go of everything; what is queued is lost."""
+        if self.closed:
+            return
+        self.closed = True
+        self._reader.stop()
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+        self._buffers.clear()
+        self.queued = 0
+        self._sock.close()
+
+    def _on_readable(self) -> None:
+        try:
+            count = self._sock.recv_into(self._scratch)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._on_end(error)
+            return
+        if count:
+            self._on_data(self._scratch[:count])
+        else:
+            self._on_end(None)
+
+    def _flush_callback(self) -> None:
+        self._flush_due = False
+        self.flush()
+
+    def _on_writable(self) -> None:
+        self._writer.stop()
+        self._write()
+
+    def _write(self) -> None:
+        """Write one batch; go on in a later turn of the loop when there is more, so that others have theirs."""
+        if not self._buffers:
+            return
+        try:
+            sent = self._sock.sendmsg(self._buffers[:_BATCH])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._on_end(error)
+            return
+        self._drop_sent(sent)
+        if self._buffers:
+            self._wait_writable()
+
+    def _drop_sent(self, sent: int) -> None:
+        before = self.queued
+        self.queued -= sent
+        if not self.queued:
+            self._buffers.clear()
+        else:
+            whole = 0
+            for buffer in self._buffers:
+                if len(buffer) > sent:
+                    break
+                sent -= len(buffer)
+                whole += 1
+            del self._buffers[:whole]
+            if sent:
+                self._buffers[0] = memoryview(self._buffers[0])[sent:]
+        if self.queued <= limits.HIGH_WATER // 2 < before:
+            self._on_drained()
+
+    def _wait_writable(self) -> None:
+        if self._writer is None:
+            self._writer = self._hub.loop.io(self._sock.fileno(), _WRITE)
+            # A peer that takes more than its share of one batch downloads for real: let the kernel hold a batch for it.
+            self._sock.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_SNDBUF, _SEND_BUFFER)
+        self._writer.start(self._on_writable)
