@@ -46,6 +46,8 @@ RequestKey: TypeAlias = tuple[int, int, int]
 """(piece, offset, length)"""
 Event: TypeAlias = tuple[Any, ...]
 
+_PIECE = c.PIECE
+
 FAILED = -4
 """The id of the event for one of our requests that has failed: ``(FAILED, key, token, error)``."""
 
@@ -127,6 +129,11 @@ class PeerProtocol:
         """Make the pieces' number and sizes known; ranges are checked against them from now on. Raises as `set_pieces`."""
         self.set_pieces(geometry.pieces)
         self.geometry = geometry
+
+    @property
+    def missing(self) -> int:
+        """The bytes that the message being received still lacks, where that is known: a reader that takes them first finds whole messages behind."""
+        return self._parser.missing
 
     def may_request(self, piece: int) -> bool:
         """Whether the peer would answer a request for this piece now."""
@@ -211,6 +218,14 @@ class PeerProtocol:
             PeerChoking: when the peer would not answer.
             PieceNotAvailable: when the peer has told what it has, and this piece is not among it.
         """
+        if length > limits.BLOCK:
+            raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
+        self._check_request(piece, offset, length)
+        self.requests[piece, offset, length] = token
+        self.outgoing.append(m.pack_range(c.REQUEST, piece, offset, length))
+
+    def _check_request(self, piece: int, offset: int, length: int) -> None:
+        """Refuse to ask for a range that does not exist or that the peer would not send."""
         if self.peer_choking and piece not in self.peer_allowed_fast_set:
             self._require_handshake()
             raise PeerChoking("the peer chokes us")
@@ -221,12 +236,36 @@ class PeerProtocol:
             else piece < 0 or offset < 0 or length < 1 or not self.peer_pieces.is_index(piece)
         ):
             raise LocalProtocolError(f"no such range: piece {piece}, offset {offset}, length {length}")
-        if length > limits.BLOCK:
-            raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
         if not self.peer_pieces.may_have(piece):
             raise PieceNotAvailable(f"the peer does not have piece {piece}")
-        self.requests[piece, offset, length] = token
-        self.outgoing.append(m.pack_range(c.REQUEST, piece, offset, length))
+
+    def send_requests(self, piece: int, offset: int, end: int, count: int, token: Any) -> int:
+        """Request up to `count` blocks of a range, which start at `offset` and end at `end`, as `send_request` does one.
+
+        It is the same as so many calls of `send_request`, at a third of their cost. It stops before a block that is pending already.
+
+        Returns:
+            Where the next block starts.
+        """
+        requests = self.requests
+        pack = m.RANGE.pack
+        packed = []
+        size = limits.BLOCK
+        if count > 0 and offset < end:
+            self._check_request(piece, offset, end - offset)
+        while count > 0 and offset < end:
+            if end - offset < size:
+                size = end - offset
+            key = (piece, offset, size)
+            if key in requests:
+                break
+            requests[key] = token
+            packed.append(pack(13, c.REQUEST, piece, offset, size))
+            offset += size
+            count -= 1
+        if packed:
+            self.outgoing.append(b"".join(packed))
+        return offset
 
     def send_cancel(self, piece: int, offset: int, length: int) -> Any:
         """``<len=0013><id=8><index><begin><length>`` (BEP 3), for a pending request.
@@ -397,18 +436,17 @@ class PeerProtocol:
         """
         requests = self.requests
         for message in self._parser.feed(data):
-            message_id = message[0]
-            if message_id == c.PIECE:
-                block = message[3]
-                key = (message[1], message[2], len(block))
-                token = requests.pop(key, None)
+            if message[0] == _PIECE:
+                _, piece, offset, block = message
+                length = len(block)
+                token = requests.pop((piece, offset, length), None)
                 if token is None:
-                    self._note_unwanted(key, c.PIECE)
+                    self._note_unwanted((piece, offset, length), _PIECE)
                 else:
-                    self.downloaded += len(block)
-                    yield (*message, token)
-            elif message_id in _HANDLERS:
-                yield from _HANDLERS[message_id](self, message)
+                    self.downloaded += length
+                    yield (_PIECE, piece, offset, block, token)
+            elif message[0] in _HANDLERS:
+                yield from _HANDLERS[message[0]](self, message)
             else:
                 yield message
 

@@ -21,7 +21,8 @@ KEEP_ALIVE_BYTES = b"\0\0\0\0"
 
 _BARE = Struct(">IB")
 _INDEX = Struct(">IBI")
-_RANGE = Struct(">IBIII")
+RANGE = Struct(">IBIII")
+"""A message about one block: its length (13), id, index, begin and length."""
 _PIECE = Struct(">IBII")
 _PORT = Struct(">IBH")
 _EXTENDED = Struct(">IBB")
@@ -40,7 +41,7 @@ def pack_index(message_id: int, index: int) -> bytes:
 
 def pack_range(message_id: int, index: int, begin: int, length: int) -> bytes:
     """A message about one block: ``<len=0013><id><index><begin><length>`` (request, cancel, reject)."""
-    return _RANGE.pack(13, message_id, index, begin, length)
+    return RANGE.pack(13, message_id, index, begin, length)
 
 
 def pack_bitfield(bitfield: bytes) -> bytes:

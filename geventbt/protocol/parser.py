@@ -41,6 +41,10 @@ _FIXED: dict[int, Struct] = {
 }
 """The messages whose payload has one length, and its fields."""
 
+_PIECE = c.PIECE
+_REQUEST = c.REQUEST
+_LONGEST_PIECE = limits.PEER_BLOCK + 9
+
 _HASHES = Struct(">32sIIII")
 _BEP_OF_ID = {
     c.PORT: 5,
@@ -68,6 +72,13 @@ class Parser:
         self.bitfield_length: int | None = None
         self._handshaking = True
         self._tail = bytearray()
+
+    @property
+    def missing(self) -> int:
+        """The bytes that the message cut off at the end still lacks; 0 if there is none, or its length is not known yet."""
+        if len(self._tail) < 4 or self._handshaking:
+            return 0
+        return 4 + int(_LENGTH.unpack_from(self._tail)[0]) - len(self._tail)
 
     def feed(self, data: Buffer) -> Iterator[Message]:
         """Take the next bytes of the stream and yield the messages that they complete.
@@ -108,13 +119,14 @@ class Parser:
         at = 0
         end = len(view)
         unpack_piece = _PIECE_HEADER.unpack_from
-        while end - at >= 13:
+        last = end - 13
+        while at <= last:
             length, message_id, index, begin = unpack_piece(view, at)
             stop = at + 4 + length
-            if message_id == c.PIECE and 9 <= length <= limits.PEER_BLOCK + 9 and stop <= end:
-                yield (c.PIECE, index, begin, view[at + 13 : stop])
-            elif message_id == c.REQUEST and length == 13 and stop <= end:
-                yield (c.REQUEST, index, begin, _BLOCK_LENGTH.unpack_from(view, at + 13)[0])
+            if message_id == _PIECE and 9 <= length <= _LONGEST_PIECE and stop <= end:
+                yield (_PIECE, index, begin, view[at + 13 : stop])
+            elif message_id == _REQUEST and length == 13 and stop <= end:
+                yield (_REQUEST, index, begin, _BLOCK_LENGTH.unpack_from(view, at + 13)[0])
             else:
                 stop = self._end_of_message(view, at, end)
                 if not stop:

@@ -11,60 +11,74 @@ from typing import Any, TypeAlias
 
 from gevent.hub import Waiter
 
-from geventbt import limits
-
 Wakeups: TypeAlias = list[tuple[Callable[..., None], Any]]
 """(Waiter.switch or Waiter.throw, what to wake it with)"""
 
 
-class BlockWait:
-    """One greenlet that waits for one block, and gets it as bytes."""
+class BlockWait(Waiter):
+    """One greenlet that waits until `deadline` for one block, and gets it as bytes.
 
-    __slots__ = ("deadline", "waiter")
+    It is a Waiter, rather than has one, because there is one for every block.
+    """
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.waiter = Waiter()
+    __slots__ = ("deadline",)
+    deadline: float
+
+    def is_late(self, now: float) -> bool:
+        """Whether the block has not come in time."""
+        return self.deadline <= now
 
     def deliver(self, offset: int, block: memoryview, wakeups: Wakeups) -> None:
-        wakeups.append((self.waiter.switch, bytes(block)))
+        wakeups.append((self.switch, bytes(block)))
 
     def fail(self, error: Exception, wakeups: Wakeups) -> None:
-        wakeups.append((self.waiter.throw, error))
+        """The block will not come."""
+        wakeups.append((self.throw, error))
 
 
 class RangeWait:
     """One greenlet that waits for a range of a piece, whose blocks are put in place as they come.
 
     Args:
+        hub: the hub of the wire.
         piece: the piece.
         offset: where the range starts in the piece.
         buffer: a writable byte memoryview as long as the range.
-        timeout: seconds without any block before it fails.
+        timeout: seconds without any block, once or twice over, before it fails: progress is looked at only then, not at every block.
         deadline: the first such moment.
+
+    Attributes:
+        next: where the first block that has not been requested starts.
+        end: where the range ends.
+        done: whether it is complete, has failed or was given up.
     """
 
-    __slots__ = ("_buffer", "_left", "_next", "_offset", "deadline", "done", "piece", "timeout", "waiter")
+    __slots__ = ("_buffer", "_left", "_left_before", "_offset", "deadline", "done", "end", "next", "piece", "timeout", "waiter")
 
-    def __init__(self, piece: int, offset: int, buffer: memoryview, timeout: float, deadline: float) -> None:
+    def __init__(
+        self, hub: Any, piece: int, offset: int, buffer: memoryview, timeout: float, deadline: float
+    ) -> None:
         self.piece = piece
         self.timeout = timeout
         self.deadline = deadline
-        self.waiter = Waiter()
+        self.waiter = Waiter(hub)
         self.done = False
         self._offset = offset
-        self._next = offset
+        self.next = offset
+        self.end = offset + len(buffer)
         self._buffer = buffer
-        self._left = len(buffer)
+        self._left = self._left_before = len(buffer)
 
-    def next_block(self) -> tuple[int, int] | None:
-        """The (offset, length) of the next block to be requested, or None if all have been."""
-        offset = self._next
-        length = min(limits.BLOCK, self._offset + len(self._buffer) - offset)
-        if not length or self.done:
-            return None
-        self._next += length
-        return offset, length
+    def is_late(self, now: float) -> bool:
+        """Whether no block at all came in the time that ends with the deadline; if one did, the time starts again."""
+        if self.deadline > now:
+            return False
+        if self._left < self._left_before:
+            self._left_before = self._left
+            self.deadline = now + self.timeout
+            return False
+        return True
+
 
     def deliver(self, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         if self.done:

@@ -19,7 +19,11 @@ from geventbt import limits
 from geventbt.protocol.messages import Buffer
 
 _READ, _WRITE = 1, 2
-_SCRATCH = 128 * limits.KIB
+_MESSAGE = 13 + limits.BLOCK
+_READ_SIZE = 32 * _MESSAGE
+_SCRATCH = _READ_SIZE + _MESSAGE
+"""One read takes the rest of the block that the last one cut off and, behind it, eight whole ones: so none is cut off while the socket is full, and
+nothing has to be put together."""
 _BATCH = 128
 """Buffers in one `sendmsg`: 64 blocks with their headers. *Measured*: 3600 MB/s or more from 16 on, against 1900 with one."""
 _SEND_BUFFER = 1 * limits.MIB
@@ -53,16 +57,16 @@ class Transport:
     Args:
         sock: a gevent stream socket; it is ours from now on.
         take_outgoing: gives the buffers to be written, in order; it is called once a turn at most.
-        on_data: called in the hub with bytes that are valid during the call.
-        on_end: called in the hub, once, when the peer has closed (None) or the socket has failed (the error).
-        on_drained: called in the hub when the queue has fallen below half of the high-water mark.
+        on_data: called in the hub with bytes that are valid during the call; returns how many bytes the last message of them still lacks.
+        on_end: called when the peer has closed (None) or the socket has failed (the error).
+        on_drained: called when the queue has fallen below half of the high-water mark.
 
     Attributes:
         queued: bytes that wait for the socket.
     """
 
     __slots__ = (
-        "_buffers", "_flush_due", "_hub", "_on_data", "_on_drained", "_on_end", "_pauses", "_reader", "_scratch", "_sock", "_take_outgoing",
+        "_buffers", "_flush_due", "_hub", "_on_data", "_on_drained", "_on_end", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing",
         "_writer", "closed", "queued",
     )  # fmt: skip
 
@@ -70,7 +74,7 @@ class Transport:
         self,
         sock: gevent_socket.socket,
         take_outgoing: Callable[[], list[Buffer]],
-        on_data: Callable[[memoryview], None],
+        on_data: Callable[[memoryview], int],
         on_end: Callable[[Exception | None], None],
         on_drained: Callable[[], None],
     ) -> None:
@@ -84,6 +88,7 @@ class Transport:
         self._scratch = _shared_scratch(self._hub)
         self._buffers: list[Buffer] = []
         self._flush_due = False
+        self._read_size = _READ_SIZE
         self._pauses = 0
         self._writer: Any = None
         self.queued = 0
@@ -141,14 +146,18 @@ class Transport:
 
     def _on_readable(self) -> None:
         try:
-            count = self._sock.recv_into(self._scratch)
+            count = self._sock.recv_into(self._scratch, self._read_size)
         except BlockingIOError:
             return
         except OSError as error:
             self._on_end(error)
             return
         if count:
-            self._on_data(self._scratch[:count])
+            # Whatever those who are woken by these bytes send goes out in one batch below.
+            self._flush_due = True
+            self._read_size = min(_READ_SIZE + self._on_data(self._scratch[:count]), _SCRATCH)
+            self._flush_due = False
+            self.flush()
         else:
             self._on_end(None)
 

@@ -211,18 +211,16 @@ class Wire(WireState):
             view = memoryview(block).cast("B")
             block = view if view.readonly else bytes(view)
         transport = self._transport
-        protocol = self._protocol
         if transport.queued > limits.HIGH_WATER:
             self._wait_until(lambda: transport.queued <= limits.HIGH_WATER // 2, None)
-        if not protocol.send_piece(piece, offset, block):
+        if not self._protocol.send_piece(piece, offset, block):
             return False
-        now = self._last_sent = monotonic()
-        self._upload_meter.add(len(block), now)
         transport.flush_soon()
-        if len(protocol.outgoing) >= _UPLOAD_BATCH:
+        if len(self._protocol.outgoing) >= _UPLOAD_BATCH:
             transport.flush()
-        if self._is_heard("upload"):
-            self._send_signal("upload", count=len(block))
+            # Whoever serves a peer that is as fast as we are still lets the others have their turn.
+            self._soon(gevent.getcurrent().switch)
+            self._hub.switch()
         return True
 
     def _send(self, send: Callable[..., Any], *args: Any) -> None:
@@ -340,11 +338,12 @@ class Wire(WireState):
         self._check_usable()
         if wait_unchoked:
             self._wait_until(lambda: self._protocol.may_request(piece), None)
-        wait = BlockWait(monotonic() + (self._request_timeout if timeout is None else timeout))
+        wait = BlockWait(self._hub)
+        wait.deadline = monotonic() + (self._request_timeout if timeout is None else timeout)
         self._request(piece, offset, length, wait)
         self._transport.flush_soon()
         try:
-            return wait.waiter.get()
+            return wait.get()
         except BaseException:
             self._abandon(wait)
             raise
@@ -375,7 +374,7 @@ class Wire(WireState):
             return
         self._check_range(piece, offset, len(view))
         seconds = self._request_timeout if timeout is None else timeout
-        wait = RangeWait(piece, offset, view, seconds, monotonic() + seconds)
+        wait = RangeWait(self._hub, piece, offset, view, seconds, monotonic() + seconds)
         self._ranges.append(wait)
         wakeups: Wakeups = []
         self._request_more(wakeups)
@@ -442,19 +441,26 @@ class Wire(WireState):
             read_block: called with piece, offset and length; returns that many bytes, in any bytes-like object (a read-only one is sent without a copy), or raises, and then
                 the request is rejected (BEP 6) or, without the fast extension, dropped, and the wire goes on.
         """
-        for request in self.incoming_requests():
-            piece, offset, length = request
-            try:
-                block = read_block(piece, offset, length)
-                if len(block) != length:
-                    raise ValueError(f"{len(block)} bytes instead of {length}")
-            except Exception as error:
-                self._refuse(request, error)
-                continue
-            try:
-                self.piece(piece, offset, block)
-            except WireClosed:
-                return
+        unserved = self._protocol.unserved
+        try:
+            while True:
+                if not unserved:
+                    self._wait_until(lambda: bool(unserved), None)
+                if unserved:
+                    self._serve_one(unserved.popitem(last=False)[0], read_block)
+        except WireClosed:
+            return
+
+    def _serve_one(self, key: RequestKey, read_block: Callable[[int, int, int], Buffer]) -> None:
+        piece, offset, length = key
+        try:
+            block = read_block(piece, offset, length)
+            if len(block) != length:
+                raise ValueError(f"{len(block)} bytes instead of {length}")
+        except Exception as error:
+            self._refuse(key, error)
+        else:
+            self.piece(piece, offset, block)
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
         """Answer a request with a reject, where the peers have one."""
