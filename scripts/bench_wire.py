@@ -39,17 +39,17 @@ INTERESTED = b"\0\0\0\1\2"
 # ---------------------------------------------------------------------- the partner: plain blocking sockets, no parsing to speak of
 
 
-def _partner(role: str, port: int) -> None:
+def _partner(role: str, port: int, blocks: int) -> None:
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     try:
-        {"raw": _send_raw, "feed": _feed, "take": _take}[role](sock)
+        {"raw": _send_raw, "feed": _feed, "take": _take}[role](sock, blocks)
     except OSError:
         return
 
 
-def _send_raw(sock: socket.socket) -> None:
+def _send_raw(sock: socket.socket, blocks: int) -> None:
     chunk = bytes(1 << 20)
     while True:
         sock.sendall(chunk)
@@ -59,7 +59,7 @@ def _receive_exactly(sock: socket.socket, count: int) -> bytes:
     return sock.recv(count, socket.MSG_WAITALL)
 
 
-def _feed(sock: socket.socket) -> None:
+def _feed(sock: socket.socket, blocks: int) -> None:
     """Answer requests, as many as have come at once with one sendmsg."""
     sock.sendall(HANDSHAKE + UNCHOKE)
     _receive_exactly(sock, len(HANDSHAKE))
@@ -80,8 +80,8 @@ def _feed(sock: socket.socket) -> None:
             sock.sendmsg(buffers[at : at + 128])
 
 
-def _take(sock: socket.socket) -> None:
-    """Keep 250 requests in flight and throw what comes away."""
+def _take(sock: socket.socket, blocks: int) -> None:
+    """Ask for so many blocks, 250 at a time, throw what comes away, and leave."""
     sock.sendall(HANDSHAKE + INTERESTED)
     _receive_exactly(sock, len(HANDSHAKE))
     _receive_exactly(sock, len(UNCHOKE))
@@ -89,10 +89,10 @@ def _take(sock: socket.socket) -> None:
     scratch = bytearray(1 << 20)
     sent, received = 250, 0
     sock.sendall(requests[: 17 * sent])
-    while True:
+    while received < blocks * MESSAGE:
         received += sock.recv_into(scratch)
-        fresh = received // MESSAGE + 250 - sent
-        if fresh >= 16:
+        fresh = min(received // MESSAGE + 250, blocks) - sent
+        if fresh >= 16 or received // MESSAGE > blocks - 250:
             at = sent % 4096
             sock.sendall((requests + requests)[17 * at : 17 * (at + fresh)])
             sent += fresh
@@ -102,9 +102,10 @@ def _take(sock: socket.socket) -> None:
 
 
 @contextmanager
-def _connection(role: str) -> Iterator[gevent_socket.socket]:
+def _connection(role: str, blocks: int = 0) -> Iterator[gevent_socket.socket]:
     listener = gevent_socket.create_server(("127.0.0.1", 0))
-    child = subprocess.Popen([sys.executable, __file__, "--role", role, "--port", str(listener.getsockname()[1])])
+    port = str(listener.getsockname()[1])
+    child = subprocess.Popen([sys.executable, __file__, "--role", role, "--port", port, "--blocks", str(blocks)])
     try:
         sock, _ = listener.accept()
         yield sock
@@ -160,8 +161,8 @@ def bench_raw(blocks: int) -> dict[str, float]:
 
 
 @contextmanager
-def _wire(role: str) -> Iterator[geventbt.Wire]:
-    with _connection(role) as sock, geventbt.Wire(sock, incoming=True) as wire:
+def _wire(role: str, blocks: int = 0) -> Iterator[geventbt.Wire]:
+    with _connection(role, blocks) as sock, geventbt.Wire(sock, incoming=True) as wire:
         wire.handshake(INFO_HASH, geventbt.new_peer_id())
         yield wire
 
@@ -196,12 +197,10 @@ def bench_read_into(blocks: int) -> dict[str, float]:
 def bench_serve(blocks: int) -> dict[str, float]:
     """(c) Answering requests, from memory."""
     payload = memoryview(bytes(PIECE))
-    with _wire("take") as wire:
+    with _wire("take", blocks) as wire:
         wire.unchoke()
 
         def read_block(piece: int, offset: int, length: int) -> memoryview:
-            if wire.uploaded >= blocks * BLOCK:
-                wire.close(timeout=0)
             return payload[offset : offset + length]
 
         return _measure(blocks, lambda: wire.serve(read_block))
@@ -254,7 +253,7 @@ def main(argv: list[str] | None = None) -> Any:
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.role:
-        _partner(arguments.role, arguments.port)
+        _partner(arguments.role, arguments.port, arguments.blocks)
         return
     results = run(arguments.blocks, arguments.repeat)
     if arguments.json:

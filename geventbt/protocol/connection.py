@@ -47,6 +47,7 @@ RequestKey: TypeAlias = tuple[int, int, int]
 Event: TypeAlias = tuple[Any, ...]
 
 _PIECE = c.PIECE
+_REQUEST = c.REQUEST
 
 FAILED = -4
 """The id of the event for one of our requests that has failed: ``(FAILED, key, token, error)``."""
@@ -291,9 +292,9 @@ class PeerProtocol:
         if key not in self.peer_requests:
             return False
         del self.peer_requests[key]
-        self.unserved.pop(key, None)
-        self.outgoing.append(m.pack_piece_header(piece, offset, size))
-        self.outgoing.append(block)
+        if key in self.unserved:
+            del self.unserved[key]
+        self.outgoing += (m.PIECE_HEADER.pack(9 + size, _PIECE, piece, offset), block)
         self.uploaded += size
         return True
 
@@ -445,6 +446,9 @@ class PeerProtocol:
                 else:
                     self.downloaded += length
                     yield (_PIECE, piece, offset, block, token)
+            elif message[0] == _REQUEST:
+                if self._take_request(message[1:]):
+                    yield message
             elif message[0] in _HANDLERS:
                 yield from _HANDLERS[message[0]](self, message)
             else:
@@ -506,32 +510,29 @@ class PeerProtocol:
         self.peer_pieces.set_bitfield(message[1])
         return (message,)
 
-    def _on_request(self, message: Event) -> Iterable[Event]:
-        key: RequestKey = message[1:]
-        self._check_range(key)
-        if key in self.peer_requests:
-            return ()
-        refused = (
-            (self.am_choking and key[0] not in self.allowed_fast_set)
-            or key[2] > limits.PEER_BLOCK
-            or len(self.peer_requests) >= limits.PEER_REQUESTS
-        )
-        if refused:
-            self._refuse(key)
-            return ()
-        self.peer_requests[key] = None
-        self.unserved[key] = None
-        return (message,)
-
-    def _check_range(self, key: RequestKey) -> None:
+    def _take_request(self, key: RequestKey) -> bool:
+        """Hold a request of the peer, or refuse it; whether it is held, and new."""
         piece, offset, length = key
-        if self.geometry:
-            # A length over the limit is refused below, not an offence by itself.
-            good = self.geometry.contains(piece, offset, min(length, limits.PEER_BLOCK))
-        else:
-            good = self.peer_pieces.is_index(piece) and length > 0
-        if not good:
+        geometry = self.geometry
+        # A length over the limit is refused below, not an offence by itself.
+        if (
+            not geometry.contains(piece, offset, min(length, limits.PEER_BLOCK))
+            if geometry is not None
+            else not length or not self.peer_pieces.is_index(piece)
+        ):
             raise RemoteProtocolError(f"a request out of range: {key}", message_id=c.REQUEST)
+        held = self.peer_requests
+        if key in held:
+            return False
+        if (
+            (self.am_choking and piece not in self.allowed_fast_set)
+            or length > limits.PEER_BLOCK
+            or len(held) >= limits.PEER_REQUESTS
+        ):
+            self._refuse(key)
+            return False
+        held[key] = self.unserved[key] = None
+        return True
 
     def _on_cancel(self, message: Event) -> Iterable[Event]:
         key: RequestKey = message[1:]
@@ -613,7 +614,6 @@ _HANDLERS: dict[int, Callable[[PeerProtocol, Event], Iterable[Event]]] = {
     c.UNINTERESTED: PeerProtocol._on_uninterested,
     c.HAVE: PeerProtocol._on_have,
     c.BITFIELD: PeerProtocol._on_bitfield,
-    c.REQUEST: PeerProtocol._on_request,
     c.CANCEL: PeerProtocol._on_cancel,
     c.SUGGEST: PeerProtocol._on_suggest,
     c.HAVE_ALL: PeerProtocol._on_have_all,

@@ -23,7 +23,8 @@ _BARE = Struct(">IB")
 _INDEX = Struct(">IBI")
 RANGE = Struct(">IBIII")
 """A message about one block: its length (13), id, index, begin and length."""
-_PIECE = Struct(">IBII")
+PIECE_HEADER = Struct(">IBII")
+"""What stands before a block: the message's length, its id, index and begin."""
 _PORT = Struct(">IBH")
 _EXTENDED = Struct(">IBB")
 _HASH_RANGE = Struct(">IB32sIIII")
@@ -51,7 +52,7 @@ def pack_bitfield(bitfield: bytes) -> bytes:
 
 def pack_piece_header(index: int, begin: int, length: int) -> bytes:
     """``<len=0009+X><id=7><index><begin>``, which the block of `length` bytes follows (BEP 3)."""
-    return _PIECE.pack(9 + length, c.PIECE, index, begin)
+    return PIECE_HEADER.pack(9 + length, c.PIECE, index, begin)
 
 
 def pack_port(port: int) -> bytes:

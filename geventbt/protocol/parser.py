@@ -14,11 +14,10 @@ from geventbt import limits
 from geventbt.errors import RemoteProtocolError
 from geventbt.protocol import constants as c
 from geventbt.protocol.handshake import Handshake, check_protocol_string
-from geventbt.protocol.messages import Buffer, Message
+from geventbt.protocol.messages import PIECE_HEADER, Buffer, Message
 
 _LENGTH = Struct(">I")
 _HEADER = Struct(">IB")
-_PIECE_HEADER = Struct(">IBII")
 _BLOCK_START = Struct(">II")
 _BLOCK_LENGTH = Struct(">I")
 
@@ -118,7 +117,7 @@ class Parser:
         """Yield the whole messages at the start of `view` and keep the rest as the tail. This is the hot loop."""
         at = 0
         end = len(view)
-        unpack_piece = _PIECE_HEADER.unpack_from
+        unpack_piece = PIECE_HEADER.unpack_from
         last = end - 13
         while at <= last:
             length, message_id, index, begin = unpack_piece(view, at)

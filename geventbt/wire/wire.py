@@ -207,9 +207,11 @@ class Wire(WireState):
             False if the peer does not want the block (any more): it has cancelled the request, or was choked. Then nothing is sent.
         """
         self._check_usable()
+        return self._send_block(piece, offset, block)
+
+    def _send_block(self, piece: int, offset: int, block: Buffer) -> bool:
         if type(block) is not bytes:
-            view = memoryview(block).cast("B")
-            block = view if view.readonly else bytes(view)
+            block = _frozen(block)
         transport = self._transport
         if transport.queued > limits.HIGH_WATER:
             self._wait_until(lambda: transport.queued <= limits.HIGH_WATER // 2, None)
@@ -446,21 +448,18 @@ class Wire(WireState):
             while True:
                 if not unserved:
                     self._wait_until(lambda: bool(unserved), None)
-                if unserved:
-                    self._serve_one(unserved.popitem(last=False)[0], read_block)
+                while unserved:
+                    piece, offset, length = unserved.popitem(last=False)[0]
+                    try:
+                        block = read_block(piece, offset, length)
+                        if len(block) != length:
+                            raise ValueError(f"{len(block)} bytes instead of {length}")
+                    except Exception as error:
+                        self._refuse((piece, offset, length), error)
+                    else:
+                        self._send_block(piece, offset, block)
         except WireClosed:
             return
-
-    def _serve_one(self, key: RequestKey, read_block: Callable[[int, int, int], Buffer]) -> None:
-        piece, offset, length = key
-        try:
-            block = read_block(piece, offset, length)
-            if len(block) != length:
-                raise ValueError(f"{len(block)} bytes instead of {length}")
-        except Exception as error:
-            self._refuse(key, error)
-        else:
-            self.piece(piece, offset, block)
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
         """Answer a request with a reject, where the peers have one."""
@@ -588,6 +587,14 @@ class Wire(WireState):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _frozen(block: Buffer) -> Buffer:
+    """The same bytes in a buffer that nobody is going to change: a read-only one as it is, a writable one copied."""
+    view = block if type(block) is memoryview else memoryview(block)
+    if not view.readonly:
+        return bytes(view)
+    return view if view.itemsize == 1 and view.c_contiguous else view.cast("B")
 
 
 _UPLOAD_BATCH = 128
