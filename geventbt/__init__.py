@@ -16,6 +16,7 @@ _EXPORTS = {
     "listen": "geventbt.server",
     "download": "geventbt.client.download",
     "seed": "geventbt.client.seed",
+    "Download": "geventbt.client.download",
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.state",
     "PeerServer": "geventbt.server",

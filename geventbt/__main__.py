@@ -1,0 +1,5 @@
+"""``python -m geventbt``."""
+
+from geventbt.cli import main
+
+raise SystemExit(main())

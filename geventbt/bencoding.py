@@ -1,0 +1,197 @@
+"""The one door for bencode (BEP 3): what comes from strangers is read here, strictly and within bounds.
+
+The decoder of bencode.py must not see a stranger's bytes: version 4.1 loops for ever on the eleven bytes ``d1:ai1e-6:`` and takes ``i1_000e`` for a number. A
+scanner that makes its input safe has already found every value, so the scanner here returns them, and bencode.py writes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeAlias
+
+import bencodepy
+
+from geventbt import limits
+from geventbt.errors import BencodeError
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+_INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,%d})e" % (limits.BENCODE_INTEGER_DIGITS - 1))
+_LENGTH = re.compile(rb"(0|[1-9][0-9]{0,9}):")
+
+_LIST_START, _DICT_START, _END, _INTEGER_START = b"lde" + b"i"
+
+
+def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH) -> Any:
+    """Decode one value that is all of `data`.
+
+    Args:
+        data: the bencoded bytes.
+        max_tokens: how many values, keys included, there may be.
+        max_depth: how deep lists and dictionaries may be nested.
+
+    Returns:
+        An int, bytes, a list, or a dict with bytes for keys. Keys may be in any order, but none may come twice.
+
+    Raises:
+        BencodeError: for anything else, within a time that the limits bound.
+    """
+    value, end = decode_prefix(data, max_tokens=max_tokens, max_depth=max_depth)
+    if end != len(data):
+        raise BencodeError(f"{len(data) - end} bytes behind the end of the value")
+    return value
+
+
+def decode_prefix(
+    data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
+) -> tuple[Any, int]:
+    """Decode the value at the start of `data`, as `decode` does, and tell where it ends."""
+    return _Scanner(bytes(data), max_tokens, max_depth).scan()
+
+
+def value_range(
+    data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
+) -> tuple[int, int] | None:
+    """Where the value of a key of the outermost dictionary starts and ends, or None if there is no such key.
+
+    The bytes between are what an info hash is taken of, whatever the order of the keys in them.
+    """
+    scanner = _Scanner(bytes(data), max_tokens, max_depth)
+    value, _ = scanner.scan()
+    if not isinstance(value, dict):
+        raise BencodeError("not a dictionary")
+    return scanner.ranges.get(key)
+
+
+def encode(value: Any) -> bytes:
+    """Bencode an int, bytes, str (as UTF-8), list, tuple or mapping of them; the keys are sorted as bytes.
+
+    Raises:
+        TypeError: for a value of any other type.
+    """
+    encoded: bytes = bencodepy.encode(_prepared(value))
+    return encoded
+
+
+def _prepared(value: Any) -> Any:
+    """The same value in the types that bencode.py is sure of: it sorts keys as they are, and writes None as nothing."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, (bytes, int)):
+        return int(value) if isinstance(value, bool) else value
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, (list, tuple)):
+        return [_prepared(item) for item in value]
+    if isinstance(value, dict):
+        return {_prepared_key(key): _prepared(item) for key, item in value.items()}
+    raise TypeError(f"{type(value).__name__} cannot be bencoded")
+
+
+def _prepared_key(key: Any) -> bytes:
+    if isinstance(key, str):
+        return key.encode()
+    if isinstance(key, bytes):
+        return key
+    raise TypeError(f"the keys of a bencoded dictionary are bytes or str, not {type(key).__name__}")
+
+
+class _Scanner:
+    """Reads one value, with a stack of its own instead of the interpreter's.
+
+    Attributes:
+        ranges: where the values of the outermost dictionary start and end, by key.
+    """
+
+    def __init__(self, data: bytes, max_tokens: int, max_depth: int) -> None:
+        self._data = data
+        self._tokens_left = max_tokens
+        self._max_depth = max_depth
+        self._containers: list[list[Any] | dict[bytes, Any]] = []
+        self._keys: list[bytes | None] = []
+        self._value_start = 0
+        self.ranges: dict[bytes, tuple[int, int]] = {}
+
+    def scan(self) -> tuple[Any, int]:
+        data = self._data
+        at = 0
+        while True:
+            if at >= len(data):
+                raise BencodeError("the data ends in the middle of a value")
+            start, byte = at, data[at]
+            if byte == _END:
+                value, at = self._close(at), at + 1
+            elif byte in (_LIST_START, _DICT_START):
+                self._open(byte, at)
+                at += 1
+                continue
+            elif byte == _INTEGER_START:
+                value, at = self._integer(at)
+            else:
+                value, at = self._string(at)
+            if not self._containers:
+                return value, at
+            self._add(value, start, at)
+
+    def _count_token(self) -> None:
+        self._tokens_left -= 1
+        if self._tokens_left < 0:
+            raise BencodeError("too many values")
+
+    def _open(self, byte: int, at: int) -> None:
+        self._count_token()
+        if len(self._containers) >= self._max_depth:
+            raise BencodeError("nested too deeply")
+        self._refuse_as_key()
+        if len(self._containers) == 1:
+            self._value_start = at
+        self._containers.append([] if byte == _LIST_START else {})
+        self._keys.append(None)
+
+    def _close(self, at: int) -> Any:
+        if not self._containers:
+            raise BencodeError(f"an end without a beginning at byte {at}")
+        if self._keys[-1] is not None:
+            raise BencodeError(f"a key without a value at byte {at}")
+        self._keys.pop()
+        return self._containers.pop()
+
+    def _refuse_as_key(self) -> None:
+        if self._containers and isinstance(self._containers[-1], dict) and self._keys[-1] is None:
+            raise BencodeError("the key of a dictionary is not a string")
+
+    def _integer(self, at: int) -> tuple[int, int]:
+        self._count_token()
+        self._refuse_as_key()
+        match = _INTEGER.match(self._data, at)
+        if not match:
+            raise BencodeError(f"not an integer at byte {at}")
+        return int(match[1]), match.end()
+
+    def _string(self, at: int) -> tuple[bytes, int]:
+        self._count_token()
+        match = _LENGTH.match(self._data, at)
+        if not match:
+            raise BencodeError(f"not a value at byte {at}")
+        end = match.end() + int(match[1])
+        if end > len(self._data):
+            raise BencodeError(f"a string at byte {at} is longer than the data")
+        return self._data[match.end() : end], end
+
+    def _add(self, value: Any, start: int, end: int) -> None:
+        """Put a value, or a key, into the innermost container."""
+        container = self._containers[-1]
+        if isinstance(container, list):
+            container.append(value)
+            return
+        key = self._keys[-1]
+        if key is None:
+            if value in container:
+                raise BencodeError("a key comes twice")
+            self._keys[-1] = value
+            return
+        container[key] = value
+        self._keys[-1] = None
+        if len(self._containers) == 1:
+            is_container = isinstance(value, (list, dict))
+            self.ranges[key] = (self._value_start if is_container else start, end)

@@ -1,0 +1,45 @@
+"""``geventbt download``."""
+
+from __future__ import annotations
+
+import argparse
+from time import monotonic
+
+import geventbt
+from geventbt.cli.errors import DONE
+from geventbt.cli.progress import make_view
+from geventbt.cli.text import human_size, printable
+
+_REFRESH = 0.1
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch a torrent from the given peers."""
+    torrent = geventbt.Torrent.from_file(arguments.torrent)
+    job, seconds = fetch(torrent, arguments.output, arguments.peer, quiet=arguments.quiet)
+    fetched = sum(job.served.values())
+    peers = sum(1 for count in job.served.values() if count)
+    print(
+        f"{printable(torrent.name)}: {human_size(torrent.geometry.length)} verified; "
+        f"{human_size(fetched)} from {peers} peers at {human_size(fetched / max(seconds, 1e-6))}/s"
+    )
+    return DONE
+
+
+def fetch(
+    torrent: geventbt.Torrent, folder: str, peers: list[tuple[str, int]], *, quiet: bool
+) -> tuple[geventbt.Download, float]:
+    """Download with a view on the progress. Returns the finished download and the seconds that it took. Raises as `geventbt.download`."""
+    job = geventbt.Download(torrent, folder, peers)
+    view = make_view(quiet)
+    started = monotonic()
+    job.start()
+    try:
+        while not job.wait(_REFRESH):
+            view.update(job)
+        seconds = monotonic() - started
+        view.update(job)
+    finally:
+        view.close()
+        job.close()
+    return job, seconds

@@ -1,0 +1,106 @@
+"""Arguments in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from geventbt import __version__
+from geventbt.cli.errors import INTERRUPTED, code_and_text
+
+_EXAMPLES = """examples:
+  geventbt demo
+  geventbt seed ubuntu.torrent downloads/ --port 6881
+  geventbt download ubuntu.torrent -o downloads/ --peer 127.0.0.1:6881
+
+exit codes:
+  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished, 8 timed out, 130 interrupted
+"""
+
+
+def peer_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, or [IPv6]:PORT."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def size(text: str) -> int:
+    """Read a number of bytes, with or without one of the suffixes K, M and G."""
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    number = text if factor == 1 else text[:-1]
+    if not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 256M")
+    return int(number) * factor
+
+
+def port(text: str) -> int:
+    """Read a port to listen on."""
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """Read a number from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geventbt",
+        description="BitTorrent for people who write straight-line Python.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"geventbt {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    download = commands.add_parser("download", help="fetch a torrent from peers")
+    download.add_argument("torrent", metavar="FILE.torrent")
+    download.add_argument("-o", "--output", default=".", metavar="DIR", help="where to put it (default: here)")
+    download.add_argument("--peer", action="append", default=[], type=peer_address, metavar="HOST:PORT", help="again for each peer")
+    download.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+    seed = commands.add_parser("seed", help="serve a torrent to whoever connects")
+    seed.add_argument("torrent", metavar="FILE.torrent")
+    seed.add_argument("data", metavar="DATA", help="the file or folder itself, or the folder that holds it")
+    seed.add_argument("--host", default="", help="the address to listen on (default: every IPv4 interface)")
+    seed.add_argument("--port", type=port, default=6881, help="0 takes a free one (default: 6881)")
+
+    demo = commands.add_parser("demo", help="seeders and a downloader on this machine, to see that it works")
+    demo.add_argument("--size", type=size, default=256 << 20, help="bytes to transfer, such as 64M (default: 256M)")
+    demo.add_argument("--seeders", type=at_least_one, default=3, help="how many (default: 3)")
+    demo.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns its exit code; usage errors exit with 2, as argparse does."""
+    arguments = _parser().parse_args(argv)
+    command = import_module(f"geventbt.cli.{arguments.command}")
+    try:
+        code: int = command.run(arguments)
+        return code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        known = code_and_text(error)
+        if known is None or arguments.debug:
+            raise
+        code, text = known
+        print(f"geventbt: {text}", file=sys.stderr)
+        return code
+
+
+def main() -> int:
+    """The console script."""
+    return run()

@@ -1,0 +1,25 @@
+"""``geventbt seed``."""
+
+from __future__ import annotations
+
+import argparse
+
+import geventbt
+from geventbt.cli.text import human_size, printable
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the data, say where it is served, and serve it until interrupted."""
+    torrent = geventbt.Torrent.from_file(arguments.torrent)
+    server = geventbt.seed(torrent, arguments.data, (arguments.host, arguments.port))
+    host = arguments.host or "0.0.0.0"
+    shown = f"[{host}]" if ":" in host else host
+    print(
+        f"seeding {printable(torrent.name)} ({human_size(torrent.geometry.length)}) on {shown}:{server.server_port}",
+        flush=True,
+    )
+    try:
+        server.serve_forever()
+    finally:
+        server.stop(timeout=1)
+    return 0

@@ -1,0 +1,178 @@
+"""Peer ids: making ours, and reading a client's name from theirs (BEP 20); info hashes and peer ids as users write them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+CLIENT_PREFIX = b"-GB0100-"
+"""How our peer ids begin: Azureus style, client GB, version 0.1.0.0."""
+
+PEER_ID_LENGTH = 20
+"""Bytes in a peer id, and in an info hash (BEP 3)."""
+
+_AZUREUS_CLIENTS = {
+    "AG": "Ares",
+    "A~": "Ares",
+    "AR": "Arctic",
+    "AT": "Artemis",
+    "AV": "Avicora",
+    "AX": "BitPump",
+    "AZ": "Azureus",
+    "BB": "BitBuddy",
+    "BC": "BitComet",
+    "BE": "BitTorrent SDK",
+    "BF": "Bitflu",
+    "BG": "BTG",
+    "BI": "BiglyBT",
+    "BR": "BitRocket",
+    "BS": "BTSlave",
+    "BT": "BitTorrent",
+    "BW": "BitWombat",
+    "BX": "Bittorrent X",
+    "CD": "Enhanced CTorrent",
+    "CT": "CTorrent",
+    "DE": "Deluge",
+    "DP": "Propagate",
+    "EB": "EBit",
+    "ES": "electric sheep",
+    "FC": "FileCroc",
+    "FD": "Free Download Manager",
+    "FL": "Folx",
+    "FT": "FoxTorrent",
+    "FW": "FrostWire",
+    "FX": "Freebox BitTorrent",
+    "GB": "geventbt",
+    "GS": "GSTorrent",
+    "GT": "anacrolix/torrent",
+    "HL": "Halite",
+    "HN": "Hydranode",
+    "KG": "KGet",
+    "KT": "KTorrent",
+    "LH": "LH-ABC",
+    "LP": "Lphant",
+    "LT": "libtorrent",
+    "LW": "LimeWire",
+    "MG": "MediaGet",
+    "MO": "MonoTorrent",
+    "MP": "MooPolice",
+    "MR": "Miro",
+    "MT": "MoonlightTorrent",
+    "NX": "Net Transport",
+    "OS": "OneSwarm",
+    "PD": "Pando",
+    "PI": "PicoTorrent",
+    "QD": "QQDownload",
+    "QT": "Qt 4 Torrent example",
+    "RT": "Retriever",
+    "RZ": "RezTorrent",
+    "S~": "Shareaza alpha",
+    "SB": "Swiftbit",
+    "SD": "Xunlei",
+    "SS": "SwarmScope",
+    "ST": "SymTorrent",
+    "SZ": "Shareaza",
+    "TB": "Torch",
+    "TL": "Tribler",
+    "TN": "TorrentDotNET",
+    "TR": "Transmission",
+    "TS": "Torrentstorm",
+    "TT": "TuoTu",
+    "TX": "Tixati",
+    "UE": "uTorrent Embedded",
+    "UL": "uLeecher!",
+    "UM": "uTorrent for Mac",
+    "UT": "uTorrent",
+    "UW": "uTorrent Web",
+    "VG": "Vagaa",
+    "WD": "WebTorrent Desktop",
+    "WT": "BitLet",
+    "WW": "WebTorrent",
+    "WY": "FireTorrent",
+    "XF": "Xfplay",
+    "XL": "Xunlei",
+    "XT": "XanTorrent",
+    "XX": "Xtorrent",
+    "ZT": "ZipTorrent",
+    "lt": "rTorrent",
+    "qB": "qBittorrent",
+    "rQ": "rqbit",
+    "st": "sharktorrent",
+}
+"""The two letters of Azureus-style ids (BEP 20, and clients met since)."""
+
+_SHADOW_CLIENTS = {
+    "A": "ABC",
+    "O": "Osprey Permaseed",
+    "Q": "BTQueue",
+    "R": "Tribler",
+    "S": "Shadow",
+    "T": "BitTornado",
+    "U": "UPnP NAT Bit Torrent",
+}
+"""The letter of Shadow-style ids (BEP 20)."""
+
+_DASHED_CLIENTS = {"M": "BitTorrent", "A2": "aria2"}
+"""What stands before a version whose numbers are set apart by dashes: ``M7-9-2--``, ``A2-1-37-0-``."""
+
+_AZUREUS = re.compile(rb"-([0-9A-Za-z~]{2})([0-9A-Za-z.]{4})-")
+_DASHED = re.compile(rb"(M|A2-)(\d{1,3})-(\d{1,3})-(\d{1,3})-")
+_SHADOW = re.compile(rb"([AOQRSTU])([0-9A-Za-z.]{1,5})-{2,}")
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz."
+_HEX = re.compile(r"[0-9A-Fa-f]{40}")
+_UNSAFE = re.compile(r"[^0-9A-Za-z~-]")
+
+
+def new_peer_id() -> bytes:
+    """A new peer id of ours: 20 bytes, ``-GB0100-`` and twelve random ones (BEP 20)."""
+    return CLIENT_PREFIX + os.urandom(PEER_ID_LENGTH - len(CLIENT_PREFIX))
+
+
+def client_name(peer_id: bytes) -> str:
+    """Say in words which client a peer id belongs to (BEP 20).
+
+    Args:
+        peer_id: any bytes that a peer gave as its id.
+
+    Returns:
+        A name and version, such as "libtorrent 2.1.1.0", or "unknown (...)" with the id's beginning. Only letters, digits, blanks and a
+        few harmless signs are in it, whatever the bytes: it may be printed.
+    """
+    if match := _AZUREUS.match(peer_id):
+        code, version = match[1].decode(), match[2].decode()
+        return f"{_AZUREUS_CLIENTS.get(code, code)} {_numbers(version)}"
+    if match := _DASHED.match(peer_id):
+        return f"{_DASHED_CLIENTS[match[1].decode().rstrip('-')]} {b'.'.join(match.groups()[1:]).decode()}"
+    if match := _SHADOW.match(peer_id):
+        return f"{_SHADOW_CLIENTS[match[1].decode()]} {_numbers(match[2].decode())}"
+    return f"unknown ({_UNSAFE.sub('.', bytes(peer_id[:8]).decode('latin-1'))})"
+
+
+def hash_or_id(value: bytes | str, what: str) -> bytes:
+    """Take an info hash or peer id in either of the forms that users have it in.
+
+    Args:
+        value: 20 bytes, or 40 hex characters.
+        what: what to call it in the error's text, such as "info hash".
+
+    Returns:
+        The 20 bytes.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(value, (bytes, bytearray)) and len(value) == PEER_ID_LENGTH:
+        return bytes(value)
+    if isinstance(value, str) and _HEX.fullmatch(value):
+        return bytes.fromhex(value)
+    got = (
+        f"{len(value)} of {type(value).__name__}"
+        if isinstance(value, (bytes, bytearray, str))
+        else type(value).__name__
+    )
+    raise ValueError(f"the {what} must be 20 bytes or 40 hex characters, not {got}")
+
+
+def _numbers(version: str) -> str:
+    """The signs of a version as numbers with dots: each counts 0-9, A-Z, a-z, as in Shadow's ids."""
+    return ".".join(str(_DIGITS.index(sign)) for sign in version)

@@ -1,0 +1,206 @@
+"""The one door for bencode (BEP 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geventbt import bencoding, limits
+from geventbt.bencoding import decode, decode_prefix, encode, value_range
+from geventbt.errors import BencodeError
+
+VALUES: list[tuple[bytes, Any]] = [
+    (b"i0e", 0),
+    (b"i-1e", -1),
+    (b"i9223372036854775807e", 2**63 - 1),
+    (b"i-9223372036854775808e", -(2**63)),
+    (b"0:", b""),
+    (b"4:spam", b"spam"),
+    (b"le", []),
+    (b"de", {}),
+    (b"l4:spami42ee", [b"spam", 42]),
+    (b"d3:bar4:spam3:fooi42ee", {b"bar": b"spam", b"foo": 42}),
+    (b"d1:ad1:bl1:cleee1:di1ee", {b"a": {b"b": [b"c", []]}, b"d": 1}),
+]
+
+MALFORMED = [
+    *(
+        b"",
+        b"i",
+        b"ie",
+        b"i-e",
+        b"i-0e",
+        b"i00e",
+        b"i01e",
+        b"i-01e",
+        b"i+1e",
+        b"i 5e",
+        b"i5 e",
+        b"i1_000e",
+        b"i1.0e",
+        b"i1",
+        b"i\xb2e",
+    ),
+    *(
+        b"1",
+        b"1:",
+        b"2:a",
+        b"01:a",
+        b"00:",
+        b"-1:a",
+        b"+1:a",
+        b" 1:a",
+        b"1 :a",
+        b":",
+        b":a",
+        b"99999999999999999999:a",
+        b"9999999999:a",
+    ),
+    *(b"l", b"li1e", b"d", b"d1:a", b"d1:ai1e", b"d1:ae", b"di1ei2ee", b"dlei2ee", b"dde1:ae", b"d1:ai1ei2ei3ee"),
+    *(
+        b"e",
+        b"lee",
+        b"i1ei2e",
+        b"i1e ",
+        b" i1e",
+        b"x",
+        b"\x00",
+        b"n",
+        b"i1" + b"0" * limits.BENCODE_INTEGER_DIGITS + b"e",
+    ),
+    b"d1:ai1e-6:",  # makes the decoder of bencode.py 4.1 loop for ever
+]
+
+
+@pytest.mark.parametrize(("data", "value"), VALUES)
+def test_each_kind_of_value_is_decoded(data: bytes, value: Any):
+    assert decode(data) == value
+
+
+@pytest.mark.parametrize(("data", "value"), VALUES)
+def test_each_kind_of_value_is_encoded(data: bytes, value: Any):
+    assert encode(value) == data
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_kind_of_buffer_is_decoded_to_bytes(kind: Any):
+    assert type(decode(kind(b"4:spam"))) is bytes
+    assert decode(kind(b"4:spam")) == b"spam"
+
+
+def test_a_value_of_another_type_is_the_callers_mistake():
+    for data in ("i1e", 5, None):
+        with pytest.raises(TypeError):
+            decode(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("data", MALFORMED)
+def test_malformed_bencode_is_refused(data: bytes):
+    with pytest.raises(BencodeError):
+        decode(data)
+
+
+def test_unsorted_keys_are_accepted():
+    assert decode(b"d1:bi1e1:ai2ee") == {b"b": 1, b"a": 2}
+
+
+def test_duplicate_keys_are_refused():
+    with pytest.raises(BencodeError, match="twice"):
+        decode(b"d1:ai1e1:ai1ee")
+
+
+def test_nesting_ends_at_the_depth_limit():
+    deep = limits.BENCODE_DEPTH
+    assert decode(b"l" * deep + b"e" * deep)
+    for data in (b"l" * (deep + 1) + b"e" * (deep + 1), b"l" * 10_000 + b"e" * 10_000, b"d1:a" * 10_000):
+        with pytest.raises(BencodeError, match="within each other"):
+            decode(data)
+
+
+def test_nesting_does_not_recurse():
+    assert decode(b"l" * 100_000 + b"e" * 100_000, max_depth=100_000, max_tokens=100_000)
+
+
+def test_tokens_end_at_their_limit():
+    assert len(decode(b"l" + b"i1e" * 9 + b"e", max_tokens=10)) == 9
+    for data in (b"l" + b"i1e" * 10 + b"e", b"l" + b"le" * 10 + b"e", b"d" + b"1:ai1e" * 10 + b"e"):
+        with pytest.raises(BencodeError, match="too many"):
+            decode(data, max_tokens=10)
+
+
+def test_a_claimed_length_allocates_nothing():
+    with pytest.raises(BencodeError, match="a string of 9999999999 bytes"):
+        decode(b"9999999999:abc")
+
+
+def test_errors_never_carry_the_whole_input():
+    for data in (b"x" * limits.MIB, b"i" + b"1" * limits.MIB, b"1" * limits.MIB):
+        with pytest.raises(BencodeError) as caught:
+            decode(data)
+        assert len(str(caught.value)) < 200
+
+
+def test_a_prefix_ends_where_its_value_ends():
+    assert decode_prefix(b"d8:msg_typei1eeRAW") == ({b"msg_type": 1}, 15)
+    assert decode_prefix(b"i1e") == (1, 3)
+    with pytest.raises(BencodeError):
+        decode_prefix(b"d8:msg_typei1e")
+
+
+def test_a_values_range_is_exact_even_with_unsorted_keys():
+    data = b"d4:infod1:zi1e1:ai2ee1:a4:spame"
+    start, end = value_range(data, b"info") or (0, 0)
+    assert data[start:end] == b"d1:zi1e1:ai2ee"
+    start, end = value_range(data, b"a") or (0, 0)
+    assert data[start:end] == b"4:spam"
+
+
+def test_only_keys_of_the_outermost_dictionary_are_found():
+    assert value_range(b"d1:ad4:infoi1eee", b"info") is None
+    assert value_range(b"de", b"info") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"le", b"i1e", b"d", b"di1ei2ee", b"d1:a", b"d1:ai1e", b"d1:ae", b"d1:bi1e1:a"])
+def test_a_range_in_no_dictionary_is_refused(data: bytes):
+    with pytest.raises(BencodeError):
+        value_range(data, b"zz")
+
+
+def test_a_range_is_found_within_the_limits():
+    with pytest.raises(BencodeError, match="too many"):
+        value_range(b"d" + b"".join(b"2:%di1e" % i for i in range(10, 30)) + b"e", b"29", max_tokens=10)
+    with pytest.raises(BencodeError, match="within each other"):
+        value_range(b"d1:a" + b"l" * 40 + b"e" * 40 + b"e", b"a")
+
+
+def test_keys_are_sorted_as_raw_bytes():
+    assert encode({"b": 1, b"a": 2, "B": 3, "aa": 4}) == b"d1:Bi3e1:ai2e2:aai4e1:bi1ee"
+
+
+def test_text_and_truth_are_encoded():
+    assert encode("µ") == b"2:\xc2\xb5"
+    assert encode({"private": True}) == b"d7:privatei1ee"
+    assert encode((1, "a")) == b"li1e1:ae"
+
+
+@pytest.mark.parametrize("value", [None, 1.5, {1: 2}, [None], {"a": {"b": 1.0}}, {(1,): 1}, object(), {1, 2}])
+def test_what_bencode_cannot_say_is_a_type_error(value: Any):
+    with pytest.raises(TypeError):
+        encode(value)
+
+
+def test_what_would_be_written_wrongly_is_a_value_error():
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in ({"a": 1, b"a": 2}, endless, "\ud800"):
+        with pytest.raises(ValueError):
+            encode(value)
+
+
+def test_work_is_bounded_by_tokens_not_by_bytes():
+    """A mebibyte of the smallest values is given up after as many tokens as the limit says."""
+    for data in (b"l" + b"le" * limits.MIB, b"l" + b"0:" * limits.MIB, b"d" + b"0:" * limits.MIB):
+        scanner = bencoding._Scanner(data, limits.BENCODE_TOKENS, limits.BENCODE_DEPTH)
+        with pytest.raises(BencodeError, match="too many bencoded values, at byte 4"):
+            scanner.value(0)
