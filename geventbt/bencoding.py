@@ -36,6 +36,7 @@ def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: 
     Raises:
         BencodeError: for anything else, within a time that the limits bound.
     """
+    data = _as_bytes(data)
     value, end = decode_prefix(data, max_tokens=max_tokens, max_depth=max_depth)
     if end != len(data):
         raise BencodeError(f"{len(data) - end} bytes behind the end of the value")
@@ -46,21 +47,33 @@ def decode_prefix(
     data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
 ) -> tuple[Any, int]:
     """Decode the value at the start of `data`, as `decode` does, and tell where it ends."""
-    return _Scanner(bytes(data), max_tokens, max_depth).scan()
+    return _Scanner(_as_bytes(data), max_tokens, max_depth).scan()
 
 
 def value_range(
     data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
 ) -> tuple[int, int] | None:
-    """Where the value of a key of the outermost dictionary starts and ends, or None if there is no such key.
+    """Where the value of a key of a dictionary starts and ends, or None if there is no such key; see `decode_with_range`."""
+    _, start, end = decode_with_range(data, key, max_tokens=max_tokens, max_depth=max_depth)
+    return (start, end) if end else None
+
+
+def _as_bytes(data: Buffer) -> bytes:
+    return data if isinstance(data, bytes) else memoryview(data).tobytes()
+
+
+def decode_with_range(
+    data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
+) -> tuple[dict[bytes, Any], int, int]:
+    """Decode a dictionary as `decode` does, and tell where the value of one of its keys starts and ends: 0 and 0 if there is no such key.
 
     The bytes between are what an info hash is taken of, whatever the order of the keys in them.
     """
-    scanner = _Scanner(bytes(data), max_tokens, max_depth)
-    value, _ = scanner.scan()
-    if not isinstance(value, dict):
-        raise BencodeError("not a dictionary")
-    return scanner.ranges.get(key)
+    scanner = _Scanner(_as_bytes(data), max_tokens, max_depth)
+    value, end = scanner.scan()
+    if end != len(data) or not isinstance(value, dict):
+        raise BencodeError("not one dictionary")
+    return value, *scanner.ranges.get(key, (0, 0))
 
 
 def encode(value: Any) -> bytes:
@@ -69,22 +82,28 @@ def encode(value: Any) -> bytes:
     Raises:
         TypeError: for a value of any other type.
     """
-    encoded: bytes = bencodepy.encode(_prepared(value))
+    try:
+        encoded: bytes = bencodepy.encode(_prepared(value))
+    except RecursionError:
+        raise TypeError("nested too deeply to be bencoded") from None
     return encoded
 
 
 def _prepared(value: Any) -> Any:
-    """The same value in the types that bencode.py is sure of: it sorts keys as they are, and writes None as nothing."""
+    """The same value in the types that bencode.py is sure of: it sorts keys as they are, and knows no kinds of int."""
     if isinstance(value, str):
         return value.encode()
-    if isinstance(value, (bytes, int)):
-        return int(value) if isinstance(value, bool) else value
-    if isinstance(value, (bytearray, memoryview)):
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, (list, tuple)):
         return [_prepared(item) for item in value]
     if isinstance(value, dict):
-        return {_prepared_key(key): _prepared(item) for key, item in value.items()}
+        prepared = {_prepared_key(key): _prepared(item) for key, item in value.items()}
+        if len(prepared) != len(value):
+            raise TypeError("a key comes twice, as bytes and as str")
+        return prepared
     raise TypeError(f"{type(value).__name__} cannot be bencoded")
 
 

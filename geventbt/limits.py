@@ -81,3 +81,13 @@ TORRENT_TOKENS = 4_000_000
 """Values in a .torrent file: about a million files."""
 PIECE_LENGTH = 512 * MIB
 """A piece; each one in flight is held in memory."""
+TORRENT_DEPTH = 100
+"""Lists and dicts within each other in a .torrent file: file trees of BEP 52 nest as folders do (libtorrent: 100)."""
+PATH_PARTS = 100
+"""Folders within each other in a torrent (libtorrent: 100)."""
+FILE_NAME = 255
+"""Bytes of a file's name in UTF-8: what common file systems take."""
+TRACKERS = 200
+"""Announce URLs kept of one torrent, and as many web seeds: public lists have about a hundred."""
+OPEN_FILES = 64
+"""Files of one torrent that are open at a time (libtorrent: 40 for all of them)."""

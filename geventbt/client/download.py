@@ -36,8 +36,9 @@ _log = logging.getLogger("geventbt")
 
 Address: TypeAlias = tuple[str, int]
 
-LANES = 3
-"""Pieces on their way from one peer: while one is hashed and written, the others keep the peer busy."""
+_FEWEST_LANES, _MOST_LANES = 2, 16
+_IN_FLIGHT = 8 * limits.MIB
+"""Bytes of pieces on their way from one peer: while some are hashed and written, the others keep the peer busy."""
 RETRIES = 3
 """How often a peer is connected to again after the connection was lost."""
 _FIRST_DELAY = 0.5
@@ -214,7 +215,7 @@ class Download:
         wire.unchoke()
         wire.interested()
         server = gevent.spawn(wire.serve, self._read_block)
-        lanes = [_Lane(self, wire, address) for _ in range(LANES)]
+        lanes = [_Lane(self, wire, address) for _ in range(self._lane_count())]
         for lane in lanes:
             self._lanes[lane] = gevent.spawn(lane.run)
         try:
@@ -222,6 +223,11 @@ class Download:
         finally:
             gevent.killall([self._lanes.pop(lane) for lane in lanes])
             server.kill()
+
+    def _lane_count(self) -> int:
+        """How many pieces to have on their way from a peer; fewer with many peers, so that all together stay within bounds."""
+        room = min(_IN_FLIGHT, limits.DISK_QUEUE // len(self._addresses))
+        return max(_FEWEST_LANES, min(_MOST_LANES, room // self.torrent.geometry.piece_length))
 
     def _on_news(self, wire: Wire, **fields: Any) -> None:
         self._notify()
@@ -315,12 +321,11 @@ class _Lane:
             self.next_piece = piece + 1
             size = download.torrent.geometry.piece_size(piece)
             buffer = download.take_buffer(size)
-            try:
-                with memoryview(buffer)[:size] as data:
-                    if self._read(piece, data) and not download.store(piece, data, self):
-                        self.wire.close(0)
-            finally:
-                download.give_buffer(buffer)
+            data = memoryview(buffer)[:size]
+            if self._read(piece, data) and not download.store(piece, data, self):
+                self.wire.close(0)
+            # Not after a kill: a native thread may still be reading the buffer.
+            download.give_buffer(buffer)
 
     def _read(self, piece: int, data: memoryview) -> bool:
         """Read a piece; whether it is here, and nobody else was quicker."""

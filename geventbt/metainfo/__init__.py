@@ -1,0 +1,9 @@
+"""Torrents as files describe them: reading them, and making them from data (BEP 3, 12, 27, 47). No sockets, no
+gevent."""
+
+from __future__ import annotations
+
+from geventbt.metainfo.create import create_torrent
+from geventbt.metainfo.torrent import Torrent, TorrentFile
+
+__all__ = ["Torrent", "TorrentFile", "create_torrent"]
