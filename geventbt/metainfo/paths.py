@@ -24,11 +24,14 @@ FOLDS_NAMES = WINDOWS or sys.platform == "darwin"
 """Whether the usual file system takes ``A`` and ``a`` for one name."""
 
 # Control characters, both separators, undecodable bytes (as surrogates), and what turns the direction of writing:
-# `gpj.exe` shown as `exe.jpg` is an old trick. _BAD =
-# re.compile("[\x00-\x1f\x7f-\x9f/\\\\\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]") _BAD_ON_WINDOWS =
-# re.compile(r'[?<>"|*:]|[ .]+\Z') _RESERVED_ON_WINDOWS =
-# re.compile(r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|\Z)", re.IGNORECASE)
-# _LONGEST_EXTENSION = 16
+# `gpj.exe` shown as `exe.jpg` is an old trick.
+_BAD = re.compile("[\x00-\x1f\x7f-\x9f/\\\\\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_BAD_ON_WINDOWS = re.compile(r'[?<>"|*:]')
+_BAD_END_ON_WINDOWS = re.compile(r"[ .]+\Z")
+_RESERVED_ON_WINDOWS = re.compile(
+    r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|\Z)", re.IGNORECASE
+)
+_LONGEST_EXTENSION = 16
 
 
 def safe_name(raw: bytes, *, windows: bool = WINDOWS) -> str:
@@ -42,15 +45,16 @@ def safe_name(raw: bytes, *, windows: bool = WINDOWS) -> str:
         A name of 1 to `limits.FILE_NAME` bytes in UTF-8, which is neither ``.`` nor ``..`` and has no separator and no
         control character. A good name is returned as it is.
     """
-    name = _BAD.sub("_", raw.decode("utf-8", "surrogateescape"))
-    if not name.strip("."):
-        # Two dots at most need mending; a name of many dots is odd but plain, except on Windows.
-        name = name.replace(".", "_") if len(name) <= 2 else name
+    name = _BAD.sub("_", raw.decode("utf-8", "surrogateescape")) or "_"
+    if name in (".", ".."):
+        name = "_" * len(name)
     if windows:
-        name = _BAD_ON_WINDOWS.sub(lambda match: "_" * len(match[0]), name)
+        name = _BAD_ON_WINDOWS.sub("_", name)
         name = f"_{name}" if _RESERVED_ON_WINDOWS.match(name) else name
-    stem, extension = _split(name or "_")
-    return _join(stem, extension)
+    name = _join(*_split(name))
+    if windows:
+        name = _BAD_END_ON_WINDOWS.sub(lambda end: "_" * len(end[0]), name)
+    return name
 
 
 class UniquePaths:

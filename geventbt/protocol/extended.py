@@ -14,6 +14,7 @@ ExtendedHandshake = dict[str, Any]
 """What one side says of itself: `m` (names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ... under the names of BEP 10."""
 
 _MAX_NAME = 64
+_MAX_VALUE = 1024
 
 
 def _text(value: Any) -> str | None:
@@ -63,7 +64,7 @@ def read_extended_handshake(payload: Buffer) -> ExtendedHandshake:
     """Decode an extended handshake (BEP 10).
 
     Returns:
-        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys those with a printable name, as decoded.
+        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys the numbers and the strings of at most 1 KiB.
         A key with a senseless value is left out: wrong advice is ignored.
 
     Raises:
@@ -83,9 +84,13 @@ def read_extended_handshake(payload: Buffer) -> ExtendedHandshake:
             value = reader(value)
             if value is not None:
                 result[name] = value
-        elif len(name) <= _MAX_NAME and name.isprintable():
+        elif len(name) <= _MAX_NAME and name.isprintable() and _is_small(value):
             result[name] = value
     return result
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, bytes) and len(value) <= _MAX_VALUE)
 
 
 def write_extended_handshake(handshake: ExtendedHandshake) -> bytes:

@@ -74,8 +74,8 @@ class Parser:
 
     @property
     def missing(self) -> int:
-        """The bytes that the message cut off at the end still lacks; 0 if there is none, or its length is not known yet."""
-        if len(self._tail) < 4 or self._handshaking:
+        """The bytes that the message cut off at the end still lacks; 0 if there is none, or its length has not been checked yet."""
+        if len(self._tail) < 5 or self._handshaking:
             return 0
         return 4 + int(_LENGTH.unpack_from(self._tail)[0]) - len(self._tail)
 
@@ -183,7 +183,7 @@ class Parser:
         elif message_id == c.PIECE:
             good = 8 <= payload <= 8 + limits.PEER_BLOCK
         elif message_id == c.BITFIELD:
-            good = payload <= limits.MESSAGE if self.bitfield_length is None else payload == self.bitfield_length
+            good = 1 <= payload <= limits.MESSAGE if self.bitfield_length is None else payload == self.bitfield_length
         elif message_id == c.EXTENDED:
             good = 1 <= payload <= limits.MESSAGE
         elif message_id == c.HASHES:

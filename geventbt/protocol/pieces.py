@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bitarray import bitarray
+from bitarray.util import ones, zeros
 
 from geventbt import limits
 from geventbt.errors import RemoteProtocolError
@@ -13,43 +14,48 @@ from geventbt.protocol.messages import Buffer
 class PeerPieces:
     """The pieces of one peer.
 
-    While the number of pieces is unknown, a bitfield is kept as it came, haves in a bounded set, and have-all as a fact: an index, however far,
-    allocates nothing (CVE-2014-4909).
+    While the number of pieces is unknown, a bitfield is kept as it came, have-all as a fact, and what is told of single pieces in a bounded set:
+    an index, however far, allocates nothing (CVE-2014-4909).
 
     Attributes:
         count: the number of pieces, or None while it is unknown.
-        has_all: the peer said have_all, or has told of every piece.
         announced: whether the peer has told anything at all.
     """
 
-    __slots__ = ("_bits", "_early", "_said_all", "announced", "count")
+    __slots__ = ("_bits", "_said_all", "_told", "announced", "count")
 
     def __init__(self) -> None:
         self.count: int | None = None
         self.announced = False
         self._said_all = False
-        self._bits = bitarray(endian="big")
-        self._early: set[int] = set()
+        # What the bitfield says or, once the number is known, all that the peer has told.
+        self._bits: bitarray | None = None
+        # While the number is unknown: the pieces that it has beside the bitfield or, after have_all, that it has lost.
+        self._told: set[int] = set()
 
     def __contains__(self, piece: int) -> bool:
+        if not self.is_index(piece):
+            return False
         if self._said_all:
-            return self.is_index(piece)
-        return (0 <= piece < len(self._bits) and bool(self._bits[piece])) or piece in self._early
+            return piece not in self._told
+        return piece in self._told or (self._bits is not None and piece < len(self._bits) and bool(self._bits[piece]))
 
     @property
     def has_all(self) -> bool:
-        return self._said_all or (self.count is not None and self._bits.all())
+        """Whether the peer has every piece."""
+        if self._said_all:
+            return not self._told
+        return self.count is not None and self._bits is not None and bool(self._bits.all())
 
     @property
     def bits(self) -> bitarray:
         """A copy as a big-endian bitarray: as long as the torrent has pieces or, while that is unknown, as the peer has told of."""
-        if self._said_all and self.count is None:
-            return bitarray(endian="big")
-        if not self._early:
-            return bitarray(self._bits)
-        bits = bitarray(max(len(self._bits), max(self._early) + 1), endian="big")
-        bits[: len(self._bits)] = self._bits
-        for piece in self._early:
+        bits = bitarray(self._bits) if self._bits is not None else bitarray(endian="big")
+        if self._said_all or not self._told:
+            return bits
+        missing = max(self._told) + 1 - len(bits)
+        bits.extend(zeros(max(0, missing), endian="big"))
+        for piece in self._told:
             bits[piece] = True
         return bits
 
@@ -68,67 +74,68 @@ class PeerPieces:
         self.announced = True
         if piece in self:
             return False
-        if self.count is not None:
-            self._bits[piece] = True
-        elif len(self._early) < limits.EARLY_HAVES:
-            self._early.add(piece)
+        self._set(piece, True)
         return True
 
     def remove(self, piece: int) -> bool:
         """Take a donthave (BEP 54). Returns whether the peer had the piece."""
         if piece not in self:
             return False
-        if self._said_all:
-            if self.count is None:
-                return False
-            self._said_all = False
-        if piece < len(self._bits):
-            self._bits[piece] = False
-        self._early.discard(piece)
+        self._set(piece, False)
         return True
+
+    def _set(self, piece: int, value: bool) -> None:
+        if self._said_all and self.count is not None:
+            # It has lost a piece: from now on the bits count.
+            self._said_all = False
+        bits = self._bits
+        if bits is not None and piece < len(bits) and not self._said_all:
+            bits[piece] = value
+            self._told.discard(piece)
+        elif value == self._said_all:
+            self._told.discard(piece)
+        elif len(self._told) < limits.EARLY_HAVES:
+            self._told.add(piece)
 
     def set_bitfield(self, bitfield: Buffer) -> None:
         """Take a bitfield, whose length the parser has checked where the number of pieces is known."""
         bits = bitarray(endian="big")
         bits.frombytes(bytes(bitfield))
-        self.announced = True
-        self._said_all = False
-        self._early.clear()
-        self._bits = bits
+        self._start_again(bits, said_all=False)
         if self.count is not None:
-            self._trim(self.count)
+            self._trim(bits, self.count)
 
     def set_all(self) -> None:
         """Take a have_all (BEP 6)."""
-        self._reset(True)
+        self._start_again(None if self.count is None else ones(self.count, endian="big"), said_all=True)
 
     def set_none(self) -> None:
         """Take a have_none (BEP 6)."""
-        self._reset(False)
+        self._start_again(None if self.count is None else zeros(self.count, endian="big"), said_all=False)
+
+    def _start_again(self, bits: bitarray | None, *, said_all: bool) -> None:
+        self.announced = True
+        self._said_all = said_all
+        self._told.clear()
+        self._bits = bits
 
     def set_count(self, count: int) -> None:
         """Make the number of pieces known. Raises RemoteProtocolError if it contradicts what the peer has told."""
         if self.count == count:
             return
-        if self._bits:
-            self._trim(count)
+        if self._bits is not None:
+            self._trim(self._bits, count)
         else:
-            self._bits = bitarray(count, endian="big")
-            self._bits.setall(self._said_all)
-        early, self._early = self._early, set()
-        self.count = count
-        for piece in early:
-            self.add(piece)
+            self._bits = ones(count, endian="big") if self._said_all else zeros(count, endian="big")
+        said_all, told = self._said_all, self._told
+        self.count, self._said_all, self._told = count, False, set()
+        for piece in told:
+            if not self.is_index(piece):
+                raise RemoteProtocolError(f"piece {piece} was told of, which does not exist", message_id=c.HAVE)
+            self._bits[piece] = not said_all
 
-    def _trim(self, count: int) -> None:
+    def _trim(self, bits: bitarray, count: int) -> None:
         """Cut the spare bits off, which must be zero (BEP 3)."""
-        if len(self._bits) != (count + 7) // 8 * 8 or self._bits[count:].any():
+        if len(bits) != (count + 7) // 8 * 8 or bits[count:].any():
             raise RemoteProtocolError("a bitfield of the wrong size or with spare bits set", message_id=c.BITFIELD)
-        del self._bits[count:]
-
-    def _reset(self, value: bool) -> None:
-        self.announced = True
-        self._said_all = value
-        self._early.clear()
-        self._bits = bitarray(self.count or 0, endian="big")
-        self._bits.setall(value)
+        del bits[count:]

@@ -1,9 +1,9 @@
-"""Where the bytes of a piece are in the files. Pure."""
+"""Where a range of a piece lies in the files of a torrent (BEP 3: the files are one stream, cut into pieces)."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from geventbt.geometry import Geometry
@@ -11,44 +11,62 @@ from geventbt.metainfo import TorrentFile
 
 
 class Span(NamedTuple):
-    """A run of bytes inside one file: the file's index, where it starts there, how long it is."""
+    """A range of bytes within one file."""
 
     file: int
+    """The index of the file in the torrent."""
     offset: int
+    """Where the range begins in the file."""
     length: int
+    """Its bytes, at least 1."""
 
 
 class Layout:
-    """Maps ranges of pieces to spans of files.
+    """Maps ranges of pieces to ranges of files, padding files included. Files without bytes are never met.
 
     Args:
-        files: of the torrent, in the order of the stream.
-        geometry: of the torrent.
+        files: the files of a torrent, in the order of its stream.
+        geometry: the torrent's geometry.
+
+    Raises:
+        ValueError: if the files do not add up to the torrent.
     """
 
     def __init__(self, files: Sequence[TorrentFile], geometry: Geometry) -> None:
-        # An empty file has no bytes, and would share its offset with the next one.
-        self._indices = [index for index, file in enumerate(files) if file.length]
-        self._starts = [files[index].offset for index in self._indices]
-        self._files = files
+        if sum(file.length for file in files) != geometry.length:
+            raise ValueError("the files do not add up to the length of the torrent")
         self._geometry = geometry
+        self._files = [index for index, file in enumerate(files) if file.length]
+        self._starts = [files[index].offset for index in self._files]
+        self._ends = [*self._starts[1:], geometry.length]
 
-    def spans(self, piece: int, offset: int, length: int) -> Iterator[Span]:
-        """The spans that a range of a piece lies in, in order; their lengths add up to `length`.
+    def spans(self, piece: int, offset: int, length: int) -> list[Span]:
+        """The ranges of files that make up a range of a piece, in order.
+
+        Args:
+            piece: the piece's index.
+            offset: where the range begins in the piece.
+            length: its bytes, at least 1.
 
         Raises:
-            ValueError: if the range is not inside the piece.
+            ValueError: if the range is empty or not inside one piece.
         """
         if not self._geometry.contains(piece, offset, length):
-            raise ValueError(f"no such range: piece {piece}, offset {offset}, length {length}")
-        at = piece * self._geometry.piece_length + offset
-        number = bisect_right(self._starts, at) - 1
-        while length:
-            index = self._indices[number]
-            file = self._files[index]
-            start = at - file.offset
-            count = min(length, file.length - start)
-            yield Span(index, start, count)
-            at += count
-            length -= count
-            number += 1
+            raise ValueError(f"no range of a piece: piece {piece}, offset {offset}, length {length}")
+        position = piece * self._geometry.piece_length + offset
+        end = position + length
+        at = bisect_right(self._starts, position) - 1
+        spans: list[Span] = []
+        while position < end:
+            until = min(end, self._ends[at])
+            spans.append(Span(self._files[at], position - self._starts[at], until - position))
+            position = until
+            at += 1
+        return spans
+
+    def pieces(self, file: TorrentFile, start: int = 0) -> range:
+        """The pieces that have bytes of a file, from its byte `start` on: an empty range where there are none."""
+        if start >= file.length:
+            return range(0)
+        piece_length = self._geometry.piece_length
+        return range((file.offset + start) // piece_length, (file.offset + file.length - 1) // piece_length + 1)

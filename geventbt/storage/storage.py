@@ -1,278 +1,246 @@
-"""Pieces on disk: nothing is written before its hash is verified, and nothing outside the folder."""
+"""The data of one torrent in a folder. A piece is trusted only once its SHA-1 has been compared: before it is written,
+or as it is read."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-import stat
-from collections import OrderedDict
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from types import TracebackType
 
 from bitarray import bitarray
+from bitarray.util import ones, zeros
 
+from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.storage.layout import Layout, Span
+from geventbt.storage.files import MissingData, OpenFiles, storage_errors
+from geventbt.storage.layout import Layout
 
-_OPEN_FILES = 64
+_STEP = 1 * limits.MIB
+"""Bytes read and hashed at a time when a piece is verified."""
 
 
 class Storage:
-    """The files of a torrent in a folder. Safe to use from several native threads; blocks them, so keep it off the event loop.
+    """Reads and writes the pieces of a torrent. Its methods block on the disk, and may be called from several threads
+    at once.
+
+    Nothing is opened or made before it is needed. To seed, call `check`; to download, `check` and `prepare`.
 
     Args:
-        torrent: what is stored.
-        folder: where its file or folder is or is to be.
+        torrent: the torrent.
+        folder: the folder that its file or folder is in, or will be.
+        max_open_files: how many files are open at a time.
 
     Attributes:
-        torrent: what is stored.
-        folder: the absolute path of the folder.
-        have: a bit for each piece that is verified, and only for those.
+        torrent: the torrent.
+        folder: the folder.
+        have: the pieces that are verified and on the disk, big-endian as in a bitfield. To be read only.
     """
 
-    def __init__(self, torrent: Torrent, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, torrent: Torrent, folder: str | os.PathLike[str], *, max_open_files: int = limits.OPEN_FILES
+    ) -> None:
         self.torrent = torrent
-        self.folder = Path(folder).resolve()
-        self.have = bitarray(torrent.geometry.pieces, endian="big")
-        self.have.setall(False)
+        self.folder = Path(os.path.abspath(folder))
+        self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self._layout = Layout(torrent.files, torrent.geometry)
-        self._lock = Lock()
-        self._open: OrderedDict[tuple[int, bool], _OpenFile] = OrderedDict()
-        self._verified = 0
+        self._files = OpenFiles(torrent.files, self.folder, max_open_files)
+        self._lock = threading.Lock()
 
-    # ------------------------------------------------------------------ what is verified
+    def __enter__(self) -> Storage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def complete(self) -> bool:
-        """Whether every piece is verified."""
+        """Whether every piece is verified and on the disk."""
         return bool(self.have.all())
 
     @property
     def verified_bytes(self) -> int:
-        """The bytes of the verified pieces."""
-        return self._verified
+        """The bytes of all pieces that are verified and on the disk."""
+        geometry = self.torrent.geometry
+        count: int = self.have.count()
+        missing_at_end = geometry.pieces * geometry.piece_length - geometry.length
+        return count * geometry.piece_length - (missing_at_end if self.have[-1] else 0)
 
-    def check(self, progress: Callable[[int, int], Any] | None = None) -> bitarray:
-        """Look at every piece on disk, and find out which are good.
+    def path(self, file: int) -> Path:
+        """Where a file of the torrent is, or would be, by its index."""
+        return self._files.path(file)
+
+    def prepare(self) -> None:
+        """Make every folder and file, each of its full length but sparse. A file that is longer is cut.
+
+        Raises:
+            StorageError: if one cannot be made.
+        """
+        for index, file in enumerate(self.torrent.files):
+            if file.stored:
+                with self._files.use(index, writable=True):
+                    pass
+
+    def write_piece(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
+        """Write a whole piece if, and only if, it is the right one.
 
         Args:
-            progress: called with (pieces checked, pieces).
+            piece: the piece's index.
+            data: what should be its bytes.
+
+        Returns:
+            Whether the SHA-1 was right, and the piece is therefore written and in `have`. If not, nothing is written.
+
+        Raises:
+            IndexError: if there is no such piece.
+            StorageError: if the disk failed (``errno`` says how), or the torrent contradicts itself.
+        """
+        if hashlib.sha1(data).digest() != self.torrent.piece_hash(piece):
+            return False
+        position = 0
+        with memoryview(data) as view:
+            for span in self._layout.spans(piece, 0, len(view)):
+                part = view[position : position + span.length]
+                position += span.length
+                if self.torrent.files[span.file].padding:
+                    self._refuse_padding(part, span.file)
+                    continue
+                with self._files.use(span.file, writable=True) as file:
+                    file.write(span.offset, part)
+        self._note(piece, True)
+        return True
+
+    def read(self, piece: int, offset: int, length: int) -> bytes:
+        """Read a range of a verified piece.
+
+        Args:
+            piece: the piece's index.
+            offset: where the range begins in the piece.
+            length: its bytes, at least 1.
+
+        Raises:
+            ValueError: if the range is empty or not inside one piece.
+            StorageError: if the piece is not verified, or the disk failed.
+        """
+        spans = self._layout.spans(piece, offset, length)
+        if not self.have[piece]:
+            raise StorageError(f"piece {piece} is not verified")
+        parts = [self._read(*span) for span in spans]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def verify_piece(self, piece: int) -> bool:
+        """Read a piece and compare its SHA-1. `have` is what it finds.
+
+        Returns:
+            Whether it is good. It is not where a file is missing or too short.
+
+        Raises:
+            IndexError: if there is no such piece.
+            StorageError: if the disk failed.
+        """
+        expected = self.torrent.piece_hash(piece)
+        digest = hashlib.sha1()
+        try:
+            for part in self._piece_in_steps(piece):
+                digest.update(part)
+            good = digest.digest() == expected
+        except MissingData:
+            good = False
+        self._note(piece, good)
+        return good
+
+    def check(self, progress: Callable[[int, int], object] | None = None) -> bitarray:
+        """Verify every piece that can be there at all. What no file is long enough for is not read.
+
+        Args:
+            progress: called with the number of pieces looked at and of all pieces, after each. What it raises ends the
+                check.
 
         Returns:
             A copy of `have`.
 
         Raises:
-            StorageError: a file is there but cannot be read.
+            StorageError: if the disk failed.
         """
-        pieces = self.torrent.geometry.pieces
-        for piece in range(pieces):
-            self._mark(piece, self.verify_piece(piece))
-            if progress:
-                progress(piece + 1, pieces)
+        possible = self._possible()
+        for piece in range(len(possible)):
+            if possible[piece]:
+                self.verify_piece(piece)
+            else:
+                self._note(piece, False)
+            if progress is not None:
+                progress(piece + 1, len(possible))
         return self.have.copy()
 
-    def verify_piece(self, piece: int) -> bool:
-        """Whether a piece on disk is what the torrent says. Missing and short files make bad pieces."""
-        size = self.torrent.geometry.piece_size(piece)
-        try:
-            data = self.read(piece, 0, size)
-        except StorageError as error:
-            if error.errno in (None, errno.ENOENT, errno.ENOTDIR):
-                return False
-            raise
-        return self._is_good(piece, data)
-
-    def _is_good(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
-        return hashlib.sha1(data).digest() == self.torrent.piece_hash(piece)
-
-    def _mark(self, piece: int, good: bool) -> None:
-        with self._lock:
-            if bool(self.have[piece]) != good:
-                self.have[piece] = good
-                self._verified += self.torrent.geometry.piece_size(piece) * (1 if good else -1)
-
-    # ------------------------------------------------------------------ reading and writing
-
-    def read(self, piece: int, offset: int, length: int) -> bytes:
-        """Read a range of a piece, verified or not.
-
-        It is read rather than mapped into memory: a file that somebody cuts short is then an error, and not the end of the process.
-
-        Raises:
-            StorageError: it cannot be read; `errno` says why, and is None where a file is too short.
-        """
-        spans = list(self._layout.spans(piece, offset, length))
-        if len(spans) == 1:
-            return self._read_span(spans[0])
-        return b"".join(map(self._read_span, spans))
-
-    def _read_span(self, span: Span) -> bytes:
-        if self.torrent.files[span.file].padding:
-            return bytes(span.length)
-        with self._file(span.file, writing=False) as descriptor:
-            data = os.pread(descriptor, span.length, span.offset)
-            while len(data) < span.length:
-                more = os.pread(descriptor, span.length - len(data), span.offset + len(data))
-                if not more:
-                    raise StorageError(f"{self._path(span.file)}: shorter than the torrent says")
-                data += more
-        return data
-
-    def write_piece(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
-        """Verify a piece and write it.
-
-        Returns:
-            False if the data is not what the torrent says: then nothing is written.
-
-        Raises:
-            StorageError: it cannot be written, such as with `errno` ENOSPC when the disk is full.
-        """
-        if len(data) != self.torrent.geometry.piece_size(piece) or not self._is_good(piece, data):
-            return False
-        at = 0
-        view = memoryview(data)
-        for span in self._layout.spans(piece, 0, len(data)):
-            self._write_span(span, view[at : at + span.length])
-            at += span.length
-        self._mark(piece, True)
-        return True
-
-    def _write_span(self, span: Span, data: memoryview) -> None:
-        if self.torrent.files[span.file].padding:
-            return
-        with self._file(span.file, writing=True) as descriptor:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(descriptor, data[written:], span.offset + written)
-
-    # ------------------------------------------------------------------ files
-
-    def prepare(self) -> None:
-        """Make the folders, the empty files and, as sparse files of their full length, the others; and make longer ones as long as they should be.
-
-        Raises:
-            StorageError: one cannot be made.
-        """
-        for index, file in enumerate(self.torrent.files):
-            if file.padding:
-                continue
-            with self._file(index, writing=True) as descriptor:
-                if os.fstat(descriptor).st_size != file.length:
-                    os.ftruncate(descriptor, file.length)
-
     def close(self) -> None:
-        """Close the files. They are opened again when they are needed."""
+        """Close all files. What is in use by another thread is closed when it is done."""
+        self._files.close()
+
+    def _note(self, piece: int, good: bool) -> None:
         with self._lock:
-            for file in self._open.values():
-                file.retire()
-            self._open.clear()
+            self.have[piece] = good
 
-    def _path(self, index: int) -> Path:
-        return self.folder.joinpath(*self.torrent.files[index].path)
+    def _read(self, index: int, offset: int, length: int) -> bytes:
+        if self.torrent.files[index].padding:
+            return bytes(length)
+        with self._files.use(index) as file:
+            return file.read(offset, length)
 
-    @contextmanager
-    def _file(self, index: int, *, writing: bool) -> Iterator[int]:
-        """The descriptor of a file, kept open for the next use; errors of the system name the file."""
+    def _piece_in_steps(self, piece: int) -> Iterator[bytes]:
+        """The bytes of a piece on the disk, verified or not."""
+        for span in self._layout.spans(piece, 0, self.torrent.geometry.piece_size(piece)):
+            for offset in range(span.offset, span.offset + span.length, _STEP):
+                yield self._read(span.file, offset, min(_STEP, span.offset + span.length - offset))
+
+    def _possible(self) -> bitarray:
+        """The pieces whose bytes are all within files that are there."""
+        possible: bitarray = ones(self.torrent.geometry.pieces, "big")
+        for index, file in enumerate(self.torrent.files):
+            if file.stored and file.length:
+                missing = self._layout.pieces(file, self._size(index))
+                possible[missing.start : missing.stop] = False
+        return possible
+
+    def _size(self, index: int) -> int:
+        """The bytes of a file on the disk: 0 if it is not there."""
+        path = self._files.path(index)
         try:
-            file = self._acquire(index, writing)
-            try:
-                yield file.descriptor
-            finally:
-                with self._lock:
-                    file.release()
-        except StorageError:
-            raise
-        except OSError as error:
-            raise _storage_error(error, self._path(index)) from error
+            with storage_errors(path):
+                return path.lstat().st_size
+        except MissingData:
+            return 0
 
-    def _acquire(self, index: int, writing: bool) -> _OpenFile:
-        key = (index, writing)
-        with self._lock:
-            file = self._open.get(key)
-            if file is None:
-                file = self._open[key] = _OpenFile(self._open_file(index, writing))
-                if len(self._open) > _OPEN_FILES:
-                    self._open.popitem(last=False)[1].retire()
-            else:
-                self._open.move_to_end(key)
-            file.users += 1
-            return file
-
-    def _open_file(self, index: int, writing: bool) -> int:
-        """Open a file below the folder, never through a link."""
-        parts = self.torrent.files[index].path
-        if writing:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        parent = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for part in parts[:-1]:
-                child = _open_folder(part, parent, writing)
-                os.close(parent)
-                parent = child
-            flags = os.O_RDWR | os.O_CREAT if writing else os.O_RDONLY
-            descriptor = os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666, dir_fd=parent)
-        finally:
-            os.close(parent)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a regular file")
-        return descriptor
-
-
-class _OpenFile:
-    """A descriptor that is closed when it is both retired and used by nobody."""
-
-    __slots__ = ("_retired", "descriptor", "users")
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.users = 0
-        self._retired = False
-
-    def release(self) -> None:
-        self.users -= 1
-        self._close_if_unused()
-
-    def retire(self) -> None:
-        self._retired = True
-        self._close_if_unused()
-
-    def _close_if_unused(self) -> None:
-        if self._retired and not self.users:
-            os.close(self.descriptor)
-
-
-def _open_folder(name: str, parent: int, create: bool) -> int:
-    if create:
-        try:
-            os.mkdir(name, dir_fd=parent)
-        except FileExistsError:
-            pass
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-
-
-def _storage_error(error: OSError, path: Path) -> StorageError:
-    return StorageError(error.errno, error.strerror or str(error), str(path))
+    def _refuse_padding(self, data: memoryview, index: int) -> None:
+        """Padding is zeros and never written (BEP 47): of other bytes we could give nothing back, and no peer is to
+        blame for them."""
+        if data.tobytes() != bytes(len(data)):
+            path = os.fspath(self._files.path(index))
+            raise StorageError(errno.EINVAL, "the torrent's padding is not of zeros", path)
 
 
 def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
-    """The folder below which a torrent's files are, for its data as a person names it.
+    """Find the folder for a `Storage`, given where the user says that the data is.
 
     Args:
-        torrent: what is looked for.
+        torrent: the torrent.
         data: the torrent's file or folder itself, or the folder that holds it.
 
+    Returns:
+        The folder that holds it.
+
     Raises:
-        StorageError: neither is there; `errno` is ENOENT.
+        StorageError: if it is not there (``errno.ENOENT``).
     """
-    path = Path(data).resolve()
-    for folder in (path, path.parent):
-        found = folder / torrent.name
-        if (found.is_dir() if torrent.is_multi_file else found.is_file()) and (folder == path or found == path):
+    path = Path(os.path.abspath(data))
+    candidates = ([path.parent] if path.name == torrent.name else []) + [path]
+    stored = [file.path for file in torrent.files if file.stored]
+    for folder in candidates:
+        if any(os.path.lexists(folder.joinpath(*parts)) for parts in stored):
             return folder
-    raise StorageError(errno.ENOENT, f"no {torrent.name!r} here", str(data))
+    raise StorageError(errno.ENOENT, f"the data of {torrent.name!r} is not there", os.fspath(path))

@@ -14,7 +14,7 @@ from geventbt.protocol.parser import Parser
 HANDSHAKE = Handshake(b"i" * 20, b"p" * 20).to_bytes()
 ROOT = bytes(range(32))
 RANGE = "00000001 00004000 00004000"
-HASHES = "%s 00000000 00000004 00000002 00000003" % ROOT.hex()
+HASHES = f"{ROOT.hex()} 00000000 00000004 00000002 00000003"
 
 GOLDEN = {
     "keep_alive": ("00000000", m.KEEP_ALIVE_BYTES, (c.KEEP_ALIVE,), m.KeepAlive()),
@@ -59,7 +59,12 @@ GOLDEN = {
         (20, 0, b"de"),
         m.Extended(extended_id=0, payload=b"de"),
     ),
-    "extended": ("00000003 14 ff 78", m.pack_extended(255, b"x"), (20, 255, b"x"), m.Extended(extended_id=255, payload=b"x")),
+    "extended": (
+        "00000003 14 ff 78",
+        m.pack_extended(255, b"x"),
+        (20, 255, b"x"),
+        m.Extended(extended_id=255, payload=b"x"),
+    ),
     "hash_request": (
         f"00000031 15 {HASHES}",
         m.pack_hash_range(c.HASH_REQUEST, ROOT, 0, 4, 2, 3),

@@ -56,14 +56,18 @@ def test_nothing_comes_before_the_whole_handshake():
     assert message[:3] == (c.HANDSHAKE, b"i" * 20, b"p" * 20)
 
 
-@pytest.mark.parametrize("first", [b"\x00", b"\x12", b"GET / HTTP/1.1\r\n", b"\x13BitTorrent Protocol", b"\x16\x03\x01"])
+@pytest.mark.parametrize(
+    "first", [b"\x00", b"\x12", b"GET / HTTP/1.1\r\n", b"\x13BitTorrent Protocol", b"\x16\x03\x01"]
+)
 def test_another_protocol_is_refused_at_its_first_wrong_byte(first):
     with pytest.raises(HandshakeError):
         list(Parser().feed(first))
     parser = Parser()
+    wrong = next(at for at in range(len(first)) if first[at] != HANDSHAKE[at])
+    for at in range(wrong):
+        assert list(parser.feed(first[at : at + 1])) == []
     with pytest.raises(HandshakeError):
-        for at in range(len(first)):
-            list(parser.feed(first[at : at + 1]))
+        list(parser.feed(first[wrong : wrong + 1]))
 
 
 def test_a_refused_stream_stays_refused():
@@ -101,7 +105,7 @@ def test_a_length_is_refused_when_length_and_id_are_known_and_not_earlier():
     assert_refused(parser, b"\x63", 0x63, bep=3)
 
 
-@pytest.mark.parametrize("message_id", [m_id for m_id in range(24, 256)] + [10, 11, 12, 18, 19])
+@pytest.mark.parametrize("message_id", [10, 11, 12, 18, 19, *range(24, 256)])
 def test_an_unknown_id_passes_with_its_payload(message_id):
     assert copied(open_parser().feed(header(3, message_id) + b"abc")) == [(c.UNKNOWN, message_id, b"abc")]
     assert copied(open_parser().feed(header(0, message_id))) == [(c.UNKNOWN, message_id, b"")]
@@ -345,7 +349,21 @@ def test_nothing_is_kept_between_whole_messages():
 
 @pytest.mark.parametrize(
     ("message_id", "bep"),
-    [(0, 3), (7, 3), (9, 5), (13, 6), (14, 6), (15, 6), (16, 6), (17, 6), (20, 10), (21, 52), (22, 52), (23, 52), (99, 3)],
+    [
+        (0, 3),
+        (7, 3),
+        (9, 5),
+        (13, 6),
+        (14, 6),
+        (15, 6),
+        (16, 6),
+        (17, 6),
+        (20, 10),
+        (21, 52),
+        (22, 52),
+        (23, 52),
+        (99, 3),
+    ],
 )
 def test_each_id_belongs_to_its_bep(message_id, bep):
     assert bep_of(message_id) == bep
