@@ -46,6 +46,10 @@ RequestKey: TypeAlias = tuple[int, int, int]
 """(piece, offset, length)"""
 Event: TypeAlias = tuple[Any, ...]
 
+_EXTENSIONS = 256
+"""Extensions, and keys of the extended handshake, that are kept of a peer."""
+_END_OF_OFFSETS = 1 << 32
+_NOT_PENDING = object()
 _PIECE = c.PIECE
 _REQUEST = c.REQUEST
 
@@ -70,6 +74,7 @@ class PeerProtocol:
         allowed_fast_set, peer_allowed_fast_set: pieces that may be asked for while choked, granted by us and by the peer (BEP 6).
         extended_handshake, peer_extended_handshake: what each side says of itself (BEP 10).
         extended_mapping: our extensions, {id: name}. peer_extended_mapping: the peer's, {name: id}.
+        request_limit: how many requests the peer is ready to queue: its `reqq`, within our own limit.
         downloaded, uploaded: bytes of blocks.
         outgoing: buffers to be written.
     """
@@ -90,13 +95,14 @@ class PeerProtocol:
         self.peer_extended_handshake: ExtendedHandshake = {}
         self.extended_mapping: dict[int, str] = {}
         self.peer_extended_mapping: dict[str, int] = {}
+        self.request_limit = limits.DEFAULT_REQQ
         self.downloaded = self.uploaded = 0
         self.outgoing: list[m.Buffer] = []
         # What both sides' reserved bits agree on; all off until both handshakes are known.
         self.agreed = Extensions()
         self._is_known_torrent = is_known_torrent
         self._parser = Parser()
-        self._forgotten: OrderedDict[RequestKey, None] = OrderedDict()
+        self._forgotten: OrderedDict[RequestKey, int] = OrderedDict()
         self._unwanted_answers = 0
 
     # ------------------------------------------------------------------ state
@@ -105,11 +111,6 @@ class PeerProtocol:
     def established(self) -> bool:
         """Whether both handshakes are done."""
         return self.handshake_sent is not None and self.handshake_received is not None
-
-    @property
-    def request_limit(self) -> int:
-        """How many requests the peer is ready to queue: its `reqq`, within our own limit."""
-        return min(self.peer_extended_handshake.get("reqq", limits.DEFAULT_REQQ), limits.REQUESTS)
 
     def set_pieces(self, pieces: int) -> None:
         """Make the number of pieces known, and check what the peer has said so far against it.
@@ -122,6 +123,9 @@ class PeerProtocol:
             raise LocalProtocolError(f"a torrent of {pieces} pieces: must be 1 to {limits.PIECES}")
         if self.peer_pieces.count not in (None, pieces):
             raise LocalProtocolError(f"the number of pieces is {self.peer_pieces.count} already, not {pieces}")
+        for key in self.peer_requests:
+            if key[0] >= pieces:
+                raise RemoteProtocolError(f"a request out of range: {key}", message_id=c.REQUEST)
         self.peer_pieces.set_count(pieces)
         self._parser.bitfield_length = (pieces + 7) // 8
         self.peer_allowed_fast_set = {piece for piece in self.peer_allowed_fast_set if piece < pieces}
@@ -129,6 +133,9 @@ class PeerProtocol:
     def set_geometry(self, geometry: Geometry) -> None:
         """Make the pieces' number and sizes known; ranges are checked against them from now on. Raises as `set_pieces`."""
         self.set_pieces(geometry.pieces)
+        for key in self.peer_requests:
+            if not geometry.contains(*key):
+                raise RemoteProtocolError(f"a request out of range: {key}", message_id=c.REQUEST)
         self.geometry = geometry
 
     @property
@@ -156,6 +163,8 @@ class PeerProtocol:
         """
         if self.handshake_sent:
             raise LocalProtocolError("the handshake has been sent already")
+        if len(handshake.info_hash) != c.HASH_LENGTH or len(handshake.peer_id) != c.HASH_LENGTH:
+            raise LocalProtocolError("info hash and peer id have 20 bytes each")
         if self.handshake_received:
             _check_match(handshake, self.handshake_received)
         self.handshake_sent = handshake
@@ -201,15 +210,26 @@ class PeerProtocol:
     def send_bitfield(self, pieces: bitarray | bytes) -> None:
         """``<len=0001+X><id=5><bitfield>`` (BEP 3). A `bitarray` also tells the number of pieces, where it is not known yet."""
         self._require_handshake()
+        count = self.peer_pieces.count
         if isinstance(pieces, bitarray):
-            if self.peer_pieces.count is None:
-                self.set_pieces(len(pieces))
-            elif len(pieces) != self.peer_pieces.count:
-                raise LocalProtocolError(f"a bitfield of {len(pieces)} pieces: there are {self.peer_pieces.count}")
+            if count is None:
+                self._learn_pieces(len(pieces))
+            elif len(pieces) != count:
+                raise LocalProtocolError(f"a bitfield of {len(pieces)} pieces: there are {count}")
             pieces = bitarray(pieces, endian="big").tobytes()
-        elif self._parser.bitfield_length not in (None, len(pieces)):
-            raise LocalProtocolError(f"a bitfield of {len(pieces)} bytes: must be {self._parser.bitfield_length}")
+        elif count is None:
+            if not 1 <= len(pieces) <= limits.MESSAGE:
+                raise LocalProtocolError(f"a bitfield of {len(pieces)} bytes: must be 1 to {limits.MESSAGE}")
+        elif len(pieces) != (count + 7) // 8 or pieces[-1] & (0xFF >> (count % 8 or 8)):
+            raise LocalProtocolError(f"a bitfield of {len(pieces)} bytes is none of {count} pieces, or has spare bits set")
         self.outgoing.append(m.pack_bitfield(bytes(pieces)))
+
+    def _learn_pieces(self, pieces: int) -> None:
+        """Take the number of pieces from a bitfield of ours; if the peer has told of others, who is wrong is for the caller to find out."""
+        try:
+            self.set_pieces(pieces)
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(f"a bitfield of {pieces} pieces, but {error}") from error
 
     def send_request(self, piece: int, offset: int, length: int, token: Any) -> None:
         """``<len=0013><id=6><index><begin><length>`` (BEP 3). The caller has seen to it that the same request is not pending.
@@ -221,20 +241,23 @@ class PeerProtocol:
         """
         if length > limits.BLOCK:
             raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
+        if len(self.requests) >= limits.REQUESTS:
+            raise LocalProtocolError(f"{limits.REQUESTS} requests are pending: at most so many at a time")
         self._check_request(piece, offset, length)
         self.requests[piece, offset, length] = token
         self.outgoing.append(m.pack_range(c.REQUEST, piece, offset, length))
 
     def _check_request(self, piece: int, offset: int, length: int) -> None:
         """Refuse to ask for a range that does not exist or that the peer would not send."""
+        if self.handshake_sent is None:
+            raise LocalProtocolError("the handshake comes first")
         if self.peer_choking and piece not in self.peer_allowed_fast_set:
-            self._require_handshake()
             raise PeerChoking("the peer chokes us")
         geometry = self.geometry
         if (
             not geometry.contains(piece, offset, length)
             if geometry is not None
-            else piece < 0 or offset < 0 or length < 1 or not self.peer_pieces.is_index(piece)
+            else offset < 0 or length < 1 or offset + length > _END_OF_OFFSETS or not self.peer_pieces.is_index(piece)
         ):
             raise LocalProtocolError(f"no such range: piece {piece}, offset {offset}, length {length}")
         if not self.peer_pieces.may_have(piece):
@@ -252,6 +275,7 @@ class PeerProtocol:
         pack = m.RANGE.pack
         packed = []
         size = limits.BLOCK
+        count = min(count, limits.REQUESTS - len(requests))
         if count > 0 and offset < end:
             self._check_request(piece, offset, end - offset)
         while count > 0 and offset < end:
@@ -275,10 +299,11 @@ class PeerProtocol:
             Its token, or None if it is not pending: then nothing is sent.
         """
         key = (piece, offset, length)
-        token = self.requests.pop(key, None)
-        if token is not None:
-            self._forget(key)
-            self.outgoing.append(m.pack_range(c.CANCEL, piece, offset, length))
+        token = self.requests.pop(key, _NOT_PENDING)
+        if token is _NOT_PENDING:
+            return None
+        self._forget(key)
+        self.outgoing.append(m.pack_range(c.CANCEL, piece, offset, length))
         return token
 
     def send_piece(self, piece: int, offset: int, block: m.Buffer) -> bool:
@@ -287,7 +312,7 @@ class PeerProtocol:
         Returns:
             False if the peer does not want it (any more): then nothing is sent.
         """
-        size = len(block)
+        size = block.nbytes if type(block) is memoryview else len(block)
         key = (piece, offset, size)
         if key not in self.peer_requests:
             return False
@@ -405,20 +430,30 @@ class PeerProtocol:
 
     def _fail(self, keys: Iterable[RequestKey], error: type[RequestFailed], text: str) -> Iterator[Event]:
         for key in keys:
-            token = self.requests.pop(key)
-            self._forget(key)
-            yield (FAILED, key, token, error(text))
+            token = self.requests.pop(key, _NOT_PENDING)
+            # Whoever heard of the first failure may have cancelled the others.
+            if token is not _NOT_PENDING:
+                self._forget(key)
+                yield (FAILED, key, token, error(text))
 
     def _forget(self, key: RequestKey) -> None:
-        """An answer to this request may still be on its way."""
-        self._forgotten[key] = None
+        """One more answer to this request may still be on its way."""
+        self._forgotten[key] = self._forgotten.pop(key, 0) + 1
         if len(self._forgotten) > limits.FORGOTTEN_REQUESTS:
             self._forgotten.popitem(last=False)
 
+    def _was_forgotten(self, key: RequestKey) -> bool:
+        """Whether an answer to this request is one that a race explains; it then explains one fewer."""
+        count = self._forgotten.get(key, 0)
+        if count > 1:
+            self._forgotten[key] = count - 1
+        elif count:
+            del self._forgotten[key]
+        return count > 0
+
     def _note_unwanted(self, key: RequestKey, message_id: int) -> None:
         """Drop an answer that nobody waits for: a race explains it, or the peer may not do it for ever."""
-        if key in self._forgotten:
-            del self._forgotten[key]
+        if self._was_forgotten(key):
             return
         self._unwanted_answers += 1
         if self._unwanted_answers > limits.UNWANTED_ANSWERS:
@@ -440,8 +475,8 @@ class PeerProtocol:
             if message[0] == _PIECE:
                 _, piece, offset, block = message
                 length = len(block)
-                token = requests.pop((piece, offset, length), None)
-                if token is None:
+                token = requests.pop((piece, offset, length), _NOT_PENDING)
+                if token is _NOT_PENDING:
                     self._note_unwanted((piece, offset, length), _PIECE)
                 else:
                     self.downloaded += length
@@ -561,8 +596,11 @@ class PeerProtocol:
         if self.peer_choking:
             # It was allowed, and is refused all the same: believe the answer (as libtorrent does).
             self.peer_allowed_fast_set.discard(key[0])
-        token = self.requests.pop(key, None)
-        if token is None:
+        if self._was_forgotten(key):
+            # Each request has one answer (BEP 6): this is the older one's, even if the same is pending again.
+            return
+        token = self.requests.pop(key, _NOT_PENDING)
+        if token is _NOT_PENDING:
             self._note_unwanted(key, c.REJECT)
         else:
             yield message
@@ -579,20 +617,25 @@ class PeerProtocol:
 
     def _on_extended(self, message: Event) -> Iterable[Event]:
         if not self._allowed_to_peer.extended:
-            return ((c.UNKNOWN, c.EXTENDED, message[2]),)
+            return ((c.UNKNOWN, c.EXTENDED, bytes([message[1]]) + message[2]),)
         if message[1] == c.EXTENDED_HANDSHAKE:
             self._merge_extended_handshake(read_extended_handshake(message[2]))
         return (message,)
 
     def _merge_extended_handshake(self, news: ExtendedHandshake) -> None:
         """A later extended handshake adds to the earlier ones; an id of 0 switches an extension off (BEP 10)."""
-        mapping = news.pop("m", {})
-        self.peer_extended_handshake.update(news)
-        if len(self.peer_extended_mapping) + len(mapping) <= 256:
-            self.peer_extended_mapping.update(mapping)
-        for name in [name for name, number in self.peer_extended_mapping.items() if number == 0]:
-            del self.peer_extended_mapping[name]
+        mapping = {**self.peer_extended_mapping, **news.pop("m", {})}
+        mapping = {name: number for name, number in mapping.items() if number}
+        if len(mapping) <= _EXTENSIONS:
+            self.peer_extended_mapping = mapping
+        told = {**self.peer_extended_handshake, **news}
+        if len(told) <= _EXTENSIONS:
+            self.peer_extended_handshake = told
+            self.request_limit = min(told.get("reqq", limits.DEFAULT_REQQ), limits.REQUESTS)
         self.peer_extended_handshake["m"] = dict(self.peer_extended_mapping)
+
+    def _on_hash_message(self, message: Event) -> Iterable[Event]:
+        return (message,) if self._allowed_to_peer.v2 else ((c.UNKNOWN, message[0], m.pack_hash_range(*message)[5:]),)
 
     def _check_fast(self, message_id: int) -> None:
         if not self._allowed_to_peer.fast:
@@ -621,4 +664,7 @@ _HANDLERS: dict[int, Callable[[PeerProtocol, Event], Iterable[Event]]] = {
     c.REJECT: PeerProtocol._on_reject,
     c.ALLOWED_FAST: PeerProtocol._on_allowed_fast,
     c.EXTENDED: PeerProtocol._on_extended,
+    c.HASH_REQUEST: PeerProtocol._on_hash_message,
+    c.HASHES: PeerProtocol._on_hash_message,
+    c.HASH_REJECT: PeerProtocol._on_hash_message,
 }

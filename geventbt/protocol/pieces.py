@@ -123,16 +123,16 @@ class PeerPieces:
         """Make the number of pieces known. Raises RemoteProtocolError if it contradicts what the peer has told."""
         if self.count == count:
             return
+        told = {piece for piece in self._told if piece < count}
+        if told != self._told and not self._said_all:
+            raise RemoteProtocolError("a have for a piece that does not exist", message_id=c.HAVE)
         if self._bits is not None:
             self._trim(self._bits, count)
         else:
             self._bits = ones(count, endian="big") if self._said_all else zeros(count, endian="big")
-        said_all, told = self._said_all, self._told
-        self.count, self._said_all, self._told = count, False, set()
         for piece in told:
-            if not self.is_index(piece):
-                raise RemoteProtocolError(f"piece {piece} was told of, which does not exist", message_id=c.HAVE)
-            self._bits[piece] = not said_all
+            self._bits[piece] = not self._said_all
+        self.count, self._said_all, self._told = count, False, set()
 
     def _trim(self, bits: bitarray, count: int) -> None:
         """Cut the spare bits off, which must be zero (BEP 3)."""

@@ -340,6 +340,10 @@ class Wire(WireState):
         self._check_usable()
         if wait_unchoked:
             self._wait_until(lambda: self._protocol.may_request(piece), None)
+        protocol = self._protocol
+        if len(protocol.requests) >= protocol.request_limit and length <= limits.BLOCK:
+            # Its turn comes when the peer's queue has room.
+            return bytes(self.read(piece, offset, length, timeout=timeout))
         wait = BlockWait(self._hub)
         wait.deadline = monotonic() + (self._request_timeout if timeout is None else timeout)
         self._request(piece, offset, length, wait)

