@@ -31,7 +31,7 @@ NEVER = {
     "server": {"geventbt.metainfo", "geventbt.storage"},
     "extensions": {"geventbt.metainfo", "geventbt.storage"},
     "client": {"struct"},
-    "cli": {"socket", "struct", "gevent"},
+    "cli": {"socket", "struct"},
 }
 """What a layer must not import at all."""
 

@@ -7,6 +7,7 @@ from time import monotonic
 
 import geventbt
 from geventbt.cli.errors import DONE
+from geventbt.cli.interrupt import interruptible
 from geventbt.cli.progress import make_view
 from geventbt.cli.text import human_size, printable
 
@@ -35,8 +36,9 @@ def fetch(
     started = monotonic()
     job.start()
     try:
-        while not job.wait(_REFRESH):
-            view.update(job)
+        with interruptible():
+            while not job.wait(_REFRESH):
+                view.update(job)
         seconds = monotonic() - started
         view.update(job)
     finally:

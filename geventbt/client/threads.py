@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gevent
 from gevent.threadpool import ThreadPool
@@ -26,5 +26,15 @@ def in_thread(function: Callable[..., _T], *args: Any) -> _T:
     pool = _pools.get(hub)
     if pool is None:
         pool = _pools[hub] = ThreadPool(THREADS, hub=hub)
-    result: _T = pool.apply(function, args)
-    return result
+    result, error = pool.apply(_outcome, (function, args))
+    if error is not None:
+        raise error
+    return cast(_T, result)
+
+
+def _outcome(function: Callable[..., _T], args: tuple[Any, ...]) -> tuple[_T | None, Exception | None]:
+    """What the function returned, and what it raised: gevent would print an exception that leaves a thread."""
+    try:
+        return function(*args), None
+    except Exception as error:
+        return None, error

@@ -19,7 +19,17 @@ from geventbt.metainfo.create import piece_length_for
 def folder(tmp_path: Path) -> Path:
     """A folder with some of everything."""
     root = tmp_path / "Root"
-    lengths = {"z": 10, "B": 5, "a.txt": 70_000, "b/deep/x": 50_000, "a/1": 0, "a/10": 3, "a-b": 2, ".hidden/f": 4, "é": 3}
+    lengths = {
+        "z": 10,
+        "B": 5,
+        "a.txt": 70_000,
+        "b/deep/x": 50_000,
+        "a/1": 0,
+        "a/10": 3,
+        "a-b": 2,
+        ".hidden/f": 4,
+        "é": 3,
+    }
     for number, (name, length) in enumerate(lengths.items()):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +45,8 @@ def libtorrent_info(folder: Path, names: list[str], piece_length: int, *, privat
     executable = lt.file_flags_t.flag_executable
     flags = [executable if os.access(folder / name, os.X_OK) else 0 for name in names]
     entries = [
-        lt.create_file_entry(name, (folder / name).stat().st_size, flag) for name, flag in zip(names, flags, strict=True)
+        lt.create_file_entry(name, (folder / name).stat().st_size, flag)
+        for name, flag in zip(names, flags, strict=True)
     ]
     maker = lt.create_torrent(entries, piece_length, lt.create_torrent.v1_only)
     maker.set_priv(private)

@@ -67,5 +67,7 @@ def test_spans_agree_with_a_map_of_every_byte(lengths: list[int], piece_length: 
     length = data.draw(st.integers(1, geometry.piece_size(piece) - offset))
     spans = layout.spans(piece, offset, length)
     start = piece * piece_length + offset
-    assert [(span.file, span.offset + i) for span in spans for i in range(span.length)] == stream[start : start + length]
+    assert [(span.file, span.offset + i) for span in spans for i in range(span.length)] == stream[
+        start : start + length
+    ]
     assert len({span.file for span in spans}) == len(spans)

@@ -7,7 +7,9 @@ import pytest
 from geventbt.metainfo.paths import UniquePaths, safe_name
 
 
-@pytest.mark.parametrize("name", ["a", "a.txt", ".hidden", "...", "a b", " a", "a.", "µ.é", "日本.txt", "aux.c", "a:b", "x" * 255])
+@pytest.mark.parametrize(
+    "name", ["a", "a.txt", ".hidden", "...", "a b", " a", "a.", "µ.é", "日本.txt", "aux.c", "a:b", "x" * 255]
+)
 def test_a_good_name_stays_as_it_is(name: str):
     assert safe_name(name.encode(), windows=False) == name
 

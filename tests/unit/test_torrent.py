@@ -133,7 +133,9 @@ def test_a_torrent_that_cannot_be_used_is_refused(info: Any, words: str):
         read(info)
 
 
-@pytest.mark.parametrize("data", [b"", b"de", b"le", b"i1e", b"4:info", b"d4:info", b"<html>", b"d4:infoi1ee", bytes(100)])
+@pytest.mark.parametrize(
+    "data", [b"", b"de", b"le", b"i1e", b"4:info", b"d4:info", b"<html>", b"d4:infoi1ee", bytes(100)]
+)
 def test_what_is_no_torrent_is_refused(data: bytes):
     with pytest.raises(MetainfoError):
         Torrent.from_bytes(data)
@@ -227,7 +229,13 @@ def test_private_is_one_and_nothing_else():
 
 
 def test_announce_list_comes_before_announce():
-    tiers = [["http://a/", "udp://b:1"], [], ["http://c/", "http://a/"], 5, [5, "", "no url", "http://d/\n", "http://\xff/"]]
+    tiers = [
+        ["http://a/", "udp://b:1"],
+        [],
+        ["http://c/", "http://a/"],
+        5,
+        [5, "", "no url", "http://d/\n", "http://\xff/"],
+    ]
     torrent = read(single(), announce="http://x/", **{"announce-list": tiers})
     assert torrent.trackers == (("http://a/", "udp://b:1"), ("http://c/",), ("http://d/",))
 

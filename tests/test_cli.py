@@ -1,0 +1,199 @@
+"""The command line as a person meets it: its exit codes, its one line for each error, and the main job."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import geventbt
+from geventbt.cli.errors import code_and_text
+from geventbt.cli.main import run
+from geventbt.cli.text import human_size, human_time, printable
+
+COMMAND = [sys.executable, "-m", "geventbt"]
+
+
+def call(*arguments: object, timeout: float = 50) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    folder = tmp_path / "origin" / "shared"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "one.bin").write_bytes(os.urandom(300_001))
+    (folder / "sub" / "two.bin").write_bytes(os.urandom(70_000))
+    return folder
+
+
+@pytest.fixture
+def torrent_file(origin: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "shared.torrent"
+    path.write_bytes(geventbt.create_torrent(origin).to_bytes())
+    return path
+
+
+@pytest.fixture
+def seeder(torrent_file: Path, origin: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [*COMMAND, "seed", str(torrent_file), str(origin), "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("seeding shared (361.3 KiB) on 127.0.0.1:")
+        yield process, int(line.rpartition(":")[2])
+        process.kill()
+
+
+def assert_one_line(text: str) -> None:
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+
+
+def test_the_version_is_told() -> None:
+    assert call("--version").stdout == f"geventbt {geventbt.__version__}\n"
+
+
+def test_a_download_from_a_seeder_ends_with_the_same_files(seeder, torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    _, port = seeder
+    result = call("download", torrent_file, "-o", tmp_path / "out", "--peer", f"127.0.0.1:{port}")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("shared: 361.3 KiB verified; 361.3 KiB from 1 peers")
+    for name in ("one.bin", "sub/two.bin"):
+        assert (tmp_path / "out" / "shared" / name).read_bytes() == (origin / name).read_bytes()
+
+
+def test_the_demo_moves_verified_data_from_every_seeder() -> None:
+    result = call("demo", "--size", "40M", "--seeders", "2")
+    assert result.returncode == 0, result.stderr
+    assert "verified 40.0 MiB" in result.stdout
+    assert "served by 2 of 2 peers" in result.stdout
+
+
+@pytest.mark.parametrize("where", ["itself", "its folder"])
+def test_the_data_may_be_named_itself_or_by_its_folder(torrent_file: Path, origin: Path, where: str) -> None:
+    data = origin if where == "itself" else origin.parent
+    with geventbt.seed(torrent_file, data, ("127.0.0.1", 0)) as server:
+        assert server.server_port
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    result = call("download", tmp_path / "nothing.torrent")
+    assert result.returncode == 3
+    assert_one_line(result.stderr)
+    assert "nothing.torrent" in result.stderr
+
+
+def test_a_file_that_is_no_torrent_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.torrent").write_text("hello")
+    result = call("download", tmp_path / "x.torrent")
+    assert result.returncode == 4
+    assert_one_line(result.stderr)
+
+
+def test_a_peer_that_cannot_be_reached_is_a_network_error(torrent_file: Path, tmp_path: Path) -> None:
+    result = call("download", torrent_file, "-q", "-o", tmp_path / "out", "--peer", "127.0.0.1:1")
+    assert result.returncode == 5
+    assert_one_line(result.stderr)
+    assert "no peer could be reached" in result.stderr
+
+
+def test_no_peer_at_all_is_a_network_error(torrent_file: Path, tmp_path: Path) -> None:
+    result = call("download", torrent_file, "-q", "-o", tmp_path / "out")
+    assert result.returncode == 5
+    assert_one_line(result.stderr)
+
+
+def test_data_that_is_not_there_is_not_found(torrent_file: Path, tmp_path: Path) -> None:
+    result = call("seed", torrent_file, tmp_path / "elsewhere")
+    assert result.returncode == 3
+    assert_one_line(result.stderr)
+
+
+def test_data_that_differs_is_corrupt(torrent_file: Path, origin: Path) -> None:
+    (origin / "one.bin").write_bytes(bytes(300_001))
+    result = call("seed", torrent_file, origin)
+    assert result.returncode == 4
+    assert_one_line(result.stderr)
+    assert "pieces of 'shared' are missing or differ" in result.stderr
+
+
+def test_a_taken_port_is_a_network_error(seeder, torrent_file: Path, origin: Path) -> None:
+    _, port = seeder
+    result = call("seed", torrent_file, origin, "--host", "127.0.0.1", "--port", port)
+    assert result.returncode == 5
+    assert_one_line(result.stderr)
+
+
+def test_a_folder_that_cannot_be_written_is_a_disk_error(seeder, torrent_file: Path, tmp_path: Path) -> None:
+    _, port = seeder
+    (tmp_path / "file").write_text("in the way")
+    result = call("download", torrent_file, "-q", "-o", tmp_path / "file", "--peer", f"127.0.0.1:{port}")
+    assert result.returncode in (3, 6)
+    assert_one_line(result.stderr)
+
+
+def test_a_file_that_cannot_grow_is_a_disk_error(seeder, torrent_file: Path, tmp_path: Path) -> None:
+    _, port = seeder
+    limited = f"ulimit -f 100; exec {' '.join(COMMAND)} download {torrent_file} -q -o {tmp_path / 'out'} --peer 127.0.0.1:{port}"
+    result = subprocess.run(["bash", "-c", f"trap '' XFSZ; {limited}"], capture_output=True, text=True, timeout=50)
+    assert result.returncode == 6
+    assert_one_line(result.stderr)
+
+
+def test_no_space_left_is_said_in_so_many_words() -> None:
+    code, text = code_and_text(geventbt.StorageError(errno.ENOSPC, "No space left on device", "/data/x")) or (0, "")
+    assert code == 6
+    assert "full" in text
+    assert "/data/x" in text
+
+
+def test_an_interrupted_seeder_ends_with_130(seeder) -> None:
+    process, _ = seeder
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert process.stderr.read() == "interrupted\n"
+
+
+def test_an_interrupted_download_ends_with_130_and_goes_on_later(seeder, torrent_file: Path, tmp_path: Path) -> None:
+    stuck, port = seeder
+    stuck.send_signal(signal.SIGSTOP)
+    out = tmp_path / "out"
+    command = [*COMMAND, "download", str(torrent_file), "-q", "-o", str(out), "--peer", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while not (out / "shared" / "sub" / "two.bin").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "interrupted\n"
+    stuck.send_signal(signal.SIGCONT)
+    assert call("download", torrent_file, "-q", "-o", out, "--peer", f"127.0.0.1:{port}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["download"], ["download", "x", "--peer", "nowhere"], ["demo", "--size", "many"]]
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_a_strangers_text_cannot_steer_the_terminal() -> None:
+    assert printable("evil\x1b[2Jname\n\u202e") == "evil\N{REPLACEMENT CHARACTER}[2Jname\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+
+
+def test_sizes_and_times_are_for_people() -> None:
+    assert [human_size(n) for n in (0, 1023, 1024, 5 << 30, 5 << 50)] == ["0 B", "1023 B", "1.0 KiB", "5.0 GiB", "5120.0 TiB"]
+    assert [human_time(n) for n in (0, 61, 3661)] == ["0:00", "1:01", "1:01:01"]
