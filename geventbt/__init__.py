@@ -1,7 +1,7 @@
 """BitTorrent for people who write straight-line Python: blocking peers on gevent.
 
-Every public name of the package is listed here, and loaded when it is first used (PEP 562): importing `geventbt` is quick, and importing
-`geventbt.protocol` brings in no gevent.
+Every public name of the package is listed here, and loaded when it is first used (PEP 562): importing `geventbt` is
+quick, and importing `geventbt.protocol` brings in no gevent.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _EXPORTS = {
     ),
 }
 
-__all__ = ["__version__", "bencoding", "protocol", "signals", *_EXPORTS]  # noqa: PLE0604
+__all__ = ["__version__", "bencoding", "protocol", "signals", *_EXPORTS]
 
 if TYPE_CHECKING:
     from geventbt import bencoding, protocol, signals

@@ -1,7 +1,8 @@
 """The one door for bencode (BEP 3): what comes from strangers is read here, strictly and within bounds.
 
-The decoder of bencode.py must not see a stranger's bytes: version 4.1 loops for ever on the eleven bytes ``d1:ai1e-6:`` and takes ``i1_000e`` for a number. A
-scanner that makes its input safe has already found every value, so the scanner here returns them, and bencode.py writes.
+The decoder of bencode.py must not see a stranger's bytes: version 4.1 loops for ever on the eleven bytes ``d1:ai1e-6:``
+and takes ``i1_000e`` for a number. A scanner that makes its input safe has already found every value, so the scanner
+here returns them, and bencode.py writes.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def decode_prefix(
 def value_range(
     data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
 ) -> tuple[int, int] | None:
-    """Where the value of a key of a dictionary starts and ends, or None if there is no such key; see `decode_with_range`."""
+    """Where the value of a key of a dictionary starts and ends, or None if there is no such key; see
+    `decode_with_range`."""
     _, start, end = decode_with_range(data, key, max_tokens=max_tokens, max_depth=max_depth)
     return (start, end) if end else None
 
@@ -65,7 +67,8 @@ def _as_bytes(data: Buffer) -> bytes:
 def decode_with_range(
     data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
 ) -> tuple[dict[bytes, Any], int, int]:
-    """Decode a dictionary as `decode` does, and tell where the value of one of its keys starts and ends: 0 and 0 if there is no such key.
+    """Decode a dictionary as `decode` does, and tell where the value of one of its keys starts and ends: 0 and 0 if
+    there is no such key.
 
     The bytes between are what an info hash is taken of, whatever the order of the keys in them.
     """

@@ -1,4 +1,5 @@
-"""Peer ids: making ours, and reading a client's name from theirs (BEP 20); info hashes and peer ids as users write them."""
+"""Peer ids: making ours, and reading a client's name from theirs (BEP 20); info hashes and peer ids as users write
+them."""
 
 from __future__ import annotations
 
@@ -135,8 +136,8 @@ def client_name(peer_id: bytes) -> str:
         peer_id: any bytes that a peer gave as its id.
 
     Returns:
-        A name and version, such as "libtorrent 2.1.1.0", or "unknown (...)" with the id's beginning. Only letters, digits, blanks and a
-        few harmless signs are in it, whatever the bytes: it may be printed.
+        A name and version, such as "libtorrent 2.1.1.0", or "unknown (...)" with the id's beginning. Only letters,
+        digits, blanks and a few harmless signs are in it, whatever the bytes: it may be printed.
     """
     if match := _AZUREUS.match(peer_id):
         code, version = match[1].decode(), match[2].decode()

@@ -27,7 +27,8 @@ InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[bytes], bool]"
 class PeerServer(StreamServer):
     """Accepts peers and runs a handler for each, on a greenlet of its own. Made by `geventbt.listen`.
 
-    When the handler returns or fails its wire is closed. Without a handler the wire stays open, in the hands of those who listen to `peer_connected`.
+    When the handler returns or fails its wire is closed. Without a handler the wire stays open, in the hands of those
+    who listen to `peer_connected`.
 
     Signals, each also ``server.on("name", fn)``: `peer_connected` (wire), `error` (error, wire), `stopping`, `stop`.
 
@@ -116,7 +117,8 @@ class PeerServer(StreamServer):
         """Take no more peers, close every wire, and wait for the handlers to end.
 
         Args:
-            timeout: seconds for the wires to send what is queued and for the handlers to end, which are then killed; None for 5.
+            timeout: seconds for the wires to send what is queued and for the handlers to end, which are then
+                killed; None for 5.
         """
         if not self.started and not self.wires:
             super().stop(0)
@@ -150,10 +152,13 @@ def listen(
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
     Args:
-        address: (host, port), IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free one, see `server.server_port`.
+        address: (host, port), IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free one, see
+            `server.server_port`.
         handler: called with the wire of each inbound peer, on a greenlet of its own; see `PeerServer`.
-        info_hashes: the torrents to take peers for: a collection, which may change, or a callable; None takes any. Others are closed after their handshake.
-        encryption: "prefer", "require" or "disable". Encryption is not built yet: "prefer" takes plaintext, "require" raises NotImplementedError.
+        info_hashes: the torrents to take peers for: a collection, which may change, or a callable; None takes any.
+            Others are closed after their handshake.
+        encryption: "prefer", "require" or "disable". Encryption is not built yet: "prefer" takes plaintext,
+            "require" raises NotImplementedError.
         max_connections: peers at one time; over it they are refused, not queued.
 
     Raises:

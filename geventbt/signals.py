@@ -1,8 +1,9 @@
 """The signals of wires and servers: one blinker namespace, shared by all.
 
-``signals.unchoke.connect(fn)`` hears every wire; ``signals.unchoke.connect(fn, sender=wire)`` or, shorter and without keeping the wire alive,
-``wire.on("unchoke", fn)`` hears one. Handlers are called ``fn(sender, **fields)`` on a greenlet of that wire, with the fields of the table below,
-which are named as in the BEPs.
+``signals.unchoke.connect(fn)`` hears every wire; ``signals.unchoke.connect(fn, sender=wire)`` or, shorter and without
+keeping the wire alive,
+``wire.on("unchoke", fn)`` hears one. Handlers are called ``fn(sender, **fields)`` on a greenlet of that wire, with the
+fields of the table below, which are named as in the BEPs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ def _signal(name: str, doc: str) -> Signal:
 # --- wires ---
 handshake = _signal("handshake", "info_hash, peer_id, extensions: the peer's handshake (BEP 3)")
 extended_handshake = _signal("extended_handshake", "handshake: what the peer says of itself, a dict (BEP 10)")
-extended = _signal("extended", "name, extended_id, payload: a message of an extension; name is None if it is not ours (BEP 10)")
+extended = _signal(
+    "extended", "name, extended_id, payload: a message of an extension; name is None if it is not ours (BEP 10)"
+)
 choke = _signal("choke", "the peer chokes us (BEP 3)")
 unchoke = _signal("unchoke", "the peer unchokes us (BEP 3)")
 interested = _signal("interested", "the peer is interested (BEP 3)")
@@ -31,14 +34,20 @@ have_none = _signal("have_none", "the peer has no piece (BEP 6)")
 suggest = _signal("suggest", "index: the peer suggests a piece (BEP 6)")
 allowed_fast = _signal("allowed_fast", "index: the peer serves this piece even while it chokes us (BEP 6)")
 reject = _signal("reject", "index, begin, length: the peer rejected our request (BEP 6)")
-request = _signal("request", "index, begin, length, respond: the peer asks; respond(block or error) answers, once (BEP 3)")
+request = _signal(
+    "request", "index, begin, length, respond: the peer asks; respond(block or error) answers, once (BEP 3)"
+)
 piece = _signal("piece", "index, begin, block: a block that we asked for (BEP 3)")
 cancel = _signal("cancel", "index, begin, length: the peer no longer wants a block (BEP 3)")
 port = _signal("port", "listen_port: the UDP port of the peer's DHT node (BEP 5)")
 keep_alive = _signal("keep_alive", "the peer is alive (BEP 3)")
-hash_request = _signal("hash_request", "pieces_root, base_layer, index, length, proof_layers: the peer asks for hashes (BEP 52)")
+hash_request = _signal(
+    "hash_request", "pieces_root, base_layer, index, length, proof_layers: the peer asks for hashes (BEP 52)"
+)
 hashes = _signal("hashes", "pieces_root, base_layer, index, length, proof_layers, hashes: hashes arrived (BEP 52)")
-hash_reject = _signal("hash_reject", "pieces_root, base_layer, index, length, proof_layers: no hashes will come (BEP 52)")
+hash_reject = _signal(
+    "hash_reject", "pieces_root, base_layer, index, length, proof_layers: no hashes will come (BEP 52)"
+)
 unknown_message = _signal("unknown_message", "id, payload: a message with an id that no BEP we know defines")
 timeout = _signal("timeout", "index, begin, length: our request was not answered in time; the wire goes on")
 download = _signal("download", "count: bytes of blocks just received")
@@ -51,12 +60,10 @@ peer_connected = _signal("peer_connected", "wire: an inbound peer")
 stopping = _signal("stopping", "the server takes no more peers and closes its wires")
 stop = _signal("stop", "the server has stopped")
 
-WIRE_SIGNALS: dict[str, Signal] = {
-    signal.name: signal
-    for signal in _namespace.values()
-    if signal not in (peer_connected, stopping, stop)
-}
+_SERVERS_ONLY = ("peer_connected", "stopping", "stop")
+
+WIRE_SIGNALS: dict[str, Signal] = {name: signal for name, signal in _namespace.items() if name not in _SERVERS_ONLY}
 """The signals that a wire sends, by name."""
 
-SERVER_SIGNALS: dict[str, Signal] = {signal.name: signal for signal in (peer_connected, error, stopping, stop)}
+SERVER_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
 """The signals that a server sends, by name."""

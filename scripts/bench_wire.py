@@ -1,11 +1,14 @@
 """How fast one wire is, against the raw socket on the same machine in the same run.
 
-Two processes on loopback, 16 KiB blocks, one connection. What is measured runs in this process; its partner is a child that does as little as possible.
+Two processes on loopback, 16 KiB blocks, one connection. What is measured runs in this process; its partner is a child
+that does as little as possible.
 
     python scripts/bench_wire.py [--blocks 40000] [--repeat 3] [--json]
 
-Rows: raw (`recv_into` on a gevent socket), request with N greenlets at once, read_into, serve. Each gives blocks a second, CPU microseconds a block on our
-side, the ratio of its throughput to that of the raw row beside it, and by how much a ticking greenlet was late at the worst (milliseconds).
+Rows: raw (`recv_into` on a gevent socket), request with N greenlets at once, read_into, serve. Each gives blocks a
+    second, CPU microseconds a block on our
+side, the ratio of its throughput to that of the raw row beside it, and by how much a ticking greenlet was late at the
+worst (milliseconds).
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ UNCHOKE = b"\0\0\0\1\1"
 INTERESTED = b"\0\0\0\1\2"
 
 
-# ---------------------------------------------------------------------- the partner: plain blocking sockets, no parsing to speak of
+# ---------------------------------------------------------------------- the partner: plain blocking sockets, no parsing
+# to speak of
 
 
 def _partner(role: str, port: int, blocks: int) -> None:

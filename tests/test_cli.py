@@ -61,7 +61,9 @@ def test_the_version_is_told() -> None:
     assert call("--version").stdout == f"geventbt {geventbt.__version__}\n"
 
 
-def test_a_download_from_a_seeder_ends_with_the_same_files(seeder, torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+def test_a_download_from_a_seeder_ends_with_the_same_files(
+    seeder, torrent_file: Path, origin: Path, tmp_path: Path
+) -> None:
     _, port = seeder
     result = call("download", torrent_file, "-o", tmp_path / "out", "--peer", f"127.0.0.1:{port}")
     assert result.returncode == 0, result.stderr
@@ -142,7 +144,8 @@ def test_a_folder_that_cannot_be_written_is_a_disk_error(seeder, torrent_file: P
 
 def test_a_file_that_cannot_grow_is_a_disk_error(seeder, torrent_file: Path, tmp_path: Path) -> None:
     _, port = seeder
-    limited = f"ulimit -f 100; exec {' '.join(COMMAND)} download {torrent_file} -q -o {tmp_path / 'out'} --peer 127.0.0.1:{port}"
+    download = f"download {torrent_file} -q -o {tmp_path / 'out'} --peer 127.0.0.1:{port}"
+    limited = f"ulimit -f 100; exec {' '.join(COMMAND)} {download}"
     result = subprocess.run(["bash", "-c", f"trap '' XFSZ; {limited}"], capture_output=True, text=True, timeout=50)
     assert result.returncode == 6
     assert_one_line(result.stderr)
@@ -191,9 +194,18 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
 
 
 def test_a_strangers_text_cannot_steer_the_terminal() -> None:
-    assert printable("evil\x1b[2Jname\n\u202e") == "evil\N{REPLACEMENT CHARACTER}[2Jname\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    assert (
+        printable("evil\x1b[2Jname\n\u202e")
+        == "evil\N{REPLACEMENT CHARACTER}[2Jname\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def test_sizes_and_times_are_for_people() -> None:
-    assert [human_size(n) for n in (0, 1023, 1024, 5 << 30, 5 << 50)] == ["0 B", "1023 B", "1.0 KiB", "5.0 GiB", "5120.0 TiB"]
+    assert [human_size(n) for n in (0, 1023, 1024, 5 << 30, 5 << 50)] == [
+        "0 B",
+        "1023 B",
+        "1.0 KiB",
+        "5.0 GiB",
+        "5120.0 TiB",
+    ]
     assert [human_time(n) for n in (0, 61, 3661)] == ["0:00", "1:01", "1:01:01"]

@@ -86,6 +86,11 @@ def test_every_command_and_option_of_the_readme_exists(capsys: pytest.CaptureFix
 def test_the_exit_codes_of_the_readme_are_those_of_the_command_line() -> None:
     from geventbt.cli import errors
 
-    told = {int(code) for code in re.findall(r"\b(\d+) (?:done|usage|not found|not a torrent|network|disk|unfinished|timed out|interrupted)", README)}
+    told = {
+        int(code)
+        for code in re.findall(
+            r"\b(\d+) (?:done|usage|not found|not a torrent|network|disk|unfinished|timed out|interrupted)", README
+        )
+    }
     ours = {value for name, value in vars(errors).items() if name.isupper()} | {2}
     assert told == ours

@@ -30,7 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
 def fetch(
     torrent: geventbt.Torrent, folder: str, peers: list[tuple[str, int]], *, quiet: bool
 ) -> tuple[geventbt.Download, float]:
-    """Download with a view on the progress. Returns the finished download and the seconds that it took. Raises as `geventbt.download`."""
+    """Download with a view on the progress.
+
+    Returns the finished download and the seconds that it took. Raises as `geventbt.download`.
+    """
     job = geventbt.Download(torrent, folder, peers)
     view = make_view(quiet)
     started = monotonic()

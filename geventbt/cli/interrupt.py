@@ -11,7 +11,8 @@ import gevent
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the calling greenlet on SIGINT, rather than wherever the loop happens to be, where gevent would report it."""
+    """Raise KeyboardInterrupt in the calling greenlet on SIGINT, rather than wherever the loop happens to be, where
+    gevent would report it."""
     watcher = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     try:
         yield

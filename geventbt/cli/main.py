@@ -16,7 +16,8 @@ _EXAMPLES = """examples:
   geventbt download ubuntu.torrent -o downloads/ --peer 127.0.0.1:6881
 
 exit codes:
-  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished, 8 timed out, 130 interrupted
+  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished, 8 timed out, 130
+  interrupted
 """
 
 
@@ -66,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     download = commands.add_parser("download", help="fetch a torrent from peers")
     download.add_argument("torrent", metavar="FILE.torrent")
     download.add_argument("-o", "--output", default=".", metavar="DIR", help="where to put it (default: here)")
-    download.add_argument("--peer", action="append", default=[], type=peer_address, metavar="HOST:PORT", help="again for each peer")
+    download.add_argument(
+        "--peer", action="append", default=[], type=peer_address, metavar="HOST:PORT", help="again for each peer"
+    )
     download.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
     seed = commands.add_parser("seed", help="serve a torrent to whoever connects")

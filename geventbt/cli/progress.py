@@ -66,7 +66,9 @@ class LiveView:
 
     def update(self, job: Any) -> None:
         if self._task is None:
-            self._task = self._progress.add_task(printable(job.torrent.name)[:40], total=job.torrent.geometry.length, status="")
+            self._task = self._progress.add_task(
+                printable(job.torrent.name)[:40], total=job.torrent.geometry.length, status=""
+            )
         self._progress.update(self._task, completed=job.verified, status=status(job))
         self._progress.refresh()
 

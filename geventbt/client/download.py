@@ -1,4 +1,5 @@
-"""Fetching a torrent from given peers, all at once: a greenlet for each peer, and a few for the pieces on their way from it."""
+"""Fetching a torrent from given peers, all at once: a greenlet for each peer, and a few for the pieces on their way
+from it."""
 
 from __future__ import annotations
 
@@ -125,7 +126,10 @@ class Download:
             self.close()
 
     def start(self) -> gevent.Greenlet:
-        """Begin to check what is there and to fetch what is missing, in the background. `wait` waits for the end, `close` makes one."""
+        """Begin to check what is there and to fetch what is missing, in the background.
+
+        `wait` waits for the end, `close` makes one.
+        """
         return gevent.spawn(self._supervise)
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -225,7 +229,8 @@ class Download:
             server.kill()
 
     def _lane_count(self) -> int:
-        """How many pieces to have on their way from a peer; fewer with many peers, so that all together stay within bounds."""
+        """How many pieces to have on their way from a peer; fewer with many peers, so that all together stay within
+        bounds."""
         room = min(_IN_FLIGHT, limits.DISK_QUEUE // len(self._addresses))
         return max(_FEWEST_LANES, min(_MOST_LANES, room // self.torrent.geometry.piece_length))
 
@@ -263,7 +268,10 @@ class Download:
         self._buffers.put(buffer)
 
     def store(self, piece: int, data: memoryview, lane: _Lane) -> bool:
-        """Verify a piece and write it. Returns False, and bans the peer, if the data is wrong: it all came from this one."""
+        """Verify a piece and write it.
+
+        Returns False, and bans the peer, if the data is wrong: it all came from this one.
+        """
         try:
             good = in_thread(self.storage.write_piece, piece, data)
         except StorageError as error:
@@ -357,7 +365,8 @@ def download(
     peers: Iterable[Address] = (),
     request_timeout: float = limits.REQUEST_TIMEOUT,
 ) -> Torrent:
-    """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is checked and not fetched again.
+    """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is checked and not
+    fetched again.
 
     Args:
         torrent: the torrent, or the path of its .torrent file.

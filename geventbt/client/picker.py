@@ -11,7 +11,8 @@ MOST_CLAIMS = 3
 
 
 class PiecePicker:
-    """Hands each missing piece to one claimant at a time and, when all are handed out, the late ones to a second or third (endgame).
+    """Hands each missing piece to one claimant at a time and, when all are handed out, the late ones to a second or
+    third (endgame).
 
     Args:
         have: the pieces that are there already.

@@ -1,4 +1,5 @@
-"""Blocks for peers, from a storage: read by native threads, a good stretch at a time, and kept for the requests that follow."""
+"""Blocks for peers, from a storage: read by native threads, a good stretch at a time, and kept for the requests that
+follow."""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ def seed(
     if not storage.complete:
         storage.close()
         bad = torrent.geometry.pieces - storage.have.count()
-        raise StorageError(f"{bad} of {torrent.geometry.pieces} pieces of {torrent.name!r} are missing or differ from the torrent")
+        raise StorageError(
+            f"{bad} of {torrent.geometry.pieces} pieces of {torrent.name!r} are missing or differ from the torrent"
+        )
     seeder = Seeder(storage)
     server = listen(address, seeder.serve, info_hashes=[torrent.info_hash], max_connections=max_connections)
     server.on("stop", lambda server: storage.close())

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Extension:
     """An extension of one wire: subclass it, give it a `name`, and hand the class to `Wire.use`.
 
-    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; whatever they raise is logged.
+    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; whatever
+    they raise is logged.
 
     Attributes:
         name: as in the extended handshake, such as "ut_pex".

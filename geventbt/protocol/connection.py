@@ -1,19 +1,23 @@
 """`PeerProtocol`: both sides of one connection as a state machine, without a socket or a clock (sans-I/O).
 
-Theory. A connection is two independent streams: what we send and what the peer sends. Each begins with a handshake and goes on with messages. Four
-booleans rule the transfer of blocks (BEP 3): each side chokes or unchokes the other, and each is interested or not. Both start choked and not
-interested. A request may be sent while the peer does not choke us; it is *pending* until its block, a reject, a choke, a cancel or the end
-of the connection settles it. Messages of the two streams cross on the way, so an answer may arrive to what has just been given up: such requests
-are remembered as *forgotten* for a while, and their late answers are dropped without blame.
+Theory. A connection is two independent streams: what we send and what the peer sends. Each begins with a handshake and
+goes on with messages. Four booleans rule the transfer of blocks (BEP 3): each side chokes or unchokes the other, and
+each is interested or not. Both start choked and not interested. A request may be sent while the peer does not choke us;
+it is *pending* until its block, a reject, a choke, a cancel or the end of the connection settles it. Messages of the
+two streams cross on the way, so an answer may arrive to what has just been given up: such requests are remembered as
+*forgotten* for a while, and their late answers are dropped without blame.
 
 The contract has three calls, as in h11 and the core of websockets:
 
-- ``receive(data)`` takes the peer's bytes and yields *events*: the messages of the parser that mean something new, as tuples, and
-  ``(FAILED, key, token, error)`` for each of our requests that they end. It raises `RemoteProtocolError` when the peer breaks a rule.
+- ``receive(data)`` takes the peer's bytes and yields *events*: the messages of the parser that mean something new, as
+tuples, and
+  ``(FAILED, key, token, error)`` for each of our requests that they end. It raises `RemoteProtocolError` when the peer
+  breaks a rule.
 - ``send_...()`` puts our messages into `outgoing`, or raises `LocalProtocolError`, and then nothing has changed.
 - ``take_outgoing()`` gives the buffers that are to be written to the socket.
 
-Whoever sends a request gives a token with it, which comes back with the block or the failure; the protocol never looks into it.
+Whoever sends a request gives a token with it, which comes back with the block or the failure; the protocol never looks
+into it.
 """
 
 from __future__ import annotations
@@ -71,7 +75,8 @@ class PeerProtocol:
         requests: our pending requests, {(piece, offset, length): token}.
         peer_requests: the peer's pending requests, in order of arrival.
         unserved: those of them that nobody has taken to serve yet.
-        allowed_fast_set, peer_allowed_fast_set: pieces that may be asked for while choked, granted by us and by the peer (BEP 6).
+        allowed_fast_set, peer_allowed_fast_set: pieces that may be asked for while choked, granted by us and by the
+            peer (BEP 6).
         extended_handshake, peer_extended_handshake: what each side says of itself (BEP 10).
         extended_mapping: our extensions, {id: name}. peer_extended_mapping: the peer's, {name: id}.
         request_limit: how many requests the peer is ready to queue: its `reqq`, within our own limit.
@@ -131,7 +136,10 @@ class PeerProtocol:
         self.peer_allowed_fast_set = {piece for piece in self.peer_allowed_fast_set if piece < pieces}
 
     def set_geometry(self, geometry: Geometry) -> None:
-        """Make the pieces' number and sizes known; ranges are checked against them from now on. Raises as `set_pieces`."""
+        """Make the pieces' number and sizes known; ranges are checked against them from now on.
+
+        Raises as `set_pieces`.
+        """
         self.set_pieces(geometry.pieces)
         for key in self.peer_requests:
             if not geometry.contains(*key):
@@ -140,7 +148,8 @@ class PeerProtocol:
 
     @property
     def missing(self) -> int:
-        """The bytes that the message being received still lacks, where that is known: a reader that takes them first finds whole messages behind."""
+        """The bytes that the message being received still lacks, where that is known: a reader that takes them first
+        finds whole messages behind."""
         return self._parser.missing
 
     def may_request(self, piece: int) -> bool:
@@ -172,7 +181,10 @@ class PeerProtocol:
         self._agree()
 
     def send_choke(self) -> None:
-        """``<len=0001><id=0>`` (BEP 3). Drops the peer's pending requests; with the fast extension it is told so for each (BEP 6)."""
+        """``<len=0001><id=0>`` (BEP 3).
+
+        Drops the peer's pending requests; with the fast extension it is told so for each (BEP 6).
+        """
         self._require_handshake()
         if self.am_choking:
             return
@@ -208,7 +220,10 @@ class PeerProtocol:
         self.outgoing.append(m.pack_index(c.HAVE, piece))
 
     def send_bitfield(self, pieces: bitarray | bytes) -> None:
-        """``<len=0001+X><id=5><bitfield>`` (BEP 3). A `bitarray` also tells the number of pieces, where it is not known yet."""
+        """``<len=0001+X><id=5><bitfield>`` (BEP 3).
+
+        A `bitarray` also tells the number of pieces, where it is not known yet.
+        """
         self._require_handshake()
         count = self.peer_pieces.count
         if isinstance(pieces, bitarray):
@@ -221,18 +236,22 @@ class PeerProtocol:
             if not 1 <= len(pieces) <= limits.MESSAGE:
                 raise LocalProtocolError(f"a bitfield of {len(pieces)} bytes: must be 1 to {limits.MESSAGE}")
         elif len(pieces) != (count + 7) // 8 or pieces[-1] & (0xFF >> (count % 8 or 8)):
-            raise LocalProtocolError(f"a bitfield of {len(pieces)} bytes is none of {count} pieces, or has spare bits set")
+            raise LocalProtocolError(
+                f"a bitfield of {len(pieces)} bytes is none of {count} pieces, or has spare bits set"
+            )
         self.outgoing.append(m.pack_bitfield(bytes(pieces)))
 
     def _learn_pieces(self, pieces: int) -> None:
-        """Take the number of pieces from a bitfield of ours; if the peer has told of others, who is wrong is for the caller to find out."""
+        """Take the number of pieces from a bitfield of ours; if the peer has told of others, who is wrong is for the
+        caller to find out."""
         try:
             self.set_pieces(pieces)
         except RemoteProtocolError as error:
             raise LocalProtocolError(f"a bitfield of {pieces} pieces, but {error}") from error
 
     def send_request(self, piece: int, offset: int, length: int, token: Any) -> None:
-        """``<len=0013><id=6><index><begin><length>`` (BEP 3). The caller has seen to it that the same request is not pending.
+        """``<len=0013><id=6><index><begin><length>`` (BEP 3). The caller has seen to it that the same request is not
+        pending.
 
         Raises:
             LocalProtocolError: before the handshake, or for a range outside the piece or over 16 KiB.
@@ -264,9 +283,11 @@ class PeerProtocol:
             raise PieceNotAvailable(f"the peer does not have piece {piece}")
 
     def send_requests(self, piece: int, offset: int, end: int, count: int, token: Any) -> int:
-        """Request up to `count` blocks of a range, which start at `offset` and end at `end`, as `send_request` does one.
+        """Request up to `count` blocks of a range, which start at `offset` and end at `end`, as `send_request` does
+        one.
 
-        It is the same as so many calls of `send_request`, at a third of their cost. It stops before a block that is pending already.
+        It is the same as so many calls of `send_request`, at a third of their cost. It stops before a block that is
+        pending already.
 
         Returns:
             Where the next block starts.
@@ -352,13 +373,15 @@ class PeerProtocol:
         self.outgoing.append(m.pack_bare(c.HAVE_NONE))
 
     def send_reject(self, piece: int, offset: int, length: int) -> None:
-        """``<len=0013><id=16><index><begin><length>`` (BEP 6), for a pending request of the peer; one no longer pending is left alone."""
+        """``<len=0013><id=16><index><begin><length>`` (BEP 6), for a pending request of the peer; one no longer pending
+        is left alone."""
         self._require_fast()
         if (piece, offset, length) in self.peer_requests:
             self._drop_peer_request((piece, offset, length))
 
     def drop_request(self, piece: int, offset: int, length: int) -> None:
-        """Give a pending request of the peer up: rejected with the fast extension, without it silently, as BEP 3 has no word for it."""
+        """Give a pending request of the peer up: rejected with the fast extension, without it silently, as BEP 3 has no
+        word for it."""
         if (piece, offset, length) in self.peer_requests:
             self._drop_peer_request((piece, offset, length))
 
@@ -370,7 +393,10 @@ class PeerProtocol:
         self.outgoing.append(m.pack_index(c.ALLOWED_FAST, piece))
 
     def send_extended_handshake(self) -> None:
-        """``<len=0002+X><id=20><0><bencoded dictionary>`` (BEP 10). It goes out by itself after the handshake; again when something has changed."""
+        """``<len=0002+X><id=20><0><bencoded dictionary>`` (BEP 10).
+
+        It goes out by itself after the handshake; again when something has changed.
+        """
         self._require_extended()
         mapping = {name: number for number, name in self.extended_mapping.items()}
         payload = write_extended_handshake({**self.extended_handshake, "m": mapping})
@@ -457,18 +483,23 @@ class PeerProtocol:
             return
         self._unwanted_answers += 1
         if self._unwanted_answers > limits.UNWANTED_ANSWERS:
-            raise RemoteProtocolError("too many answers that were never asked for", message_id=message_id, bep=bep_of(message_id))
+            raise RemoteProtocolError(
+                "too many answers that were never asked for", message_id=message_id, bep=bep_of(message_id)
+            )
 
     # ------------------------------------------------------------------ receiving
 
     def receive(self, data: m.Buffer) -> Iterator[Event]:
-        """Take the peer's next bytes. The iterator must be run to its end; buffers in the events are valid until the next call.
+        """Take the peer's next bytes. The iterator must be run to its end; buffers in the events are valid until the
+        next call.
 
         Yields:
-            Messages as ``(id, *fields)``: a piece as ``(PIECE, piece, offset, block, token)``, and ``(FAILED, key, token, error)``.
+            Messages as ``(id, *fields)``: a piece as ``(PIECE, piece, offset, block, token)``, and ``(FAILED, key,
+            token, error)``.
 
         Raises:
-            RemoteProtocolError: when the peer breaks a rule; what came before has been yielded, and the connection is to be closed.
+            RemoteProtocolError: when the peer breaks a rule; what came before has been yielded, and the connection
+                is to be closed.
         """
         requests = self.requests
         for message in self._parser.feed(data):
@@ -639,7 +670,9 @@ class PeerProtocol:
 
     def _check_fast(self, message_id: int) -> None:
         if not self._allowed_to_peer.fast:
-            raise RemoteProtocolError("a message of the fast extension, which is not agreed upon", message_id=message_id, bep=6)
+            raise RemoteProtocolError(
+                "a message of the fast extension, which is not agreed upon", message_id=message_id, bep=6
+            )
 
 
 def _check_match(ours: Handshake, theirs: Handshake) -> None:

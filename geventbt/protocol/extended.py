@@ -11,7 +11,10 @@ from geventbt.protocol.constants import EXTENDED
 from geventbt.protocol.messages import Buffer
 
 ExtendedHandshake = dict[str, Any]
-"""What one side says of itself: `m` (names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ... under the names of BEP 10."""
+"""What one side says of itself: `m` (names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ...
+
+under the names of BEP 10.
+"""
 
 _MAX_NAME = 64
 _MAX_VALUE = 1024
@@ -64,8 +67,8 @@ def read_extended_handshake(payload: Buffer) -> ExtendedHandshake:
     """Decode an extended handshake (BEP 10).
 
     Returns:
-        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys the numbers and the strings of at most 1 KiB.
-        A key with a senseless value is left out: wrong advice is ignored.
+        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys the numbers and
+        the strings of at most 1 KiB. A key with a senseless value is left out: wrong advice is ignored.
 
     Raises:
         RemoteProtocolError: when it is no bencoded dictionary, or one over the limits for strangers.

@@ -1,7 +1,7 @@
 """The messages of the peer protocol: how each is packed, and as what it is seen.
 
-On the hot path a message is a plain tuple ``(id, *fields)``, with the fields in the order of the BEPs. For those who want names, `as_object`
-turns such a tuple into the dataclass of its id, whose fields are spelled as in the BEPs.
+On the hot path a message is a plain tuple ``(id, *fields)``, with the fields in the order of the BEPs. For those who
+want names, `as_object` turns such a tuple into the dataclass of its id, whose fields are spelled as in the BEPs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,13 @@ def pack_extended(extended_id: int, payload: bytes) -> bytes:
 
 
 def pack_hash_range(
-    message_id: int, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int, hashes: bytes = b""
+    message_id: int,
+    pieces_root: bytes,
+    base_layer: int,
+    index: int,
+    length: int,
+    proof_layers: int,
+    hashes: bytes = b"",
 ) -> bytes:
     """``<len=0049+X><id><pieces root><base layer><index><length><proof layers><hashes>`` (BEP 52)."""
     size = 49 + len(hashes)

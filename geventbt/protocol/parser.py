@@ -1,7 +1,8 @@
 """The stream parser: bytes in, message tuples out, with every length checked before its payload is kept.
 
-A message that is whole in the bytes just fed is seen in place: its payload is a memoryview of them, and nothing is copied. Only a message that
-is cut off at the end is kept, and only as much of it as has arrived, so what a peer merely claims costs no memory.
+A message that is whole in the bytes just fed is seen in place: its payload is a memoryview of them, and nothing is
+copied. Only a message that is cut off at the end is kept, and only as much of it as has arrived, so what a peer merely
+claims costs no memory.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Parser:
 
     @property
     def missing(self) -> int:
-        """The bytes that the message cut off at the end still lacks; 0 if there is none, or its length has not been checked yet."""
+        """The bytes that the message cut off at the end still lacks; 0 if there is none, or its length has not been
+        checked yet."""
         if len(self._tail) < 5 or self._handshaking:
             return 0
         return 4 + int(_LENGTH.unpack_from(self._tail)[0]) - len(self._tail)
@@ -88,10 +90,12 @@ class Parser:
             data: any number of bytes.
 
         Yields:
-            ``(HANDSHAKE, info_hash, peer_id, extensions)`` first, then ``(id, *fields)``, ``(KEEP_ALIVE,)`` or ``(UNKNOWN, id, payload)``.
+            ``(HANDSHAKE, info_hash, peer_id, extensions)`` first, then ``(id, *fields)``, ``(KEEP_ALIVE,)`` or
+            ``(UNKNOWN, id, payload)``.
 
         Raises:
-            RemoteProtocolError: for a wrong protocol string, an impossible length or an impossible value; all messages before it have been yielded.
+            RemoteProtocolError: for a wrong protocol string, an impossible length or an impossible value; all
+                messages before it have been yielded.
         """
         view = memoryview(data)
         if self._handshaking:
@@ -192,7 +196,9 @@ class Parser:
             good = payload <= limits.MESSAGE
         if not good:
             raise RemoteProtocolError(
-                f"a message with id {message_id} cannot have {length} bytes", message_id=message_id, bep=bep_of(message_id)
+                f"a message with id {message_id} cannot have {length} bytes",
+                message_id=message_id,
+                bep=bep_of(message_id),
             )
 
     def _decode(self, message: memoryview) -> Message:

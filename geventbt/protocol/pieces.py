@@ -14,8 +14,8 @@ from geventbt.protocol.messages import Buffer
 class PeerPieces:
     """The pieces of one peer.
 
-    While the number of pieces is unknown, a bitfield is kept as it came, have-all as a fact, and what is told of single pieces in a bounded set:
-    an index, however far, allocates nothing (CVE-2014-4909).
+    While the number of pieces is unknown, a bitfield is kept as it came, have-all as a fact, and what is told of single
+    pieces in a bounded set: an index, however far, allocates nothing (CVE-2014-4909).
 
     Attributes:
         count: the number of pieces, or None while it is unknown.
@@ -49,7 +49,8 @@ class PeerPieces:
 
     @property
     def bits(self) -> bitarray:
-        """A copy as a big-endian bitarray: as long as the torrent has pieces or, while that is unknown, as the peer has told of."""
+        """A copy as a big-endian bitarray: as long as the torrent has pieces or, while that is unknown, as the peer has
+        told of."""
         bits = bitarray(self._bits) if self._bits is not None else bitarray(endian="big")
         if self._said_all or not self._told:
             return bits

@@ -33,7 +33,8 @@ def connect(
     Args:
         address: the peer's (host, port).
         timeout: seconds to connect.
-        encryption: "prefer", "require" or "disable". Encryption is not built yet: "prefer" connects in plaintext, "require" raises NotImplementedError.
+        encryption: "prefer", "require" or "disable". Encryption is not built yet: "prefer" connects in plaintext,
+            "require" raises NotImplementedError.
         info_hash: of the torrent; needed only for an encrypted opening.
         source_address: the (host, port) to connect from, or None.
 

@@ -1,6 +1,8 @@
-"""The inside of a wire: the protocol's events turned into woken greenlets, signals and extension calls, and the one timer.
+"""The inside of a wire: the protocol's events turned into woken greenlets, signals and extension calls, and the one
+timer.
 
-Everything here runs in the hub or in a caller's greenlet, and nothing blocks: greenlets that wait are woken only when the state is whole again.
+Everything here runs in the hub or in a caller's greenlet, and nothing blocks: greenlets that wait are woken only when
+the state is whole again.
 """
 
 from __future__ import annotations
@@ -187,7 +189,7 @@ class WireCore:
             self._send_signal("extended_handshake", handshake=handshake)
             return
         name = self._protocol.extended_mapping.get(extended_id)
-        if name in self._extensions:
+        if name is not None and name in self._extensions:
             self._extension_calls.call(self._extensions[name].on_message, bytes(payload))
         if self._is_heard("extended"):
             self._send_signal("extended", name=name, extended_id=extended_id, payload=bytes(payload))
@@ -220,7 +222,8 @@ class WireCore:
             self._shut(WireTimeout("the peer does not read what is sent to it"))
 
     def _request_more(self, wakeups: Wakeups) -> None:
-        """Keep the peer's queue full with requests of the ranges that greenlets wait for, in the order in which they came."""
+        """Keep the peer's queue full with requests of the ranges that greenlets wait for, in the order in which they
+        came."""
         protocol = self._protocol
         limit = protocol.request_limit
         if limit - len(protocol.requests) < limit >> 2:
@@ -238,7 +241,8 @@ class WireCore:
             self._ranges = [wait for wait in self._ranges if wait.next < wait.end and not wait.done]
 
     def _request_range(self, wait: RangeWait, limit: int) -> None:
-        """Send the next requests of a range, up to the peer's limit; where somebody else waits for the same block, share it."""
+        """Send the next requests of a range, up to the peer's limit; where somebody else waits for the same block,
+        share it."""
         protocol = self._protocol
         requests = protocol.requests
         while wait.next < wait.end and len(requests) < limit:
@@ -267,7 +271,10 @@ class WireCore:
             self._arm(wait.deadline)
 
     def _abandon(self, wait: Wait) -> list[RequestKey]:
-        """Forget somebody who waits no longer, and cancel the requests that nobody else waits for. Returns those that it waited for."""
+        """Forget somebody who waits no longer, and cancel the requests that nobody else waits for.
+
+        Returns those that it waited for.
+        """
         protocol = self._protocol
         keys = [key for key, token in protocol.requests.items() if wait in waits_of(token)]
         for key in keys:
@@ -277,22 +284,30 @@ class WireCore:
             if token is wait or not waits_of(token):
                 protocol.send_cancel(*key)
         if wait in self._ranges:
-            self._ranges.remove(wait)  # type: ignore[arg-type]  # only a RangeWait can be in it
+            self._ranges.remove(wait)
         if protocol.outgoing and not self._closed:
             self._sent()
         return keys
+
+    def _learn(self, learn: Callable[[Any], None], what: Any) -> None:
+        """Tell the protocol something by which the peer may turn out to have broken a rule already."""
+        try:
+            learn(what)
+        except RemoteProtocolError as error:
+            self._shut(error)
+            raise
 
     # ------------------------------------------------------------------ who waits, who listens
 
     def _is_heard(self, name: str) -> bool:
         return bool(self._signal_waits) or self._events.wants(name)
 
-    def _send_signal(self, name: str, **fields: Any) -> None:
+    def _send_signal(self, signal: str, /, **fields: Any) -> None:
         if self._signal_waits:
-            for entry in [entry for entry in self._signal_waits if entry[0] == name]:
+            for entry in [entry for entry in self._signal_waits if entry[0] == signal]:
                 self._signal_waits.remove(entry)
                 self._soon(entry[1].switch, fields)
-        self._events.send(name, fields)
+        self._events.send(signal, fields)
 
     def _keep_message(self, event: Event) -> None:
         if self._messages is None:

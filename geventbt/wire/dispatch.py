@@ -1,11 +1,12 @@
-"""Running other people's code: handlers and extensions, in order, on a greenlet of their own that exists only while there is work."""
+"""Running other people's code: handlers and extensions, in order, on a greenlet of their own that exists only while
+there is work."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 from blinker import Signal
@@ -20,7 +21,8 @@ class Dispatcher:
     """A queue of calls, run one after the other on a greenlet, so that they may block.
 
     Args:
-        on_full: called with True when more than `limits.EVENT_QUEUE` calls wait, and with False when half of them are done.
+        on_full: called with True when more than `limits.EVENT_QUEUE` calls wait, and with False when half of them
+            are done.
     """
 
     __slots__ = ("_calls", "_full", "_greenlet", "_on_full")
@@ -60,10 +62,13 @@ class Dispatcher:
             self._greenlet = None
 
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
 class OwnSignal(Signal):
     """A signal of one wire. It holds its receivers, and dies with the wire."""
 
-    def connect(self, receiver: Callable[..., Any], sender: Any = Signal.ANY, weak: bool = False) -> Callable[..., Any]:
+    def connect(self, receiver: _F, sender: Any = Signal.ANY, weak: bool = False) -> _F:
         """As blinker's, but the receiver is held strongly unless told otherwise."""
         return super().connect(receiver, sender, weak)
 

@@ -1,7 +1,8 @@
 """Who waits for blocks: one greenlet for one block, or one greenlet for a range.
 
-These are the tokens that travel with our requests through the protocol. A block comes to `deliver`, a failure to `fail`; both only note what has
-happened and put the waiting greenlet on the wire's list of those to be woken once the bytes just received have all been dealt with.
+These are the tokens that travel with our requests through the protocol. A block comes to `deliver`, a failure to
+`fail`; both only note what has happened and put the waiting greenlet on the wire's list of those to be woken once the
+bytes just received have all been dealt with.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class RangeWait:
         piece: the piece.
         offset: where the range starts in the piece.
         buffer: a writable byte memoryview as long as the range.
-        timeout: seconds without any block, once or twice over, before it fails: progress is looked at only then, not at every block.
+        timeout: seconds without any block, once or twice over, before it fails: progress is looked at only then,
+            not at every block.
         deadline: the first such moment.
 
     Attributes:
@@ -53,11 +55,21 @@ class RangeWait:
         done: whether it is complete, has failed or was given up.
     """
 
-    __slots__ = ("_buffer", "_left", "_left_before", "_offset", "deadline", "done", "end", "next", "piece", "timeout", "waiter")
+    __slots__ = (
+        "_buffer",
+        "_left",
+        "_left_before",
+        "_offset",
+        "deadline",
+        "done",
+        "end",
+        "next",
+        "piece",
+        "timeout",
+        "waiter",
+    )
 
-    def __init__(
-        self, hub: Any, piece: int, offset: int, buffer: memoryview, timeout: float, deadline: float
-    ) -> None:
+    def __init__(self, hub: Any, piece: int, offset: int, buffer: memoryview, timeout: float, deadline: float) -> None:
         self.piece = piece
         self.timeout = timeout
         self.deadline = deadline
@@ -78,7 +90,6 @@ class RangeWait:
             self.deadline = now + self.timeout
             return False
         return True
-
 
     def deliver(self, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         if self.done:

@@ -94,9 +94,11 @@ class WireState(WireCore):
 
     @property
     def geometry(self) -> Geometry | None:
-        """The number and sizes of the pieces; None while unknown. Once set, whatever the peer says is checked against it.
+        """The number and sizes of the pieces; None while unknown. Once set, whatever the peer says is checked against
+        it.
 
-        Setting it closes the wire, and raises RemoteProtocolError, when the peer has spoken of pieces that do not exist.
+        Setting it closes the wire, and raises RemoteProtocolError, when the peer has spoken of pieces that do not
+        exist.
         """
         return self._protocol.geometry
 
@@ -106,7 +108,10 @@ class WireState(WireCore):
 
     @property
     def peer_pieces(self) -> bitarray:
-        """A copy of what the peer has, big-endian. As long as there are pieces or, while that is unknown, as the peer has told of."""
+        """A copy of what the peer has, big-endian.
+
+        As long as there are pieces or, while that is unknown, as the peer has told of.
+        """
         return self._protocol.peer_pieces.bits
 
     @property
@@ -150,7 +155,10 @@ class WireState(WireCore):
 
     @property
     def extended_handshake(self) -> ExtendedHandshake:
-        """What we say of ourselves (BEP 10). Change it before the handshake, or send it again afterwards; `m` is filled in by itself."""
+        """What we say of ourselves (BEP 10).
+
+        Change it before the handshake, or send it again afterwards; `m` is filled in by itself.
+        """
         return self._protocol.extended_handshake
 
     @property

@@ -1,8 +1,8 @@
 """A socket driven by the event loop: bytes come in by a callback, and go out in batches, once a turn of the loop.
 
-No greenlet stands behind it. The loop calls `_on_readable` in the hub whenever there is something to read; one call is one `recv_into` of a scratch buffer
-that all transports of a hub share, so a peer that never runs dry still lets everybody else have their turn, and an idle connection holds no
-buffer. Nothing that is called from here may block.
+No greenlet stands behind it. The loop calls `_on_readable` in the hub whenever there is something to read; one call is
+one `recv_into` of a scratch buffer that all transports of a hub share, so a peer that never runs dry still lets
+everybody else have their turn, and an idle connection holds no buffer. Nothing that is called from here may block.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ _READ, _WRITE = 1, 2
 _MESSAGE = 13 + limits.BLOCK
 _READ_SIZE = 32 * _MESSAGE
 _SCRATCH = _READ_SIZE + _MESSAGE
-"""One read takes the rest of the block that the last one cut off and, behind it, eight whole ones: so none is cut off while the socket is full, and
+"""One read takes the rest of the block that the last one cut off and, behind it, eight whole ones: so none is cut off
+while the socket is full, and
 nothing has to be put together."""
 _BATCH = 128
-"""Buffers in one `sendmsg`: 64 blocks with their headers. *Measured*: 3600 MB/s or more from 16 on, against 1900 with one."""
+"""Buffers in one `sendmsg`: 64 blocks with their headers.
+
+*Measured*: 3600 MB/s or more from 16 on, against 1900 with one.
+"""
 _SEND_BUFFER = 1 * limits.MIB
 
 _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
 
 
 def adopt(sock: Any) -> gevent_socket.socket:
-    """A gevent socket for a connected stream socket of any kind; a plain one is taken over, so that it can never block the hub.
+    """A gevent socket for a connected stream socket of any kind; a plain one is taken over, so that it can never block
+    the hub.
 
     Raises:
         TypeError: for anything but a gevent or plain stream socket, such as one wrapped in TLS.
@@ -57,7 +62,8 @@ class Transport:
     Args:
         sock: a gevent stream socket; it is ours from now on.
         take_outgoing: gives the buffers to be written, in order; it is called once a turn at most.
-        on_data: called in the hub with bytes that are valid during the call; returns how many bytes the last message of them still lacks.
+        on_data: called in the hub with bytes that are valid during the call; returns how many bytes the last
+            message of them still lacks.
         on_end: called when the peer has closed (None) or the socket has failed (the error).
         on_drained: called when the queue has fallen below half of the high-water mark.
 
@@ -66,8 +72,8 @@ class Transport:
     """
 
     __slots__ = (
-        "_buffers", "_flush_due", "_hub", "_on_data", "_on_drained", "_on_end", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing",
-        "_writer", "closed", "queued",
+        "_buffers", "_flush_due", "_hub", "_on_data", "_on_drained", "_on_end", "_pauses", "_read_size", "_reader",
+        "_scratch", "_sock", "_take_outgoing", "_writer", "closed", "queued",
     )  # fmt: skip
 
     def __init__(
@@ -114,7 +120,7 @@ class Transport:
             self._reader.start(self._on_readable)
 
     def flush_soon(self) -> None:
-        """Write what is outgoing at the end of this turn of the loop, in one batch with whatever else comes until then."""
+        """Write what is outgoing at the end of this turn of the loop, in one batch with what else comes until then."""
         if not self._flush_due:
             self._flush_due = True
             self._hub.loop.run_callback(self._flush_callback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -29,9 +30,10 @@ _CLOSE_TIMEOUT = 5.0
 class Wire(WireState):
     """A connection to one peer. Made by `geventbt.connect`, or by a server for each inbound peer.
 
-    Every method may be called from any greenlet of the thread that made the wire, at any time. Those that wait for an answer block the calling greenlet
-    until it is there, or raise; those that send return at once, except that `piece` waits while too much is queued. After the connection is gone all of
-    them raise `WireClosed`, whose ``__cause__`` is the reason. Killing a greenlet that is blocked in a call gives up that call and nothing else.
+    Every method may be called from any greenlet of the thread that made the wire, at any time. Those that wait for an
+    answer block the calling greenlet until it is there, or raise; those that send return at once, except that `piece`
+    waits while too much is queued. After the connection is gone all of them raise `WireClosed`, whose ``__cause__`` is
+    the reason. Killing a greenlet that is blocked in a call gives up that call and nothing else.
 
     Args:
         sock: a connected stream socket, gevent's or a plain one; it is taken over.
@@ -66,7 +68,8 @@ class Wire(WireState):
             The peer's handshake.
 
         Raises:
-            HandshakeError: the peer has another torrent, or is ourselves, or does not speak the protocol. The wire is closed.
+            HandshakeError: the peer has another torrent, or is ourselves, or does not speak the protocol. The wire
+                is closed.
             WireTimeout: no handshake came in time. The wire is closed.
             WireClosed: the peer left.
         """
@@ -83,7 +86,10 @@ class Wire(WireState):
         return self.wait_handshake()
 
     def wait_handshake(self) -> Handshake:
-        """Block until the peer's handshake is there, and return it. For an inbound peer, to see what it wants before we answer. Raises as `handshake`."""
+        """Block until the peer's handshake is there, and return it.
+
+        For an inbound peer, to see what it wants before we answer. Raises as `handshake`.
+        """
         self._wait_until(lambda: self._protocol.handshake_received is not None, None)
         handshake = self._protocol.handshake_received
         assert handshake is not None
@@ -143,7 +149,9 @@ class Wire(WireState):
         self._send(self._protocol.send_allowed_fast, piece)
 
     def grant_allowed_fast(self) -> list[int]:
-        """Send the peer its allowed-fast set, computed from its address as in BEP 6. The number of pieces must be known.
+        """Send the peer its allowed-fast set, computed from its address as in BEP 6.
+
+        The number of pieces must be known.
 
         Returns:
             The pieces of the set.
@@ -172,7 +180,8 @@ class Wire(WireState):
         """Send a message of an extension that the peer supports (BEP 10).
 
         Args:
-            name: the extension's name, such as "ut_metadata"; or "handshake", to send our extended handshake again, and then `payload` is ignored.
+            name: the extension's name, such as "ut_metadata"; or "handshake", to send our extended handshake again,
+                and then `payload` is ignored.
             payload: the bytes of the message.
         """
         if name == "handshake":
@@ -182,7 +191,9 @@ class Wire(WireState):
 
     def hash_request(self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int) -> None:
         """Ask for hashes of a file's merkle tree (BEP 52)."""
-        self._send(self._protocol.send_hash_message, c.HASH_REQUEST, pieces_root, base_layer, index, length, proof_layers)
+        self._send(
+            self._protocol.send_hash_message, c.HASH_REQUEST, pieces_root, base_layer, index, length, proof_layers
+        )
 
     def hashes(
         self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int, hashes: bytes
@@ -194,7 +205,9 @@ class Wire(WireState):
 
     def hash_reject(self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int) -> None:
         """Refuse a hash request (BEP 52)."""
-        self._send(self._protocol.send_hash_message, c.HASH_REJECT, pieces_root, base_layer, index, length, proof_layers)
+        self._send(
+            self._protocol.send_hash_message, c.HASH_REJECT, pieces_root, base_layer, index, length, proof_layers
+        )
 
     def piece(self, piece: int, offset: int, block: Buffer) -> bool:
         """Send a block that the peer has asked for (BEP 3). Waits while more than 1 MiB is queued.
@@ -204,7 +217,8 @@ class Wire(WireState):
             block: any bytes-like object. A read-only one is sent without a copy, and must not change before it is sent.
 
         Returns:
-            False if the peer does not want the block (any more): it has cancelled the request, or was choked. Then nothing is sent.
+            False if the peer does not want the block (any more): it has cancelled the request, or was choked. Then
+            nothing is sent.
         """
         self._check_usable()
         return self._send_block(piece, offset, block)
@@ -230,14 +244,6 @@ class Wire(WireState):
         send(*args)
         if self._protocol.outgoing:
             self._sent()
-
-    def _learn(self, learn: Callable[[Any], None], what: Any) -> None:
-        """Tell the protocol something by which the peer may turn out to have broken a rule already."""
-        try:
-            learn(what)
-        except RemoteProtocolError as error:
-            self._shut(error)
-            raise
 
     # ------------------------------------------------------------------ waiting
 
@@ -329,7 +335,8 @@ class Wire(WireState):
             The block, which is not verified.
 
         Raises:
-            PeerChoking: the peer chokes us, and the piece is not in its allowed-fast set; or it did so before the block came.
+            PeerChoking: the peer chokes us, and the piece is not in its allowed-fast set; or it did so before the
+                block came.
             RequestRejected: the peer refused (BEP 6).
             RequestTimeout: the block did not come in time. The wire goes on.
             RequestCancelled: another greenlet called `cancel`.
@@ -355,7 +362,9 @@ class Wire(WireState):
             raise
 
     def read(self, piece: int, offset: int, length: int, *, timeout: float | None = None) -> bytearray:
-        """Read any range of a piece: requested in blocks of 16 KiB, as many at once as the peer takes. Raises as `request`.
+        """Read any range of a piece: requested in blocks of 16 KiB, as many at once as the peer takes.
+
+        Raises as `request`.
 
         Returns:
             `length` bytes, which are not verified.
@@ -367,7 +376,9 @@ class Wire(WireState):
     def read_into(
         self, piece: int, offset: int, buffer: bytearray | memoryview, *, timeout: float | None = None
     ) -> None:
-        """Read a range of a piece, as long as `buffer`, into it. Raises as `request`; then the buffer's content is undefined.
+        """Read a range of a piece, as long as `buffer`, into it.
+
+        Raises as `request`; then the buffer's content is undefined.
 
         Args:
             piece, offset: where the range starts.
@@ -400,7 +411,10 @@ class Wire(WireState):
             raise LocalProtocolError(f"no such range: piece {piece}, offset {offset}, length {length}")
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
-        """Cancel a pending request: whoever waits for it gets `RequestCancelled` (BEP 3). Does nothing if it is not pending."""
+        """Cancel a pending request: whoever waits for it gets `RequestCancelled` (BEP 3).
+
+        Does nothing if it is not pending.
+        """
         self._check_usable()
         token = self._protocol.send_cancel(piece, offset, length)
         if token is None:
@@ -425,7 +439,9 @@ class Wire(WireState):
     # ------------------------------------------------------------------ seeding
 
     def incoming_requests(self) -> Iterator[Request]:
-        """The peer's requests, in order; blocks between them, and ends when the wire closes. Answer each with `piece` or `reject`.
+        """The peer's requests, in order; blocks between them, and ends when the wire closes.
+
+        Answer each with `piece` or `reject`.
 
         A request that is cancelled or choked away before it is its turn does not appear.
         """
@@ -444,8 +460,9 @@ class Wire(WireState):
         """Answer the peer's requests until the wire closes.
 
         Args:
-            read_block: called with piece, offset and length; returns that many bytes, in any bytes-like object (a read-only one is sent without a copy), or raises, and then
-                the request is rejected (BEP 6) or, without the fast extension, dropped, and the wire goes on.
+            read_block: called with piece, offset and length; returns that many bytes, in any bytes-like object (a
+                read-only one is sent without a copy), or raises, and then the request is rejected (BEP 6) or, without
+                the fast extension, dropped, and the wire goes on.
         """
         unserved = self._protocol.unserved
         try:
@@ -491,9 +508,12 @@ class Wire(WireState):
     # ------------------------------------------------------------------ messages, signals, extensions
 
     def messages(self) -> Iterator[Any]:
-        """The peer's messages from now on, as objects with the BEPs' field names; blocks between them, and ends when the wire closes.
+        """The peer's messages from now on, as objects with the BEPs' field names.
 
-        See `geventbt.protocol.messages` for their classes. Blocks that we asked for appear as well. Whoever falls behind makes the peer wait. One iterator a wire.
+        It blocks between them, and ends when the wire closes.
+
+        See `geventbt.protocol.messages` for their classes. Blocks that we asked for appear as well. Whoever falls
+        behind makes the peer wait. One iterator a wire.
         """
         if self._messages is not None:
             raise LocalProtocolError("the messages of a wire can be iterated only once")
@@ -513,7 +533,9 @@ class Wire(WireState):
                 self._transport.resume()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`. The wire keeps the handler.
+        """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
+
+        The wire keeps the handler.
 
         Returns:
             The handler, for `off`.
@@ -538,7 +560,8 @@ class Wire(WireState):
         """Use an extension (BEP 10).
 
         Args:
-            factory: usually a subclass of `geventbt.Extension`: called with the wire, it returns the plug-in, whose `name` is the one in the extended handshake.
+            factory: usually a subclass of `geventbt.Extension`: called with the wire, it returns the plug-in, whose
+                `name` is the one in the extended handshake.
 
         Returns:
             The plug-in, which is from now on also ``wire.<name>`` and ``wire.ext[name]``.
@@ -570,7 +593,9 @@ class Wire(WireState):
     # ------------------------------------------------------------------ closing
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
-        """Close the wire, once what is queued has been sent. Everybody who waits on it gets `WireClosed`. Closing twice is no error.
+        """Close the wire, once what is queued has been sent.
+
+        Everybody who waits on it gets `WireClosed`. Closing twice is no error.
 
         Args:
             timeout: seconds for the queue to drain; 0 closes at once.
@@ -580,10 +605,8 @@ class Wire(WireState):
         self._check_usable()
         self._transport.flush()
         if timeout and self._transport.queued:
-            try:
+            with suppress(WireTimeout, WireClosed):
                 self._wait_until(lambda: not self._transport.queued, timeout)
-            except (WireTimeout, WireClosed):
-                pass
         self._shut(None)
 
     def __enter__(self) -> Wire:

@@ -21,7 +21,13 @@ import geventbt
 def payload(tmp_path: Path) -> Path:
     """A folder of files: an empty one, one in a folder of its own, sizes that are no multiple of anything."""
     folder = tmp_path / "origin" / "payload"
-    sizes = {"a.bin": 1_000_003, "empty": 0, "sub/folder/b.bin": 3_333_337, "sub/c with space.txt": 17, "z.bin": 262_144}
+    sizes = {
+        "a.bin": 1_000_003,
+        "empty": 0,
+        "sub/folder/b.bin": 3_333_337,
+        "sub/c with space.txt": 17,
+        "z.bin": 262_144,
+    }
     generator = random.Random(2)
     for name, size in sizes.items():
         path = folder / name
@@ -48,7 +54,18 @@ def assert_same_tree(left: Path, right: Path) -> None:
 @contextmanager
 def our_seeder(torrent_file: Path, data: Path) -> Iterator[int]:
     """`geventbt seed` in a process of its own; gives its port."""
-    command = [sys.executable, "-m", "geventbt", "seed", str(torrent_file), str(data), "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "geventbt",
+        "seed",
+        str(torrent_file),
+        str(data),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -15,7 +15,7 @@ from geventbt.storage.layout import Layout
 
 def make_files(lengths: list[int]) -> list[TorrentFile]:
     offsets = accumulate(lengths, initial=0)
-    return [TorrentFile((str(i),), length, offset) for i, (length, offset) in enumerate(zip(lengths, offsets))]
+    return [TorrentFile((str(i),), length, offset) for i, (length, offset) in enumerate(zip(lengths, offsets, strict=False))]
 
 
 def make_layout(lengths: list[int], piece_length: int) -> Layout:
