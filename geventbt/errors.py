@@ -15,6 +15,9 @@
     │   ├── RequestRejected           the peer rejected this request (BEP 6)
     │   ├── RequestCancelled          we cancelled it
     │   └── PieceNotAvailable         the peer does not have the piece
+    ├── MetadataError                 (abstract) a peer's metadata cannot be had, or is not what it should be
+    │   ├── MetadataNotAvailable      the peer has none, or does not give it
+    │   └── MetadataMismatch          its size or hash is wrong
     ├── BencodeError                  not bencode, or over the limits                  (also ValueError)
     ├── MetainfoError                 not a usable torrent                             (also ValueError)
     │   └── MagnetError               not a usable magnet link
@@ -89,6 +92,18 @@ class RequestTimeout(RequestFailed, WireTimeout):
 
 class PieceNotAvailable(RequestFailed):
     """The peer does not have the piece."""
+
+
+class MetadataError(GeventBTError):
+    """A peer's metadata cannot be had, or is not what it should be (BEP 9). Abstract: it is always one of those below it."""
+
+
+class MetadataNotAvailable(MetadataError):
+    """The peer has no metadata, or does not give it (BEP 9)."""
+
+
+class MetadataMismatch(MetadataError):
+    """The metadata's size is not what the peer said, or its hash is not the info hash (BEP 9)."""
 
 
 class BencodeError(GeventBTError, ValueError):

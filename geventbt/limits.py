@@ -36,6 +36,28 @@ ALLOWED_FAST_SENT = 10
 ALLOWED_FAST_KEPT = 100
 """Pieces kept of the peer's allowed-fast advice (libtorrent has no bound; *measured*: its memory grows)."""
 
+# --- extensions (BEP 9, 11) ---
+METADATA = 32 * MIB
+"""A torrent's metadata (libtorrent believes 4 MiB by default)."""
+METADATA_PIECE = 16 * KIB
+"""A piece of metadata (BEP 9)."""
+METADATA_SOURCES = 4
+"""Peers that metadata is fetched from at one time, each into a buffer of its own."""
+METADATA_WINDOW = 16
+"""Pieces of metadata asked for at one time."""
+METADATA_REJECTS = 3
+"""How often a rejected piece of metadata is asked for again."""
+METADATA_SERVED = 3
+"""How often a peer may have each piece of our metadata."""
+PEX_PEERS = 50
+"""Peers added, and dropped, in one message of a peer exchange (BEP 11)."""
+PEX_INTERVAL = 60.0
+"""Seconds between two messages (BEP 11: at most one a minute)."""
+PEX_TOLERANCE = 0.75
+"""The part of the interval after which a peer's next message is taken: clocks and networks jitter."""
+PEX_KNOWN = 200
+"""Peers kept of what one peer has told of (BEP 11 recommends to hold 200)."""
+
 # --- time ---
 HANDSHAKE_TIMEOUT = 10.0
 """For the whole handshake, an encrypted opening included; drips do not extend it."""

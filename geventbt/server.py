@@ -15,7 +15,7 @@ from geventbt.errors import GeventBTError, WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.connect import check_encryption
-from geventbt.wire.dispatch import Dispatcher, OwnSignal
+from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -106,12 +106,8 @@ class PeerServer(StreamServer):
             self._dispatcher.call(self._deliver, name, fields)
 
     def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        for signal in (SERVER_SIGNALS[name], self._signals[name]):
-            for receiver in list(signal.receivers_for(self)):
-                try:
-                    receiver(self, **fields)
-                except Exception:
-                    _log.exception("a handler of the signal %r failed", name)
+        deliver(SERVER_SIGNALS[name], self, fields)
+        deliver(self._signals[name], self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more peers, close every wire, and wait for the handlers to end.

@@ -9,6 +9,7 @@ from geventbt import limits
 from geventbt.client.reading import BlockReader
 from geventbt.client.threads import in_thread
 from geventbt.errors import StorageError
+from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Torrent
 from geventbt.peer_id import new_peer_id
 from geventbt.server import PeerServer, listen
@@ -72,6 +73,8 @@ class Seeder:
     def serve(self, wire: Wire) -> None:
         """Shake hands, offer everything, and answer requests until the peer leaves."""
         torrent = self._storage.torrent
+        wire.use(lambda wire: UtMetadata(wire, torrent.info_bytes))
+        wire.extended_handshake["upload_only"] = 1
         wire.handshake(torrent.info_hash, self.peer_id, geometry=torrent.geometry)
         if wire.has_fast:
             wire.have_all()

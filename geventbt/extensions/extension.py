@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from geventbt import bencoding
+from geventbt.wire.dispatch import OwnSignal, deliver
 
 if TYPE_CHECKING:
     from geventbt.protocol.extended import ExtendedHandshake
@@ -21,13 +22,27 @@ class Extension:
 
     Attributes:
         name: as in the extended handshake, such as "ut_pex".
+        signal_names: the signals that it sends; see `on` and `emit`.
         wire: the wire that it belongs to.
     """
 
     name: str = ""
+    signal_names: tuple[str, ...] = ()
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self.signals = {name: OwnSignal() for name in self.signal_names}
+        """A blinker signal of this extension, for each of `signal_names`."""
+
+    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler."""
+        if name not in self.signals:
+            raise LookupError(f"the extension {self.name!r} has no signal {name!r}")
+        return self.signals[name].connect(handler)
+
+    def emit(self, name: str, **fields: Any) -> None:
+        """Call the handlers of one of the signals, here and now; what they raise is logged."""
+        deliver(self.signals[name], self, fields)
 
     @property
     def supported(self) -> bool:

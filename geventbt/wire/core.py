@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
 import gevent
 from gevent.hub import Waiter
 
-from geventbt import limits
+from geventbt import __version__, limits
 from geventbt.errors import GeventBTError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
@@ -60,6 +61,14 @@ _SIGNALS: dict[int, tuple[str, tuple[str, ...]]] = {
 """The signal of each message, and the names of its fields."""
 
 
+def _self_description(remote_host: str) -> dict[str, Any]:
+    """What every peer is told in the extended handshake: our version, and its own address as we see it (BEP 10)."""
+    description: dict[str, Any] = {"v": f"geventbt {__version__}"}
+    if remote_host:
+        description["yourip"] = ip_address(remote_host.partition("%")[0]).packed
+    return description
+
+
 class WireCore:
     """What a wire does by itself. `geventbt.Wire` adds what a caller does with it."""
 
@@ -70,6 +79,7 @@ class WireCore:
         self._protocol = PeerProtocol(is_known_torrent)
         self._remote_address: tuple[str, int] = (sock.getpeername() or ("", 0))[:2]
         self._local_address: tuple[str, int] = (sock.getsockname() or ("", 0))[:2]
+        self._protocol.extended_handshake.update(_self_description(self._remote_address[0]))
         self._closed = False
         self._close_reason: Exception | None = None
         self._download_meter = SpeedMeter()

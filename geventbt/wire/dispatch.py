@@ -73,6 +73,15 @@ class OwnSignal(Signal):
         return super().connect(receiver, sender, weak)
 
 
+def deliver(signal: Signal, sender: Any, fields: dict[str, Any]) -> None:
+    """Call a signal's handlers, each of which may fail without keeping the event from the others, as it would in `Signal.send`."""
+    for receiver in list(signal.receivers_for(sender)):
+        try:
+            receiver(sender, **fields)
+        except Exception:
+            _log.exception("a handler of a signal failed: %r", receiver)
+
+
 class Events:
     """The signals of one wire: its own, made on first touch, and the shared ones of `geventbt.signals`."""
 
@@ -108,13 +117,6 @@ class Events:
             self._dispatcher.call(self._deliver, name, fields)
 
     def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        signals = [WIRE_SIGNALS[name]]
+        deliver(WIRE_SIGNALS[name], self._sender, fields)
         if self._own and name in self._own:
-            signals.append(self._own[name])
-        for signal in signals:
-            # Not signal.send(): there, a handler that raises keeps the event from the others.
-            for receiver in list(signal.receivers_for(self._sender)):
-                try:
-                    receiver(self._sender, **fields)
-                except Exception:
-                    _log.exception("a handler of the signal %r failed", name)
+            deliver(self._own[name], self._sender, fields)

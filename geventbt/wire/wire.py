@@ -228,7 +228,7 @@ class Wire(WireState):
             block = _frozen(block)
         transport = self._transport
         if transport.queued > limits.HIGH_WATER:
-            self._wait_until(lambda: transport.queued <= limits.HIGH_WATER // 2, None)
+            self.wait_drained()
         if not self._protocol.send_piece(piece, offset, block):
             return False
         transport.flush_soon()
@@ -250,6 +250,11 @@ class Wire(WireState):
     def wait_unchoked(self, timeout: float | None = None) -> None:
         """Block until the peer does not choke us. Raises WireTimeout after `timeout` seconds."""
         self._wait_until(lambda: not self._protocol.peer_choking, timeout)
+
+    def wait_drained(self, timeout: float | None = None) -> None:
+        """Block while more is queued to the peer than the high-water mark of 1 MiB. Raises WireTimeout after `timeout`."""
+        if self._transport.queued > limits.HIGH_WATER:
+            self._wait_until(lambda: self._transport.queued <= limits.HIGH_WATER // 2, timeout)
 
     def wait_for_piece(self, piece: int, timeout: float | None = None) -> None:
         """Block until the peer has told that it has this piece. Raises WireTimeout after `timeout` seconds."""
@@ -425,6 +430,20 @@ class Wire(WireState):
         for wake, value in wakeups:
             self._soon(wake, value)
         self._sent()
+
+    def forget_piece(self, piece: int) -> bool:
+        """Note that the peer no longer has a piece (BEP 54): our requests for it fail with `PieceNotAvailable`.
+
+        Returns:
+            Whether the peer had it.
+        """
+        had = piece in self._protocol.peer_pieces
+        wakeups: Wakeups = []
+        for _, _, wait, error in self._protocol.lose_piece(piece):
+            wait.fail(error, wakeups)
+        for wake, value in wakeups:
+            self._soon(wake, value)
+        return had
 
     def set_timeout(self, seconds: float) -> None:
         """Set the default time for a request to be answered, in seconds."""

@@ -1,0 +1,33 @@
+"""lt_donthave: taking a have back (BEP 54)."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from geventbt.extensions.extension import Extension
+
+_INDEX = Struct(">I")
+
+
+class LtDonthave(Extension):
+    """Tells the peer, and is told, that a piece is gone (BEP 54).
+
+    On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`.
+
+    Signals: `donthave` (index), once for a piece that the peer had.
+    """
+
+    name = "lt_donthave"
+    signal_names = ("donthave",)
+
+    def donthave(self, piece: int) -> None:
+        """Tell the peer that we no longer have a piece. Raises LocalProtocolError when it does not support that."""
+        self.send(_INDEX.pack(piece))
+
+    def on_message(self, payload: bytes) -> None:
+        """Take a have back; a message of the wrong length says nothing."""
+        if len(payload) != _INDEX.size:
+            return
+        (piece,) = _INDEX.unpack(payload)
+        if self.wire.forget_piece(piece):
+            self.emit("donthave", index=piece)

@@ -1,0 +1,41 @@
+"""upload_only: a peer that wants nothing, such as a seed or one that has all the files it selected (BEP 21)."""
+
+from __future__ import annotations
+
+from geventbt.extensions.extension import Extension
+from geventbt.protocol.extended import ExtendedHandshake
+
+
+class UploadOnly(Extension):
+    """Tells the peer, and is told, that one side will not download (BEP 21).
+
+    Signals: `upload_only` (value: whether the peer is now), when it changes.
+
+    Attributes:
+        peer_upload_only: whether the peer has said so.
+    """
+
+    name = "upload_only"
+    signal_names = ("upload_only",)
+    peer_upload_only = False
+
+    def announce(self, value: bool) -> None:
+        """Tell the peer whether we only upload: in the extended handshake if it is still to come, else by a message."""
+        self.wire.extended_handshake["upload_only"] = int(value)
+        if self.supported:
+            self.send(bytes([value]))
+
+    def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
+        """The peer may say so in its extended handshake."""
+        if "upload_only" in handshake:
+            self._set(bool(handshake["upload_only"]))
+
+    def on_message(self, payload: bytes) -> None:
+        """Or later."""
+        if len(payload) == 1:
+            self._set(payload != b"\0")
+
+    def _set(self, value: bool) -> None:
+        if value != self.peer_upload_only:
+            self.peer_upload_only = value
+            self.emit("upload_only", value=value)
