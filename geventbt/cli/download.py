@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from time import monotonic
 
 import geventbt
@@ -16,15 +17,26 @@ _REFRESH = 0.1
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch a torrent from the given peers."""
-    torrent = geventbt.Torrent.from_file(arguments.torrent)
-    job, seconds = fetch(torrent, arguments.output, arguments.peer, quiet=arguments.quiet)
+    torrent, peers = _find(arguments.torrent, arguments.peer)
+    if arguments.save_torrent:
+        Path(arguments.save_torrent).write_bytes(torrent.to_bytes())
+    job, seconds = fetch(torrent, arguments.output, peers, quiet=arguments.quiet)
     fetched = sum(job.served.values())
-    peers = sum(1 for count in job.served.values() if count)
+    sources = sum(1 for count in job.served.values() if count)
     print(
         f"{printable(torrent.name)}: {human_size(torrent.geometry.length)} verified; "
-        f"{human_size(fetched)} from {peers} peers at {human_size(fetched / max(seconds, 1e-6))}/s"
+        f"{human_size(fetched)} from {sources} peers at {human_size(fetched / max(seconds, 1e-6))}/s"
     )
     return DONE
+
+
+def _find(source: str, peers: list[tuple[str, int]]) -> tuple[geventbt.Torrent, list[tuple[str, int]]]:
+    """The torrent that a file, or the peers behind a magnet link, describe; and the peers to fetch it from."""
+    if not source.startswith("magnet:"):
+        return geventbt.Torrent.from_file(source), peers
+    magnet = geventbt.Magnet.from_string(source)
+    with interruptible():
+        return geventbt.fetch_metadata(magnet, peers=peers), [*peers, *magnet.peers]
 
 
 def fetch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +15,8 @@ _EXAMPLES = """examples:
   geventbt demo
   geventbt seed ubuntu.torrent downloads/ --port 6881
   geventbt download ubuntu.torrent -o downloads/ --peer 127.0.0.1:6881
+  geventbt download 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881
+  geventbt peer 127.0.0.1:6881 0123456789abcdef0123456789abcdef01234567
 
 exit codes:
   0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished, 8 timed out, 130
@@ -46,6 +49,24 @@ def port(text: str) -> int:
     return int(text)
 
 
+def info_hash(text: str) -> str:
+    """Read an info hash in hex."""
+    if not re.fullmatch(r"[0-9a-fA-F]{40}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an info hash of 40 hex characters")
+    return text
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
 def at_least_one(text: str) -> int:
     """Read a number from 1 on."""
     if not (text.isascii() and text.isdigit() and int(text) > 0):
@@ -65,11 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     download = commands.add_parser("download", help="fetch a torrent from peers")
-    download.add_argument("torrent", metavar="FILE.torrent")
+    download.add_argument("torrent", metavar="SOURCE", help="a .torrent file, or a magnet link in quotes")
     download.add_argument("-o", "--output", default=".", metavar="DIR", help="where to put it (default: here)")
     download.add_argument(
         "--peer", action="append", default=[], type=peer_address, metavar="HOST:PORT", help="again for each peer"
     )
+    download.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a magnet link led to")
     download.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
     seed = commands.add_parser("seed", help="serve a torrent to whoever connects")
@@ -77,6 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     seed.add_argument("data", metavar="DATA", help="the file or folder itself, or the folder that holds it")
     seed.add_argument("--host", default="", help="the address to listen on (default: every IPv4 interface)")
     seed.add_argument("--port", type=port, default=6881, help="0 takes a free one (default: 6881)")
+
+    magnet = commands.add_parser("magnet", help="print the magnet link of a torrent")
+    magnet.add_argument("torrent", metavar="FILE.torrent")
+
+    peer = commands.add_parser("peer", help="shake hands with a peer and show what it tells")
+    peer.add_argument("address", type=peer_address, metavar="HOST:PORT")
+    peer.add_argument("info_hash", type=info_hash, metavar="INFOHASH", help="40 hex characters")
+    peer.add_argument("--wait", type=seconds, default=2.0, metavar="SECONDS", help="how long to listen (default: 2)")
+    peer.add_argument("--json", action="store_true", help="print a JSON object")
 
     demo = commands.add_parser("demo", help="seeders and a downloader on this machine, to see that it works")
     demo.add_argument("--size", type=size, default=256 << 20, help="bytes to transfer, such as 64M (default: 256M)")

@@ -14,6 +14,7 @@ from gevent.event import Event
 from gevent.queue import SimpleQueue
 
 from geventbt import limits
+from geventbt.client.metadata import fetch_metadata
 from geventbt.client.picker import PiecePicker
 from geventbt.client.reading import BlockReader
 from geventbt.client.threads import in_thread
@@ -26,7 +27,7 @@ from geventbt.errors import (
     StorageError,
     WireClosed,
 )
-from geventbt.metainfo import Torrent
+from geventbt.metainfo import Magnet, Torrent
 from geventbt.peer_id import new_peer_id
 from geventbt.storage import Storage
 from geventbt.wire.connect import connect
@@ -359,7 +360,7 @@ class _Lane:
 
 
 def download(
-    torrent: Torrent | str | os.PathLike[str],
+    torrent: Torrent | Magnet | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
     peers: Iterable[Address] = (),
@@ -369,7 +370,7 @@ def download(
     fetched again.
 
     Args:
-        torrent: the torrent, or the path of its .torrent file.
+        torrent: the torrent, the path of its .torrent file, or a magnet link.
         folder: where its file or folder is to be.
         peers: (host, port) of each peer to fetch from.
         request_timeout: seconds without a block before a peer's piece is given to another.
@@ -383,7 +384,13 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read.
     """
-    if not isinstance(torrent, Torrent):
+    peers = list(peers)
+    if isinstance(torrent, str) and torrent.startswith("magnet:"):
+        torrent = Magnet.from_string(torrent)
+    if isinstance(torrent, Magnet):
+        peers += torrent.peers
+        torrent = fetch_metadata(torrent, peers=peers)
+    elif not isinstance(torrent, Torrent):
         torrent = Torrent.from_file(torrent)
     job = Download(torrent, folder, peers, request_timeout=request_timeout)
     job.run()

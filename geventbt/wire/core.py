@@ -103,8 +103,9 @@ class WireCore:
         self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
         self._timer: Any = None
         self._timer_at = _NEVER
+        self._closer: Waiter[None] | None = None
         self._transport = Transport(
-            sock, self._take_outgoing, self._on_data, self._on_end, lambda: self._soon(self._check_conditions)
+            sock, self._take_outgoing, self._on_data, self._on_end, self._check_soon, self._on_released
         )
         self._arm(self._next_due())
 
@@ -341,6 +342,10 @@ class WireCore:
                 self._conditions.remove(entry)
                 self._soon(waiter.switch, None)
 
+    def _check_soon(self) -> None:
+        if self._conditions:
+            self._soon(self._check_conditions)
+
     def _soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the hub: the only place from which a Waiter may be switched to."""
         self._hub.loop.run_callback(function, *args)
@@ -416,17 +421,24 @@ class WireCore:
         """The socket has failed, or the peer has closed (None)."""
         self._shut(error)
 
-    def _shut(self, reason: Exception | None) -> None:
-        """Close at once: everyone who waits is woken, everything that is held is let go."""
+    def _on_released(self) -> None:
+        """The socket is closed for good."""
+        if self._closer is not None:
+            self._soon(self._closer.switch, None)
+
+    def _shut(self, reason: Exception | None, linger: bool = False) -> None:
+        """Close at once: everyone who waits is woken, everything that is held is let go.
+
+        Args:
+            reason: the error, if there was one.
+            linger: let the peer read what has been sent; see `Transport.close`.
+        """
         if self._closed:
             return
         self._closed = True
         self._close_reason = reason
         self._disarm()
-        if isinstance(reason, GeventBTError):
-            # What we still have to say, such as a last reject, may help the peer's user to understand.
-            self._transport.flush()
-        self._transport.close()
+        self._transport.close(linger)
         wakeups: Wakeups = []
         for wait in self._waits():
             closed = WireClosed("the wire was closed")

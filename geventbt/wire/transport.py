@@ -30,6 +30,7 @@ _BATCH = 128
 
 *Measured*: 3600 MB/s or more from 16 on, against 1900 with one.
 """
+_LINGER = 1.0
 _SEND_BUFFER = 1 * limits.MIB
 
 _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
@@ -66,14 +67,15 @@ class Transport:
             message of them still lacks.
         on_end: called when the peer has closed (None) or the socket has failed (the error).
         on_drained: called when the queue has fallen below half of the high-water mark.
+        on_released: called when the socket is closed for good.
 
     Attributes:
         queued: bytes that wait for the socket.
     """
 
     __slots__ = (
-        "_buffers", "_flush_due", "_hub", "_on_data", "_on_drained", "_on_end", "_pauses", "_read_size", "_reader",
-        "_scratch", "_sock", "_take_outgoing", "_writer", "closed", "queued",
+        "_buffers", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained", "_on_end", "_on_released", "_pauses",
+        "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing", "_writer", "closed", "queued",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +85,7 @@ class Transport:
         on_data: Callable[[memoryview], int],
         on_end: Callable[[Exception | None], None],
         on_drained: Callable[[], None],
+        on_released: Callable[[], None],
     ) -> None:
         sock.settimeout(0.0)
         self._sock = sock
@@ -90,6 +93,8 @@ class Transport:
         self._on_data = on_data
         self._on_end = on_end
         self._on_drained = on_drained
+        self._on_released = on_released
+        self._lingering: Any = None
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
         self._buffers: list[Buffer] = []
@@ -136,19 +141,61 @@ class Transport:
         if self._writer is None or not self._writer.active:
             self._write()
 
-    def close(self) -> None:
-        """Close the socket and let go of everything; what is queued is lost."""
+    def close(self, linger: bool = False) -> None:
+        """Close the connection and let go of everything; what is queued is lost.
+
+        Args:
+            linger: let the peer read what has been sent, until it closes as well or a second has passed. Closing a
+                socket with unread bytes makes TCP break the connection off, and the peer lose what is on its way.
+        """
         if self.closed:
             return
         self.closed = True
         self._reader.stop()
-        self._reader.close()
         if self._writer is not None:
             self._writer.stop()
             self._writer.close()
         self._buffers.clear()
         self.queued = 0
+        if linger and self._shut_down():
+            self._reader.start(self._discard)
+            self._lingering = self._hub.loop.timer(_LINGER)
+            self._lingering.start(self._release)
+        else:
+            self._release()
+
+    @property
+    def released(self) -> bool:
+        """Whether the socket is closed for good."""
+        return self.closed and self._sock.fileno() < 0
+
+    def _shut_down(self) -> bool:
+        """Tell the peer that no more will come; whether it can still be told."""
+        try:
+            self._sock.shutdown(stdlib_socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def _discard(self) -> None:
+        """Throw away what still comes in; when the peer has closed as well, it is over."""
+        try:
+            if self._sock.recv_into(self._scratch):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._release()
+
+    def _release(self) -> None:
+        if self._lingering is not None:
+            self._lingering.stop()
+            self._lingering.close()
+        self._reader.stop()
+        self._reader.close()
         self._sock.close()
+        self._on_released()
 
     def _on_readable(self) -> None:
         try:

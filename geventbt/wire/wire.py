@@ -617,7 +617,8 @@ class Wire(WireState):
         Everybody who waits on it gets `WireClosed`. Closing twice is no error.
 
         Args:
-            timeout: seconds for the queue to drain; 0 closes at once.
+            timeout: seconds for the queue to drain, and a second at most of them for the peer to close as well; 0
+                closes at once.
         """
         if self._closed:
             return
@@ -626,7 +627,15 @@ class Wire(WireState):
         if timeout and self._transport.queued:
             with suppress(WireTimeout, WireClosed):
                 self._wait_until(lambda: not self._transport.queued, timeout)
-        self._shut(None)
+        self._shut(None, linger=timeout > 0)
+        self._wait_released(timeout)
+
+    def _wait_released(self, timeout: float) -> None:
+        """Give the peer the time to read what has been sent: a program may end right after the wire is closed."""
+        if timeout and not self._transport.released:
+            self._closer = Waiter()
+            with suppress(WireTimeout):
+                self._get(self._closer, timeout, "the peer did not close")
 
     def __enter__(self) -> Wire:
         return self

@@ -1,0 +1,109 @@
+"""What every test over loopback sockets gets: pairs of wires, raw peers, and a check that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket as gevent_socket
+
+from geventbt import PeerServer, Wire, listen
+from tests.loopback.harness import RawPeer, eventually, shake_hands
+
+
+def _left_behind() -> tuple[int, int, int]:
+    """How many greenlets, descriptors and native threads there are."""
+    gc.collect()
+    greenlets = sum(1 for thing in gc.get_objects() if isinstance(thing, gevent.Greenlet) and thing and not thing.dead)
+    return greenlets, len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+@pytest.fixture(autouse=True)
+def leaks_nothing() -> Iterator[None]:
+    """Fail a test after which there are more greenlets, descriptors or threads than before it."""
+    gevent.sleep(0)
+    before = _left_behind()
+    yield
+    eventually(lambda: all(now <= then for now, then in zip(_left_behind(), before, strict=True)))
+
+
+@pytest.fixture
+def socket_pair() -> Iterator[Callable[[], tuple[Any, Any]]]:
+    """Makes two connected TCP sockets, (connecting, accepting)."""
+    listener = gevent_socket.create_server(("127.0.0.1", 0))
+    made: list[Any] = []
+
+    def make() -> tuple[Any, Any]:
+        left = gevent_socket.create_connection(listener.getsockname())
+        right, _ = listener.accept()
+        made.extend((left, right))
+        return left, right
+
+    yield make
+    listener.close()
+    for sock in made:
+        sock.close()
+
+
+@pytest.fixture
+def wires(socket_pair: Any) -> Iterator[Callable[..., tuple[Wire, Wire]]]:
+    """Makes two wires that talk to each other, (outgoing, incoming), after their handshake."""
+    made: list[Wire] = []
+
+    def make(handshake: bool = True, **options: Any) -> tuple[Wire, Wire]:
+        left, right = socket_pair()
+        pair = Wire(left, incoming=False), Wire(right, incoming=True)
+        made.extend(pair)
+        if handshake:
+            shake_hands(*pair, **options)
+        return pair
+
+    yield make
+    for wire in made:
+        wire.close(0)
+
+
+@pytest.fixture
+def raw(socket_pair: Any) -> Iterator[Callable[..., tuple[Wire, RawPeer]]]:
+    """Makes a wire whose peer is bytes."""
+    made: list[Wire] = []
+
+    def make(**options: Any) -> tuple[Wire, RawPeer]:
+        left, right = socket_pair()
+        wire, peer = Wire(left, incoming=False), RawPeer(right)
+        made.append(wire)
+        peer.shake_hands(wire, **options)
+        return wire, peer
+
+    yield make
+    for wire in made:
+        wire.close(0)
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., PeerServer]]:
+    """Makes servers on loopback, and stops them."""
+    servers: list[PeerServer] = []
+
+    def make(handler: Any = None, host: str = "127.0.0.1", **options: Any) -> PeerServer:
+        servers.append(listen((host, 0), handler, **options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop(timeout=1)
+
+
+@pytest.fixture
+def nothing_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Fail a test that leaves a warning in the log or anything on standard error."""
+    caplog.set_level(logging.INFO)
+    yield
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,88 @@
+"""Helpers for tests over loopback sockets: waiting for a condition, and a peer that is nothing but bytes."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from geventbt import Extensions, Geometry, Handshake, Wire
+
+INFO_HASH = b"the info hash of it."
+PEER_ID = b"-XX0000-the other is"
+OUR_ID = b"-XX0000-this is us.."
+BLOCK = 16384
+GEOMETRY = Geometry(10 * 65536 - 100, 65536)
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait until a condition is true; fail when it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        gevent.sleep(0.005)
+
+
+def shake_hands(outgoing: Wire, incoming: Wire, **options: Any) -> None:
+    """Let two wires exchange their handshakes."""
+    other = gevent.spawn(incoming.handshake, INFO_HASH, PEER_ID, **options)
+    outgoing.handshake(INFO_HASH, OUR_ID, **options)
+    other.get(timeout=10)
+
+
+class RawPeer:
+    """The other end of a wire, in bytes."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        sock.settimeout(10)
+
+    def shake_hands(self, wire: Wire, extensions: Extensions | None = None, **options: Any) -> None:
+        """Exchange handshakes with a wire; ours promises `extensions`, the fast extension if None."""
+        theirs = Handshake(INFO_HASH, PEER_ID, extensions or Extensions(fast=True))
+        self.send(theirs.to_bytes())
+        options.setdefault("geometry", GEOMETRY)
+        wire.handshake(INFO_HASH, OUR_ID, **options)
+        self.receive(68)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes at once."""
+        self.sock.sendall(data)
+
+    def drip(self, data: bytes) -> None:
+        """Send bytes one by one, each in a packet of its own."""
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in data:
+            self.sock.sendall(bytes([byte]))
+            gevent.sleep(0)
+
+    def receive(self, count: int) -> bytes:
+        """Receive so many bytes."""
+        data = b""
+        while len(data) < count:
+            more = self.sock.recv(count - len(data))
+            assert more, f"the connection ended after {data!r}"
+            data += more
+        return data
+
+    def message(self) -> bytes:
+        """Receive one message, without its length."""
+        return self.receive(int.from_bytes(self.receive(4), "big"))
+
+    def reset(self) -> None:
+        """Break the connection off with a TCP reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def is_closed(self) -> bool:
+        """Whether the other side has closed; what it sent before is thrown away."""
+        try:
+            while self.sock.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+        return True
