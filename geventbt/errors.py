@@ -95,7 +95,10 @@ class PieceNotAvailable(RequestFailed):
 
 
 class MetadataError(GeventBTError):
-    """A peer's metadata cannot be had, or is not what it should be (BEP 9). Abstract: it is always one of those below it."""
+    """A peer's metadata cannot be had, or is not what it should be (BEP 9).
+
+    Abstract: it is always one of those below it.
+    """
 
 
 class MetadataNotAvailable(MetadataError):

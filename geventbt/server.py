@@ -85,6 +85,9 @@ class PeerServer(StreamServer):
     def _handle_peer(self, wire: Wire) -> None:
         assert self._handler is not None
         try:
+            if self._is_known_torrent:
+                # Whoever asks for another torrent is not even told that somebody is here.
+                wire.wait_handshake()
             self._handler(wire)
         except (GeventBTError, OSError) as error:
             # What a peer may cause is no reason for a traceback.

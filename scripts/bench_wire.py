@@ -107,7 +107,10 @@ def _take(sock: socket.socket, blocks: int) -> None:
 
 @contextmanager
 def _connection(role: str, blocks: int = 0) -> Iterator[gevent_socket.socket]:
-    listener = gevent_socket.create_server(("127.0.0.1", 0))
+    # Not create_server, which is the standard library's even here.
+    listener = gevent_socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     port = str(listener.getsockname()[1])
     child = subprocess.Popen([sys.executable, __file__, "--role", role, "--port", port, "--blocks", str(blocks)])
     try:

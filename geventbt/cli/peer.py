@@ -12,7 +12,10 @@ from geventbt.cli.text import printable
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Shake hands with a peer, and print what it tells. The exit code is that of a network error if it did not shake hands."""
+    """Shake hands with a peer, and print what it tells.
+
+    The exit code is that of a network error if it did not shake hands.
+    """
     report = geventbt.inspect_peer(arguments.address, arguments.info_hash, wait=arguments.wait)
     facts = _facts(report)
     if arguments.json:

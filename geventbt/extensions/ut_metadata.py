@@ -144,7 +144,11 @@ class UtMetadata(Extension):
         if not self.supported or self.wire.closed:
             return
         metadata = self._metadata
-        if metadata is None or piece >= codec.piece_count(len(metadata)) or self._served[piece] >= limits.METADATA_SERVED:
+        if (
+            metadata is None
+            or piece >= codec.piece_count(len(metadata))
+            or self._served[piece] >= limits.METADATA_SERVED
+        ):
             self.send(MetadataMessage(codec.REJECT, piece).to_bytes())
             return
         self._served[piece] += 1

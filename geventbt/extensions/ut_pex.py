@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class UtPex(Extension):
-    """Exchanges addresses of peers with the peer (BEP 11): at most one message a minute each way, 50 added and 50 dropped.
+    """Exchanges addresses of peers with the peer (BEP 11): at most one message a minute each way, 50 added and 50
+    dropped.
 
     Signals: `peers` (added: {(host, port): flags}, dropped: [(host, port)]), `warning` (error).
 
@@ -47,7 +48,8 @@ class UtPex(Extension):
         """Say which peers there are now. The peer is told of the changes, as soon as a message may go out again.
 
         Args:
-            peers: their addresses as (host, port), and their flags where they are a mapping; see `geventbt.protocol.pex`.
+            peers: their addresses as (host, port), and their flags where they are a mapping; see
+                `geventbt.protocol.pex`.
         """
         self._current = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
         self._current.pop(self.wire.remote_address, None)

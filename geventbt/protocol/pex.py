@@ -89,9 +89,7 @@ def _peer(packed: bytes, port: bytes) -> Address | None:
     return str(address), number
 
 
-def changes(
-    told: dict[Address, int], current: Iterable[tuple[Address, int]]
-) -> PexMessage:
+def changes(told: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
     """What to tell a peer next, that has been told of some peers: at most 50 new ones, and 50 that are gone."""
     now = dict(current)
     added = {peer: flags for peer, flags in now.items() if peer not in told}

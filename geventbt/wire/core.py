@@ -105,7 +105,7 @@ class WireCore:
         self._timer_at = _NEVER
         self._closer: Waiter[None] | None = None
         self._transport = Transport(
-            sock, self._take_outgoing, self._on_data, self._on_end, self._check_soon, self._on_released
+            sock, self._take_outgoing, self._on_data, self._shut, self._check_soon, self._on_released
         )
         self._arm(self._next_due())
 
@@ -229,8 +229,6 @@ class WireCore:
     def _sent(self) -> None:
         """Something has been put into the protocol's `outgoing`."""
         self._transport.flush_soon()
-        if self._transport.queued > limits.HIGH_WATER + limits.CONTROL_QUEUE:
-            self._shut(WireTimeout("the peer does not read what is sent to it"))
 
     def _request_more(self, wakeups: Wakeups) -> None:
         """Keep the peer's queue full with requests of the ranges that greenlets wait for, in the order in which they
@@ -416,10 +414,6 @@ class WireCore:
             wake(value)
 
     # ------------------------------------------------------------------ the end
-
-    def _on_end(self, error: Exception | None) -> None:
-        """The socket has failed, or the peer has closed (None)."""
-        self._shut(error)
 
     def _on_released(self) -> None:
         """The socket is closed for good."""

@@ -74,7 +74,8 @@ class OwnSignal(Signal):
 
 
 def deliver(signal: Signal, sender: Any, fields: dict[str, Any]) -> None:
-    """Call a signal's handlers, each of which may fail without keeping the event from the others, as it would in `Signal.send`."""
+    """Call a signal's handlers, each of which may fail without keeping the event from the others, as it would in
+    `Signal.send`."""
     for receiver in list(signal.receivers_for(sender)):
         try:
             receiver(sender, **fields)

@@ -16,6 +16,7 @@ import gevent
 from gevent import socket as gevent_socket
 
 from geventbt import limits
+from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
 
 _READ, _WRITE = 1, 2
@@ -140,6 +141,8 @@ class Transport:
             self._buffers += fresh
         if self._writer is None or not self._writer.active:
             self._write()
+        if self.queued > limits.HIGH_WATER + limits.CONTROL_QUEUE:
+            self._on_end(WireTimeout("the peer does not read what is sent to it"))
 
     def close(self, linger: bool = False) -> None:
         """Close the connection and let go of everything; what is queued is lost.

@@ -252,7 +252,10 @@ class Wire(WireState):
         self._wait_until(lambda: not self._protocol.peer_choking, timeout)
 
     def wait_drained(self, timeout: float | None = None) -> None:
-        """Block while more is queued to the peer than the high-water mark of 1 MiB. Raises WireTimeout after `timeout`."""
+        """Block while more is queued to the peer than the high-water mark of 1 MiB.
+
+        Raises WireTimeout after `timeout`.
+        """
         if self._transport.queued > limits.HIGH_WATER:
             self._wait_until(lambda: self._transport.queued <= limits.HIGH_WATER // 2, timeout)
 

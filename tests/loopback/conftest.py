@@ -14,7 +14,7 @@ import pytest
 from gevent import socket as gevent_socket
 
 from geventbt import PeerServer, Wire, listen
-from tests.loopback.harness import RawPeer, eventually, shake_hands
+from tests.loopback.harness import RawPeer, eventually, gevent_listener, shake_hands
 
 
 def _left_behind() -> tuple[int, int, int]:
@@ -36,7 +36,7 @@ def leaks_nothing() -> Iterator[None]:
 @pytest.fixture
 def socket_pair() -> Iterator[Callable[[], tuple[Any, Any]]]:
     """Makes two connected TCP sockets, (connecting, accepting)."""
-    listener = gevent_socket.create_server(("127.0.0.1", 0))
+    listener = gevent_listener()
     made: list[Any] = []
 
     def make() -> tuple[Any, Any]:

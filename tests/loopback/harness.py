@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent import socket as gevent_socket
 
 from geventbt import Extensions, Geometry, Handshake, Wire
 
@@ -17,6 +18,15 @@ PEER_ID = b"-XX0000-the other is"
 OUR_ID = b"-XX0000-this is us.."
 BLOCK = 16384
 GEOMETRY = Geometry(10 * 65536 - 100, 65536)
+
+
+def gevent_listener() -> Any:
+    """A listening socket on loopback; `create_server` of gevent.socket is the standard library's, whose sockets block
+    the hub."""
+    listener = gevent_socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:

@@ -1,4 +1,5 @@
-"""What strangers may send: each ends as it should, without a word in the log, and the server still serves the next peer."""
+"""What strangers may send: each ends as it should, without a word in the log, and the server still serves the next
+peer."""
 
 from __future__ import annotations
 

@@ -236,7 +236,9 @@ def test_a_piece_that_the_peer_does_not_have_is_not_asked_for(wires):
         a.request(1, 0, 1)
 
 
-@pytest.mark.parametrize("key", [(10, 0, 1), (-1, 0, 1), (0, 65536, 1), (9, 65000, BLOCK), (0, 0, 0), (0, 0, BLOCK + 1)])
+@pytest.mark.parametrize(
+    "key", [(10, 0, 1), (-1, 0, 1), (0, 65536, 1), (9, 65000, BLOCK), (0, 0, 0), (0, 0, BLOCK + 1)]
+)
 def test_a_block_that_does_not_exist_is_the_callers_error(served, key):
     a, _ = served
     with pytest.raises(LocalProtocolError):
@@ -293,7 +295,11 @@ def test_a_late_block_does_not_touch_the_buffer_of_a_killed_read(unchoked):
 
 def test_killing_whoever_waits_for_a_signal_leaves_nothing(unchoked):
     wire, _ = unchoked
-    waits = [gevent.spawn(wire.wait_for, "have"), gevent.spawn(wire.wait_for_piece, 3), gevent.spawn(next, wire.messages())]
+    waits = [
+        gevent.spawn(wire.wait_for, "have"),
+        gevent.spawn(wire.wait_for_piece, 3),
+        gevent.spawn(lambda: next(wire.messages())),
+    ]
     gevent.sleep(0)
     gevent.killall(waits)
     assert wire._conditions == []
@@ -375,13 +381,17 @@ def test_a_memory_map_is_served_without_a_copy(wires, tmp_path):
     a, b = wires(geometry=GEOMETRY)
     b.unchoke()
     a.wait_unchoked(timeout=5)
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        view = memoryview(mapped)
-        server = gevent.spawn(b.serve, lambda p, o, n: view[p * 65536 + o : p * 65536 + o + n])
-        assert a.read(5, 0, 65536) == read_block(5, 0, 65536)
-        server.kill()
-        b.close(0)
-        view.release()
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    a_request = gevent.spawn(a.request, 5, 0, BLOCK)
+    request = next(b.incoming_requests())
+    view = memoryview(mapped)
+    start = request.piece * 65536
+    b.piece(request.piece, request.offset, view[start : start + request.length])
+    assert [buffer.obj for buffer in b._protocol.outgoing if isinstance(buffer, memoryview)] == [mapped]
+    assert a_request.get(timeout=5) == read_block(5, 0, BLOCK)
+    view.release()
+    mapped.close()
 
 
 def test_a_writable_buffer_may_be_used_again_at_once(wires):
