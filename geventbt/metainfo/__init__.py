@@ -4,6 +4,7 @@ gevent."""
 from __future__ import annotations
 
 from geventbt.metainfo.create import create_torrent
+from geventbt.metainfo.magnet import Magnet
 from geventbt.metainfo.torrent import Torrent, TorrentFile
 
-__all__ = ["Torrent", "TorrentFile", "create_torrent"]
+__all__ = ["Magnet", "Torrent", "TorrentFile", "create_torrent"]

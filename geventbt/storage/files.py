@@ -63,7 +63,7 @@ class OpenFile:
             while len(data) < length:
                 more = self._read(offset + len(data), length - len(data))
                 if not more:
-                    raise MissingData(errno.EIO, f"the file ends at byte {offset + len(data)}", os.fspath(self.path))
+                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
                 data += more
             return data
 

@@ -129,8 +129,8 @@ def test_the_caller_hears_what_was_wrong_with_the_handshake(socket_pair):
 # ---------------------------------------------------------------------- frames
 
 FIXED = {
-    c.CHOKE: 0, c.UNCHOKE: 0, c.INTERESTED: 0, c.UNINTERESTED: 0, c.HAVE: 4, c.REQUEST: 12, c.CANCEL: 12, c.PORT: 2, c.SUGGEST: 4,
-    c.HAVE_ALL: 0, c.HAVE_NONE: 0, c.REJECT: 12, c.ALLOWED_FAST: 4, c.HASH_REQUEST: 48, c.HASH_REJECT: 48,
+    c.CHOKE: 0, c.UNCHOKE: 0, c.INTERESTED: 0, c.UNINTERESTED: 0, c.HAVE: 4, c.REQUEST: 12, c.CANCEL: 12, c.PORT: 2,
+    c.SUGGEST: 4, c.HAVE_ALL: 0, c.HAVE_NONE: 0, c.REJECT: 12, c.ALLOWED_FAST: 4, c.HASH_REQUEST: 48, c.HASH_REJECT: 48,
 }  # fmt: skip
 WRONG_SIZES = [(number, size + wrong) for number, size in FIXED.items() for wrong in (-1, 1) if size + wrong >= 0]
 WRONG_SIZES += [(c.BITFIELD, 1), (c.BITFIELD, 3), (c.PIECE, 7), (c.EXTENDED, 0), (c.HASHES, 47), (c.HASHES, 49)]

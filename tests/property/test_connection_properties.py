@@ -379,7 +379,7 @@ class Conversation(RuleBasedStateMachine):
         assert isinstance(error, RequestFailed)
         me.end(token, key)
         if isinstance(error, RequestRejected):
-            # Each request has exactly one answer (BEP 6), and TCP keeps their order: the n-th answer is that of the n-th request.
+            # Each request has exactly one answer (BEP 6), and TCP keeps their order: the n-th is that of the n-th.
             assert me.answers[key][me.asked[key].index(token)] == c.REJECT
 
     def settle(self):

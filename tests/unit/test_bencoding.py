@@ -124,7 +124,8 @@ def test_nesting_does_not_recurse():
 
 def test_tokens_end_at_their_limit():
     assert len(decode(b"l" + b"i1e" * 9 + b"e", max_tokens=10)) == 9
-    for data in (b"l" + b"i1e" * 10 + b"e", b"l" + b"le" * 10 + b"e", b"d" + b"".join(b"1:%ci1e" % key for key in b"abcdefghij") + b"e"):
+    keys = b"".join(b"1:%ci1e" % key for key in b"abcdefghij")
+    for data in (b"l" + b"i1e" * 10 + b"e", b"l" + b"le" * 10 + b"e", b"d" + keys + b"e"):
         with pytest.raises(BencodeError, match="too many values"):
             decode(data, max_tokens=10)
 

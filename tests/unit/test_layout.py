@@ -15,7 +15,8 @@ from geventbt.storage.layout import Layout
 
 def make_files(lengths: list[int]) -> list[TorrentFile]:
     offsets = accumulate(lengths, initial=0)
-    return [TorrentFile((str(i),), length, offset) for i, (length, offset) in enumerate(zip(lengths, offsets, strict=False))]
+    ranges = zip(lengths, offsets, strict=False)
+    return [TorrentFile((str(i),), length, offset) for i, (length, offset) in enumerate(ranges)]
 
 
 def make_layout(lengths: list[int], piece_length: int) -> Layout:

@@ -1,0 +1,171 @@
+"""Magnet links: a torrent's info hash, and where to ask for the rest (BEP 9, 53)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote
+
+from geventbt import limits
+from geventbt.errors import MagnetError
+from geventbt.metainfo.torrent import Torrent
+
+_LONGEST = 64 * limits.KIB
+_MOST_FIELDS = 1000
+_MOST_PEERS = 200
+_MOST_RANGES = 1000
+_LAST_FILE = 1 << 31
+
+_V1 = "urn:btih:"
+_V2 = "urn:btmh:"
+_SHA256 = "1220"
+"""The multihash code of SHA-256, and its length of 32 bytes, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Magnet:
+    """A magnet link (BEP 9).
+
+    Attributes:
+        info_hash: of version 1, 20 bytes; None in a link of version 2 only.
+        info_hash_v2: of version 2, 32 bytes (BEP 52); or None.
+        name: what to call it until the metadata is here, or None. A stranger's text.
+        trackers: announce URLs.
+        peers: (host, port) of peers (x.pe).
+        web_seeds: URLs that have the data.
+        select: the files to fetch, as (first, last) ranges of their indices; empty for all of them (BEP 53).
+        length: bytes of all the data, if the link says so; else None.
+    """
+
+    info_hash: bytes | None = None
+    info_hash_v2: bytes | None = None
+    name: str | None = None
+    trackers: tuple[str, ...] = ()
+    peers: tuple[tuple[str, int], ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    select: tuple[tuple[int, int], ...] = ()
+    length: int | None = None
+
+    @classmethod
+    def from_string(cls, text: str) -> Magnet:
+        """Read a magnet link. What it says beside the info hash is advice: what makes no sense is left out.
+
+        Raises:
+            MagnetError: it is none, or has no info hash that could be one.
+        """
+        if len(text) > _LONGEST:
+            raise MagnetError(f"a magnet link of more than {_LONGEST} characters")
+        scheme, _, query = text.strip().partition("?")
+        if scheme.lower() != "magnet:":
+            raise MagnetError("not a magnet link: it does not begin with magnet:?")
+        try:
+            fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
+        except ValueError as error:
+            raise MagnetError(f"not a magnet link: {error}") from None
+        # A field may be numbered, as in tr.1 and tr.2.
+        values: dict[str, list[str]] = {}
+        for key, value in fields:
+            values.setdefault(re.sub(r"\.\d+$", "", key.lower()), []).append(value)
+        info_hash, info_hash_v2 = _read_topics(values.get("xt", []))
+        return cls(
+            info_hash=info_hash,
+            info_hash_v2=info_hash_v2,
+            name=next(iter(values.get("dn", [])), None),
+            trackers=_read_urls(values.get("tr", [])),
+            peers=_read_peers(values.get("x.pe", [])),
+            web_seeds=_read_urls(values.get("ws", [])),
+            select=_read_select(values.get("so", [])),
+            length=_read_length(values.get("xl", [])),
+        )
+
+    @classmethod
+    def from_torrent(cls, torrent: Torrent) -> Magnet:
+        """The link to a torrent, with its name, length and trackers."""
+        trackers = tuple(url for tier in torrent.trackers for url in tier)
+        return cls(torrent.info_hash, name=torrent.name, trackers=trackers, length=torrent.geometry.length)
+
+    def __str__(self) -> str:
+        """The link."""
+        fields: list[tuple[str, str]] = []
+        if self.info_hash is not None:
+            fields.append(("xt", _V1 + self.info_hash.hex()))
+        if self.info_hash_v2 is not None:
+            fields.append(("xt", _V2 + _SHA256 + self.info_hash_v2.hex()))
+        if self.name is not None:
+            fields.append(("dn", self.name))
+        if self.length is not None:
+            fields.append(("xl", str(self.length)))
+        fields += [("tr", tracker) for tracker in self.trackers]
+        fields += [("ws", url) for url in self.web_seeds]
+        fields += [("x.pe", f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host, port in self.peers]
+        if self.select:
+            fields.append(("so", ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.select)))
+        return "magnet:?" + "&".join(f"{key}={quote(value, safe=':,[]-')}" for key, value in fields)
+
+    def selects(self, file: int) -> bool:
+        """Whether the link asks for the file with this index (BEP 53)."""
+        return not self.select or any(first <= file <= last for first, last in self.select)
+
+
+def _read_topics(topics: Iterable[str]) -> tuple[bytes | None, bytes | None]:
+    """The info hashes of version 1, in hex or base32, and of version 2, as a multihash."""
+    v1 = v2 = None
+    for topic in topics:
+        urn = topic[: len(_V1)].lower()
+        value = topic[len(_V1) :]
+        if urn == _V1:
+            v1 = v1 or _read_v1(value)
+        elif urn == _V2 and value[:4] == _SHA256:
+            v2 = v2 or _read_hex(value[4:], 32)
+    if v1 is None and v2 is None:
+        raise MagnetError("the magnet link has no BitTorrent info hash (xt=urn:btih:...)")
+    return v1, v2
+
+
+def _read_v1(value: str) -> bytes:
+    if len(value) != 32:
+        return _read_hex(value, 20)
+    try:
+        return base64.b32decode(value.upper())
+    except binascii.Error:
+        raise MagnetError(f"{value!r} is not an info hash in base32") from None
+
+
+def _read_hex(value: str, size: int) -> bytes:
+    if not re.fullmatch(r"[0-9a-fA-F]*", value) or len(value) != 2 * size:
+        raise MagnetError(f"{value[:80]!r} is not an info hash of {2 * size} hex characters")
+    return bytes.fromhex(value)
+
+
+def _read_urls(values: Iterable[str]) -> tuple[str, ...]:
+    good = [url for url in values if "://" in url and url.isascii() and url.isprintable() and " " not in url]
+    return tuple(dict.fromkeys(good))[: limits.TRACKERS]
+
+
+def _read_peers(values: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    peers: dict[tuple[str, int], None] = {}
+    for value in values:
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value)
+        if match and 0 < int(match[3]) < 65536:
+            peers[match[1] or match[2], int(match[3])] = None
+    return tuple(peers)[:_MOST_PEERS]
+
+
+def _read_select(values: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """Indices and ranges such as "0,2,4-6"; a range is kept as its ends, however far apart they are."""
+    ranges = []
+    for part in ",".join(values).split(","):
+        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
+        if match:
+            first = int(match[1])
+            last = int(match[2]) if match[2] else first
+            if first <= last < _LAST_FILE:
+                ranges.append((first, last))
+    return tuple(ranges[:_MOST_RANGES])
+
+
+def _read_length(values: list[str]) -> int | None:
+    return int(values[0]) if values and re.fullmatch(r"[0-9]{1,18}", values[0]) else None

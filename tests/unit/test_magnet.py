@@ -1,0 +1,106 @@
+"""Magnet links: what is read of them, what is refused, and writing them."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from geventbt import bencoding, limits
+from geventbt.errors import MagnetError
+from geventbt.metainfo import Magnet, Torrent
+
+HASH = bytes(range(20))
+V2 = bytes(range(32))
+
+
+def link(**fields: str) -> str:
+    return f"magnet:?xt=urn:btih:{HASH.hex()}" + "".join(f"&{key.replace('_', '.')}={fields[key]}" for key in fields)
+
+
+def test_the_info_hash_is_read_in_hex_and_in_base32_of_either_case():
+    for text in (
+        HASH.hex(),
+        HASH.hex().upper(),
+        base64.b32encode(HASH).decode(),
+        base64.b32encode(HASH).decode().lower(),
+    ):
+        assert Magnet.from_string(f"magnet:?xt=urn:btih:{text}").info_hash == HASH
+    assert Magnet.from_string(f"MAGNET:?XT=URN:BTIH:{HASH.hex()}").info_hash == HASH
+
+
+def test_a_multihash_of_version_2_is_recognised():
+    magnet = Magnet.from_string(f"magnet:?xt=urn:btmh:1220{V2.hex()}")
+    assert (magnet.info_hash, magnet.info_hash_v2) == (None, V2)
+    hybrid = Magnet.from_string(f"magnet:?xt=urn:btmh:1220{V2.hex()}&xt=urn:btih:{HASH.hex()}")
+    assert (hybrid.info_hash, hybrid.info_hash_v2) == (HASH, V2)
+
+
+def test_everything_else_is_read():
+    magnet = Magnet.from_string(
+        link(dn="a+name%20%26%20more", tr_1="http%3A%2F%2Fone%2Fannounce", tr_2="udp://two:80", xl="12", so="0,2,4-6")
+        + "&x.pe=127.0.0.1:6881&x.pe=[::1]:6882&x.pe=peer.example:1&ws=http://seed/file"
+    )
+    assert magnet == Magnet(
+        HASH,
+        name="a name & more",
+        trackers=("http://one/announce", "udp://two:80"),
+        peers=(("127.0.0.1", 6881), ("::1", 6882), ("peer.example", 1)),
+        web_seeds=("http://seed/file",),
+        select=((0, 0), (2, 2), (4, 6)),
+        length=12,
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "http://example/",
+        "magnet:",
+        "magnet:?",
+        "magnet:?dn=name",
+        "magnet:?xt=urn:btih:",
+        "magnet:?xt=urn:btih:1234",
+        "magnet:?xt=urn:btih:" + "g" * 40,
+        "magnet:?xt=urn:btih:" + "1" * 32,
+        "magnet:?xt=urn:sha1:" + "a" * 40,
+        "magnet:?xt=urn:btmh:1220abcd",
+        "magnet:?xt=urn:btmh:1114" + "a" * 40,
+        "magnet:?xt=urn:btih:" + "a" * 40 + "&x=" + "y" * 70_000,
+        "magnet:?xt=urn:btih:" + "a" * 40 + "&a=1" * 2000,
+    ],
+)
+def test_what_is_no_usable_link_is_refused(text: str):
+    with pytest.raises(MagnetError):
+        Magnet.from_string(text)
+
+
+def test_advice_that_makes_no_sense_is_left_out():
+    magnet = Magnet.from_string(
+        link(tr="not a url", x_pe="nobody", xl="many", so="x,3-1,,-", ws="%00://x", unknown="1")
+        + "&x.pe=1.2.3.4:0&x.pe=a:99999"
+    )
+    assert magnet == Magnet(HASH)
+
+
+def test_a_wide_range_of_files_allocates_nothing():
+    magnet = Magnet.from_string(link(so="0-2000000000"))
+    assert magnet.select == ((0, 2_000_000_000),)
+    assert magnet.selects(1_999_999_999)
+    assert not Magnet.from_string(link(so="1,3")).selects(2)
+    assert Magnet(HASH).selects(7)
+
+
+def test_lists_are_bounded():
+    magnet = Magnet.from_string(link() + "".join(f"&tr=http://{n}/&x.pe=10.0.0.1:{n + 1}" for n in range(450)))
+    assert len(magnet.trackers) == limits.TRACKERS
+    assert len(magnet.peers) == 200
+
+
+def test_a_link_to_a_torrent_names_it():
+    info = {"length": 5, "name": "a & b", "piece length": 16384, "pieces": bytes(20)}
+    torrent = Torrent.from_bytes(bencoding.encode({"announce": "http://t/", "info": info}))
+    text = str(Magnet.from_torrent(torrent))
+    assert text == f"magnet:?xt=urn:btih:{torrent.info_hash.hex()}&dn=a%20%26%20b&xl=5&tr=http:%2F%2Ft%2F"
+    assert Magnet.from_string(text) == Magnet.from_torrent(torrent)
