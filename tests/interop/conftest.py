@@ -87,9 +87,9 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
 
 
 class LibtorrentPeer:
-    """A libtorrent session on loopback with one torrent."""
+    """A libtorrent session on loopback with one torrent, from a file or a magnet link."""
 
-    def __init__(self, torrent_file: Path, folder: Path, **settings: Any) -> None:
+    def __init__(self, torrent_file: Path | str, folder: Path, **settings: Any) -> None:
         self.lt = pytest.importorskip("libtorrent", reason="libtorrent is not installed")
         self.session = self.lt.session(
             {
@@ -98,13 +98,18 @@ class LibtorrentPeer:
                 "enable_lsd": False,
                 "enable_upnp": False,
                 "enable_natpmp": False,
+                # It would try uTP first, and wait for its timeout.
+                "enable_outgoing_utp": False,
                 "allow_multiple_connections_per_ip": True,
                 "alert_mask": self.lt.alert.category_t.all_categories,
                 **settings,
             }
         )
-        parameters = self.lt.add_torrent_params()
-        parameters.ti = self.lt.torrent_info(str(torrent_file))
+        if isinstance(torrent_file, Path):
+            parameters = self.lt.add_torrent_params()
+            parameters.ti = self.lt.torrent_info(str(torrent_file))
+        else:
+            parameters = self.lt.parse_magnet_uri(torrent_file)
         parameters.save_path = str(folder)
         self.handle = self.session.add_torrent(parameters)
         wait_until(lambda: self.session.listen_port())
