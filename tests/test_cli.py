@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -156,6 +157,53 @@ def test_no_space_left_is_said_in_so_many_words() -> None:
     assert code == 6
     assert "full" in text
     assert "/data/x" in text
+
+
+def test_a_magnet_is_printed_and_leads_back_to_the_torrent(
+    seeder, torrent_file: Path, origin: Path, tmp_path: Path
+) -> None:
+    _, port = seeder
+    magnet = call("magnet", torrent_file).stdout.strip()
+    assert magnet.startswith("magnet:?xt=urn:btih:")
+    kept = tmp_path / "kept.torrent"
+    result = call(
+        "download", magnet, "-q", "-o", tmp_path / "out", "--peer", f"127.0.0.1:{port}", "--save-torrent", kept
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "shared" / "one.bin").read_bytes() == (origin / "one.bin").read_bytes()
+    assert geventbt.Torrent.from_file(kept).info_hash == geventbt.Torrent.from_file(torrent_file).info_hash
+
+
+def test_a_magnet_that_nobody_knows_is_a_network_error(seeder) -> None:
+    _, port = seeder
+    result = call("download", "magnet:?xt=urn:btih:" + "a" * 40, "--peer", f"127.0.0.1:{port}")
+    assert result.returncode == 5
+    assert_one_line(result.stderr)
+
+
+def test_a_peer_is_shown_to_people_and_to_programs(seeder, torrent_file: Path) -> None:
+    _, port = seeder
+    info_hash = geventbt.Torrent.from_file(torrent_file).info_hash.hex()
+    shown = call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3")
+    assert shown.returncode == 0, shown.stderr
+    assert "client           geventbt 0.1" in shown.stdout
+    assert "reserved bits    fast, extended" in shown.stdout
+    facts = json.loads(call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3", "--json").stdout)
+    assert facts["extensions"]["ut_metadata"] == 1
+    assert facts["metadata_size"] > 0
+    assert facts["has_all"] is True
+    assert facts["closed_by"] == "us"
+    assert facts["round_trip_ms"] > 0
+
+
+def test_a_peer_that_does_not_shake_hands_is_shown_as_such(seeder) -> None:
+    _, port = seeder
+    result = call("peer", f"127.0.0.1:{port}", "a" * 40, "--json")
+    assert result.returncode == 5
+    assert json.loads(result.stdout)["peer_id"] is None
+    result = call("peer", "127.0.0.1:1", "a" * 40)
+    assert result.returncode == 5
+    assert "refused" in result.stdout
 
 
 def test_an_interrupted_seeder_ends_with_130(seeder) -> None:

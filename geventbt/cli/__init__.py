@@ -1,4 +1,4 @@
-"""The command line: ``geventbt download``, ``seed``, ``demo``."""
+"""The command line: ``geventbt download``, ``seed``, ``magnet``, ``peer``, ``demo``."""
 
 from geventbt.cli.main import main, run
 

@@ -1,4 +1,4 @@
-"""Magnets and peer exchange against libtorrent: it gets its metadata from us, and we from it; and peers are told of peers."""
+"""Magnets and peer exchange against libtorrent: it gets metadata from us, and we from it; and peers hear of peers."""
 
 from __future__ import annotations
 
