@@ -58,6 +58,14 @@ PEX_TOLERANCE = 0.75
 PEX_KNOWN = 200
 """Peers kept of what one peer has told of (BEP 11 recommends to hold 200)."""
 
+# --- encryption (MSE/PE) ---
+MSE_PADDING = 512
+"""A padding of an encrypted opening (the specification's own bound)."""
+MSE_INITIAL_PAYLOAD = 8 * KIB
+"""The stream that comes with an opening (libtorrent: 68)."""
+MSE_BUFFER = 16 * KIB
+"""Bytes of a peer that are held while its opening is not over: more than all its parts together."""
+
 # --- time ---
 HANDSHAKE_TIMEOUT = 10.0
 """For the whole handshake, an encrypted opening included; drips do not extend it."""

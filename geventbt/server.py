@@ -14,14 +14,14 @@ from geventbt import limits
 from geventbt.errors import GeventBTError, WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.connect import check_encryption
 from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver
+from geventbt.wire.opening import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
 Handler: TypeAlias = Callable[[Wire], Any]
-InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[bytes], bool]"
+InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]]"
 
 
 class PeerServer(StreamServer):
@@ -35,7 +35,9 @@ class PeerServer(StreamServer):
     Args:
         address: (host, port), or a port on all interfaces; see `geventbt.listen`.
         handler: called with the wire of each inbound peer.
-        info_hashes: the torrents to take peers for: a collection, which may change, or a callable; None takes any.
+        info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
+            None takes any, but in plaintext only.
+        encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; over it they are refused, not queued.
     """
 
@@ -45,14 +47,19 @@ class PeerServer(StreamServer):
         handler: Handler | None = None,
         *,
         info_hashes: InfoHashes | None = None,
+        encryption: str = PREFER,
         max_connections: int = limits.CONNECTIONS,
     ) -> None:
+        check_policy(encryption)
+        if encryption == REQUIRE and info_hashes is None:
+            raise ValueError("encryption can only be required where the info hashes are known")
         super().__init__(_listener(address), self._handle_peer)
         self.max_connections = max_connections
         self.wires: set[Wire] = set()
         """The wires that are open now."""
         self._handler = handler
-        self._is_known_torrent = _as_predicate(info_hashes)
+        self._encryption = encryption
+        self._torrents = None if info_hashes is None else _KnownTorrents(info_hashes)
         self._handlers: set[gevent.Greenlet] = set()
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
         self._dispatcher = Dispatcher(lambda full: None)
@@ -69,7 +76,7 @@ class PeerServer(StreamServer):
             sock.close()
             return
         try:
-            wire = Wire(sock, incoming=True, is_known_torrent=self._is_known_torrent)
+            wire = self._make_wire(sock)
         except OSError:
             # It has left already.
             sock.close()
@@ -82,10 +89,19 @@ class PeerServer(StreamServer):
             self._handlers.add(greenlet)
             greenlet.rawlink(self._handlers.discard)
 
+    def _make_wire(self, sock: Any) -> Wire:
+        torrents = self._torrents
+        if torrents is None:
+            return Wire(sock, incoming=True)
+        find = None if self._encryption == DISABLE else torrents.find
+        return Wire(
+            sock, incoming=True, is_known_torrent=torrents.knows, opening=InboundOpening(self._encryption, find)
+        )
+
     def _handle_peer(self, wire: Wire) -> None:
         assert self._handler is not None
         try:
-            if self._is_known_torrent:
+            if self._torrents is not None:
                 # Whoever asks for another torrent is not even told that somebody is here.
                 wire.wait_handshake()
             self._handler(wire)
@@ -145,7 +161,7 @@ def listen(
     handler: Handler | None = None,
     *,
     info_hashes: InfoHashes | None = None,
-    encryption: str = "prefer",
+    encryption: str = PREFER,
     max_connections: int = limits.CONNECTIONS,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
@@ -154,17 +170,18 @@ def listen(
         address: (host, port), IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free one, see
             `server.server_port`.
         handler: called with the wire of each inbound peer, on a greenlet of its own; see `PeerServer`.
-        info_hashes: the torrents to take peers for: a collection, which may change, or a callable; None takes any.
-            Others are closed after their handshake.
-        encryption: "prefer", "require" or "disable". Encryption is not built yet: "prefer" takes plaintext,
-            "require" raises NotImplementedError.
+        info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
+            others are closed. None takes any, but in plaintext only: the info hash is the key of an encrypted opening.
+        encryption: "prefer" takes plaintext and encrypted peers on one port, and selects RC4 where the peer can;
+            "require" takes RC4 or nothing; "disable" plaintext only.
         max_connections: peers at one time; over it they are refused, not queued.
 
     Raises:
         OSError: the address is taken, or is not ours.
     """
-    check_encryption(encryption)
-    server = PeerServer(address, handler, info_hashes=info_hashes, max_connections=max_connections)
+    server = PeerServer(
+        address, handler, info_hashes=info_hashes, encryption=encryption, max_connections=max_connections
+    )
     server.start()
     return server
 
@@ -184,8 +201,25 @@ def _listener(address: tuple[str, int] | int) -> gevent_socket.socket:
     return listener
 
 
-def _as_predicate(info_hashes: InfoHashes | None) -> Callable[[bytes], bool] | None:
-    if info_hashes is None or callable(info_hashes):
-        return info_hashes
-    known = info_hashes
-    return lambda info_hash: any(info_hash == hash_or_id(item, "info hash") for item in known)
+class _KnownTorrents:
+    """The torrents of a server, by info hash and by what stands for it in an encrypted opening."""
+
+    def __init__(self, info_hashes: InfoHashes) -> None:
+        self._info_hashes = info_hashes
+        self._by_req2: dict[bytes, bytes] = {}
+
+    def _current(self) -> set[bytes]:
+        items = self._info_hashes() if callable(self._info_hashes) else self._info_hashes
+        return {hash_or_id(item, "info hash") for item in items}
+
+    def knows(self, info_hash: bytes) -> bool:
+        return info_hash in self._current()
+
+    def find(self, hidden: bytes) -> bytes | None:
+        """The info hash of `geventbt.protocol.mse.req2`; the table is made anew only when the torrents have changed."""
+        from geventbt.protocol.mse import req2
+
+        current = self._current()
+        if current != set(self._by_req2.values()):
+            self._by_req2 = {req2(info_hash): info_hash for info_hash in current}
+        return self._by_req2.get(hidden)

@@ -18,11 +18,12 @@ import gevent
 from gevent.hub import Waiter
 
 from geventbt import __version__, limits
-from geventbt.errors import GeventBTError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
+from geventbt.errors import GeventBTError, HandshakeError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
 from geventbt.protocol.messages import Buffer, as_object
 from geventbt.wire.dispatch import Dispatcher, Events
+from geventbt.wire.opening import InboundOpening, compute_soon
 from geventbt.wire.requests import RangeWait, SharedWait, Wait, Wakeups, waits_of
 from geventbt.wire.speed import SpeedMeter
 from geventbt.wire.transport import Transport, adopt
@@ -72,7 +73,14 @@ def _self_description(remote_host: str) -> dict[str, Any]:
 class WireCore:
     """What a wire does by itself. `geventbt.Wire` adds what a caller does with it."""
 
-    def __init__(self, sock: Any, *, incoming: bool, is_known_torrent: Callable[[bytes], bool] | None = None) -> None:
+    def __init__(
+        self,
+        sock: Any,
+        *,
+        incoming: bool,
+        is_known_torrent: Callable[[bytes], bool] | None = None,
+        opening: InboundOpening | None = None,
+    ) -> None:
         sock = adopt(sock)
         self._hub = gevent.get_hub()
         self._incoming = incoming
@@ -96,6 +104,8 @@ class WireCore:
         self._messages: deque[Any] | None = None
         self._messages_full = False
         self._keep_alive = True
+        self._opening = opening
+        self._encryption = None if opening else "plaintext"
         self._request_timeout = limits.REQUEST_TIMEOUT
         now = monotonic()
         self._last_received = now
@@ -113,6 +123,9 @@ class WireCore:
 
     def _on_data(self, data: memoryview) -> int:
         """Deal with the peer's bytes, in the hub. Returns how many bytes the message at their end still lacks."""
+        if self._opening is not None:
+            self._continue_opening(lambda opening: opening.receive(bytes(data)))
+            return 0
         wakeups: Wakeups = []
         protocol = self._protocol
         before = protocol.downloaded
@@ -151,6 +164,38 @@ class WireCore:
         if changed and self._conditions:
             self._check_conditions()
         return protocol.missing
+
+    def _continue_opening(self, take_step: Callable[[InboundOpening], None]) -> None:
+        """Take a step of an inbound peer's opening, and see what is to be done next."""
+        opening = self._opening
+        if opening is None or self._closed:
+            return
+        try:
+            take_step(opening)
+        except HandshakeError as error:
+            self._shut(error)
+            return
+        self._transport.write(opening.take_outgoing())
+        if opening.key_due:
+            self._transport.pause()
+            compute_soon(self._hub, self._compute_key)
+        elif opening.settled:
+            self._begin_stream(opening)
+
+    def _compute_key(self) -> None:
+        self._transport.resume()
+        self._continue_opening(lambda opening: opening.compute_key())
+
+    def _begin_stream(self, opening: Any) -> None:
+        """The opening, ours or an inbound peer's, is over: from now on there are messages."""
+        self._opening = None
+        self._encryption = "plaintext" if opening.encryptor is None else "rc4"
+        if opening.encryptor is not None:
+            self._transport.encrypt(opening.encryptor, opening.decryptor)
+        if opening.payload:
+            self._on_data(memoryview(opening.payload))
+        if not self._closed:
+            self._transport.flush()
 
     def _note_download(self, count: int, now: float) -> None:
         self._download_meter.add(count, now)
@@ -214,7 +259,12 @@ class WireCore:
             raise WireClosed("the wire is closed") from self._close_reason
 
     def _take_outgoing(self) -> list[Buffer]:
-        """What is to be written now. Uploads are accounted for here, once for the whole batch."""
+        """What is to be written now: nothing before it is settled how the connection begins.
+
+        Uploads are accounted for here, once for the whole batch.
+        """
+        if self._opening is not None:
+            return []
         protocol = self._protocol
         buffers = protocol.take_outgoing()
         if buffers:

@@ -183,8 +183,8 @@ class WireState(WireCore):
 
     @property
     def encryption(self) -> str | None:
-        """How the connection is encrypted: "plaintext", or None while that is not settled."""
-        return "plaintext" if self._protocol.handshake_received else None
+        """How the connection is encrypted: "plaintext", "rc4", or None while that is not settled."""
+        return self._encryption
 
     @property
     def downloaded(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket as stdlib_socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -18,6 +18,9 @@ from gevent import socket as gevent_socket
 from geventbt import limits
 from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
+
+if TYPE_CHECKING:
+    from geventbt.protocol.rc4 import Rc4
 
 _READ, _WRITE = 1, 2
 _MESSAGE = 13 + limits.BLOCK
@@ -75,7 +78,7 @@ class Transport:
     """
 
     __slots__ = (
-        "_buffers", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained", "_on_end", "_on_released", "_pauses",
+        "_buffers", "_decryptor", "_encryptor", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained", "_on_end", "_on_released", "_pauses",
         "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing", "_writer", "closed", "queued",
     )  # fmt: skip
 
@@ -96,6 +99,8 @@ class Transport:
         self._on_drained = on_drained
         self._on_released = on_released
         self._lingering: Any = None
+        self._encryptor: Rc4 | None = None
+        self._decryptor: Rc4 | None = None
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
         self._buffers: list[Buffer] = []
@@ -125,6 +130,19 @@ class Transport:
         if not self._pauses and not self.closed:
             self._reader.start(self._on_readable)
 
+    def encrypt(self, encryptor: Rc4, decryptor: Rc4) -> None:
+        """From now on encrypt what is flushed, a whole batch at a time, and decrypt what is read, in place."""
+        self._encryptor = encryptor
+        self._decryptor = decryptor
+
+    def write(self, data: bytes) -> None:
+        """Write bytes as they are, ahead of all that is outgoing."""
+        if data and not self.closed:
+            self.queued += len(data)
+            self._buffers.append(data)
+            if self._writer is None or not self._writer.active:
+                self._write()
+
     def flush_soon(self) -> None:
         """Write what is outgoing at the end of this turn of the loop, in one batch with what else comes until then."""
         if not self._flush_due:
@@ -136,6 +154,11 @@ class Transport:
         if self.closed:
             return
         fresh = self._take_outgoing()
+        if fresh and self._encryptor is not None:
+            # A copy: the caller's buffers are never changed.
+            batch = bytearray(b"".join(fresh))
+            self._encryptor.crypt_in_place(batch)
+            fresh = [batch]
         if fresh:
             self.queued += sum(map(len, fresh))
             self._buffers += fresh
@@ -211,6 +234,8 @@ class Transport:
         if count:
             # Whatever those who are woken by these bytes send goes out in one batch below.
             self._flush_due = True
+            if self._decryptor is not None:
+                self._decryptor.crypt_in_place(self._scratch[:count])
             self._read_size = min(_READ_SIZE + self._on_data(self._scratch[:count]), _SCRATCH)
             self._flush_due = False
             self.flush()

@@ -39,7 +39,15 @@ class Wire(WireState):
         sock: a connected stream socket, gevent's or a plain one; it is taken over.
         incoming: whether the peer opened the connection.
         is_known_torrent: asked about the info hash of an inbound handshake; None takes any.
+        opening: tells how an inbound connection begins; None for plaintext. See `geventbt.listen` for the policy.
     """
+
+    @classmethod
+    def after_opening(cls, sock: Any, opening: Any) -> Wire:
+        """The wire of a connection that has gone through an encrypted opening, a `geventbt.protocol.mse.Initiator`."""
+        wire = cls(sock, incoming=False)
+        wire._begin_stream(opening)
+        return wire
 
     # ------------------------------------------------------------------ handshake
 

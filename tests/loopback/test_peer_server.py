@@ -87,7 +87,7 @@ def test_peers_over_the_limit_are_refused_and_not_queued(serving):
     wires[1].close()
 
 
-@pytest.mark.parametrize("known", [[INFO_HASH], {INFO_HASH.hex()}, lambda info_hash: info_hash == INFO_HASH])
+@pytest.mark.parametrize("known", [[INFO_HASH], {INFO_HASH.hex()}, lambda: [INFO_HASH]])
 def test_unknown_torrents_are_refused(serving, known):
     server = serving(greet, info_hashes=known)
     errors = []

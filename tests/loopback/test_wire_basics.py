@@ -486,5 +486,7 @@ def test_connect_to_nobody_is_a_connection_error():
 def test_an_unknown_encryption_policy_is_an_error():
     with pytest.raises(ValueError):
         geventbt.connect(("127.0.0.1", 1), encryption="perhaps")
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(ValueError):
         geventbt.connect(("127.0.0.1", 1), encryption="require")
+    with pytest.raises(ValueError):
+        geventbt.listen(("127.0.0.1", 0), encryption="require")
