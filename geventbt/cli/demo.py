@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         torrent_file.write_bytes(torrent.to_bytes())
         peers = [stack.enter_context(_seeder(torrent_file, payload)) for _ in range(arguments.seeders)]
         print(f"{len(peers)} seeders: {', '.join(f'{host}:{port}' for host, port in peers)}", flush=True)
-        job, seconds = fetch(torrent, str(Path(folder, "downloaded")), peers, quiet=arguments.quiet)
+        job, seconds = fetch(torrent, str(Path(folder, "downloaded")), peers, "disable", quiet=arguments.quiet)
         served = sum(1 for count in job.served.values() if count)
         print(
             f"verified {human_size(job.verified)} in {seconds:.2f} s, {human_size(job.verified / seconds)}/s, "

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    server = geventbt.seed(torrent, arguments.data, (arguments.host, arguments.port))
+    server = geventbt.seed(torrent, arguments.data, (arguments.host, arguments.port), encryption=arguments.encryption)
     host = arguments.host or "0.0.0.0"
     shown = f"[{host}]" if ":" in host else host
     print(

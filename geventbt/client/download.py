@@ -31,6 +31,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.peer_id import new_peer_id
 from geventbt.storage import Storage
 from geventbt.wire.connect import connect
+from geventbt.wire.opening import PREFER, check_policy
 from geventbt.wire.speed import SpeedMeter
 from geventbt.wire.wire import Wire
 
@@ -59,6 +60,7 @@ class Download:
         folder: where its file or folder is to be.
         peers: (host, port) of each peer.
         request_timeout: seconds without a block before a peer's piece is given to another.
+        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
 
     Attributes:
         torrent: what is fetched.
@@ -76,7 +78,9 @@ class Download:
         peers: Iterable[Address],
         *,
         request_timeout: float = limits.REQUEST_TIMEOUT,
+        encryption: str = PREFER,
     ) -> None:
+        check_policy(encryption)
         self.torrent = torrent
         self.storage = Storage(torrent, folder)
         self.wires: set[Wire] = set()
@@ -85,6 +89,7 @@ class Download:
         self.banned: set[Address] = set()
         self._addresses = list(dict.fromkeys(peers))
         self._request_timeout = request_timeout
+        self._encryption = encryption
         self._peer_id = new_peer_id()
         self._read_block = BlockReader(self.storage)
         self._picker = PiecePicker(self.storage.have)
@@ -199,7 +204,7 @@ class Download:
 
     def _fetch_from(self, address: Address) -> None:
         torrent = self.torrent
-        with connect(address, info_hash=torrent.info_hash) as wire:
+        with connect(address, info_hash=torrent.info_hash, encryption=self._encryption) as wire:
             wire.handshake(torrent.info_hash, self._peer_id, geometry=torrent.geometry)
             self.served.setdefault(address, 0)
             self.wires.add(wire)
@@ -365,6 +370,7 @@ def download(
     *,
     peers: Iterable[Address] = (),
     request_timeout: float = limits.REQUEST_TIMEOUT,
+    encryption: str = PREFER,
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is checked and not
     fetched again.
@@ -374,6 +380,7 @@ def download(
         folder: where its file or folder is to be.
         peers: (host, port) of each peer to fetch from.
         request_timeout: seconds without a block before a peer's piece is given to another.
+        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
 
     Returns:
         The torrent.
@@ -389,10 +396,10 @@ def download(
         torrent = Magnet.from_string(torrent)
     if isinstance(torrent, Magnet):
         peers += torrent.peers
-        torrent = fetch_metadata(torrent, peers=peers)
+        torrent = fetch_metadata(torrent, peers=peers, encryption=encryption)
     elif not isinstance(torrent, Torrent):
         torrent = Torrent.from_file(torrent)
-    job = Download(torrent, folder, peers, request_timeout=request_timeout)
+    job = Download(torrent, folder, peers, request_timeout=request_timeout, encryption=encryption)
     job.run()
     if not job.storage.complete:
         raise DownloadError("the download was stopped before it was complete")

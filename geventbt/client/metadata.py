@@ -16,6 +16,7 @@ from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.peer_id import new_peer_id
 from geventbt.wire.connect import connect
+from geventbt.wire.opening import PREFER
 
 _log = logging.getLogger("geventbt")
 
@@ -23,7 +24,11 @@ Address: TypeAlias = tuple[str, int]
 
 
 def fetch_metadata(
-    magnet: Magnet | str, *, peers: Iterable[Address] = (), timeout: float = limits.REQUEST_TIMEOUT
+    magnet: Magnet | str,
+    *,
+    peers: Iterable[Address] = (),
+    timeout: float = limits.REQUEST_TIMEOUT,
+    encryption: str = PREFER,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
 
@@ -31,6 +36,7 @@ def fetch_metadata(
         magnet: the link; its own peers (x.pe) are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
+        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
 
     Returns:
         The torrent, with the trackers of the link.
@@ -46,18 +52,18 @@ def fetch_metadata(
     if magnet.info_hash is None:
         raise MagnetError("a link of version 2 only, which is not supported")
     addresses = list(dict.fromkeys([*peers, *magnet.peers]))
-    metadata = _first_answer(magnet.info_hash, addresses, monotonic() + timeout)
+    metadata = _first_answer(magnet.info_hash, addresses, monotonic() + timeout, encryption)
     return Torrent.from_info(metadata, trackers=[[tracker] for tracker in magnet.trackers])
 
 
-def _first_answer(info_hash: bytes, addresses: list[Address], deadline: float) -> bytes:
+def _first_answer(info_hash: bytes, addresses: list[Address], deadline: float, encryption: str) -> bytes:
     pool = Pool(limits.METADATA_SOURCES)
     failures: list[Exception] = []
     peer_id = new_peer_id()
 
     def ask(address: Address) -> bytes | None:
         try:
-            return _ask(address, info_hash, peer_id, deadline)
+            return _ask(address, info_hash, peer_id, deadline, encryption)
         except (GeventBTError, OSError) as error:
             _log.info("no metadata from %s:%s: %s", *address, error)
             failures.append(error)
@@ -75,9 +81,9 @@ def _first_answer(info_hash: bytes, addresses: list[Address], deadline: float) -
     raise NoPeersError(f"no peer gave the metadata: {failures[-1]}" if failures else "no peers to ask for the metadata")
 
 
-def _ask(address: Address, info_hash: bytes, peer_id: bytes, deadline: float) -> bytes:
+def _ask(address: Address, info_hash: bytes, peer_id: bytes, deadline: float, encryption: str) -> bytes:
     with gevent.Timeout(max(0.0, deadline - monotonic()), WireTimeout("the time for the metadata is over")):
-        wire = connect(address, info_hash=info_hash)
+        wire = connect(address, info_hash=info_hash, encryption=encryption)
         try:
             wire.use(UtMetadata)
             wire.handshake(info_hash, peer_id)

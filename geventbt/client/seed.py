@@ -14,6 +14,7 @@ from geventbt.metainfo import Torrent
 from geventbt.peer_id import new_peer_id
 from geventbt.server import PeerServer, listen
 from geventbt.storage import Storage, locate
+from geventbt.wire.opening import PREFER
 from geventbt.wire.wire import Wire
 
 
@@ -22,6 +23,7 @@ def seed(
     data: str | os.PathLike[str],
     address: tuple[str, int] | int = 0,
     *,
+    encryption: str = PREFER,
     max_connections: int = limits.CONNECTIONS,
     progress: Callable[[int, int], None] | None = None,
 ) -> PeerServer:
@@ -31,6 +33,7 @@ def seed(
         torrent: the torrent, or the path of its .torrent file.
         data: the file or folder itself, or the folder that holds it.
         address: (host, port) or a port to listen on; 0 takes a free one, see `server.server_port`.
+        encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time.
         progress: called with (pieces checked, pieces) while the data is checked.
 
@@ -53,7 +56,13 @@ def seed(
             f"{bad} of {torrent.geometry.pieces} pieces of {torrent.name!r} are missing or differ from the torrent"
         )
     seeder = Seeder(storage)
-    server = listen(address, seeder.serve, info_hashes=[torrent.info_hash], max_connections=max_connections)
+    server = listen(
+        address,
+        seeder.serve,
+        info_hashes=[torrent.info_hash],
+        encryption=encryption,
+        max_connections=max_connections,
+    )
     server.on("stop", lambda server: storage.close())
     return server
 

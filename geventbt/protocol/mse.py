@@ -9,11 +9,13 @@ Theory. A is who connects, B who is connected to; SKEY is the info hash, which b
     4  B -> A   ENCRYPT(VC, crypto_select, len(PadD), PadD), then the stream by the method selected
     5  A -> B   the stream by the method selected
 
-Ya and Yb are Diffie-Hellman keys of 96 bytes, S the secret that comes of them, VC eight zero bytes, IA the first bytes of A's stream. The paddings have
-random lengths of up to 512 bytes; where they end is found by looking for what follows: B looks for HASH("req1", S), A for the encrypted VC. ENCRYPT is
-RC4 with the key HASH("keyA", S, SKEY) from A to B and HASH("keyB", S, SKEY) from B to A, whose first 1,024 bytes are thrown away.
+Ya and Yb are Diffie-Hellman keys of 96 bytes, S the secret that comes of them, VC eight zero bytes, IA the first bytes
+of A's stream. The paddings have random lengths of up to 512 bytes; where they end is found by looking for what follows:
+B looks for HASH("req1", S), A for the encrypted VC. ENCRYPT is RC4 with the key HASH("keyA", S, SKEY) from A to B and
+HASH("keyB", S, SKEY) from B to A, whose first 1,024 bytes are thrown away.
 
-Each side is a generator that reads like the table above: it takes bytes from the buffer, and pauses while there are too few.
+Each side is a generator that reads like the table above: it takes bytes from the buffer, and pauses while there are too
+few.
 """
 
 from __future__ import annotations

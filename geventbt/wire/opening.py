@@ -19,6 +19,8 @@ FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
 PREFER, REQUIRE, DISABLE = "prefer", "require", "disable"
 POLICIES = (PREFER, REQUIRE, DISABLE)
 
+_BREATH = 0.001
+
 _key_queues: WeakKeyDictionary[Any, Dispatcher] = WeakKeyDictionary()
 
 
@@ -82,7 +84,8 @@ def compute_soon(hub: Any, compute: Callable[[], None]) -> None:
 
 def _compute_and_yield(compute: Callable[[], None]) -> None:
     compute()
-    gevent.sleep(0)
+    # A timer, however short: sleep(0) would come back up to ten times before the loop looks at a socket.
+    gevent.sleep(_BREATH)
 
 
 class InboundOpening:

@@ -78,8 +78,9 @@ class Transport:
     """
 
     __slots__ = (
-        "_buffers", "_decryptor", "_encryptor", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained", "_on_end", "_on_released", "_pauses",
-        "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing", "_writer", "closed", "queued",
+        "_buffers", "_decryptor", "_encryptor", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained", "_on_end",
+        "_on_released", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing", "_writer", "closed",
+        "queued",
     )  # fmt: skip
 
     def __init__(
