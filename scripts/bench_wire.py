@@ -3,11 +3,11 @@
 Two processes on loopback, 16 KiB blocks, one connection. What is measured runs in this process; its partner is a child
 that does as little as possible.
 
-    python scripts/bench_wire.py [--blocks 40000] [--repeat 3] [--json]
+    python scripts/bench_wire.py [--blocks 64000] [--repeat 3] [--json] [--encryption]
 
 Rows: raw (`recv_into` on a gevent socket), request with N greenlets at once, read_into, serve. Each gives blocks a
     second, CPU microseconds a block on our
-side, the ratio of its throughput to that of the raw row beside it, and by how much a ticking greenlet was late at the
+side, the ratio of its throughput to that of the base row beside it, and by how much a ticking greenlet was late at the
 worst (milliseconds).
 """
 
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -29,6 +30,9 @@ import gevent
 from gevent import socket as gevent_socket
 
 import geventbt
+from geventbt.protocol.mse import RC4, Initiator
+from geventbt.protocol.rc4 import Rc4
+from geventbt.wire.opening import InboundOpening
 
 BLOCK = 16 * 1024
 PIECE = 1024 * 1024
@@ -47,10 +51,55 @@ def _partner(role: str, port: int, blocks: int) -> None:
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    roles = {"raw": _send_raw, "feed": _feed, "take": _take, "feed rc4": _feed_rc4, "take rc4": _take_rc4}
     try:
-        {"raw": _send_raw, "feed": _feed, "take": _take}[role](sock, blocks)
+        roles[role](sock, blocks)
     except OSError:
         return
+
+
+class _EncryptedSocket:
+    """As much of a socket as the partner needs, with RC4; whole batches at once, as we do."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        opening = Initiator(INFO_HASH, RC4)
+        while not opening.done:
+            sock.sendall(opening.take_outgoing())
+            opening.receive(sock.recv(4096))
+            if opening.key_due:
+                opening.compute_key()
+        assert opening.encryptor is not None
+        assert opening.decryptor is not None
+        self._sock = sock
+        self._encrypt, self._decrypt = opening.encryptor.crypt_in_place, opening.decryptor.crypt_in_place
+
+    def sendall(self, data: bytes) -> None:
+        batch = bytearray(data)
+        self._encrypt(batch)
+        self._sock.sendall(batch)
+
+    def sendmsg(self, buffers: list[bytes]) -> None:
+        batch = bytearray().join(buffers)
+        self._encrypt(batch)
+        self._sock.sendall(batch)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        count = self._sock.recv_into(buffer)
+        self._decrypt(memoryview(buffer)[:count])
+        return count
+
+    def recv(self, count: int, flags: int = 0) -> bytes:
+        data = bytearray(self._sock.recv(count, flags))
+        self._decrypt(data)
+        return bytes(data)
+
+
+def _feed_rc4(sock: socket.socket, blocks: int) -> None:
+    _feed(_EncryptedSocket(sock), blocks)
+
+
+def _take_rc4(sock: socket.socket, blocks: int) -> None:
+    _take(_EncryptedSocket(sock), blocks)
 
 
 def _send_raw(sock: socket.socket, blocks: int) -> None:
@@ -59,11 +108,11 @@ def _send_raw(sock: socket.socket, blocks: int) -> None:
         sock.sendall(chunk)
 
 
-def _receive_exactly(sock: socket.socket, count: int) -> bytes:
+def _receive_exactly(sock: Any, count: int) -> bytes:
     return sock.recv(count, socket.MSG_WAITALL)
 
 
-def _feed(sock: socket.socket, blocks: int) -> None:
+def _feed(sock: Any, blocks: int) -> None:
     """Answer requests, as many as have come at once with one sendmsg."""
     sock.sendall(HANDSHAKE + UNCHOKE)
     _receive_exactly(sock, len(HANDSHAKE))
@@ -84,7 +133,7 @@ def _feed(sock: socket.socket, blocks: int) -> None:
             sock.sendmsg(buffers[at : at + 128])
 
 
-def _take(sock: socket.socket, blocks: int) -> None:
+def _take(sock: Any, blocks: int) -> None:
     """Ask for so many blocks, 250 at a time, throw what comes away, and leave."""
     sock.sendall(HANDSHAKE + INTERESTED)
     _receive_exactly(sock, len(HANDSHAKE))
@@ -169,7 +218,8 @@ def bench_raw(blocks: int) -> dict[str, float]:
 
 @contextmanager
 def _wire(role: str, blocks: int = 0) -> Iterator[geventbt.Wire]:
-    with _connection(role, blocks) as sock, geventbt.Wire(sock, incoming=True) as wire:
+    opening = InboundOpening("require", lambda hidden: INFO_HASH) if role.endswith("rc4") else None
+    with _connection(role, blocks) as sock, geventbt.Wire(sock, incoming=True, opening=opening) as wire:
         wire.handshake(INFO_HASH, geventbt.new_peer_id())
         yield wire
 
@@ -187,9 +237,9 @@ def bench_request(blocks: int, greenlets: int) -> dict[str, float]:
         return _measure(blocks, lambda: gevent.joinall([gevent.spawn(ask) for _ in range(greenlets)], raise_error=True))
 
 
-def bench_read_into(blocks: int) -> dict[str, float]:
+def bench_read_into(blocks: int, role: str = "feed") -> dict[str, float]:
     """(b) Whole pieces, two at a time so that the peer's queue never runs empty between them."""
-    with _wire("feed") as wire:
+    with _wire(role) as wire:
         wire.wait_unchoked()
         pieces = iter(range(blocks // 64))
 
@@ -201,16 +251,28 @@ def bench_read_into(blocks: int) -> dict[str, float]:
         return _measure(blocks, lambda: gevent.joinall([gevent.spawn(read) for _ in range(2)], raise_error=True))
 
 
-def bench_serve(blocks: int) -> dict[str, float]:
+def bench_serve(blocks: int, role: str = "take") -> dict[str, float]:
     """(c) Answering requests, from memory."""
     payload = memoryview(bytes(PIECE))
-    with _wire("take", blocks) as wire:
+    with _wire(role, blocks) as wire:
         wire.unchoke()
 
         def read_block(piece: int, offset: int, length: int) -> memoryview:
             return payload[offset : offset + length]
 
         return _measure(blocks, lambda: wire.serve(read_block))
+
+
+def bench_cipher(blocks: int) -> dict[str, float]:
+    """RC4 alone, on one core, in buffers as large as those that are read and sent."""
+    cipher = Rc4(bytes(20))
+    buffer = bytearray(32 * MESSAGE)
+
+    def work() -> None:
+        for _ in range(blocks // 32):
+            cipher.crypt_in_place(buffer)
+
+    return _measure(blocks, work)
 
 
 ROWS: dict[str, Callable[[int], dict[str, float]]] = {
@@ -223,15 +285,27 @@ ROWS: dict[str, Callable[[int], dict[str, float]]] = {
 }
 
 
-def run(blocks: int, repeat: int) -> dict[str, dict[str, float]]:
-    """Every row, each beside a raw run of its own; medians over the repeats, and the worst lateness."""
+ENCRYPTED_ROWS: dict[str, Callable[[int], dict[str, float]]] = {
+    "read_into, rc4": partial(bench_read_into, role="feed rc4"),
+    "serve, rc4": partial(bench_serve, role="take rc4"),
+}
+
+
+def run(blocks: int, repeat: int, encryption: bool) -> dict[str, dict[str, float]]:
+    """Every row, each beside a base run of its own; medians over the repeats, and the worst lateness.
+
+    The base is the raw socket or, with encryption, the cipher alone.
+    """
+    name_of_base, base_of, rows = (
+        ("rc4 alone", bench_cipher, ENCRYPTED_ROWS) if encryption else ("raw", bench_raw, ROWS)
+    )
     samples: dict[str, list[dict[str, float]]] = {}
     for _ in range(repeat):
-        for name, bench in ROWS.items():
-            raw = bench_raw(blocks)
+        for name, bench in rows.items():
+            base = base_of(blocks)
             figures = bench(blocks)
-            figures["ratio_to_raw"] = figures["blocks_per_second"] / raw["blocks_per_second"]
-            samples.setdefault("raw", []).append({**raw, "ratio_to_raw": 1.0})
+            figures["ratio_to_base"] = figures["blocks_per_second"] / base["blocks_per_second"]
+            samples.setdefault(name_of_base, []).append({**base, "ratio_to_base": 1.0})
             samples.setdefault(name, []).append(figures)
     return {name: _summary(rows) for name, rows in samples.items()}
 
@@ -243,11 +317,11 @@ def _summary(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _print_table(results: dict[str, dict[str, float]]) -> None:
-    print(f"{'':24}{'blocks/s':>10}{'MB/s':>8}{'CPU us/block':>14}{'ratio to raw':>14}{'worst tick ms':>15}")
+    print(f"{'':24}{'blocks/s':>10}{'MB/s':>8}{'CPU us/block':>14}{'ratio to base':>14}{'worst tick ms':>15}")
     for name, row in results.items():
         print(
             f"{name:24}{row['blocks_per_second']:10,.0f}{row['megabytes_per_second']:8,.0f}"
-            f"{row['cpu_microseconds_per_block']:14.2f}{row['ratio_to_raw']:14.2f}{row['ticker_late_milliseconds']:15.1f}"
+            f"{row['cpu_microseconds_per_block']:14.2f}{row['ratio_to_base']:14.2f}{row['ticker_late_milliseconds']:15.1f}"
         )
 
 
@@ -256,13 +330,14 @@ def main(argv: list[str] | None = None) -> Any:
     parser.add_argument("--blocks", type=int, default=64_000, help="blocks of 16 KiB in each row")
     parser.add_argument("--repeat", type=int, default=3, help="how often; the median is shown")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--encryption", action="store_true", help="RC4, against the cipher alone")
     parser.add_argument("--role", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.role:
         _partner(arguments.role, arguments.port, arguments.blocks)
         return
-    results = run(arguments.blocks, arguments.repeat)
+    results = run(arguments.blocks, arguments.repeat, arguments.encryption)
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:

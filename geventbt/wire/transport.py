@@ -78,9 +78,9 @@ class Transport:
     """
 
     __slots__ = (
-        "_buffers", "_decryptor", "_encryptor", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained", "_on_end",
-        "_on_released", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing", "_writer", "closed",
-        "queued",
+        "_buffers", "_decryptor", "_encryptor", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained",
+        "_on_end", "_on_released", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing",
+        "_writer", "closed", "queued",
     )  # fmt: skip
 
     def __init__(
@@ -157,7 +157,7 @@ class Transport:
         fresh = self._take_outgoing()
         if fresh and self._encryptor is not None:
             # A copy: the caller's buffers are never changed.
-            batch = bytearray(b"".join(fresh))
+            batch = bytearray().join(fresh)
             self._encryptor.crypt_in_place(batch)
             fresh = [batch]
         if fresh:
