@@ -107,7 +107,8 @@ class PeerServer(StreamServer):
             self._handler(wire)
         except (GeventBTError, OSError) as error:
             # What a peer may cause is no reason for a traceback.
-            if not isinstance(error, WireClosed):
+            # What closed the wire has been told of with its end.
+            if not isinstance(error, WireClosed) and error is not wire.close_reason:
                 self._send("error", error=error, wire=wire)
         except Exception as error:
             _log.exception("the handler of a peer failed: %r", wire)
