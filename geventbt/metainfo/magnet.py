@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -130,7 +129,7 @@ def _read_v1(value: str) -> bytes:
         return _read_hex(value, 20)
     try:
         return base64.b32decode(value.upper())
-    except binascii.Error:
+    except ValueError:
         raise MagnetError(f"{value!r} is not an info hash in base32") from None
 
 

@@ -1,0 +1,162 @@
+"""What is known of both sides of a connection, and of our requests that are pending or given up."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+from geventbt import limits
+from geventbt.errors import LocalProtocolError, PieceNotAvailable, RemoteProtocolError, RequestFailed
+from geventbt.geometry import Geometry
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from geventbt.protocol.extended import ExtendedHandshake
+from geventbt.protocol.handshake import Extensions, Handshake
+from geventbt.protocol.parser import Parser, bep_of
+from geventbt.protocol.pieces import PeerPieces
+
+RequestKey: TypeAlias = tuple[int, int, int]
+"""(piece, offset, length)"""
+Event: TypeAlias = tuple[Any, ...]
+
+FAILED = -4
+"""The id of the event for one of our requests that has failed: ``(FAILED, key, token, error)``."""
+
+NOT_PENDING = object()
+"""In place of a token, where a request is not pending: any other object may be a token."""
+
+
+class ProtocolState:
+    """The state of one connection, which the two sides of `PeerProtocol` share.
+
+    Args:
+        is_known_torrent: asked about the info hash of an inbound handshake; None takes any.
+
+    Attributes:
+        handshake_sent: our handshake, or None.
+        handshake_received: the peer's, or None.
+        am_choking, am_interested, peer_choking, peer_interested: the state of BEP 3.
+        peer_pieces: what the peer has, a `PeerPieces`.
+        requests: our pending requests, {(piece, offset, length): token}.
+        peer_requests: the peer's pending requests, in order of arrival.
+        unserved: those of them that nobody has taken to serve yet.
+        allowed_fast_set, peer_allowed_fast_set: pieces that may be asked for while choked, granted by us and by the
+            peer (BEP 6).
+        extended_handshake, peer_extended_handshake: what each side says of itself (BEP 10).
+        extended_mapping: our extensions, {id: name}. peer_extended_mapping: the peer's, {name: id}.
+        request_limit: how many requests the peer is ready to queue: its `reqq`, within our own limit.
+        downloaded, uploaded: bytes of blocks.
+        outgoing: buffers to be written.
+    """
+
+    def __init__(self, is_known_torrent: Callable[[bytes], bool] | None = None) -> None:
+        self.handshake_sent: Handshake | None = None
+        self.handshake_received: Handshake | None = None
+        self.am_choking = self.peer_choking = True
+        self.am_interested = self.peer_interested = False
+        self.peer_pieces = PeerPieces()
+        self.geometry: Geometry | None = None
+        self.requests: dict[RequestKey, Any] = {}
+        self.peer_requests: dict[RequestKey, None] = {}
+        self.unserved: OrderedDict[RequestKey, None] = OrderedDict()
+        self.allowed_fast_set: set[int] = set()
+        self.peer_allowed_fast_set: set[int] = set()
+        self.extended_handshake: ExtendedHandshake = {"reqq": limits.PEER_REQUESTS}
+        self.peer_extended_handshake: ExtendedHandshake = {}
+        self.extended_mapping: dict[int, str] = {}
+        self.peer_extended_mapping: dict[str, int] = {}
+        self.request_limit = limits.DEFAULT_REQQ
+        self.downloaded = self.uploaded = 0
+        self.outgoing: list[m.Buffer] = []
+        # What both sides' reserved bits agree on; all off until both handshakes are known.
+        self.agreed = Extensions()
+        self._is_known_torrent = is_known_torrent
+        self._parser = Parser()
+        self._forgotten: OrderedDict[RequestKey, int] = OrderedDict()
+        self._unwanted_answers = 0
+
+    @property
+    def established(self) -> bool:
+        """Whether both handshakes are done."""
+        return self.handshake_sent is not None and self.handshake_received is not None
+
+    def set_pieces(self, pieces: int) -> None:
+        """Make the number of pieces known, and check what the peer has said so far against it.
+
+        Raises:
+            LocalProtocolError: for an impossible number, or another one than before.
+            RemoteProtocolError: when the peer spoke of pieces that do not exist.
+        """
+        if not 1 <= pieces <= limits.PIECES:
+            raise LocalProtocolError(f"a torrent of {pieces} pieces: must be 1 to {limits.PIECES}")
+        if self.peer_pieces.count not in (None, pieces):
+            raise LocalProtocolError(f"the number of pieces is {self.peer_pieces.count} already, not {pieces}")
+        for key in self.peer_requests:
+            if key[0] >= pieces:
+                raise RemoteProtocolError(f"a request out of range: {key}", message_id=c.REQUEST)
+        self.peer_pieces.set_count(pieces)
+        self._parser.bitfield_length = (pieces + 7) // 8
+        self.peer_allowed_fast_set = {piece for piece in self.peer_allowed_fast_set if piece < pieces}
+
+    def set_geometry(self, geometry: Geometry) -> None:
+        """Make the pieces' number and sizes known; ranges are checked against them from now on.
+
+        Raises as `set_pieces`.
+        """
+        self.set_pieces(geometry.pieces)
+        for key in self.peer_requests:
+            if not geometry.contains(*key):
+                raise RemoteProtocolError(f"a request out of range: {key}", message_id=c.REQUEST)
+        self.geometry = geometry
+
+    @property
+    def missing(self) -> int:
+        """The bytes that the message being received still lacks, where that is known: a reader that takes them first
+        finds whole messages behind."""
+        return self._parser.missing
+
+    def may_request(self, piece: int) -> bool:
+        """Whether the peer would answer a request for this piece now."""
+        return not self.peer_choking or piece in self.peer_allowed_fast_set
+
+    # ------------------------------------------------------------------ our pending requests
+
+    def lose_piece(self, piece: int) -> list[Event]:
+        """Take a donthave (BEP 54): the peer has the piece no longer, and our pending requests for it end."""
+        self.peer_pieces.remove(piece)
+        keys = [key for key in self.requests if key[0] == piece]
+        return list(self._fail(keys, PieceNotAvailable, f"the peer no longer has piece {piece}"))
+
+    def _fail(self, keys: Iterable[RequestKey], error: type[RequestFailed], text: str) -> Iterator[Event]:
+        for key in keys:
+            token = self.requests.pop(key, NOT_PENDING)
+            # Whoever heard of the first failure may have cancelled the others.
+            if token is not NOT_PENDING:
+                self._forget(key)
+                yield (FAILED, key, token, error(text))
+
+    def _forget(self, key: RequestKey) -> None:
+        """One more answer to this request may still be on its way."""
+        self._forgotten[key] = self._forgotten.pop(key, 0) + 1
+        if len(self._forgotten) > limits.FORGOTTEN_REQUESTS:
+            self._forgotten.popitem(last=False)
+
+    def _was_forgotten(self, key: RequestKey) -> bool:
+        """Whether an answer to this request is one that a race explains; it then explains one fewer."""
+        count = self._forgotten.get(key, 0)
+        if count > 1:
+            self._forgotten[key] = count - 1
+        elif count:
+            del self._forgotten[key]
+        return count > 0
+
+    def _note_unwanted(self, key: RequestKey, message_id: int) -> None:
+        """Drop an answer that nobody waits for: a race explains it, or the peer may not do it for ever."""
+        if self._was_forgotten(key):
+            return
+        self._unwanted_answers += 1
+        if self._unwanted_answers > limits.UNWANTED_ANSWERS:
+            raise RemoteProtocolError(
+                "too many answers that were never asked for", message_id=message_id, bep=bep_of(message_id)
+            )

@@ -1,0 +1,143 @@
+"""Asking for blocks."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from geventbt import limits
+from geventbt.errors import LocalProtocolError, RequestCancelled
+from geventbt.wire.requests import BlockWait, RangeWait, Wakeups, waits_of
+from geventbt.wire.sends import WireSends
+
+
+class WireDownloads(WireSends):
+    """The downloading half of a wire: one block, or any range, for the greenlet that asks."""
+
+    def request(
+        self, piece: int, offset: int, length: int, *, timeout: float | None = None, wait_unchoked: bool = False
+    ) -> bytes:
+        """Ask for a block, and block until it is there (BEP 3). Any number of greenlets may do so at once.
+
+        Args:
+            piece, offset, length: the block, at most 16 KiB.
+            timeout: seconds for it to arrive; None for what `set_timeout` says.
+            wait_unchoked: wait, as long as it takes, while the peer chokes us.
+
+        Returns:
+            The block, which is not verified.
+
+        Raises:
+            PeerChoking: the peer chokes us, and the piece is not in its allowed-fast set; or it did so before the
+                block came.
+            RequestRejected: the peer refused (BEP 6).
+            RequestTimeout: the block did not come in time. The wire goes on.
+            RequestCancelled: another greenlet called `cancel`.
+            PieceNotAvailable: the peer does not have the piece.
+            LocalProtocolError: there is no such block.
+            WireClosed: the wire is closed.
+        """
+        self._check_usable()
+        if wait_unchoked:
+            self._wait_until(lambda: self._protocol.may_request(piece), None)
+        protocol = self._protocol
+        if len(protocol.requests) >= protocol.request_limit and length <= limits.BLOCK:
+            # Its turn comes when the peer's queue has room.
+            return bytes(self.read(piece, offset, length, timeout=timeout))
+        wait = BlockWait(self._hub)
+        wait.deadline = monotonic() + (self._request_timeout if timeout is None else timeout)
+        self._request(piece, offset, length, wait)
+        self._transport.flush_soon()
+        try:
+            return wait.get()
+        except BaseException:
+            self._abandon(wait)
+            raise
+
+    def read(self, piece: int, offset: int, length: int, *, timeout: float | None = None) -> bytearray:
+        """Read any range of a piece: requested in blocks of 16 KiB, as many at once as the peer takes.
+
+        Raises as `request`.
+
+        Returns:
+            `length` bytes, which are not verified.
+        """
+        buffer = bytearray(length)
+        self.read_into(piece, offset, buffer, timeout=timeout)
+        return buffer
+
+    def read_into(
+        self, piece: int, offset: int, buffer: bytearray | memoryview, *, timeout: float | None = None
+    ) -> None:
+        """Read a range of a piece, as long as `buffer`, into it.
+
+        Raises as `request`; then the buffer's content is undefined.
+
+        Args:
+            piece, offset: where the range starts.
+            buffer: a writable, contiguous buffer. It must not change its size meanwhile.
+            timeout: seconds without any block before it gives up; None for what `set_timeout` says.
+        """
+        self._check_usable()
+        view = memoryview(buffer).cast("B")
+        if not len(view):
+            return
+        self._check_range(piece, offset, len(view))
+        seconds = self._request_timeout if timeout is None else timeout
+        wait = RangeWait(self._hub, piece, offset, view, seconds, monotonic() + seconds)
+        self._ranges.append(wait)
+        wakeups: Wakeups = []
+        self._request_more(wakeups)
+        for wake, value in wakeups:
+            self._soon(wake, value)
+        self._transport.flush_soon()
+        try:
+            wait.waiter.get()
+        except BaseException:
+            wait.done = True
+            self._abandon(wait)
+            raise
+
+    def _check_range(self, piece: int, offset: int, length: int) -> None:
+        geometry = self._protocol.geometry
+        if geometry and not geometry.contains(piece, offset, length):
+            raise LocalProtocolError(f"no such range: piece {piece}, offset {offset}, length {length}")
+
+    def cancel(self, piece: int, offset: int, length: int) -> None:
+        """Cancel a pending request: whoever waits for it gets `RequestCancelled` (BEP 3).
+
+        Does nothing if it is not pending.
+        """
+        self._check_usable()
+        token = self._protocol.send_cancel(piece, offset, length)
+        if token is None:
+            return
+        wakeups: Wakeups = []
+        for wait in waits_of(token):
+            wait.fail(RequestCancelled("the request was cancelled"), wakeups)
+        for wake, value in wakeups:
+            self._soon(wake, value)
+        self._sent()
+
+    def forget_piece(self, piece: int) -> bool:
+        """Note that the peer no longer has a piece (BEP 54): our requests for it fail with `PieceNotAvailable`.
+
+        Returns:
+            Whether the peer had it.
+        """
+        had = piece in self._protocol.peer_pieces
+        wakeups: Wakeups = []
+        for _, _, wait, error in self._protocol.lose_piece(piece):
+            wait.fail(error, wakeups)
+        for wake, value in wakeups:
+            self._soon(wake, value)
+        return had
+
+    def set_timeout(self, seconds: float) -> None:
+        """Set the default time for a request to be answered, in seconds."""
+        if not seconds > 0:
+            raise ValueError(f"a timeout of {seconds} seconds: must be more than 0")
+        self._request_timeout = seconds
+
+    def set_keep_alive(self, on: bool) -> None:
+        """Switch the keep-alive on or off that is sent after 100 seconds of our silence. It is on at first."""
+        self._keep_alive = on
