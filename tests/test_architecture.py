@@ -131,3 +131,16 @@ def test_every_public_name_has_a_docstring() -> None:
         value = getattr(geventbt, name)
         if not name.startswith("_"):
             assert value.__doc__, name
+
+
+def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
+    import geventbt
+
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    declared = {
+        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    lazy = {name: module for name, module in declared.items() if module != "geventbt"}
+    assert lazy == geventbt._EXPORTS
+    assert set(declared) | {"__version__"} == set(geventbt.__all__)
