@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 from gevent.queue import SimpleQueue
 
 from geventbt import limits
@@ -90,6 +91,7 @@ class Download:
         self._addresses = list(dict.fromkeys(peers))
         self._request_timeout = request_timeout
         self._encryption = encryption
+        self._half_open = BoundedSemaphore(limits.HALF_OPEN)
         self._peer_id = new_peer_id()
         self._read_block = BlockReader(self.storage)
         self._picker = PiecePicker(self.storage.have)
@@ -204,7 +206,9 @@ class Download:
 
     def _fetch_from(self, address: Address) -> None:
         torrent = self.torrent
-        with connect(address, info_hash=torrent.info_hash, encryption=self._encryption) as wire:
+        with self._half_open:
+            wire = connect(address, info_hash=torrent.info_hash, encryption=self._encryption)
+        with wire:
             wire.handshake(torrent.info_hash, self._peer_id, geometry=torrent.geometry)
             self.served.setdefault(address, 0)
             self.wires.add(wire)

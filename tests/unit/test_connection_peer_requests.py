@@ -100,6 +100,9 @@ def test_a_request_of_128_kib_is_held_and_a_longer_one_refused():
         assert receive(protocol, m.pack_range(c.REQUEST, *too_long)) == []
         assert taken(protocol) == (m.pack_range(c.REJECT, *too_long) if extensions.fast else b"")
         assert list(protocol.peer_requests) == [(0, 0, limits.PEER_BLOCK)]
+        beyond_the_piece = (1, limits.MIB - limits.PEER_BLOCK, limits.MIB)
+        assert receive(protocol, m.pack_range(c.REQUEST, *beyond_the_piece)) == []
+        assert taken(protocol) == (m.pack_range(c.REJECT, *beyond_the_piece) if extensions.fast else b"")
 
 
 @pytest.mark.parametrize("key", [key for key in RANGES if all(0 <= x < 2**32 for x in key)])

@@ -91,6 +91,8 @@ def test_a_message_of_one_length_is_taken_at_that_length_only(message_id, payloa
     assert [x[0] for x in open_parser().feed(message)] == [message_id]
     for wrong in {0, payload - 1, payload + 1, payload + 4, 1000, MIB, 2**32 - 2} - {payload, -1}:
         assert_refused(open_parser(), header(wrong, message_id), message_id)
+        if wrong <= 1000:
+            assert_refused(open_parser(), header(wrong, message_id) + bytes(wrong + 20), message_id)
 
 
 @pytest.mark.parametrize("message_id", range(256))
@@ -123,6 +125,7 @@ def test_a_block_of_128_kib_passes_and_one_byte_more_does_not():
     assert (index, begin, len(block)) == (1, 2, 128 * 1024)
     assert_refused(open_parser(), m.pack_piece_header(1, 2, limits.PEER_BLOCK + 1), c.PIECE)
     assert_refused(open_parser(), m.pack_piece_header(1, 2, limits.PEER_BLOCK + 1)[:5], c.PIECE)
+    assert_refused(open_parser(), m.pack_piece_header(1, 2, limits.PEER_BLOCK + 1) + bytes(200_000), c.PIECE)
 
 
 def test_a_piece_message_without_room_for_its_offsets_is_refused():
