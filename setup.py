@@ -16,7 +16,7 @@ setup(
     packages=find_packages(include=["geventbt", "geventbt.*"]),
     package_data={"geventbt": ["py.typed"]},
     python_requires=">=3.10",
-    install_requires=["gevent>=23.9", "blinker>=1.7", "bitarray>=2.8", "bencode.py>=4.0", "cryptography>=43"],
+    install_requires=["gevent>=23.9", "blinker>=1.7", "bitarray>=2.9", "bencode.py>=4.0", "cryptography>=43"],
     extras_require={
         "cli": ["rich>=13"],
         "test": [

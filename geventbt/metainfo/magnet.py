@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _MOST_FIELDS = 1000
 _MOST_PEERS = 200
 _MOST_RANGES = 1000
 _LAST_FILE = 1 << 31
+_LONGEST_HOST = 253
+_LONGEST_LABEL = 63
 
 _V1 = "urn:btih:"
 _V2 = "urn:btmh:"
@@ -72,7 +75,7 @@ class Magnet:
         return cls(
             info_hash=info_hash,
             info_hash_v2=info_hash_v2,
-            name=next(iter(values.get("dn", [])), None),
+            name=_read_name(values.get("dn", [])),
             trackers=_read_urls(values.get("tr", [])),
             peers=_read_peers(values.get("x.pe", [])),
             web_seeds=_read_urls(values.get("ws", [])),
@@ -102,7 +105,7 @@ class Magnet:
         fields += [("x.pe", f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host, port in self.peers]
         if self.select:
             fields.append(("so", ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.select)))
-        return "magnet:?" + "&".join(f"{key}={quote(value, safe=':,[]-')}" for key, value in fields)
+        return "magnet:?" + "&".join(f"{key}={quote(value, safe=':,[]-', errors='replace')}" for key, value in fields)
 
     def selects(self, file: int) -> bool:
         """Whether the link asks for the file with this index (BEP 53)."""
@@ -125,18 +128,21 @@ def _read_topics(topics: Iterable[str]) -> tuple[bytes | None, bytes | None]:
 
 
 def _read_v1(value: str) -> bytes:
-    if len(value) != 32:
-        return _read_hex(value, 20)
-    try:
+    # Exactly the alphabet: the decoder takes padding, and `upper` maps signs beyond ASCII into it or to two letters.
+    if re.fullmatch(r"[A-Za-z2-7]{32}", value):
         return base64.b32decode(value.upper())
-    except ValueError:
-        raise MagnetError(f"{value!r} is not an info hash in base32") from None
+    return _read_hex(value, 20)
 
 
 def _read_hex(value: str, size: int) -> bytes:
     if not re.fullmatch(r"[0-9a-fA-F]*", value) or len(value) != 2 * size:
         raise MagnetError(f"{value[:80]!r} is not an info hash of {2 * size} hex characters")
     return bytes.fromhex(value)
+
+
+def _read_name(values: list[str]) -> str | None:
+    # The command line gives bytes that are no UTF-8 as lone surrogates, which could not be written again.
+    return values[0].encode("utf-8", "replace").decode() if values else None
 
 
 def _read_urls(values: Iterable[str]) -> tuple[str, ...]:
@@ -148,9 +154,23 @@ def _read_peers(values: Iterable[str]) -> tuple[tuple[str, int], ...]:
     peers: dict[tuple[str, int], None] = {}
     for value in values:
         match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value)
-        if match and 0 < int(match[3]) < 65536:
+        if match and 0 < int(match[3]) < 65536 and (_is_ipv6(match[1]) if match[1] else _is_host(match[2])):
             peers[match[1] or match[2], int(match[3])] = None
     return tuple(peers)[:_MOST_PEERS]
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    """Whether labels and length are those of a name (RFC 1035); looking up any other is a UnicodeError."""
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= _LONGEST_HOST and all(0 < len(label) <= _LONGEST_LABEL for label in labels)
 
 
 def _read_select(values: Iterable[str]) -> tuple[tuple[int, int], ...]:

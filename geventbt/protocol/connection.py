@@ -67,11 +67,14 @@ class PeerProtocol(SendingSide):
                 length = len(block)
                 token = requests.pop((piece, offset, length), NOT_PENDING)
                 if token is NOT_PENDING:
+                    self.messages_received += 1
                     self._note_unwanted((piece, offset, length), _PIECE)
                 else:
                     self.downloaded += length
                     yield (_PIECE, piece, offset, block, token)
-            elif message[0] == _REQUEST:
+                continue
+            self.messages_received += 1
+            if message[0] == _REQUEST:
                 if self._take_request(message[1:]):
                     yield message
             elif message[0] in _HANDLERS:
@@ -97,8 +100,11 @@ class PeerProtocol(SendingSide):
         return (message,)
 
     def _on_choke(self, message: Event) -> Iterator[Event]:
-        self.peer_choking = True
+        was_choking, self.peer_choking = self.peer_choking, True
         yield message
+        if was_choking:
+            # All that is pending is allowed fast. Looking at it at each of a flood of chokes would hold the hub up.
+            return
         keys = [key for key in self.requests if key[0] not in self.peer_allowed_fast_set]
         yield from self._fail(keys, PeerChoking, "the peer choked us")
 
@@ -200,6 +206,8 @@ class PeerProtocol(SendingSide):
 
     def _merge_extended_handshake(self, news: ExtendedHandshake) -> None:
         """A later extended handshake adds to the earlier ones; an id of 0 switches an extension off (BEP 10)."""
+        if not news:
+            return
         mapping = {**self.peer_extended_mapping, **news.pop("m", {})}
         mapping = {name: number for name, number in mapping.items() if number}
         if len(mapping) <= _EXTENSIONS:

@@ -271,6 +271,8 @@ class SendingSide(ProtocolState):
             LocalProtocolError: when the peer has not offered, or has switched off, the extension.
         """
         self._require_extended()
+        if len(payload) >= limits.MESSAGE:
+            raise LocalProtocolError(f"a message of {len(payload)} bytes: at most {limits.MESSAGE - 1}")
         if name not in self.peer_extended_mapping:
             raise LocalProtocolError(f"the peer does not support the extension {name!r}")
         self.outgoing.append(m.pack_extended(self.peer_extended_mapping[name], payload))
@@ -280,6 +282,7 @@ class SendingSide(ProtocolState):
         self._require_handshake()
         if not self.agreed.v2:
             raise LocalProtocolError("the peers have not agreed on BitTorrent v2")
+        _check_hash_message(message_id, *fields)
         self.outgoing.append(m.pack_hash_range(message_id, *fields))
 
     def _require_handshake(self) -> None:
@@ -321,6 +324,20 @@ class SendingSide(ProtocolState):
         )
         if self.agreed.extended:
             self.send_extended_handshake()
+
+
+def _check_hash_message(message_id: int, pieces_root: bytes, *fields: Any) -> None:
+    numbers, hashes = fields[:4], fields[4] if len(fields) > 4 else b""
+    good = (
+        message_id in (c.HASH_REQUEST, c.HASHES, c.HASH_REJECT)
+        and len(pieces_root) == 32
+        and all(0 <= number < 1 << 32 for number in numbers)
+        and (message_id == c.HASHES or not hashes)
+        and len(hashes) % 32 == 0
+        and len(hashes) < limits.MESSAGE - 48
+    )
+    if not good:
+        raise LocalProtocolError("not a hash request, hashes or hash reject as BEP 52 has them")
 
 
 def check_match(ours: Handshake, theirs: Handshake) -> None:

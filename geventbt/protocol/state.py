@@ -75,6 +75,8 @@ class ProtocolState:
         self._parser = Parser()
         self._forgotten: OrderedDict[RequestKey, int] = OrderedDict()
         self._unwanted_answers = 0
+        # Messages that were dealt with, but for the blocks that we asked for, which are counted in bytes.
+        self.messages_received = 0
 
     @property
     def established(self) -> bool:
@@ -104,6 +106,8 @@ class ProtocolState:
 
         Raises as `set_pieces`.
         """
+        if self.geometry not in (None, geometry):
+            raise LocalProtocolError("the geometry is known already, and another one")
         self.set_pieces(geometry.pieces)
         for key in self.peer_requests:
             if not geometry.contains(*key):

@@ -26,7 +26,7 @@ from geventbt.wire.dispatch import Dispatcher, Events
 from geventbt.wire.opening import InboundOpening, compute_soon
 from geventbt.wire.requests import RangeWait, SharedWait, Wait, Wakeups, waits_of
 from geventbt.wire.speed import SpeedMeter
-from geventbt.wire.transport import Transport, adopt
+from geventbt.wire.transport import BULK_READ, SMALL_READ, Transport, adopt
 
 _log = logging.getLogger("geventbt")
 
@@ -122,13 +122,14 @@ class WireCore:
     # ------------------------------------------------------------------ receiving
 
     def _on_data(self, data: memoryview) -> int:
-        """Deal with the peer's bytes, in the hub. Returns how many bytes the message at their end still lacks."""
+        """Deal with the peer's bytes, in the hub. Returns how many to read next."""
         if self._opening is not None:
             self._continue_opening(lambda opening: opening.receive(bytes(data)))
-            return 0
+            return SMALL_READ
         wakeups: Wakeups = []
         protocol = self._protocol
         before = protocol.downloaded
+        heard = protocol.messages_received
         changed = False
         error: Exception | None = None
         keeps_messages = self._messages is not None
@@ -150,7 +151,7 @@ class WireCore:
             _log.exception("a message could not be dealt with: %r", self)
             error = bug
         count = protocol.downloaded - before
-        if count or changed:
+        if count or heard != protocol.messages_received:
             now = monotonic()
             self._last_received = now
             if count:
@@ -163,7 +164,7 @@ class WireCore:
             wake(value)
         if changed and self._conditions:
             self._check_conditions()
-        return protocol.missing
+        return protocol.missing + (BULK_READ if 2 * count >= len(data) else SMALL_READ)
 
     def _continue_opening(self, take_step: Callable[[InboundOpening], None]) -> None:
         """Take a step of an inbound peer's opening, and see what is to be done next."""
@@ -344,9 +345,19 @@ class WireCore:
                 protocol.send_cancel(*key)
         if wait in self._ranges:
             self._ranges.remove(wait)
-        if protocol.outgoing and not self._closed:
-            self._sent()
+        if not self._closed:
+            self._ask_soon()
         return keys
+
+    def _ask_soon(self) -> None:
+        """There may be room for more requests: have them sent, with whatever else is outgoing."""
+        wakeups: Wakeups = []
+        if self._ranges:
+            self._request_more(wakeups)
+        for wake, value in wakeups:
+            self._soon(wake, value)
+        if self._protocol.outgoing:
+            self._sent()
 
     def _learn(self, learn: Callable[[Any], None], what: Any) -> None:
         """Tell the protocol something by which the peer may turn out to have broken a rule already."""

@@ -39,6 +39,8 @@ class WireDownloads(WireSends):
         self._check_usable()
         if wait_unchoked:
             self._wait_until(lambda: self._protocol.may_request(piece), None)
+            # It may have unchoked us and broken a rule in one breath.
+            self._check_usable()
         protocol = self._protocol
         if len(protocol.requests) >= protocol.request_limit and length <= limits.BLOCK:
             # Its turn comes when the peer's queue has room.
@@ -85,11 +87,9 @@ class WireDownloads(WireSends):
         seconds = self._request_timeout if timeout is None else timeout
         wait = RangeWait(self._hub, piece, offset, view, seconds, monotonic() + seconds)
         self._ranges.append(wait)
-        wakeups: Wakeups = []
-        self._request_more(wakeups)
-        for wake, value in wakeups:
-            self._soon(wake, value)
-        self._transport.flush_soon()
+        self._ask_soon()
+        if wait.deadline < self._timer_at:
+            self._arm(wait.deadline)
         try:
             wait.waiter.get()
         except BaseException:
@@ -116,7 +116,7 @@ class WireDownloads(WireSends):
             wait.fail(RequestCancelled("the request was cancelled"), wakeups)
         for wake, value in wakeups:
             self._soon(wake, value)
-        self._sent()
+        self._ask_soon()
 
     def forget_piece(self, piece: int) -> bool:
         """Note that the peer no longer has a piece (BEP 54): our requests for it fail with `PieceNotAvailable`.

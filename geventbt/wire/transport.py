@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 _READ, _WRITE = 1, 2
 _MESSAGE = 13 + limits.BLOCK
-_READ_SIZE = 32 * _MESSAGE
-_SCRATCH = _READ_SIZE + _MESSAGE
-"""One read takes the rest of the block that the last one cut off and, behind it, eight whole ones: so none is cut off
-while the socket is full, and
-nothing has to be put together."""
+BULK_READ = 32 * _MESSAGE
+"""One read, while blocks come, takes the rest of the block that the last one cut off and, behind it, so many whole
+ones: none is cut off while the socket is full, and nothing has to be put together."""
+SMALL_READ = 16 * limits.KIB
+"""One read of anything else. *Measured*: half a megabyte of the smallest messages would hold the hub up for 0.2 s."""
+_SCRATCH = BULK_READ + _MESSAGE
 _BATCH = 128
 """Buffers in one `sendmsg`: 64 blocks with their headers.
 
@@ -67,8 +68,7 @@ class Transport:
     Args:
         sock: a gevent stream socket; it is ours from now on.
         take_outgoing: gives the buffers to be written, in order; it is called once a turn at most.
-        on_data: called in the hub with bytes that are valid during the call; returns how many bytes the last
-            message of them still lacks.
+        on_data: called in the hub with bytes that are valid during the call; returns how many to read next.
         on_end: called when the peer has closed (None) or the socket has failed (the error).
         on_drained: called when the queue has fallen below half of the high-water mark.
         on_released: called when the socket is closed for good.
@@ -106,7 +106,7 @@ class Transport:
         self._scratch = _shared_scratch(self._hub)
         self._buffers: list[Buffer] = []
         self._flush_due = False
-        self._read_size = _READ_SIZE
+        self._read_size = SMALL_READ
         self._pauses = 0
         self._writer: Any = None
         self.queued = 0
@@ -237,7 +237,7 @@ class Transport:
             self._flush_due = True
             if self._decryptor is not None:
                 self._decryptor.crypt_in_place(self._scratch[:count])
-            self._read_size = min(_READ_SIZE + self._on_data(self._scratch[:count]), _SCRATCH)
+            self._read_size = min(self._on_data(self._scratch[:count]), _SCRATCH)
             self._flush_due = False
             self.flush()
         else:

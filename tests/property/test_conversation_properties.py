@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from strategies import extensions
 
 from geventbt import limits
-from geventbt.errors import RequestFailed, RequestRejected
+from geventbt.errors import PeerChoking, RequestFailed, RequestRejected
 from geventbt.geometry import Geometry
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, PeerProtocol
@@ -248,6 +248,8 @@ class Conversation(RuleBasedStateMachine):
     def check_failure(self, me, key, token, error):
         assert isinstance(error, RequestFailed)
         me.end(token, key)
+        if isinstance(error, PeerChoking):
+            assert not me.protocol.may_request(key[0])
         if isinstance(error, RequestRejected):
             # Each request has exactly one answer (BEP 6), and TCP keeps their order: the n-th is that of the n-th.
             assert me.answers[key][me.asked[key].index(token)] == c.REJECT

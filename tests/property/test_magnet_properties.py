@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from geventbt.errors import MagnetError
 from geventbt.metainfo import Magnet
 
-hosts = st.one_of(st.from_regex(r"[a-z0-9][a-z0-9.-]{0,20}", fullmatch=True), st.ip_addresses().map(str))
+hosts = st.one_of(st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z0-9-]{1,20}){0,3}", fullmatch=True), st.ip_addresses().map(str))
+texts = st.text(st.characters(exclude_categories=[]))
 urls = st.from_regex(r"(http|udp)://[!-~]{1,30}", fullmatch=True)
 ranges = st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda pair: (min(pair), max(pair)))
 
@@ -31,13 +32,26 @@ def test_what_is_written_is_read_again(magnet: Magnet):
 
 
 @given(
-    st.text()
-    | st.text().map(lambda text: "magnet:?" + text)
-    | st.text().map(lambda text: "magnet:?xt=urn:btih:" + text)
+    st.one_of(
+        texts,
+        texts.map("magnet:?{}".format),
+        texts.map("magnet:?xt=urn:btih:{}".format),
+        st.text("aA2=ß", min_size=32, max_size=32).map("magnet:?xt=urn:btih:{}".format),
+        st.builds(
+            "magnet:?xt=urn:btih:{}&{}={}".format,
+            st.just("a" * 40),
+            st.sampled_from(["dn", "tr", "x.pe", "ws", "so", "xl", "xt"]),
+            texts | st.from_regex(r"[\[a-z0-9.:\]-]{0,70}:[0-9]{1,5}", fullmatch=True),
+        ),
+    )
 )
-def test_any_text_is_a_link_or_a_magnet_error(text: str):
+def test_any_text_is_a_magnet_error_or_a_link_that_can_be_written(text: str):
     try:
         magnet = Magnet.from_string(text)
     except MagnetError:
         return
     assert magnet.info_hash is not None or magnet.info_hash_v2 is not None
+    assert magnet.info_hash is None or len(magnet.info_hash) == 20
+    for host, _ in magnet.peers:
+        host.encode("idna")
+    assert Magnet.from_string(str(magnet)) == magnet

@@ -44,6 +44,8 @@ def test_the_number_of_pieces_is_set_once():
     refused_locally(protocol, protocol.set_pieces, 11)
     refused_locally(protocol, protocol.set_geometry, Geometry(11, 1))
     protocol.set_geometry(GEOMETRY)
+    protocol.set_geometry(GEOMETRY)
+    refused_locally(protocol, protocol.set_geometry, Geometry(10, 1))
 
 
 def test_a_have_is_news_once():
@@ -226,6 +228,14 @@ def test_a_later_extended_handshake_adds_to_the_earlier_one():
     assert protocol.request_limit == 10
 
 
+def test_an_extended_message_that_no_peer_would_take_is_refused():
+    protocol = established(EXTENDED)
+    receive(protocol, m.pack_extended(0, encode({"m": {"ut_pex": 7}})))
+    refused_locally(protocol, protocol.send_extended, "ut_pex", bytes(limits.MESSAGE))
+    protocol.send_extended("ut_pex", bytes(limits.MESSAGE - 1))
+    assert len(taken(protocol)) == 5 + limits.MESSAGE
+
+
 @pytest.mark.parametrize("payload", [b"", b"le", b"i1e", b"d", b"d1:ai1e-6:"])
 def test_a_broken_extended_handshake_closes_the_wire(payload):
     offends(established(EXTENDED), m.pack_extended(0, payload), c.EXTENDED, 10)
@@ -297,3 +307,21 @@ def test_hash_messages_pass_both_ways_when_agreed(message):
 def test_without_agreement_a_hash_message_is_an_unknown_one(message):
     packed = m.pack_hash_range(*message)
     assert receive(established(), packed) == [(c.UNKNOWN, message[0], packed[5:])]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (c.HASH_REQUEST, bytes(31), 0, 0, 2, 0),
+        (c.HASH_REQUEST, bytes(33), 0, 0, 2, 0),
+        (c.HASH_REQUEST, bytes(32), -1, 0, 2, 0),
+        (c.HASH_REQUEST, bytes(32), 0, 2**32, 2, 0),
+        (c.HASH_REQUEST, bytes(32), 0, 0, 2, 0, bytes(32)),
+        (c.HASHES, bytes(32), 0, 0, 2, 0, bytes(33)),
+        (c.HASHES, bytes(32), 0, 0, 2, 0, bytes(2 * limits.MESSAGE)),
+        (c.CHOKE, bytes(32), 0, 0, 2, 0),
+    ],
+)
+def test_a_hash_message_that_no_peer_would_take_is_refused(fields):
+    protocol = established(ALL)
+    refused_locally(protocol, protocol.send_hash_message, *fields)

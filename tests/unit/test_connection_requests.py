@@ -221,7 +221,7 @@ def test_one_who_hears_of_a_failure_may_cancel_the_rest():
             failed.append(event[1])
             for key in list(protocol.requests):
                 protocol.send_cancel(*key)
-    assert failed[0] == (0, 0, BLOCK)
+    assert failed == [(0, 0, BLOCK)]
     assert not protocol.requests
 
 

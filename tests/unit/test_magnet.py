@@ -64,6 +64,9 @@ def test_everything_else_is_read():
         "magnet:?xt=urn:btih:1234",
         "magnet:?xt=urn:btih:" + "g" * 40,
         "magnet:?xt=urn:btih:" + "1" * 32,
+        "magnet:?xt=urn:btih:" + "A" * 26 + "======",
+        "magnet:?xt=urn:btih:" + "A" * 24 + "\N{LATIN SMALL LETTER SHARP S}" * 8,
+        "magnet:?xt=urn:btih:" + "\N{LATIN SMALL LETTER DOTLESS I}" * 32,
         "magnet:?xt=urn:sha1:" + "a" * 40,
         "magnet:?xt=urn:btmh:1220abcd",
         "magnet:?xt=urn:btmh:1114" + "a" * 40,
@@ -82,6 +85,21 @@ def test_advice_that_makes_no_sense_is_left_out():
         + "&x.pe=1.2.3.4:0&x.pe=a:99999"
     )
     assert magnet == Magnet(HASH)
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", ".", ".a", "a" * 64, "a." * 130 + "a", "[:::]", "[1.2.3.4]", "[fe80::1%25eth0]", "::1"]
+)
+def test_a_peer_whose_host_cannot_be_one_is_left_out(host: str):
+    magnet = Magnet.from_string(link() + f"&x.pe={host}:6881&x.pe=good.example.:6881")
+    assert magnet.peers == (("good.example.", 6881),)
+
+
+def test_a_name_that_is_no_unicode_can_still_be_written():
+    magnet = Magnet.from_string(link(dn="caf\udce9"))
+    assert magnet.name == "caf?"
+    assert Magnet.from_string(str(magnet)) == magnet
+    assert str(Magnet(HASH, name="caf\udce9")) == str(magnet)
 
 
 def test_a_wide_range_of_files_allocates_nothing():
