@@ -85,6 +85,8 @@ CONTROL_QUEUE = 4 * MIB
 """Bytes queued to a peer that does not read at all before the wire closes."""
 EVENT_QUEUE = 1000
 """Events or messages waiting for slow handlers before the peer is read no further."""
+EVENT_BYTES = 4 * MIB
+"""Bytes that such events may hold together."""
 
 # --- server ---
 CONNECTIONS = 1000

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _find(source: str, peers: list[tuple[str, int]], encryption: str) -> tuple[geventbt.Torrent, list[tuple[str, int]]]:
     """The torrent that a file, or the peers behind a magnet link, describe; and the peers to fetch it from."""
-    if not source.startswith("magnet:"):
+    if not source.lower().startswith("magnet:"):
         return geventbt.Torrent.from_file(source), peers
     magnet = geventbt.Magnet.from_string(source)
     with interruptible():

@@ -396,7 +396,7 @@ def download(
         OSError: the .torrent file cannot be read.
     """
     peers = list(peers)
-    if isinstance(torrent, str) and torrent.startswith("magnet:"):
+    if isinstance(torrent, str) and torrent.lower().startswith("magnet:"):
         torrent = Magnet.from_string(torrent)
     if isinstance(torrent, Magnet):
         peers += torrent.peers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from time import monotonic
 from typing import Any
 
@@ -62,6 +63,8 @@ def _connect(address: tuple[str, int], timeout: float, source_address: tuple[str
         return gevent_socket.create_connection(address, timeout=timeout, source_address=source_address)
     except socket_timeout:
         raise WireTimeout(f"no connection to {address[0]}:{address[1]} within {timeout:g} seconds") from None
+    except UnicodeError:
+        raise OSError(errno.EINVAL, f"{address[0]!r} is no host name") from None
 
 
 def _encrypted_wire(sock: Any, info_hash: bytes, policy: str) -> Wire:

@@ -93,6 +93,8 @@ class WireCore:
         self._download_meter = SpeedMeter()
         self._upload_meter = SpeedMeter()
         self._uploaded_noted = 0
+        # Bytes of blocks in the protocol's `outgoing`.
+        self._unflushed = 0
         self._dispatcher = Dispatcher(self._pause_if)
         self._events = Events(self, self._dispatcher)
         # Extensions have a queue of their own, so that a slow handler does not stall them.
@@ -268,6 +270,7 @@ class WireCore:
             return []
         protocol = self._protocol
         buffers = protocol.take_outgoing()
+        self._unflushed = 0
         if buffers:
             self._last_sent = now = monotonic()
             count = protocol.uploaded - self._uploaded_noted
@@ -466,11 +469,13 @@ class WireCore:
 
     def _expire_requests(self, now: float) -> None:
         wakeups: Wakeups = []
+        late: dict[RequestKey, None] = {}
         for wait in self._waits():
             if wait.is_late(now):
                 wait.fail(RequestTimeout("the peer did not answer a request in time"), wakeups)
-                for key in self._abandon(wait):
-                    self._send_signal("timeout", index=key[0], begin=key[1], length=key[2])
+                late.update(dict.fromkeys(self._abandon(wait)))
+        for key in late:
+            self._send_signal("timeout", index=key[0], begin=key[1], length=key[2])
         for wake, value in wakeups:
             wake(value)
 

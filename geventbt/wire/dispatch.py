@@ -12,9 +12,28 @@ import gevent
 from blinker import Signal
 
 from geventbt import limits
+from geventbt.errors import WireClosed
 from geventbt.signals import WIRE_SIGNALS
 
 _log = logging.getLogger("geventbt")
+
+
+# A handler may well be cut short by a timeout of its own.
+_FAILURES = (Exception, gevent.Timeout, gevent.GreenletExit)
+
+
+def log_failure(function: Callable[..., Any], error: BaseException) -> None:
+    """Log what a handler raised: with its traceback, unless it only says that the peer has left."""
+    if isinstance(error, WireClosed):
+        _log.debug("a handler ended with its wire: %r", function)
+    else:
+        _log.error("a handler failed: %r", function, exc_info=error)
+
+
+def _size_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """The bytes that a call holds, in its arguments or in the fields of a signal."""
+    fields = [value for arg in args if isinstance(arg, dict) for value in arg.values()]
+    return sum(len(value) for value in (*args, *kwargs.values(), *fields) if isinstance(value, bytes))
 
 
 class Dispatcher:
@@ -25,11 +44,12 @@ class Dispatcher:
             are done.
     """
 
-    __slots__ = ("_calls", "_full", "_greenlet", "_on_full")
+    __slots__ = ("_calls", "_full", "_greenlet", "_on_full", "_size")
 
     def __init__(self, on_full: Callable[[bool], None]) -> None:
         self._on_full = on_full
         self._full = False
+        self._size = 0
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] | None = None
         self._greenlet: gevent.Greenlet | None = None
 
@@ -38,7 +58,8 @@ class Dispatcher:
         if self._calls is None:
             self._calls = deque()
         self._calls.append((function, args, kwargs))
-        if not self._full and len(self._calls) > limits.EVENT_QUEUE:
+        self._size += _size_of(args, kwargs)
+        if not self._full and (len(self._calls) > limits.EVENT_QUEUE or self._size > limits.EVENT_BYTES):
             self._full = True
             self._on_full(True)
         if self._greenlet is None:
@@ -52,9 +73,10 @@ class Dispatcher:
                 function, args, kwargs = calls.popleft()
                 try:
                     function(*args, **kwargs)
-                except Exception:
-                    _log.exception("a handler failed: %r", function)
-                if self._full and len(calls) < limits.EVENT_QUEUE // 2:
+                except _FAILURES as error:
+                    log_failure(function, error)
+                self._size -= _size_of(args, kwargs)
+                if self._full and len(calls) < limits.EVENT_QUEUE // 2 and self._size < limits.EVENT_BYTES // 2:
                     self._full = False
                     self._on_full(False)
         finally:
@@ -79,8 +101,8 @@ def deliver(signal: Signal, sender: Any, fields: dict[str, Any]) -> None:
     for receiver in list(signal.receivers_for(sender)):
         try:
             receiver(sender, **fields)
-        except Exception:
-            _log.exception("a handler of a signal failed: %r", receiver)
+        except _FAILURES as error:
+            log_failure(receiver, error)
 
 
 class Events:

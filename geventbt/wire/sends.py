@@ -15,9 +15,6 @@ from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.waiting import WireWaits
 
-_UPLOAD_BATCH = 128
-"""Outgoing buffers that are written without waiting for the end of the turn: 64 blocks."""
-
 
 class WireSends(WireWaits):
     """The messages that a wire sends. They return at once, except that `piece` waits while too much is queued."""
@@ -145,14 +142,15 @@ class WireSends(WireWaits):
 
     def _send_block(self, piece: int, offset: int, block: Buffer) -> bool:
         if type(block) is not bytes:
-            block = _frozen(block)
+            block = frozen(block)
         transport = self._transport
         if transport.queued > limits.HIGH_WATER:
             self.wait_drained()
         if not self._protocol.send_piece(piece, offset, block):
             return False
         transport.flush_soon()
-        if len(self._protocol.outgoing) >= _UPLOAD_BATCH:
+        self._unflushed += len(block)
+        if self._unflushed >= limits.HIGH_WATER:
             transport.flush()
             # Whoever serves a peer that is as fast as we are still lets the others have their turn.
             self._soon(gevent.getcurrent().switch)
@@ -166,7 +164,7 @@ class WireSends(WireWaits):
             self._sent()
 
 
-def _frozen(block: Buffer) -> Buffer:
+def frozen(block: Buffer) -> Buffer:
     """The same bytes in a buffer that nobody is going to change: a read-only one as it is, a writable one copied."""
     view = block if type(block) is memoryview else memoryview(block)
     if not view.readonly:

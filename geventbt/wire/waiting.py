@@ -27,6 +27,8 @@ class WireWaits(WireState):
         """
         if self._transport.queued > limits.HIGH_WATER:
             self._wait_until(lambda: self._transport.queued <= limits.HIGH_WATER // 2, timeout)
+            # A closed wire has nothing queued either.
+            self._check_usable()
 
     def wait_for_piece(self, piece: int, timeout: float | None = None) -> None:
         """Block until the peer has told that it has this piece. Raises WireTimeout after `timeout` seconds."""

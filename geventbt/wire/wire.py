@@ -18,6 +18,7 @@ from geventbt.protocol.connection import RequestKey
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.downloads import WireDownloads
+from geventbt.wire.sends import frozen
 from geventbt.wire.state import Request
 
 _CLOSE_TIMEOUT = 5.0
@@ -140,7 +141,7 @@ class Wire(WireDownloads):
                 while unserved:
                     piece, offset, length = unserved.popitem(last=False)[0]
                     try:
-                        block = read_block(piece, offset, length)
+                        block = frozen(read_block(piece, offset, length))
                         if len(block) != length:
                             raise ValueError(f"{len(block)} bytes instead of {length}")
                     except Exception as error:
@@ -189,16 +190,25 @@ class Wire(WireDownloads):
         return self._iterate_messages(self._messages)
 
     def _iterate_messages(self, messages: deque[Any]) -> Iterator[Any]:
-        while True:
-            if not messages:
-                try:
-                    self._wait_until(lambda: bool(messages), None)
-                except WireClosed:
-                    return
-            yield messages.popleft()
-            if self._messages_full and len(messages) < limits.EVENT_QUEUE // 2:
-                self._messages_full = False
-                self._transport.resume()
+        try:
+            while True:
+                if not messages:
+                    try:
+                        self._wait_until(lambda: bool(messages), None)
+                    except WireClosed:
+                        return
+                yield messages.popleft()
+                if len(messages) < limits.EVENT_QUEUE // 2:
+                    self._read_on()
+        finally:
+            # Whoever stops iterating must not make the peer wait for ever.
+            self._messages = None
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._messages_full:
+            self._messages_full = False
+            self._transport.resume()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.

@@ -1,0 +1,124 @@
+"""`wire.messages()` at the edges: every message as an object, and an iteration that is given up or waits itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pytest
+
+from geventbt import Extensions, limits
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from tests.loopback.harness import eventually
+
+ROOT = bytes(range(32))
+MESSAGES: list[tuple[bytes, Any]] = [
+    (m.KEEP_ALIVE_BYTES, m.KeepAlive()),
+    (m.pack_bare(c.UNCHOKE), m.Unchoke()),
+    (m.pack_bare(c.CHOKE), m.Choke()),
+    (m.pack_bare(c.INTERESTED), m.Interested()),
+    (m.pack_bare(c.UNINTERESTED), m.NotInterested()),
+    (m.pack_index(c.HAVE, 3), m.Have(index=3)),
+    (m.pack_bitfield(b"\xf0\x00"), m.Bitfield(bitfield=b"\xf0\x00")),
+    (m.pack_range(c.REQUEST, 1, 2, 3), m.Request(index=1, begin=2, length=3)),
+    (m.pack_range(c.CANCEL, 1, 2, 3), m.Cancel(index=1, begin=2, length=3)),
+    (m.pack_port(6881), m.Port(listen_port=6881)),
+    (m.pack_index(c.SUGGEST, 3), m.SuggestPiece(index=3)),
+    (m.pack_bare(c.HAVE_ALL), m.HaveAll()),
+    (m.pack_bare(c.HAVE_NONE), m.HaveNone()),
+    (m.pack_index(c.ALLOWED_FAST, 3), m.AllowedFast(index=3)),
+    (m.pack_extended(7, b"abc"), m.Extended(extended_id=7, payload=b"abc")),
+    (
+        m.pack_hash_range(c.HASH_REQUEST, ROOT, 0, 2, 4, 1),
+        m.HashRequest(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1),
+    ),
+    (
+        m.pack_hash_range(c.HASHES, ROOT, 0, 2, 4, 1, bytes(64)),
+        m.Hashes(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1, hashes=bytes(64)),
+    ),
+    (
+        m.pack_hash_range(c.HASH_REJECT, ROOT, 0, 2, 4, 1),
+        m.HashReject(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1),
+    ),
+    (b"\0\0\0\4\x63abc", m.UnknownMessage(id=0x63, payload=b"abc")),
+]
+
+
+@pytest.fixture
+def everything(raw: Any) -> Any:
+    """A wire that has agreed on all there is and serves its peer, that peer, and the wire's messages."""
+    wire, peer = raw(extensions=Extensions(dht=True, fast=True, extended=True, v2=True), dht=True, v2=True)
+    wire.unchoke()
+    return wire, peer, wire.messages()
+
+
+def test_every_message_is_an_object_with_the_beps_field_names(everything):
+    _, peer, messages = everything
+    peer.send(b"".join(sent for sent, _ in MESSAGES))
+    assert [next(messages) for _ in MESSAGES] == [expected for _, expected in MESSAGES]
+
+
+def test_the_messages_are_the_same_when_they_drip(everything):
+    _, peer, messages = everything
+    dripping = gevent.spawn(peer.drip, b"".join(sent for sent, _ in MESSAGES))
+    assert [next(messages) for _ in MESSAGES] == [expected for _, expected in MESSAGES]
+    dripping.get(timeout=5)
+
+
+def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(everything):
+    wire, peer, messages = everything
+    peer.send(m.pack_bare(c.UNCHOKE))
+    assert next(messages) == m.Unchoke()
+    asked = [gevent.spawn(wire.request, 0, offset, 4) for offset in (0, 4)]
+    eventually(lambda: len(wire.requests) == 2)
+    peer.send(m.pack_piece_header(0, 0, 4) + b"good" + m.pack_range(c.REJECT, 0, 4, 4))
+    assert next(messages) == m.Piece(index=0, begin=0, block=b"good")
+    assert next(messages) == m.RejectRequest(index=0, begin=4, length=4)
+    assert asked[0].get(timeout=5) == b"good"
+    gevent.joinall(asked, timeout=5)
+
+
+@pytest.mark.parametrize("how", ["left", "killed"])
+def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
+    """Nobody takes the messages any more, so nobody may have to."""
+    a, b = wires()
+
+    def take() -> None:
+        for message in a.messages():
+            if how == "left":
+                return
+            assert message
+
+    taker = gevent.spawn(take)
+    gevent.sleep(0)
+    b.have(0)
+    if how == "left":
+        taker.get(timeout=5)
+    else:
+        a.wait_for_piece(0, timeout=5)
+        taker.kill()
+    for piece in range(1, 3 * limits.EVENT_QUEUE):
+        b.have(piece)
+    a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
+    b.unchoke()
+    a.wait_unchoked(timeout=5)
+
+
+def test_messages_that_came_before_the_end_are_still_given(raw):
+    wire, peer = raw()
+    messages = wire.messages()
+    peer.send(m.pack_index(c.HAVE, 1) + m.pack_index(c.HAVE, 2))
+    eventually(lambda: wire.peer_has(2))
+    peer.reset()
+    eventually(lambda: wire.closed)
+    assert list(messages) == [m.Have(1), m.Have(2)]
+
+
+def test_a_foreign_timeout_in_the_iteration_passes_through(wires):
+    a, _ = wires(fast=False, extended=False)
+    mine = gevent.Timeout(0.01)
+    with pytest.raises(gevent.Timeout) as caught, mine:
+        next(a.messages())
+    assert caught.value is mine
+    assert not a.closed
