@@ -87,6 +87,11 @@ EVENT_QUEUE = 1000
 """Events or messages waiting for slow handlers before the peer is read no further."""
 EVENT_BYTES = 4 * MIB
 """Bytes that such events may hold together."""
+EVENTS_WHILE_WAITING = 20 * EVENT_QUEUE
+"""Events waiting for a handler that itself waits for the same peer, which must therefore be read on; then the wire
+closes."""
+EVENT_BYTES_WHILE_WAITING = 4 * EVENT_BYTES
+"""Bytes that such events may hold together."""
 
 # --- server ---
 CONNECTIONS = 1000

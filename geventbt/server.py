@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
@@ -14,11 +15,17 @@ from geventbt import limits
 from geventbt.errors import GeventBTError, WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver
+from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver, unheld
 from geventbt.wire.opening import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
+
+_KILL_TIMEOUT = 1.0
+"""Seconds for a handler to end that has been killed: some catch even that."""
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE = 1.0
+"""Seconds without new peers when there are no descriptors for them."""
 
 Handler: TypeAlias = Callable[[Wire], Any]
 InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]]"
@@ -62,13 +69,26 @@ class PeerServer(StreamServer):
         self._torrents = None if info_hashes is None else _KnownTorrents(info_hashes)
         self._handlers: set[gevent.Greenlet] = set()
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
-        self._dispatcher = Dispatcher(lambda full: None)
+        self._dispatchers: dict[Wire | None, Dispatcher] = {}
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(server, **fields)`` at every signal of that name: peer_connected, error, stopping or stop."""
         if name not in self._signals:
             raise LookupError(f"a server has no signal {name!r}")
         return self._signals[name].connect(handler)
+
+    def do_read(self) -> Any:
+        """Accept a connection (overrides gevent's hook, which prints a traceback for each when descriptors run out)."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if error.errno not in _OUT_OF_RESOURCES:
+                raise
+            _log.warning("no more peers are taken for a second: %s", error)
+            self.stop_accepting()
+            self._timer = self.loop.timer(_PAUSE)
+            self._timer.start(self._start_accepting_if_started)
+            return None
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Take a peer, or refuse it when there are too many (overrides gevent's hook: never waits)."""
@@ -82,7 +102,6 @@ class PeerServer(StreamServer):
             sock.close()
             return
         self.wires.add(wire)
-        wire.on("close", self._forget)
         self._send("peer_connected", wire=wire)
         if self._handler:
             greenlet = gevent.spawn(self._handle_peer, wire)
@@ -92,10 +111,14 @@ class PeerServer(StreamServer):
     def _make_wire(self, sock: Any) -> Wire:
         torrents = self._torrents
         if torrents is None:
-            return Wire(sock, incoming=True)
+            return Wire(sock, incoming=True, on_closed=self._forget)
         find = None if self._encryption == DISABLE else torrents.find
         return Wire(
-            sock, incoming=True, is_known_torrent=torrents.knows, opening=InboundOpening(self._encryption, find)
+            sock,
+            incoming=True,
+            is_known_torrent=torrents.knows,
+            opening=InboundOpening(self._encryption, find),
+            on_closed=self._forget,
         )
 
     def _handle_peer(self, wire: Wire) -> None:
@@ -110,20 +133,32 @@ class PeerServer(StreamServer):
             # What closed the wire has been told of with its end.
             if not isinstance(error, WireClosed) and error is not wire.close_reason:
                 self._send("error", error=error, wire=wire)
-        except Exception as error:
+        except (Exception, gevent.Timeout) as error:
             _log.exception("the handler of a peer failed: %r", wire)
             self._send("error", error=error, wire=wire)
         finally:
             wire.close()
 
-    def _forget(self, wire: Wire, error: Exception | None) -> None:
+    def _forget(self, wire: Wire) -> None:
         self.wires.discard(wire)
-        if error is not None:
-            self._send("error", error=error, wire=wire)
+        if wire.close_reason is not None:
+            self._send("error", error=wire.close_reason, wire=wire)
+        # What is in it is still run.
+        self._dispatchers.pop(wire, None)
 
-    def _send(self, name: str, **fields: Any) -> None:
-        if self._signals[name].receivers or SERVER_SIGNALS[name].receivers:
-            self._dispatcher.call(self._deliver, name, fields)
+    def _send(self, name: str, wire: Wire | None = None, **fields: Any) -> None:
+        """Have the handlers of a signal called: those of one peer in order, and none for the sake of another peer's
+        late."""
+        if not (self._signals[name].receivers or SERVER_SIGNALS[name].receivers):
+            return
+        if wire is not None:
+            fields["wire"] = wire
+        dispatcher = self._dispatchers.get(wire)
+        if dispatcher is None:
+            dispatcher = Dispatcher(unheld())
+            if wire is None or not wire.closed:
+                self._dispatchers[wire] = dispatcher
+        dispatcher.call(self._deliver, name, fields)
 
     def _deliver(self, name: str, fields: dict[str, Any]) -> None:
         deliver(SERVER_SIGNALS[name], self, fields)
@@ -146,7 +181,7 @@ class PeerServer(StreamServer):
         gevent.joinall(closers, seconds + 1)
         handlers = [handler for handler in self._handlers if handler is not gevent.getcurrent()]
         gevent.joinall(handlers, seconds)
-        gevent.killall(handlers)
+        gevent.killall(handlers, timeout=_KILL_TIMEOUT)
         super().stop(0)
         self._send("stop")
 

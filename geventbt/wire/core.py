@@ -8,7 +8,6 @@ the state is whole again.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
 from time import monotonic
@@ -22,7 +21,7 @@ from geventbt.errors import GeventBTError, HandshakeError, RemoteProtocolError, 
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
 from geventbt.protocol.messages import Buffer, as_object
-from geventbt.wire.dispatch import Dispatcher, Events
+from geventbt.wire.dispatch import Backlog, Dispatcher, Events, Flow
 from geventbt.wire.opening import InboundOpening, compute_soon
 from geventbt.wire.requests import RangeWait, SharedWait, Wait, Wakeups, waits_of
 from geventbt.wire.speed import SpeedMeter
@@ -80,6 +79,7 @@ class WireCore:
         incoming: bool,
         is_known_torrent: Callable[[bytes], bool] | None = None,
         opening: InboundOpening | None = None,
+        on_closed: Callable[[Any], None] | None = None,
     ) -> None:
         sock = adopt(sock)
         self._hub = gevent.get_hub()
@@ -88,6 +88,7 @@ class WireCore:
         self._remote_address: tuple[str, int] = (sock.getpeername() or ("", 0))[:2]
         self._local_address: tuple[str, int] = (sock.getsockname() or ("", 0))[:2]
         self._protocol.extended_handshake.update(_self_description(self._remote_address[0]))
+        self._on_closed = on_closed
         self._closed = False
         self._close_reason: Exception | None = None
         self._download_meter = SpeedMeter()
@@ -95,16 +96,16 @@ class WireCore:
         self._uploaded_noted = 0
         # Bytes of blocks in the protocol's `outgoing`.
         self._unflushed = 0
-        self._dispatcher = Dispatcher(self._pause_if)
+        self._flow = Flow(self._pause_if, self._give_up_on_handlers)
+        self._dispatcher = Dispatcher(self._flow)
         self._events = Events(self, self._dispatcher)
         # Extensions have a queue of their own, so that a slow handler does not stall them.
-        self._extension_calls = Dispatcher(self._pause_if)
+        self._extension_calls = Dispatcher(self._flow)
         self._extensions: dict[str, Any] = {}
         self._ranges: list[RangeWait] = []
         self._conditions: list[tuple[Callable[[], bool], Waiter]] = []
         self._signal_waits: list[tuple[str, Waiter]] = []
-        self._messages: deque[Any] | None = None
-        self._messages_full = False
+        self._messages: Backlog | None = None
         self._keep_alive = True
         self._opening = opening
         self._encryption = None if opening else "plaintext"
@@ -112,6 +113,7 @@ class WireCore:
         now = monotonic()
         self._last_received = now
         self._last_sent = now
+        self._handshake_timeout = limits.HANDSHAKE_TIMEOUT
         self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
         self._timer: Any = None
         self._timer_at = _NEVER
@@ -255,9 +257,12 @@ class WireCore:
 
     # ------------------------------------------------------------------ sending
 
-    def _check_usable(self) -> None:
+    def _check_thread(self) -> None:
         if gevent.get_hub() is not self._hub:
             raise RuntimeError("a wire can only be used in the native thread that made it")
+
+    def _check_usable(self) -> None:
+        self._check_thread()
         if self._closed:
             raise WireClosed("the wire is closed") from self._close_reason
 
@@ -383,18 +388,20 @@ class WireCore:
         self._events.send(signal, fields)
 
     def _keep_message(self, event: Event) -> None:
-        if self._messages is None:
-            return
-        self._messages.append(as_object(event))
-        if len(self._messages) > limits.EVENT_QUEUE and not self._messages_full:
-            self._messages_full = True
-            self._transport.pause()
+        # Held, because an iterator that is forgotten may be collected at any moment.
+        messages = self._messages
+        if messages is not None:
+            message = as_object(event)
+            messages.put(message, sum(len(part) for part in event[1:] if isinstance(part, (bytes, memoryview))))
 
     def _pause_if(self, full: bool) -> None:
         if full:
             self._transport.pause()
         else:
             self._transport.resume()
+
+    def _give_up_on_handlers(self) -> None:
+        self._shut(WireTimeout("the handlers do not keep up with the peer"))
 
     def _check_conditions(self) -> None:
         """Wake those whose condition has come true, or who wait in vain because the wire is closed."""
@@ -442,7 +449,7 @@ class WireCore:
         if self._transport.paused:
             self._last_received = now
         if now >= self._handshake_deadline:
-            self._shut(WireTimeout(f"no handshake from the peer within {limits.HANDSHAKE_TIMEOUT:g} seconds"))
+            self._shut(WireTimeout(f"no handshake from the peer within {self._handshake_timeout:g} seconds"))
             return
         if now >= self._last_received + limits.INACTIVITY_TIMEOUT:
             self._shut(WireTimeout(f"no message from the peer for {limits.INACTIVITY_TIMEOUT:g} seconds"))
@@ -510,6 +517,8 @@ class WireCore:
         self._protocol.unserved.clear()
         for wake, value in wakeups:
             self._soon(wake, value)
+        if self._on_closed is not None:
+            self._on_closed(self)
         if reason is not None:
             self._send_signal("error", error=reason)
         self._send_signal("close", error=reason)

@@ -7,12 +7,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
+from weakref import ReferenceType, ref
 
 import gevent
 from blinker import Signal
+from gevent import getcurrent
+from gevent.hub import Waiter
 
 from geventbt import limits
-from geventbt.errors import WireClosed
+from geventbt.errors import GeventBTError, LocalProtocolError, StorageError
 from geventbt.signals import WIRE_SIGNALS
 
 _log = logging.getLogger("geventbt")
@@ -23,9 +26,9 @@ _FAILURES = (Exception, gevent.Timeout, gevent.GreenletExit)
 
 
 def log_failure(function: Callable[..., Any], error: BaseException) -> None:
-    """Log what a handler raised: with its traceback, unless it only says that the peer has left."""
-    if isinstance(error, WireClosed):
-        _log.debug("a handler ended with its wire: %r", function)
+    """Log what a handler raised: with its traceback, unless it is what a peer or a network may cause at any time."""
+    if isinstance(error, (GeventBTError, OSError)) and not isinstance(error, (LocalProtocolError, StorageError)):
+        _log.info("a handler ended: %r: %s", function, error)
     else:
         _log.error("a handler failed: %r", function, exc_info=error)
 
@@ -36,52 +39,153 @@ def _size_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     return sum(len(value) for value in (*args, *kwargs.values(), *fields) if isinstance(value, bytes))
 
 
+class Flow:
+    """What the backlogs of one wire have in common.
+
+    Args:
+        hold: called with True when the peer is to be read no further for the sake of a backlog, and with False when it
+            is again.
+        give_up: called when whoever takes from a backlog is hopelessly behind.
+
+    Attributes:
+        taken: the backlogs that a greenlet is taking from.
+    """
+
+    __slots__ = ("give_up", "hold", "taken")
+
+    def __init__(self, hold: Callable[[bool], None], give_up: Callable[[], None]) -> None:
+        self.hold = hold
+        self.give_up = give_up
+        self.taken: list[Backlog] = []
+
+    def wait(self, waiter: Waiter) -> Any:
+        """`waiter.get()`, in a greenlet that may itself be one that takes from a backlog."""
+        current = getcurrent()
+        mine = [backlog for backlog in self.taken if backlog.is_taken_by(current)]
+        for backlog in mine:
+            backlog.set_waiting(True)
+        try:
+            return waiter.get()
+        finally:
+            for backlog in mine:
+                backlog.set_waiting(False)
+
+
+def unheld() -> Flow:
+    """A flow for calls that no peer can make too many of."""
+    return Flow(lambda held: None, lambda: None)
+
+
+class Backlog:
+    """What has come from a peer and waits for a greenlet that takes it piece by piece.
+
+    When it is long the peer is read no further. But a taker that waits for something else of the same peer would then
+    wait in vain: for so long the peer is read on, up to twenty times as far, where the wire closes.
+    """
+
+    __slots__ = ("_flow", "_held", "_items", "_long", "_size", "_taker", "_waiting")
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        # Weak: a greenlet that has been killed keeps alive whatever it was at.
+        self._taker: ReferenceType[Any] | None = None
+        self._items: deque[tuple[Any, int]] | None = None
+        self._size = 0
+        self._long = False
+        self._waiting = False
+        self._held = False
+
+    def __len__(self) -> int:
+        return len(self._items) if self._items else 0
+
+    def put(self, item: Any, size: int) -> None:
+        """Add an item that holds `size` bytes."""
+        if self._items is None:
+            self._items = deque()
+        self._items.append((item, size))
+        self._size += size
+        if self._waiting and (
+            len(self._items) > limits.EVENTS_WHILE_WAITING or self._size > limits.EVENT_BYTES_WHILE_WAITING
+        ):
+            self._flow.give_up()
+        elif not self._long and (len(self._items) > limits.EVENT_QUEUE or self._size > limits.EVENT_BYTES):
+            self._long = True
+            self._hold_or_not()
+
+    def take(self) -> Any:
+        """Take the oldest item."""
+        assert self._items is not None
+        item, size = self._items.popleft()
+        self._size -= size
+        if self._long and len(self._items) < limits.EVENT_QUEUE // 2 and self._size < limits.EVENT_BYTES // 2:
+            self._long = False
+            self._hold_or_not()
+        return item
+
+    def set_taker(self, taker: Any) -> None:
+        """Note which greenlet takes from now on; None for nobody."""
+        if self._taker is not None:
+            self._flow.taken.remove(self)
+        self._taker = None if taker is None else ref(taker)
+        if self._taker is not None:
+            self._flow.taken.append(self)
+
+    def is_taken_by(self, greenlet: Any) -> bool:
+        """Whether it is this greenlet that takes from it."""
+        return self._taker is not None and self._taker() is greenlet
+
+    def set_waiting(self, waiting: bool) -> None:
+        """Note whether the taker waits for the peer."""
+        self._waiting = waiting
+        self._hold_or_not()
+
+    def clear(self) -> None:
+        """Drop everything, for nobody is going to take it."""
+        self._items = None
+        self._size = 0
+        self._long = False
+        self._hold_or_not()
+        self.set_taker(None)
+
+    def _hold_or_not(self) -> None:
+        held = self._long and not self._waiting
+        if held != self._held:
+            self._held = held
+            self._flow.hold(held)
+
+
 class Dispatcher:
     """A queue of calls, run one after the other on a greenlet, so that they may block.
 
     Args:
-        on_full: called with True when more than `limits.EVENT_QUEUE` calls wait, and with False when half of them
-            are done.
+        flow: of the wire that the calls come from.
     """
 
-    __slots__ = ("_calls", "_full", "_greenlet", "_on_full", "_size")
+    __slots__ = ("_backlog", "_greenlet")
 
-    def __init__(self, on_full: Callable[[bool], None]) -> None:
-        self._on_full = on_full
-        self._full = False
-        self._size = 0
-        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] | None = None
+    def __init__(self, flow: Flow) -> None:
+        self._backlog = Backlog(flow)
         self._greenlet: gevent.Greenlet | None = None
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a function soon; an exception of it is logged."""
-        if self._calls is None:
-            self._calls = deque()
-        self._calls.append((function, args, kwargs))
-        self._size += _size_of(args, kwargs)
-        if not self._full and (len(self._calls) > limits.EVENT_QUEUE or self._size > limits.EVENT_BYTES):
-            self._full = True
-            self._on_full(True)
+        self._backlog.put((function, args, kwargs), _size_of(args, kwargs))
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
+            self._backlog.set_taker(self._greenlet)
 
     def _run(self) -> None:
-        calls = self._calls
-        assert calls is not None
         try:
-            while calls:
-                function, args, kwargs = calls.popleft()
+            while self._backlog:
+                function, args, kwargs = self._backlog.take()
                 try:
                     function(*args, **kwargs)
                 except _FAILURES as error:
                     log_failure(function, error)
-                self._size -= _size_of(args, kwargs)
-                if self._full and len(calls) < limits.EVENT_QUEUE // 2 and self._size < limits.EVENT_BYTES // 2:
-                    self._full = False
-                    self._on_full(False)
         finally:
             # Killed in a handler or done: the next call starts a new greenlet.
             self._greenlet = None
+            self._backlog.set_taker(None)
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -95,10 +199,19 @@ class OwnSignal(Signal):
         return super().connect(receiver, sender, weak)
 
 
+def _in_order(signal: Signal, sender: Any) -> list[Callable[..., Any]]:
+    """The handlers for this sender in the order in which they were connected: blinker itself gives them in none."""
+    receivers = list(signal.receivers_for(sender))
+    if len(receivers) < 2:
+        return receivers
+    connected = [known() if isinstance(known, ReferenceType) else known for known in signal.receivers.values()]
+    return [receiver for receiver in connected if receiver in receivers]
+
+
 def deliver(signal: Signal, sender: Any, fields: dict[str, Any]) -> None:
     """Call a signal's handlers, each of which may fail without keeping the event from the others, as it would in
     `Signal.send`."""
-    for receiver in list(signal.receivers_for(sender)):
+    for receiver in _in_order(signal, sender):
         try:
             receiver(sender, **fields)
         except _FAILURES as error:

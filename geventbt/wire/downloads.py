@@ -50,7 +50,7 @@ class WireDownloads(WireSends):
         self._request(piece, offset, length, wait)
         self._transport.flush_soon()
         try:
-            return wait.get()
+            return self._flow.wait(wait) if self._flow.taken else wait.get()
         except BaseException:
             self._abandon(wait)
             raise
@@ -91,7 +91,7 @@ class WireDownloads(WireSends):
         if wait.deadline < self._timer_at:
             self._arm(wait.deadline)
         try:
-            wait.waiter.get()
+            self._flow.wait(wait.waiter)
         except BaseException:
             wait.done = True
             self._abandon(wait)
@@ -124,6 +124,7 @@ class WireDownloads(WireSends):
         Returns:
             Whether the peer had it.
         """
+        self._check_thread()
         had = piece in self._protocol.peer_pieces
         wakeups: Wakeups = []
         for _, _, wait, error in self._protocol.lose_piece(piece):
@@ -140,4 +141,6 @@ class WireDownloads(WireSends):
 
     def set_keep_alive(self, on: bool) -> None:
         """Switch the keep-alive on or off that is sent after 100 seconds of our silence. It is on at first."""
+        self._check_usable()
         self._keep_alive = on
+        self._arm(self._next_due())

@@ -11,7 +11,7 @@ import gevent
 
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.protocol.constants import PROTOCOL_STRING
-from geventbt.wire.dispatch import Dispatcher
+from geventbt.wire.dispatch import Dispatcher, unheld
 
 FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
 """From what stands for an info hash in an opening to the info hash; see `geventbt.protocol.mse.req2`."""
@@ -78,7 +78,7 @@ def compute_soon(hub: Any, compute: Callable[[], None]) -> None:
     """Have a costly step of an opening taken, one at a time: many strangers at once must not hold the hub up."""
     queue = _key_queues.get(hub)
     if queue is None:
-        queue = _key_queues[hub] = Dispatcher(lambda full: None)
+        queue = _key_queues[hub] = Dispatcher(unheld())
     queue.call(_compute_and_yield, compute)
 
 

@@ -167,6 +167,6 @@ class WireSends(WireWaits):
 def frozen(block: Buffer) -> Buffer:
     """The same bytes in a buffer that nobody is going to change: a read-only one as it is, a writable one copied."""
     view = block if type(block) is memoryview else memoryview(block)
-    if not view.readonly:
-        return bytes(view)
-    return view if view.itemsize == 1 and view.c_contiguous else view.cast("B")
+    if not (view.readonly and view.c_contiguous):
+        return view.tobytes()
+    return view if view.itemsize == 1 else view.cast("B")

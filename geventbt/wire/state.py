@@ -90,6 +90,7 @@ class WireState(WireCore):
 
     @number_of_pieces.setter
     def number_of_pieces(self, pieces: int) -> None:
+        self._check_thread()
         self._learn(self._protocol.set_pieces, pieces)
 
     @property
@@ -104,6 +105,7 @@ class WireState(WireCore):
 
     @geometry.setter
     def geometry(self, geometry: Geometry) -> None:
+        self._check_thread()
         self._learn(self._protocol.set_geometry, geometry)
 
     @property

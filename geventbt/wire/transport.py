@@ -47,12 +47,14 @@ def adopt(sock: Any) -> gevent_socket.socket:
 
     Raises:
         TypeError: for anything but a gevent or plain stream socket, such as one wrapped in TLS.
+        OSError: if it is not connected; it is then left as it is.
     """
+    if type(sock) not in (gevent_socket.socket, stdlib_socket.socket) or sock.type != stdlib_socket.SOCK_STREAM:
+        raise TypeError(f"a connected stream socket is needed, not {sock!r}")
+    sock.getpeername()
     if type(sock) is gevent_socket.socket:
         return sock
-    if type(sock) is stdlib_socket.socket:
-        return gevent_socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-    raise TypeError(f"a connected stream socket is needed, not {type(sock).__module__}.{type(sock).__qualname__}")
+    return gevent_socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
 
 
 def _shared_scratch(hub: Any) -> memoryview:

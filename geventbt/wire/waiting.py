@@ -25,6 +25,7 @@ class WireWaits(WireState):
 
         Raises WireTimeout after `timeout`.
         """
+        self._check_thread()
         if self._transport.queued > limits.HIGH_WATER:
             self._wait_until(lambda: self._transport.queued <= limits.HIGH_WATER // 2, timeout)
             # A closed wire has nothing queued either.
@@ -64,6 +65,7 @@ class WireWaits(WireState):
 
     def _wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
         """Block until a condition that messages or the end of the wire can change is true."""
+        self._check_thread()
         if condition() and not self._closed:
             return
         self._check_usable()
@@ -87,10 +89,10 @@ class WireWaits(WireState):
 
     def _get(self, waiter: Waiter, timeout: float | None, text: str) -> Any:
         if timeout is None:
-            return waiter.get()
+            return self._flow.wait(waiter)
         timer = gevent.Timeout.start_new(timeout)
         try:
-            return waiter.get()
+            return self._flow.wait(waiter)
         except gevent.Timeout as raised:
             if raised is timer:
                 raise WireTimeout(f"{text} within {timeout:g} seconds") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from gevent import getcurrent
 from gevent.hub import Waiter
 
 from geventbt import limits
@@ -17,6 +17,7 @@ from geventbt.peer_id import hash_or_id
 from geventbt.protocol.connection import RequestKey
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
+from geventbt.wire.dispatch import Backlog
 from geventbt.wire.downloads import WireDownloads
 from geventbt.wire.sends import frozen
 from geventbt.wire.state import Request
@@ -37,6 +38,8 @@ class Wire(WireDownloads):
         incoming: whether the peer opened the connection.
         is_known_torrent: asked about the info hash of an inbound handshake; None takes any.
         opening: tells how an inbound connection begins; None for plaintext. See `geventbt.listen` for the policy.
+        on_closed: called with the wire as soon as it is closed, in the hub or in whatever greenlet closes it: it must
+            not block. The signal `close` is for all other purposes.
     """
 
     @classmethod
@@ -84,9 +87,12 @@ class Wire(WireDownloads):
         )
         if geometry:
             self.geometry = geometry
-        if self._protocol.handshake_sent is None:
+        sent = self._protocol.handshake_sent
+        if sent is None:
             self._learn(self._protocol.send_handshake, ours)
             self._sent()
+        elif sent.info_hash != ours.info_hash:
+            raise LocalProtocolError("a handshake for another torrent has been sent already")
         self._limit_handshake(timeout)
         return self.wait_handshake()
 
@@ -101,9 +107,11 @@ class Wire(WireDownloads):
         return handshake
 
     def _limit_handshake(self, timeout: float) -> None:
-        if self._protocol.handshake_received is None:
-            self._handshake_deadline = min(self._handshake_deadline, monotonic() + timeout)
-            self._arm(min(self._timer_at, self._handshake_deadline))
+        deadline = monotonic() + timeout
+        if self._protocol.handshake_received is None and deadline < self._handshake_deadline:
+            self._handshake_timeout = timeout
+            self._handshake_deadline = deadline
+            self._arm(min(self._timer_at, deadline))
 
     # ------------------------------------------------------------------ seeding
 
@@ -176,39 +184,34 @@ class Wire(WireDownloads):
 
     # ------------------------------------------------------------------ messages, signals, extensions
 
-    def messages(self) -> Iterator[Any]:
+    def messages(self) -> Messages:
         """The peer's messages from now on, as objects with the BEPs' field names.
 
-        It blocks between them, and ends when the wire closes.
+        An iterator that blocks between them, and ends when the wire closes. See `geventbt.protocol.messages` for their
+        classes. Blocks that we asked for appear as well. Whoever falls behind makes the peer wait. One iterator at a
+        time; it ends as well when it is closed or forgotten.
 
-        See `geventbt.protocol.messages` for their classes. Blocks that we asked for appear as well. Whoever falls
-        behind makes the peer wait. One iterator a wire.
+        Raises:
+            LocalProtocolError: there is one already.
         """
+        self._check_thread()
         if self._messages is not None:
             raise LocalProtocolError("the messages of a wire can be iterated only once")
-        self._messages = deque()
-        return self._iterate_messages(self._messages)
+        self._messages = Backlog(self._flow)
+        return Messages(self, self._messages)
 
-    def _iterate_messages(self, messages: deque[Any]) -> Iterator[Any]:
-        try:
-            while True:
-                if not messages:
-                    try:
-                        self._wait_until(lambda: bool(messages), None)
-                    except WireClosed:
-                        return
-                yield messages.popleft()
-                if len(messages) < limits.EVENT_QUEUE // 2:
-                    self._read_on()
-        finally:
-            # Whoever stops iterating must not make the peer wait for ever.
+    def _take_message(self, messages: Backlog) -> Any:
+        """The oldest message, as soon as there is one."""
+        messages.set_taker(getcurrent())
+        if not messages:
+            self._wait_until(lambda: len(messages) > 0, None)
+        return messages.take()
+
+    def _stop_messages(self, messages: Backlog) -> None:
+        """Nobody takes the messages any more: they must not make the peer wait."""
+        if self._messages is messages:
             self._messages = None
-            self._read_on()
-
-    def _read_on(self) -> None:
-        if self._messages_full:
-            self._messages_full = False
-            self._transport.resume()
+            messages.clear()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
@@ -247,8 +250,8 @@ class Wire(WireDownloads):
         self._check_usable()
         extension = factory(self)
         name = extension.name
-        if not name or name in self._extensions:
-            raise LocalProtocolError(f"an extension needs a name that is not in use: {name!r}")
+        if not name or name in self._extensions or name.startswith(("_", "on_")) or hasattr(type(self), name):
+            raise LocalProtocolError(f"an extension needs a name that a wire has not in use: {name!r}")
         mapping = self._protocol.extended_mapping
         mapping[max(mapping, default=0) + 1] = name
         self._extensions[name] = extension
@@ -300,4 +303,28 @@ class Wire(WireDownloads):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class Messages:
+    """The messages of a wire, one after the other; see `Wire.messages`."""
+
+    def __init__(self, wire: Wire, backlog: Backlog) -> None:
+        self._wire = wire
+        self._backlog = backlog
+
+    def __iter__(self) -> Messages:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._wire._take_message(self._backlog)
+        except WireClosed:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Take no more of them."""
+        self._wire._stop_messages(self._backlog)
+
+    def __del__(self) -> None:
         self.close()

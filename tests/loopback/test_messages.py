@@ -79,7 +79,7 @@ def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(eve
     gevent.joinall(asked, timeout=5)
 
 
-@pytest.mark.parametrize("how", ["left", "killed"])
+@pytest.mark.parametrize("how", ["left", "killed", "never begun"])
 def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
     """Nobody takes the messages any more, so nobody may have to."""
     a, b = wires()
@@ -90,14 +90,14 @@ def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
                 return
             assert message
 
-    taker = gevent.spawn(take)
+    taker = gevent.spawn(a.messages if how == "never begun" else take)
     gevent.sleep(0)
     b.have(0)
-    if how == "left":
-        taker.get(timeout=5)
-    else:
-        a.wait_for_piece(0, timeout=5)
+    a.wait_for_piece(0, timeout=5)
+    if how == "killed":
         taker.kill()
+    taker.get(timeout=5)
+    del taker
     for piece in range(1, 3 * limits.EVENT_QUEUE):
         b.have(piece)
     a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
@@ -122,3 +122,26 @@ def test_a_foreign_timeout_in_the_iteration_passes_through(wires):
         next(a.messages())
     assert caught.value is mine
     assert not a.closed
+
+
+def test_whoever_iterates_may_wait_for_an_answer_however_many_messages_there_are(wires):
+    a, b = wires()
+    b.unchoke()
+    a.wait_unchoked(timeout=5)
+    server = gevent.spawn(b.serve, lambda piece, offset, length: b"good")
+    messages = a.messages()
+    count = limits.EVENT_QUEUE + 500
+    for piece in range(count):
+        b.have(piece)
+    got = 0
+
+    def take() -> None:
+        nonlocal got
+        for message in messages:
+            if isinstance(message, m.Have):
+                assert a.request(message.index, 0, 4) == b"good"
+                got += 1
+
+    taker = gevent.spawn(take)
+    eventually(lambda: got == count, 10)
+    gevent.killall([server, taker])

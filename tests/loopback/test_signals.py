@@ -66,6 +66,42 @@ def test_a_handler_that_is_cut_short_does_not_stop_the_reading_for_ever(wires):
     a.wait_unchoked(timeout=5)
 
 
+def test_handlers_of_one_signal_run_in_the_order_in_which_they_were_connected(wires):
+    a, b = wires()
+    seen = []
+    for number in range(20):
+        a.on("have", lambda wire, index, number=number: seen.append(number))
+    b.have(1)
+    eventually(lambda: len(seen) == 20)
+    assert seen == list(range(20))
+
+
+def test_a_handler_may_wait_for_an_answer_however_many_events_wait_for_it(wires):
+    """What it waits for comes behind them on the same connection."""
+    a, b = wires()
+    b.unchoke()
+    a.wait_unchoked(timeout=5)
+    server = gevent.spawn(b.serve, lambda piece, offset, length: b"good")
+    got = []
+    a.on("have", lambda wire, index: got.append(wire.request(index, 0, 4)))
+    for piece in range(limits.EVENT_QUEUE + 500):
+        b.have(piece)
+    eventually(lambda: len(got) == limits.EVENT_QUEUE + 500, 10)
+    server.kill()
+
+
+def test_a_peer_that_floods_a_handler_that_waits_for_it_is_closed(raw, monkeypatch):
+    """It is read on for the handler's sake, but not without bound."""
+    monkeypatch.setattr(limits, "EVENTS_WHILE_WAITING", 2000)
+    wire, peer = raw()
+    wire.on("interested", lambda wire: wire.wait_unchoked())
+    peer.send(m.pack_bare(c.INTERESTED))
+    eventually(lambda: wire._conditions)
+    peer.send(b"".join(m.pack_bare(c.UNINTERESTED) + m.pack_bare(c.INTERESTED) for _ in range(2100)))
+    eventually(lambda: wire.closed)
+    assert "keep up" in str(wire.close_reason)
+
+
 def test_what_waits_for_a_slow_handler_is_bounded_in_bytes_too(raw):
     wire, peer = raw(extensions=Extensions(extended=True))
     stuck = Event()
@@ -75,30 +111,33 @@ def test_what_waits_for_a_slow_handler_is_bounded_in_bytes_too(raw):
     sent = 0
     try:
         while sent < 200 * limits.MIB:
-            sent += peer.sock.send(message)
+            sent += peer.sock.send(memoryview(message)[sent % len(message) :])
     except TimeoutError:
         pass
     stuck.set()
     assert sent < 64 * limits.MIB
 
 
-def test_a_handler_that_fails_because_the_peer_left_leaves_no_traceback(wires, caplog):
+@pytest.mark.parametrize("how", ["leaves", "chokes", "rejects", "breaks a rule"])
+def test_a_handler_that_fails_by_what_the_peer_did_leaves_no_traceback(raw, caplog, how):
     """A stranger would fill the log."""
     caplog.set_level(logging.DEBUG)
-    a, b = wires()
-    asking = []
-
-    def ask(wire):
-        asking.append(True)
-        wire.request(0, 0, 4)
-
-    a.on("unchoke", ask)
-    b.unchoke()
-    eventually(lambda: asking)
-    b.close()
-    eventually(lambda: a.closed)
-    gevent.sleep(0.05)
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    wire, peer = raw()
+    wire.on("unchoke", lambda wire: wire.request(0, 0, 4))
+    peer.send(m.pack_bare(c.UNCHOKE))
+    eventually(lambda: wire.requests)
+    if how == "leaves":
+        peer.sock.close()
+    else:
+        answers = {
+            "chokes": m.pack_bare(c.CHOKE),
+            "rejects": m.pack_range(c.REJECT, 0, 0, 4),
+            "breaks a rule": b"\0\0\0\2\0x",
+        }
+        peer.send(answers[how])
+    eventually(lambda: not wire.requests)
+    eventually(lambda: wire._dispatcher._greenlet is None)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_the_end_is_told_after_all_that_came_before_it(raw):
