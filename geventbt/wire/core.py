@@ -23,7 +23,7 @@ from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
 from geventbt.protocol.messages import Buffer, as_object
 from geventbt.wire.dispatch import Backlog, Dispatcher, Events, Flow
 from geventbt.wire.opening import InboundOpening, compute_soon
-from geventbt.wire.requests import RangeWait, SharedWait, Wait, Wakeups, waits_of
+from geventbt.wire.requests import Feed, RangeWait, SharedWait, Token, Wait, Wakeups, waits_of
 from geventbt.wire.speed import SpeedMeter
 from geventbt.wire.transport import BULK_READ, SMALL_READ, Transport, adopt
 
@@ -103,6 +103,7 @@ class WireCore:
         self._extension_calls = Dispatcher(self._flow)
         self._extensions: dict[str, Any] = {}
         self._ranges: list[RangeWait] = []
+        self._feed: Feed | None = None
         self._conditions: list[tuple[Callable[[], bool], Waiter]] = []
         self._signal_waits: list[tuple[str, Waiter]] = []
         self._messages: Backlog | None = None
@@ -138,11 +139,11 @@ class WireCore:
         error: Exception | None = None
         keeps_messages = self._messages is not None
         hears_piece = keeps_messages or self._is_heard("piece")
-        hears_request = keeps_messages or self._is_heard("request")
+        hears_request = keeps_messages or self._feed is not None or self._is_heard("request")
         try:
             for event in protocol.receive(data):
                 if event[0] == _PIECE:
-                    event[4].deliver(event[2], event[3], wakeups)
+                    event[4].deliver(event[1], event[2], event[3], wakeups)
                     if hears_piece:
                         self._publish_piece(event)
                 else:
@@ -155,6 +156,7 @@ class WireCore:
             _log.exception("a message could not be dealt with: %r", self)
             error = bug
         count = protocol.downloaded - before
+        now = 0.0
         if count or heard != protocol.messages_received:
             now = monotonic()
             self._last_received = now
@@ -164,6 +166,8 @@ class WireCore:
             self._shut(error)
         elif self._ranges:
             self._request_more(wakeups)
+        if self._feed is not None and not self._closed:
+            self._feed.on_batch(count, now)
         for wake, value in wakeups:
             wake(value)
         if changed and self._conditions:
@@ -214,8 +218,10 @@ class WireCore:
     def _on_event(self, event: Event, wakeups: Wakeups) -> None:
         event_id = event[0]
         if event_id == FAILED:
-            event[2].fail(event[3], wakeups)
+            event[2].fail(event[1], event[3], wakeups)
             return
+        if self._feed is not None:
+            self._feed.on_message(event)
         if event_id == c.REQUEST:
             self._on_request(event)
         elif event_id == c.EXTENDED:
@@ -303,7 +309,7 @@ class WireCore:
                 try:
                     self._request_range(wait, limit)
                 except GeventBTError as error:
-                    wait.fail(error, wakeups)
+                    wait.fail(None, error, wakeups)
             finished = finished or wait.next >= wait.end or wait.done
         if finished:
             self._ranges = [wait for wait in self._ranges if wait.next < wait.end and not wait.done]
@@ -479,8 +485,9 @@ class WireCore:
         late: dict[RequestKey, None] = {}
         for wait in self._waits():
             if wait.is_late(now):
-                wait.fail(RequestTimeout("the peer did not answer a request in time"), wakeups)
-                late.update(dict.fromkeys(self._abandon(wait)))
+                keys = self._abandon(wait)
+                wait.fail(None, RequestTimeout("the peer did not answer a request in time"), wakeups)
+                late.update(dict.fromkeys(keys))
         for key in late:
             self._send_signal("timeout", index=key[0], begin=key[1], length=key[2])
         for wake, value in wakeups:
@@ -507,16 +514,19 @@ class WireCore:
         self._disarm()
         self._transport.close(linger)
         wakeups: Wakeups = []
-        for wait in self._waits():
+        pending: list[tuple[RequestKey | None, Token]] = [(None, wait) for wait in self._ranges]
+        for key, token in [*self._protocol.requests.items(), *pending]:
             closed = WireClosed("the wire was closed")
             closed.__cause__ = reason
-            wait.fail(closed, wakeups)
+            token.fail(key, closed, wakeups)
         self._protocol.requests.clear()
         self._ranges.clear()
         self._protocol.peer_requests.clear()
         self._protocol.unserved.clear()
         for wake, value in wakeups:
             self._soon(wake, value)
+        if self._feed is not None:
+            self._feed.on_closed()
         if self._on_closed is not None:
             self._on_closed(self)
         if reason is not None:

@@ -6,7 +6,7 @@ from time import monotonic
 
 from geventbt import limits
 from geventbt.errors import LocalProtocolError, RequestCancelled
-from geventbt.wire.requests import BlockWait, RangeWait, Wakeups, waits_of
+from geventbt.wire.requests import BlockWait, Feed, RangeWait, Wakeups, waits_of
 from geventbt.wire.sends import WireSends
 
 
@@ -113,7 +113,7 @@ class WireDownloads(WireSends):
             return
         wakeups: Wakeups = []
         for wait in waits_of(token):
-            wait.fail(RequestCancelled("the request was cancelled"), wakeups)
+            wait.fail((piece, offset, length), RequestCancelled("the request was cancelled"), wakeups)
         for wake, value in wakeups:
             self._soon(wake, value)
         self._ask_soon()
@@ -127,11 +127,36 @@ class WireDownloads(WireSends):
         self._check_thread()
         had = piece in self._protocol.peer_pieces
         wakeups: Wakeups = []
-        for _, _, wait, error in self._protocol.lose_piece(piece):
-            wait.fail(error, wakeups)
+        for _, key, token, error in self._protocol.lose_piece(piece):
+            token.fail(key, error, wakeups)
         for wake, value in wakeups:
             self._soon(wake, value)
         return had
+
+    # ------------------------------------------------------------------ for a client with many wires
+
+    def attach(self, feed: Feed) -> None:
+        """Have a feed follow this wire: it is told of everything at once, in the hub, without a greenlet between."""
+        self._check_usable()
+        self._feed = feed
+
+    def request_run(self, piece: int, offset: int, length: int) -> None:
+        """Request a range in blocks of 16 KiB for the feed, and wait for nothing. What is pending already is left out.
+
+        Raises as `request`, before anything is sent.
+        """
+        self._check_usable()
+        assert self._feed is not None
+        end = offset + length
+        while offset < end:
+            after = self._protocol.send_requests(piece, offset, end, limits.REQUESTS, self._feed)
+            offset = after + limits.BLOCK if after == offset else after
+        self._sent()
+
+    def cancel_all(self) -> None:
+        """Cancel everything that was requested for the feed; it is not told so."""
+        if not self._closed and self._feed is not None:
+            self._abandon(self._feed)
 
     def set_timeout(self, seconds: float) -> None:
         """Set the default time for a request to be answered, in seconds."""

@@ -1,4 +1,4 @@
-"""Who waits for blocks: one greenlet for one block, or one greenlet for a range.
+"""Who waits for blocks: one greenlet for one block, one greenlet for a range, or the feed of a client.
 
 These are the tokens that travel with our requests through the protocol. A block comes to `deliver`, a failure to
 `fail`; both only note what has happened and put the waiting greenlet on the wire's list of those to be woken once the
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from gevent.hub import Waiter
+
+from geventbt.protocol.connection import Event, RequestKey
 
 Wakeups: TypeAlias = list[tuple[Callable[..., None], Any]]
 """(Waiter.switch or Waiter.throw, what to wake it with)"""
@@ -29,10 +31,10 @@ class BlockWait(Waiter):
         """Whether the block has not come in time."""
         return self.deadline <= now
 
-    def deliver(self, offset: int, block: memoryview, wakeups: Wakeups) -> None:
+    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         wakeups.append((self.switch, bytes(block)))
 
-    def fail(self, error: Exception, wakeups: Wakeups) -> None:
+    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
         """The block will not come."""
         wakeups.append((self.throw, error))
 
@@ -91,7 +93,7 @@ class RangeWait:
             return False
         return True
 
-    def deliver(self, offset: int, block: memoryview, wakeups: Wakeups) -> None:
+    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         if self.done:
             return
         start = offset - self._offset
@@ -101,10 +103,39 @@ class RangeWait:
             self.done = True
             wakeups.append((self.waiter.switch, None))
 
-    def fail(self, error: Exception, wakeups: Wakeups) -> None:
+    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
         if not self.done:
             self.done = True
             wakeups.append((self.waiter.throw, error))
+
+
+class Feed:
+    """Follows a wire from within the hub and keeps it busy, for a client with many of them; see `Wire.attach`.
+
+    A subclass does what it must at once: nothing here may block or switch, for all of it runs while the peer's bytes
+    are being dealt with.
+    """
+
+    deadline = float("inf")
+    """A client has a clock of its own for what is late."""
+
+    def is_late(self, now: float) -> bool:
+        return False
+
+    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
+        """A block that was asked for is here; the view is valid during the call."""
+
+    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+        """A block that was asked for will not come. The key is None only for a wait as a whole, never for a feed."""
+
+    def on_message(self, event: Event) -> None:
+        """The peer has sent something else: (id, *fields), see `geventbt.protocol.messages`."""
+
+    def on_batch(self, count: int, now: float) -> None:
+        """What has been read at one time is dealt with; `count` bytes of blocks were in it."""
+
+    def on_closed(self) -> None:
+        """The wire is closed; what was asked for has failed."""
 
 
 class SharedWait:
@@ -115,21 +146,21 @@ class SharedWait:
     def __init__(self, first: Wait, second: Wait) -> None:
         self.waits = [first, second]
 
-    def deliver(self, offset: int, block: memoryview, wakeups: Wakeups) -> None:
+    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         for wait in self.waits:
-            wait.deliver(offset, block, wakeups)
+            wait.deliver(piece, offset, block, wakeups)
 
-    def fail(self, error: Exception, wakeups: Wakeups) -> None:
+    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
         for wait in self.waits:
-            wait.fail(error, wakeups)
+            wait.fail(key, error, wakeups)
 
 
-Wait: TypeAlias = "BlockWait | RangeWait"
-"""One waiting greenlet."""
-Token: TypeAlias = "BlockWait | RangeWait | SharedWait"
+Wait: TypeAlias = "BlockWait | RangeWait | Feed"
+"""One waiting greenlet, or the feed."""
+Token: TypeAlias = "BlockWait | RangeWait | Feed | SharedWait"
 """What a pending request carries."""
 
 
 def waits_of(token: Token) -> list[Wait]:
-    """The waiting greenlets behind a token."""
+    """Who waits behind a token."""
     return list(token.waits) if isinstance(token, SharedWait) else [token]

@@ -147,17 +147,31 @@ class Wire(WireDownloads):
                 if not unserved:
                     self._wait_until(lambda: bool(unserved), None)
                 while unserved:
-                    piece, offset, length = unserved.popitem(last=False)[0]
-                    try:
-                        block = frozen(read_block(piece, offset, length))
-                        if len(block) != length:
-                            raise ValueError(f"{len(block)} bytes instead of {length}")
-                    except Exception as error:
-                        self._refuse((piece, offset, length), error)
-                    else:
-                        self._send_block(piece, offset, block)
+                    self._serve_one(read_block)
         except WireClosed:
             return
+
+    def serve_pending(self, read_block: Callable[[int, int, int], Buffer]) -> None:
+        """Answer the peer's requests as `serve` does, until none is left.
+
+        For a client that keeps no greenlet for a peer which asks for nothing.
+        """
+        unserved = self._protocol.unserved
+        with suppress(WireClosed):
+            while unserved and not self._closed:
+                self._serve_one(read_block)
+
+    def _serve_one(self, read_block: Callable[[int, int, int], Buffer]) -> None:
+        """Answer the oldest request."""
+        piece, offset, length = self._protocol.unserved.popitem(last=False)[0]
+        try:
+            block = frozen(read_block(piece, offset, length))
+            if len(block) != length:
+                raise ValueError(f"{len(block)} bytes instead of {length}")
+        except Exception as error:
+            self._refuse((piece, offset, length), error)
+        else:
+            self._send_block(piece, offset, block)
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
         """Answer a request with a reject, where the peers have one."""
