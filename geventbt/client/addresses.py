@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
 
+_LONGEST = 64
+"""Characters of an IP address with a zone."""
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
@@ -48,6 +50,9 @@ def scope_of(host: Any) -> Scope:
         return Scope.GLOBAL
     if ip.is_loopback:
         return Scope.LOOPBACK
+    if isinstance(ip, IPv6Address) and (ip.is_site_local or ip.sixtofour is not None):
+        # Outlived kinds that may hide a private address; Python's versions differ about them.
+        return Scope.LOCAL
     return Scope.GLOBAL if ip.is_global else Scope.LOCAL
 
 
@@ -68,7 +73,7 @@ def may_connect(address: Any, told_by: str | None) -> bool:
 
 
 def _parsed(host: Any) -> IPv4Address | IPv6Address | None:
-    if not isinstance(host, str):
+    if not isinstance(host, str) or len(host) > _LONGEST:
         return None
     try:
         ip = ip_address(host)

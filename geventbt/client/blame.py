@@ -20,7 +20,7 @@ from typing import TypeAlias
 from geventbt import limits
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
-_Record: TypeAlias = "tuple[Hashable, Hashable, bytes]"
+_Record: TypeAlias = "tuple[int, Hashable, bytes]"
 
 _DIGEST = 8
 """Bytes: a peer would have to find a block that collides under a salt that it does not know."""
@@ -102,12 +102,12 @@ class Blame:
         return blake2b(data, digest_size=_DIGEST, key=self._salt).digest()
 
     def _remember(self, piece: int, records: set[_Record]) -> None:
-        """Keep records, those of a peer that sends the same again but once, and forget the oldest pieces for them."""
-        records = records | self._forget(piece)
-        if len(records) > limits.BLAMED_BLOCKS:
-            return
-        self._records[piece] = records
-        self._record_count += len(records)
+        """Keep records, those of a peer that sends the same again but once, and forget the oldest for them."""
+        both = records | self._forget(piece)
+        # Of one piece alone, more than there is room for: the new ones are kept.
+        kept = both if len(both) <= limits.BLAMED_BLOCKS else records
+        self._records[piece] = kept
+        self._record_count += len(kept)
         while len(self._records) > limits.BLAMED_PIECES or self._record_count > limits.BLAMED_BLOCKS:
             self._forget(next(iter(self._records)))
 

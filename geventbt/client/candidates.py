@@ -21,10 +21,13 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import TypeVar
 
 from geventbt import limits
 from geventbt.client.addresses import Address, Scope, may_connect, normalise, scope_of
 from geventbt.client.backoff import backoff
+
+_Key = TypeVar("_Key")
 
 
 class Source(IntEnum):
@@ -155,9 +158,10 @@ class Candidates:
     def _drop_worst(self, newcomer: _Candidate, teller: tuple[Source, str] | None) -> bool:
         worst: _Candidate | None = None
         for candidate in self._known.values():
-            if candidate.state is _State.IDLE and (teller is None or candidate.teller == teller):  # noqa: SIM102
-                if worst is None or candidate.worth < worst.worth:
-                    worst = candidate
+            if candidate.state is not _State.IDLE or (teller is not None and candidate.teller != teller):
+                continue
+            if worst is None or candidate.worth < worst.worth:
+                worst = candidate
         if worst is None or worst.worth >= newcomer.worth:
             return False
         self._drop(worst)
@@ -165,10 +169,8 @@ class Candidates:
 
     def _drop(self, candidate: _Candidate) -> None:
         del self._known[candidate.address]
-        for counter, key in ((self._of_teller, candidate.teller), (self._of_host, candidate.address[0])):
-            counter[key] -= 1  # type: ignore[index]
-            if not counter[key]:  # type: ignore[index]
-                del counter[key]  # type: ignore[arg-type]
+        _count_down(self._of_teller, candidate.teller)
+        _count_down(self._of_host, candidate.address[0])
 
     # ------------------------------------------------------------------ whom to try
 
@@ -214,7 +216,7 @@ class Candidates:
             self._rest(candidate, candidate.failures + 1, now)
 
     def closed(self, address: object, now: float, *, worked: bool) -> None:
-        """Note that a connection is over. Nothing happens to one that is not connected.
+        """Note that the last connection to a peer is over. Nothing happens to one that is not connected.
 
         Args:
             address: whose.
@@ -290,6 +292,12 @@ class Candidates:
         if known is None:
             return False
         return known[0] in self._banned_hosts or any(mark in self._banned for mark in _marks(known, peer_id))
+
+
+def _count_down(counter: Counter[_Key], key: _Key) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
 
 
 def _marks(address: Address, peer_id: bytes | None) -> list[tuple[str, int | bytes]]:
