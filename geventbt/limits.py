@@ -103,6 +103,58 @@ HALF_OPEN = 50
 DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
 
+# --- choking (BEP 3) ---
+UPLOAD_SLOTS = 8
+"""Peers unchoked at one time, the optimistic one included (libtorrent: 8; BEP 3: 4)."""
+CHOKE_INTERVAL = 10.0
+"""Between two rounds of choking (BEP 3: "once every ten seconds")."""
+OPTIMISTIC_INTERVAL = 30.0
+"""For which the optimistic slot is one peer's (BEP 3: "rotates every 30 seconds")."""
+UPLOAD_TURN = 60.0
+"""A slot of a seed is one peer's at least so long, if others wait for it (libtorrent: a minute)."""
+UPLOAD_QUOTA = 20 * MIB
+"""Bytes that it gets at least in its turn (libtorrent: 20 pieces)."""
+
+# --- the window of requests, and the patience with a silent peer ---
+FIRST_REQUESTS, FEWEST_REQUESTS = 4, 2
+"""Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
+REQUEST_QUEUE_TIME = 3.0
+"""What a peer delivers in it is asked for ahead (libtorrent: 3 s)."""
+SNUB_FIRST = 20.0
+"""Without a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s; BEP 3's clients: 60)."""
+SNUB_SHORTEST, SNUB_LONGEST = 2.0, 60.0
+"""Without a block, for a peer whose usual pauses are known (libtorrent: 2 to 60 s)."""
+
+# --- rate limits ---
+RATE_BURST = 0.25
+"""Seconds of a rate that may be used at once after a pause; at least two blocks."""
+RATE_TICK = 0.01
+"""The shortest wait of a throttle: at high rates many waiters are served at each of its wakes."""
+
+# --- known peers ---
+KNOWN_PEERS = 1000
+"""Addresses kept for a torrent (libtorrent: 3000)."""
+KNOWN_SHARE = 4
+"""What one teller told of may take the whole by this number."""
+PEERS_OF_HOST = 8
+"""Addresses kept of one public host: a list of ports is no way to have us hammer a stranger (libtorrent: 1)."""
+CONNECT_FAILURES = 6
+"""After so many in a row an address is given up (libtorrent: 3, at longer intervals)."""
+RETRY_FIRST, RETRY_LONGEST = 5.0, 600.0
+"""Before an address is tried again: doubled with each failure."""
+RETRY_RENAMED = 600.0
+"""Before an address that was given up gets another try because it was named again."""
+BANNED = 10_000
+"""Bans kept; each has cost its owner an address."""
+
+# --- who sent bad data ---
+BLAMED_PIECES, BLAMED_BLOCKS = 64, 64 * KIB
+"""Failed pieces, and blocks of them, whose senders are remembered: about 10 MiB."""
+SOLE_SOURCES = 3
+"""Peers that each sent a whole piece that failed, before the torrent itself is thought to be wrong there."""
+SOLE_PIECES = 1000
+"""Pieces whose sole sources are remembered."""
+
 # --- bencode from strangers ---
 BENCODE_DEPTH = 32
 """Lists and dicts within each other (libtorrent: 100)."""

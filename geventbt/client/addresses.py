@@ -1,0 +1,97 @@
+"""Addresses that strangers tell of: which of them we may connect to (promise: we are no weapon). Pure."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from typing import Any, TypeAlias
+
+Address: TypeAlias = tuple[str, int]
+"""A host as an IP address in its shortest form, and a port."""
+
+_LONGEST = 64
+"""Characters of an IP address with a zone."""
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+
+
+class Scope(IntEnum):
+    """From how far away an address can be reached; the wider the greater."""
+
+    LOOPBACK = 0
+    LOCAL = 1
+    GLOBAL = 2
+
+
+def normalise(address: Any) -> Address | None:
+    """The one form of an address, or None for what no peer can have.
+
+    IPv4 addresses mapped into IPv6 become what they are, IPv6 ones are written in their shortest form, and what
+    sockets tell of flow and scope is left out. No peer has a name, port 0, or an address that is multicast,
+    unspecified, broadcast or reserved.
+
+    Args:
+        address: (host, port), or the longer tuple of a socket; of any types, as strangers made it.
+    """
+    if not isinstance(address, (tuple, list)) or len(address) < 2:
+        return None
+    host, port = address[:2]
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+        return None
+    ip = _parsed(host)
+    if ip is None or not _is_host(ip):
+        return None
+    return str(ip), port
+
+
+def scope_of(host: Any) -> Scope:
+    """The scope of an IP address: loopback, private and the like, or the internet. A name is taken for the last."""
+    ip = _parsed(host)
+    if ip is None:
+        return Scope.GLOBAL
+    if ip.is_loopback:
+        return Scope.LOOPBACK
+    if isinstance(ip, IPv6Address) and (ip.is_site_local or ip.sixtofour is not None):
+        # Outlived kinds that may hide a private address; Python's versions differ about them.
+        return Scope.LOCAL
+    return Scope.GLOBAL if ip.is_global else Scope.LOCAL
+
+
+def may_connect(address: Any, told_by: str | None) -> bool:
+    """Whether to connect to an address, given who told of it.
+
+    Nobody sends us to a place that is nearer to us than they are: a peer or tracker of the internet names only
+    addresses of the internet, one of our own network also those of such networks, and only the user and programs of
+    this machine name this machine. Otherwise a list of peers could reach what a firewall keeps to itself.
+
+    Args:
+        address: (host, port).
+        told_by: the IP address of whoever told of it; its name is as good as an address of the internet. None is the
+            user, who may name any peer.
+    """
+    known = normalise(address)
+    return known is not None and (told_by is None or scope_of(told_by) <= scope_of(known[0]))
+
+
+def _parsed(host: Any) -> IPv4Address | IPv6Address | None:
+    if not isinstance(host, str) or len(host) > _LONGEST:
+        return None
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return ip.ipv4_mapped
+        if ip.scope_id is not None and not ip.is_link_local:
+            # A zone means something for link-local addresses only; elsewhere it makes many addresses of one.
+            return IPv6Address(int(ip))
+    return ip
+
+
+def _is_host(ip: IPv4Address | IPv6Address) -> bool:
+    if ip.is_loopback:
+        # The IPv6 one lies in a range that is reserved.
+        return True
+    if ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+        return False
+    return not (isinstance(ip, IPv4Address) and ip in _THIS_NETWORK)

@@ -1,0 +1,198 @@
+"""Who is unchoked: tit for tat while we download, fair turns while we seed, and one slot for luck (BEP 3). Pure.
+
+There are a number of slots, and only interested peers take one.
+
+- All slots but one go to the best: those that gave us most lately, while we download. When we seed, or where none gave
+  anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): whoever has a slot keeps it, the
+  fastest first, until it had its quota and its minute; then whoever has waited longest comes before it.
+- The last slot is optimistic: it goes to the first of a list of all peers that would have none otherwise, snubbed ones
+  included. The list is turned every 30 seconds, so everyone comes to its front in the end; new peers are put into it
+  as the first client did, at its front three times as often as at any other place.
+- A round every ten seconds keeps peers from being choked and unchoked all the time (BEP 3: "fibrillation"). Between two
+  rounds nobody is choked for another; free slots are given away at once.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from geventbt import limits
+
+_NEW_AT_FRONT = 3
+"""How much likelier a new peer starts at the front of the rotation than at any other place (BEP 3)."""
+
+
+class PeerView(NamedTuple):
+    """What the choker knows of a peer.
+
+    Attributes:
+        key: who it is, such as its wire.
+        interested: whether it wants anything of us.
+        snubbed: whether it leaves our requests unanswered.
+        down_rate: bytes a second that it gave us lately.
+        up_rate: bytes a second that it took lately.
+        uploaded: all bytes that it took.
+    """
+
+    key: Hashable
+    interested: bool
+    snubbed: bool = False
+    down_rate: float = 0.0
+    up_rate: float = 0.0
+    uploaded: int = 0
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Since when a peer has its slot, or had its last one, and what it had taken before."""
+
+    unchoked: bool = False
+    since: float = -math.inf
+    uploaded: int = 0
+
+
+class Choker:
+    """Decides who is unchoked. It remembers what it decided, so there is one for each set of slots.
+
+    Args:
+        slots: how many may be unchoked at one time, the optimistic one included; None for no bound.
+        quota: bytes after which a peer that gives us nothing makes room for those that wait.
+        rng: where new peers start in the optimistic rotation.
+
+    Raises:
+        ValueError: for a negative number of slots.
+    """
+
+    def __init__(
+        self,
+        slots: int | None = limits.UPLOAD_SLOTS,
+        *,
+        quota: int = limits.UPLOAD_QUOTA,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.slots = slots
+        self._quota = quota
+        self._rng = rng or random.Random()
+        self._turns: dict[Hashable, _Turn] = {}
+        self._rotation: list[Hashable] = []
+        self._rotated_at: float | None = None
+
+    @property
+    def slots(self) -> int | None:
+        """How many may be unchoked at one time, or None for no bound. A change holds from the next round on."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: int | None) -> None:
+        if slots is not None and slots < 0:
+            raise ValueError(f"{slots} upload slots: must be 0 or more, or None for no bound")
+        self._slots = slots
+
+    @property
+    def unchoked(self) -> set[Hashable]:
+        """Who has a slot now."""
+        return {key for key, turn in self._turns.items() if turn.unchoked}
+
+    def rechoke(self, peers: Sequence[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
+        """Decide anew; to be called every `limits.CHOKE_INTERVAL` seconds.
+
+        Args:
+            peers: all that are connected; whoever is not among them is forgotten.
+            now: seconds of a monotonic clock.
+            seeding: whether we have all that we want, so that what peers give no longer counts.
+
+        Returns:
+            The keys of those that are to be unchoked now; all others are to be choked.
+        """
+        views = {peer.key: peer for peer in peers}
+        self._meet(views)
+        self._rotate(views, now)
+        waiting = [views[key] for key in self._rotation if views[key].interested]
+        most = len(waiting) if self._slots is None else self._slots
+        best = self._best(waiting, most if self._slots is None else max(0, most - 1), now, seeding)
+        chosen = {peer.key for peer in best}
+        optimistic = next((peer.key for peer in waiting if peer.key not in chosen), None)
+        if optimistic is not None and most:
+            chosen.add(optimistic)
+        for key, turn in self._turns.items():
+            self._set_unchoked(turn, key in chosen, views[key].uploaded, now)
+        return chosen
+
+    def fill(self, peers: Iterable[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
+        """Give free slots to the best of those that wait, and take none from anyone; for the time between two rounds.
+
+        Returns:
+            The keys of those that are to be unchoked now, beside those that are unchoked already.
+        """
+        waiting = []
+        for peer in peers:
+            turn = self._turns.setdefault(peer.key, _Turn())
+            if peer.interested and not turn.unchoked:
+                waiting.append(peer)
+        free = len(waiting) if self._slots is None else max(0, self._slots - len(self.unchoked))
+        chosen = self._best(waiting, free, now, seeding)
+        for peer in chosen:
+            self._set_unchoked(self._turns[peer.key], True, peer.uploaded, now)
+        return {peer.key for peer in chosen}
+
+    def on_interest(self, peer: PeerView, now: float, *, seeding: bool) -> bool:
+        """Note that a peer has become interested: whether it is to be unchoked at once, as there is a free slot."""
+        self.fill([peer], now, seeding=seeding)
+        return self._turns[peer.key].unchoked
+
+    def release(self, key: Hashable) -> bool:
+        """Note that a peer is not interested any more, or has left: it is to be choked.
+
+        Returns:
+            Whether a slot became free, which `fill` may give to another.
+        """
+        turn = self._turns.get(key)
+        if turn is None or not turn.unchoked:
+            return False
+        turn.unchoked = False
+        return True
+
+    def _best(self, waiting: Iterable[PeerView], count: int, now: float, seeding: bool) -> list[PeerView]:
+        """Those that have earned a slot; who snubs us has not, but a seed has no requests to be snubbed with."""
+        contenders = [peer for peer in waiting if seeding or not peer.snubbed]
+        return sorted(contenders, key=lambda peer: self._rank(peer, now, seeding))[:count]
+
+    def _rank(self, peer: PeerView, now: float, seeding: bool) -> tuple[float, bool, float, float]:
+        """The lower the better: what it gave, whether its turn is over, what it takes, when its last turn began."""
+        turn = self._turns[peer.key]
+        given = 0.0 if seeding else peer.down_rate
+        if not turn.unchoked:
+            # What it takes is the rest of an earlier turn.
+            return -given, False, 0.0, turn.since
+        had_enough = peer.uploaded - turn.uploaded >= self._quota and now - turn.since >= limits.UPLOAD_TURN
+        return -given, had_enough, -peer.up_rate, turn.since
+
+    def _set_unchoked(self, turn: _Turn, unchoked: bool, uploaded: int, now: float) -> None:
+        if unchoked and not turn.unchoked:
+            turn.since, turn.uploaded = now, uploaded
+        turn.unchoked = unchoked
+
+    def _meet(self, views: dict[Hashable, PeerView]) -> None:
+        """Forget who has left, and put who is new somewhere into the rotation."""
+        self._turns = {key: self._turns.get(key) or _Turn() for key in views}
+        self._rotation = [key for key in self._rotation if key in views]
+        met = set(self._rotation)
+        for key in [key for key in views if key not in met]:
+            place = self._rng.randrange(1 - _NEW_AT_FRONT, len(self._rotation) + 1)
+            self._rotation.insert(max(0, place), key)
+
+    def _rotate(self, views: dict[Hashable, PeerView], now: float) -> None:
+        """When its time is over, turn the rotation until the first that is interested and choked is at its front."""
+        if self._rotated_at is None:
+            self._rotated_at = now
+        if now - self._rotated_at < limits.OPTIMISTIC_INTERVAL:
+            return
+        self._rotated_at = now
+        for place, key in enumerate(self._rotation):
+            if views[key].interested and not self._turns[key].unchoked:
+                self._rotation = self._rotation[place:] + self._rotation[:place]
+                return

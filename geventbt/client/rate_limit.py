@@ -1,0 +1,91 @@
+"""A rate in bytes a second: a bucket that fills by the clock and is emptied by whoever sends or asks. Pure.
+
+The greenlets that wait for it are in `throttle.py`.
+"""
+
+from __future__ import annotations
+
+from geventbt import limits
+
+
+class RateLimit:
+    """A token bucket: never more than `rate` times the time that passed, and a burst after a pause.
+
+    Times are seconds of one monotonic clock; a clock that goes back stands still.
+
+    Args:
+        rate: bytes a second, at least 1, or None for no limit.
+        now: the time; the bucket is full then.
+
+    Raises:
+        ValueError: for a rate below 1.
+    """
+
+    __slots__ = ("_filled_at", "_rate", "_tokens")
+
+    def __init__(self, rate: int | None, now: float) -> None:
+        self._rate = _checked(rate)
+        self._filled_at = now
+        self._tokens = float(self.burst)
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes a second, or None for no limit."""
+        return self._rate
+
+    @property
+    def burst(self) -> int:
+        """Bytes that are available at once after a pause: a quarter of a second's, and at least two blocks."""
+        return max(2 * limits.BLOCK, int((self._rate or 0) * limits.RATE_BURST))
+
+    def set_rate(self, rate: int | None, now: float) -> None:
+        """Change the rate; what has become available before stays so, up to the new burst.
+
+        Raises:
+            ValueError: for a rate below 1.
+        """
+        rate = _checked(rate)
+        self._fill(now)
+        self._rate = rate
+        self._tokens = min(self._tokens, self.burst)
+
+    def take(self, count: int, now: float) -> int:
+        """Take up to `count` bytes. Returns how many there were, which may be none.
+
+        Raises:
+            ValueError: for a count below 0.
+        """
+        if count < 0:
+            raise ValueError(f"{count} bytes: must be 0 or more")
+        if self._rate is None:
+            return count
+        self._fill(now)
+        taken = min(count, max(0, int(self._tokens)))
+        self._tokens -= taken
+        return taken
+
+    def give_back(self, count: int) -> None:
+        """Return bytes that were taken and not used."""
+        self._tokens = min(self._tokens + count, self.burst)
+
+    def wait_for(self, count: int, now: float) -> float:
+        """Seconds until `take(count)` is worth a call: until there is all of it, or half a burst if that is less.
+
+        Only half, as a bucket that is full loses what comes while its greenlet is late.
+        """
+        if self._rate is None:
+            return 0.0
+        self._fill(now)
+        return max(0.0, (min(count, self.burst // 2) - self._tokens) / self._rate)
+
+    def _fill(self, now: float) -> None:
+        passed = now - self._filled_at
+        if passed > 0:
+            self._filled_at = now
+            self._tokens = min(self._tokens + passed * (self._rate or 0), self.burst)
+
+
+def _checked(rate: int | None) -> int | None:
+    if rate is not None and rate < 1:
+        raise ValueError(f"a rate of {rate} bytes a second: must be at least 1, or None for no limit")
+    return rate
