@@ -102,6 +102,10 @@ HALF_OPEN = 50
 """Connections being opened at one time."""
 DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
+ENDGAME_CLAIMANTS = 3
+"""Peers that the same block is asked of in the endgame (Transmission: 2)."""
+URGENT_PIECES = 4
+"""Pieces that a reader waits for and that may be begun although no other piece may be."""
 
 # --- choking (BEP 3) ---
 UPLOAD_SLOTS = 8

@@ -1,0 +1,461 @@
+"""Which blocks to ask which peer for next. Pure: it knows pieces and peers by name, no sockets, clocks or data.
+
+A piece is *free* (wanted and not begun), *open* (begun: its blocks are free, claimed by peers, or received) or done.
+What a peer is given, most pressing first:
+
+1. pieces with a deadline, the earliest first;
+2. of the highest priority that it can help with: the pieces that it began, then those that others began, then a free
+   one, rarest first. A peer that takes whole pieces begins a free one before it joins another's, as long as there are
+   more free pieces than peers: so most pieces come from one peer, and one that fails has one culprit;
+3. when every block is received or claimed (the *endgame*), what others were asked for, once it has nothing else to do.
+
+Open pieces are held in memory, so there is a bound on them. When it is reached only their blocks are picked, and when
+that leaves a peer with nothing to do although it has free pieces, an open piece that nobody works at is let go: else a
+few pieces whose peers have left would be the end of the download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from random import Random
+
+from bitarray import bitarray
+
+from geventbt import limits
+from geventbt.client.open_pieces import OpenPiece, OpenPieces, Run
+from geventbt.client.picker_peers import PickerPeer, PickerPeers
+from geventbt.client.piece_chooser import PieceChooser
+from geventbt.client.piece_order import HIGHEST, NORMAL, PieceOrder
+from geventbt.client.wanted import Deadlines, Wanted
+from geventbt.geometry import Geometry
+
+__all__ = ["HIGHEST", "NORMAL", "BlockPicker", "Run"]
+
+
+class BlockPicker:
+    """Hands out the missing blocks of a torrent to its peers. Peers are known by any hashable key.
+
+    Args:
+        geometry: the pieces.
+        have: those that are there.
+        wanted: those that are wanted, with normal priority; None for all.
+        max_open: bytes of pieces that may be open at one time. One piece always may, and those that readers wait for
+            may exceed it by `limits.URGENT_PIECES`.
+        random: breaks ties between pieces that are equally rare.
+        on_let_go: called with the number of an open piece that was let go, with whatever of it had been received. Its
+            blocks are free again: data for it that is still under way will not be taken. It must not call the picker.
+
+    Raises:
+        ValueError: if a bitfield is not for the geometry's number of pieces.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        have: bitarray,
+        *,
+        wanted: bitarray | None = None,
+        max_open: int,
+        random: Random | None = None,
+        on_let_go: Callable[[int], None] | None = None,
+    ) -> None:
+        for bits in (have, wanted):
+            if bits is not None and len(bits) != geometry.pieces:
+                raise ValueError(f"a bitfield of {len(bits)} pieces: there are {geometry.pieces}")
+        self._geometry = geometry
+        self._on_let_go = on_let_go
+        self._wanted = Wanted(have, wanted)
+        self._deadlines = Deadlines()
+        self._order = PieceOrder(geometry.pieces, random or Random())
+        self._order.set_priorities(self._wanted.priorities)
+        self._order.replace(self._wanted.missing_pieces.copy())
+        self._peers = PickerPeers(geometry.pieces, self._order)
+        self._open = OpenPieces(geometry, self._wanted, self._order, max_open)
+        self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
+
+    # ------------------------------------------------------------------ how far it is
+
+    @property
+    def missing(self) -> int:
+        """How many wanted pieces are not verified."""
+        return self._wanted.missing
+
+    @property
+    def done(self) -> bool:
+        """Whether every wanted piece is verified."""
+        return not self._wanted.missing
+
+    @property
+    def complete(self) -> bool:
+        """Whether we have every piece, wanted or not."""
+        return bool(self._wanted.have.all())
+
+    @property
+    def in_endgame(self) -> bool:
+        """Whether something is missing, and every block of it is claimed or received."""
+        return self._wanted.missing > 0 and not self._order.free_count and not self._open.partial
+
+    @property
+    def open_pieces(self) -> Sequence[int]:
+        """The pieces that were begun and are not verified, in the order in which they were begun."""
+        return list(self._open)
+
+    @property
+    def open_bytes(self) -> int:
+        """The length of the open pieces together."""
+        return self._open.bytes
+
+    # ------------------------------------------------------------------ peers and what they have
+
+    def add_peer(self, peer: Hashable, pieces: bitarray) -> None:
+        """A new peer, and what it has; the bitfield is copied.
+
+        Raises:
+            ValueError: if the peer is here already, or the bitfield is for another number of pieces.
+        """
+        self._peers.add(peer, pieces)
+
+    def set_peer_pieces(self, peer: Hashable, pieces: bitarray) -> None:
+        """A peer has exactly these pieces (a late bitfield, have all). What it was asked for of others is given back.
+
+        Raises:
+            KeyError: if there is no such peer.
+            ValueError: if the bitfield is for another number of pieces.
+        """
+        state = self._peers[peer]
+        self._peers.replace(state, pieces)
+        for open_piece in list(state.working.values()):
+            if not state.pieces[open_piece.piece]:
+                self._withdraw(state, open_piece)
+
+    def peer_has(self, peer: Hashable, piece: int) -> None:
+        """A peer has one piece more.
+
+        Raises:
+            KeyError: if there is no such peer.
+            IndexError: if there is no such piece.
+        """
+        state = self._peers[peer]
+        self._check(piece)
+        self._peers.gained(state, piece)
+        if self._wanted.missing_pieces[piece]:
+            state.witness = piece
+
+    def peer_lost(self, peer: Hashable, piece: int) -> None:
+        """A peer no longer has a piece (BEP 54). What it was asked for of it is given back.
+
+        Raises:
+            KeyError: if there is no such peer.
+            IndexError: if there is no such piece.
+        """
+        state = self._peers[peer]
+        self._check(piece)
+        self._peers.lost(state, piece)
+        if piece in state.working:
+            self._withdraw(state, state.working[piece])
+
+    def remove_peer(self, peer: Hashable) -> None:
+        """Forget a peer, if it is known. What it was asked for is given back."""
+        state = self._peers.get(peer)
+        if state is None:
+            return
+        self.give_back_all(peer)
+        for open_piece in state.working.values():
+            open_piece.workers.discard(state)
+        self._peers.remove(state)
+
+    def availability(self, piece: int) -> int:
+        """How many peers have a piece.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        self._check(piece)
+        return self._peers.seeds + self._order.rarity(piece)
+
+    def interesting(self, peer: Hashable) -> bool:
+        """Whether a peer has something that is wanted and missing.
+
+        Raises:
+            KeyError: if there is no such peer.
+        """
+        state = self._peers[peer]
+        wanted = self._wanted
+        if state.witness >= 0 and wanted.missing_pieces[state.witness]:
+            return True
+        if state.bored_at == wanted.version:
+            return False
+        state.witness = (wanted.missing_pieces & state.pieces).find(1)
+        if state.witness < 0:
+            state.bored_at = wanted.version
+        return state.witness >= 0
+
+    # ------------------------------------------------------------------ what is wanted
+
+    @property
+    def sequential(self) -> bool:
+        """Whether pieces of equal priority are begun by number, not rarest first. It can be set at any time."""
+        return self._order.sequential
+
+    @sequential.setter
+    def sequential(self, value: bool) -> None:
+        self._order.sequential = value
+
+    def priority(self, piece: int) -> int:
+        """The priority of a piece: 0 not wanted, 1 to 7.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        self._check(piece)
+        return self._wanted.priorities[piece]
+
+    def set_priority(self, piece: int, priority: int) -> None:
+        """Give a piece a priority: 0 not wanted, 4 normal, 7 the highest. The order is strict.
+
+        An open piece that is no longer wanted is let go when nothing more of it is under way.
+
+        Raises:
+            IndexError: if there is no such piece.
+            ValueError: if there is no such priority.
+        """
+        self._check(piece)
+        if not 0 <= priority <= HIGHEST:
+            raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
+        self._wanted.set_priority(piece, priority)
+        if priority:
+            self._order.set_priority(piece, priority)
+        if piece in self._open:
+            self._settle(self._open[piece])
+        else:
+            self._open.relist(piece)
+
+    def set_priorities(self, priorities: bytes | Sequence[int]) -> None:
+        """Give every piece its priority.
+
+        Raises:
+            ValueError: if they are not as many as there are pieces, or one is not 0 to 7.
+        """
+        values = bytes(priorities)
+        if len(values) != self._geometry.pieces:
+            raise ValueError(f"{len(values)} priorities: there are {self._geometry.pieces} pieces")
+        if max(values) > HIGHEST:
+            raise ValueError(f"priority {max(values)}: must be 0 to {HIGHEST}")
+        self._wanted.set_priorities(values)
+        self._order.set_priorities(values)
+        free = self._wanted.missing_pieces.copy()
+        for piece in self._open:
+            free[piece] = 0
+        self._order.replace(free)
+        for open_piece in list(self._open.values()):
+            self._settle(open_piece)
+
+    def set_deadline(self, piece: int, deadline: float | None) -> None:
+        """A reader waits for a piece, or no longer does. Such pieces go before all others, the earliest first.
+
+        A piece that was not wanted is given normal priority, and keeps it.
+
+        Args:
+            piece: its number.
+            deadline: anything that orders; None for no deadline.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        self._check(piece)
+        if self._wanted.have[piece]:
+            return
+        self._deadlines.set(piece, deadline)
+        if deadline is not None and not self._wanted.priorities[piece]:
+            self.set_priority(piece, NORMAL)
+
+    # ------------------------------------------------------------------ picking
+
+    def pick(self, peer: Hashable, blocks: int, *, share: int = 0) -> list[Run]:
+        """Claim blocks for a peer, in the order in which to ask for them.
+
+        Args:
+            peer: who is going to be asked.
+            blocks: how many at the most.
+            share: how many of one piece at the most. A peer with a share of less than a piece also begins only one
+                piece in a call, so it may be given less than it could take. 0 is no bound: for fast peers.
+
+        Raises:
+            KeyError: if there is no such peer.
+        """
+        state = self._peers[peer]
+        runs = self._pick_free_blocks(state, blocks, share)
+        if not runs and not state.claimed and blocks > 0:
+            if self.in_endgame:
+                return self._join(state, blocks)
+            if self._make_room(state):
+                return self._pick_free_blocks(state, blocks, share)
+        return runs
+
+    def _pick_free_blocks(self, state: PickerPeer, blocks: int, share: int) -> list[Run]:
+        runs: list[Run] = []
+        taken: set[int] = set()
+        takes_whole = not 0 < share < -(-self._geometry.piece_length // limits.BLOCK)
+        joins_first = not takes_whole or self._order.free_count <= len(self._peers)
+        may_begin = True
+        while blocks > 0:
+            piece = self._chooser.choose(state, taken, joins_first=joins_first, may_begin=may_begin)
+            if piece is None:
+                break
+            if piece not in self._open:
+                self._open.begin(piece, state)
+                may_begin = takes_whole
+            claimed = self._open[piece].claim(state, min(blocks, share or blocks))
+            blocks -= sum(run.blocks for run in claimed)
+            runs += claimed
+            taken.add(piece)
+            if not self._open[piece].free_count:
+                del self._open.partial[piece]
+        return runs
+
+    def _join(self, state: PickerPeer, blocks: int) -> list[Run]:
+        """What others were asked for, those that the fewest and the longest ago first."""
+        runs: list[Run] = []
+        for claimants in range(1, limits.ENDGAME_CLAIMANTS):
+            for open_piece in self._open.values():
+                if blocks <= 0:
+                    return runs
+                piece = open_piece.piece
+                if state.pieces[piece] and open_piece.owner is None and self._wanted.priorities[piece]:
+                    joined = open_piece.join(state, claimants, blocks)
+                    blocks -= sum(run.blocks for run in joined)
+                    runs += joined
+        return runs
+
+    # ------------------------------------------------------------------ what happens to blocks
+
+    def received(self, peer: Hashable, piece: int, block: int) -> tuple[Hashable, ...] | None:
+        """A block came from a peer.
+
+        Returns:
+            The other peers that were asked for it, to cancel; None if this peer was not asked for it, or no longer, or
+            the block came before: the data must be thrown away.
+        """
+        state = self._peers.get(peer)
+        open_piece = self._open.get(piece)
+        if state is None or open_piece is None:
+            return None
+        others: tuple[Hashable, ...] | None = ()
+        if open_piece.claims.get(block) is state.alone:
+            del open_piece.claims[block]
+            open_piece.senders[block] = peer
+            open_piece.missing -= 1
+            state.claimed -= 1
+        else:
+            others = open_piece.receive_shared(state, block)
+        if not open_piece.claims and others is not None and not self._wanted.priorities[piece]:
+            self._settle(open_piece)
+        return others
+
+    def give_back(self, peer: Hashable, piece: int, block: int) -> None:
+        """A block will not come from a peer (rejected, timed out). Without effect if it was not asked for it."""
+        state = self._peers.get(peer)
+        if state is not None and piece in state.working:
+            open_piece = state.working[piece]
+            open_piece.give_back(state, block)
+            self._settle(open_piece)
+
+    def give_back_all(self, peer: Hashable) -> None:
+        """Nothing that a peer was asked for will come (choked, snubbed)."""
+        state = self._peers.get(peer)
+        if state is not None:
+            for open_piece in list(state.working.values()):
+                self._withdraw(state, open_piece)
+
+    def claimed_by(self, peer: Hashable) -> int:
+        """How many blocks a peer was asked for that have neither come nor been given back; 0 if it is not known."""
+        state = self._peers.get(peer)
+        return 0 if state is None else state.claimed
+
+    def is_received(self, piece: int) -> bool:
+        """Whether every block of an open piece is here, and so it can be hashed."""
+        return piece in self._open and not self._open[piece].missing
+
+    def senders(self, piece: int) -> list[Hashable | None]:
+        """Who sent each block of an open piece, None where it has not come. Empty if the piece is not open."""
+        return list(self._open[piece].senders) if piece in self._open else []
+
+    # ------------------------------------------------------------------ what happens to pieces
+
+    def verified(self, piece: int) -> None:
+        """A piece is there for good, open or not.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        self._check(piece)
+        self._open.close(piece)
+        self._open.set_alone(piece, False)
+        self._wanted.set_have(piece, True)
+        self._open.relist(piece)
+        self._deadlines.set(piece, None)
+
+    def failed(self, piece: int, *, alone: bool = False) -> None:
+        """The hash of an open piece was wrong: all its blocks are free again.
+
+        Args:
+            piece: its number.
+            alone: ask only one peer for all of its blocks the next time, so that the culprit is known. When that peer
+                leaves or chokes, what it sent is let go and another one begins anew.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        self._check(piece)
+        self._open.close(piece)
+        self._open.set_alone(piece, alone)
+        self._open.relist(piece)
+
+    def lost(self, piece: int) -> None:
+        """We had a piece, and no longer do.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
+        self._check(piece)
+        self._wanted.set_have(piece, False)
+        self._open.relist(piece)
+
+    # ------------------------------------------------------------------ inside
+
+    def _check(self, piece: int) -> None:
+        if not 0 <= piece < self._geometry.pieces:
+            raise IndexError(f"piece {piece}: there are {self._geometry.pieces}")
+
+    def _let_go(self, piece: int) -> None:
+        self._open.close(piece)
+        self._open.relist(piece)
+        if self._on_let_go is not None:
+            self._on_let_go(piece)
+
+    def _settle(self, open_piece: OpenPiece) -> None:
+        """Put a piece on the right list, and let it go if nothing of it is under way and it is not worth keeping."""
+        self._open.relist(open_piece.piece)
+        if open_piece.claims or not open_piece.missing:
+            return
+        is_untouched = open_piece.missing == open_piece.blocks
+        if is_untouched or open_piece.owner is not None or not self._wanted.priorities[open_piece.piece]:
+            self._let_go(open_piece.piece)
+
+    def _withdraw(self, state: PickerPeer, open_piece: OpenPiece) -> None:
+        """Give back all that a peer was asked for of one piece."""
+        open_piece.give_back_all(state)
+        self._settle(open_piece)
+
+    def _make_room(self, state: PickerPeer) -> bool:
+        """Let go of what nobody works at for a free piece that this peer has; whether there is room for it now."""
+        piece = self._order.first(state.pieces, state.shortlist)
+        if piece is None:
+            return False
+        idle = [open_piece for open_piece in self._open.values() if not open_piece.claims and open_piece.missing]
+        idle.sort(key=lambda open_piece: (self.availability(open_piece.piece) > 0, -open_piece.missing))
+        for open_piece in idle:
+            if self._open.has_room(piece):
+                break
+            self._let_go(open_piece.piece)
+        return self._open.has_room(piece)

@@ -1,0 +1,146 @@
+"""The peers as the picker sees them: what each has, what each was asked for, and how rare that makes every piece."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from bitarray import bitarray
+from bitarray.util import zeros
+
+from geventbt.client.piece_order import PieceOrder, Shortlist
+
+if TYPE_CHECKING:
+    from geventbt.client.open_pieces import OpenPiece
+
+
+class PickerPeer:
+    """One peer. Whoever uses the picker knows it as `key`."""
+
+    __slots__ = ("alone", "bored_at", "claimed", "count", "key", "pieces", "shortlist", "witness", "working")
+
+    def __init__(self, key: Hashable, size: int) -> None:
+        self.key = key
+        self.pieces = zeros(size, "big")
+        self.count = 0
+        """How many pieces it has."""
+        self.claimed = 0
+        """How many blocks it was asked for that have neither come nor been given back."""
+        self.alone: tuple[PickerPeer, ...] = (self,)
+        """The claimants of a block that only this peer was asked for: one object, told apart by `is`."""
+        self.working: dict[int, OpenPiece] = {}
+        """The open pieces that it was ever asked for blocks of."""
+        self.shortlist = Shortlist()
+        self.witness = -1
+        """A piece that made it interesting when we last looked."""
+        self.bored_at = -1
+        """The version of what we want at which it had nothing of that."""
+
+
+class PickerPeers:
+    """All peers by their key, and what they have. Seeds share one bitfield and one shortlist, and do not count for the
+    rarity of pieces: coming and going they cost next to nothing.
+
+    Args:
+        size: the number of pieces.
+        order: learns how rare each piece is.
+    """
+
+    def __init__(self, size: int, order: PieceOrder) -> None:
+        self._by_key: dict[Hashable, PickerPeer] = {}
+        self._order = order
+        self._size = size
+        self._all = bitarray([1], "big") * size
+        self._seeds_shortlist = Shortlist()
+        self.seeds = 0
+        self.get = self._by_key.get
+        """The peer with a key, or None."""
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __getitem__(self, key: Hashable) -> PickerPeer:
+        return self._by_key[key]
+
+    def is_seed(self, peer: PickerPeer) -> bool:
+        """Whether a peer has every piece."""
+        return peer.pieces is self._all
+
+    def add(self, key: Hashable, pieces: bitarray) -> None:
+        """A new peer.
+
+        Raises:
+            ValueError: if it is here already, or for another number of pieces.
+        """
+        if key in self._by_key:
+            raise ValueError(f"peer {key!r} is here already")
+        pieces = self._checked(pieces)
+        self._by_key[key] = peer = PickerPeer(key, self._size)
+        self._add_pieces(peer, pieces)
+
+    def remove(self, peer: PickerPeer) -> None:
+        """Forget a peer."""
+        self._remove_pieces(peer)
+        del self._by_key[peer.key]
+
+    def replace(self, peer: PickerPeer, pieces: bitarray) -> None:
+        """A peer has exactly these pieces.
+
+        Raises:
+            ValueError: for another number of pieces.
+        """
+        pieces = self._checked(pieces)
+        self._remove_pieces(peer)
+        self._add_pieces(peer, pieces)
+
+    def gained(self, peer: PickerPeer, piece: int) -> None:
+        """A peer has one piece more."""
+        if peer.pieces[piece]:
+            return
+        peer.pieces[piece] = 1
+        peer.count += 1
+        self._order.add_piece(piece, peer.shortlist)
+        if peer.count == self._size:
+            self._order.remove_pieces(self._all)
+            self._make_seed(peer)
+
+    def lost(self, peer: PickerPeer, piece: int) -> None:
+        """A peer has one piece less (BEP 54)."""
+        if not peer.pieces[piece]:
+            return
+        if self.is_seed(peer):
+            self.seeds -= 1
+            peer.pieces = self._all.copy()
+            self._order.add_pieces(self._all)
+            peer.shortlist = Shortlist()
+        peer.pieces[piece] = 0
+        peer.count -= 1
+        peer.witness = -1
+        self._order.remove_piece(piece)
+
+    def _checked(self, pieces: bitarray) -> bitarray:
+        if len(pieces) != self._size:
+            raise ValueError(f"a bitfield of {len(pieces)} pieces: there are {self._size}")
+        return bitarray(pieces, "big")
+
+    def _add_pieces(self, peer: PickerPeer, pieces: bitarray) -> None:
+        peer.count = pieces.count()
+        peer.witness = peer.bored_at = -1
+        if peer.count == self._size:
+            self._make_seed(peer)
+            return
+        peer.pieces = pieces
+        peer.shortlist = Shortlist()
+        if peer.count:
+            self._order.add_pieces(pieces)
+
+    def _remove_pieces(self, peer: PickerPeer) -> None:
+        if self.is_seed(peer):
+            self.seeds -= 1
+        elif peer.count:
+            self._order.remove_pieces(peer.pieces)
+
+    def _make_seed(self, peer: PickerPeer) -> None:
+        self.seeds += 1
+        peer.pieces = self._all
+        peer.shortlist = self._seeds_shortlist

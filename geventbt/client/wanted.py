@@ -1,0 +1,101 @@
+"""What we want and do not have, and what a reader waits for: the wishes behind the picking of pieces."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from bitarray import bitarray
+
+from geventbt.client.piece_order import HIGHEST, NORMAL
+
+
+class Wanted:
+    """The priority of every piece, which of them we have, and so which are missing.
+
+    Args:
+        have: the pieces that are there.
+        wanted: those that are wanted, with normal priority; None for all.
+    """
+
+    def __init__(self, have: bitarray, wanted: bitarray | None) -> None:
+        self.have = bitarray(have, "big")
+        self.priorities = bytearray([NORMAL]) * len(have)
+        """The priority of each piece: 0 not wanted, 1 to 7."""
+        if wanted is not None:
+            self.priorities = bytearray(bitarray(wanted, "big").unpack(one=bytes([NORMAL])))
+        self.version = 0
+        """Changes whenever a piece becomes missing that was not."""
+        self._count()
+
+    def _count(self) -> None:
+        self.missing_pieces = _equal_to(self.priorities, 0)
+        self.missing_pieces |= self.have
+        self.missing_pieces.invert()
+        self.missing = self.missing_pieces.count()
+        self._levels = [0] * (HIGHEST + 1)
+        for priority in range(1, HIGHEST + 1):
+            self._levels[priority] = (_equal_to(self.priorities, priority) & self.missing_pieces).count()
+        self._find_top()
+
+    def _find_top(self) -> None:
+        self.top = max((priority for priority in range(HIGHEST + 1) if self._levels[priority]), default=0)
+        """The highest priority of any missing piece; 0 when none is missing."""
+
+    def set_priorities(self, priorities: bytes) -> None:
+        """The priority of every piece."""
+        self.priorities[:] = priorities
+        self._count()
+        self.version += 1
+
+    def set_priority(self, piece: int, priority: int) -> None:
+        """The priority of one piece."""
+        self._change(piece, priority, bool(self.have[piece]))
+
+    def set_have(self, piece: int, have: bool) -> None:
+        """We have a piece now, or no longer."""
+        self._change(piece, self.priorities[piece], have)
+
+    def _change(self, piece: int, priority: int, have: bool) -> None:
+        if self.missing_pieces[piece]:
+            self.missing -= 1
+            self._levels[self.priorities[piece]] -= 1
+        self.priorities[piece] = priority
+        self.have[piece] = have
+        is_missing = priority > 0 and not have
+        self.missing_pieces[piece] = is_missing
+        if is_missing:
+            self.missing += 1
+            self._levels[priority] += 1
+            self.version += 1
+        self._find_top()
+
+
+class Deadlines:
+    """The pieces that readers wait for, the earliest first. A reader names a window ahead of it, not a whole file."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[float, int]] = []
+        self._deadlines: dict[int, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._order)
+
+    def set(self, piece: int, deadline: float | None) -> None:
+        """Give a piece a deadline in place of the one that it had, or none."""
+        before = self._deadlines.pop(piece, None)
+        if before is not None:
+            del self._order[bisect_left(self._order, (before, piece))]
+        if deadline is not None:
+            self._deadlines[piece] = deadline
+            insort(self._order, (deadline, piece))
+
+    def __iter__(self) -> Iterator[int]:
+        return (piece for _, piece in self._order)
+
+
+def _equal_to(values: bytearray, value: int) -> bitarray:
+    """A mask of the bytes with a value."""
+    mask = bitarray(endian="big")
+    mask.pack(values.translate(bytes(other == value for other in range(256))))
+    return mask
