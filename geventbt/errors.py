@@ -126,7 +126,16 @@ class StorageError(GeventBTError, OSError):
 
 
 class TrackerError(GeventBTError):
-    """A tracker refused, failed or answered nonsense."""
+    """A tracker refused, failed or answered nonsense.
+
+    Attributes:
+        retry_in: seconds after which the tracker wants to be asked again, infinite for never (BEP 31); None if it did
+            not say.
+    """
+
+    def __init__(self, text: str, *, retry_in: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_in = retry_in
 
 
 class DownloadError(GeventBTError):

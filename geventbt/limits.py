@@ -159,6 +159,56 @@ SOLE_SOURCES = 3
 SOLE_PIECES = 1000
 """Pieces whose sole sources are remembered."""
 
+# --- trackers (BEP 3, 12, 15, 31, 48) ---
+TRACKER_TIMEOUT = 30.0
+"""For one question to a tracker, looking up its name and redirects included (libtorrent: 30)."""
+TRACKER_ANSWER = 1 * MIB
+"""A tracker's answer, unpacked (libtorrent: 1 MiB)."""
+TRACKER_TOKENS = 10_000
+"""Bencoded values in a tracker's answer: more than a thousand peers as dictionaries."""
+TRACKER_PEERS = 1000
+"""Peers kept of one answer; the rest is left out."""
+TRACKER_TEXT = 300
+"""Characters kept of a tracker's failure reason or warning."""
+TRACKER_ID = 256
+"""Bytes of a tracker id; a longer one is not kept."""
+NUMWANT = 200
+"""Peers asked for in one announce (libtorrent: 200)."""
+SCRAPE_HASHES = 70
+"""Torrents in one scrape (BEP 15: "up to about 74")."""
+ANNOUNCE_INTERVAL = 1800.0
+"""Between two announces to a tracker that does not say."""
+ANNOUNCE_INTERVAL_SHORTEST = 30.0
+"""Between two announces, whatever the tracker says (libtorrent: 300, and 30 where there is no min interval)."""
+ANNOUNCE_INTERVAL_LONGEST = 24 * 3600.0
+"""Between two announces, whatever the tracker says: longer, and it had forgotten us."""
+ANNOUNCE_RETRY = 5.0
+"""Before a tracker that failed is asked again; doubled with each failure (libtorrent: 5)."""
+ANNOUNCE_RETRY_LONGEST = 1800.0
+"""The longest that doubling leads to (libtorrent: 60 minutes)."""
+ANNOUNCE_STOP_TIMEOUT = 5.0
+"""For telling the trackers that we leave (libtorrent: 5)."""
+SECOND_FAMILY = 2.0
+"""For the answer over the other address family, once there is one (BEP 7)."""
+UDP_RETRANSMIT = 15.0
+"""Before a packet to a UDP tracker is sent again; doubled each time (BEP 15)."""
+UDP_RETRANSMISSIONS = 8
+"""How often it is sent again (BEP 15)."""
+UDP_CONNECTION_ID = 60.0
+"""For which a connection id may be used (BEP 15: a minute)."""
+UDP_CONNECTION_IDS = 1000
+"""Connection ids kept: more than the trackers of a few torrents."""
+
+# --- HTTP ---
+URL = 8 * KIB
+"""A URL that we ask for; most servers take no longer ones."""
+REDIRECTS = 5
+"""Redirects that are followed (libtorrent: 5)."""
+HTTP_OVERHEAD = 64 * KIB
+"""Headers and the framing of chunks of one answer, beside its body."""
+HTTP_ADDRESSES = 8
+"""Addresses of one name that are tried."""
+
 # --- bencode from strangers ---
 BENCODE_DEPTH = 32
 """Lists and dicts within each other (libtorrent: 100)."""

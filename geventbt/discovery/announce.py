@@ -1,0 +1,333 @@
+"""What is said to a tracker and what it answers, without a socket: dataclasses, query strings, bencoded answers.
+
+An announce tells a tracker of us and gives the peers it knows (BEP 3); a scrape only counts them (BEP 48). A tracker is
+a stranger: what it says of peers, counts and times is taken where it makes sense and left out where it does not; only
+an answer that is none at all is an error.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, TypeAlias
+from urllib.parse import quote_from_bytes, urlsplit, urlunsplit
+
+from geventbt import bencoding, limits
+from geventbt.discovery.addresses import AddressKind, kind_of
+from geventbt.errors import BencodeError, TrackerError
+
+Address: TypeAlias = "tuple[str, int]"
+
+STARTED = "started"
+COMPLETED = "completed"
+STOPPED = "stopped"
+REGULAR = ""
+EVENTS = (REGULAR, COMPLETED, STARTED, STOPPED)
+"""The events of an announce; their places here are their numbers in BEP 15."""
+
+_HASH = 20
+_COUNT_END = 1 << 63
+_HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceRequest:
+    """What we tell a tracker of us (BEP 3).
+
+    Args:
+        info_hash: of the torrent, 20 bytes.
+        peer_id: ours, 20 bytes.
+        port: on which we take peers.
+        uploaded: bytes sent since "started".
+        downloaded: bytes received since "started".
+        left: bytes that we still need.
+        event: "started", "completed", "stopped", or "" for an announce between them.
+        numwant: how many peers to give us.
+        key: 32 random bits that stay the same for the session, by which a tracker knows us at another address (BEP 7).
+        trackerid: what the tracker asked us to say again, or None.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    info_hash: bytes
+    peer_id: bytes
+    port: int
+    uploaded: int = 0
+    downloaded: int = 0
+    left: int = 0
+    event: str = REGULAR
+    numwant: int = limits.NUMWANT
+    key: int | None = None
+    trackerid: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.info_hash) != _HASH or len(self.peer_id) != _HASH:
+            raise ValueError(f"an info hash and a peer id have {_HASH} bytes")
+        if not 0 <= self.port < 1 << 16:
+            raise ValueError(f"{self.port} is no port")
+        if any(not 0 <= count < _COUNT_END for count in (self.uploaded, self.downloaded, self.left)):
+            raise ValueError("uploaded, downloaded and left must be 0 or more bytes, within 63 bits")
+        if self.event not in EVENTS:
+            raise ValueError(f"{self.event!r} is no event of an announce")
+        if not 0 <= self.numwant < 1 << 31 or not 0 <= (self.key or 0) < 1 << 32:
+            raise ValueError("numwant has 31 bits and the key 32")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceResponse:
+    """What a tracker answers to an announce (BEP 3, 7, 15, 23, 24).
+
+    Attributes:
+        interval: seconds to wait before the next announce.
+        min_interval: seconds that must pass before it, or None if the tracker does not say.
+        seeders: peers that have everything, or None.
+        leechers: peers that have not, or None.
+        peers: (host, port) of each, without repetition, at most `limits.TRACKER_PEERS`. A stranger's advice.
+        warning: a text for the user, printable and bounded, or None.
+        trackerid: what to say to this tracker next time, or None.
+        external_ip: our address as the tracker sees it, or None (BEP 24).
+    """
+
+    interval: float
+    min_interval: float | None = None
+    seeders: int | None = None
+    leechers: int | None = None
+    peers: tuple[Address, ...] = ()
+    warning: str | None = None
+    trackerid: bytes | None = None
+    external_ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeResult:
+    """What a tracker counts in one swarm (BEP 15, 48).
+
+    Attributes:
+        seeders: peers that have everything.
+        leechers: peers that have not.
+        completed: how often a peer has told that it completed the download.
+    """
+
+    seeders: int
+    leechers: int
+    completed: int
+
+
+def announce_url(url: str, request: AnnounceRequest) -> str:
+    """The URL of an announce over HTTP: the tracker's own, its query kept, and ours (BEP 3, 7, 23)."""
+    fields = {
+        "info_hash": quote_from_bytes(request.info_hash, safe=""),
+        "peer_id": quote_from_bytes(request.peer_id, safe=""),
+        "port": request.port,
+        "uploaded": request.uploaded,
+        "downloaded": request.downloaded,
+        "left": request.left,
+        "compact": 1,
+        "numwant": request.numwant,
+    }
+    if request.event:
+        fields["event"] = request.event
+    if request.key is not None:
+        fields["key"] = f"{request.key:08X}"
+    if request.trackerid is not None:
+        fields["trackerid"] = quote_from_bytes(request.trackerid, safe="")
+    return _with_query(url, "&".join(f"{name}={value}" for name, value in fields.items()))
+
+
+def scrape_url(url: str, info_hashes: Iterable[bytes]) -> str:
+    """The URL of a scrape over HTTP: "announce" in the path of the tracker's URL becomes "scrape" (BEP 48).
+
+    Raises:
+        TrackerError: there is no "announce" in it, so the tracker cannot be scraped.
+    """
+    parts = _split(url)
+    before, announce, after = parts.path.rpartition("announce")
+    if not announce:
+        raise TrackerError('this tracker cannot be scraped: there is no "announce" in its path')
+    query = "&".join(f"info_hash={quote_from_bytes(info_hash, safe='')}" for info_hash in info_hashes)
+    return _with_query(urlunsplit(parts._replace(path=f"{before}scrape{after}")), query)
+
+
+def _with_query(url: str, query: str) -> str:
+    parts = _split(url)
+    joined = f"{parts.query}&{query}" if parts.query else query
+    return urlunsplit(parts._replace(query=joined, fragment=""))
+
+
+def _split(url: str) -> Any:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise TrackerError(f"not a URL: {clean_text(str(error))}") from None
+
+
+def parse_announce(data: bytes) -> AnnounceResponse:
+    """Read the bencoded answer to an announce (BEP 3, 7, 23, 24).
+
+    Raises:
+        TrackerError: the tracker gives a failure reason, or the bytes are no answer.
+    """
+    answer = _answer(data)
+    min_interval = answer.get(b"min interval")
+    return AnnounceResponse(
+        interval=bounded_interval(answer.get(b"interval")),
+        min_interval=None if _count(min_interval) is None else bounded_interval(min_interval),
+        seeders=_count(answer.get(b"complete")),
+        leechers=_count(answer.get(b"incomplete")),
+        peers=unique_peers([*_peers(answer.get(b"peers"), 4), *_peers(answer.get(b"peers6"), 16)]),
+        warning=_text(answer.get(b"warning message")),
+        trackerid=_tracker_id(answer.get(b"tracker id")),
+        external_ip=_external_ip(answer.get(b"external ip")),
+    )
+
+
+def parse_scrape(data: bytes, info_hashes: Iterable[bytes]) -> dict[bytes, ScrapeResult]:
+    """Read the bencoded answer to a scrape (BEP 48): those of the torrents that the tracker knows.
+
+    Raises:
+        TrackerError: the tracker gives a failure reason, or the bytes are no answer.
+    """
+    files = _answer(data).get(b"files")
+    if not isinstance(files, dict):
+        raise TrackerError("the answer to the scrape has no files")
+    found = ((info_hash, files.get(info_hash)) for info_hash in info_hashes)
+    return {info_hash: _scrape_result(counts) for info_hash, counts in found if isinstance(counts, dict)}
+
+
+def _scrape_result(counts: Mapping[bytes, Any]) -> ScrapeResult:
+    names = (b"complete", b"incomplete", b"downloaded")
+    return ScrapeResult(*(_count(counts.get(name)) or 0 for name in names))
+
+
+def _answer(data: bytes) -> dict[bytes, Any]:
+    try:
+        answer = bencoding.decode(data, max_tokens=limits.TRACKER_TOKENS)
+    except BencodeError as error:
+        raise TrackerError(f"not the answer of a tracker: {error}") from None
+    if not isinstance(answer, dict):
+        raise TrackerError("not the answer of a tracker: no dictionary")
+    if b"failure reason" in answer:
+        raise _failure(answer)
+    return answer
+
+
+def _failure(answer: Mapping[bytes, Any]) -> TrackerError:
+    reason = _text(answer[b"failure reason"]) or "the tracker gives no reason"
+    return TrackerError(reason, retry_in=_retry_in(answer.get(b"retry in")))
+
+
+def _retry_in(value: Any) -> float | None:
+    """Seconds: the field has minutes, as a number or its digits, or "never" (BEP 31)."""
+    if value == b"never":
+        return inf
+    if isinstance(value, bytes) and re.fullmatch(rb"[0-9]{1,9}", value):
+        value = int(value)
+    if not isinstance(value, int) or value <= 0:
+        return None
+    return min(value * 60.0, limits.ANNOUNCE_INTERVAL_LONGEST)
+
+
+def bounded_interval(value: Any) -> float:
+    """An interval of a tracker, in seconds, within what is good for both; the usual one if it is none."""
+    seconds = _count(value)
+    if not seconds:
+        return limits.ANNOUNCE_INTERVAL
+    return min(max(float(seconds), limits.ANNOUNCE_INTERVAL_SHORTEST), limits.ANNOUNCE_INTERVAL_LONGEST)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < _COUNT_END else None
+
+
+def _text(value: Any) -> str | None:
+    return clean_text(value) if isinstance(value, bytes) and value else None
+
+
+def clean_text(value: bytes | str) -> str:
+    """A stranger's text on one line, of at most `limits.TRACKER_TEXT` printable characters."""
+    # No character of UTF-8 has more than four bytes.
+    text = value[: 4 * limits.TRACKER_TEXT].decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[: limits.TRACKER_TEXT])
+
+
+def _tracker_id(value: Any) -> bytes | None:
+    return value if isinstance(value, bytes) and 0 < len(value) <= limits.TRACKER_ID else None
+
+
+def _external_ip(value: Any) -> str | None:
+    return str(ipaddress.ip_address(value)) if isinstance(value, bytes) and len(value) in (4, 16) else None
+
+
+def _peers(value: Any, size: int) -> list[Address]:
+    if isinstance(value, bytes):
+        return compact_peers(value, size)
+    if isinstance(value, list):
+        return [peer for peer in map(_peer, value[: limits.TRACKER_PEERS]) if peer]
+    return []
+
+
+def compact_peers(data: bytes, size: int) -> list[Address]:
+    """Peers packed one after the other, at most `limits.TRACKER_PEERS` (BEP 7, 15, 23).
+
+    ::
+
+        offset   size         name
+        0        4 or 16      IP address
+        4 or 16  2            port
+
+    Args:
+        data: the peers; an incomplete one at the end is left out.
+        size: bytes of an address, 4 or 16.
+    """
+    stride = size + 2
+    end = min(len(data) // stride, limits.TRACKER_PEERS) * stride
+    return [
+        (str(ipaddress.ip_address(data[at : at + size])), int.from_bytes(data[at + size : at + stride], "big"))
+        for at in range(0, end, stride)
+    ]
+
+
+def _peer(value: Any) -> Address | None:
+    """A peer as a dictionary, whose "ip" is an address or a name (BEP 3)."""
+    if not isinstance(value, dict):
+        return None
+    host, port = value.get(b"ip"), value.get(b"port")
+    if not isinstance(host, bytes) or not isinstance(port, int):
+        return None
+    return host.decode("ascii", "replace"), port
+
+
+def unique_peers(peers: Iterable[Address]) -> tuple[Address, ...]:
+    """The peers that one could connect to, each once, in the same order, at most `limits.TRACKER_PEERS`."""
+    return tuple(dict.fromkeys(peer for peer in peers if _is_usable(*peer)))[: limits.TRACKER_PEERS]
+
+
+def _is_usable(host: str, port: int) -> bool:
+    if not 0 < port < 1 << 16 or "%" in host:
+        # A scope, as in fe80::1%eth0, means something on the tracker's machine only.
+        return False
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        # A name whose last part is a number would be taken for an address of some kind by one resolver or another.
+        return bool(_HOST.fullmatch(host)) and not host.rstrip(".").rpartition(".")[2].isdigit()
+    return not ip.is_unspecified and host != "255.255.255.255" and kind_of(host) is not AddressKind.MULTICAST
+
+
+def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
+    """One response of those that a tracker gave over IPv4 and IPv6 (BEP 7): the peers of all, the longest intervals,
+    and the first of everything else."""
+    first = responses[0]
+    least = [response.min_interval for response in responses if response.min_interval is not None]
+    return replace(
+        first,
+        interval=max(response.interval for response in responses),
+        min_interval=max(least) if least else None,
+        peers=unique_peers(peer for response in responses for peer in response.peers),
+        warning=next((response.warning for response in responses if response.warning), None),
+        external_ip=next((response.external_ip for response in responses if response.external_ip), None),
+    )

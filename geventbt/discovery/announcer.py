@@ -1,0 +1,297 @@
+"""`Announcer`: tells the trackers of one torrent of us, at the times they want, and hands on the peers they give.
+
+BEP 12 puts trackers into tiers. Within a tier the order is random at first; they are asked one after the other until
+one answers, which moves to the front. BEP 12 alone would go on to the next tier only when all of one have failed; as
+libtorrent and others do, each tier here has a greenlet of its own, so that we announce to one tracker of each tier, all
+tiers side by side, and a dead or slow tracker delays no other tier.
+
+A tracker that failed is not asked again before a time that doubles with each failure, or that it said itself (BEP 31).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from geventbt import limits
+from geventbt.discovery import tracker
+from geventbt.discovery.announce import (
+    COMPLETED,
+    REGULAR,
+    STARTED,
+    STOPPED,
+    Address,
+    AnnounceRequest,
+    AnnounceResponse,
+)
+from geventbt.errors import TrackerError
+
+_log = logging.getLogger("geventbt")
+
+MakeRequest = Callable[[str], AnnounceRequest]
+OnPeers = Callable[[list[Address], str], Any]
+
+
+@dataclass(slots=True)
+class TrackerStatus:
+    """How it goes with one tracker.
+
+    Attributes:
+        error: why the last announce failed, or None if it did not. A stranger's text, printable and bounded.
+        warning: what the tracker said in its last answer, or None; likewise.
+        next_announce: when this tracker may be asked next, on the clock of `time.monotonic`: infinite if never; None
+            before the first announce.
+        seeders: in its last answer, or None.
+        leechers: likewise.
+        peers: how many its last answer gave.
+        external_ip: our address as it sees it, or None (BEP 24).
+        knows_us: whether it has answered, and was not told since that we leave.
+    """
+
+    error: str | None = None
+    warning: str | None = None
+    next_announce: float | None = None
+    seeders: int | None = None
+    leechers: int | None = None
+    peers: int = 0
+    external_ip: str | None = None
+    knows_us: bool = False
+
+
+class Announcer:
+    """Announces one torrent to its trackers until it is stopped.
+
+    Args:
+        tiers: announce URLs, as in `Torrent.trackers`; the first `limits.TRACKERS` are used, each once.
+        make_request: called with the event ("started", "completed", "stopped" or "") before each announce; returns what
+            to say. The announcer itself puts in the event, the tracker's id and, where there is none, a key. It must
+            not block.
+        on_peers: called with the peers of an answer, if it gives any, and the tracker's URL, on the greenlet of its
+            tier. An exception is logged.
+        announce: asks one tracker; another may be put in its place.
+    """
+
+    def __init__(
+        self,
+        tiers: Sequence[Sequence[str]],
+        make_request: MakeRequest,
+        on_peers: OnPeers,
+        *,
+        announce: Callable[..., AnnounceResponse] = tracker.announce,
+    ) -> None:
+        self._asker = _Asker(make_request, on_peers, announce, secrets.randbits(32))
+        self._tiers = [_Tier([_Tracker(url) for url in tier], self._asker) for tier in _distinct(tiers)]
+        self._greenlets: list[gevent.Greenlet] = []
+        self._is_stopped = False
+        self._is_completed = False
+
+    @property
+    def status(self) -> dict[str, TrackerStatus]:
+        """How it goes with each tracker, by its URL: tier by tier, the one that answered last first."""
+        return {known.url: known.status for known in self._trackers()}
+
+    def _trackers(self) -> Iterator[_Tracker]:
+        return (known for tier in self._tiers for known in tier.trackers)
+
+    def start(self) -> None:
+        """Announce "started" to the trackers, and from then on at their intervals, in the background.
+
+        Raises:
+            RuntimeError: it was started before.
+        """
+        if self._greenlets or self._is_stopped:
+            raise RuntimeError("an announcer is started once")
+        self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
+
+    def completed(self) -> None:
+        """Tell the tracker of each tier that the download is complete: at once, or as soon as it knows us. Only the first
+        call counts."""
+        if self._is_completed:
+            return
+        self._is_completed = True
+        for tier in self._tiers:
+            for known in tier.trackers:
+                known.owes_completed = True
+            tier.wake.set()
+
+    def need_more(self) -> None:
+        """Ask for more peers before the interval is over, but not before the tracker's min interval is."""
+        for tier in self._tiers:
+            tier.needs_more = True
+            tier.wake.set()
+
+    def stop(self, timeout: float = limits.ANNOUNCE_STOP_TIMEOUT) -> None:
+        """Announce no more, and tell the trackers that know us that we leave, all of them side by side.
+
+        Args:
+            timeout: seconds for that. It blocks no longer; with 0 nobody is told.
+        """
+        self._is_stopped = True
+        for tier in self._tiers:
+            tier.is_over = True
+        # Whoever stops it in `on_peers` is on one of the greenlets, which then ends by itself.
+        gevent.killall([greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()])
+        knowing = [known for known in self._trackers() if known.status.knows_us]
+        leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
+        try:
+            gevent.joinall(leaving, timeout=timeout)
+        finally:
+            gevent.killall(leaving)
+
+
+def _distinct(tiers: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The same tiers without a URL that came before, over the limit, or without any."""
+    seen: set[str] = set()
+    distinct = []
+    for tier in tiers:
+        urls = [url for url in dict.fromkeys(tier) if url not in seen][: limits.TRACKERS - len(seen)]
+        seen.update(urls)
+        distinct.append(urls)
+    return [urls for urls in distinct if urls]
+
+
+@dataclass(slots=True, eq=False)
+class _Tracker:
+    """One tracker, and what it and we owe each other."""
+
+    url: str
+    status: TrackerStatus = field(default_factory=TrackerStatus)
+    trackerid: bytes | None = None
+    failures: int = 0
+    owes_completed: bool = False
+    may_be_asked: float = 0.0
+    """When it may be asked for more peers."""
+    wants_to_be_asked: float = 0.0
+    """When its interval is over, or it may be tried again."""
+
+    def next_event(self) -> str:
+        if not self.status.knows_us:
+            return STARTED
+        return COMPLETED if self.owes_completed else REGULAR
+
+    def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
+        least = limits.ANNOUNCE_INTERVAL_SHORTEST if response.min_interval is None else response.min_interval
+        self.failures = 0
+        self.trackerid = response.trackerid or self.trackerid
+        self.owes_completed = self.owes_completed and event != COMPLETED
+        self.may_be_asked = now + least
+        self.wants_to_be_asked = now + max(response.interval, least)
+        self.status.error = None
+        self.status.warning = response.warning
+        self.status.seeders, self.status.leechers = response.seeders, response.leechers
+        self.status.peers = len(response.peers)
+        self.status.external_ip = response.external_ip or self.status.external_ip
+        self.status.next_announce = self.wants_to_be_asked
+        self.status.knows_us = True
+
+    def failed(self, error: Exception, now: float) -> None:
+        wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.ANNOUNCE_RETRY_LONGEST)
+        told = error.retry_in if isinstance(error, TrackerError) else None
+        self.failures += 1
+        self.may_be_asked = self.wants_to_be_asked = now + (wait if told is None else told)
+        self.status.error = str(error)
+        self.status.next_announce = self.wants_to_be_asked
+
+
+class _Asker:
+    """Asks one tracker and notes what comes of it. Neither a tracker nor a callback of the user makes it fail."""
+
+    def __init__(
+        self, make_request: MakeRequest, on_peers: OnPeers, announce: Callable[..., AnnounceResponse], key: int
+    ) -> None:
+        self._make_request = make_request
+        self._on_peers = on_peers
+        self._announce = announce
+        self._key = key
+
+    def ask(self, known: _Tracker) -> bool:
+        """Announce what is due; returns whether the tracker has answered."""
+        event = known.next_event()
+        try:
+            response = self._announce(known.url, self._request(known, event))
+        except TrackerError as error:
+            known.failed(error, monotonic())
+            return False
+        except Exception as error:
+            _log.exception("an announce to %s failed", known.url)
+            known.failed(error, monotonic())
+            return False
+        known.answered(event, response, monotonic())
+        self._hand_on(response, known.url)
+        return True
+
+    def _request(self, known: _Tracker, event: str) -> AnnounceRequest:
+        request = self._make_request(event)
+        key = self._key if request.key is None else request.key
+        return replace(request, event=event, key=key, trackerid=known.trackerid)
+
+    def _hand_on(self, response: AnnounceResponse, url: str) -> None:
+        if not response.peers:
+            return
+        try:
+            self._on_peers(list(response.peers), url)
+        except Exception:
+            _log.exception("on_peers failed")
+
+    def leave(self, known: _Tracker, timeout: float) -> None:
+        """Announce "stopped"."""
+        known.status.knows_us = False
+        try:
+            request = replace(self._request(known, STOPPED), numwant=0)
+            self._announce(known.url, request, timeout=timeout)
+        except TrackerError as error:
+            known.status.error = str(error)
+        except Exception:
+            _log.exception("an announce to %s failed", known.url)
+
+
+class _Tier:
+    """The trackers of one tier, of which the first that answers is enough."""
+
+    def __init__(self, trackers: list[_Tracker], asker: _Asker) -> None:
+        random.shuffle(trackers)
+        self.trackers = trackers
+        self.wake = Event()
+        self.needs_more = False
+        self.is_over = False
+        self._asker = asker
+        self._current: _Tracker | None = None
+
+    def run(self) -> None:
+        """Announce until it is over."""
+        while not self.is_over:
+            self.wake.clear()
+            wait = self._due() - monotonic()
+            if wait > 0:
+                self.wake.wait(None if wait == inf else wait)
+                continue
+            self.needs_more = False
+            self._current = self._ask_one()
+
+    def _due(self) -> float:
+        """When to ask next: the tracker that answered last, or else the first that may be tried again."""
+        current = self._current
+        if current is None:
+            return min(known.wants_to_be_asked for known in self.trackers)
+        if current.owes_completed:
+            return 0.0
+        return current.may_be_asked if self.needs_more else current.wants_to_be_asked
+
+    def _ask_one(self) -> _Tracker | None:
+        """Ask the trackers that may be asked, in order, until one answers, and move that one to the front (BEP 12)."""
+        for known in list(self.trackers):
+            is_waiting = known is not self._current and known.wants_to_be_asked > monotonic()
+            if not is_waiting and self._asker.ask(known):
+                self.trackers.remove(known)
+                self.trackers.insert(0, known)
+                return known
+        return None

@@ -1,0 +1,297 @@
+"""One GET over HTTP or HTTPS, bounded in time and in bytes, for programs that need not be monkey-patched.
+
+The sockets are gevent's; the standard library reads the answer's head and its chunks from them. Whoever answers is a
+stranger: every byte that comes in counts against a budget, what is packed is unpacked no further than the limit, and
+each redirect is checked as the first URL was, and for where it leads: never from the internet to this machine or its
+network, never from HTTPS to HTTP. The address that was checked is the one that is connected to.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import gevent
+from gevent import socket as gevent_socket
+from gevent import ssl
+
+from geventbt import __version__, limits
+from geventbt.discovery.addresses import AddressKind, kind_of
+from geventbt.discovery.announce import clean_text
+from geventbt.discovery.resolve import Endpoint, deadline, resolve
+from geventbt.errors import TrackerError
+
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.SEE_OTHER,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
+_GZIP = 16 + zlib.MAX_WBITS
+_READ = 16 * limits.KIB
+
+
+class Response(NamedTuple):
+    """An answer.
+
+    Attributes:
+        status: its number, such as 200.
+        reason: what it says to it. A stranger's text.
+        location: where a redirect leads, or "".
+        body: unpacked; empty unless the status is one of success.
+    """
+
+    status: int
+    reason: str
+    location: str
+    body: bytes
+
+
+def fetch(
+    url: str,
+    *,
+    timeout: float = limits.TRACKER_TIMEOUT,
+    max_bytes: int = limits.TRACKER_ANSWER,
+    family: int = 0,
+    loopback_paths: Sequence[str] | None = None,
+) -> bytes:
+    """Get what a URL has, following at most `limits.REDIRECTS` redirects. Proxies of the environment are not used.
+
+    Args:
+        url: http or https, at most `limits.URL` characters.
+        timeout: seconds for everything: the name, the connections, the redirects and the last byte.
+        max_bytes: the most that there may be, unpacked.
+        family: of the addresses to connect to, such as AF_INET6; 0 for any.
+        loopback_paths: for URLs that strangers give: on this machine itself, only paths that begin with one of these
+            are asked for. None for any path.
+
+    Raises:
+        TrackerError: there is no such server, it does not answer in time, with success, or within the limits; or its
+            certificate is not valid.
+    """
+    with deadline(timeout, f"no answer within {timeout:g} seconds"):
+        return _follow(url, monotonic() + timeout, max_bytes, family, loopback_paths)
+
+
+def _follow(url: str, ends: float, max_bytes: int, family: int, loopback_paths: Sequence[str] | None) -> bytes:
+    kind: AddressKind | None = None
+    for _ in range(1 + limits.REDIRECTS):
+        parts = split_url(url)
+        host = str(parts.hostname)
+        endpoints = resolve(host, parts.port or _PORTS[parts.scheme], family=family)
+        if kind is not None:
+            endpoints = [endpoint for endpoint in endpoints if kind_of(endpoint.host) is kind]
+            if not endpoints:
+                raise TrackerError(f"{host}: a redirect from a {kind.value} address to another kind of address")
+        try:
+            kind, response = _get(parts, endpoints, ends, max_bytes, loopback_paths)
+        except (OSError, ValueError, zlib.error, http.client.HTTPException) as error:
+            raise TrackerError(f"{host}: {_reason(error)}") from None
+        if response.status not in _REDIRECTS:
+            return _body(host, response)
+        url = redirected(parts, response.location)
+    raise TrackerError(f"more than {limits.REDIRECTS} redirects")
+
+
+def _body(host: str, response: Response) -> bytes:
+    if not _is_success(response.status):
+        raise TrackerError(f"{host}: {response.status} {clean_text(response.reason)}".rstrip())
+    return response.body
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer is cut off"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return clean_text(str(text))
+
+
+def split_url(url: str) -> SplitResult:
+    """Take a URL apart that is good for a request line: http or https, with a host, and no character that could end
+    the line.
+
+    Raises:
+        TrackerError: it is not.
+    """
+    if len(url) > limits.URL:
+        raise TrackerError(f"a URL of {len(url)} characters; at most {limits.URL}")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise TrackerError("a URL with characters that belong in none")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise TrackerError(f"not a URL: {clean_text(str(error))}") from None
+    if parts.scheme not in _PORTS:
+        raise TrackerError(f"{clean_text(parts.scheme) or 'nothing'}: not a scheme that can be fetched")
+    if not parts.hostname or port == 0:
+        raise TrackerError("a URL without a host, or with port 0")
+    return parts
+
+
+def redirected(parts: SplitResult, location: str) -> str:
+    """The URL that a redirect leads to, relative to the one it comes from.
+
+    Raises:
+        TrackerError: it leads nowhere, or from HTTPS to HTTP.
+    """
+    if not location:
+        raise TrackerError("a redirect that leads nowhere")
+    try:
+        url = urljoin(parts.geturl(), location)
+    except ValueError:
+        raise TrackerError("a redirect to what is no URL") from None
+    if parts.scheme == "https" and split_url(url).scheme != "https":
+        raise TrackerError("a redirect from HTTPS to HTTP")
+    return url
+
+
+def _get(
+    parts: SplitResult, endpoints: list[Endpoint], ends: float, max_bytes: int, loopback_paths: Sequence[str] | None
+) -> tuple[AddressKind, Response]:
+    """Ask the first of the endpoints that takes a connection; tells what kind of address it has."""
+    sock, kind = _connect(endpoints, ends)
+    try:
+        if kind is AddressKind.LOOPBACK and not _may_be_asked(parts.path, loopback_paths):
+            raise TrackerError(f"{parts.hostname}: this path is not asked for on this machine itself")
+        if parts.scheme == "https":
+            sock = tls_context().wrap_socket(sock, server_hostname=parts.hostname, do_handshake_on_connect=False)
+            sock.do_handshake()
+        sock.sendall(_request(parts))
+        return kind, read_response(sock, max_bytes)
+    finally:
+        sock.close()
+
+
+def _may_be_asked(path: str, loopback_paths: Sequence[str] | None) -> bool:
+    return loopback_paths is None or path.startswith(tuple(loopback_paths))
+
+
+def _connect(endpoints: list[Endpoint], ends: float) -> tuple[Any, AddressKind]:
+    """Connect to the first endpoint that can be; each has its share of the time that is left, so that one that is
+    silent leaves some to the others."""
+    for index, endpoint in enumerate(endpoints):
+        sock = gevent_socket.socket(endpoint.family, gevent_socket.SOCK_STREAM)
+        try:
+            sock.settimeout(max(0.001, (ends - monotonic()) / (len(endpoints) - index)))
+            sock.connect(endpoint.sockaddr)
+            sock.settimeout(None)
+            return sock, kind_of(endpoint.host)
+        except OSError:
+            sock.close()
+            if endpoint is endpoints[-1]:
+                raise
+        except BaseException:
+            sock.close()
+            raise
+    raise AssertionError("there is always an endpoint")
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """The settings of every TLS connection: certificates and names are verified against those that the system trusts,
+    or SSL_CERT_FILE says.
+
+    It is made by hand, for `gevent.ssl.create_default_context` gives a context whose sockets block the hub wherever
+    the program is not patched.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    return context
+
+
+def _request(parts: SplitResult) -> bytes:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {host}:{parts.port}" if parts.port else f"Host: {host}",
+        f"User-Agent: geventbt/{__version__}",
+        "Accept-Encoding: gzip",
+        "Connection: close",
+    ]
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii")
+
+
+def read_response(sock: Any, max_bytes: int) -> Response:
+    """Read an answer from a socket.
+
+    Args:
+        sock: has `recv_into`.
+        max_bytes: of the body, unpacked.
+
+    Raises:
+        TrackerError: it is over the limit.
+        OSError, ValueError, zlib.error, http.client.HTTPException: it is no answer.
+    """
+    response = http.client.HTTPResponse(_Readable(sock, max_bytes + limits.HTTP_OVERHEAD), method="GET")  # type: ignore[arg-type]
+    try:
+        response.begin()
+        body = _read_body(response, max_bytes) if _is_success(response.status) else b""
+        return Response(response.status, response.reason, response.getheader("Location") or "", body)
+    finally:
+        response.close()
+
+
+def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+    is_packed = (response.getheader("Content-Encoding") or "").strip().lower() in ("gzip", "x-gzip")
+    unpacker = zlib.decompressobj(_GZIP) if is_packed else None
+    body = bytearray()
+    while data := response.read(_READ):
+        body += _unpacked(unpacker, data, max_bytes - len(body)) if unpacker else data
+        if len(body) > max_bytes:
+            raise TrackerError(f"an answer of more than {max_bytes} bytes")
+    if response.length or (unpacker and not unpacker.eof):
+        raise http.client.IncompleteRead(b"")
+    return bytes(body)
+
+
+def _unpacked(unpacker: Any, data: bytes, room: int) -> bytes:
+    """Unpack, but no more than one byte over what there is room for; a little at a time, as a bomb keeps one busy."""
+    unpacked = bytearray()
+    while data and len(unpacked) <= room and not unpacker.eof:
+        unpacked += unpacker.decompress(data, min(limits.MIB, room + 1 - len(unpacked)))
+        data = unpacker.unconsumed_tail
+        gevent.sleep(0)
+    return bytes(unpacked)
+
+
+class _Readable(io.RawIOBase):
+    """A socket as the standard library reads answers from it, with a budget of bytes.
+
+    A server that sends faster than we read would never let the hub run, not even for our own deadline, as gevent only
+    waits where there is nothing to read; so each read lets the others go first.
+    """
+
+    def __init__(self, sock: Any, budget: int) -> None:
+        self._sock = sock
+        self._budget = budget
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self, _READ)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        gevent.sleep(0)
+        count: int = self._sock.recv_into(buffer)
+        self._budget -= count
+        if self._budget < 0:
+            raise TrackerError("an answer that is longer than we take")
+        return count

@@ -1,0 +1,129 @@
+"""Asking one tracker, whatever it speaks: `announce` and `scrape`, each a call that blocks for the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from geventbt import limits
+from geventbt.discovery import udp
+from geventbt.discovery.announce import (
+    AnnounceRequest,
+    AnnounceResponse,
+    ScrapeResult,
+    announce_url,
+    clean_text,
+    merged,
+    parse_announce,
+    parse_scrape,
+    scrape_url,
+)
+from geventbt.discovery.http import fetch
+from geventbt.discovery.resolve import Endpoint, deadline, over_families, resolve
+from geventbt.errors import TrackerError
+from geventbt.peer_id import hash_or_id
+
+T = TypeVar("T")
+
+_PORTS = {"http": 80, "https": 443, "udp": 0}
+"""The schemes, and the port where the URL gives none: UDP has none of its own."""
+
+
+def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT) -> AnnounceResponse:
+    """Announce to a tracker over HTTP, HTTPS or UDP, and block for its answer (BEP 3, 15).
+
+    A tracker that has IPv4 and IPv6 addresses is told over both, and the answers are merged (BEP 7). On this machine
+    itself an HTTP tracker is only asked where its path begins with "/announce", as a torrent is a stranger's, and other
+    services there trust those who can reach them.
+
+    Args:
+        url: the tracker's, from the torrent.
+        request: what to say; see also `announcer.Announcer`, which says it at the right times.
+        timeout: seconds for everything.
+
+    Raises:
+        TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or answers
+            nonsense. Or the URL has a scheme that is not one of the three.
+    """
+    parts = _split(url)
+
+    def over_http(endpoint: Endpoint) -> AnnounceResponse:
+        return parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+
+    def over_udp(endpoint: Endpoint) -> AnnounceResponse:
+        return udp.announce(endpoint, request, timeout=timeout)
+
+    return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
+
+
+def scrape(
+    url: str, info_hashes: Iterable[bytes | str], *, timeout: float = limits.TRACKER_TIMEOUT
+) -> dict[bytes, ScrapeResult]:
+    """Ask a tracker for the number of peers in some swarms, and block for the answer (BEP 15, 48).
+
+    Args:
+        url: the tracker's for announces; over HTTP, "announce" in its path becomes "scrape".
+        info_hashes: of the torrents, each 20 bytes or 40 hex characters; more than `limits.SCRAPE_HASHES` are asked for
+            in several steps.
+        timeout: seconds for everything.
+
+    Returns:
+        What the tracker says of the torrents that it knows. Over UDP those it does not know have zeros.
+
+    Raises:
+        TrackerError: as for `announce`; or the tracker cannot be scraped.
+    """
+    hashes = list(dict.fromkeys(hash_or_id(info_hash, "info hash") for info_hash in info_hashes))
+    results: dict[bytes, ScrapeResult] = {}
+    with deadline(timeout, _no_answer(_split(url), timeout)):
+        for at in range(0, len(hashes), limits.SCRAPE_HASHES):
+            results |= _scrape(url, hashes[at : at + limits.SCRAPE_HASHES], timeout)
+    return results
+
+
+def _scrape(url: str, hashes: Sequence[bytes], timeout: float) -> dict[bytes, ScrapeResult]:
+    parts = _split(url)
+
+    def over_http(endpoint: Endpoint) -> dict[bytes, ScrapeResult]:
+        return parse_scrape(_fetch(scrape_url(url, hashes), endpoint, timeout, "/scrape"), hashes)
+
+    def over_udp(endpoint: Endpoint) -> dict[bytes, ScrapeResult]:
+        return udp.scrape(endpoint, hashes, timeout=timeout)
+
+    return _ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout)[0]
+
+
+def _split(url: str) -> SplitResult:
+    """Take a tracker's URL apart.
+
+    Raises:
+        TrackerError: it is none that we could ask.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise TrackerError(f"not a URL: {clean_text(str(error))}") from None
+    if parts.scheme not in _PORTS:
+        raise TrackerError(f"{clean_text(parts.scheme) or 'nothing'}: not a scheme of trackers that we can ask")
+    if not parts.hostname or not (port or _PORTS[parts.scheme]):
+        raise TrackerError("the URL of a tracker without a host or a port")
+    return parts
+
+
+def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> list[T]:
+    """Ask over each address family that the tracker has, at the first of its addresses."""
+    with deadline(timeout, _no_answer(parts, timeout)):
+        port = parts.port or _PORTS[parts.scheme]
+        found = resolve(str(parts.hostname), port, datagram=parts.scheme == "udp")
+        first = {endpoint.family: endpoint for endpoint in reversed(found)}
+        return over_families(sorted(first), lambda family: ask(first[family]))
+
+
+def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str) -> bytes:
+    return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+
+
+def _no_answer(parts: SplitResult, timeout: float) -> str:
+    return f"{parts.hostname}: no answer within {timeout:g} seconds"

@@ -1,0 +1,168 @@
+"""Asking a tracker over UDP (BEP 15): a connection id first, then the question, each sent again when nothing comes.
+
+Every question has a socket of its own that is connected to the tracker, so that the packets of strangers never arrive,
+and random transaction ids, so that nobody who cannot read the question can answer it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent import socket as gevent_socket
+from gevent.socket import timeout as socket_timeout
+
+from geventbt import limits
+from geventbt.discovery import udp_packets as packets
+from geventbt.discovery.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
+from geventbt.discovery.resolve import Endpoint
+from geventbt.errors import TrackerError
+
+_PACKET = 65536
+
+
+class ConnectionIds:
+    """The connection ids that trackers have given us, for as long as they may be used (BEP 15)."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Endpoint, tuple[int, float]] = {}
+
+    def get(self, endpoint: Endpoint, now: float) -> int | None:
+        """The connection id for a tracker, or None where there is none that is still good at `now`."""
+        connection_id, until = self._ids.get(endpoint, (None, 0.0))
+        return connection_id if now < until else None
+
+    def put(self, endpoint: Endpoint, connection_id: int, now: float) -> None:
+        """Keep a connection id that came at `now`; the oldest goes where there are too many."""
+        self._ids.pop(endpoint, None)
+        if len(self._ids) >= limits.UDP_CONNECTION_IDS:
+            del self._ids[next(iter(self._ids))]
+        self._ids[endpoint] = connection_id, now + limits.UDP_CONNECTION_ID
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Get a new one next time."""
+        self._ids.pop(endpoint, None)
+
+
+connection_ids = ConnectionIds()
+"""Those of this process."""
+
+
+def announce(endpoint: Endpoint, request: AnnounceRequest, *, timeout: float) -> AnnounceResponse:
+    """Announce to the tracker at an address.
+
+    Args:
+        endpoint: see `geventbt.discovery.resolve.resolve`.
+        request: what to say.
+        timeout: seconds for all of it.
+
+    Raises:
+        TrackerError: it refuses, does not answer in time, or answers nonsense.
+    """
+
+    def pack(connection_id: int, transaction_id: int) -> bytes:
+        return packets.pack_announce(connection_id, transaction_id, request)
+
+    answer = _ask(endpoint, packets.ANNOUNCE, pack, timeout)
+    return packets.parse_announce(answer, 4 if endpoint.family == gevent_socket.AF_INET else 16)
+
+
+def scrape(endpoint: Endpoint, info_hashes: Sequence[bytes], *, timeout: float) -> dict[bytes, ScrapeResult]:
+    """Scrape the tracker at an address for at most `limits.SCRAPE_HASHES` torrents; otherwise as `announce`."""
+
+    def pack(connection_id: int, transaction_id: int) -> bytes:
+        return packets.pack_scrape(connection_id, transaction_id, info_hashes)
+
+    return packets.parse_scrape(_ask(endpoint, packets.SCRAPE, pack, timeout), info_hashes)
+
+
+def _ask(endpoint: Endpoint, action: int, pack: Callable[[int, int], bytes], timeout: float) -> bytes:
+    """The packet that answers the one that `pack` makes of a connection id and a transaction id."""
+    sock = gevent_socket.socket(endpoint.family, gevent_socket.SOCK_DGRAM)
+    try:
+        sock.connect(endpoint.sockaddr)
+        return _Exchange(sock, endpoint, monotonic() + timeout).ask(action, pack)
+    except OSError as error:
+        raise TrackerError(f"{endpoint.host}: {error.strerror or error}") from None
+    finally:
+        sock.close()
+
+
+class _Exchange:
+    """One question to one tracker.
+
+    A packet that is not answered within 15 seconds is sent again, then after 30 more, and so on, doubling; where the
+    connection id has expired by then, the next packet asks for a new one instead, whose arrival starts the count anew.
+    A connection id that was given to an earlier question gets one try: the tracker may have been started anew.
+    """
+
+    def __init__(self, sock: Any, endpoint: Endpoint, ends: float) -> None:
+        self._sock = sock
+        self._endpoint = endpoint
+        self._ends = ends
+        self._silences = 0
+        self._connect_transaction = _random_id()
+        self._is_connected = False
+
+    def ask(self, action: int, pack: Callable[[int, int], bytes]) -> bytes:
+        transaction_id = _random_id()
+        while True:
+            connection_id = connection_ids.get(self._endpoint, monotonic())
+            if connection_id is None:
+                self._connect()
+                continue
+            try:
+                answer = self._send_and_wait(pack(connection_id, transaction_id), action, transaction_id)
+            except TrackerError:
+                if self._is_connected:
+                    raise
+                answer = None
+            if answer is not None:
+                return answer
+            if not self._is_connected:
+                connection_ids.forget(self._endpoint)
+
+    def _connect(self) -> None:
+        """Ask for a connection id, once."""
+        packet = packets.pack_connect(self._connect_transaction)
+        answer = self._send_and_wait(packet, packets.CONNECT, self._connect_transaction)
+        if answer is not None:
+            connection_ids.put(self._endpoint, packets.parse_connect(answer), monotonic())
+            self._connect_transaction = _random_id()
+            self._is_connected = True
+            self._silences = 0
+
+    def _send_and_wait(self, packet: bytes, action: int, transaction_id: int) -> bytes | None:
+        """Send a packet and wait for its answer; None when it is time to send again."""
+        if monotonic() >= self._ends or self._silences > limits.UDP_RETRANSMISSIONS:
+            raise TrackerError(f"{self._endpoint.host}: no answer in time")
+        self._sock.send(packet)
+        until = min(self._ends, monotonic() + limits.UDP_RETRANSMIT * 2**self._silences)
+        while (now := monotonic()) < until:
+            self._sock.settimeout(until - now)
+            try:
+                data = self._sock.recv(_PACKET)
+            except socket_timeout:
+                break
+            header = packets.read_header(data)
+            if header is not None and header[1] == transaction_id:
+                return _checked(data, header[0], action)
+            # Whoever floods us with wrong answers must not keep the others from running.
+            gevent.sleep(0)
+        self._silences += 1
+        return None
+
+
+def _checked(data: bytes, action: int, expected: int) -> bytes:
+    if action == packets.ERROR:
+        raise packets.parse_error(data)
+    if action != expected:
+        raise TrackerError(f"an answer with action {action} to a question with action {expected}")
+    return data
+
+
+def _random_id() -> int:
+    return secrets.randbits(32)
