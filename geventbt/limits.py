@@ -100,6 +100,16 @@ CONNECTIONS = 1000
 # --- client ---
 HALF_OPEN = 50
 """Connections being opened at one time."""
+CONNECTS_PER_SECOND = 30
+"""Connections that are begun in a second (libtorrent: 30)."""
+TORRENT_PEERS = 200
+"""Connections of one torrent, by default (Transmission: 50, libtorrent: no bound but its 200 in all)."""
+CHECKPOINT_INTERVAL = 10.0
+"""Between two records of what is verified: at most so much is done again after a crash."""
+STOP_TIMEOUT = 5.0
+"""For trackers, peers and disk when a torrent is stopped."""
+READAHEAD_FIRST, READAHEAD_MOST = 512 * KIB, 16 * MIB
+"""What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
 DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
 ENDGAME_CLAIMANTS = 3

@@ -1,4 +1,4 @@
-"""The signals of wires and servers: one blinker namespace, shared by all.
+"""The signals of wires, servers and torrents: one blinker namespace, shared by all.
 
 ``signals.unchoke.connect(fn)`` hears every wire; ``signals.unchoke.connect(fn, sender=wire)`` or, shorter and without
 keeping the wire alive,
@@ -53,17 +53,33 @@ timeout = _signal("timeout", "index, begin, length: our request was not answered
 download = _signal("download", "count: bytes of blocks just received")
 upload = _signal("upload", "count: bytes of a block just sent")
 close = _signal("close", "error: the wire is closed; the reason if it was an error, or None")
-error = _signal("error", "error: what went wrong, before a wire's `close`; or, of a server, with one of its peers")
+error = _signal(
+    "error", "error: what went wrong, before a wire's `close`; of a server with one of its peers, or of a torrent"
+)
 
 # --- servers ---
 peer_connected = _signal("peer_connected", "wire: an inbound peer")
 stopping = _signal("stopping", "the server takes no more peers and closes its wires")
 stop = _signal("stop", "the server has stopped")
 
+# --- torrents of a client ---
+piece_verified = _signal("piece_verified", "index: a piece is verified and on the disk")
+piece_failed = _signal("piece_failed", "index: the hash of a piece was wrong; it is fetched again")
+file_complete = _signal("file_complete", "index: every piece of a file is verified and on the disk")
+complete = _signal("complete", "every piece that is wanted is verified and on the disk")
+peer_added = _signal("peer_added", "wire: a peer has joined")
+peer_removed = _signal("peer_removed", "wire: a peer has left")
+
+_TORRENTS_ONLY = ("piece_verified", "piece_failed", "file_complete", "complete", "peer_added", "peer_removed")
 _SERVERS_ONLY = ("peer_connected", "stopping", "stop")
 
-WIRE_SIGNALS: dict[str, Signal] = {name: signal for name, signal in _namespace.items() if name not in _SERVERS_ONLY}
+WIRE_SIGNALS: dict[str, Signal] = {
+    name: signal for name, signal in _namespace.items() if name not in (*_SERVERS_ONLY, *_TORRENTS_ONLY)
+}
 """The signals that a wire sends, by name."""
 
 SERVER_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
 """The signals that a server sends, by name."""
+
+TORRENT_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_TORRENTS_ONLY)}
+"""The signals that a torrent of a client sends, by name."""

@@ -200,6 +200,14 @@ class Candidates:
         due = min((candidate.due for candidate in self._known.values() if candidate.state is _State.IDLE), default=None)
         return None if due is None or due == math.inf else max(due, now)
 
+    def is_exhausted(self, failures: int) -> bool:
+        """Whether nobody is connected or being tried, and there is little hope in those that are known: each has failed
+        at once, or so often after it had worked."""
+        return all(
+            candidate.state is _State.IDLE and candidate.failures >= (failures if candidate.worked else 1)
+            for candidate in self._known.values()
+        )
+
     # ------------------------------------------------------------------ what became of it
 
     def connected(self, address: object) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TypeAlias
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.pool import Pool
 
 from geventbt import limits
+from geventbt.client.candidates import Candidates
+from geventbt.client.session import Session
 from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
@@ -21,6 +24,8 @@ from geventbt.wire.opening import PREFER
 _log = logging.getLogger("geventbt")
 
 Address: TypeAlias = tuple[str, int]
+
+_LOOK_AGAIN = 0.1
 
 
 def fetch_metadata(
@@ -54,6 +59,53 @@ def fetch_metadata(
     addresses = list(dict.fromkeys([*peers, *magnet.peers]))
     metadata = _first_answer(magnet.info_hash, addresses, monotonic() + timeout, encryption)
     return Torrent.from_info(metadata, trackers=[[tracker] for tracker in magnet.trackers])
+
+
+def fetch_metadata_from(
+    info_hash: bytes, candidates: Candidates, session: Session, *, gives_up: Callable[[], bool]
+) -> bytes:
+    """Fetch the metadata for a torrent of a client, from whatever peers become known; blocks until it is here.
+
+    Args:
+        info_hash: of the torrent.
+        candidates: whom to ask.
+        session: of the client.
+        gives_up: asked now and then whether to go on, when nobody is left to ask.
+
+    Raises:
+        NoPeersError: it has given up.
+    """
+    answer: AsyncResult = AsyncResult()
+    pool = Pool(limits.METADATA_SOURCES)
+    failures: list[Exception] = []
+
+    def ask(address: Address) -> None:
+        worked = False
+        try:
+            with session.gate.opening():
+                pass
+            deadline = monotonic() + limits.REQUEST_TIMEOUT
+            answer.set(_ask(address, info_hash, session.peer_id, deadline, session.encryption))
+            worked = True
+        except (GeventBTError, OSError) as error:
+            _log.info("no metadata from %s:%s: %s", *address, error)
+            failures.append(error)
+        finally:
+            # It is connected to again at once, for the data.
+            candidates.connected(address)
+            candidates.closed(address, monotonic(), worked=worked)
+
+    try:
+        while not answer.ready():
+            address = candidates.next(monotonic()) if pool.free_count() else None
+            if address is not None:
+                pool.spawn(ask, address)
+            elif not answer.wait(_LOOK_AGAIN) and gives_up():
+                raise NoPeersError(f"no peer gave the metadata: {failures[-1]}" if failures else "no peers to ask")
+        metadata: bytes = answer.get()
+        return metadata
+    finally:
+        pool.kill()
 
 
 def _first_answer(info_hash: bytes, addresses: list[Address], deadline: float, encryption: str) -> bytes:

@@ -131,6 +131,8 @@ class WireDownloads(WireSends):
             token.fail(key, error, wakeups)
         for wake, value in wakeups:
             self._soon(wake, value)
+        if had and self._feed is not None:
+            self._feed.on_piece_lost(piece)
         return had
 
     # ------------------------------------------------------------------ for a client with many wires

@@ -131,6 +131,9 @@ class Feed:
     def on_message(self, event: Event) -> None:
         """The peer has sent something else: (id, *fields), see `geventbt.protocol.messages`."""
 
+    def on_piece_lost(self, piece: int) -> None:
+        """The peer no longer has a piece (BEP 54)."""
+
     def on_batch(self, count: int, now: float) -> None:
         """What has been read at one time is dealt with; `count` bytes of blocks were in it."""
 

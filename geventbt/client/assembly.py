@@ -1,0 +1,152 @@
+"""Blocks become pieces: put together in memory, verified and written by native threads, and blamed on their senders
+when they are wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterator
+
+import gevent
+
+from geventbt import limits
+from geventbt.client.blame import Blame
+from geventbt.client.block_picker import BlockPicker
+from geventbt.client.threads import in_thread
+from geventbt.errors import StorageError
+from geventbt.storage import Storage
+
+_log = logging.getLogger("geventbt")
+
+_BUFFERS = 16
+"""Buffers kept for the next pieces: a new one has to be filled with zeros by the kernel first."""
+
+
+class Assembly:
+    """The pieces of one torrent that are on their way.
+
+    Args:
+        storage: verifies and writes them.
+        picker: knows who was asked for what.
+        on_verified: called with a piece that is on the disk, and the senders of its blocks.
+        on_failed: called with a piece whose hash was wrong; it is going to be fetched again.
+        on_guilty: called with those who have been found to have sent wrong data.
+        on_forgiven: called with those who were found guilty, when the torrent itself turns out to be wrong.
+        on_error: called with the error when the disk fails.
+
+    Attributes:
+        wasted: bytes that came twice, unasked or wrong.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        picker: BlockPicker,
+        *,
+        on_verified: Callable[[int, list[Hashable]], None],
+        on_failed: Callable[[int], None],
+        on_guilty: Callable[[set[Hashable]], None],
+        on_forgiven: Callable[[set[Hashable]], None],
+        on_error: Callable[[StorageError], None],
+    ) -> None:
+        self._storage = storage
+        self._picker = picker
+        self._geometry = storage.torrent.geometry
+        self._blame = Blame()
+        self._on_verified = on_verified
+        self._on_failed = on_failed
+        self._on_guilty = on_guilty
+        self._on_forgiven = on_forgiven
+        self._on_error = on_error
+        self._buffers: dict[int, bytearray] = {}
+        self._spare: list[bytearray] = []
+        self._verifying: set[gevent.Greenlet] = set()
+        self.wasted = 0
+
+    def receive(self, peer: Hashable, piece: int, offset: int, block: memoryview) -> tuple[Hashable, ...]:
+        """Take a block from a peer that was asked for it, in the hub.
+
+        Returns:
+            The other peers that were asked for it, and need not send it.
+        """
+        others = self._picker.received(peer, piece, offset // limits.BLOCK)
+        if others is None:
+            self.wasted += len(block)
+            return ()
+        buffer = self._buffers.get(piece)
+        if buffer is None:
+            buffer = self._buffers[piece] = self._take_buffer()
+        buffer[offset : offset + len(block)] = block
+        if self._picker.is_received(piece):
+            greenlet = gevent.spawn(self._verify, piece)
+            self._verifying.add(greenlet)
+            greenlet.rawlink(self._verifying.discard)
+        return others
+
+    def let_go(self, piece: int) -> None:
+        """Forget what has come of a piece."""
+        buffer = self._buffers.pop(piece, None)
+        if buffer is not None:
+            self._give_buffer(buffer)
+
+    def finish(self, timeout: float) -> None:
+        """Block until the pieces that are complete are verified and written, `timeout` seconds at the most."""
+        gevent.joinall(list(self._verifying), timeout)
+
+    def _take_buffer(self) -> bytearray:
+        return self._spare.pop() if self._spare else bytearray(self._geometry.piece_length)
+
+    def _give_buffer(self, buffer: bytearray) -> None:
+        if len(self._spare) < _BUFFERS and (len(self._spare) + 1) * len(buffer) <= limits.DISK_QUEUE:
+            self._spare.append(buffer)
+
+    def _verify(self, piece: int) -> None:
+        """Verify a piece that is complete, and write it."""
+        buffer = self._buffers.pop(piece)
+        data = memoryview(buffer)[: self._geometry.piece_size(piece)]
+        senders = self._picker.senders(piece)
+        try:
+            good = in_thread(self._storage.write_piece, piece, data)
+            if good:
+                self._take_good(piece, data, senders)
+            else:
+                self._take_bad(piece, data, senders)
+        except StorageError as error:
+            self._on_error(error)
+            return
+        # Not after a kill: a native thread may still be reading it.
+        self._give_buffer(buffer)
+
+    def _take_good(self, piece: int, data: memoryview, senders: list[Hashable]) -> None:
+        self._picker.verified(piece)
+        self._on_verified(piece, senders)
+        if piece in self._blame:
+            guilty = in_thread(self._blame.piece_good, piece, list(_blocks(data)))
+            self._accuse(piece, guilty)
+
+    def _take_bad(self, piece: int, data: memoryview, senders: list[Hashable]) -> None:
+        self.wasted += len(data)
+        blocks = [(offset, sender, block) for (offset, block), sender in zip(_blocks(data), senders, strict=True)]
+        guilty = in_thread(self._blame.piece_failed, piece, blocks)
+        # The next attempt is one peer's alone, so that it tells something whatever comes of it.
+        self._picker.failed(piece, alone=True)
+        self._on_failed(piece)
+        if self._blame.is_parked(piece):
+            self._park(piece)
+        else:
+            self._accuse(piece, guilty)
+
+    def _accuse(self, piece: int, guilty: set[Hashable]) -> None:
+        if guilty:
+            _log.warning("piece %d: wrong data from %s", piece, ", ".join(map(str, guilty)))
+            self._on_guilty(guilty)
+
+    def _park(self, piece: int) -> None:
+        """Leave a piece that nobody can give until there is nothing else to do: the torrent itself is wrong there."""
+        _log.warning("piece %d: whoever sends it, it is wrong: the torrent seems to be broken", piece)
+        self._picker.set_priority(piece, 1)
+        self._on_forgiven(set(self._blame.parked[piece]))
+
+
+def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    for offset in range(0, len(data), limits.BLOCK):
+        yield offset, data[offset : offset + limits.BLOCK]

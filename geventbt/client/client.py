@@ -1,0 +1,207 @@
+"""`Client`: one port, and any number of torrents."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Iterable
+from types import TracebackType
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from geventbt import limits
+from geventbt.client.active_torrent import ActiveTorrent, FileRef
+from geventbt.client.addresses import Address
+from geventbt.client.session import Session
+from geventbt.errors import GeventBTError, MagnetError
+from geventbt.metainfo import Magnet, Torrent
+from geventbt.server import PeerServer, listen
+from geventbt.wire.opening import PREFER, check_policy
+from geventbt.wire.wire import Wire
+
+_log = logging.getLogger("geventbt")
+
+
+class Client:
+    """Downloads and serves torrents, all on one port. A context manager: at its end everything is stopped.
+
+    Args:
+        port: to listen on; 0 takes a free one, None does not listen at all.
+        host: the address to listen on; "" is every IPv4 interface.
+        encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
+        max_connections: of all torrents together.
+        upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
+        limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+
+    Raises:
+        OSError: the port is taken, or the address is not ours.
+
+    Attributes:
+        torrents: the torrents, by info hash.
+        server: what listens, or None.
+    """
+
+    def __init__(
+        self,
+        port: int | None = 0,
+        *,
+        host: str = "",
+        encryption: str = PREFER,
+        max_connections: int = limits.CONNECTIONS,
+        upload_slots: int | None = limits.UPLOAD_SLOTS,
+        limit_down: int | None = None,
+        limit_up: int | None = None,
+    ) -> None:
+        check_policy(encryption)
+        self.torrents: dict[bytes, ActiveTorrent] = {}
+        self.server: PeerServer | None = None
+        self._closed = Event()
+        self._session = Session(
+            encryption=encryption,
+            upload_slots=upload_slots,
+            max_connections=max_connections,
+            limit_down=limit_down,
+            limit_up=limit_up,
+            count_connections=lambda: sum(torrent.connections for torrent in self.torrents.values()),
+        )
+        if port is not None:
+            self.server = listen(
+                (host, port), info_hashes=self.torrents.keys, encryption=encryption, max_connections=max_connections
+            )
+            self.server.on("peer_connected", self._take)
+            self._session.port = self.server.server_port
+
+    @property
+    def port(self) -> int | None:
+        """Where peers can connect to us; None if we do not listen."""
+        return self._session.port
+
+    @property
+    def peer_id(self) -> bytes:
+        """Our 20 bytes."""
+        return self._session.peer_id
+
+    def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
+        """Set the rates of all torrents together, in bytes a second; None for no limit."""
+        self._session.set_limits(down, up)
+
+    def add(
+        self,
+        torrent: Torrent | Magnet | str | os.PathLike[str],
+        folder: str | os.PathLike[str] = ".",
+        *,
+        peers: Iterable[Address] = (),
+        files: Collection[FileRef] | None = None,
+        sequential: bool = False,
+        trackers: Iterable[str] = (),
+        max_peers: int = limits.TORRENT_PEERS,
+        limit_down: int | None = None,
+        limit_up: int | None = None,
+        ends_alone: bool = False,
+    ) -> ActiveTorrent:
+        """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
+
+        Args:
+            torrent: the torrent, the path of its .torrent file, or a magnet link.
+            folder: the folder that its file or folder is in, or is to be.
+            peers: (host, port) of peers to connect to, beside those that trackers and other peers tell of.
+            files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
+            sequential: fetch the pieces in their order.
+            trackers: announce URLs, beside the torrent's own.
+            max_peers: connections at one time.
+            limit_down, limit_up: bytes a second of this torrent; None for no limit.
+            ends_alone: fail with NoPeersError when there is no tracker, and no peer is left; else it waits for ever.
+
+        Returns:
+            The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
+            `wait`.
+
+        Raises:
+            MetainfoError: not a torrent; a MagnetError is one.
+            ValueError: the client has this torrent already.
+            OSError: the .torrent file cannot be read.
+        """
+        source = read_source(torrent)
+        info_hash = source.info_hash
+        assert info_hash is not None
+        if self._closed.is_set():
+            raise ValueError("the client is closed")
+        if info_hash in self.torrents:
+            raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
+        active = self.torrents[info_hash] = ActiveTorrent(
+            self._session,
+            source,
+            folder,
+            peers=peers,
+            files=files,
+            sequential=sequential,
+            trackers=trackers,
+            max_peers=max_peers,
+            limit_down=limit_down,
+            limit_up=limit_up,
+            ends_alone=ends_alone,
+        )
+        return active
+
+    def remove(self, torrent: ActiveTorrent) -> None:
+        """Stop a torrent and forget it; its files stay."""
+        if self.torrents.get(torrent.info_hash) is torrent:
+            del self.torrents[torrent.info_hash]
+            torrent.close()
+
+    def serve_forever(self) -> None:
+        """Block until the client is closed."""
+        self._closed.wait()
+
+    def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
+        """Stop everything: tell trackers and peers, write and record what is verified. Closing twice is no error.
+
+        Args:
+            timeout: seconds for each of it.
+        """
+        self._closed.set()
+        torrents = list(self.torrents.values())
+        self.torrents.clear()
+        gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
+        if self.server is not None:
+            self.server.stop(timeout)
+
+    def _take(self, server: PeerServer, wire: Wire) -> None:
+        """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
+        try:
+            wire.wait_handshake()
+            torrent = self.torrents.get(wire.info_hash or b"")
+            if torrent is None:
+                wire.close(0)
+            else:
+                torrent.accept(wire)
+        except (GeventBTError, OSError) as error:
+            _log.debug("an inbound peer: %s", error)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:
+    """The torrent or magnet link that a user means.
+
+    Raises:
+        MetainfoError: it is none, or has no info hash of version 1.
+        OSError: the file cannot be read.
+    """
+    source: Any = torrent
+    if isinstance(torrent, str) and torrent.lower().startswith("magnet:"):
+        source = Magnet.from_string(torrent)
+    elif not isinstance(torrent, (Torrent, Magnet)):
+        source = Torrent.from_file(torrent)
+    if source.info_hash is None:
+        raise MagnetError("a link of version 2 only, which is not supported")
+    found: Torrent | Magnet = source
+    return found

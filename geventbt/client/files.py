@@ -1,0 +1,132 @@
+"""Which files of a torrent are wanted, how much, and which are complete. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, TypeAlias
+
+from bitarray import bitarray
+from bitarray.util import zeros
+
+from geventbt.client.block_picker import HIGHEST, NORMAL
+from geventbt.client.status import FileStatus
+from geventbt.metainfo import Torrent, TorrentFile
+from geventbt.storage import Layout
+
+if TYPE_CHECKING:
+    from geventbt.storage import Storage
+
+FileRef: TypeAlias = "int | str | TorrentFile"
+
+
+class FileMap:
+    """The files of a torrent, their priorities, and the pieces that follow from them.
+
+    Args:
+        torrent: the torrent.
+        selected: the files that are wanted, by index, by path in the torrent, or as `TorrentFile`; None for all.
+
+    Attributes:
+        files: the files.
+        wanted: the pieces that have bytes of a file that is wanted.
+    """
+
+    def __init__(self, torrent: Torrent, selected: Collection[FileRef] | None = None) -> None:
+        self.files = torrent.files
+        self._geometry = torrent.geometry
+        self._layout = Layout(torrent.files, torrent.geometry)
+        self._priorities = [NORMAL] * len(self.files)
+        if selected is not None:
+            chosen = {self.index_of(file) for file in selected}
+            self._priorities = [NORMAL if index in chosen else 0 for index in range(len(self.files))]
+        self._missing: list[int] = []
+        self.wanted = self._wanted()
+
+    def index_of(self, file: FileRef) -> int:
+        """The index of a file.
+
+        Raises:
+            LookupError: there is none.
+        """
+        if isinstance(file, int):
+            if not 0 <= file < len(self.files):
+                raise LookupError(f"file {file}: there are {len(self.files)}")
+            return file
+        for index, known in enumerate(self.files):
+            if known is file or "/".join(known.path) == file or "/".join(known.path[1:]) == file:
+                return index
+        raise LookupError(f"no such file in the torrent: {file!r}")
+
+    @property
+    def selected(self) -> set[int]:
+        """The indices of the files that are wanted."""
+        return {index for index, priority in enumerate(self._priorities) if priority}
+
+    def set_priority(self, index: int, priority: int) -> None:
+        """Give a file a priority: 0 not wanted, 1 to 7.
+
+        Raises:
+            ValueError: there is no such priority.
+        """
+        if not 0 <= priority <= HIGHEST:
+            raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
+        self._priorities[index] = priority
+        self.wanted = self._wanted()
+
+    def piece_priorities(self) -> bytes:
+        """The priority of each piece: the highest of the files that have bytes in it."""
+        priorities = bytearray(self._geometry.pieces)
+        for file, priority in zip(self.files, self._priorities, strict=True):
+            pieces = self._layout.pieces(file)
+            if priority and pieces:
+                # Neighbours share the pieces at their borders; those between them are this file's alone.
+                first, last = pieces[0], pieces[-1]
+                at_first, at_last = priorities[first], priorities[last]
+                priorities[first : last + 1] = bytes([priority]) * len(pieces)
+                priorities[first] = max(priority, at_first)
+                priorities[last] = max(priorities[last], at_last)
+        return bytes(priorities)
+
+    def _wanted(self) -> bitarray:
+        wanted: bitarray = zeros(self._geometry.pieces, "big")
+        for file, priority in zip(self.files, self._priorities, strict=True):
+            pieces = self._layout.pieces(file)
+            if priority and pieces:
+                wanted[pieces.start : pieces.stop] = 1
+        return wanted
+
+    def bytes_of(self, pieces: bitarray) -> int:
+        """The bytes of a set of pieces."""
+        geometry = self._geometry
+        short = geometry.piece_length - geometry.piece_size(geometry.pieces - 1)
+        count: int = pieces.count()
+        return count * geometry.piece_length - (short if pieces[-1] else 0)
+
+    def count(self, have: bitarray) -> None:
+        """Count which pieces of each file are missing, once, before `note_verified`."""
+        ranges = [self._layout.pieces(file) for file in self.files]
+        self._missing = [have.count(0, pieces.start, pieces.stop) if pieces else 0 for pieces in ranges]
+
+    def note_verified(self, piece: int) -> list[int]:
+        """Note that a piece is there now. Returns the files that have become complete by it."""
+        completed = []
+        for span in self._layout.spans(piece, 0, self._geometry.piece_size(piece)):
+            self._missing[span.file] -= 1
+            if not self._missing[span.file] and not self.files[span.file].padding:
+                completed.append(span.file)
+        return completed
+
+    def status(self, storage: Storage) -> list[FileStatus]:
+        """The files that are stored, as they are now."""
+        return [
+            FileStatus(
+                index,
+                storage.path(index),
+                "/".join(file.path),
+                file.length,
+                self._priorities[index],
+                not self._missing[index],
+            )
+            for index, file in enumerate(self.files)
+            if file.stored
+        ]

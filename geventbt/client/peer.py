@@ -1,0 +1,259 @@
+"""One peer of a torrent: what it is asked for, what it is given, and whether it is of any use."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import gevent
+
+from geventbt import limits
+from geventbt.client.choker import PeerView
+from geventbt.client.request_window import RequestWindow
+from geventbt.client.status import PeerStatus
+from geventbt.errors import GeventBTError, RequestFailed
+from geventbt.peer_id import client_name
+from geventbt.protocol import constants as c
+from geventbt.protocol.connection import Event, RequestKey
+from geventbt.wire.requests import Feed, Wakeups
+
+if TYPE_CHECKING:
+    from geventbt.client.addresses import Address
+    from geventbt.client.swarm import Swarm
+    from geventbt.wire.wire import Wire
+
+_log = logging.getLogger("geventbt")
+
+_PIECES_TOLD = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
+_WHOLE_PIECE_TIME = 10.0
+"""A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
+
+
+class Peer(Feed):
+    """Drives the wire of a peer, from within the hub: no greenlet stands behind it, but one while it is being served.
+
+    Args:
+        swarm: of its torrent.
+        wire: which has shaken hands.
+        address: where it listens, if that is known.
+
+    Attributes:
+        wire: the connection.
+        address: where it listens, or None.
+        received: bytes of blocks that it sent and that were of use.
+        verified: bytes of verified pieces that came from it.
+        snubbed: whether it leaves requests unanswered.
+    """
+
+    def __init__(self, swarm: Swarm, wire: Wire, address: Address | None) -> None:
+        self.wire = wire
+        self.address = address
+        self.received = 0
+        self.verified = 0
+        self.snubbed = False
+        self.connected_at = monotonic()
+        self._swarm = swarm
+        self._picker = swarm.picker
+        self._window = RequestWindow()
+        self._server: gevent.Greenlet | None = None
+
+    def __repr__(self) -> str:
+        return "{}:{}".format(*self.wire.remote_address)
+
+    # ------------------------------------------------------------------ the beginning and the end
+
+    def start(self) -> None:
+        """Follow the wire, and tell the peer what we have; whatever it has said already is taken into account."""
+        wire, have = self.wire, self._swarm.have
+        self._picker.add_peer(self, wire.peer_pieces)
+        wire.attach(self)
+        if wire.has_fast and have.all():
+            wire.have_all()
+        elif wire.has_fast and not have.any():
+            wire.have_none()
+        elif have.any():
+            wire.bitfield(have)
+        if wire.peer_interested:
+            self._swarm.on_interest(self)
+        self.update_interest()
+        if wire.peer_requests:
+            self._serve_soon()
+        self.fill()
+
+    def on_closed(self) -> None:
+        """The wire is closed."""
+        self._picker.remove_peer(self)
+        self._swarm.on_peer_closed(self)
+
+    # ------------------------------------------------------------------ what the peer sends
+
+    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
+        self.received += len(block)
+        for other in self._swarm.assembly.receive(self, piece, offset, block):
+            assert isinstance(other, Peer)
+            other.cancel(piece, offset, len(block))
+
+    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+        if key is not None:
+            self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
+            self._swarm.wake_idle()
+
+    def on_message(self, event: Event) -> None:
+        kind = event[0]
+        if kind == c.REQUEST:
+            self._serve_soon()
+        elif kind == c.HAVE:
+            self._picker.peer_has(self, event[1])
+            self._on_more_pieces()
+        elif kind in _PIECES_TOLD:
+            self._picker.set_peer_pieces(self, self.wire.peer_pieces)
+            self._on_more_pieces()
+        elif kind == c.CHOKE:
+            self._window.on_idle(monotonic())
+        elif kind == c.UNCHOKE:
+            self.fill()
+        elif kind == c.INTERESTED:
+            self._swarm.on_interest(self)
+        elif kind == c.UNINTERESTED:
+            self._swarm.on_uninterest(self)
+        elif kind == c.EXTENDED and event[1] == c.EXTENDED_HANDSHAKE:
+            self._swarm.on_extended_handshake(self)
+
+    def on_piece_lost(self, piece: int) -> None:
+        self._picker.peer_lost(self, piece)
+        self.update_interest()
+
+    def on_batch(self, count: int, now: float) -> None:
+        if count:
+            pending = self._picker.claimed_by(self)
+            self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
+            self.snubbed = False
+            self.fill(now)
+
+    def _on_more_pieces(self) -> None:
+        if not self.wire.am_interested:
+            self.update_interest()
+        self.fill()
+
+    # ------------------------------------------------------------------ what it is asked for
+
+    def update_interest(self) -> None:
+        """Tell the peer whether it has anything that we want."""
+        wire = self.wire
+        if wire.closed:
+            return
+        if self._picker.interesting(self):
+            wire.interested()
+        elif wire.am_interested and not self._picker.claimed_by(self):
+            wire.uninterested()
+
+    def fill(self, now: float | None = None) -> None:
+        """Ask for as much as the peer should have to do."""
+        wire = self.wire
+        if wire.closed or wire.peer_choking:
+            return
+        now = monotonic() if now is None else now
+        pending = self._picker.claimed_by(self)
+        size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
+        room = size - pending
+        # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
+        if room <= 0 or (room < size >> 2 and pending):
+            return
+        room = self._swarm.take_room(room)
+        runs = self._picker.pick(self, room, share=self._share()) if room else []
+        self._swarm.give_room_back(room - sum(run.count for run in runs))
+        try:
+            for piece, first, count in runs:
+                self._request(piece, first, count)
+        except RequestFailed as error:
+            # It has lost the piece, say, in a way that we have not been told of yet.
+            _log.debug("%s: %s", self, error)
+            self._picker.give_back_all(self)
+        if runs:
+            self._window.on_requests(now)
+        elif not pending:
+            self._swarm.on_idle(self)
+
+    def _request(self, piece: int, first: int, count: int) -> None:
+        offset = first * limits.BLOCK
+        end = min(offset + count * limits.BLOCK, self._swarm.geometry.piece_size(piece))
+        self.wire.request_run(piece, offset, end - offset)
+
+    def _share(self) -> int:
+        """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
+        speed = self.wire.download_speed()
+        blocks = self._swarm.blocks_per_piece
+        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
+        return 0 if share >= blocks else max(share, 1)
+
+    def cancel(self, piece: int, offset: int, length: int) -> None:
+        """Another peer was quicker."""
+        if not self.wire.closed:
+            self.wire.cancel(piece, offset, length)
+            self.fill()
+
+    def withdraw(self) -> None:
+        """Cancel all that the peer was asked for, for others to fetch."""
+        self._picker.give_back_all(self)
+        if not self.wire.closed:
+            self.wire.cancel_all()
+            self._window.on_idle(monotonic())
+
+    def check_patience(self, now: float) -> None:
+        """Take its blocks away from a peer that lets us wait too long; it is asked for one at a time from then on."""
+        if not self.snubbed and self._window.snubbed(now) and not self.wire.closed:
+            self.snubbed = True
+            _log.info("%s leaves our requests unanswered", self)
+            self.withdraw()
+            self._swarm.wake_idle()
+
+    # ------------------------------------------------------------------ what it is given
+
+    @property
+    def view(self) -> PeerView:
+        """What the choker needs to know."""
+        wire = self.wire
+        return PeerView(
+            self, wire.peer_interested, self.snubbed, wire.download_speed(), wire.upload_speed(), wire.uploaded
+        )
+
+    @property
+    def status(self) -> PeerStatus:
+        """What a user wants to know."""
+        wire = self.wire
+        assert wire.peer_id is not None
+        return PeerStatus(
+            address=wire.remote_address,
+            client=str(wire.peer_extended_handshake.get("v", "")) or client_name(wire.peer_id) or "",
+            outgoing=wire.type == "outgoing",
+            encryption=wire.encryption,
+            download_speed=wire.download_speed(),
+            upload_speed=wire.upload_speed(),
+            downloaded=wire.downloaded,
+            uploaded=wire.uploaded,
+            pieces=wire.peer_pieces.count(),
+            am_choking=wire.am_choking,
+            am_interested=wire.am_interested,
+            peer_choking=wire.peer_choking,
+            peer_interested=wire.peer_interested,
+            snubbed=self.snubbed,
+            requests=self._picker.claimed_by(self),
+        )
+
+    def _serve_soon(self) -> None:
+        if self._server is None:
+            self._server = gevent.spawn(self._serve)
+
+    def _serve(self) -> None:
+        try:
+            self.wire.serve_pending(self._swarm.read_block)
+        except (GeventBTError, OSError) as error:
+            _log.info("%s is not served any more: %s", self, error)
+        finally:
+            self._server = None
+
+    def stop_serving(self) -> None:
+        """Serve the peer no more."""
+        if self._server is not None and self._server is not gevent.getcurrent():
+            self._server.kill(block=False)

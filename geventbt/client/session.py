@@ -1,0 +1,59 @@
+"""What all torrents of a client share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from geventbt.client.gate import ConnectGate
+from geventbt.client.rate_limit import RateLimit
+from geventbt.client.throttle import Throttle
+from geventbt.peer_id import new_peer_id
+
+
+class Session:
+    """Identity, limits and policy.
+
+    Args:
+        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        upload_slots: peers of a torrent that are unchoked at one time, or None for no bound.
+        max_connections: connections of all torrents together.
+        limit_down, limit_up: bytes a second of all torrents together, or None.
+        count_connections: how many there are now.
+
+    Attributes:
+        peer_id: ours, the same for all torrents.
+        port: where we listen, or None.
+        gate: lets connections be opened, not too many at once.
+        down: the rate at which blocks are asked for.
+        up: the rate at which blocks are sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        encryption: str,
+        upload_slots: int | None,
+        max_connections: int,
+        limit_down: int | None,
+        limit_up: int | None,
+        count_connections: Callable[[], int],
+    ) -> None:
+        self.peer_id = new_peer_id()
+        self.port: int | None = None
+        self.encryption = encryption
+        self.upload_slots = upload_slots
+        self.max_connections = max_connections
+        self.gate = ConnectGate()
+        self.down = RateLimit(limit_down, monotonic())
+        self.up = Throttle(limit_up)
+        self._count_connections = count_connections
+
+    def has_room(self) -> bool:
+        """Whether there may be one more connection."""
+        return self._count_connections() < self.max_connections
+
+    def set_limits(self, down: int | None, up: int | None) -> None:
+        """Set the rates, in bytes a second; None for no limit."""
+        self.down.set_rate(down, monotonic())
+        self.up.rate = up

@@ -1,0 +1,436 @@
+"""The peers of one torrent, while it runs: who is connected to, who is unchoked, who is banned, and what they get."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import gevent
+from bitarray import bitarray
+from gevent.event import Event
+
+from geventbt import limits
+from geventbt.client.addresses import Address
+from geventbt.client.assembly import Assembly
+from geventbt.client.block_picker import BlockPicker
+from geventbt.client.candidates import Candidates, Source
+from geventbt.client.choker import Choker
+from geventbt.client.peer import Peer
+from geventbt.client.rate_limit import RateLimit
+from geventbt.client.reading import BlockReader
+from geventbt.client.throttle import Throttle
+from geventbt.errors import GeventBTError, StorageError
+from geventbt.extensions.lt_donthave import LtDonthave
+from geventbt.extensions.upload_only import UploadOnly
+from geventbt.extensions.ut_metadata import UtMetadata
+from geventbt.extensions.ut_pex import UtPex
+from geventbt.protocol.pex import SEED
+from geventbt.storage import Storage
+from geventbt.wire.connect import connect
+from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.client.session import Session
+
+_log = logging.getLogger("geventbt")
+
+TICK = 1.0
+"""Seconds between two looks at what is due."""
+_THROTTLED_TICK = 0.05
+
+
+class Swarm:
+    """The peers of a torrent.
+
+    Args:
+        session: what all torrents of the client share.
+        storage: the torrent's data, checked.
+        picker: what is missing.
+        candidates: whom to connect to.
+        max_peers: connections at one time.
+        up, down: the torrent's own rates.
+        on_verified: called with each piece that has come.
+        on_failed: called with each piece whose hash was wrong.
+        on_error: called when the disk fails.
+        on_peer: called with a wire that was added (True) or has left (False).
+
+    Attributes:
+        peers: those that are connected.
+        downloaded, uploaded: bytes of blocks, in all.
+        served: the bytes of verified pieces from each peer that we connected to, by its address.
+        last_failure: why the last peer could not be had, or left.
+        banned: the addresses of those that sent wrong data.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        storage: Storage,
+        picker: BlockPicker,
+        candidates: Candidates,
+        *,
+        max_peers: int,
+        up: Throttle,
+        down: RateLimit,
+        on_verified: Callable[[int], None],
+        on_failed: Callable[[int], None],
+        on_error: Callable[[StorageError], None],
+        on_peer: Callable[[Wire, bool], None],
+    ) -> None:
+        self._session = session
+        self._storage = storage
+        self._torrent = storage.torrent
+        self._candidates = candidates
+        self._max_peers = max_peers
+        self._on_verified = on_verified
+        self._on_peer = on_peer
+        self.picker = picker
+        self.geometry = self._torrent.geometry
+        self.blocks_per_piece = -(-self.geometry.piece_length // limits.BLOCK)
+        self.assembly = Assembly(
+            storage,
+            picker,
+            on_verified=self._note_verified,
+            on_failed=on_failed,
+            on_guilty=self._ban,
+            on_forgiven=self._forgive,
+            on_error=on_error,
+        )
+        self.peers: set[Peer] = set()
+        self.served: dict[Address, int] = {}
+        self.banned: set[Address] = set()
+        self._finished_downloaded = self._finished_uploaded = 0
+        self._reader = BlockReader(storage)
+        self._choker = Choker(session.upload_slots)
+        self._rechoke_at = 0.0
+        self._pex_at = 0.0
+        self._idle: set[Peer] = set()
+        self._wake_due = False
+        self._opening: set[gevent.Greenlet] = set()
+        self._news = Event()
+        self._throttled = False
+        self._greenlets: list[gevent.Greenlet] = []
+        self._running = False
+        self.up = up
+        self.down = down
+        self.last_failure: Exception | None = None
+
+    # ------------------------------------------------------------------ running
+
+    def start(self) -> None:
+        """Connect to peers, and take those that come."""
+        self._running = True
+        self._greenlets = [gevent.spawn(self._connect_to_candidates), gevent.spawn(self._run_ticks)]
+
+    def stop(self) -> None:
+        """Leave all peers; pieces that are complete are still verified and written."""
+        self._running = False
+        gevent.killall([*self._greenlets, *self._opening])
+        gevent.joinall([gevent.spawn(peer.wire.close, 1) for peer in list(self.peers)])
+        self.assembly.finish(limits.STOP_TIMEOUT)
+
+    @property
+    def seeding(self) -> bool:
+        """Whether there is nothing that we want."""
+        return self.picker.done
+
+    @property
+    def have(self) -> bitarray:
+        """The pieces that we have."""
+        return self._storage.have
+
+    @property
+    def downloaded(self) -> int:
+        return self._finished_downloaded + sum(peer.wire.downloaded for peer in self.peers)
+
+    @property
+    def uploaded(self) -> int:
+        return self._finished_uploaded + sum(peer.wire.uploaded for peer in self.peers)
+
+    def is_alone(self, failures: int) -> bool:
+        """Whether nobody is connected, and nobody is left to connect to."""
+        return not self.peers and not self._opening and self._candidates.is_exhausted(failures)
+
+    # ------------------------------------------------------------------ connecting
+
+    def add_candidates(self, addresses: list[Address], source: Source, told_by: str = "") -> None:
+        """Learn of peers."""
+        now = monotonic()
+        for address in addresses:
+            self._candidates.add(address, source, now, told_by=told_by)
+        self._news.set()
+
+    def _connect_to_candidates(self) -> None:
+        while True:
+            self._news.clear()
+            now = monotonic()
+            address = self._candidates.next(now) if self._has_room() else None
+            if address is not None:
+                greenlet = gevent.spawn(self._open, address)
+                self._opening.add(greenlet)
+                greenlet.rawlink(self._opening.discard)
+                continue
+            due = self._candidates.next_due(now) if self._has_room() else None
+            self._news.wait(None if due is None else max(TICK / 20, due - now))
+
+    def _has_room(self) -> bool:
+        return (
+            len(self.peers) + len(self._opening) < self._max_peers
+            and len(self._opening) < limits.HALF_OPEN
+            and self._session.has_room()
+        )
+
+    def _open(self, address: Address) -> None:
+        """Connect to a candidate."""
+        try:
+            with self._session.gate.opening():
+                wire = connect(address, info_hash=self._torrent.info_hash, encryption=self._session.encryption)
+                try:
+                    self._shake_hands(wire)
+                except BaseException:
+                    wire.close(0)
+                    raise
+        except (GeventBTError, OSError) as error:
+            _log.info("no connection to %s:%s: %s", *address, error)
+            self.last_failure = error
+            self._candidates.failed(address, monotonic())
+            return
+        finally:
+            self._news.set()
+        self._candidates.connected(address)
+        if not self._add(wire, address):
+            self._candidates.closed(address, monotonic(), worked=False)
+
+    def accept(self, wire: Wire) -> None:
+        """Take a peer that has connected to us; its handshake is here."""
+        if not self._running or len(self.peers) >= self._max_peers:
+            wire.close(0)
+            return
+        try:
+            self._shake_hands(wire)
+        except BaseException:
+            wire.close(0)
+            raise
+        self._add(wire, None)
+
+    def _shake_hands(self, wire: Wire) -> None:
+        torrent = self._torrent
+        wire.use(lambda wire: UtMetadata(wire, torrent.info_bytes))
+        wire.use(LtDonthave)
+        wire.use(UploadOnly).announce(self.picker.done)
+        if not torrent.private:
+            wire.use(UtPex).on("peers", self._on_pex)
+        if self._session.port:
+            wire.extended_handshake["p"] = self._session.port
+        wire.handshake(torrent.info_hash, self._session.peer_id, geometry=torrent.geometry)
+
+    def _add(self, wire: Wire, address: Address | None) -> bool:
+        """Make a peer of a wire, unless we have it already, or want nothing to do with it."""
+        assert wire.peer_id is not None
+        if not self._running or self._candidates.is_banned(wire.remote_address, wire.peer_id):
+            wire.close(0)
+            return False
+        twin = next((peer for peer in self.peers if peer.wire.peer_id == wire.peer_id), None)
+        if twin is not None and not self._gives_way(twin, wire):
+            wire.close(0)
+            return False
+        if twin is not None:
+            twin.wire.close(0)
+        peer = Peer(self, wire, address)
+        self.peers.add(peer)
+        if address is not None:
+            self.served.setdefault(address, 0)
+        peer.start()
+        self._on_peer(wire, True)
+        return not wire.closed
+
+    def _gives_way(self, twin: Peer, wire: Wire) -> bool:
+        """Whether a connection gives way to a second one with the same peer.
+
+        When both sides have connected to each other at the same time, both must keep the same connection: the one that
+        was opened by the lower peer id.
+        """
+        if twin.wire.type == wire.type:
+            return False
+        assert wire.peer_id is not None
+        we_are_lower = self._session.peer_id < wire.peer_id
+        return (wire.type == "outgoing") == we_are_lower
+
+    def on_peer_closed(self, peer: Peer) -> None:
+        """A peer has left."""
+        if peer not in self.peers:
+            return
+        self.peers.discard(peer)
+        self._idle.discard(peer)
+        self._finished_downloaded += peer.wire.downloaded
+        self._finished_uploaded += peer.wire.uploaded
+        self.last_failure = peer.wire.close_reason or self.last_failure
+        peer.stop_serving()
+        if self._choker.release(peer):
+            self._fill_slots()
+        if peer.address is not None:
+            self._candidates.closed(peer.address, monotonic(), worked=peer.verified > 0)
+        self.wake_idle()
+        self._news.set()
+        self._on_peer(peer.wire, False)
+
+    def on_extended_handshake(self, peer: Peer) -> None:
+        """A peer has told of itself: also where it listens (BEP 10)."""
+        port = peer.wire.peer_extended_handshake.get("p")
+        host = peer.wire.remote_address[0]
+        if peer.address is None and port:
+            address = (host, port)
+            if self._candidates.add(address, Source.INBOUND, monotonic(), told_by=host):
+                peer.address = address
+                self._candidates.connected(address)
+
+    def _on_pex(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
+        self.add_candidates(list(added), Source.PEX, pex.wire.remote_address[0])
+
+    def _tell_of_peers(self) -> None:
+        """Tell each peer of the others that one can connect to (BEP 11)."""
+        known = {peer.address: SEED if peer.wire.peer_has_all else 0 for peer in self.peers if peer.address}
+        for peer in self.peers:
+            pex = peer.wire.ext.get("ut_pex")
+            if pex is not None and pex.supported:
+                pex.update(known)
+
+    # ------------------------------------------------------------------ what peers are asked for
+
+    def on_idle(self, peer: Peer) -> None:
+        """There is nothing to ask a peer for at the moment."""
+        self._idle.add(peer)
+        if self.seeding and peer.wire.peer_has_all and not peer.wire.closed:
+            # Two seeds have nothing to give to each other.
+            self.run_soon(peer.wire.close, 0)
+
+    def wake_idle(self) -> None:
+        """Something may be there for idle peers to fetch."""
+        if self._idle and not self._wake_due:
+            self._wake_due = True
+            gevent.get_hub().loop.run_callback(self._fill_idle)
+
+    def _fill_idle(self) -> None:
+        self._wake_due = False
+        idle, self._idle = self._idle, set()
+        for peer in idle:
+            peer.fill()
+
+    def update_interest(self) -> None:
+        """What we want has changed."""
+        for peer in list(self.peers):
+            peer.update_interest()
+        self.wake_idle()
+
+    def run_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Run something that may block, on a greenlet of its own."""
+        gevent.spawn(function, *arguments)
+
+    def take_room(self, blocks: int) -> int:
+        """How many of so many blocks the rate limits allow to ask for now."""
+        limits_set = [limit for limit in (self.down, self._session.down) if limit.rate is not None]
+        now = monotonic()
+        for limit in limits_set:
+            blocks = min(blocks, limit.take(blocks * limits.BLOCK, now) // limits.BLOCK)
+        self._throttled = bool(limits_set)
+        return blocks
+
+    def give_room_back(self, blocks: int) -> None:
+        """Return what was not used of it."""
+        if self._throttled and blocks:
+            for limit in (self.down, self._session.down):
+                if limit.rate is not None:
+                    limit.give_back(blocks * limits.BLOCK)
+
+    def _note_verified(self, piece: int, senders: list[Hashable]) -> None:
+        size = self.geometry.piece_size(piece)
+        for sender in set(senders):
+            assert isinstance(sender, Peer)
+            share = size * senders.count(sender) // len(senders)
+            sender.verified += share
+            if sender.address is not None:
+                self.served[sender.address] = self.served.get(sender.address, 0) + share
+        for peer in list(self.peers):
+            if not peer.wire.closed:
+                peer.wire.have(piece)
+                if peer.wire.am_interested:
+                    peer.update_interest()
+        self._on_verified(piece)
+
+    # ------------------------------------------------------------------ what peers are given
+
+    def read_block(self, piece: int, offset: int, length: int) -> memoryview:
+        """Read a block for a peer, when the rate limits allow it."""
+        block = self._reader(piece, offset, length)
+        self.up.acquire(length)
+        return block
+
+    def on_interest(self, peer: Peer) -> None:
+        """A peer wants something: it has it at once, when there is a free slot."""
+        if self._choker.on_interest(peer.view, monotonic(), seeding=self.seeding):
+            peer.wire.unchoke()
+
+    def on_uninterest(self, peer: Peer) -> None:
+        """A peer wants nothing any more: its slot is another's."""
+        if self._choker.release(peer):
+            peer.wire.choke()
+            self._fill_slots()
+
+    def _fill_slots(self) -> None:
+        waiting = [peer.view for peer in self.peers if peer.wire.peer_interested and peer.wire.am_choking]
+        for chosen in self._choker.fill(waiting, monotonic(), seeding=self.seeding):
+            assert isinstance(chosen, Peer)
+            if not chosen.wire.closed:
+                chosen.wire.unchoke()
+
+    def _rechoke(self, now: float) -> None:
+        peers = [peer for peer in self.peers if not peer.wire.closed]
+        chosen = self._choker.rechoke([peer.view for peer in peers], now, seeding=self.seeding)
+        for peer in peers:
+            if peer in chosen:
+                peer.wire.unchoke()
+            else:
+                peer.wire.choke()
+
+    # ------------------------------------------------------------------ wrong data
+
+    def _ban(self, guilty: set[Hashable]) -> None:
+        for peer in guilty:
+            assert isinstance(peer, Peer)
+            wire = peer.wire
+            self._candidates.ban(peer.address or wire.remote_address, wire.peer_id)
+            if peer.address is not None:
+                self.banned.add(peer.address)
+            wire.close(0)
+
+    def _forgive(self, forgiven: set[Hashable]) -> None:
+        for peer in forgiven:
+            assert isinstance(peer, Peer)
+            self._candidates.unban(peer.address or peer.wire.remote_address, peer.wire.peer_id)
+            self.banned.discard(peer.address or peer.wire.remote_address)
+
+    # ------------------------------------------------------------------ what is due
+
+    def _run_ticks(self) -> None:
+        next_tick = 0.0
+        while True:
+            now = monotonic()
+            if self._throttled:
+                self._fill_idle()
+            if now >= next_tick:
+                next_tick = now + TICK
+                self._tick(now)
+            gevent.sleep(_THROTTLED_TICK if self._throttled else TICK)
+
+    def _tick(self, now: float) -> None:
+        for peer in list(self.peers):
+            peer.check_patience(now)
+        if now >= self._rechoke_at:
+            self._rechoke_at = now + limits.CHOKE_INTERVAL
+            self._rechoke(now)
+        if now >= self._pex_at and not self._torrent.private:
+            self._pex_at = now + limits.PEX_INTERVAL / 4
+            self._tell_of_peers()
+        self.wake_idle()
