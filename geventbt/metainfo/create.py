@@ -2,31 +2,33 @@
 order.
 
 A folder's files are taken in the order of their paths as raw bytes, which is libtorrent's canonical order, and hidden
-files belong to it. Symbolic links below the folder are left out: what they lead to is not in the folder, and `Storage`
-would not follow them either.
+files belong to it, except for our own (`OWN_FOLDER`). Symbolic links below the folder are left out: what they lead to
+is not in the folder, and `Storage` would not follow them either.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from io import FileIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from geventbt import bencoding, limits
 from geventbt.errors import MetainfoError
 from geventbt.geometry import Geometry
-from geventbt.metainfo.paths import safe_name
+from geventbt.metainfo.hashing import ReadInto, hash_pieces
+from geventbt.metainfo.paths import OWN_FOLDER, safe_name
 from geventbt.metainfo.torrent import Torrent
 
 _SMALLEST_PIECE = 16 * limits.KIB
 _LARGEST_PIECE = 16 * limits.MIB
-_THREADS = min(4, os.cpu_count() or 1)
+_SHA1 = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,11 @@ class _Source:
     path: Path
     parts: tuple[str, ...]
     length: int
+    mtime: int
     executable: bool
+
+    def changed_error(self) -> MetainfoError:
+        return MetainfoError(f"{os.fspath(self.path)!r} was changed while it was read")
 
 
 def create_torrent(
@@ -53,8 +59,8 @@ def create_torrent(
     creation_date: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Torrent:
-    """Make a torrent of a file or a folder. It reads and hashes everything, in several native threads, and blocks until
-    it is done.
+    """Make a torrent of a file or a folder. It reads and hashes everything, in a native thread for each core, and blocks
+    until it is done.
 
     Args:
         path: the file or folder.
@@ -71,9 +77,12 @@ def create_torrent(
 
     Raises:
         MetainfoError: if there is nothing in it, a name cannot be in a torrent, or a file changes while it is read.
-        ValueError: for a piece length that makes no sense.
+        ValueError: for a piece length or a URL that makes no sense.
         OSError: if a file cannot be read.
     """
+    tiers = [(tier,) if isinstance(tier, str) else tuple(tier) for tier in trackers]
+    web_seeds = tuple(web_seeds)
+    _check_urls([*web_seeds, *(url for tier in tiers for url in tier)])
     root = Path(os.path.abspath(path))
     name = _portable(root.name if name is None else name)
     sources = _find(root)
@@ -89,7 +98,6 @@ def create_torrent(
         info["files"] = [{**_entry(source), "path": source.parts} for source in sources]
     else:
         info |= _entry(sources[0])
-    tiers = [(tier,) if isinstance(tier, str) else tuple(tier) for tier in trackers]
     torrent = Torrent.from_info(bencoding.encode(info), trackers=tiers, web_seeds=web_seeds)
     return replace(torrent, comment=comment, created_by=created_by, creation_date=creation_date)
 
@@ -110,6 +118,12 @@ def _checked(piece_length: int) -> int:
     return piece_length
 
 
+def _check_urls(urls: Iterable[str]) -> None:
+    for url in urls:
+        if "://" not in url or not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError(f"{url!r} is not a URL")
+
+
 def _portable(name: str) -> str:
     """A name that comes out of the torrent as it went in, so that its data is found again."""
     if not name or safe_name(os.fsencode(name)) != name:
@@ -122,7 +136,8 @@ def _find(root: Path) -> list[_Source]:
     if not root.is_dir():
         return [_source(root, (), root.stat())]
     sources: list[_Source] = []
-    for folder, _, names in os.walk(root, onerror=_raise):
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        folders[:] = [name for name in folders if name != OWN_FOLDER]
         below = Path(folder).relative_to(root).parts
         for name in names:
             path = Path(folder, name)
@@ -136,7 +151,7 @@ def _source(path: Path, parts: tuple[str, ...], status: os.stat_result) -> _Sour
     if not stat.S_ISREG(status.st_mode):
         raise MetainfoError(f"{os.fspath(path)!r} is neither a file nor a folder")
     executable = os.name == "posix" and bool(status.st_mode & stat.S_IXUSR)
-    return _Source(path, tuple(_portable(part) for part in parts), status.st_size, executable)
+    return _Source(path, tuple(_portable(part) for part in parts), status.st_size, status.st_mtime_ns, executable)
 
 
 def _raise(error: OSError) -> None:
@@ -151,43 +166,51 @@ def _entry(source: _Source) -> dict[str, Any]:
 
 
 def _hash_pieces(sources: list[_Source], geometry: Geometry, progress: Callable[[int, int], object] | None) -> bytes:
-    """The SHA-1 of every piece, end to end. One thread reads, in order; others hash, a few pieces ahead at most."""
-    hashes: list[bytes] = []
-    pending: deque[Future[bytes]] = deque()
-
-    def collect() -> None:
-        hashes.append(pending.popleft().result())
-        if progress is not None:
-            progress(len(hashes), geometry.pieces)
-
-    with ThreadPoolExecutor(_THREADS, "geventbt-hash") as pool:
-        for piece in _read_pieces(sources, geometry.piece_length):
-            pending.append(pool.submit(_sha1, piece))
-            if len(pending) > _THREADS:
-                collect()
-        while pending:
-            collect()
-    return b"".join(hashes)
-
-
-def _read_pieces(sources: list[_Source], piece_length: int) -> Iterator[bytearray]:
-    """The stream of all files, piece by piece."""
-    piece, filled = bytearray(piece_length), 0
+    """The SHA-1 of every piece, end to end."""
+    hashes = bytearray(geometry.pieces * _SHA1)
+    stream = _Stream(sources)
+    with closing(hash_pieces(geometry, range(geometry.pieces), stream.open)) as hashed:
+        for done, (piece, digest) in enumerate(hashed, 1):
+            hashes[piece * _SHA1 : (piece + 1) * _SHA1] = digest or b""
+            if progress is not None:
+                progress(done, geometry.pieces)
     for source in sources:
-        left = source.length
-        with open(source.path, "rb", buffering=0) as file:
-            while left:
-                with memoryview(piece) as view:
-                    got = file.readinto(view[filled : filled + left])
+        status = source.path.lstat()
+        if (status.st_size, status.st_mtime_ns) != (source.length, source.mtime):
+            raise source.changed_error()
+    return bytes(hashes)
+
+
+class _Stream:
+    """All files end to end, for threads that read anywhere in it."""
+
+    def __init__(self, sources: list[_Source]) -> None:
+        self._sources = [source for source in sources if source.length]
+        self._ends = list(accumulate(source.length for source in self._sources))
+
+    @contextmanager
+    def open(self) -> Iterator[ReadInto]:
+        """A reader for one thread, which keeps the file open that it has read last."""
+        opened: FileIO | None = None
+
+        def read_into(position: int, view: memoryview) -> bool:
+            nonlocal opened
+            while view:
+                at = bisect_right(self._ends, position)
+                source = self._sources[at]
+                if opened is None or opened.name != source.path:
+                    if opened is not None:
+                        opened.close()
+                    opened = FileIO(source.path)
+                opened.seek(position - self._ends[at] + source.length)
+                got = opened.readinto(view[: self._ends[at] - position])
                 if not got:
-                    raise MetainfoError(f"{os.fspath(source.path)!r} became shorter while it was read")
-                left, filled = left - got, filled + got
-                if filled == piece_length:
-                    yield piece
-                    piece, filled = bytearray(piece_length), 0
-    if filled:
-        yield piece[:filled]
+                    raise source.changed_error()
+                position, view = position + got, view[got:]
+            return True
 
-
-def _sha1(piece: bytearray) -> bytes:
-    return hashlib.sha1(piece).digest()
+        try:
+            yield read_into
+        finally:
+            if opened is not None:
+                opened.close()

@@ -1,18 +1,12 @@
-"""The open files of a torrent: few at a time, shared by threads, and never one outside the folder.
-
-Reading and writing are positional (`pread`), so threads need not wait for each other; and they copy, rather than hand
-out views of a mapped file, because a file that somebody cuts short under a mapping ends the whole process with SIGBUS,
-and under `pread` is an error.
-"""
+"""The open files of a torrent: few at a time, shared by threads, and never one outside the folder."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,82 +14,12 @@ from pathlib import Path
 from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
+from geventbt.metainfo.native import new_lock
+from geventbt.storage.open_file import FileGone, MissingData, OpenFile, storage_errors
+from geventbt.storage.record import FileRecord
 
 # O_NONBLOCK: a pipe that somebody put in a file's place must not block us for ever before it is seen to be one.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_HAS_POSITIONAL = hasattr(os, "pread")
-
-
-class MissingData(StorageError):
-    """A file is not there, or ends before the bytes that were asked for."""
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into a StorageError that keeps its errno and names the file."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingData(error.errno, error.strerror, os.fspath(path)) from error
-    except OSError as error:
-        raise StorageError(error.errno, error.strerror or str(error), os.fspath(path)) from error
-
-
-class OpenFile:
-    """A file that is open. Its methods may be called from several threads at once."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
-        self._descriptor = descriptor
-        self._seeking = threading.Lock()
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Read exactly `length` bytes.
-
-        Raises:
-            MissingData: if the file ends before.
-            StorageError: if it cannot be read.
-        """
-        with storage_errors(self.path):
-            data = self._read(offset, length)
-            while len(data) < length:
-                more = self._read(offset + len(data), length - len(data))
-                if not more:
-                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
-                data += more
-            return data
-
-    def write(self, offset: int, data: memoryview) -> None:
-        """Write all of `data`.
-
-        Raises:
-            StorageError: if it cannot be written: ``errno.ENOSPC`` when the disk is full.
-        """
-        with storage_errors(self.path):
-            while data:
-                written = self._write(offset, data)
-                data = data[written:]
-                offset += written
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-
-    def _read(self, offset: int, length: int) -> bytes:
-        if _HAS_POSITIONAL:
-            return os.pread(self._descriptor, length, offset)
-        with self._seeking:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, length)
-
-    def _write(self, offset: int, data: memoryview) -> int:
-        if _HAS_POSITIONAL:
-            return os.pwrite(self._descriptor, data, offset)
-        with self._seeking:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.write(self._descriptor, data)
 
 
 @dataclass(slots=True)
@@ -124,8 +48,26 @@ class OpenFiles:
         self._folder = folder
         self._limit = limit
         self._slots: OrderedDict[int, _Slot] = OrderedDict()
-        self._lock = threading.Lock()
+        self._records: dict[int, FileRecord] = {}
+        self._lock = new_lock()
         self._closed = False
+
+    def record(self, index: int) -> FileRecord:
+        """What is known of a file."""
+        return self._records.get(index) or self._records.setdefault(index, FileRecord())
+
+    def records(self) -> list[tuple[int, FileRecord]]:
+        """The files of which anything is known, by their indices."""
+        return list(self._records.items())
+
+    def status(self, index: int) -> os.stat_result | None:
+        """What the system tells of a file, or None if it is not there."""
+        path = self.path(index)
+        try:
+            with storage_errors(path):
+                return path.lstat()
+        except MissingData:
+            return None
 
     def path(self, index: int) -> Path:
         """Where a file is, or would be."""
@@ -141,6 +83,8 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
+            FileGone: if it was there and is no more, or another one is in its place. This is told once: the next call
+                takes what is there now, or makes it.
             MissingData: if it is not there, and not `writable`.
             StorageError: if it cannot be opened, is no regular file, or a symbolic link is at its place or on the way.
         """
@@ -149,6 +93,57 @@ class OpenFiles:
             yield slot.file
         finally:
             self._leave(slot)
+
+    def sync(self, index: int) -> None:
+        """Block until what we have written to a file is on the disk.
+
+        Raises:
+            FileGone: if there is another file in its place by now, or none.
+            StorageError: if it cannot be made safe.
+        """
+        record, status = self.record(index), self.status(index)
+        if status is None or (status.st_dev, status.st_ino) != record.identity:
+            with self._lock:
+                self._forget(index)
+            raise FileGone(self.path(index))
+        record.unsynced = False
+        with self.use(index, writable=True) as file:
+            file.sync()
+
+    def install(self, index: int, temporary: Path, fill: Callable[[OpenFile], None]) -> None:
+        """Make a file that is there only once it is filled: whoever kills us leaves it either whole or not at all.
+
+        Args:
+            index: the file's index.
+            temporary: where it is made, in a folder that is there.
+            fill: writes what is to be in it.
+        """
+        path = self.path(index)
+        with storage_errors(path):
+            self._refuse_links(path)
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, self._mode(index))
+            file = OpenFile(temporary, descriptor, FileRecord())
+            try:
+                file.set_length(self._files[index].length)
+                fill(file)
+                file.sync()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(temporary, path)
+                self.record(index).renew(file.stamp)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            finally:
+                file.close()
+
+    def remove(self, index: int) -> None:
+        """Delete a file, if it is there."""
+        path = self.path(index)
+        with self._lock, storage_errors(path):
+            self._forget(index)
+            self._refuse_links(path)
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close every file; those in use when their users are done."""
@@ -162,9 +157,13 @@ class OpenFiles:
             if self._closed:
                 raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self.path(index)))
             slot = self._slots.get(index)
-            if slot is None or (writable and not slot.writable):
-                if slot is not None:
-                    self._retire(index)
+            if slot is not None and slot.file.deleted:
+                self._forget(index)
+                raise FileGone(slot.file.path)
+            if slot is not None and writable and not slot.writable:
+                self._retire(index)
+                slot = None
+            if slot is None:
                 slot = self._slots[index] = self._open(index, writable)
             slot.users += 1
             self._slots.move_to_end(index)
@@ -177,6 +176,12 @@ class OpenFiles:
             slot.users -= 1
             if slot.retired and not slot.users:
                 slot.file.close()
+
+    def _forget(self, index: int) -> None:
+        """Let go of a file that is no longer the one we knew."""
+        if index in self._slots:
+            self._retire(index)
+        self._records.pop(index, None)
 
     def _retire_idle(self, count: int) -> None:
         """Retire up to `count` files that nobody is at, those used longest ago first."""
@@ -193,20 +198,35 @@ class OpenFiles:
         file, path = self._files[index], self.path(index)
         with storage_errors(path):
             self._refuse_links(path)
-            if writable:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
-            descriptor = os.open(path, flags | _SAFELY, 0o777 if file.executable else 0o666)
+            descriptor = self._open_descriptor(index, writable)
+            opened = OpenFile(path, descriptor, self.record(index))
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise StorageError(errno.EINVAL, "not a regular file", os.fspath(path))
                 if writable and status.st_size != file.length:
-                    os.ftruncate(descriptor, file.length)
+                    opened.set_length(file.length)
             except BaseException:
-                os.close(descriptor)
+                opened.close()
                 raise
-        return _Slot(OpenFile(path, descriptor), writable)
+        return _Slot(opened, writable)
+
+    def _open_descriptor(self, index: int, writable: bool) -> int:
+        path, flags = self.path(index), (os.O_RDWR if writable else os.O_RDONLY) | _SAFELY
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            if not writable:
+                raise
+        record = self.record(index)
+        if record.stamp is not None:
+            self._records.pop(index)
+            raise FileGone(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags | os.O_CREAT, self._mode(index))
+
+    def _mode(self, index: int) -> int:
+        return 0o777 if self._files[index].executable else 0o666
 
     def _refuse_links(self, path: Path) -> None:
         """Refuse a path with a symbolic link below the folder: it could lead anywhere."""

@@ -53,7 +53,15 @@ class Layout:
         """
         if not self._geometry.contains(piece, offset, length):
             raise ValueError(f"no range of a piece: piece {piece}, offset {offset}, length {length}")
-        position = piece * self._geometry.piece_length + offset
+        return self.stream_spans(piece * self._geometry.piece_length + offset, length)
+
+    def stream_spans(self, position: int, length: int) -> list[Span]:
+        """The ranges of files that make up a range of the torrent's stream, in order.
+
+        Args:
+            position: where the range begins in the stream of all files.
+            length: its bytes, at least 1, all within the stream.
+        """
         end = position + length
         at = bisect_right(self._starts, position) - 1
         spans: list[Span] = []

@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import TracebackType
 
@@ -17,39 +17,67 @@ from bitarray.util import ones, zeros
 from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.storage.files import MissingData, OpenFiles, storage_errors
+from geventbt.metainfo.hashing import BUFFER, hash_piece, hash_pieces
+from geventbt.metainfo.paths import is_own_folder
 from geventbt.storage.layout import Layout
-
-_STEP = 1 * limits.MIB
-"""Bytes read and hashed at a time when a piece is verified."""
+from geventbt.storage.open_file import MissingData
+from geventbt.storage.own_folder import OwnFolder
+from geventbt.storage.places import Places
+from geventbt.storage.recorder import Recorder
 
 
 class Storage:
     """Reads and writes the pieces of a torrent. Its methods block on the disk, and may be called from several threads
     at once.
 
-    Nothing is opened or made before it is needed. To seed, call `check`; to download, `check` and `prepare`.
+    Nothing is opened or made before it is needed. To seed, call `check`; to download, `check` and `prepare`. To go on
+    where the last run ended, call `restore` and ``check(pieces=...)`` with what it returns instead of a whole `check`,
+    and `checkpoint` now and then.
+
+    A file that is gone, or has become too short, is a `StorageError` for whoever needs it, and its pieces leave `have`;
+    the others can be used as before.
 
     Args:
         torrent: the torrent.
         folder: the folder that its file or folder is in, or will be.
+        selected: indices of the files that are wanted, by default all. Others are not made; see `select`.
+        preallocate: whether `prepare` takes the room for the files on the disk at once. By default they are sparse.
         max_open_files: how many files are open at a time.
 
     Attributes:
         torrent: the torrent.
         folder: the folder.
         have: the pieces that are verified and on the disk, big-endian as in a bitfield. To be read only.
+        wanted: the pieces that have bytes of the selected files. Replaced by `select`; to be read only.
+
+    Raises:
+        StorageError: if the torrent has the name of our own folder, ``.geventbt``.
+        IndexError: if there is no such file.
     """
 
     def __init__(
-        self, torrent: Torrent, folder: str | os.PathLike[str], *, max_open_files: int = limits.OPEN_FILES
+        self,
+        torrent: Torrent,
+        folder: str | os.PathLike[str],
+        *,
+        selected: Collection[int] | None = None,
+        preallocate: bool = False,
+        max_open_files: int = limits.OPEN_FILES,
     ) -> None:
+        if any(is_own_folder(file.path[0]) for file in torrent.files):
+            raise StorageError(
+                f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
+            )
         self.torrent = torrent
         self.folder = Path(os.path.abspath(folder))
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
+        self._preallocate = preallocate
         self._layout = Layout(torrent.files, torrent.geometry)
-        self._files = OpenFiles(torrent.files, self.folder, max_open_files)
-        self._lock = threading.Lock()
+        self._own = OwnFolder(self.folder, torrent.info_hash.hex())
+        self._places = Places(torrent, self.folder, self._own, self._layout, self.have, max_open_files)
+        self._files = self._places.files
+        self._recorder = Recorder(torrent, self._layout, self._places, self._own, self.have)
+        self.wanted = self._want(selected)
 
     def __enter__(self) -> Storage:
         return self
@@ -77,15 +105,37 @@ class Storage:
         return self._files.path(file)
 
     def prepare(self) -> None:
-        """Make every folder and file, each of its full length but sparse. A file that is longer is cut.
+        """Make the folder and file of every selected file, each of its full length: sparse, or with `preallocate` with
+        all of its room taken. A file that is longer is cut.
 
         Raises:
-            StorageError: if one cannot be made.
+            StorageError: if one cannot be made: ``errno.ENOSPC`` if there is no room for it.
         """
         for index, file in enumerate(self.torrent.files):
-            if file.stored:
-                with self._files.use(index, writable=True):
-                    pass
+            if file.stored and self._places.is_selected(index):
+                self._leave_parts(index)
+                with self._places.losing(index), self._files.use(index, writable=True) as opened:
+                    if self._preallocate:
+                        opened.allocate(file.length)
+        self._places.drop_parts()
+
+    def select(self, files: Collection[int] | None) -> None:
+        """Change which files are wanted.
+
+        What is here of a file that is wanted from now on is moved to its place; `prepare` makes the others. A file that
+        is there stays and is used, even if it is not wanted.
+
+        Args:
+            files: indices of the wanted files, or None for all.
+
+        Raises:
+            IndexError: if there is no such file.
+            StorageError: if the disk failed.
+        """
+        self.wanted = self._want(files)
+        for index in range(len(self.torrent.files)):
+            self._leave_parts(index)
+        self._places.drop_parts()
 
     def write_piece(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
         """Write a whole piece if, and only if, it is the right one.
@@ -104,16 +154,19 @@ class Storage:
         if hashlib.sha1(data).digest() != self.torrent.piece_hash(piece):
             return False
         position = 0
-        with memoryview(data) as view:
-            for span in self._layout.spans(piece, 0, len(view)):
+        spans = self._layout.spans(piece, 0, len(data))
+        for span in spans:
+            self._leave_parts(span.file)
+        with memoryview(data) as view, self._places.steady(spans):
+            for span in spans:
                 part = view[position : position + span.length]
                 position += span.length
                 if self.torrent.files[span.file].padding:
                     self._refuse_padding(part, span.file)
                     continue
-                with self._files.use(span.file, writable=True) as file:
-                    file.write(span.offset, part)
-        self._note(piece, True)
+                with self._places.losing(span.file):
+                    self._places.write(span.file, span.offset, part)
+            self.have[piece] = True
         return True
 
     def read(self, piece: int, offset: int, length: int) -> bytes:
@@ -131,7 +184,10 @@ class Storage:
         spans = self._layout.spans(piece, offset, length)
         if not self.have[piece]:
             raise StorageError(f"piece {piece} is not verified")
-        parts = [self._read(*span) for span in spans]
+        parts = []
+        for span in spans:
+            with self._places.losing(span.file):
+                parts.append(self._places.read(*span))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def verify_piece(self, piece: int) -> bool:
@@ -145,76 +201,123 @@ class Storage:
             StorageError: if the disk failed.
         """
         expected = self.torrent.piece_hash(piece)
-        digest = hashlib.sha1()
-        try:
-            for part in self._piece_in_steps(piece):
-                digest.update(part)
-            good = digest.digest() == expected
-        except MissingData:
-            good = False
-        self._note(piece, good)
-        return good
+        digest = hash_piece(self._read_stream, self.torrent.geometry, piece, memoryview(bytearray(BUFFER)))
+        self.have[piece] = digest == expected
+        return digest == expected
 
-    def check(self, progress: Callable[[int, int], object] | None = None) -> bitarray:
-        """Verify every piece that can be there at all. What no file is long enough for is not read.
+    def check(
+        self,
+        progress: Callable[[int, int], object] | None = None,
+        *,
+        pieces: bitarray | None = None,
+        threads: int | None = None,
+    ) -> bitarray:
+        """Verify every piece that can be there at all, in several native threads. What no file is long enough for is
+        not read.
 
         Args:
-            progress: called with the number of pieces looked at and of all pieces, after each. What it raises ends the
-                check.
+            progress: called with the number of pieces looked at and of all pieces to look at, after each that was read.
+                What it raises ends the check within a moment, as `close` does.
+            pieces: which ones, such as `restore` returns, by default all. The others stay as they are.
+            threads: how many, by default one for each core.
 
         Returns:
             A copy of `have`.
 
         Raises:
+            ValueError: if `pieces` is not of as many bits as there are pieces.
             StorageError: if the disk failed.
         """
-        possible = self._possible()
-        for piece in range(len(possible)):
-            if possible[piece]:
-                self.verify_piece(piece)
-            else:
-                self._note(piece, False)
-            if progress is not None:
-                progress(piece + 1, len(possible))
+        geometry = self.torrent.geometry
+        pieces = ones(geometry.pieces, "big") if pieces is None else pieces
+        if len(pieces) != geometry.pieces:
+            raise ValueError(f"{len(pieces)} bits for {geometry.pieces} pieces")
+        with self._recorder.verifying(pieces):
+            possible = pieces & self._places.possible()
+            self.have &= ~pieces | possible
+            total, done = pieces.count(), pieces.count() - possible.count()
+            if progress is not None and done:
+                progress(done, total)
+            indices = (piece for piece, chosen in enumerate(possible) if chosen)
+            with closing(hash_pieces(geometry, indices, lambda: nullcontext(self._read_stream), threads)) as hashed:
+                for piece, digest in hashed:
+                    self.have[piece] = digest == self.torrent.piece_hash(piece)
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
         return self.have.copy()
 
+    def lock(self) -> None:
+        """Keep every other program, and every other storage of this one, away from this torrent in this folder: those
+        that ask, as `restore` and `checkpoint` do. It ends with `close`, or with the process.
+
+        Raises:
+            StorageError: if another one has it (``errno.EBUSY``), or the folder cannot be written.
+        """
+        self._own.lock()
+
+    def restore(self) -> bitarray:
+        """Take the lock, and trust what the last `checkpoint` has recorded of files that look as they did then.
+
+        Returns:
+            The pieces that must be hashed before they can be trusted, for `check`: those of files that are there, but
+            look different or are not recorded.
+
+        Raises:
+            StorageError: if another program has the lock, or the disk failed. A resume file that is damaged or of
+                another torrent is no error, but as none.
+        """
+        self.lock()
+        return self._recorder.restore()
+
+    def checkpoint(self) -> None:
+        """Take the lock, make all that was written safe on the disk, and record which pieces are there. Then a restart
+        trusts them, even after a crash of the machine. Nothing is done if nothing has changed.
+
+        Raises:
+            StorageError: if another program has the lock, the disk failed, or a file that we have written to is gone.
+                All the rest has been recorded nevertheless, unless just that failed.
+        """
+        self.lock()
+        self._recorder.checkpoint()
+
     def close(self) -> None:
-        """Close all files. What is in use by another thread is closed when it is done."""
+        """Close all files, and let go of the lock. What is in use by another thread is closed when it is done. What has
+        not been recorded by `checkpoint` is hashed again at the next start."""
         self._files.close()
+        self._own.close()
 
-    def _note(self, piece: int, good: bool) -> None:
-        with self._lock:
-            self.have[piece] = good
+    def _want(self, files: Collection[int] | None) -> bitarray:
+        """Take note of the wanted files. Returns the pieces that have bytes of them."""
+        if files is None:
+            self._places.selected = None
+            return ones(self.torrent.geometry.pieces, "big")
+        selected = frozenset(files)
+        wanted = zeros(self.torrent.geometry.pieces, "big")
+        for index in selected:
+            if not 0 <= index < len(self.torrent.files):
+                raise IndexError(f"file {index}: there are {len(self.torrent.files)}")
+            pieces = self._layout.pieces(self.torrent.files[index])
+            wanted[pieces.start : pieces.stop] = True
+        self._places.selected = selected
+        return wanted
 
-    def _read(self, index: int, offset: int, length: int) -> bytes:
-        if self.torrent.files[index].padding:
-            return bytes(length)
-        with self._files.use(index) as file:
-            return file.read(offset, length)
+    def _leave_parts(self, index: int) -> None:
+        """Move a file out of the parts file if it is wanted."""
+        if self._places.is_selected(index) and self._places.in_parts(index):
+            with self._places.losing(index):
+                self._places.leave_parts(index)
 
-    def _piece_in_steps(self, piece: int) -> Iterator[bytes]:
-        """The bytes of a piece on the disk, verified or not."""
-        for span in self._layout.spans(piece, 0, self.torrent.geometry.piece_size(piece)):
-            for offset in range(span.offset, span.offset + span.length, _STEP):
-                yield self._read(span.file, offset, min(_STEP, span.offset + span.length - offset))
-
-    def _possible(self) -> bitarray:
-        """The pieces whose bytes are all within files that are there."""
-        possible: bitarray = ones(self.torrent.geometry.pieces, "big")
-        for index, file in enumerate(self.torrent.files):
-            if file.stored and file.length:
-                missing = self._layout.pieces(file, self._size(index))
-                possible[missing.start : missing.stop] = False
-        return possible
-
-    def _size(self, index: int) -> int:
-        """The bytes of a file on the disk: 0 if it is not there."""
-        path = self._files.path(index)
+    def _read_stream(self, position: int, view: memoryview) -> bool:
+        """Fill a buffer from the stream of all files, verified or not; whether it is all there."""
+        filled = 0
         try:
-            with storage_errors(path):
-                return path.lstat().st_size
+            for span in self._layout.stream_spans(position, len(view)):
+                self._places.read_into(span.file, span.offset, view[filled : filled + span.length])
+                filled += span.length
         except MissingData:
-            return 0
+            return False
+        return True
 
     def _refuse_padding(self, data: memoryview, index: int) -> None:
         """Padding is zeros and never written (BEP 47): of other bytes we could give nothing back, and no peer is to

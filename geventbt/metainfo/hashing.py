@@ -1,0 +1,153 @@
+"""The SHA-1 of pieces (BEP 3), many at a time: on all cores, and without a new buffer for each.
+
+hashlib lets other threads run while it hashes more than 2 KiB, as reading does. *Measured* for 1 GiB in memory on two
+cores: reading into a reused buffer of 512 KiB and hashing that reaches 0.81 of what hashing alone does, because the
+copy out of the kernel takes the rest; buffers that leave the cache reach less (4 MiB: 0.70), as does a mapped file
+(0.63).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TypeAlias
+
+from geventbt import limits
+from geventbt.geometry import Geometry
+from geventbt.metainfo.native import NativeQueue, new_lock, start_thread
+
+BUFFER = 512 * limits.KIB
+"""Bytes that are read and hashed at a time."""
+
+ReadInto: TypeAlias = Callable[[int, memoryview], bool]
+"""Fills a buffer with the bytes of the torrent's stream from a position on, and tells whether they are all there."""
+Hashed: TypeAlias = tuple[int, "bytes | None"]
+"""A piece and its SHA-1, or None if it is not all there."""
+
+
+def hash_piece(read_into: ReadInto, geometry: Geometry, piece: int, buffer: memoryview) -> bytes | None:
+    """Read and hash one piece.
+
+    Args:
+        read_into: reads the stream.
+        geometry: the torrent's geometry.
+        piece: the piece's index.
+        buffer: what it is read into, a part at a time.
+
+    Returns:
+        Its SHA-1, or None if it is not all there.
+
+    Raises:
+        IndexError: if there is no such piece.
+    """
+    digest = hashlib.sha1()
+    position = piece * geometry.piece_length
+    end = position + geometry.piece_size(piece)
+    while position < end:
+        part = buffer[: end - position]
+        if not read_into(position, part):
+            return None
+        digest.update(part)
+        position += len(part)
+    return digest.digest()
+
+
+def hash_pieces(
+    geometry: Geometry,
+    pieces: Iterable[int],
+    open_reader: Callable[[], AbstractContextManager[ReadInto]],
+    threads: int | None = None,
+) -> Generator[Hashed, None, None]:
+    """Read and hash pieces in several native threads.
+
+    Args:
+        geometry: the torrent's geometry.
+        pieces: indices of the pieces, in ascending order.
+        open_reader: called in each thread, for what reads the stream there.
+        threads: how many, by default one for each core.
+
+    Yields:
+        Each piece with its SHA-1, or None if it is not all there; in no certain order. Closing the iterator ends the
+        threads within a moment.
+
+    Raises:
+        Exception: what reading raised, first of all threads.
+    """
+    crew = _Crew(geometry, _runs(pieces, max(1, BUFFER // geometry.piece_length)), open_reader)
+    at_work = 0
+    try:
+        for _ in range(max(1, threads or os.cpu_count() or 1)):
+            start_thread(crew.work)
+            at_work += 1
+        while at_work:
+            result = crew.results.get()
+            if result is None:
+                at_work -= 1
+            elif isinstance(result, Exception):
+                raise result
+            else:
+                yield from result
+    finally:
+        crew.stopped = True
+        while at_work:
+            at_work -= crew.results.get() is None
+
+
+def _runs(pieces: Iterable[int], longest: int) -> Iterator[range]:
+    """Neighbours together, up to `longest` of them: what is read in one go."""
+    run = range(0)
+    for piece in pieces:
+        if piece == run.stop and 0 < len(run) < longest:
+            run = range(run.start, piece + 1)
+            continue
+        if run:
+            yield run
+        run = range(piece, piece + 1)
+    if run:
+        yield run
+
+
+class _Crew:
+    """What the threads share. Each puts lists of `Hashed` or an Exception into `results`, and in the end None."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        runs: Iterator[range],
+        open_reader: Callable[[], AbstractContextManager[ReadInto]],
+    ) -> None:
+        self.results = NativeQueue()
+        self.stopped = False
+        self._geometry = geometry
+        self._runs = runs
+        self._open_reader = open_reader
+        self._taking = new_lock()
+
+    def work(self) -> None:
+        """Read and hash runs of pieces until there are none, or somebody has said stop."""
+        try:
+            with self._open_reader() as read_into:
+                buffer = memoryview(bytearray(BUFFER))
+                while run := self._take():
+                    self.results.put(self._hash(run, read_into, buffer))
+        except Exception as error:
+            self.results.put(error)
+        finally:
+            self.results.put(None)
+
+    def _take(self) -> range | None:
+        with self._taking:
+            return None if self.stopped else next(self._runs, None)
+
+    def _hash(self, run: range, read_into: ReadInto, buffer: memoryview) -> list[Hashed]:
+        """Hash a run of pieces: several that fit into the buffer with one read, as long as they are all there."""
+        geometry = self._geometry
+        start = run.start * geometry.piece_length
+        length = (len(run) - 1) * geometry.piece_length + geometry.piece_size(run[-1])
+        if len(run) == 1 or not read_into(start, buffer[:length]):
+            return [(piece, hash_piece(read_into, geometry, piece, buffer)) for piece in run]
+        cuts = range(0, length, geometry.piece_length)
+        parts = (buffer[cut : min(cut + geometry.piece_length, length)] for cut in cuts)
+        return [(piece, hashlib.sha1(part).digest()) for piece, part in zip(run, parts, strict=True)]

@@ -1,0 +1,36 @@
+"""Threads, locks and queues of the operating system, even in a program where gevent has put greenlets in their place.
+
+Hashing on all cores needs native threads. In a monkey-patched program those of `threading` are greenlets, which would
+hash one after the other, and its locks are made for greenlets. gevent keeps what it replaced, so it is asked for that
+if it has been imported, and is not imported for it.
+
+Who waits for one of these blocks the whole native thread, with all its greenlets: fit for a lock that is held for
+moments, and for the rest in a native thread that has no greenlets.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any
+
+
+def _original(module: str, name: str) -> Any:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey.get_original(module, name) if monkey else getattr(import_module(module), name)
+
+
+new_lock: Callable[[], AbstractContextManager[bool]] = _original("_thread", "allocate_lock")
+"""Makes a lock."""
+new_reentrant_lock: Callable[[], AbstractContextManager[bool]] = _original("_thread", "RLock")
+"""Makes a lock that its holder may take again."""
+NativeQueue: Callable[[], Any] = _original("queue", "SimpleQueue")
+"""Makes an unbounded queue, as `queue.SimpleQueue`. A signal interrupts who waits for it in the main thread."""
+_start: Callable[[Callable[[], object], tuple[()]], int] = _original("_thread", "start_new_thread")
+
+
+def start_thread(function: Callable[[], object]) -> None:
+    """Run a function in a thread of its own, which does not keep the interpreter from ending. It must not raise."""
+    _start(function, ())

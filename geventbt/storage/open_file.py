@@ -1,0 +1,187 @@
+"""One open file, and its errors as ours.
+
+Reading and writing are positional (`pread`), so threads need not wait for each other; and they copy, rather than hand
+out views of a mapped file, because a file that somebody cuts short under a mapping ends the whole process with SIGBUS,
+and under `pread` is an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geventbt.errors import StorageError
+from geventbt.metainfo.native import new_lock
+from geventbt.storage.record import FileRecord, Stamp
+
+_HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
+_BLOCK = 512  # the unit of st_blocks
+
+
+class MissingData(StorageError):
+    """A file is not there, or ends before the bytes that were asked for."""
+
+
+class FileGone(MissingData):
+    """A file that was in use has been deleted, or there is another one in its place: nothing of it is left."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.ENOENT, "the file was deleted or replaced while it was in use", os.fspath(path))
+
+
+class _NoMoreData(Exception):
+    """Only a hole is left in a file."""
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a StorageError that keeps its errno and names the file."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingData(error.errno, error.strerror, os.fspath(path)) from error
+    except OSError as error:
+        raise StorageError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
+class OpenFile:
+    """A file that is open. Its methods may be called from several threads at once.
+
+    Args:
+        path: where it is.
+        descriptor: of the open file.
+        record: what is known of it; kept up to date here.
+    """
+
+    def __init__(self, path: Path, descriptor: int, record: FileRecord) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._record = record
+        self._seeking = new_lock()
+
+    @property
+    def deleted(self) -> bool:
+        """Whether it has no name any more: what is written now is lost with the descriptor."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    @property
+    def stamp(self) -> Stamp:
+        """How it looks now."""
+        return Stamp.of(os.fstat(self._descriptor))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read exactly `length` bytes.
+
+        Raises:
+            MissingData: if the file ends before.
+            StorageError: if it cannot be read.
+        """
+        with storage_errors(self.path):
+            data = self._read(offset, length)
+            while len(data) < length:
+                more = self._read(offset + len(data), length - len(data))
+                if not more:
+                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
+                data += more
+            return data
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Read until `view` is full. Raises as `read` does."""
+        with storage_errors(self.path):
+            while view:
+                got = self._read_into(offset, view)
+                if not got:
+                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
+                view = view[got:]
+                offset += got
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write all of `data`.
+
+        Raises:
+            FileGone: if it has no name any more.
+            StorageError: if it cannot be written: ``errno.ENOSPC`` when the disk is full.
+        """
+        with storage_errors(self.path), self._record.changing(self._descriptor):
+            while data:
+                written = self._write(offset, data)
+                data = data[written:]
+                offset += written
+        if self.deleted:
+            raise FileGone(self.path)
+
+    def set_length(self, length: int) -> None:
+        """Cut the file, or make it longer without taking room on the disk."""
+        with storage_errors(self.path), self._record.changing(self._descriptor):
+            os.ftruncate(self._descriptor, length)
+
+    def allocate(self, length: int) -> None:
+        """Take the room on the disk for so many bytes, where the system can. What is in the file stays.
+
+        Raises:
+            StorageError: if there is not enough room: ``errno.ENOSPC``.
+        """
+        status = os.fstat(self._descriptor)
+        if not hasattr(os, "posix_fallocate") or getattr(status, "st_blocks", 0) * _BLOCK >= length:
+            return
+        with storage_errors(self.path), self._record.changing(self._descriptor):
+            try:
+                os.posix_fallocate(self._descriptor, 0, length)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                    raise
+
+    def sync(self) -> None:
+        """Block until what was written is on the disk."""
+        with storage_errors(self.path):
+            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+
+    def data_ranges(self) -> list[tuple[int, int]]:
+        """Where the file is not a hole, as (start, end); where the system cannot tell, all of it."""
+        size, ranges, at = os.fstat(self._descriptor).st_size, [], 0
+        if not hasattr(os, "SEEK_DATA"):
+            return [(0, size)]
+        with storage_errors(self.path), self._seeking, suppress(_NoMoreData):
+            while at < size:
+                start = self._seek(at, os.SEEK_DATA)
+                at = self._seek(start, os.SEEK_HOLE)
+                ranges.append((start, at))
+        return ranges
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if _HAS_POSITIONAL:
+            return os.pread(self._descriptor, length, offset)
+        with self._seeking:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, length)
+
+    def _read_into(self, offset: int, view: memoryview) -> int:
+        if _HAS_POSITIONAL:
+            return os.preadv(self._descriptor, [view], offset)
+        data = self._read(offset, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def _seek(self, offset: int, whence: int) -> int:
+        try:
+            return os.lseek(self._descriptor, offset, whence)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise _NoMoreData from None
+            raise
+
+    def _write(self, offset: int, data: memoryview) -> int:
+        if _HAS_POSITIONAL:
+            return os.pwrite(self._descriptor, data, offset)
+        with self._seeking:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.write(self._descriptor, data)

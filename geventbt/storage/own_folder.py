@@ -1,0 +1,158 @@
+"""Our own folder ``.geventbt`` beside the data: a lock for each torrent, and files that are replaced as a whole.
+
+Nothing in it is ever a link that we would follow, whoever put it there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from geventbt.errors import StorageError
+from geventbt.metainfo.native import new_lock
+from geventbt.metainfo.paths import OWN_FOLDER
+from geventbt.storage.open_file import storage_errors
+
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+class OwnFolder:
+    """What we keep of one torrent in the folder of its data. Nothing is made before it is needed.
+
+    Args:
+        folder: the folder of the data.
+        name: what all files of this torrent are called, before their endings.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder / OWN_FOLDER
+        self._name = name
+        self._descriptor: int | None = None
+        self._closed = False
+        self._locking = new_lock()
+
+    def path(self, ending: str) -> Path:
+        """Where a file of this torrent is."""
+        return self._folder / f"{self._name}.{ending}"
+
+    def make(self) -> None:
+        """Make the folder, if it is not there.
+
+        Raises:
+            StorageError: if it cannot be made, or something else is in its place.
+        """
+        with storage_errors(self._folder):
+            with suppress(FileExistsError):
+                self._folder.mkdir(parents=True)
+            if not stat.S_ISDIR(self._folder.lstat().st_mode):
+                raise StorageError(errno.ENOTDIR, "not a folder, or a symbolic link", os.fspath(self._folder))
+
+    def lock(self) -> None:
+        """Keep everybody else away from this torrent in this folder, until `close` or the end of the process. Again is
+        no harm.
+
+        Raises:
+            StorageError: if another program, or another storage of this one, has it.
+        """
+        with self._locking:
+            if self._descriptor is not None:
+                return
+            path = self.path("lock")
+            if self._closed:
+                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(path))
+            self.make()
+            with storage_errors(path):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
+                try:
+                    _lock(descriptor)
+                except OSError as error:
+                    os.close(descriptor)
+                    if error.errno in _TAKEN:
+                        raise StorageError(errno.EBUSY, "another program is using this torrent", str(path)) from error
+                    raise
+            self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Let others have it, for good. The lock's file stays, since somebody may be opening it at this moment."""
+        with self._locking:
+            self._closed = True
+            if self._descriptor is not None:
+                _unlock(self._descriptor)
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def read(self, ending: str, limit: int) -> bytes | None:
+        """The contents of a file, or None if it is not there, not readable, no file or longer than `limit` bytes."""
+        try:
+            if self._folder.is_symlink():
+                return None
+            descriptor = os.open(self.path(ending), os.O_RDONLY | _SAFELY)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return None
+                data = file.read(limit + 1)
+        except OSError:
+            return None
+        return data if len(data) <= limit else None
+
+    def replace(self, ending: str, data: bytes) -> None:
+        """Write a file so that there is, at any moment and after a crash of the machine, the old one or the new one.
+
+        Raises:
+            StorageError: if it cannot be written. The old one is then still there.
+        """
+        self.make()
+        path, temporary = self.path(ending), self.path(f"{ending}.new")
+        with storage_errors(path):
+            temporary.unlink(missing_ok=True)
+            try:
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+                with open(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            self._sync()
+
+    def _sync(self) -> None:
+        """Make the new name safe, where folders can be opened."""
+        if hasattr(os, "O_DIRECTORY"):
+            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        """Take the lock. A network file system that has none must not keep us from working."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+
+    def _unlock(descriptor: int) -> None:
+        """Said in so many words, because a child of ours may still have the descriptor."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,0 +1,227 @@
+"""Where each byte of a torrent is on the disk: in its file, or in the parts file.
+
+A piece on the border of a file that is not wanted has bytes of that file, too. They must be kept, for the piece to be
+verified and served, but the file must not be made for them. So they go into one sparse file of our own, the parts file,
+at the very place that they have in the torrent's stream. When the file is wanted after all, they are moved.
+
+A file that is there is always used. Once bytes may have gone into a file, that is where it stays: only the way from the
+parts file to the file itself is ever taken, and only while nobody writes to the parts file.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bitarray import bitarray
+from bitarray.util import ones, zeros
+
+from geventbt import limits
+from geventbt.errors import StorageError
+from geventbt.metainfo import Torrent, TorrentFile
+from geventbt.metainfo.native import new_reentrant_lock
+from geventbt.metainfo.paths import OWN_FOLDER
+from geventbt.storage.files import OpenFiles
+from geventbt.storage.layout import Layout, Span
+from geventbt.storage.open_file import FileGone, MissingData, OpenFile
+from geventbt.storage.own_folder import OwnFolder
+from geventbt.storage.record import Stamp
+
+_STEP = 1 * limits.MIB
+"""Bytes moved at a time."""
+
+
+class Places:
+    """Reads and writes ranges of a torrent's files, wherever they are.
+
+    Args:
+        torrent: the torrent.
+        folder: the folder of its data.
+        own: our own folder there.
+        layout: the torrent's layout.
+        have: the pieces that are verified: only of these are bytes moved.
+        max_open_files: how many files are open at a time.
+
+    Attributes:
+        files: the files of the torrent; the parts file is the one behind the last.
+        parts: the index of the parts file.
+        selected: indices of the files that are wanted, or None for all.
+    """
+
+    def __init__(
+        self, torrent: Torrent, folder: Path, own: OwnFolder, layout: Layout, have: bitarray, max_open_files: int
+    ) -> None:
+        parts = TorrentFile((OWN_FOLDER, own.path("parts").name), torrent.geometry.length, 0)
+        self.files = OpenFiles([*torrent.files, parts], folder, max_open_files)
+        self.parts = len(torrent.files)
+        self.selected: Collection[int] | None = None
+        self._torrent = torrent
+        self._own = own
+        self._layout = layout
+        self._have = have
+        self._in_parts: dict[int, bool] = {}
+        self._moving = new_reentrant_lock()
+
+    def in_parts(self, index: int) -> bool:
+        """Whether the bytes of a file are in the parts file, or would go there."""
+        if self._in_parts.get(index) is False:
+            return False
+        with self._moving:
+            if index not in self._in_parts:
+                self._in_parts[index] = self._belongs_in_parts(index)
+            return self._in_parts[index]
+
+    def is_selected(self, index: int) -> bool:
+        """Whether a file is wanted."""
+        return self.selected is None or index in self.selected
+
+    def read(self, index: int, offset: int, length: int) -> bytes:
+        """Read a range of a file; padding is zeros (BEP 47)."""
+        if self._torrent.files[index].padding:
+            return bytes(length)
+        with self._at(index, offset) as (place, position), self.files.use(place) as file:
+            return file.read(position, length)
+
+    def read_into(self, index: int, offset: int, view: memoryview) -> None:
+        """Fill a buffer with a range of a file."""
+        if self._torrent.files[index].padding:
+            view[:] = bytes(len(view))
+            return
+        with self._at(index, offset) as (place, position), self.files.use(place) as file:
+            file.read_into(position, view)
+
+    def write(self, index: int, offset: int, data: memoryview) -> None:
+        """Write a range of a file that is no padding."""
+        with self._at(index, offset) as (place, position), self.files.use(place, writable=True) as file:
+            file.write(position, data)
+
+    @contextmanager
+    def steady(self, spans: Iterable[Span]) -> Iterator[None]:
+        """No file of these changes its place as long as the block runs."""
+        if any(self.in_parts(span.file) for span in spans):
+            with self._moving:
+                yield
+        else:
+            yield
+
+    def leave_parts(self, index: int) -> None:
+        """Move what the parts file has of a file into the file itself, which is there with all of it or not at all.
+
+        Raises:
+            MissingData: if the parts file does not have it any more.
+            StorageError: if it cannot be moved. It is then where it was.
+        """
+        with self._moving:
+            if not self.in_parts(index):
+                return
+            spans = list(self._spans_in_parts(index))
+            if spans and self.files.status(index) is None:
+                self._move(index, spans)
+            self._in_parts[index] = False
+
+    def drop_parts(self) -> None:
+        """Delete the parts file, if nothing can be in it any more."""
+        with self._moving:
+            stored = (index for index, file in enumerate(self._torrent.files) if file.stored and file.length)
+            if self.files.status(self.parts) is not None and not any(self.in_parts(index) for index in stored):
+                self.files.remove(self.parts)
+
+    def stamp(self, index: int) -> Stamp | None:
+        """How a file looks now, or None if it is not there."""
+        status = self.files.status(index)
+        return Stamp.of(status) if status else None
+
+    def possible(self) -> bitarray:
+        """The pieces whose bytes may all be on the disk."""
+        possible = ones(self._torrent.geometry.pieces, "big")
+        in_parts = self._pieces_in_parts()
+        for index, file in enumerate(self._torrent.files):
+            if file.stored and self.in_parts(index):
+                pieces = self._layout.pieces(file)
+                possible[pieces.start : pieces.stop] &= in_parts[pieces.start : pieces.stop]
+            elif file.stored:
+                missing = self._layout.pieces(file, self._size(index))
+                possible[missing.start : missing.stop] = False
+        return possible
+
+    @contextmanager
+    def losing(self, index: int) -> Iterator[None]:
+        """Around what needs a file: if that is gone, or some of it, so are its pieces."""
+        try:
+            yield
+        except FileGone:
+            self.lose(index)
+            raise
+        except MissingData:
+            self.lose(index, self._size(index))
+            raise
+
+    def lose(self, index: int, start: int = 0) -> None:
+        """Trust no piece any more that has bytes of a file from `start` on. If they were in the parts file, or it is
+        that itself, it goes for all that was in it."""
+        lost = {index: start}
+        if index == self.parts or self.in_parts(index):
+            lost = {i: 0 for i, file in enumerate(self._torrent.files) if file.stored and self.in_parts(i)}
+        for i, first in lost.items():
+            pieces = self._layout.pieces(self._torrent.files[i], first)
+            self._have[pieces.start : pieces.stop] = False
+
+    def _size(self, index: int) -> int:
+        stamp = self.stamp(index)
+        return stamp.size if stamp else 0
+
+    def _pieces_in_parts(self) -> bitarray:
+        """The pieces of which there is anything in the parts file."""
+        pieces = zeros(self._torrent.geometry.pieces, "big")
+        if self.files.status(self.parts) is not None:
+            piece_length, length = self._torrent.geometry.piece_length, self._torrent.geometry.length
+            with self.files.use(self.parts) as file:
+                for start, end in file.data_ranges():
+                    pieces[start // piece_length : -(-min(end, length) // piece_length)] = True
+        return pieces
+
+    def _belongs_in_parts(self, index: int) -> bool:
+        if not self._torrent.files[index].stored or self.files.status(index) is not None:
+            return False
+        return not self.is_selected(index) or self.files.status(self.parts) is not None
+
+    @contextmanager
+    def _at(self, index: int, offset: int) -> Iterator[tuple[int, int]]:
+        """The file, and the position in it, of a byte of a file; it stays there as long as the block runs."""
+        if not self.in_parts(index):
+            yield index, offset
+            return
+        with self._moving:
+            if self.in_parts(index):
+                yield self.parts, self._torrent.files[index].offset + offset
+            else:
+                yield index, offset
+
+    def _spans_in_parts(self, index: int) -> Iterator[Span]:
+        """What the parts file has of a file: its verified pieces."""
+        geometry = self._torrent.geometry
+        for piece in self._layout.pieces(self._torrent.files[index]):
+            if self._have[piece]:
+                spans = self._layout.spans(piece, 0, geometry.piece_size(piece))
+                yield from (span for span in spans if span.file == index)
+
+    def _move(self, index: int, spans: list[Span]) -> None:
+        base = self._torrent.files[index].offset
+
+        def fill(target: OpenFile) -> None:
+            for span in spans:
+                for offset in range(span.offset, span.offset + span.length, _STEP):
+                    length = min(_STEP, span.offset + span.length - offset)
+                    target.write(offset, memoryview(source.read(base + offset, length)))
+
+        with self.files.use(self.parts) as source:
+            try:
+                self.files.install(index, self._own.path(f"{index}.new"), fill)
+            except StorageError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # The folder of the file is another file system: who kills us here has its pieces fetched again.
+                with self.files.use(index, writable=True) as target:
+                    fill(target)

@@ -1,0 +1,135 @@
+"""Remembers which pieces are on the disk, so that a restart need not hash everything.
+
+What a checkpoint records is true whenever we are killed, and if the machine is, too: of a piece it says only that it is
+there if it has been made safe before, and for a file only how it looked when nobody but us had touched it since its
+pieces were verified. Whatever happens to the file afterwards, by us or by others, makes it look different, and its
+pieces are then hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bitarray import bitarray
+from bitarray.util import zeros
+
+from geventbt.errors import StorageError
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.native import new_lock
+from geventbt.storage import resume
+from geventbt.storage.layout import Layout
+from geventbt.storage.open_file import MissingData
+from geventbt.storage.own_folder import OwnFolder
+from geventbt.storage.places import Places
+from geventbt.storage.record import FileRecord, Stamp
+
+
+class Recorder:
+    """Keeps the resume file of one torrent.
+
+    Args:
+        torrent: the torrent.
+        layout: its layout.
+        places: where its bytes are.
+        own: our own folder there.
+        have: the pieces that are verified; `restore` and a checkpoint that misses a file change it.
+    """
+
+    def __init__(self, torrent: Torrent, layout: Layout, places: Places, own: OwnFolder, have: bitarray) -> None:
+        self._torrent = torrent
+        self._layout = layout
+        self._places = places
+        self._files = places.files
+        self._own = own
+        self._have = have
+        self._written: bytes | None = None
+        self._writing = new_lock()
+
+    def restore(self) -> bitarray:
+        """Trust what is recorded of files that look the same. Returns the pieces that are to be hashed."""
+        data = self._own.read("resume", resume.largest(self._torrent))
+        recorded = resume.decode(self._torrent, data)
+        suspect = zeros(len(self._have), "big")
+        parts_same = self._is_same(self._places.parts, recorded.parts)
+        for index, file in enumerate(self._torrent.files):
+            if not file.stored:
+                continue
+            if self._places.in_parts(index):
+                same = parts_same and index in recorded.in_parts
+            else:
+                same = self._is_same(index, recorded.stamps.get(index))
+            if not same:
+                pieces = self._layout.pieces(file)
+                suspect[pieces.start : pieces.stop] = True
+        self._have[:] = recorded.have & ~suspect
+        self._written = data
+        return suspect & self._places.possible()
+
+    def checkpoint(self) -> None:
+        """Make safe what was written, and record it. Raises what went wrong after all the rest has been done."""
+        with self._writing:
+            # First how files look, then the pieces: a file that is written to in between is only hashed once more.
+            now = self._vouched()
+            now.have = self._have.copy()
+            errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
+            data = resume.encode(self._torrent, now)
+            if data != self._written:
+                self._own.replace("resume", data)
+                self._written = data
+        error = next(filter(None, errors), None)
+        if error is not None:
+            raise error
+
+    @contextmanager
+    def verifying(self, pieces: bitarray) -> Iterator[None]:
+        """Around a check of pieces. Files of which no other piece is trusted are vouched for afterwards, as they looked
+        before."""
+        others = self._have & ~pieces
+        renewed: list[tuple[FileRecord, Stamp | None]] = []
+        for index, file in enumerate(self._torrent.files):
+            of_file = self._layout.pieces(file)
+            if file.stored and not others[of_file.start : of_file.stop].any():
+                renewed.append((self._files.record(index), self._places.stamp(index)))
+        if not others.any():
+            renewed.append((self._files.record(self._places.parts), self._places.stamp(self._places.parts)))
+        for record, stamp in renewed:
+            record.stamp, record.foreign = stamp, True
+        yield
+        for record, stamp in renewed:
+            record.foreign = record.stamp != stamp
+
+    def _is_same(self, index: int, recorded: Stamp | None) -> bool:
+        """Whether a file looks as recorded; if so, that is how we know it from now on."""
+        if recorded is None or self._places.stamp(index) != recorded:
+            return False
+        self._files.record(index).renew(recorded)
+        return True
+
+    def _vouched(self) -> resume.Resume:
+        """Which files vouch for the verified pieces, and how they look; without the pieces."""
+        now = resume.Resume(self._have)
+        for index, record in self._files.records():
+            stamp = record.trusted
+            if index == self._places.parts:
+                now.parts = stamp
+            elif stamp is not None and not self._places.in_parts(index):
+                now.stamps[index] = stamp
+        if now.parts is not None:
+            files = enumerate(self._torrent.files)
+            now.in_parts = {i for i, file in files if file.stored and file.length and self._places.in_parts(i)}
+        return now
+
+    def _sync(self, index: int, record: FileRecord, now: resume.Resume) -> StorageError | None:
+        """Make what was written to a file safe. If that fails, the file vouches for nothing."""
+        try:
+            self._files.sync(index)
+            return None
+        except StorageError as error:
+            record.foreign = True
+            now.stamps.pop(index, None)
+            if index == self._places.parts:
+                now.parts = None
+            if isinstance(error, MissingData):
+                self._places.lose(index)
+            return error

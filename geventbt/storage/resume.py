@@ -1,0 +1,100 @@
+"""What is remembered of a torrent's data from one run to the next.
+
+A resume file is a bencoded dictionary::
+
+    version     1
+    info_hash   20 bytes
+    bitfield    the pieces that were verified and on the disk (BEP 3)
+    files       [[index, size, mtime in ns], ...] of the files that looked like this, and that vouch for these pieces
+    in_parts    indices of the files whose bytes are in the parts file instead
+    parts       [size, mtime in ns] of the parts file, or an empty list
+    digest      SHA-256 of the same dictionary without this key
+
+It is believed all or not at all: whatever is wrong with it, it is as if there were none, and the data is hashed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from bitarray import bitarray
+from bitarray.util import zeros
+
+from geventbt import bencoding, limits
+from geventbt.errors import BencodeError
+from geventbt.metainfo import Torrent
+from geventbt.storage.record import Stamp
+
+VERSION = 1
+_DIGEST = b"digest"
+_TOKENS = 32  # of a resume file without files; each has four, and one more in the parts file
+
+
+@dataclass(slots=True)
+class Resume:
+    """What a resume file says.
+
+    Attributes:
+        have: the pieces that were verified and on the disk.
+        stamps: how the files looked, by index.
+        in_parts: indices of the files whose bytes were in the parts file.
+        parts: how the parts file looked.
+    """
+
+    have: bitarray
+    stamps: dict[int, Stamp] = field(default_factory=dict)
+    in_parts: set[int] = field(default_factory=set)
+    parts: Stamp | None = None
+
+
+def largest(torrent: Torrent) -> int:
+    """The bytes that a resume file of a torrent may have."""
+    return limits.RESUME_FILE + torrent.geometry.pieces // 8 + limits.RESUME_ENTRY * len(torrent.files)
+
+
+def encode(torrent: Torrent, resume: Resume) -> bytes:
+    """Write a resume file."""
+    content = {
+        b"version": VERSION,
+        b"info_hash": torrent.info_hash,
+        b"bitfield": resume.have.tobytes(),
+        b"files": [[index, *stamp] for index, stamp in sorted(resume.stamps.items())],
+        b"in_parts": sorted(resume.in_parts),
+        b"parts": list(resume.parts or ()),
+    }
+    return bencoding.encode({**content, _DIGEST: _digest(content)})
+
+
+def decode(torrent: Torrent, data: bytes | None) -> Resume:
+    """Read a resume file. What is none of this torrent is as one that says nothing."""
+    nothing = Resume(zeros(torrent.geometry.pieces, "big"))
+    if data is None:
+        return nothing
+    try:
+        content = bencoding.decode(data, max_tokens=_TOKENS + 5 * len(torrent.files))
+        if not isinstance(content, dict) or content.pop(_DIGEST, None) != _digest(content):
+            return nothing
+        return _read(torrent, content) or nothing
+    except (BencodeError, LookupError, TypeError, ValueError):
+        return nothing
+
+
+def _digest(content: dict[bytes, Any]) -> bytes:
+    return hashlib.sha256(bencoding.encode(content)).digest()
+
+
+def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
+    """Check the contents; with errors of any builtin kind where they are not even of the right shape."""
+    if content[b"version"] != VERSION or content[b"info_hash"] != torrent.info_hash:
+        return None
+    have = bitarray(endian="big")
+    have.frombytes(content[b"bitfield"])
+    spare = len(have) - torrent.geometry.pieces
+    if not 0 <= spare < 8:
+        return None
+    del have[torrent.geometry.pieces :]
+    stamps = {int(index): Stamp(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
+    parts = Stamp(*map(int, content[b"parts"])) if content[b"parts"] else None
+    return Resume(have, stamps, {int(index) for index in content[b"in_parts"]}, parts)
