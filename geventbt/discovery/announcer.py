@@ -113,8 +113,10 @@ class Announcer:
         self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
 
     def completed(self) -> None:
-        """Tell the tracker of each tier that the download is complete: at once, or as soon as it knows us. Only the first
-        call counts."""
+        """Tell the tracker of each tier that the download is complete: at once, or as soon as it knows us.
+
+        Only the first call counts.
+        """
         if self._is_completed:
             return
         self._is_completed = True

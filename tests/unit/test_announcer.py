@@ -1,0 +1,327 @@
+"""The announcer, with trackers that are functions: tiers, times, events and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import inf
+from time import monotonic
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from geventbt import limits
+from geventbt.discovery.announce import AnnounceRequest, AnnounceResponse
+from geventbt.discovery.announcer import Announcer
+from geventbt.errors import TrackerError
+from tests.loopback.harness import eventually
+
+PEERS = (("1.2.3.4", 1),)
+GOOD = AnnounceResponse(interval=1800.0, peers=PEERS)
+LONG = 3600.0
+
+
+class Trackers:
+    """Stands for every tracker: what each does is a response, an error, or a function of the request."""
+
+    def __init__(self) -> None:
+        self.does: dict[str, Any] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.requests: list[AnnounceRequest] = []
+
+    def announce(self, url: str, request: AnnounceRequest, *, timeout: float = LONG) -> AnnounceResponse:
+        self.asked.append((url, request.event))
+        self.requests.append(request)
+        what = self.does.get(url, GOOD)
+        if callable(what):
+            what = what(request)
+        if isinstance(what, Exception):
+            raise what
+        return what
+
+    def count(self, url: str) -> int:
+        return sum(asked == url for asked, _ in self.asked)
+
+
+@pytest.fixture
+def trackers() -> Trackers:
+    return Trackers()
+
+
+@pytest.fixture(autouse=True)
+def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiers stay as they are written, for the tests that count on it."""
+    monkeypatch.setattr("geventbt.discovery.announcer.random.shuffle", lambda items: None)
+
+
+@pytest.fixture
+def announcing(trackers: Trackers) -> Iterator[Callable[..., Announcer]]:
+    """Starts announcers, and stops them."""
+    started: list[Announcer] = []
+
+    def make(tiers: Any, on_peers: Any = lambda peers, url: None, make_request: Any = None) -> Announcer:
+        default = lambda event: AnnounceRequest(b"i" * 20, b"p" * 20, 6881, event=event)  # noqa: E731
+        started.append(Announcer(tiers, make_request or default, on_peers, announce=trackers.announce))
+        started[-1].start()
+        return started[-1]
+
+    yield make
+    for announcer in started:
+        announcer.stop(0)
+
+
+def hang(request: AnnounceRequest) -> AnnounceResponse:
+    gevent.sleep(LONG)
+    raise AssertionError("nobody waits that long")
+
+
+def test_peers_are_handed_on_with_the_url_they_come_from(trackers, announcing):
+    got = []
+    announcing([["a"]], lambda peers, url: got.append((peers, url)))
+    eventually(lambda: got)
+    assert got == [([("1.2.3.4", 1)], "a")]
+    assert trackers.asked == [("a", "started")]
+
+
+def test_one_tracker_of_each_tier_is_asked(trackers, announcing):
+    announcing([["a", "b"], ["c"], ["d", "e"]])
+    eventually(lambda: len(trackers.asked) == 3)
+    assert {url for url, _ in trackers.asked} == {"a", "c", "d"}
+
+
+def test_a_slow_tracker_delays_no_other_tier(trackers, announcing):
+    trackers.does["slow"] = hang
+    announcing([["slow"], ["b"]])
+    eventually(lambda: ("b", "started") in trackers.asked)
+
+
+def test_within_a_tier_the_next_is_asked_when_one_fails_and_moves_to_the_front(trackers, announcing):
+    trackers.does["a"] = TrackerError("gone")
+    announcer = announcing([["a", "b", "c"]])
+    eventually(lambda: announcer.status["b"].knows_us)
+    assert trackers.asked == [("a", "started"), ("b", "started")]
+    assert list(announcer.status) == ["b", "a", "c"]
+    assert announcer.status["a"].error == "gone"
+
+
+def test_tiers_are_shuffled_at_the_start(monkeypatch):
+    monkeypatch.setattr("geventbt.discovery.announcer.random.shuffle", lambda items: items.reverse())
+    announcer = Announcer([["a", "b", "c"], ["d"]], lambda event: None, lambda peers, url: None)
+    assert list(announcer.status) == ["c", "b", "a", "d"]
+
+
+def test_a_url_is_used_once_and_no_more_than_the_limit(monkeypatch):
+    monkeypatch.setattr(limits, "TRACKERS", 3)
+    announcer = Announcer([["a", "a"], ["a", "b"], [], ["a"], ["c", "d"], ["e"]], lambda event: None, print)
+    assert list(announcer.status) == ["a", "b", "c"]
+
+
+def test_the_interval_is_obeyed(trackers, announcing):
+    trackers.does["a"] = AnnounceResponse(interval=0.02, min_interval=0.01)
+    announcer = announcing([["a"], ["b"]])
+    eventually(lambda: trackers.count("a") >= 4)
+    assert trackers.count("b") == 1
+    assert [event for url, event in trackers.asked if url == "a"][:3] == ["started", "", ""]
+    assert announcer.status["b"].next_announce - monotonic() > 1700
+
+
+def test_a_min_interval_over_the_interval_counts(trackers, announcing):
+    trackers.does["a"] = AnnounceResponse(interval=0.01, min_interval=LONG)
+    trackers.does["b"] = AnnounceResponse(interval=0.01, min_interval=0.01)
+    announcing([["a"], ["b"]])
+    eventually(lambda: trackers.count("b") > 3)
+    assert trackers.count("a") == 1
+
+
+def test_more_peers_are_asked_for_before_the_interval_but_not_before_the_min_interval(trackers, announcing):
+    trackers.does["a"] = AnnounceResponse(interval=LONG, min_interval=0.01)
+    trackers.does["b"] = AnnounceResponse(interval=LONG, min_interval=LONG)
+    trackers.does["c"] = AnnounceResponse(interval=LONG)
+    announcer = announcing([["a"], ["b"], ["c"]])
+    eventually(lambda: len(trackers.asked) == 3)
+    announcer.need_more()
+    eventually(lambda: trackers.count("a") == 2)
+    announcer.need_more()
+    eventually(lambda: trackers.count("a") == 3)
+    assert trackers.count("b") == trackers.count("c") == 1
+
+
+def test_completed_is_told_at_once_and_once(trackers, announcing):
+    announcer = announcing([["a"]])
+    eventually(lambda: announcer.status["a"].knows_us)
+    announcer.completed()
+    announcer.completed()
+    eventually(lambda: len(trackers.asked) == 2)
+    announcer.completed()
+    gevent.idle()
+    assert trackers.asked == [("a", "started"), ("a", "completed")]
+
+
+def test_a_tracker_that_does_not_know_us_yet_is_told_started_before_completed(trackers, announcing):
+    answer = Event()
+    trackers.does["a"] = lambda request: answer.wait() and GOOD
+    announcer = announcing([["a"]])
+    eventually(lambda: trackers.asked)
+    announcer.completed()
+    answer.set()
+    eventually(lambda: len(trackers.asked) == 2)
+    assert trackers.asked == [("a", "started"), ("a", "completed")]
+
+
+def test_completed_is_told_again_when_it_got_lost(trackers, announcing, monkeypatch):
+    monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.01)
+    announcer = announcing([["a"]])
+    eventually(lambda: announcer.status["a"].knows_us)
+    trackers.does["a"] = TrackerError("lost")
+    announcer.completed()
+    eventually(lambda: trackers.count("a") == 3)
+    trackers.does["a"] = GOOD
+    eventually(lambda: announcer.status["a"].error is None)
+    assert {event for _, event in trackers.asked[1:]} == {"completed"}
+
+
+def test_a_failing_tracker_is_asked_again_after_times_that_double(trackers, announcing, monkeypatch):
+    monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.01)
+    times: list[float] = []
+    trackers.does["a"] = lambda request: times.append(monotonic()) or TrackerError("no")
+    announcer = announcing([["a"]])
+    eventually(lambda: len(times) == 5)
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert all(gap >= 0.01 * 2**index for index, gap in enumerate(gaps))
+    assert [event for _, event in trackers.asked] == ["started"] * 5
+    trackers.does["a"] = GOOD
+    eventually(lambda: announcer.status["a"].knows_us)
+    assert announcer.status["a"].error is None
+
+
+def test_doubling_ends(trackers, announcing, monkeypatch):
+    monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.001)
+    monkeypatch.setattr(limits, "ANNOUNCE_RETRY_LONGEST", 0.002)
+    trackers.does["a"] = TrackerError("no")
+    announcing([["a"]])
+    eventually(lambda: len(trackers.asked) > 40)
+
+
+def test_asking_for_more_does_not_hurry_a_tracker_that_failed(trackers, announcing):
+    trackers.does["a"] = TrackerError("no")
+    announcer = announcing([["a"]])
+    eventually(lambda: announcer.status["a"].error)
+    announcer.need_more()
+    announcer.completed()
+    gevent.idle()
+    assert len(trackers.asked) == 1
+
+
+def test_a_tracker_says_itself_when_it_wants_to_be_asked_again(trackers, announcing):
+    trackers.does["a"] = TrackerError("full", retry_in=0.01)
+    trackers.does["b"] = TrackerError("not a tracker", retry_in=inf)
+    trackers.does["c"] = TrackerError("full", retry_in=LONG)
+    announcer = announcing([["a"], ["b"], ["c"]])
+    eventually(lambda: trackers.count("a") >= 3)
+    assert trackers.count("b") == trackers.count("c") == 1
+    assert announcer.status["b"].next_announce == inf
+
+
+def test_the_key_and_the_tracker_id_are_said_again(trackers, announcing):
+    trackers.does["a"] = lambda request: AnnounceResponse(0.01, 0.01, trackerid=None if request.trackerid else b"id")
+    trackers.does["b"] = AnnounceResponse(0.01, 0.01)
+    announcing([["a"], ["b"]])
+    eventually(lambda: trackers.count("a") > 2 and trackers.count("b") > 2)
+    of_a = [request for (url, _), request in zip(trackers.asked, trackers.requests, strict=True) if url == "a"]
+    of_b = [request for (url, _), request in zip(trackers.asked, trackers.requests, strict=True) if url == "b"]
+    assert [request.trackerid for request in of_a][:3] == [None, b"id", b"id"]
+    assert {request.trackerid for request in of_b} == {None}
+    assert len({request.key for request in trackers.requests}) == 1
+    assert trackers.requests[0].key is not None
+
+
+def test_the_status_tells_of_the_last_answer(trackers, announcing):
+    trackers.does["a"] = AnnounceResponse(
+        LONG, seeders=3, leechers=4, peers=PEERS, warning="soon gone", external_ip="9.9.9.9"
+    )
+    announcer = announcing([["a"]])
+    eventually(lambda: announcer.status["a"].knows_us)
+    status = announcer.status["a"]
+    assert (status.seeders, status.leechers, status.peers) == (3, 4, 1)
+    assert (status.error, status.warning, status.external_ip) == (None, "soon gone", "9.9.9.9")
+
+
+def test_an_exception_of_on_peers_is_logged_and_ends_nothing(trackers, announcing, caplog):
+    trackers.does["a"] = AnnounceResponse(0.01, 0.01, peers=PEERS)
+
+    def fail(peers: Any, url: str) -> None:
+        raise RuntimeError("a bug of the user")
+
+    announcing([["a"]], fail)
+    eventually(lambda: trackers.count("a") > 2)
+    assert "a bug of the user" in caplog.text
+
+
+def test_an_exception_of_make_request_is_logged_and_ends_no_other_tier(trackers, announcing, caplog):
+    calls = []
+
+    def once(event: str) -> AnnounceRequest:
+        calls.append(event)
+        if len(calls) == 1:
+            raise RuntimeError("a bug of the user")
+        return AnnounceRequest(b"i" * 20, b"p" * 20, 6881)
+
+    announcer = announcing([["a"], ["b"]], make_request=once)
+    eventually(lambda: announcer.status["b"].knows_us)
+    assert "a bug of the user" in caplog.text
+    assert trackers.asked == [("b", "started")]
+
+
+def test_stop_tells_the_trackers_that_know_us_and_no_others(trackers, announcing):
+    trackers.does["bad"] = TrackerError("no")
+    announcer = announcing([["a"], ["bad"], ["c", "backup"]])
+    eventually(lambda: announcer.status["bad"].error and len(trackers.asked) == 3)
+    eventually(lambda: announcer.status["a"].knows_us and announcer.status["c"].knows_us)
+    announcer.stop()
+    assert sorted(trackers.asked[3:]) == [("a", "stopped"), ("c", "stopped")]
+    assert trackers.requests[-1].numwant == 0
+    announcer.stop()
+    assert len(trackers.asked) == 5
+
+
+def test_stop_waits_for_slow_trackers_no_longer_than_it_is_told(trackers, announcing):
+    announcer = announcing([["a"], ["slow"], ["c"]])
+    eventually(lambda: all(status.knows_us for status in announcer.status.values()))
+    trackers.does["slow"] = trackers.does["a"] = hang
+    announcer.stop(timeout=0.05)
+    assert {(url, "stopped") for url in ("a", "slow", "c")} <= set(trackers.asked)
+
+
+def test_stop_ends_an_announce_that_is_under_way(trackers, announcing):
+    trackers.does["a"] = hang
+    announcer = announcing([["a"]])
+    eventually(lambda: trackers.asked)
+    announcer.stop()
+    assert trackers.asked == [("a", "started")]
+
+
+def test_stop_may_be_called_by_on_peers(trackers, announcing):
+    stopped = []
+
+    def stop(peers: Any, url: str) -> None:
+        announcer.stop()
+        stopped.append(url)
+
+    announcer = announcing([["a"], ["b"]], stop)
+    eventually(lambda: len(stopped) == 1)
+    assert ("a", "stopped") in trackers.asked
+
+
+def test_an_announcer_is_started_once(announcing):
+    announcer = announcing([["a"]])
+    with pytest.raises(RuntimeError):
+        announcer.start()
+
+
+def test_without_trackers_there_is_nothing_to_do(announcing):
+    announcer = announcing([])
+    announcer.need_more()
+    announcer.completed()
+    announcer.stop()
+    assert announcer.status == {}
