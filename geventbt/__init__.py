@@ -19,7 +19,19 @@ _EXPORTS = {
     "fetch_metadata": "geventbt.client.metadata",
     "inspect_peer": "geventbt.client.inspect",
     "PeerReport": "geventbt.client.inspect",
-    "Download": "geventbt.client.download",
+    "Client": "geventbt.client.client",
+    "ActiveTorrent": "geventbt.client.active_torrent",
+    "TorrentReader": "geventbt.client.reader",
+    "Progress": "geventbt.client.status",
+    "PeerStatus": "geventbt.client.status",
+    "FileStatus": "geventbt.client.status",
+    "announce": "geventbt.discovery.tracker",
+    "scrape": "geventbt.discovery.tracker",
+    "AnnounceRequest": "geventbt.discovery.announce",
+    "AnnounceResponse": "geventbt.discovery.announce",
+    "ScrapeResult": "geventbt.discovery.announce",
+    "Announcer": "geventbt.discovery.announcer",
+    "TrackerStatus": "geventbt.discovery.announcer",
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.state",
     "PeerServer": "geventbt.server",
@@ -74,12 +86,24 @@ if TYPE_CHECKING:
     from geventbt import bencoding as bencoding
     from geventbt import protocol as protocol
     from geventbt import signals as signals
-    from geventbt.client.download import Download as Download
+    from geventbt.client.active_torrent import ActiveTorrent as ActiveTorrent
+    from geventbt.client.client import Client as Client
     from geventbt.client.download import download as download
     from geventbt.client.inspect import PeerReport as PeerReport
     from geventbt.client.inspect import inspect_peer as inspect_peer
     from geventbt.client.metadata import fetch_metadata as fetch_metadata
+    from geventbt.client.reader import TorrentReader as TorrentReader
     from geventbt.client.seed import seed as seed
+    from geventbt.client.status import FileStatus as FileStatus
+    from geventbt.client.status import PeerStatus as PeerStatus
+    from geventbt.client.status import Progress as Progress
+    from geventbt.discovery.announce import AnnounceRequest as AnnounceRequest
+    from geventbt.discovery.announce import AnnounceResponse as AnnounceResponse
+    from geventbt.discovery.announce import ScrapeResult as ScrapeResult
+    from geventbt.discovery.announcer import Announcer as Announcer
+    from geventbt.discovery.announcer import TrackerStatus as TrackerStatus
+    from geventbt.discovery.tracker import announce as announce
+    from geventbt.discovery.tracker import scrape as scrape
     from geventbt.errors import BencodeError as BencodeError
     from geventbt.errors import DownloadError as DownloadError
     from geventbt.errors import GeventBTError as GeventBTError

@@ -35,7 +35,7 @@ NEVER = {
 }
 """What a layer must not import at all."""
 
-PURE = ["geventbt.protocol.connection", "geventbt.bencoding", "geventbt.client.picker", "geventbt.metainfo"]
+PURE = ["geventbt.protocol.connection", "geventbt.bencoding", "geventbt.client.block_picker", "geventbt.metainfo"]
 
 
 def modules() -> list[Path]:

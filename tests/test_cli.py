@@ -84,7 +84,7 @@ def test_the_demo_moves_verified_data_from_every_seeder() -> None:
 def test_the_data_may_be_named_itself_or_by_its_folder(torrent_file: Path, origin: Path, where: str) -> None:
     data = origin if where == "itself" else origin.parent
     with geventbt.seed(torrent_file, data, ("127.0.0.1", 0)) as server:
-        assert server.server_port
+        assert server.port
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:

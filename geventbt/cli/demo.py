@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import monotonic
 
 import geventbt
-from geventbt.cli.download import fetch
+from geventbt.cli.download import follow
 from geventbt.cli.errors import DONE, UNFINISHED
 from geventbt.cli.text import human_size
 
@@ -30,13 +31,18 @@ def run(arguments: argparse.Namespace) -> int:
         torrent_file.write_bytes(torrent.to_bytes())
         peers = [stack.enter_context(_seeder(torrent_file, payload)) for _ in range(arguments.seeders)]
         print(f"{len(peers)} seeders: {', '.join(f'{host}:{port}' for host, port in peers)}", flush=True)
-        job, seconds = fetch(torrent, str(Path(folder, "downloaded")), peers, "disable", quiet=arguments.quiet)
-        served = sum(1 for count in job.served.values() if count)
+        started = monotonic()
+        with geventbt.Client(None, encryption="disable") as client:
+            job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
+            follow(job, quiet=arguments.quiet)
+            seconds = monotonic() - started
+            verified = job.progress.done
+            served = sum(1 for count in job.served.values() if count)
         print(
-            f"verified {human_size(job.verified)} in {seconds:.2f} s, {human_size(job.verified / seconds)}/s, "
+            f"verified {human_size(verified)} in {seconds:.2f} s, {human_size(verified / seconds)}/s, "
             f"served by {served} of {len(peers)} peers"
         )
-        return DONE if job.verified == torrent.geometry.length else UNFINISHED
+        return DONE if verified == torrent.geometry.length else UNFINISHED
 
 
 def _generate(folder: Path, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
@@ -16,47 +17,33 @@ _REFRESH = 0.1
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch a torrent from the given peers."""
-    torrent, peers = _find(arguments.torrent, arguments.peer, arguments.encryption)
-    if arguments.save_torrent:
-        Path(arguments.save_torrent).write_bytes(torrent.to_bytes())
-    job, seconds = fetch(torrent, arguments.output, peers, arguments.encryption, quiet=arguments.quiet)
-    fetched = sum(job.served.values())
-    sources = sum(1 for count in job.served.values() if count)
+    """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
+    started = monotonic()
+    with geventbt.Client(encryption=arguments.encryption) as client:
+        torrent = client.add(
+            arguments.torrent,
+            arguments.output,
+            peers=arguments.peer,
+            trackers=arguments.tracker,
+            ends_alone=True,
+        )
+        follow(torrent, quiet=arguments.quiet)
+        seconds = monotonic() - started
+        if arguments.save_torrent:
+            Path(arguments.save_torrent).write_bytes(torrent.wait_metadata().to_bytes())
+        progress, served = torrent.progress, torrent.served
+    fetched = sum(served.values())
+    sources = sum(1 for count in served.values() if count)
     print(
-        f"{printable(torrent.name)}: {human_size(torrent.geometry.length)} verified; "
+        f"{printable(torrent.name)}: {human_size(progress.done)} verified; "
         f"{human_size(fetched)} from {sources} peers at {human_size(fetched / max(seconds, 1e-6))}/s"
     )
     return DONE
 
 
-def _find(source: str, peers: list[tuple[str, int]], encryption: str) -> tuple[geventbt.Torrent, list[tuple[str, int]]]:
-    """The torrent that a file, or the peers behind a magnet link, describe; and the peers to fetch it from."""
-    if not source.lower().startswith("magnet:"):
-        return geventbt.Torrent.from_file(source), peers
-    magnet = geventbt.Magnet.from_string(source)
-    with interruptible():
-        return geventbt.fetch_metadata(magnet, peers=peers, encryption=encryption), [*peers, *magnet.peers]
-
-
-def fetch(
-    torrent: geventbt.Torrent, folder: str, peers: list[tuple[str, int]], encryption: str, *, quiet: bool
-) -> tuple[geventbt.Download, float]:
-    """Download with a view on the progress.
-
-    Returns the finished download and the seconds that it took. Raises as `geventbt.download`.
-    """
-    job = geventbt.Download(torrent, folder, peers, encryption=encryption)
-    view = make_view(quiet)
-    started = monotonic()
-    job.start()
-    try:
-        with interruptible():
-            while not job.wait(_REFRESH):
-                view.update(job)
-        seconds = monotonic() - started
-        view.update(job)
-    finally:
-        view.close()
-        job.close()
-    return job, seconds
+def follow(torrent: geventbt.ActiveTorrent, *, quiet: bool) -> None:
+    """Show the progress of a torrent until it is complete. Raises as `ActiveTorrent.wait`."""
+    with closing(make_view(quiet)) as view, interruptible():
+        while not torrent.wait(_REFRESH):
+            view.update(torrent)
+        view.update(torrent)

@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument(
         "--peer", action="append", default=[], type=peer_address, metavar="HOST:PORT", help="again for each peer"
     )
+    _add_trackers(download)
     _add_encryption(download)
     download.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a magnet link led to")
     download.add_argument("-q", "--quiet", action="store_true", help="show no progress")
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     seed.add_argument("data", metavar="DATA", help="the file or folder itself, or the folder that holds it")
     seed.add_argument("--host", default="", help="the address to listen on (default: every IPv4 interface)")
     seed.add_argument("--port", type=port, default=6881, help="0 takes a free one (default: 6881)")
-
+    _add_trackers(seed)
     _add_encryption(seed)
 
     magnet = commands.add_parser("magnet", help="print the magnet link of a torrent")
@@ -117,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seeders", type=at_least_one, default=3, help="how many (default: 3)")
     demo.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     return parser
+
+
+def _add_trackers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tracker", action="append", default=[], metavar="URL", help="beside the torrent's own; again for each"
+    )
 
 
 def _add_encryption(parser: argparse.ArgumentParser) -> None:

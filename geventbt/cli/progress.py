@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 from geventbt.cli.text import human_size, human_time, printable
 
-PLAIN_INTERVAL = 3.0
+FIRST_LINE, PLAIN_INTERVAL = 1.0, 3.0
 
 
 class View(Protocol):
-    """Shows a download until it is closed."""
+    """Shows a torrent until it is closed."""
 
-    def update(self, job: Any) -> None:
-        """Show where a `geventbt.Download` is now."""
+    def update(self, torrent: Any) -> None:
+        """Show where a `geventbt.ActiveTorrent` is now."""
 
     def close(self) -> None:
         """Show no more."""
@@ -24,7 +24,7 @@ class View(Protocol):
 class NoView:
     """Shows nothing."""
 
-    def update(self, job: Any) -> None:
+    def update(self, torrent: Any) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -35,13 +35,13 @@ class PlainView:
     """A line every few seconds on standard error."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._next = monotonic() + FIRST_LINE
 
-    def update(self, job: Any) -> None:
+    def update(self, torrent: Any) -> None:
         if monotonic() < self._next:
             return
         self._next = monotonic() + PLAIN_INTERVAL
-        print(describe(job), file=sys.stderr, flush=True)
+        print(describe(torrent), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -64,12 +64,17 @@ class LiveView:
         self._task: Any = None
         self._progress.start()
 
-    def update(self, job: Any) -> None:
+    def update(self, torrent: Any) -> None:
+        progress = torrent.progress
         if self._task is None:
-            self._task = self._progress.add_task(
-                printable(job.torrent.name)[:40], total=job.torrent.geometry.length, status=""
-            )
-        self._progress.update(self._task, completed=job.verified, status=status(job))
+            self._task = self._progress.add_task("", total=None, status="")
+        self._progress.update(
+            self._task,
+            description=printable(torrent.name)[:40],
+            total=progress.wanted or None,
+            completed=progress.done,
+            status=status(progress),
+        )
         self._progress.refresh()
 
     def close(self) -> None:
@@ -88,16 +93,21 @@ def make_view(quiet: bool) -> View:
     return PlainView()
 
 
-def status(job: Any) -> str:
-    """Bytes, speed, time left and peers, of a `geventbt.Download`."""
-    total, speed = job.torrent.geometry.length, job.speed()
-    if not job.wires and not job.finished:
-        pieces = job.torrent.geometry.pieces
-        return f"checking {job.checked} of {pieces} pieces" if job.checked < pieces else "connecting"
-    left = f", {human_time((total - job.verified) / speed)} left" if speed else ""
-    return f"{human_size(job.verified)} of {human_size(total)}, {human_size(speed)}/s{left}, {len(job.wires)} peers"
+def status(progress: Any) -> str:
+    """Bytes, speed, time left and peers, of a `geventbt.Progress`."""
+    if progress.state == "checking":
+        return f"checking {progress.checked} of {progress.pieces} pieces" if progress.pieces else "checking"
+    if progress.state == "metadata":
+        return "fetching the metadata"
+    if not progress.peers and progress.done < progress.wanted:
+        return "connecting"
+    left = progress.seconds_left
+    return (
+        f"{human_size(progress.done)} of {human_size(progress.wanted)}, {human_size(progress.download_speed)}/s"
+        f"{f', {human_time(left)} left' if left else ''}, {progress.peers} peers"
+    )
 
 
-def describe(job: Any) -> str:
-    """One line about a `geventbt.Download`."""
-    return f"{printable(job.torrent.name)}: {status(job)}"
+def describe(torrent: Any) -> str:
+    """One line about a `geventbt.ActiveTorrent`."""
+    return f"{printable(torrent.name)}: {status(torrent.progress)}"

@@ -19,14 +19,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    server = geventbt.seed(torrent, arguments.data, (arguments.host, arguments.port), encryption=arguments.encryption)
+    client = geventbt.seed(
+        torrent,
+        arguments.data,
+        (arguments.host, arguments.port),
+        trackers=arguments.tracker,
+        encryption=arguments.encryption,
+    )
     host = arguments.host or "0.0.0.0"
     shown = f"[{host}]" if ":" in host else host
     print(
-        f"seeding {printable(torrent.name)} ({human_size(torrent.geometry.length)}) on {shown}:{server.server_port}",
+        f"seeding {printable(torrent.name)} ({human_size(torrent.geometry.length)}) on {shown}:{client.port}",
         flush=True,
     )
     try:
-        server.serve_forever()
+        client.serve_forever()
     finally:
-        server.stop(timeout=1)
+        client.close(timeout=1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -31,7 +33,7 @@ from geventbt.client.threads import in_thread
 from geventbt.client.throttle import Throttle
 from geventbt.discovery.announce import AnnounceRequest
 from geventbt.discovery.announcer import Announcer, TrackerStatus
-from geventbt.errors import DownloadError, GeventBTError, NoPeersError, WireTimeout
+from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError, WireTimeout
 from geventbt.metainfo import Magnet, Torrent, TorrentFile
 from geventbt.signals import TORRENT_SIGNALS
 from geventbt.storage import Storage
@@ -46,6 +48,7 @@ FileRef: TypeAlias = "int | str | TorrentFile"
 RETRIES = 3
 """How often a peer that has given us data is connected to again before a download without trackers gives up."""
 _FIRST_RETRY = 0.5
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class ActiveTorrent:
@@ -78,6 +81,7 @@ class ActiveTorrent:
         limit_down: int | None = None,
         limit_up: int | None = None,
         ends_alone: bool = False,
+        must_be_complete: bool = False,
     ) -> None:
         info_hash = source.info_hash
         assert info_hash is not None
@@ -95,6 +99,7 @@ class ActiveTorrent:
         self._sequential = sequential
         self._max_peers = max_peers
         self._ends_alone = ends_alone
+        self._must_be_complete = must_be_complete
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
         self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
@@ -110,6 +115,7 @@ class ActiveTorrent:
         self._known = Event()
         self._done = Event()
         self._news = Event()
+        self._records = True
         self._checkpoint_at = 0.0
         self._past_downloaded = self._past_uploaded = self._past_wasted = 0
         self._greenlet: gevent.Greenlet = gevent.spawn(self._run)
@@ -254,7 +260,9 @@ class ActiveTorrent:
         assert self.storage is not None
         for file, priority in priorities.items():
             file_map.set_priority(file_map.index_of(file), priority)
-        self.storage.select(file_map.selected)
+        in_thread(self.storage.select, file_map.selected)
+        if (file_map.wanted & ~self.storage.have).any():
+            in_thread(self.storage.prepare)
         if self._swarm is not None:
             self._swarm.picker.set_priorities(file_map.piece_priorities())
             self._swarm.update_interest()
@@ -359,13 +367,33 @@ class ActiveTorrent:
         file_map = FileMap(self.metainfo, self._selected)
         storage = self.storage = Storage(self.metainfo, self.folder, selected=file_map.selected)
         self._known.set()
-        unknown = in_thread(storage.restore)
-        in_thread(storage.check, self._note_checked, pieces=unknown)
-        in_thread(storage.prepare)
+        unknown = self._restore(storage)
+        in_thread(partial(storage.check, self._note_checked, pieces=unknown))
+        missing = (file_map.wanted & ~storage.have).count()
+        if missing and self._must_be_complete:
+            raise StorageError(
+                f"{missing} of {len(storage.have)} pieces of {self.name!r} are missing or differ from the torrent"
+            )
+        if missing:
+            in_thread(storage.prepare)
         file_map.count(storage.have)
         self._files = file_map
         self._state = s.DOWNLOADING
         self._news.set()
+
+    def _restore(self, storage: Storage) -> bitarray | None:
+        """The pieces to be checked.
+
+        Where nothing can be written, or a seed finds the folder in another's hands, nothing is recorded and all is
+        checked.
+        """
+        try:
+            return in_thread(storage.restore)
+        except StorageError as error:
+            if error.errno not in _READ_ONLY and not (error.errno == errno.EBUSY and self._must_be_complete):
+                raise
+            self._records = False
+            return None
 
     def _note_checked(self, checked: int, pieces: int) -> None:
         self._checked = checked
@@ -378,10 +406,14 @@ class ActiveTorrent:
             now = monotonic()
             if now >= self._checkpoint_at:
                 self._checkpoint_at = now + limits.CHECKPOINT_INTERVAL
-                assert self.storage is not None
-                in_thread(self.storage.checkpoint)
+                self._record()
             if self._ends_alone and not self._done.is_set() and not self._paused:
                 self._check_alone()
+
+    def _record(self) -> None:
+        """Record what is verified, for the next start."""
+        if self._records and self.storage is not None:
+            in_thread(self.storage.checkpoint)
 
     def _check_alone(self) -> None:
         swarm = self._swarm
@@ -417,7 +449,7 @@ class ActiveTorrent:
         self._news.set()
         if self.storage is not None:
             with suppress(GeventBTError):
-                in_thread(self.storage.checkpoint)
+                self._record()
             in_thread(self.storage.close)
 
     # ------------------------------------------------------------------ the swarm

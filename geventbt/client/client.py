@@ -100,6 +100,7 @@ class Client:
         limit_down: int | None = None,
         limit_up: int | None = None,
         ends_alone: bool = False,
+        must_be_complete: bool = False,
     ) -> ActiveTorrent:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
@@ -113,6 +114,7 @@ class Client:
             max_peers: connections at one time.
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
             ends_alone: fail with NoPeersError when there is no tracker, and no peer is left; else it waits for ever.
+            must_be_complete: fail with StorageError when anything is missing, and make no file; for seeding.
 
         Returns:
             The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
@@ -142,6 +144,7 @@ class Client:
             limit_down=limit_down,
             limit_up=limit_up,
             ends_alone=ends_alone,
+            must_be_complete=must_be_complete,
         )
         return active
 

@@ -20,6 +20,7 @@ from geventbt.wire.requests import Feed, Wakeups
 
 if TYPE_CHECKING:
     from geventbt.client.addresses import Address
+    from geventbt.client.block_picker import Run
     from geventbt.client.swarm import Swarm
     from geventbt.wire.wire import Wire
 
@@ -162,10 +163,10 @@ class Peer(Feed):
             return
         room = self._swarm.take_room(room)
         runs = self._picker.pick(self, room, share=self._share()) if room else []
-        self._swarm.give_room_back(room - sum(run.count for run in runs))
+        self._swarm.give_room_back(room - sum(run.blocks for run in runs))
         try:
-            for piece, first, count in runs:
-                self._request(piece, first, count)
+            for run in runs:
+                self._request(run)
         except RequestFailed as error:
             # It has lost the piece, say, in a way that we have not been told of yet.
             _log.debug("%s: %s", self, error)
@@ -175,10 +176,10 @@ class Peer(Feed):
         elif not pending:
             self._swarm.on_idle(self)
 
-    def _request(self, piece: int, first: int, count: int) -> None:
-        offset = first * limits.BLOCK
-        end = min(offset + count * limits.BLOCK, self._swarm.geometry.piece_size(piece))
-        self.wire.request_run(piece, offset, end - offset)
+    def _request(self, run: Run) -> None:
+        offset = run.first * limits.BLOCK
+        end = min(offset + run.blocks * limits.BLOCK, self._swarm.geometry.piece_size(run.piece))
+        self.wire.request_run(run.piece, offset, end - offset)
 
     def _share(self) -> int:
         """How many blocks of one piece to take: all of it, for a peer that is fast enough."""

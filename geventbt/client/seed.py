@@ -1,21 +1,17 @@
-"""Serving a torrent to whoever connects."""
+"""Seeding as one call."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from geventbt import limits
-from geventbt.client.reading import BlockReader
-from geventbt.client.threads import in_thread
-from geventbt.errors import StorageError
-from geventbt.extensions.ut_metadata import UtMetadata
+from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
-from geventbt.peer_id import new_peer_id
-from geventbt.server import PeerServer, listen
-from geventbt.storage import Storage, locate
+from geventbt.storage import locate
 from geventbt.wire.opening import PREFER
-from geventbt.wire.wire import Wire
+
+_LOOK = 0.1
 
 
 def seed(
@@ -23,22 +19,30 @@ def seed(
     data: str | os.PathLike[str],
     address: tuple[str, int] | int = 0,
     *,
+    trackers: Iterable[str] = (),
+    peers: Iterable[tuple[str, int]] = (),
     encryption: str = PREFER,
     max_connections: int = limits.CONNECTIONS,
+    upload_slots: int | None = None,
+    limit_up: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> PeerServer:
-    """Check the data of a torrent, and serve it to any number of peers.
+) -> Client:
+    """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
     Args:
         torrent: the torrent, or the path of its .torrent file.
         data: the file or folder itself, or the folder that holds it.
-        address: (host, port) or a port to listen on; 0 takes a free one, see `server.server_port`.
+        address: (host, port) or a port to listen on; 0 takes a free one, see `Client.port`.
+        trackers: announce URLs, beside the torrent's own.
+        peers: (host, port) of peers to connect to.
         encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time.
+        upload_slots: peers that are served at one time; None for all that ask.
+        limit_up: bytes a second; None for no limit.
         progress: called with (pieces checked, pieces) while the data is checked.
 
     Returns:
-        A server that listens already. ``serve_forever()`` blocks, ``stop()`` ends it.
+        A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
 
     Raises:
         MetainfoError: not a torrent.
@@ -47,47 +51,23 @@ def seed(
     """
     if not isinstance(torrent, Torrent):
         torrent = Torrent.from_file(torrent)
-    storage = Storage(torrent, locate(torrent, data))
-    in_thread(storage.check, progress)
-    if not storage.complete:
-        storage.close()
-        bad = torrent.geometry.pieces - storage.have.count()
-        raise StorageError(
-            f"{bad} of {torrent.geometry.pieces} pieces of {torrent.name!r} are missing or differ from the torrent"
+    folder = locate(torrent, data)
+    host, port = ("", address) if isinstance(address, int) else address
+    client = Client(port, host=host, encryption=encryption, max_connections=max_connections, upload_slots=upload_slots)
+    try:
+        active = client.add(
+            torrent,
+            folder,
+            peers=peers,
+            trackers=trackers,
+            max_peers=max_connections,
+            limit_up=limit_up,
+            must_be_complete=True,
         )
-    seeder = Seeder(storage)
-    server = listen(
-        address,
-        seeder.serve,
-        info_hashes=[torrent.info_hash],
-        encryption=encryption,
-        max_connections=max_connections,
-    )
-    server.on("stop", lambda server: storage.close())
-    return server
-
-
-class Seeder:
-    """Serves a complete torrent, one greenlet for each peer.
-
-    Args:
-        storage: holds every piece, verified.
-    """
-
-    def __init__(self, storage: Storage) -> None:
-        self.peer_id = new_peer_id()
-        self._storage = storage
-        self._read_block = BlockReader(storage)
-
-    def serve(self, wire: Wire) -> None:
-        """Shake hands, offer everything, and answer requests until the peer leaves."""
-        torrent = self._storage.torrent
-        wire.use(lambda wire: UtMetadata(wire, torrent.info_bytes))
-        wire.extended_handshake["upload_only"] = 1
-        wire.handshake(torrent.info_hash, self.peer_id, geometry=torrent.geometry)
-        if wire.has_fast:
-            wire.have_all()
-        else:
-            wire.bitfield(self._storage.have)
-        wire.unchoke()
-        wire.serve(self._read_block)
+        while not active.wait(_LOOK):
+            if progress is not None:
+                progress(active.progress.checked, torrent.geometry.pieces)
+    except BaseException:
+        client.close()
+        raise
+    return client

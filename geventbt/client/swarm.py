@@ -85,6 +85,7 @@ class Swarm:
         self._candidates = candidates
         self._max_peers = max_peers
         self._on_verified = on_verified
+        self._on_error = on_error
         self._on_peer = on_peer
         self.picker = picker
         self.geometry = self._torrent.geometry
@@ -363,7 +364,11 @@ class Swarm:
 
     def read_block(self, piece: int, offset: int, length: int) -> memoryview:
         """Read a block for a peer, when the rate limits allow it."""
-        block = self._reader(piece, offset, length)
+        try:
+            block = self._reader(piece, offset, length)
+        except StorageError as error:
+            self._on_error(error)
+            raise
         self.up.acquire(length)
         return block
 

@@ -59,8 +59,8 @@ def create_torrent(
     creation_date: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Torrent:
-    """Make a torrent of a file or a folder. It reads and hashes everything, in a native thread for each core, and blocks
-    until it is done.
+    """Make a torrent of a file or a folder. It reads and hashes everything, in a native thread for each core, and
+    blocks until it is done.
 
     Args:
         path: the file or folder.

@@ -51,7 +51,6 @@ def test_we_download_from_a_libtorrent_seeder(payload, torrent_file, tmp_path, l
     seeder = libtorrent_peer(torrent_file, payload.parent, **theirs)
     wait_until(lambda: seeder.is_seeding)
     torrent = geventbt.Torrent.from_file(torrent_file)
-    job = geventbt.Download(torrent, tmp_path / "ours", [("127.0.0.1", seeder.port)], encryption=ours)
     outcomes = set()
 
     def note(wire: geventbt.Wire, **fields: Any) -> None:
@@ -59,7 +58,7 @@ def test_we_download_from_a_libtorrent_seeder(payload, torrent_file, tmp_path, l
 
     geventbt.signals.unchoke.connect(note)
     try:
-        job.run()
+        geventbt.download(torrent, tmp_path / "ours", peers=[("127.0.0.1", seeder.port)], encryption=ours)
     finally:
         geventbt.signals.unchoke.disconnect(note)
     assert_same_tree(payload, tmp_path / "ours" / "payload")
@@ -95,7 +94,7 @@ def test_libtorrent_downloads_from_our_seeder(payload, torrent_file, tmp_path, l
     try:
         with geventbt.seed(torrent_file, payload, ("127.0.0.1", 0), encryption=ours) as server:
             leecher = libtorrent_peer(torrent_file, tmp_path / "leeched", **theirs)
-            leecher.connect(server.server_port)
+            leecher.connect(server.port)
             wait_until_with_gevent(lambda: leecher.is_seeding)
             gevent.sleep(0)
     finally:

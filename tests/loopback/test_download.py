@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Download, NoPeersError, StorageError, Wire
+from geventbt import ActiveTorrent, Client, NoPeersError, StorageError, Wire
 from tests.loopback.harness import eventually
 
 PIECE = 65536
@@ -28,17 +28,31 @@ def torrent(tmp_path: Path) -> geventbt.Torrent:
 
 
 @pytest.fixture
+def start(torrent: geventbt.Torrent, tmp_path: Path) -> Any:
+    """Starts a download from the given peers into the folder out."""
+    clients: list[Client] = []
+
+    def make(peers: list[tuple[str, int]], **options: Any) -> ActiveTorrent:
+        clients.append(Client(None))
+        return clients[-1].add(torrent, tmp_path / "out", peers=peers, ends_alone=True, **options)
+
+    yield make
+    for client in clients:
+        client.close(timeout=1)
+
+
+@pytest.fixture
 def honest(torrent: geventbt.Torrent, tmp_path: Path) -> Any:
     """Makes seeders, as (host, port)."""
-    servers: list[geventbt.PeerServer] = []
+    servers: list[geventbt.Client] = []
 
     def make() -> tuple[str, int]:
         servers.append(geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)))
-        return "127.0.0.1", servers[-1].server_port
+        return "127.0.0.1", servers[-1].port
 
     yield make
     for server in servers:
-        server.stop(timeout=1)
+        server.close(timeout=1)
 
 
 @pytest.fixture
@@ -81,57 +95,57 @@ def assert_complete(torrent: geventbt.Torrent, tmp_path: Path) -> None:
         assert there == tmp_path.joinpath("origin", *file.path).read_bytes(), file.path
 
 
-def test_a_download_takes_from_all_its_peers(torrent, honest, tmp_path):
-    job = Download(torrent, tmp_path / "out", [honest() for _ in range(3)])
-    job.run()
+def test_a_download_takes_from_all_its_peers(torrent, start, honest, tmp_path):
+    job = start([honest() for _ in range(3)])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
-    assert job.verified == sum(job.served.values()) == torrent.geometry.length
-    assert job.finished
+    assert job.progress.done == sum(job.served.values()) == torrent.geometry.length
+    assert job.done
     assert job.banned == set()
 
 
-def test_a_peer_that_lies_is_banned_and_its_data_never_reaches_a_file(torrent, honest, odd, tmp_path, caplog):
+def test_a_peer_that_lies_is_banned_and_its_data_never_reaches_a_file(torrent, start, honest, odd, tmp_path, caplog):
     liar = odd(serve_junk)
-    job = Download(torrent, tmp_path / "out", [liar, honest()])
-    job.run()
+    job = start([liar, honest()])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
     assert job.served[liar] == 0
     assert job.banned <= {liar}
 
 
-def test_liars_alone_end_the_download_with_nothing_written(torrent, odd, tmp_path):
-    job = Download(torrent, tmp_path / "out", [odd(serve_junk) for _ in range(2)])
+def test_liars_alone_end_the_download_with_nothing_written(torrent, start, odd, tmp_path):
+    job = start([odd(serve_junk) for _ in range(2)])
     with pytest.raises(NoPeersError):
-        job.run()
+        job.wait(30)
     assert len(job.banned) == 2
-    assert job.verified == 0
+    assert job.progress.done == 0
     for file in torrent.files:
         assert tmp_path.joinpath("out", *file.path).read_bytes() == bytes(file.length)
 
 
-def test_an_honest_peer_is_not_banned_for_what_another_sent(torrent, honest, odd, tmp_path):
+def test_an_honest_peer_is_not_banned_for_what_another_sent(torrent, start, honest, odd, tmp_path):
     good = [honest() for _ in range(4)]
-    job = Download(torrent, tmp_path / "out", [*good, odd(serve_junk)])
-    job.run()
+    job = start([*good, odd(serve_junk)])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
     assert not job.banned & set(good)
 
 
 @pytest.mark.parametrize("behave", [stay_silent, choke_for_ever, leave_after_one])
-def test_a_peer_that_gives_nothing_holds_nothing_back(torrent, honest, odd, tmp_path, behave):
-    job = Download(torrent, tmp_path / "out", [odd(behave), honest()])
-    job.run()
+def test_a_peer_that_gives_nothing_holds_nothing_back(torrent, start, honest, odd, tmp_path, behave):
+    job = start([odd(behave), honest()])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
 
 
-def test_a_silent_peers_pieces_go_to_another(torrent, odd, honest, tmp_path):
+def test_a_silent_peers_pieces_go_to_another(torrent, start, odd, honest, tmp_path):
     """The silent peer alone has been asked for everything before the other one is there."""
-    job = Download(torrent, tmp_path / "out", [odd(stay_silent), honest()], request_timeout=0.1)
-    job.run()
+    job = start([odd(stay_silent), honest()])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
 
 
-def test_a_connection_that_breaks_is_opened_again(torrent, honest, serving, tmp_path):
+def test_a_connection_that_breaks_is_opened_again(torrent, start, honest, serving, tmp_path):
     storage = geventbt.Storage(torrent, tmp_path / "origin")
     storage.check()
     connections = []
@@ -146,51 +160,51 @@ def test_a_connection_that_breaks_is_opened_again(torrent, honest, serving, tmp_
                 return
             wire.piece(request.piece, request.offset, storage.read(*request))
 
-    job = Download(torrent, tmp_path / "out", [("127.0.0.1", serving(flaky).server_port)])
-    job.run()
+    job = start([("127.0.0.1", serving(flaky).server_port)])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
     assert len(connections) > 1
     storage.close()
 
 
-def test_what_is_there_is_not_fetched_again(torrent, honest, tmp_path):
+def test_what_is_there_is_not_fetched_again(torrent, start, honest, tmp_path):
     peer = honest()
     geventbt.download(torrent, tmp_path / "out", peers=[peer])
     first = torrent.files[0]
     with open(tmp_path.joinpath("out", *first.path), "r+b") as file:
         file.seek(PIECE + 5)
         file.write(b"damaged")
-    job = Download(torrent, tmp_path / "out", [peer])
-    job.run()
+    job = start([peer])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
     assert sum(job.served.values()) == PIECE
 
 
-def test_a_complete_download_needs_no_peer(torrent, honest, tmp_path):
+def test_a_complete_download_needs_no_peer(torrent, start, honest, tmp_path):
     geventbt.download(torrent, tmp_path / "out", peers=[honest()])
     assert geventbt.download(torrent, tmp_path / "out") == torrent
 
 
-def test_no_peer_is_an_error_that_says_so(torrent, tmp_path):
+def test_no_peer_is_an_error_that_says_so(torrent, start, tmp_path):
     with pytest.raises(NoPeersError, match="no peers"):
         geventbt.download(torrent, tmp_path / "out")
     with pytest.raises(NoPeersError, match="no peer could be reached"):
         geventbt.download(torrent, tmp_path / "out", peers=[("127.0.0.1", 1)])
 
 
-def test_a_full_disk_ends_the_download_with_its_reason(torrent, honest, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_download_with_its_reason(torrent, start, honest, tmp_path, monkeypatch):
     def no_space(*arguments: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", no_space)
-    job = Download(torrent, tmp_path / "out", [honest()])
+    job = start([honest()])
     with pytest.raises(StorageError) as caught:
-        job.run()
+        job.wait(30)
     assert caught.value.errno == errno.ENOSPC
-    assert job.verified == 0
+    assert job.progress.done == 0
 
 
-def test_a_link_in_the_place_of_a_file_is_not_followed(torrent, honest, tmp_path):
+def test_a_link_in_the_place_of_a_file_is_not_followed(torrent, start, honest, tmp_path):
     outside = tmp_path / "outside"
     outside.write_bytes(b"precious")
     (tmp_path / "out" / "data").mkdir(parents=True)
@@ -200,18 +214,20 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(torrent, honest, tmp_path
     assert outside.read_bytes() == b"precious"
 
 
-def test_a_download_can_be_stopped_and_goes_on_later(torrent, honest, odd, tmp_path):
-    job = Download(torrent, tmp_path / "out", [odd(stay_silent)])
-    job.start()
-    eventually(lambda: job.wires)
-    assert job.wait(timeout=0.01) is False
-    job.close()
-    job = Download(torrent, tmp_path / "out", [honest()])
-    job.run()
+def test_a_download_can_be_stopped_and_goes_on_later(torrent, start, honest, odd, tmp_path):
+    with Client(None) as client:
+        job = client.add(torrent, tmp_path / "out", peers=[odd(stay_silent)])
+        eventually(lambda: job.peers)
+        assert job.wait(timeout=0.01) is False
+        client.remove(job)
+        with pytest.raises(geventbt.DownloadError):
+            job.wait()
+    job = start([honest()])
+    assert job.wait(30)
     assert_complete(torrent, tmp_path)
 
 
-def test_downloaders_serve_each_other_what_they_have(torrent, honest, tmp_path):
+def test_downloaders_serve_each_other_what_they_have(torrent, start, honest, tmp_path):
     """A wire of a download also answers requests for verified pieces."""
     storage = geventbt.Storage(torrent, tmp_path / "origin")
     storage.check()
@@ -222,12 +238,14 @@ def test_downloaders_serve_each_other_what_they_have(torrent, honest, tmp_path):
         wire.have_all()
         wire.unchoke()
         server = gevent.spawn(wire.serve, storage.read)
+        wire.interested()
+        wire.wait_unchoked(timeout=10)
         wire.wait_for_piece(7, timeout=10)
         got.append(wire.request(7, 0, 16384))
         server.join()
 
     with geventbt.listen(("127.0.0.1", 0), barter) as server:
-        job = Download(torrent, tmp_path / "out", [("127.0.0.1", server.server_port)])
+        job = start([("127.0.0.1", server.server_port)], sequential=True)
         # The last piece is withheld until the barter is done.
         read = storage.read
         storage.read = lambda piece, offset, length: (
@@ -236,6 +254,6 @@ def test_downloaders_serve_each_other_what_they_have(torrent, honest, tmp_path):
             )
             or read(piece, offset, length)
         )
-        job.run()
+        assert job.wait(30)
     assert got == [read(7, 0, 16384)]
     storage.close()

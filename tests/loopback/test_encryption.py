@@ -136,11 +136,11 @@ def test_a_download_prefers_encryption_and_can_require_it(tmp_path):
     for policy, outcome in (("prefer", "rc4"), ("require", "rc4"), ("disable", "plaintext")):
         with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
             kinds = []
-            seeder.on(
+            seeder.server.on(
                 "peer_connected",
                 lambda server, wire, kinds=kinds: wire.on("request", lambda w, **_: kinds.append(w.encryption)),
             )
-            peers = [("127.0.0.1", seeder.server_port)]
+            peers = [("127.0.0.1", seeder.port)]
             geventbt.download(torrent, tmp_path / policy, peers=peers, encryption=policy)
             eventually(lambda kinds=kinds: kinds)
             assert set(kinds) == {outcome}
