@@ -127,14 +127,12 @@ def test_what_is_no_good_answer_is_an_error(serving_http, reply, text):
 def test_nobody_there_is_an_error():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        with pytest.raises(TrackerError, match="127.0.0.1: Connection refused"):
+        with pytest.raises(TrackerError, match=r"127\.0\.0\.1: Connection refused"):
             fetch(f"http://127.0.0.1:{sock.getsockname()[1]}/")
 
 
-def test_a_name_that_does_not_exist_is_an_error():
-    with pytest.raises(TrackerError, match="nowhere.invalid"):
-        fetch("http://nowhere.invalid/")
-    with pytest.raises(TrackerError):
+def test_a_name_that_is_none_is_an_error():
+    with pytest.raises(TrackerError, match="not a name"):
         fetch(f"http://{'a' * 70}.example/")
 
 
@@ -150,7 +148,7 @@ def test_a_name_that_does_not_exist_is_an_error():
     ],
 )
 def test_a_server_that_is_silent_or_drips_is_left_at_the_deadline(serving_http, reply):
-    with pytest.raises(TrackerError, match="within 0.3 seconds"):
+    with pytest.raises(TrackerError, match=r"within 0\.3 seconds"):
         fetch(serving_http(reply).url(), timeout=SOON)
 
 
@@ -185,7 +183,7 @@ def test_an_answer_over_the_limit_is_an_error_and_others_run_meanwhile(serving_h
             gevent.sleep(0)
 
     ticker = gevent.spawn(tick)
-    with pytest.raises(TrackerError, match="more than 1000 bytes|longer than we take"):
+    with pytest.raises(TrackerError, match=r"more than 1000 bytes|longer than we take"):
         fetch(serving_http(reply).url(), max_bytes=1000)
     assert ticks
     ticker.kill()
@@ -219,7 +217,9 @@ def test_redirects_in_a_circle_end(serving_http):
     assert len(server.requests) == 1 + limits.REDIRECTS
 
 
-@pytest.mark.parametrize("location", ["", "ftp://127.0.0.1/", "file:///etc/passwd", "http://[::1", "http://", "http://h/\x01"])
+@pytest.mark.parametrize(
+    "location", ["", "ftp://127.0.0.1/", "file:///etc/passwd", "http://[::1", "http://", "http://h/\x01"]
+)
 def test_a_redirect_to_what_is_no_url_of_ours_is_an_error(serving_http, location):
     with pytest.raises(TrackerError):
         fetch(serving_http(redirect(location)).url())
@@ -243,7 +243,9 @@ def test_a_redirect_stays_within_the_kind_of_address_it_came_from(serving_http, 
 
 
 def test_on_this_machine_only_some_paths_are_asked_for_if_so_wanted(serving_http):
-    server = serving_http({"/announce": ok(b"hello"), "/sneaky": redirect("/announce"), "/announce2": redirect("/admin")})
+    server = serving_http(
+        {"/announce": ok(b"hello"), "/sneaky": redirect("/announce"), "/announce2": redirect("/admin")}
+    )
     assert fetch(server.url("/announce"), loopback_paths=("/announce",)) == b"hello"
     for path in ("/sneaky", "/announce2"):
         with pytest.raises(TrackerError, match="this machine"):
