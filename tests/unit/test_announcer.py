@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from math import inf
 from time import monotonic
 from typing import Any
@@ -187,7 +188,7 @@ def test_a_failing_tracker_is_asked_again_after_times_that_double(trackers, anno
     trackers.does["a"] = lambda request: times.append(monotonic()) or TrackerError("no")
     announcer = announcing([["a"]])
     eventually(lambda: len(times) == 5)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert all(gap >= 0.01 * 2**index for index, gap in enumerate(gaps))
     assert [event for _, event in trackers.asked] == ["started"] * 5
     trackers.does["a"] = GOOD
