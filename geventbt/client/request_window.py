@@ -9,7 +9,7 @@ start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 The patience. A peer snubs us when requests are unanswered for longer than its pauses are wont to be: their mean and
 deviation are followed as those of round trips are in RFC 6298, over the longest pause of each second, so that the many
 short ones inside a burst do not hide the one between two bursts. A snubbed peer has one request at a time; its next
-block ends that.
+block ends that, and another slow start begins.
 """
 
 from __future__ import annotations
@@ -110,8 +110,10 @@ class RequestWindow:
         """Whether the peer has left requests unanswered for longer than is usual for it, and sent nothing since."""
         if not self._snubbed and self._waiting and now - self._last > self.timeout:
             self._snubbed = True
-            self._slow_start = False
-            self._size = limits.FEWEST_REQUESTS
+            # As TCP does after a timeout: what was known of its speed is worth nothing.
+            self._slow_start = True
+            self._size = 1
+            self._rate = 0.0
         return self._snubbed
 
     def _end_sample(self) -> None:
