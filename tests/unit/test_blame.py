@@ -52,6 +52,12 @@ def test_blocks_that_were_on_disk_are_nobody_s():
     assert blame.piece_good(0, GOOD.items()) == set()
 
 
+def test_a_good_copy_that_is_cut_otherwise_names_nobody():
+    blame = Blame()
+    blame.piece_failed(0, sent("abc", bad=[16384]))
+    assert blame.piece_good(0, [(0, b"first"), (5, b"secondthird")]) == set()
+
+
 def test_memoryviews_and_bytearrays_are_compared_by_what_they_hold():
     blame = Blame()
     blame.piece_failed(0, [(0, "a", bytearray(b"x")), (1, "b", memoryview(b"y"))])
@@ -67,6 +73,7 @@ def test_a_piece_that_fails_from_three_sole_sources_is_parked_and_they_are_to_be
     assert blame.is_parked(3)
     assert blame.parked == {3: {"a", "b", "c"}}
     assert blame.piece_failed(3, sent("ddd", bad=[0])) == set()
+    assert blame.parked == {3: {"a", "b", "c"}}
 
 
 def test_the_same_sole_source_counts_once():

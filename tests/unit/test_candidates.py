@@ -121,6 +121,15 @@ def test_better_sources_come_first_among_the_untried():
     assert [known.next(0), known.next(0), known.next(0)] == [C, B, A]
 
 
+def test_an_address_that_a_better_source_names_too_is_worth_more():
+    known = candidates()
+    known.add(A, Source.PEX, 0, told_by=LIAR)
+    known.add(B, Source.DHT, 0, told_by=LIAR)
+    known.add(A, Source.TRACKER, 0, told_by=TRACKER)
+    known.add(A, Source.PEX, 0, told_by=LIAR)
+    assert [known.next(0), known.next(0)] == [A, B]
+
+
 def test_equals_come_in_random_order():
     orders = set()
     for seed in range(20):

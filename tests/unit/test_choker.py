@@ -136,6 +136,22 @@ def test_a_seed_keeps_who_it_serves_until_it_had_its_quota_and_its_minute():
     assert "old" not in fair.rechoke([early, *waiting], 80, seeding=True)
 
 
+def test_a_quota_is_what_was_taken_in_this_turn():
+    fair = choker(2, quota=10 * MIB)
+    old = PeerView("old", True, uploaded=100 * MIB, up_rate=1e6)
+    fair.rechoke([old], 0, seeding=True)
+    waiting = [PeerView("waiting", True), PeerView("waiting too", True)]
+    assert "old" in fair.rechoke([old, *waiting], 100, seeding=True)
+
+
+def test_the_rest_of_an_earlier_turn_counts_for_nothing():
+    fair = choker(1)
+    assert fair.on_interest(PeerView("early", True), 0, seeding=True)
+    fair.release("early")
+    waiting = [PeerView("early", True, up_rate=1e6), PeerView("patient", True)]
+    assert fair.fill(waiting, 10, seeding=True) == {"patient"}
+
+
 def test_a_seed_serves_everyone_in_turn():
     """Fifty that take equally much, four slots: after 50 turns of a minute everyone had at least two."""
     fair = choker(4, quota=MIB)

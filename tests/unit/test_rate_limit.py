@@ -39,6 +39,7 @@ def test_a_pause_saves_no_more_than_a_burst():
 
 def test_a_clock_that_goes_back_stands_still():
     limit = RateLimit(RATE, 10)
+    assert limit.take(1000, 5) == 1000
     limit.take(BURST, 10)
     assert limit.take(RATE, 5) == 0
     assert limit.take(RATE, 10.125) == 125_000
@@ -68,7 +69,9 @@ def test_a_new_rate_holds_from_when_it_is_set():
     limit.set_rate(2 * RATE, 0.1)
     assert limit.rate == 2 * RATE
     assert limit.take(RATE, 0.2) == 100_000 + 200_000
+    limit.give_back(limit.burst)
     limit.set_rate(1000, 0.2)
+    assert limit.take(RATE, 0.2) == 2 * limits.BLOCK
     assert limit.take(RATE, 3600) == limit.burst == 2 * limits.BLOCK
 
 

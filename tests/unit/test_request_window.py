@@ -58,7 +58,7 @@ def test_the_slowest_peer_is_given_two():
 def test_the_window_follows_a_peer_that_becomes_faster_or_slower():
     window = RequestWindow()
     now = deliver(window, 10, 20)
-    now = deliver(window, 100, 5, now)
+    now = deliver(window, 100, 2, now)
     assert window.size(2000, now) == pytest.approx(300, rel=0.1)
     now = deliver(window, 10, 20, now)
     assert window.size(2000, now) == pytest.approx(30, abs=5)
