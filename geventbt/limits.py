@@ -135,7 +135,7 @@ FIRST_REQUESTS, FEWEST_REQUESTS = 4, 2
 REQUEST_QUEUE_TIME = 3.0
 """What a peer delivers in it is asked for ahead (libtorrent: 3 s)."""
 SNUB_FIRST = 20.0
-"""Without a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s; BEP 3's clients: 60)."""
+"""Without a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
 SNUB_SHORTEST, SNUB_LONGEST = 2.0, 60.0
 """Without a block, for a peer whose usual pauses are known (libtorrent: 2 to 60 s)."""
 

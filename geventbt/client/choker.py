@@ -5,9 +5,9 @@ There are a number of slots, and only interested peers take one.
 - All slots but one go to the best: those that gave us most lately, while we download. When we seed, or where none gave
   anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): whoever has a slot keeps it, the
   fastest first, until it had its quota and its minute; then whoever has waited longest comes before it.
-- The last slot is optimistic: it goes to the first of a list of all peers that would have none otherwise, snubbed ones
-  included. The list is turned every 30 seconds, so everyone comes to its front in the end; new peers are put into it
-  as the first client did, at its front three times as often as at any other place.
+- The last slot is optimistic: for 30 seconds it goes to the first of a list of all peers that has none and would get
+  none otherwise, snubbed ones included. The list is then turned until that one is the last, so everyone comes to its
+  front in the end. As in the first client, a new peer is put at its front three times as often as at any other place.
 - A round every ten seconds keeps peers from being choked and unchoked all the time (BEP 3: "fibrillation"). Between two
   rounds nobody is choked for another; free slots are given away at once.
 """
@@ -79,7 +79,8 @@ class Choker:
         self._rng = rng or random.Random()
         self._turns: dict[Hashable, _Turn] = {}
         self._rotation: list[Hashable] = []
-        self._rotated_at: float | None = None
+        self._lucky: Hashable | None = None
+        self._lucky_since = -math.inf
 
     @property
     def slots(self) -> int | None:
@@ -110,14 +111,15 @@ class Choker:
         """
         views = {peer.key: peer for peer in peers}
         self._meet(views)
-        self._rotate(views, now)
-        waiting = [views[key] for key in self._rotation if views[key].interested]
-        most = len(waiting) if self._slots is None else self._slots
-        best = self._best(waiting, most if self._slots is None else max(0, most - 1), now, seeding)
-        chosen = {peer.key for peer in best}
-        optimistic = next((peer.key for peer in waiting if peer.key not in chosen), None)
-        if optimistic is not None and most:
-            chosen.add(optimistic)
+        wanting = [views[key] for key in self._rotation if views[key].interested]
+        slots = len(wanting) if self._slots is None else min(self._slots, len(wanting))
+        best = [peer.key for peer in self._best(wanting, slots, now, seeding)]
+        if self._lucky not in views or not views[self._lucky].interested:
+            self._lucky = None
+        if self._lucky is None or now - self._lucky_since >= limits.OPTIMISTIC_INTERVAL:
+            self._rotate([peer.key for peer in wanting], set(best[: max(0, slots - 1)]), now)
+        chosen = set() if self._lucky is None or not slots else {self._lucky}
+        chosen.update([key for key in best if key not in chosen][: slots - len(chosen)])
         for key, turn in self._turns.items():
             self._set_unchoked(turn, key in chosen, views[key].uploaded, now)
         return chosen
@@ -185,14 +187,14 @@ class Choker:
             place = self._rng.randrange(1 - _NEW_AT_FRONT, len(self._rotation) + 1)
             self._rotation.insert(max(0, place), key)
 
-    def _rotate(self, views: dict[Hashable, PeerView], now: float) -> None:
-        """When its time is over, turn the rotation until the first that is interested and choked is at its front."""
-        if self._rotated_at is None:
-            self._rotated_at = now
-        if now - self._rotated_at < limits.OPTIMISTIC_INTERVAL:
-            return
-        self._rotated_at = now
-        for place, key in enumerate(self._rotation):
-            if views[key].interested and not self._turns[key].unchoked:
-                self._rotation = self._rotation[place:] + self._rotation[:place]
+    def _rotate(self, wanting: list[Hashable], best: set[Hashable], now: float) -> None:
+        """Give the optimistic slot to the first that has none and would get none, and put it at the rotation's end.
+
+        If there is no such peer, whoever has it keeps it.
+        """
+        for key in wanting:
+            if key not in best and not self._turns[key].unchoked:
+                place = self._rotation.index(key)
+                self._rotation = self._rotation[place + 1 :] + self._rotation[: place + 1]
+                self._lucky, self._lucky_since = key, now
                 return

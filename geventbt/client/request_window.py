@@ -7,9 +7,9 @@ with each block that comes, which doubles it each round trip, until the speed gr
 start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 
 The patience. A peer snubs us when requests are unanswered for longer than its pauses are wont to be: their mean and
-deviation are followed as those of round trips are in RFC 6298, over the longest pause of each second, so that the many
-short ones inside a burst do not hide the one between two bursts. A snubbed peer has one request at a time; its next
-block ends that.
+deviation are followed as those of round trips are in RFC 6298, over the one pause that ends each second of waiting.
+That is every pause of more than a second; the many short ones inside a burst do not hide it. A snubbed peer has one
+request at a time; its next block ends that, and another slow start begins.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class RequestWindow:
         "_blocks",
         "_deviation",
         "_last",
-        "_longest_pause",
         "_pause",
         "_rate",
         "_size",
@@ -56,7 +55,6 @@ class RequestWindow:
         self._active = 0.0
         self._waiting = False
         self._last = 0.0
-        self._longest_pause = 0.0
         self._pause: float | None = None
         self._deviation = 0.0
         self._snubbed = False
@@ -76,18 +74,15 @@ class RequestWindow:
             now: the time.
         """
         self._snubbed = False
-        if self._waiting:
-            pause = now - self._last
-            self._active += pause
-            if pause > self._longest_pause:
-                self._longest_pause = pause
+        pause = now - self._last if self._waiting else 0.0
+        self._active += pause
         self._blocks += count
         self._last = now
         self._waiting = pending > 0
         if self._slow_start:
             self._size = min(self._size + count, limits.REQUESTS)
         if self._active >= _SAMPLE:
-            self._end_sample()
+            self._end_sample(pause)
 
     def on_idle(self, now: float) -> None:
         """Note that nothing is to be expected: the peer chokes us or rejected what was pending, or we do not read."""
@@ -110,11 +105,13 @@ class RequestWindow:
         """Whether the peer has left requests unanswered for longer than is usual for it, and sent nothing since."""
         if not self._snubbed and self._waiting and now - self._last > self.timeout:
             self._snubbed = True
-            self._slow_start = False
-            self._size = limits.FEWEST_REQUESTS
+            # As TCP does after a timeout: what was known of its speed is worth nothing.
+            self._slow_start = True
+            self._size = 1
+            self._rate = 0.0
         return self._snubbed
 
-    def _end_sample(self) -> None:
+    def _end_sample(self, pause: float) -> None:
         rate = self._blocks / self._active
         if rate < self._rate * _GROWTH:
             self._slow_start = False
@@ -123,8 +120,8 @@ class RequestWindow:
         if not self._slow_start:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)
             self._size = max(limits.FEWEST_REQUESTS, min(wanted, limits.REQUESTS))
-        self._learn_pause(self._longest_pause)
-        self._blocks, self._active, self._longest_pause = 0, 0.0, 0.0
+        self._learn_pause(pause)
+        self._blocks, self._active = 0, 0.0
 
     def _learn_pause(self, pause: float) -> None:
         """Follow the mean and the deviation of pauses, and derive the timeout (RFC 6298, 2.2 to 2.5).

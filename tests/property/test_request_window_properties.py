@@ -1,0 +1,54 @@
+"""The window of requests, whatever a peer does."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geventbt import limits
+from geventbt.client.request_window import RequestWindow
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["requests", "blocks", "idle", "look"]), st.floats(0, 100), st.integers(1, 1000)),
+    max_size=60,
+)
+
+
+@given(steps, st.integers(-5, 3000), st.booleans())
+def test_the_window_and_the_patience_stay_within_their_bounds(story, reqq, pending):
+    window = RequestWindow()
+    now = 1e6
+    for kind, passed, count in story:
+        now += passed
+        if kind == "requests":
+            window.on_requests(now)
+        elif kind == "blocks":
+            window.on_blocks(count, count * pending, now)
+            assert not window.snubbed(now)
+        elif kind == "idle":
+            window.on_idle(now)
+        size = window.size(reqq, now)
+        assert 1 <= size <= max(1, min(reqq, limits.REQUESTS))
+        assert size == 1 or not window.snubbed(now)
+        assert limits.SNUB_SHORTEST <= window.timeout <= limits.SNUB_LONGEST
+
+
+@given(st.floats(0.0001, 19), st.integers(1, 200), st.floats(0, 1e7))
+def test_a_peer_that_answers_regularly_never_snubs_us(pause, answers, start):
+    """However long its pauses are, within our first patience; one of twice the usual is forgiven, too."""
+    window = RequestWindow()
+    window.on_requests(start)
+    for answer in range(1, answers + 1):
+        now = start + answer * pause
+        assert not window.snubbed(now)
+        window.on_blocks(1, 5, now)
+    assert not window.snubbed(start + answers * pause + 1.99 * pause)
+
+
+@given(st.floats(0.0001, 100), st.integers(0, 50))
+def test_a_peer_that_stays_silent_has_snubbed_us_after_a_minute_at_the_most(pause, answers):
+    window = RequestWindow()
+    window.on_requests(0)
+    for answer in range(1, answers + 1):
+        window.on_blocks(1, 1, answer * pause)
+    assert window.snubbed(answers * pause + limits.SNUB_LONGEST + 0.01)

@@ -1,0 +1,116 @@
+"""Which addresses strangers may send us to."""
+
+from __future__ import annotations
+
+import pytest
+
+from geventbt.client.addresses import Scope, may_connect, normalise, scope_of
+
+PUBLIC, OTHER_PUBLIC, LAN, LOOPBACK = "93.184.216.34", "2606:4700::1111", "192.168.1.5", "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        ((PUBLIC, 6881), (PUBLIC, 6881)),
+        ([PUBLIC, 6881], (PUBLIC, 6881)),
+        ((f"::ffff:{PUBLIC}", 6881), (PUBLIC, 6881)),
+        (("::FFFF:7f00:1", 1), ("127.0.0.1", 1)),
+        (("2606:4700:0:0::1111", 65535, 0, 0), (OTHER_PUBLIC, 65535)),
+        (("2606:4700::1111%eth0", 1), (OTHER_PUBLIC, 1)),
+        (("fe80::1%eth0", 1), ("fe80::1%eth0", 1)),
+        (("::1", 1), ("::1", 1)),
+    ],
+)
+def test_an_address_has_one_form(address, known):
+    assert normalise(address) == known
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        (PUBLIC, 0),
+        (PUBLIC, 65536),
+        (PUBLIC, -1),
+        (PUBLIC, True),
+        (PUBLIC, "6881"),
+        (PUBLIC, 6881.0),
+        (PUBLIC,),
+        (),
+        PUBLIC,
+        None,
+        (None, 6881),
+        (b"\x7f\0\0\1", 6881),
+        (2130706433, 6881),
+        ("localhost", 6881),
+        ("127.1", 6881),
+        ("", 6881),
+        ("1" * 1_000_000, 6881),
+        ("fe80::1%" + "x" * 1_000_000, 6881),
+        ("0.0.0.0", 6881),
+        ("0.1.2.3", 6881),
+        ("::", 6881),
+        ("::ffff:0.0.0.0", 6881),
+        ("224.0.0.1", 6881),
+        ("239.192.152.143", 6771),
+        ("::ffff:224.0.0.1", 6881),
+        ("ff02::1", 6881),
+        ("255.255.255.255", 6881),
+        ("240.0.0.1", 6881),
+        ("::127.0.0.1", 6881),
+        ("64:ff9b::7f00:1", 6881),
+    ],
+)
+def test_what_no_peer_can_have_is_no_address(address):
+    assert normalise(address) is None
+    assert not may_connect(address, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "scope"),
+    [
+        ("127.0.0.1", Scope.LOOPBACK),
+        ("127.255.0.1", Scope.LOOPBACK),
+        ("::1", Scope.LOOPBACK),
+        ("::ffff:127.0.0.1", Scope.LOOPBACK),
+        ("10.0.0.1", Scope.LOCAL),
+        ("172.16.0.1", Scope.LOCAL),
+        ("192.168.0.1", Scope.LOCAL),
+        ("169.254.169.254", Scope.LOCAL),
+        ("100.64.0.1", Scope.LOCAL),
+        ("fc00::1", Scope.LOCAL),
+        ("fe80::1%eth0", Scope.LOCAL),
+        ("fec0::1", Scope.LOCAL),
+        ("2002:c0a8:0101::1", Scope.LOCAL),
+        (PUBLIC, Scope.GLOBAL),
+        (OTHER_PUBLIC, Scope.GLOBAL),
+        ("tracker.example", Scope.GLOBAL),
+    ],
+)
+def test_each_address_has_a_scope(host, scope):
+    assert scope_of(host) is scope
+
+
+@pytest.mark.parametrize(
+    ("host", "told_by", "allowed"),
+    [
+        (PUBLIC, PUBLIC, True),
+        (PUBLIC, LAN, True),
+        (PUBLIC, LOOPBACK, True),
+        (LAN, PUBLIC, False),
+        (LAN, LAN, True),
+        (LAN, LOOPBACK, True),
+        (LOOPBACK, PUBLIC, False),
+        (LOOPBACK, LAN, False),
+        (LOOPBACK, LOOPBACK, True),
+        ("::ffff:127.0.0.1", PUBLIC, False),
+        (LOOPBACK, "::ffff:127.0.0.1", True),
+        (LOOPBACK, "tracker.example", False),
+        (LOOPBACK, "", False),
+        (LOOPBACK, None, True),
+        (LAN, None, True),
+        (PUBLIC, "", True),
+    ],
+)
+def test_nobody_sends_us_nearer_than_they_are(host, told_by, allowed):
+    assert may_connect((host, 6881), told_by) is allowed

@@ -1,0 +1,155 @@
+"""How many requests a peer is given, and when it has snubbed us."""
+
+from __future__ import annotations
+
+import pytest
+
+from geventbt import limits
+from geventbt.client.request_window import RequestWindow
+
+
+def deliver(window: RequestWindow, rate: float, seconds: float, start: float = 0.0, reqq: int = 2000) -> float:
+    """A peer that always has requests answers them at a rate in blocks a second; returns the time after."""
+    now = start
+    window.on_requests(now)
+    while now < start + seconds:
+        step = max(1 / rate, 0.01)
+        now += step
+        window.on_blocks(max(1, round(step * rate)), window.size(reqq, now), now)
+    return now
+
+
+def test_a_new_peer_is_given_four_requests():
+    assert RequestWindow().size(250, 0) == 4
+
+
+def test_the_window_doubles_each_round_trip_until_the_bound():
+    window = RequestWindow()
+    window.on_requests(0)
+    sizes = []
+    for trip in range(1, 9):
+        size = window.size(2000, trip * 0.05)
+        sizes.append(size)
+        window.on_blocks(size, size, trip * 0.05)
+    assert sizes == [4, 8, 16, 32, 64, 128, 256, 500]
+
+
+def test_the_fastest_peer_of_loopback_is_given_as_many_as_there_may_be():
+    window = RequestWindow()
+    now = deliver(window, 65_000, 3)
+    assert window.size(2000, now) == limits.REQUESTS
+
+
+def test_a_slow_peer_is_given_what_it_delivers_in_three_seconds():
+    window = RequestWindow()
+    now = deliver(window, 1.25, 60)
+    assert window.size(250, now) == 4
+    window = RequestWindow()
+    now = deliver(window, 20, 20)
+    assert window.size(250, now) == pytest.approx(60, abs=5)
+
+
+def test_the_slowest_peer_is_given_two():
+    window = RequestWindow()
+    now = deliver(window, 0.1, 60)
+    assert window.size(250, now) == 2
+
+
+def test_the_window_follows_a_peer_that_becomes_faster_or_slower():
+    window = RequestWindow()
+    now = deliver(window, 10, 20)
+    now = deliver(window, 100, 2, now)
+    assert window.size(2000, now) == pytest.approx(300, rel=0.1)
+    now = deliver(window, 10, 20, now)
+    assert window.size(2000, now) == pytest.approx(30, abs=5)
+
+
+def test_the_peer_s_own_bound_is_kept_and_one_request_is_always_allowed():
+    window = RequestWindow()
+    now = deliver(window, 10_000, 3)
+    assert window.size(100, now) == 100
+    assert window.size(0, now) == 1
+    assert window.size(-5, now) == 1
+
+
+def test_time_in_which_nothing_was_asked_for_does_not_make_a_peer_slow():
+    window = RequestWindow()
+    now = deliver(window, 100, 5)
+    window.on_blocks(1, 0, now)
+    now = deliver(window, 100, 2, now + 1000)
+    assert window.size(2000, now) == pytest.approx(300, rel=0.1)
+
+
+def test_a_peer_whose_first_block_does_not_come_has_snubbed_us_after_twenty_seconds():
+    window = RequestWindow()
+    window.on_requests(100)
+    assert not window.snubbed(119)
+    assert window.snubbed(121)
+
+
+def test_more_requests_do_not_extend_the_patience():
+    window = RequestWindow()
+    for now in range(22):
+        window.on_requests(now)
+    assert window.snubbed(21)
+
+
+def test_a_peer_that_owes_nothing_never_snubs_us():
+    window = RequestWindow()
+    assert not window.snubbed(1e9)
+    window.on_requests(0)
+    window.on_blocks(4, 0, 1)
+    assert not window.snubbed(1e9)
+
+
+def test_a_fast_peer_snubs_us_sooner_than_one_that_makes_long_pauses():
+    fast, slow = RequestWindow(), RequestWindow()
+    assert deliver(fast, 1000, 10) == pytest.approx(10, abs=0.1)
+    deliver(slow, 0.1, 100)
+    assert fast.timeout == limits.SNUB_SHORTEST
+    assert 20 <= slow.timeout <= limits.SNUB_LONGEST
+
+
+def test_no_patience_is_longer_than_a_minute():
+    window = RequestWindow()
+    deliver(window, 0.01, 300)
+    assert window.timeout == limits.SNUB_LONGEST
+
+
+def test_the_pauses_between_bursts_are_what_is_usual():
+    """A hundred blocks at once every four seconds: the pauses inside a burst must not hide those between."""
+    window = RequestWindow()
+    window.on_requests(0)
+    for burst in range(1, 20):
+        for _ in range(100):
+            window.on_blocks(1, 10, burst * 4.0)
+        assert not window.snubbed(burst * 4 + 3.9)
+
+
+def test_a_peer_that_snubs_us_is_given_one_request_until_its_next_block():
+    window = RequestWindow()
+    now = deliver(window, 1000, 5)
+    assert window.size(2000, now) == 500
+    assert window.size(2000, now + 3) == 1
+    window.on_blocks(1, 1, now + 4)
+    assert not window.snubbed(now + 4)
+    assert window.size(2000, now + 4) == limits.FEWEST_REQUESTS
+    now = deliver(window, 1000, 5, now + 4)
+    assert window.size(2000, now) == 500
+
+
+def test_a_choke_after_a_long_silence_is_a_snub_all_the_same():
+    window = RequestWindow()
+    window.on_requests(0)
+    window.on_idle(30)
+    window.on_requests(40)
+    assert window.snubbed(40)
+    window.on_blocks(1, 0, 41)
+    assert not window.snubbed(41)
+
+
+def test_a_choke_at_once_is_no_snub():
+    window = RequestWindow()
+    window.on_requests(0)
+    window.on_idle(1)
+    assert not window.snubbed(1000)
