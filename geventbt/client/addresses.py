@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any, TypeAlias
 
@@ -37,23 +38,15 @@ def normalise(address: Any) -> Address | None:
     host, port = address[:2]
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         return None
-    ip = _parsed(host)
-    if ip is None or not _is_host(ip):
-        return None
-    return str(ip), port
+    known = _known_host(host)
+    return None if known is None else (known[0], port)
 
 
 def scope_of(host: Any) -> Scope:
-    """The scope of an IP address: loopback, private and the like, or the internet. A name is taken for the last."""
-    ip = _parsed(host)
-    if ip is None:
-        return Scope.GLOBAL
-    if ip.is_loopback:
-        return Scope.LOOPBACK
-    if isinstance(ip, IPv6Address) and (ip.is_site_local or ip.sixtofour is not None):
-        # Outlived kinds that may hide a private address; Python's versions differ about them.
-        return Scope.LOCAL
-    return Scope.GLOBAL if ip.is_global else Scope.LOCAL
+    """The scope of an IP address: loopback, private and the like, or the internet. What is no address of a host, such
+    as a name, is taken for the last."""
+    known = _known_host(host)
+    return Scope.GLOBAL if known is None else known[1]
 
 
 def may_connect(address: Any, told_by: str | None) -> bool:
@@ -72,20 +65,33 @@ def may_connect(address: Any, told_by: str | None) -> bool:
     return known is not None and (told_by is None or scope_of(told_by) <= scope_of(known[0]))
 
 
-def _parsed(host: Any) -> IPv4Address | IPv6Address | None:
-    if not isinstance(host, str) or len(host) > _LONGEST:
-        return None
+def _known_host(host: Any) -> tuple[str, Scope] | None:
+    return _parse_host(host) if isinstance(host, str) and len(host) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_host(host: str) -> tuple[str, Scope] | None:
+    """The one form of a host, and its scope. Kept for a while, as each address is looked at several times."""
     try:
         ip = ip_address(host)
     except ValueError:
         return None
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is not None:
-            return ip.ipv4_mapped
-        if ip.scope_id is not None and not ip.is_link_local:
+            ip = ip.ipv4_mapped
+        elif ip.scope_id is not None and not ip.is_link_local:
             # A zone means something for link-local addresses only; elsewhere it makes many addresses of one.
-            return IPv6Address(int(ip))
-    return ip
+            ip = IPv6Address(int(ip))
+    return (str(ip), _scope(ip)) if _is_host(ip) else None
+
+
+def _scope(ip: IPv4Address | IPv6Address) -> Scope:
+    if ip.is_loopback:
+        return Scope.LOOPBACK
+    if isinstance(ip, IPv6Address) and (ip.is_site_local or ip.sixtofour is not None):
+        # Outlived kinds that may hide a private address; Python's versions differ about them.
+        return Scope.LOCAL
+    return Scope.GLOBAL if ip.is_global else Scope.LOCAL
 
 
 def _is_host(ip: IPv4Address | IPv6Address) -> bool:

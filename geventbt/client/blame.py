@@ -15,6 +15,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from hashlib import blake2b
+from threading import Lock
 from typing import TypeAlias
 
 from geventbt import limits
@@ -32,11 +33,13 @@ class Blame:
     A sender is any hashable that stands for a peer, such as its address; None is nobody, for blocks that were on disk.
     Bounded by `limits.BLAMED_PIECES` and `BLAMED_BLOCKS`: the oldest piece is forgotten, and its senders go free.
 
-    Both methods hash all of a piece. For long pieces they may be called in another thread, one at a time.
+    Both methods hash all of a piece, so they are best called in another thread. They may be, by several at once.
     """
 
     def __init__(self) -> None:
         self._salt = os.urandom(16)
+        # Held for the books alone, never while a piece is hashed: the event loop may wait for it.
+        self._lock = Lock()
         self._records: OrderedDict[int, set[_Record]] = OrderedDict()
         self._record_count = 0
         self._sole: OrderedDict[int, set[Hashable]] = OrderedDict()
@@ -49,9 +52,9 @@ class Blame:
     def parked(self) -> Mapping[int, frozenset[Hashable]]:
         """The pieces at which the torrent itself is probably wrong, and the sole senders of each: those are to be
         forgiven. Such a piece is best left until nothing else is missing."""
-        return {
-            piece: frozenset(senders) for piece, senders in self._sole.items() if len(senders) >= limits.SOLE_SOURCES
-        }
+        with self._lock:
+            sole = [(piece, frozenset(senders)) for piece, senders in self._sole.items()]
+        return {piece: senders for piece, senders in sole if len(senders) >= limits.SOLE_SOURCES}
 
     def is_parked(self, piece: int) -> bool:
         """Whether a piece is one of `parked`."""
@@ -70,14 +73,15 @@ class Blame:
             the one with which it becomes parked.
         """
         records = {(offset, sender, self._digest(data)) for offset, sender, data in blocks}
-        self._remember(piece, records)
         senders = {sender for _, sender, _ in records}
-        if len(senders) != 1 or None in senders or self.is_parked(piece):
-            return set()
-        self._sole.setdefault(piece, set()).update(senders)
-        if len(self._sole) > limits.SOLE_PIECES:
-            self._sole.popitem(last=False)
-        return set() if self.is_parked(piece) else senders
+        with self._lock:
+            self._remember(piece, records)
+            if len(senders) != 1 or None in senders or self.is_parked(piece):
+                return set()
+            self._sole.setdefault(piece, set()).update(senders)
+            if len(self._sole) > limits.SOLE_PIECES:
+                self._sole.popitem(last=False)
+            return set() if self.is_parked(piece) else senders
 
     def piece_good(self, piece: int, blocks: Iterable[tuple[int, Buffer]]) -> set[Hashable]:
         """Compare a piece whose hash was right with what is remembered of it, and forget it.
@@ -89,11 +93,10 @@ class Blame:
         Returns:
             All senders of a block that differs: they are guilty.
         """
-        self._sole.pop(piece, None)
-        records = self._forget(piece)
-        if not records:
-            return set()
-        good = {offset: self._digest(data) for offset, data in blocks}
+        with self._lock:
+            self._sole.pop(piece, None)
+            records = self._forget(piece)
+        good = {offset: self._digest(data) for offset, data in blocks} if records else {}
         return {
             sender for offset, sender, digest in records if sender is not None and good.get(offset, digest) != digest
         }

@@ -21,7 +21,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from geventbt import limits
 from geventbt.client.addresses import Address, Scope, may_connect, normalise, scope_of
@@ -43,6 +43,11 @@ class Source(IntEnum):
     USER = 5
 
 
+_Teller: TypeAlias = tuple[Source, str]
+_Worth: TypeAlias = tuple[bool, bool, float, int]
+_WORTHLESS: _Worth = (False, False, -math.inf, 0)
+
+
 class _State(Enum):
     IDLE = 0
     TRYING = 1
@@ -53,13 +58,13 @@ class _State(Enum):
 class _Candidate:
     address: Address
     source: Source
-    teller: tuple[Source, str]
+    teller: _Teller
     due: float
     failures: int = 0
     worked: bool = False
     state: _State = _State.IDLE
     tried_at: float = -math.inf
-    worth: tuple[bool, bool, int, int] = field(init=False)
+    worth: _Worth = field(init=False)
 
     def __post_init__(self) -> None:
         self.weigh()
@@ -93,8 +98,11 @@ class Candidates:
         self._rng = rng or random.Random()
         self._retry = retry
         self._known: dict[Address, _Candidate] = {}
-        self._of_teller: Counter[tuple[Source, str]] = Counter()
+        self._of_teller: Counter[_Teller] = Counter()
         self._of_host: Counter[str] = Counter()
+        # What was refused for want of room, by the teller whose share was full, or None for the whole; until anything
+        # changes, all that is worth no more is refused without a look at everyone.
+        self._refused: dict[_Teller | None, _Worth] = {}
         self._banned: dict[tuple[str, int | bytes], None] = {}
         self._banned_hosts: set[str] = set()
 
@@ -132,6 +140,7 @@ class Candidates:
         candidate = _Candidate(known, source, (source, told_by), due=now)
         if not (trusted or self._host_has_room(known[0])) or not self._make_room(candidate):
             return False
+        self._refused.clear()
         self._known[known] = candidate
         self._of_teller[candidate.teller] += 1
         self._of_host[known[0]] += 1
@@ -155,19 +164,24 @@ class Candidates:
             return self._drop_worst(newcomer, newcomer.teller)
         return len(self._known) < self._limit or self._drop_worst(newcomer, None)
 
-    def _drop_worst(self, newcomer: _Candidate, teller: tuple[Source, str] | None) -> bool:
+    def _drop_worst(self, newcomer: _Candidate, teller: _Teller | None) -> bool:
+        if newcomer.worth <= self._refused.get(teller, _WORTHLESS):
+            return False
         worst: _Candidate | None = None
+        idle = _State.IDLE
         for candidate in self._known.values():
-            if candidate.state is not _State.IDLE or (teller is not None and candidate.teller != teller):
+            if candidate.state is not idle or (teller is not None and candidate.teller != teller):
                 continue
             if worst is None or candidate.worth < worst.worth:
                 worst = candidate
         if worst is None or worst.worth >= newcomer.worth:
+            self._refused[teller] = newcomer.worth
             return False
         self._drop(worst)
         return True
 
     def _drop(self, candidate: _Candidate) -> None:
+        self._refused.clear()
         del self._known[candidate.address]
         _count_down(self._of_teller, candidate.teller)
         _count_down(self._of_host, candidate.address[0])
@@ -181,8 +195,9 @@ class Candidates:
         random order among equals.
         """
         best: list[_Candidate] = []
+        idle = _State.IDLE
         for candidate in self._known.values():
-            if candidate.state is not _State.IDLE or candidate.due > now:
+            if candidate.state is not idle or candidate.due > now:
                 continue
             if not best or candidate.worth > best[0].worth:
                 best = [candidate]
@@ -238,6 +253,7 @@ class Candidates:
             self._rest(candidate, 0 if worked else candidate.failures + 1, now)
 
     def _rest(self, candidate: _Candidate, failures: int, now: float) -> None:
+        self._refused.clear()
         candidate.state = _State.IDLE
         candidate.failures = failures
         delay = backoff(max(1, failures), first=self._retry, longest=limits.RETRY_LONGEST, rng=self._rng)

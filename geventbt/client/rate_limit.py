@@ -5,6 +5,8 @@ The greenlets that wait for it are in `throttle.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from geventbt import limits
 
 
@@ -64,6 +66,13 @@ class RateLimit:
         self._tokens -= taken
         return taken
 
+    def available(self, now: float) -> int | None:
+        """How many bytes `take` would give now, or None for any number."""
+        if self._rate is None:
+            return None
+        self._fill(now)
+        return max(0, int(self._tokens))
+
     def give_back(self, count: int) -> None:
         """Return bytes that were taken and not used."""
         self._tokens = min(self._tokens + count, self.burst)
@@ -83,6 +92,23 @@ class RateLimit:
         if passed > 0:
             self._filled_at = now
             self._tokens = min(self._tokens + passed * (self._rate or 0), self.burst)
+
+
+def take_units(chain: Sequence[RateLimit], count: int, unit: int, now: float) -> int:
+    """Take up to `count` units of `unit` bytes from several limits at once, and nothing from any that another lacks.
+
+    Whole units only: whoever takes the parts of a block that it cannot use, again and again, never gets one.
+
+    Returns:
+        How many units there were, which may be none.
+    """
+    for limit in chain:
+        there = limit.available(now)
+        if there is not None:
+            count = min(count, there // unit)
+    for limit in chain:
+        limit.take(count * unit, now)
+    return count
 
 
 def _checked(rate: int | None) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 from geventbt import limits
 from geventbt.client.blame import Blame
 
@@ -131,6 +134,35 @@ def test_the_same_blocks_again_take_no_more_room(monkeypatch):
     for _ in range(10):
         blame.piece_failed(0, sent("abc", bad=[0]))
     assert blame.piece_good(0, GOOD.items()) == {"a"}
+
+
+def test_many_threads_may_hash_at_once(monkeypatch):
+    monkeypatch.setattr(limits, "BLAMED_PIECES", 5)
+    blame = Blame()
+    errors = []
+
+    def work(number):
+        try:
+            for turn in range(300):
+                piece = 10 * number + turn % 10
+                blame.piece_failed(piece, sent("aab" if turn % 2 else "aaa", bad=[0]))
+                assert blame.piece_good(piece - 1, GOOD.items()) <= {"a"}
+                assert len(blame.parked) == 0
+        except Exception as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
+    assert blame._record_count == sum(len(records) for records in blame._records.values()) <= 5 * 4
 
 
 def test_pieces_with_sole_sources_are_bounded(monkeypatch):

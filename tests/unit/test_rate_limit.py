@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.rate_limit import RateLimit
+from geventbt.client.rate_limit import RateLimit, take_units
 
 RATE = 1_000_000
 BURST = 250_000
@@ -92,6 +92,24 @@ def test_a_rate_below_one_is_an_error(rate):
     with pytest.raises(ValueError, match="at least 1"):
         limit.set_rate(rate, 0)
     assert limit.rate == RATE
+
+
+def test_units_are_taken_from_all_of_a_chain_or_from_none():
+    torrent, client, unlimited = RateLimit(RATE, 0), RateLimit(1, 0), RateLimit(None, 0)
+    block = limits.BLOCK
+    assert take_units([torrent, client, unlimited], 10, block, 0) == 2
+    assert torrent.available(0) == BURST - 2 * block
+    assert client.available(0) == 0
+    assert unlimited.available(0) is None
+    assert take_units([torrent, client], 10, block, 0) == 0
+    assert torrent.available(0) == BURST - 2 * block
+    assert take_units([unlimited], 10, block, 0) == take_units([], 10, block, 0) == 10
+
+
+def test_whoever_asks_often_for_a_block_of_a_low_rate_gets_it_in_the_end():
+    limit = RateLimit(1000, 0)
+    taken = sum(take_units([limit], 1, limits.BLOCK, tenth / 10) for tenth in range(1000))
+    assert taken == (limit.burst + 100_000) // limits.BLOCK
 
 
 def test_fewer_than_no_bytes_cannot_be_taken():
