@@ -110,6 +110,8 @@ STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 READAHEAD_FIRST, READAHEAD_MOST = 512 * KIB, 16 * MIB
 """What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
+HASH_QUEUE = 8 * MIB
+"""Complete pieces waiting for the hash and the disk, before no more is asked for."""
 DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
 ENDGAME_CLAIMANTS = 3

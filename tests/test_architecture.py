@@ -35,7 +35,23 @@ NEVER = {
 }
 """What a layer must not import at all."""
 
-PURE = ["geventbt.protocol.connection", "geventbt.bencoding", "geventbt.client.block_picker", "geventbt.metainfo"]
+PURE = [
+    "geventbt.protocol.connection",
+    "geventbt.bencoding",
+    "geventbt.metainfo",
+    "geventbt.storage",
+    "geventbt.discovery.announce",
+    "geventbt.discovery.udp_packets",
+    "geventbt.client.addresses",
+    "geventbt.client.backoff",
+    "geventbt.client.blame",
+    "geventbt.client.block_picker",
+    "geventbt.client.candidates",
+    "geventbt.client.choker",
+    "geventbt.client.files",
+    "geventbt.client.rate_limit",
+    "geventbt.client.request_window",
+]
 
 
 def modules() -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -279,8 +278,8 @@ class ActiveTorrent:
         if self._swarm is not None:
             self._swarm.picker.sequential = value
 
-    def open(self, file: FileRef = 0) -> io.RawIOBase:
-        """Open a file for reading while it is being fetched; see `geventbt.client.reader.TorrentReader`.
+    def open(self, file: FileRef = 0) -> TorrentReader:
+        """Open a file for reading while it is being fetched; see `geventbt.TorrentReader`.
 
         Blocks until the metadata is known. What is read is fetched first, and verified before it is given.
 

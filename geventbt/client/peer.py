@@ -154,6 +154,9 @@ class Peer(Feed):
         wire = self.wire
         if wire.closed or wire.peer_choking:
             return
+        if self._swarm.assembly.is_behind:
+            self._swarm.on_idle(self)
+            return
         now = monotonic() if now is None else now
         pending = self._picker.claimed_by(self)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
