@@ -99,6 +99,36 @@ def test_what_was_written_after_the_checkpoint_is_found_again(torrent: Torrent, 
         assert storage.check(pieces=suspect).to01() == "11100110"
 
 
+@pytest.mark.parametrize("granularity", [1, 10**6, 2 * 10**9])
+def test_a_write_in_the_same_tick_of_the_clock_as_the_checkpoint_is_seen(
+    torrent: Torrent, folder: Path, pieces: list[bytes], monkeypatch: pytest.MonkeyPatch, granularity: int
+):
+    """The file system's clock stands still: times change only when somebody sets them, and are rounded."""
+    pwrite, utime = os.pwrite, os.utime
+
+    def write(descriptor: int, data: memoryview, offset: int) -> int:
+        before = os.fstat(descriptor).st_mtime_ns
+        written = pwrite(descriptor, data, offset)
+        set_time(descriptor, ns=(before, before))
+        return written
+
+    def set_time(descriptor: int, *, ns: tuple[int, int]) -> None:
+        utime(descriptor, ns=(ns[0], ns[1] // granularity * granularity))
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "utime", set_time)
+    monkeypatch.setattr(os, "supports_fd", {*os.supports_fd, set_time})
+    with Storage(torrent, folder) as storage:
+        storage.restore()
+        storage.prepare()
+        storage.write_piece(5, pieces[5])
+        storage.checkpoint()
+        storage.write_piece(6, pieces[6])
+    with Storage(torrent, folder) as storage:
+        suspect = storage.restore()
+        assert storage.check(pieces=suspect).to01() == "00000110"
+
+
 def test_without_a_record_all_that_is_there_is_hashed(torrent: Torrent, half: Path):
     storage = Storage(torrent, half)
     resume_file(storage).unlink()
