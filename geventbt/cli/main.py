@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from geventbt import __version__
+from geventbt import __version__, limits
 from geventbt.cli.errors import INTERRUPTED, code_and_text
 
 _EXAMPLES = """examples:
@@ -16,6 +17,8 @@ _EXAMPLES = """examples:
   geventbt seed ubuntu.torrent downloads/ --port 6881
   geventbt download ubuntu.torrent -o downloads/ --peer 127.0.0.1:6881
   geventbt download 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881
+  geventbt create photos/ --tracker http://tracker.example/announce
+  geventbt verify photos.torrent photos/
   geventbt peer 127.0.0.1:6881 0123456789abcdef0123456789abcdef01234567
 
 exit codes:
@@ -40,6 +43,21 @@ def size(text: str) -> int:
     if not (number.isascii() and number.isdigit() and int(number) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 256M")
     return int(number) * factor
+
+
+def piece_length(text: str) -> int:
+    """Read the length of a piece that other clients take, too."""
+    value = size(text)
+    if value > limits.PIECE_LENGTH or (value % (16 * limits.KIB) and value & (value - 1)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a power of two nor a multiple of 16K")
+    return value
+
+
+def url(text: str) -> str:
+    """Read a URL, as torrents have them."""
+    if "://" not in text or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL")
+    return text
 
 
 def port(text: str) -> int:
@@ -104,6 +122,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_trackers(seed)
     _add_encryption(seed)
 
+    _add_create(commands)
+
+    verify = commands.add_parser("verify", help="compare data on disk with a torrent")
+    verify.add_argument("torrent", metavar="FILE.torrent")
+    verify.add_argument("data", metavar="DATA", help="the file or folder itself, or the folder that holds it")
+    verify.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+    cat = commands.add_parser("cat", help="write a file of a torrent to standard output while fetching it")
+    cat.add_argument("torrent", metavar="SOURCE", help="a .torrent file, or a magnet link in quotes")
+    cat.add_argument("file", metavar="FILE", nargs="?", help="its path in the torrent (default: the first)")
+    cat.add_argument("-o", "--output", metavar="DIR", help="keep what is fetched here (default: nowhere)")
+    cat.add_argument("--peer", action="append", default=[], type=peer_address, metavar="HOST:PORT")
+    _add_trackers(cat)
+    _add_encryption(cat)
+
     magnet = commands.add_parser("magnet", help="print the magnet link of a torrent")
     magnet.add_argument("torrent", metavar="FILE.torrent")
 
@@ -124,6 +157,22 @@ def _add_trackers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracker", action="append", default=[], metavar="URL", help="beside the torrent's own; again for each"
     )
+
+
+def _add_create(commands: Any) -> None:
+    create = commands.add_parser("create", help="make a torrent of a file or folder")
+    create.add_argument("path", metavar="PATH", help="the file or folder")
+    create.add_argument("-o", "--output", metavar="FILE.torrent", help="where to put it (default: NAME.torrent, here)")
+    create.add_argument("--piece-length", type=piece_length, metavar="N", help="such as 256K (default: fits the size)")
+    create.add_argument(
+        "--tracker", action="append", default=[], type=url, metavar="URL", help="again for each, the best one first"
+    )
+    create.add_argument("--web-seed", action="append", default=[], type=url, metavar="URL", help="again for each")
+    create.add_argument("--private", action="store_true", help="peers may only come from the trackers")
+    create.add_argument("--comment", metavar="TEXT")
+    create.add_argument("--source", metavar="TEXT", help="makes the info hash a tracker's own")
+    create.add_argument("--name", help="of the torrent (default: that of PATH)")
+    create.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def _add_encryption(parser: argparse.ArgumentParser) -> None:

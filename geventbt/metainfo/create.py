@@ -42,6 +42,7 @@ class _Source:
     executable: bool
 
     def changed_error(self) -> MetainfoError:
+        """The error for a file that is no more what it was when it was found."""
         return MetainfoError(f"{os.fspath(self.path)!r} was changed while it was read")
 
 
@@ -171,11 +172,12 @@ def _hash_pieces(sources: list[_Source], geometry: Geometry, progress: Callable[
     stream = _Stream(sources)
     with closing(hash_pieces(geometry, range(geometry.pieces), stream.open)) as hashed:
         for done, (piece, digest) in enumerate(hashed, 1):
-            hashes[piece * _SHA1 : (piece + 1) * _SHA1] = digest or b""
+            assert digest is not None, "what is missing is an error of the stream"
+            hashes[piece * _SHA1 : (piece + 1) * _SHA1] = digest
             if progress is not None:
                 progress(done, geometry.pieces)
     for source in sources:
-        status = source.path.lstat()
+        status = source.path.stat()
         if (status.st_size, status.st_mtime_ns) != (source.length, source.mtime):
             raise source.changed_error()
     return bytes(hashes)

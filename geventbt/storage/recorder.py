@@ -110,7 +110,7 @@ class Recorder:
         """Which files vouch for the verified pieces, and how they look; without the pieces."""
         now = resume.Resume(self._have)
         for index, record in self._files.records():
-            stamp = record.trusted
+            stamp = record.vouch()
             if index == self._places.parts:
                 now.parts = stamp
             elif stamp is not None and not self._places.in_parts(index):

@@ -1,0 +1,76 @@
+"""How far hashing is: a live bar on a terminal, where rich is installed; else a plain line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TypeAlias
+
+from geventbt.cli.progress import PLAIN_INTERVAL
+from geventbt.cli.text import printable
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+_REFRESH = 0.1
+
+
+@contextmanager
+def shown_progress(name: str, quiet: bool) -> Iterator[Progress]:
+    """Gives what to call with the number of pieces hashed, and of all pieces.
+
+    Args:
+        name: of the torrent.
+        quiet: show nothing.
+    """
+    if quiet:
+        yield lambda done, pieces: None
+        return
+    if sys.stderr.isatty():
+        try:
+            with _live(name) as show:
+                yield show
+            return
+        except ImportError:
+            pass
+    yield _seldom(PLAIN_INTERVAL, lambda done, pieces: print(_line(name, done, pieces), file=sys.stderr, flush=True))
+
+
+def _line(name: str, done: int, pieces: int) -> str:
+    return f"{printable(name)}: hashed {done} of {pieces} pieces"
+
+
+def _seldom(interval: float, show: Progress) -> Progress:
+    """The same, but at most once in so many seconds."""
+    following = monotonic() + interval
+
+    def show_now_and_then(done: int, pieces: int) -> None:
+        nonlocal following
+        now = monotonic()
+        if now >= following or done == pieces:
+            following = now + interval
+            show(done, pieces)
+
+    return show_now_and_then
+
+
+@contextmanager
+def _live(name: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed} of {task.total} pieces"),
+    )
+    with Bar(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
+        task = bar.add_task(printable(name)[:40], total=None)
+
+        def show(done: int, pieces: int) -> None:
+            bar.update(task, completed=done, total=pieces)
+            bar.refresh()
+
+        yield _seldom(_REFRESH, show)

@@ -1,0 +1,29 @@
+"""A small torrent with borders inside its pieces, for the tests of storage."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from geventbt.metainfo import Torrent, create_torrent
+
+PIECE = 1024
+LENGTHS = {"a": 1500, "b": 700, "c": 2000, "d": 3000}
+"""Pieces: a 0-1, b 1-2, c 2-4, d 4-7."""
+A, B, C, D = range(4)
+
+
+def seed(folder: Path) -> Torrent:
+    """Make the folder "torrent" with good data below a folder, and the torrent of it."""
+    source = random.Random(1)
+    for name, length in LENGTHS.items():
+        path = folder / "torrent" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.randbytes(length))
+    return create_torrent(folder / "torrent", piece_length=PIECE)
+
+
+def pieces_of(folder: Path) -> list[bytes]:
+    """The pieces of the data that `seed` made."""
+    stream = b"".join((folder / "torrent" / name).read_bytes() for name in LENGTHS)
+    return [stream[at : at + PIECE] for at in range(0, len(stream), PIECE)]
