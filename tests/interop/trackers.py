@@ -1,0 +1,119 @@
+"""Real trackers that nobody here wrote, on loopback: opentracker, and bittorrent-tracker of npm.
+
+npm's is looked for in the folder that the environment variable GEVENTBT_TEST_NODE_MODULES names, such as
+``/somewhere/node_modules``, and among the packages that are installed globally.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.interop.conftest import wait_until
+
+NODE_MODULES = "GEVENTBT_TEST_NODE_MODULES"
+
+NODE_SERVER = """
+const [folder] = process.argv.slice(1)
+const { default: Server } = await import(`${folder}/bittorrent-tracker/server.js`)
+const server = new Server({ ws: false, stats: false })
+server.on('error', error => { console.error(error); process.exit(1) })
+server.on('warning', () => {})
+server.listen(0, { http: process.argv[2], udp: '127.0.0.1', udp6: '::1' }, () => console.log(JSON.stringify({
+  http: server.http.address().port, udp: server.udp4.address().port, udp6: server.udp6.address().port
+})))
+"""
+
+
+class RunningTracker(NamedTuple):
+    """The announce URLs of a tracker that runs; `udp6` is "" where it has none."""
+
+    http: str
+    udp: str
+    udp6: str = ""
+
+
+@contextmanager
+def running_opentracker(*info_hashes: bytes) -> Iterator[RunningTracker]:
+    """opentracker on 127.0.0.1, for these torrents: Debian's takes no others."""
+    if shutil.which("opentracker") is None:
+        pytest.skip("opentracker is not installed")
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        # It gives up its privileges, if it has any, before it reads the list.
+        Path(folder).chmod(0o755)
+        (Path(folder) / "torrents").write_text("".join(f"{info_hash.hex()}\n" for info_hash in info_hashes))
+        command = ["opentracker", "-i", "127.0.0.1", "-p", str(port), "-P", str(port), "-d", folder, "-w", "torrents"]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until(lambda: _listens(port) or process.poll() is not None)
+                assert process.poll() is None, "opentracker has ended"
+                yield RunningTracker(f"http://127.0.0.1:{port}/announce", f"udp://127.0.0.1:{port}/announce")
+            finally:
+                process.kill()
+
+
+@contextmanager
+def running_npm_tracker(host: str = "127.0.0.1") -> Iterator[RunningTracker]:
+    """bittorrent-tracker of npm, its HTTP on `host`, for any torrent."""
+    command = ["node", "--input-type=module", "-e", NODE_SERVER, _node_modules(), host]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            ports = json.loads(process.stdout.readline())
+            shown = f"[{host}]" if ":" in host else host
+            yield RunningTracker(
+                f"http://{shown}:{ports['http']}/announce",
+                f"udp://127.0.0.1:{ports['udp']}/announce",
+                f"udp://[::1]:{ports['udp6']}/announce",
+            )
+        finally:
+            process.kill()
+
+
+def _node_modules() -> str:
+    """The folder that has bittorrent-tracker."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    folders = [os.environ.get(NODE_MODULES, "")]
+    if shutil.which("npm"):
+        folders.append(subprocess.run(["npm", "root", "-g"], capture_output=True, text=True).stdout.strip())
+    for folder in folders:
+        if folder and (Path(folder) / "bittorrent-tracker" / "server.js").exists():
+            return folder
+    return pytest.skip(f"bittorrent-tracker of npm is neither installed globally nor in {NODE_MODULES}")
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def opentracker() -> Iterator[Callable[..., RunningTracker]]:
+    """Runs opentracker for some info hashes, and ends it: ``opentracker(info_hash).http``."""
+    with ExitStack() as stack:
+        yield lambda *info_hashes: stack.enter_context(running_opentracker(*info_hashes))
+
+
+@pytest.fixture
+def npm_tracker() -> Iterator[Callable[..., RunningTracker]]:
+    """Runs npm's bittorrent-tracker, and ends it: ``npm_tracker().http``."""
+    with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(running_npm_tracker(*arguments))
