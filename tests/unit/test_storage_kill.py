@@ -15,22 +15,24 @@ from geventbt.storage import Storage
 
 WRITER = """
 import random, sys
+from pathlib import Path
 from geventbt import Storage, Torrent
 from storage_helpers import pieces_of
 
-torrent, source, folder, number = Torrent.from_file(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-pieces = pieces_of(__import__("pathlib").Path(source))
-choose = random.Random(number)
+torrent, folder, choose = Torrent.from_file(sys.argv[1]), sys.argv[3], random.Random(int(sys.argv[4]))
+pieces = pieces_of(Path(sys.argv[2]))
 with Storage(torrent, folder, selected=[1, 2]) as storage:
     storage.check(pieces=storage.restore())
-    print("begun", flush=True)
     while True:
-        storage.select(choose.choice([[1], [1, 2], [0, 3], None]))
-        for piece in choose.sample(range(len(pieces)), choose.randrange(len(pieces))):
-            if storage.wanted[piece]:
-                storage.write_piece(piece, pieces[piece])
-        storage.checkpoint()
-        print("recorded", flush=True)
+        print("step", flush=True)
+        step = choose.randrange(4)
+        if step == 0:
+            storage.select(choose.choice([[1], [1, 2], [0, 3], None]))
+        elif step == 1:
+            storage.checkpoint()
+        else:
+            piece = choose.randrange(len(pieces))
+            storage.write_piece(piece, pieces[piece])
 """
 
 
@@ -40,9 +42,9 @@ def test_whoever_is_killed_while_writing_trusts_only_what_is_good_and_finds_all_
     torrent = seed(tmp_path / "seeded")
     (tmp_path / "x.torrent").write_bytes(torrent.to_bytes())
     choose = random.Random(5)
-    for number in range(12):
-        folder = tmp_path / f"downloads{number % 3}"
-        kill_in_the_middle(tmp_path, folder, number, choose.randrange(4))
+    for number in range(24):
+        folder = tmp_path / f"downloads{number // 2}"
+        kill_in_the_middle(tmp_path, folder, number, choose.randrange(1, 16))
         with Storage(torrent, folder, selected=[B, C]) as storage:
             suspect = storage.restore()
             trusted = storage.have.copy()
@@ -52,14 +54,13 @@ def test_whoever_is_killed_while_writing_trusts_only_what_is_good_and_finds_all_
             assert found == everything, "something good would be fetched again"
 
 
-def kill_in_the_middle(tmp_path: Path, folder: Path, number: int, checkpoints: int) -> None:
-    """Let a process write until it has recorded so many times, and a little longer."""
+def kill_in_the_middle(tmp_path: Path, folder: Path, number: int, steps: int) -> None:
+    """Let a process take so many steps, and kill it in the next one."""
     command = [sys.executable, "-c", WRITER, tmp_path / "x.torrent", tmp_path / "seeded", folder, str(number)]
     path = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     environment = {"PYTHONPATH": ":".join(path), "PATH": ""}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        for _ in range(checkpoints):
-            assert process.stdout.readline() == "recorded\n"
+        for _ in range(steps):
+            assert process.stdout.readline() == "step\n"
         process.kill()
