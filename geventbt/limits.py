@@ -247,6 +247,6 @@ TRACKERS = 200
 OPEN_FILES = 64
 """Files of one torrent that are open at a time (libtorrent: 40 for all of them)."""
 RESUME_FILE = 1 * KIB
-"""A resume file without its bitfield and without what it says of each file."""
+"""Our own resume file, without its bitfield and without what it says of each file."""
 RESUME_ENTRY = 64
-"""What a resume file says of one file: three integers of `BENCODE_INTEGER_DIGITS` at the most."""
+"""What a resume file says of one file: its index, twice, and its size and time in 64 bits each."""
