@@ -47,6 +47,7 @@ class FakeHttp:
         self._listener.listen()
         self.port = self._listener.getsockname()[1]
         self._host = f"[{host}]" if ":" in host else host
+        self._socks: list[Any] = []
         self._greenlets = [gevent.spawn(self._accept)]
 
     def url(self, path: str = "/announce", host: str | None = None) -> str:
@@ -55,6 +56,7 @@ class FakeHttp:
     def _accept(self) -> None:
         while True:
             sock, _ = self._listener.accept()
+            self._socks.append(sock)
             self._greenlets.append(gevent.spawn(self._serve, sock))
 
     def _serve(self, sock: Any) -> None:
@@ -84,7 +86,8 @@ class FakeHttp:
 
     def close(self) -> None:
         gevent.killall(self._greenlets)
-        self._listener.close()
+        for sock in (self._listener, *self._socks):
+            sock.close()
 
 
 class FakeUdp:
