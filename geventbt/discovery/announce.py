@@ -266,7 +266,7 @@ def _peers(value: Any, size: int) -> list[Address]:
     if isinstance(value, bytes):
         return compact_peers(value, size)
     if isinstance(value, list):
-        return [peer for peer in map(_peer, value[: limits.TRACKER_PEERS]) if peer]
+        return [peer for peer in map(_peer, value) if peer]
     return []
 
 

@@ -30,6 +30,13 @@ def bencoded(**fields: Any) -> bytes:
     return ok(bencoding.encode({key.replace("_", " "): value for key, value in fields.items()}))
 
 
+def count_ticks(ticks: list[int]) -> None:
+    """Run for ever, as everybody else in the program."""
+    while True:
+        ticks.append(1)
+        gevent.sleep(0)
+
+
 class FakeHttp:
     """An HTTP server that reads one request of each connection and gives the reply for its path.
 
