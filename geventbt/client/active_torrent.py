@@ -522,7 +522,8 @@ class ActiveTorrent:
         swarm = self._swarm
         if self._state not in (s.DOWNLOADING, s.SEEDING) or self.storage is None or self._files is None:
             return
-        done = not (self._files.wanted & ~self.storage.have).any()
+        # The threads know of a piece before the picker does, and its signals come first.
+        done = swarm.picker.done if swarm else not (self._files.wanted & ~self.storage.have).any()
         if done and not self._done.is_set():
             self._state = s.SEEDING
             self._done.set()
