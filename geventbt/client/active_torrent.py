@@ -50,6 +50,8 @@ FileRef: TypeAlias = "int | str | TorrentFile"
 RETRIES = 3
 """How often a peer that has given us data is connected to again before a download without trackers gives up."""
 _FIRST_RETRY = 0.5
+_FEW_PEERS = 10
+"""With fewer a tracker is asked again as soon as it allows."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -84,6 +86,7 @@ class ActiveTorrent:
         limit_up: int | None = None,
         ends_alone: bool = False,
         must_be_complete: bool = False,
+        forget: Callable[[ActiveTorrent], None] = lambda torrent: None,
     ) -> None:
         info_hash = source.info_hash
         assert info_hash is not None
@@ -102,6 +105,7 @@ class ActiveTorrent:
         self._max_peers = max_peers
         self._ends_alone = ends_alone
         self._must_be_complete = must_be_complete
+        self._forget = forget
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
         self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
@@ -244,6 +248,11 @@ class ActiveTorrent:
             if self._files is not None:
                 self._join_swarm()
             self._notify()
+
+    def remove(self) -> None:
+        """Stop, and leave the client; the files stay. Whoever waits gets a DownloadError, unless it was complete."""
+        self._forget(self)
+        self.close()
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set this torrent's own rates, in bytes a second; None for no limit."""
@@ -415,8 +424,11 @@ class ActiveTorrent:
             if now >= self._checkpoint_at:
                 self._checkpoint_at = now + limits.CHECKPOINT_INTERVAL
                 self._record()
-            if self._ends_alone and not self._done.is_set() and not self._paused:
-                self._check_alone()
+            if not self._done.is_set() and not self._paused:
+                if self._announcer is not None and self.connections < _FEW_PEERS:
+                    self._announcer.need_more()
+                if self._ends_alone:
+                    self._check_alone()
 
     def _record(self) -> None:
         """Record what is verified, for the next start."""
@@ -446,7 +458,7 @@ class ActiveTorrent:
             gevent.spawn(self._leave_swarm)
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
-        """Stop, and let go of peers and files; what is verified stays, and is recorded. For the client."""
+        """Stop, and let go of peers and files; what is verified stays, and is recorded. For the client; see `remove`."""
         if self.error is None:
             self._state = s.REMOVED
             self.error = DownloadError("the torrent was removed from its client")
