@@ -257,8 +257,7 @@ class ActiveTorrent:
         """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict."""
         file_map = self._known_files()
         assert self.storage is not None
-        for file, priority in priorities.items():
-            file_map.set_priority(file_map.index_of(file), priority)
+        file_map.set_priorities(priorities)
         in_thread(self.storage.select, file_map.selected)
         if (file_map.wanted & ~self.storage.have).any():
             in_thread(self.storage.prepare)
