@@ -202,6 +202,8 @@ ANNOUNCE_STOP_TIMEOUT = 5.0
 """For telling the trackers that we leave (libtorrent: 5)."""
 SECOND_FAMILY = 2.0
 """For the answer over the other address family, once there is one (BEP 7)."""
+LOOKUPS = 32
+"""Names of trackers that are looked up at one time, each in a native thread."""
 UDP_RETRANSMIT = 15.0
 """Before a packet to a UDP tracker is sent again; doubled each time (BEP 15)."""
 UDP_RETRANSMISSIONS = 8
@@ -247,6 +249,6 @@ TRACKERS = 200
 OPEN_FILES = 64
 """Files of one torrent that are open at a time (libtorrent: 40 for all of them)."""
 RESUME_FILE = 1 * KIB
-"""A resume file without its bitfield and without what it says of each file."""
+"""Our own resume file, without its bitfield and without what it says of each file."""
 RESUME_ENTRY = 64
-"""What a resume file says of one file: three integers of `BENCODE_INTEGER_DIGITS` at the most."""
+"""What a resume file says of one file: its index, twice, and its size and time in 64 bits each."""

@@ -40,4 +40,4 @@ def _copy(file: geventbt.TorrentReader) -> None:
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Or the interpreter would try to flush it again at its end, and complain.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None

@@ -51,6 +51,7 @@ class Recorder:
         data = self._own.read("resume", resume.largest(self._torrent))
         recorded = resume.decode(self._torrent, data)
         suspect = zeros(len(self._have), "big")
+        changed: list[int] = []
         parts_same = self._is_same(self._places.parts, recorded.parts)
         for index, file in enumerate(self._torrent.files):
             if not file.stored:
@@ -62,9 +63,15 @@ class Recorder:
             if not same:
                 pieces = self._layout.pieces(file)
                 suspect[pieces.start : pieces.stop] = True
+                changed.append(index)
         self._have[:] = recorded.have & ~suspect
         self._written = data
-        return suspect & self._places.possible()
+        suspect &= self._places.possible()
+        for index in changed:
+            # Until its pieces have been hashed: they must be suspect at the next start, too.
+            pieces = self._layout.pieces(self._torrent.files[index])
+            self._files.record(index).foreign = bool(suspect[pieces.start : pieces.stop].any())
+        return suspect
 
     def checkpoint(self) -> None:
         """Make safe what was written, and record it. Raises what went wrong after all the rest has been done."""

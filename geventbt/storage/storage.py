@@ -64,7 +64,7 @@ class Storage:
         preallocate: bool = False,
         max_open_files: int = limits.OPEN_FILES,
     ) -> None:
-        if any(is_own_folder(file.path[0]) for file in torrent.files):
+        if any(map(is_own_folder, {file.path[0] for file in torrent.files})):
             raise StorageError(
                 f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
             )

@@ -39,7 +39,9 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def libtorrent_info(folder: Path, names: list[str], piece_length: int, *, private: bool = False) -> bytes:
+def libtorrent_info(
+    folder: Path, names: list[str], piece_length: int, *, private: bool = False, source: str | None = None
+) -> bytes:
     """The info dictionary that libtorrent makes of the files, version 1 only."""
     lt: Any = pytest.importorskip("libtorrent")
     executable = lt.file_flags_t.flag_executable
@@ -51,14 +53,41 @@ def libtorrent_info(folder: Path, names: list[str], piece_length: int, *, privat
     maker = lt.create_torrent(entries, piece_length, lt.create_torrent.v1_only)
     maker.set_priv(private)
     lt.set_piece_hashes(maker, str(folder))
-    encoded: bytes = lt.bencode(maker.generate()[b"info"])
+    info = maker.generate()[b"info"]
+    if source is not None:
+        # Its interface has no word for it; where the key is in the dictionary is what its encoder decides.
+        info[b"source"] = source.encode()
+    encoded: bytes = lt.bencode(info)
     return encoded
 
 
-def test_a_folder_gives_the_info_that_libtorrent_gives(folder: Path):
-    torrent = create_torrent(folder, piece_length=16384)
+@pytest.mark.parametrize("piece_length", [16384, 32768, 3 * 16384, 1 << 20])
+@pytest.mark.parametrize("options", [{}, {"private": True}, {"source": "ours"}, {"private": True, "source": "ünsere"}])
+def test_a_folder_gives_the_info_that_libtorrent_gives(folder: Path, piece_length: int, options: dict[str, Any]):
+    torrent = create_torrent(folder, piece_length=piece_length, **options)
     names = ["/".join(file.path) for file in torrent.files]
-    assert torrent.info_bytes == libtorrent_info(folder.parent, names, 16384)
+    assert torrent.info_bytes == libtorrent_info(folder.parent, names, piece_length, **options)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["one"],
+        ["a/b/c/d/e/f"],
+        ["ä", "日本語/ファイル", "z\N{COMBINING DIAERESIS}", "emoji \N{GRINNING FACE}"],
+        [f"{number}/{name}" for number in range(12) for name in ("x", "y")],
+        ["with space", "quo'te", 'quo"te', "100%", "~", "-dash", "a.b.c"],
+    ],
+)
+def test_folders_of_all_kinds_give_the_info_that_libtorrent_gives(tmp_path: Path, names: list[str]):
+    for number, name in enumerate(names):
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(number * 9000 + 1))
+    torrent = create_torrent(tmp_path / "root")
+    in_order = ["/".join(file.path) for file in torrent.files]
+    assert {name.removeprefix("root/") for name in in_order} == set(names)
+    assert torrent.info_bytes == libtorrent_info(tmp_path, in_order, torrent.geometry.piece_length)
 
 
 def test_a_single_file_gives_the_info_that_libtorrent_gives(folder: Path):
@@ -189,3 +218,24 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(folder: Path):
 
     with pytest.raises(MetainfoError, match="changed while it was read"):
         create_torrent(folder, piece_length=1024, progress=shrink)
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_an_error(folder: Path):
+    def change(done: int, pieces: int) -> None:
+        os.utime(folder / "B", ns=(1, 1))
+
+    with pytest.raises(MetainfoError, match="was changed while it was read"):
+        create_torrent(folder, progress=change)
+
+
+def test_a_link_to_the_data_itself_is_followed(folder: Path):
+    (folder.parent / "link").symlink_to(folder / "a.txt")
+    assert create_torrent(folder.parent / "link").piece_hashes == create_torrent(folder / "a.txt").piece_hashes
+
+
+@pytest.mark.parametrize("url", ["nowhere", "http://a b/", "http://\N{GREEK SMALL LETTER ALPHA}/", "http://a/\n"])
+def test_what_is_no_url_is_refused(folder: Path, url: str):
+    with pytest.raises(ValueError, match="not a URL"):
+        create_torrent(folder, trackers=[["http://a/", url]])
+    with pytest.raises(ValueError, match="not a URL"):
+        create_torrent(folder, web_seeds=[url])

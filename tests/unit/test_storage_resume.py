@@ -232,6 +232,18 @@ def test_a_file_that_changes_while_it_is_hashed_is_hashed_again(torrent: Torrent
         assert not storage.have[0]
 
 
+def test_what_was_never_hashed_is_suspect_at_the_next_start_too(torrent: Torrent, half: Path, pieces: list[bytes]):
+    touch(half / "torrent" / "d", b"x" * 10, 2500)
+    with Storage(torrent, half) as storage:
+        storage.restore()
+        storage.write_piece(6, pieces[6])
+        storage.checkpoint()
+    with Storage(torrent, half) as storage:
+        suspect = storage.restore()
+        assert suspect.to01() == "00001111"
+        assert storage.check(pieces=suspect).to01() == "11100110"
+
+
 def test_a_check_that_was_ended_early_vouches_for_nothing(torrent: Torrent, seeded: Path):
     def stop(done: int, count: int) -> None:
         raise KeyboardInterrupt

@@ -1,0 +1,230 @@
+"""``geventbt create`` and ``geventbt verify``, as a person meets them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import geventbt
+from geventbt import bencoding
+from geventbt.cli.main import run
+
+COMMAND = [sys.executable, "-m", "geventbt"]
+
+
+def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=cwd)
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    folder = tmp_path / "origin" / "shared"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "one.bin").write_bytes(os.urandom(300_001))
+    (folder / "sub" / "two.bin").write_bytes(os.urandom(70_000))
+    return folder
+
+
+@pytest.fixture
+def torrent_file(origin: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "shared.torrent"
+    path.write_bytes(geventbt.create_torrent(origin, piece_length=16384).to_bytes())
+    return path
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A file that nobody has hashed in a minute, and that takes no room."""
+    path = tmp_path / "endless"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    return path
+
+
+def assert_one_line(text: str) -> None:
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+
+
+# ------------------------------------------------------------------ create
+
+
+def test_a_torrent_is_made_here_and_named_after_its_data(origin: Path, tmp_path: Path) -> None:
+    result = call("create", origin, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    torrent = geventbt.Torrent.from_file(tmp_path / "shared.torrent")
+    assert torrent.info_hash == geventbt.create_torrent(origin).info_hash
+    assert torrent.info_hash.hex() in result.stdout
+    assert result.stdout.startswith("shared: 361.3 KiB in 23 pieces of 16.0 KiB")
+    assert torrent.created_by == f"geventbt {geventbt.__version__}"
+    assert abs((torrent.creation_date or 0) - time.time()) < 600
+
+
+def test_all_that_was_said_is_in_the_torrent(origin: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x.torrent"
+    options = ["--private", "--comment", "Hello", "--source", "OURS", "--name", "Other", "--piece-length", "32K"]
+    trackers = ["--tracker", "http://a/announce", "--tracker", "udp://b:1"]
+    result = call("create", "-o", output, *options, *trackers, "--web-seed", "http://s/", origin)
+    assert result.returncode == 0, result.stderr
+    torrent = geventbt.Torrent.from_file(output)
+    assert (torrent.name, torrent.private, torrent.comment) == ("Other", True, "Hello")
+    assert torrent.geometry.piece_length == 32768
+    assert torrent.trackers == (("http://a/announce",), ("udp://b:1",))
+    assert torrent.web_seeds == ("http://s/",)
+    assert bencoding.decode(torrent.info_bytes)[b"source"] == b"OURS"
+
+
+def test_what_was_created_verifies(origin: Path, tmp_path: Path) -> None:
+    assert call("create", origin, "-o", tmp_path / "x.torrent", "-q").stderr == ""
+    assert call("verify", tmp_path / "x.torrent", origin).returncode == 0
+
+
+def test_a_path_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    result = call("create", tmp_path / "nothing", cwd=tmp_path)
+    assert result.returncode == 3
+    assert_one_line(result.stderr)
+    assert not list(tmp_path.glob("*.torrent"))
+
+
+def test_a_folder_without_data_makes_no_torrent(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = call("create", tmp_path / "empty", cwd=tmp_path)
+    assert result.returncode == 4
+    assert_one_line(result.stderr)
+
+
+def test_pieces_that_are_too_many_are_an_error_and_no_bug(endless: Path, tmp_path: Path) -> None:
+    result = call("create", endless, "--piece-length", "1K", cwd=tmp_path)
+    assert result.returncode == 4
+    assert_one_line(result.stderr)
+
+
+def test_an_output_that_cannot_be_written_is_an_error(origin: Path, tmp_path: Path) -> None:
+    result = call("create", origin, "-q", "-o", tmp_path)
+    assert result.returncode == 6
+    assert_one_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--piece-length", "16385"], ["--piece-length", "1G"], ["--tracker", "nowhere"], ["--web-seed", "a://b c"], []],
+)
+def test_wrong_usage_ends_with_2(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(["create", *options])
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ verify
+
+
+@pytest.mark.parametrize("where", ["itself", "its folder"])
+def test_good_data_is_good(torrent_file: Path, origin: Path, where: str) -> None:
+    result = call("verify", torrent_file, origin if where == "itself" else origin.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "shared: 23 of 23 pieces are good\n"
+
+
+def test_a_single_file_is_verified(origin: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.torrent"
+    path.write_bytes(geventbt.create_torrent(origin / "one.bin").to_bytes())
+    assert call("verify", path, origin / "one.bin").returncode == 0
+    assert call("verify", path, origin).returncode == 0
+
+
+def test_each_file_that_is_not_good_is_named(torrent_file: Path, origin: Path) -> None:
+    with open(origin / "one.bin", "r+b") as file:
+        file.write(b"not what was there")
+    (origin / "sub" / "two.bin").unlink()
+    result = call("verify", torrent_file, origin)
+    assert result.returncode == 4
+    assert result.stdout.splitlines() == [
+        "shared: 17 of 23 pieces are good",
+        "  shared/one.bin: 17 of 19 pieces are good",
+        "  shared/sub/two.bin: missing",
+    ]
+
+
+def test_verify_makes_and_changes_nothing(torrent_file: Path, origin: Path) -> None:
+    (origin / "sub" / "two.bin").unlink()
+    before = {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")}
+    call("verify", torrent_file, origin)
+    assert {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")} == before
+
+
+def test_data_that_is_not_there_is_not_found(torrent_file: Path, tmp_path: Path) -> None:
+    result = call("verify", torrent_file, tmp_path / "elsewhere")
+    assert result.returncode == 3
+    assert_one_line(result.stderr)
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    info = {
+        "name": "a\u202eb",
+        "piece length": 16384,
+        "pieces": bytes(20),
+        "files": [{"length": 5, "path": ["\x1b[2J"]}],
+    }
+    torrent = geventbt.Torrent.from_info(bencoding.encode(info))
+    (tmp_path / "x.torrent").write_bytes(torrent.to_bytes())
+    path = tmp_path.joinpath(*torrent.files[0].path)
+    path.parent.mkdir()
+    path.write_bytes(b"12345")
+    result = call("verify", tmp_path / "x.torrent", tmp_path)
+    assert result.returncode == 4
+    assert "\x1b" not in result.stdout
+    assert "\u202e" not in result.stdout
+
+
+# ------------------------------------------------------------------ interrupted
+
+
+def interrupt(command: list[Any], data: Path) -> subprocess.CompletedProcess[str]:
+    """Press Ctrl-C once the data is being read."""
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not reads(process.pid, data):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def reads(pid: int, path: Path) -> bool:
+    links = Path(f"/proc/{pid}/fd").glob("*")
+    return any(os.path.realpath(link) == str(path) for link in links)
+
+
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nobody can see what a process reads here")
+
+
+@needs_proc
+def test_creating_ends_soon_when_interrupted(endless: Path, tmp_path: Path) -> None:
+    result = interrupt([*COMMAND, "create", endless, "-o", tmp_path / "x.torrent"], endless)
+    assert result.returncode == 130
+    assert result.stderr.endswith("interrupted\n")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "x.torrent").exists()
+
+
+@needs_proc
+def test_verifying_ends_soon_when_interrupted(endless: Path, tmp_path: Path) -> None:
+    info = {"name": "endless", "piece length": 1 << 24, "pieces": bytes(20 << 16), "length": 1 << 40}
+    (tmp_path / "x.torrent").write_bytes(geventbt.Torrent.from_info(bencoding.encode(info)).to_bytes())
+    result = interrupt([*COMMAND, "verify", tmp_path / "x.torrent", endless], endless)
+    assert result.returncode == 130
+    assert result.stderr.endswith("interrupted\n")
+    assert "Traceback" not in result.stderr
