@@ -39,6 +39,7 @@ class FileMap:
         chosen = range(len(self.files)) if selected is None else {self.index_of(file) for file in selected}
         self._priorities = [NORMAL if index in chosen else 0 for index in range(len(self.files))]
         self._missing: list[int] = []
+        self._have: bitarray = zeros(self._geometry.pieces, "big")
         self._follow()
 
     def index_of(self, file: FileRef) -> int:
@@ -121,17 +122,26 @@ class FileMap:
 
     def count(self, have: bitarray) -> None:
         """Count how many pieces of each file are missing; once, and then `note_verified` counts on."""
+        self._have = have.copy()
         ranges = [self._layout.pieces(file) for file in self.files]
         self._missing = [have.count(0, pieces.start, pieces.stop) if pieces else 0 for pieces in ranges]
 
     def note_verified(self, piece: int) -> list[int]:
         """Note that a piece is there now. Returns the files that have become complete by it."""
-        completed = []
+        completed: list[int] = []
+        if self._have[piece]:
+            return completed
+        self._have[piece] = True
         for span in self._layout.spans(piece, 0, self._geometry.piece_size(piece)):
             self._missing[span.file] -= 1
             if not self._missing[span.file] and not self.files[span.file].padding:
                 completed.append(span.file)
         return completed
+
+    @property
+    def done(self) -> bool:
+        """Whether every piece that is wanted has been counted or noted."""
+        return not (self.wanted & ~self._have).any()
 
     def status(self, storage: Storage) -> list[FileStatus]:
         """The files that are stored, as they are now."""
