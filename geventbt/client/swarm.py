@@ -170,7 +170,7 @@ class Swarm:
     @property
     def is_stuck(self) -> bool:
         """Whether all that is missing has been wrong whoever sent it, and there is nobody left to ask."""
-        parked = self.assembly.parked
+        parked = [piece for piece in self.assembly.parked if self.picker.priority(piece)]
         if not parked or self._opening or self.picker.missing > len(parked):
             return False
         now = monotonic()
@@ -449,8 +449,7 @@ class Swarm:
             assert isinstance(peer, Peer)
             # Where an inbound peer says that it listens, somebody else may: it is not banned for it.
             self._candidates.ban(peer.wire.remote_address, peer.wire.peer_id)
-            if peer.address is not None:
-                self.banned.add(peer.address)
+            self.banned.add(peer.wire.remote_address)
         for peer in list(self.peers):
             # It may be back already, on another connection than the one that it lied on.
             if self._candidates.is_banned(peer.wire.remote_address, peer.wire.peer_id):
@@ -460,8 +459,8 @@ class Swarm:
         for peer in forgiven:
             assert isinstance(peer, Peer)
             self._candidates.unban(peer.wire.remote_address, peer.wire.peer_id)
+            self.banned.discard(peer.wire.remote_address)
             if peer.address is not None:
-                self.banned.discard(peer.address)
                 # Whoever told of it at first: we had connected to it.
                 self._candidates.add(peer.address, Source.USER, monotonic())
         self._news.set()
