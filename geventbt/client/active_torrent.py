@@ -483,12 +483,16 @@ class ActiveTorrent:
 
     def _leave_swarm(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         announcer, self._announcer = self._announcer, None
-        leaving = gevent.spawn(announcer.stop, timeout) if announcer else None
         swarm, self._swarm = self._swarm, None
+        downloaded, uploaded = (swarm.downloaded, swarm.uploaded) if swarm else (0, 0)
+        # Before anything blocks: the trackers are told of it.
+        self._past_downloaded += downloaded
+        self._past_uploaded += uploaded
+        leaving = gevent.spawn(announcer.stop, timeout) if announcer else None
         if swarm is not None:
             swarm.stop()
-            self._past_downloaded += swarm.downloaded
-            self._past_uploaded += swarm.uploaded
+            self._past_downloaded += swarm.downloaded - downloaded
+            self._past_uploaded += swarm.uploaded - uploaded
             self._past_wasted += swarm.assembly.wasted
         if leaving is not None:
             leaving.join(timeout)
