@@ -202,6 +202,8 @@ ANNOUNCE_STOP_TIMEOUT = 5.0
 """For telling the trackers that we leave (libtorrent: 5)."""
 SECOND_FAMILY = 2.0
 """For the answer over the other address family, once there is one (BEP 7)."""
+LOOKUPS = 32
+"""Names of trackers that are looked up at one time, each in a native thread."""
 UDP_RETRANSMIT = 15.0
 """Before a packet to a UDP tracker is sent again; doubled each time (BEP 15)."""
 UDP_RETRANSMISSIONS = 8

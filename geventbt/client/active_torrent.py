@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gevent
 from bitarray import bitarray
@@ -31,7 +31,6 @@ from geventbt.client.swarm import TICK, Swarm
 from geventbt.client.threads import in_thread
 from geventbt.client.throttle import Throttle
 from geventbt.discovery.announce import AnnounceRequest
-from geventbt.discovery.announcer import Announcer, TrackerStatus
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError, WireTimeout
 from geventbt.metainfo import Magnet, Torrent, TorrentFile
 from geventbt.signals import TORRENT_SIGNALS
@@ -39,6 +38,9 @@ from geventbt.storage import Storage
 from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver, unheld
 from geventbt.wire.speed import SpeedMeter
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.announcer import Announcer, TrackerStatus
 
 _log = logging.getLogger("geventbt")
 
@@ -524,7 +526,8 @@ class ActiveTorrent:
         swarm = self._swarm
         if self._state not in (s.DOWNLOADING, s.SEEDING) or self.storage is None or self._files is None:
             return
-        done = not (self._files.wanted & ~self.storage.have).any()
+        # The threads know of a piece before the picker does, and its signals come first.
+        done = swarm.picker.done if swarm else not (self._files.wanted & ~self.storage.have).any()
         if done and not self._done.is_set():
             self._state = s.SEEDING
             self._done.set()
@@ -559,6 +562,9 @@ class ActiveTorrent:
 
     def _start_announcer(self) -> None:
         if self._announcer is None and self._has_trackers():
+            # Only now: http and TLS are half of what a client imports.
+            from geventbt.discovery.announcer import Announcer
+
             self._announcer = Announcer(self._tiers(), self._make_announce, self._on_tracker_peers)
             self._announcer.start()
 

@@ -54,6 +54,9 @@ class Assembly:
     ) -> None:
         self._storage = storage
         self._picker = picker
+        # Called for every block.
+        self._received = picker.received
+        self._is_received = picker.is_received
         self._geometry = storage.torrent.geometry
         self._blame = Blame()
         self._on_verified = on_verified
@@ -75,7 +78,7 @@ class Assembly:
         Returns:
             The other peers that were asked for it, and need not send it.
         """
-        others = self._picker.received(peer, piece, offset // limits.BLOCK)
+        others = self._received(peer, piece, offset // limits.BLOCK)
         if others is None:
             self.wasted += len(block)
             return ()
@@ -83,12 +86,15 @@ class Assembly:
         if buffer is None:
             buffer = self._buffers[piece] = self._take_buffer()
         buffer[offset : offset + len(block)] = block
-        if self._picker.is_received(piece):
-            self._unverified += 1
-            greenlet = gevent.spawn(self._verify, piece)
-            self._verifying.add(greenlet)
-            greenlet.rawlink(self._verifying.discard)
+        if self._is_received(piece):
+            self._verify_soon(piece)
         return others
+
+    def _verify_soon(self, piece: int) -> None:
+        self._unverified += 1
+        greenlet = gevent.spawn(self._verify, piece)
+        self._verifying.add(greenlet)
+        greenlet.rawlink(self._verifying.discard)
 
     @property
     def is_behind(self) -> bool:

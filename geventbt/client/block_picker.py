@@ -10,8 +10,9 @@ What a peer is given, most pressing first:
 3. when every block is received or claimed (the *endgame*), what others were asked for, once it has nothing else to do.
 
 Open pieces are held in memory, so there is a bound on them. When it is reached only their blocks are picked, and when
-that leaves a peer with nothing to do although it has free pieces, an open piece that nobody works at is let go: else a
-few pieces whose peers have left would be the end of the download.
+that leaves a peer with nothing to do although it has free pieces, an open piece that nobody works at any more is let
+go: else a few pieces whose peers have left would be the end of the download. Whoever has picked since it last gave back
+all that it was asked for is thought to work on.
 """
 
 from __future__ import annotations
@@ -138,8 +139,6 @@ class BlockPicker:
         state = self._peers[peer]
         self._check(piece)
         self._peers.gained(state, piece)
-        if self._wanted.missing_pieces[piece]:
-            state.witness = piece
 
     def peer_lost(self, peer: Hashable, piece: int) -> None:
         """A peer no longer has a piece (BEP 54). What it was asked for of it is given back.
@@ -284,6 +283,7 @@ class BlockPicker:
             KeyError: if there is no such peer.
         """
         state = self._peers[peer]
+        state.is_active = True
         runs = self._pick_free_blocks(state, blocks, share)
         if not runs and not state.claimed and blocks > 0:
             if self.in_endgame:
@@ -361,9 +361,10 @@ class BlockPicker:
             self._settle(open_piece)
 
     def give_back_all(self, peer: Hashable) -> None:
-        """Nothing that a peer was asked for will come (choked, snubbed)."""
+        """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick nobody counts on it."""
         state = self._peers.get(peer)
         if state is not None:
+            state.is_active = False
             for open_piece in list(state.working.values()):
                 self._withdraw(state, open_piece)
 
@@ -448,14 +449,15 @@ class BlockPicker:
         self._settle(open_piece)
 
     def _make_room(self, state: PickerPeer) -> bool:
-        """Let go of what nobody works at for a free piece that this peer has; whether there is room for it now."""
+        """Let go of what nobody works at for a free piece that this peer has, if that makes room for it."""
         piece = self._order.first(state.pieces, state.shortlist)
         if piece is None:
             return False
-        idle = [open_piece for open_piece in self._open.values() if not open_piece.claims and open_piece.missing]
-        idle.sort(key=lambda open_piece: (self.availability(open_piece.piece) > 0, -open_piece.missing))
-        for open_piece in idle:
-            if self._open.has_room(piece):
-                break
-            self._let_go(open_piece.piece)
-        return self._open.has_room(piece)
+        stalled = [open_piece for open_piece in self._open.values() if open_piece.is_stalled()]
+        stalled.sort(key=lambda open_piece: (self.availability(open_piece.piece) > 0, -open_piece.missing))
+        for count in range(1, len(stalled) + 1):
+            if self._open.has_room(piece, without=stalled[:count]):
+                for open_piece in stalled[:count]:
+                    self._let_go(open_piece.piece)
+                return True
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from bitarray import bitarray
@@ -53,6 +53,12 @@ class OpenPiece:
     def may_claim(self, peer: PickerPeer) -> bool:
         """Whether a peer may be asked for blocks of this piece."""
         return self.owner is None or self.owner is peer
+
+    def is_stalled(self) -> bool:
+        """Whether nothing is under way, and nobody who worked at it is going to go on."""
+        if self.claims or not self.missing:
+            return False
+        return not any(worker.is_active and worker.pieces[self.piece] for worker in self.workers)
 
     def claim(self, peer: PickerPeer, most: int) -> list[Run]:
         """Claim up to so many free blocks for a peer, the first ones."""
@@ -152,10 +158,18 @@ class OpenPieces(dict[int, OpenPiece]):
         self.bytes = 0
         """The length of all open pieces."""
 
-    def has_room(self, piece: int, more: int = 0) -> bool:
-        """Whether a piece may be begun; so many more than usual may be."""
-        bound = self._max_bytes + more * self._geometry.piece_length
-        return not self or self.bytes + self._geometry.piece_size(piece) <= bound
+    def has_room(self, piece: int, *, more: int = 0, without: Sequence[OpenPiece] = ()) -> bool:
+        """Whether a piece may be begun.
+
+        Args:
+            piece: its number.
+            more: how many more than usual may be open.
+            without: open pieces that are not to be counted.
+        """
+        if len(self) == len(without):
+            return True
+        used = self.bytes - sum(open_piece.size for open_piece in without)
+        return used + self._geometry.piece_size(piece) <= self._max_bytes + more * self._geometry.piece_length
 
     def begin(self, piece: int, peer: PickerPeer) -> None:
         """Open a free piece, for everyone or, if it is to come from one peer alone, for this one."""

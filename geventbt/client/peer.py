@@ -56,6 +56,8 @@ class Peer(Feed):
         self.connected_at = monotonic()
         self._swarm = swarm
         self._picker = swarm.picker
+        # Called for every block.
+        self._receive = swarm.assembly.receive
         self._window = RequestWindow()
         self._server: gevent.Greenlet | None = None
 
@@ -91,7 +93,7 @@ class Peer(Feed):
 
     def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         self.received += len(block)
-        for other in self._swarm.assembly.receive(self, piece, offset, block):
+        for other in self._receive(self, piece, offset, block):
             assert isinstance(other, Peer)
             other.cancel(piece, offset, len(block))
 

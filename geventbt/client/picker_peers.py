@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 class PickerPeer:
     """One peer. Whoever uses the picker knows it as `key`."""
 
-    __slots__ = ("alone", "bored_at", "claimed", "count", "key", "pieces", "shortlist", "witness", "working")
+    __slots__ = (
+        "alone",
+        "bored_at",
+        "claimed",
+        "count",
+        "is_active",
+        "key",
+        "pieces",
+        "shortlist",
+        "witness",
+        "working",
+    )
 
     def __init__(self, key: Hashable, size: int) -> None:
         self.key = key
@@ -30,6 +41,8 @@ class PickerPeer:
         """The claimants of a block that only this peer was asked for: one object, told apart by `is`."""
         self.working: dict[int, OpenPiece] = {}
         """The open pieces that it was ever asked for blocks of."""
+        self.is_active = False
+        """Whether it has picked, and not given back everything since: it is going to pick again."""
         self.shortlist = Shortlist()
         self.witness = -1
         """A piece that made it interesting when we last looked."""
@@ -51,7 +64,6 @@ class PickerPeers:
         self._order = order
         self._size = size
         self._all = bitarray([1], "big") * size
-        self._seeds_shortlist = Shortlist()
         self.seeds = 0
         self.get = self._by_key.get
         """The peer with a key, or None."""
@@ -99,6 +111,7 @@ class PickerPeers:
             return
         peer.pieces[piece] = 1
         peer.count += 1
+        peer.bored_at = -1
         self._order.add_piece(piece, peer.shortlist)
         if peer.count == self._size:
             self._order.remove_pieces(self._all)
@@ -143,4 +156,4 @@ class PickerPeers:
     def _make_seed(self, peer: PickerPeer) -> None:
         self.seeds += 1
         peer.pieces = self._all
-        peer.shortlist = self._seeds_shortlist
+        peer.shortlist = self._order.common

@@ -57,7 +57,7 @@ class PieceChooser:
             if open_piece is not None:
                 if open_piece.may_claim(peer):
                     return piece
-            elif self._order.is_free(piece) and self._open.has_room(piece, limits.URGENT_PIECES):
+            elif self._order.is_free(piece) and self._open.has_room(piece, more=limits.URGENT_PIECES):
                 return piece
         return None
 

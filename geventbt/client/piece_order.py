@@ -1,14 +1,16 @@
 """In which order pieces are begun: by priority, then rarest first, in random order among equals (BEP 3).
 
-Nothing is kept sorted. Priorities and rarities are bit planes (`BitCounters`), in which the best pieces that a peer has
-are found in a few tens of microseconds even among 100,000; and each peer keeps a shortlist of some of the best, so that
-this is done only once for many picks. A shortlist looks after itself: a piece on it that was begun or has become less
-rare is crossed out when it comes up. What could make another piece better than those on the list (a piece is free
-again, or rarer, or its priority changed) is seldom, and outdates all lists by a version number.
+Nothing is kept sorted. Priorities and rarities are bit planes (`BitCounters`), in which the best pieces are found in a
+few tens of microseconds even among 100,000. So that this is done once for many picks, some of the best are noted: on a
+common list of the best of all, on which most peers soon find one that they have, and on a list for each peer that does
+not. A list looks after itself: a noted piece that was begun is crossed out when it comes up, and one that has become
+less rare moves down. What could make another piece better than those on the list (a piece is free again, or rarer, or
+its priority changed) is seldom, and outdates all lists by a version number.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from random import Random
 
 from bitarray import bitarray
@@ -23,23 +25,26 @@ HIGHEST = 7
 
 SHORTLIST = 64
 """How many of the best pieces are noted at once."""
-SMALL_CLASS = 4 * SHORTLIST
-"""Up to so many equals, the noted ones are drawn exactly evenly."""
+SMALL_CLASS = 2 * SHORTLIST
+"""Up to so many equals are all noted, and so drawn exactly evenly."""
+COMMON_CLASSES = 8
+"""How many classes of equals the common list goes down to if they are small."""
+SKIPPED = 50
+"""How many noted pieces that a peer has not are looked at before its own list is made."""
 
 
 class Shortlist:
-    """Some of the best free pieces among those that a peer has, the next one last. Peers with the same pieces may
-    share one.
-    """
+    """Some of the best free pieces among those that a peer has, or of all."""
 
-    __slots__ = ("is_nothing", "pieces", "rank", "rarity", "version")
+    __slots__ = ("entries", "horizon", "is_nothing", "version")
 
     def __init__(self) -> None:
-        self.pieces: list[int] = []
-        self.rank = 0
-        self.rarity = 0
+        self.entries: list[tuple[int, int]] = []
+        """Each with its value, the best last."""
+        self.horizon = 0
+        """Pieces that are not noted have this value or a higher one: they are not better than any that is."""
         self.is_nothing = False
-        """Whether the peer had no free piece at all when the list was made."""
+        """Whether there was no such piece at all when the list was made."""
         self.version = -1
 
     def outdate(self) -> None:
@@ -63,6 +68,8 @@ class PieceOrder:
         self._sequential = False
         self._version = 0
         self.free_count = 0
+        self.common = Shortlist()
+        """The best of all: the list of the peers that have everything."""
 
     # ------------------------------------------------------------------ what is free, and how urgently it is wanted
 
@@ -131,17 +138,13 @@ class PieceOrder:
     def add_piece(self, piece: int, shortlist: Shortlist) -> None:
         """One peer more, whose shortlist this is, has a piece."""
         self._rarity.increment(piece)
-        if self._free[piece] and (shortlist.is_nothing or self._sequential or self._beats(piece, shortlist)):
+        if self._free[piece] and (shortlist.is_nothing or self._value(piece) < shortlist.horizon):
             shortlist.outdate()
 
     def remove_piece(self, piece: int) -> None:
         """One peer less has a piece."""
         self._rarity.decrement(piece)
         self._version += 1
-
-    def _beats(self, piece: int, shortlist: Shortlist) -> bool:
-        rank = self._ranks[piece]
-        return rank < shortlist.rank or (rank == shortlist.rank and self._rarity[piece] < shortlist.rarity)
 
     # ------------------------------------------------------------------ which comes first
 
@@ -150,47 +153,81 @@ class PieceOrder:
 
         Args:
             pieces: what the peer has.
-            shortlist: the peer's own, or one for all peers with the same pieces.
+            shortlist: the peer's own, or the common one if it has everything.
         """
-        if shortlist.version != self._version:
-            self._renew(pieces, shortlist)
-        while True:
-            noted = shortlist.pieces
-            while noted:
-                piece = noted[-1]
-                if self._free[piece] and (self._sequential or self._rarity[piece] == shortlist.rarity):
-                    return piece
-                noted.pop()
+        piece = None
+        if shortlist.version == self._version:
             if shortlist.is_nothing:
                 return None
-            self._renew(pieces, shortlist)
+            piece = self._find(pieces, shortlist)
+        if piece is None:
+            if self.common.version != self._version or not self.common.entries:
+                self._note(self._free.copy(), self.common, COMMON_CLASSES)
+            piece = self._find(pieces, self.common)
+        if piece is None and shortlist is not self.common:
+            self._note(self._free & pieces, shortlist, 1)
+            piece = self._find(pieces, shortlist)
+        return piece
 
-    def _renew(self, pieces: bitarray, shortlist: Shortlist) -> None:
+    def _value(self, piece: int) -> int:
+        """The lower, the better."""
+        return self._ranks[piece] << 32 | (piece if self._sequential else self._rarity[piece])
+
+    def _find(self, pieces: bitarray, shortlist: Shortlist) -> int | None:
+        """The best noted piece that is still free, still as good as noted, and that the peer has."""
+        entries = shortlist.entries
+        at = len(entries) - 1
+        end = at - SKIPPED
+        while at >= 0 and at > end:
+            noted, piece = entries[at]
+            if self._free[piece] and not pieces[piece]:
+                at -= 1
+                continue
+            value = self._value(piece)
+            if self._free[piece] and value == noted:
+                return piece
+            del entries[at]
+            if self._free[piece] and value <= shortlist.horizon:
+                insort(entries, (value, piece), key=_downwards)
+            else:
+                at -= 1
+        return None
+
+    def _note(self, rest: bitarray, shortlist: Shortlist, classes: int) -> None:
+        """Make a list of the best of some free pieces; `rest` is used up."""
         shortlist.version = self._version
-        best = self._free & pieces
-        shortlist.is_nothing = not best.any()
-        if shortlist.is_nothing:
-            shortlist.pieces = []
-            return
-        best, shortlist.rank = self._ranks.lowest(best)
-        if self._sequential:
-            shortlist.pieces = _leading(best, SHORTLIST)[::-1]
-        else:
-            best, shortlist.rarity = self._rarity.lowest(best)
-            shortlist.pieces = self._draw(best)
+        shortlist.is_nothing = not rest.any()
+        entries: list[tuple[int, int]] = []
+        for _ in range(classes):
+            if len(entries) >= SHORTLIST or not rest.any():
+                break
+            equals, rank = self._ranks.lowest(rest)
+            if self._sequential:
+                entries = [(rank << 32 | piece, piece) for piece in _leading(equals, SHORTLIST)]
+                break
+            equals, rarity = self._rarity.lowest(equals)
+            entries += [(rank << 32 | rarity, piece) for piece in self._draw(equals)]
+            rest ^= equals
+        if entries:
+            shortlist.horizon = entries[-1][0]
+        shortlist.entries = entries[::-1]
 
     def _draw(self, equals: bitarray) -> list[int]:
-        """Some of the set bits in random order, at least one."""
+        """The set bits in random order; of many, enough for a whole list."""
         if equals.count() > SMALL_CLASS:
             # From random places on: a piece behind a gap comes up more often, which nobody notices among so many.
             size = len(equals)
             starts = [int(self._random() * size) for _ in range(SHORTLIST)]
-            return [piece for start in starts if (piece := equals.find(1, start)) >= 0] or _leading(equals, 1)
+            return [piece if (piece := equals.find(1, start)) >= 0 else equals.find(1) for start in starts]
         drawn = _leading(equals, SMALL_CLASS)
         for last in range(len(drawn) - 1, 0, -1):
             other = int(self._random() * (last + 1))
             drawn[last], drawn[other] = drawn[other], drawn[last]
         return drawn
+
+
+def _downwards(entry: tuple[int, int]) -> int:
+    return -entry[0]
 
 
 def _leading(bits: bitarray, most: int) -> list[int]:

@@ -355,10 +355,13 @@ class Swarm:
             if sender.address is not None:
                 self.served[sender.address] = self.served.get(sender.address, 0) + share
         for peer in list(self.peers):
-            if not peer.wire.closed:
-                peer.wire.have(piece)
-                if peer.wire.am_interested:
-                    peer.update_interest()
+            wire = peer.wire
+            if wire.closed:
+                continue
+            if not wire.peer_has(piece):
+                wire.have(piece)
+            if wire.am_interested:
+                peer.update_interest()
         self._on_verified(piece)
 
     # ------------------------------------------------------------------ what peers are given

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, TypeAlias
-from urllib.parse import quote_from_bytes, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote_from_bytes, urlsplit, urlunsplit
 
 from geventbt import bencoding, limits
 from geventbt.discovery.addresses import AddressKind, kind_of
@@ -158,7 +158,7 @@ def _with_query(url: str, query: str) -> str:
     return urlunsplit(parts._replace(query=joined, fragment=""))
 
 
-def _split(url: str) -> Any:
+def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
@@ -266,7 +266,7 @@ def _peers(value: Any, size: int) -> list[Address]:
     if isinstance(value, bytes):
         return compact_peers(value, size)
     if isinstance(value, list):
-        return [peer for peer in map(_peer, value[: limits.TRACKER_PEERS]) if peer]
+        return [peer for peer in map(_peer, value) if peer]
     return []
 
 

@@ -141,7 +141,8 @@ class Announcer:
         for tier in self._tiers:
             tier.is_over = True
         # Whoever stops it in `on_peers` is on one of the greenlets, which then ends by itself.
-        gevent.killall([greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()])
+        others = [greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()]
+        gevent.killall(others, timeout=limits.ANNOUNCE_STOP_TIMEOUT)
         knowing = [known for known in self._trackers() if known.status.knows_us]
         leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
         try:

@@ -1,18 +1,29 @@
-"""From names to addresses, within a deadline and over both address families, without holding up the hub."""
+"""From names to addresses, within a deadline and over both address families, without holding up the hub.
+
+Names are looked up in threads of our own. gevent has ten for all of the program, and even a connection to a bare IP
+address takes its turn there: ten trackers whose name servers are dead would hold up every peer.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import gevent
+from gevent import monkey
 from gevent import socket as gevent_socket
+from gevent.resolver.thread import Resolver
+from gevent.threadpool import ThreadPool
 
 from geventbt import limits
 from geventbt.errors import TrackerError
 
 T = TypeVar("T")
+
+_getaddrinfo = monkey.get_original("socket", "getaddrinfo")
+_resolvers: weakref.WeakKeyDictionary[Any, Resolver] = weakref.WeakKeyDictionary()
 
 FAMILIES = (gevent_socket.AF_INET, gevent_socket.AF_INET6)
 
@@ -61,7 +72,7 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) ->
     """
     kind = gevent_socket.SOCK_DGRAM if datagram else gevent_socket.SOCK_STREAM
     try:
-        found = gevent_socket.getaddrinfo(host, port, family, kind)
+        found = _look_up(host, port, family, kind)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name"
         raise TrackerError(f"{host}: {reason}") from None
@@ -69,6 +80,27 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) ->
     if not endpoints:
         raise TrackerError(f"{host}: no address of that family")
     return list(endpoints)[: limits.HTTP_ADDRESSES]
+
+
+def _look_up(host: str, port: int, family: int, kind: int) -> Any:
+    # A name that cannot be one is found out here, for gevent prints what a thread raises.
+    name = host.encode("idna")
+    try:
+        return _getaddrinfo(name, port, family, kind, 0, gevent_socket.AI_NUMERICHOST)
+    except OSError:
+        return _resolver().getaddrinfo(name, port, family, kind)
+
+
+def _resolver() -> Any:
+    """gevent's own way to look up names, with other threads; or the one that the program has chosen in its place."""
+    hub = gevent.get_hub()
+    if not isinstance(hub.resolver, Resolver):
+        return hub.resolver
+    resolver = _resolvers.get(hub)
+    if resolver is None:
+        resolver = _resolvers[hub] = Resolver(hub)
+        resolver.pool = ThreadPool(limits.LOOKUPS, hub=hub)
+    return resolver
 
 
 def over_families(families: Sequence[int], ask: Callable[[int], T]) -> list[T]:

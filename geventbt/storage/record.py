@@ -42,7 +42,7 @@ class FileRecord:
         identity: device and inode of what we have written to.
     """
 
-    __slots__ = ("_vouched", "_writing", "foreign", "identity", "stamp", "unsynced")
+    __slots__ = ("_lock", "_vouched", "_writers", "foreign", "identity", "stamp", "unsynced")
 
     def __init__(self) -> None:
         self.stamp: Stamp | None = None
@@ -50,18 +50,19 @@ class FileRecord:
         self.unsynced = False
         self.identity: tuple[int, int] | None = None
         self._vouched: Stamp | None = None
-        self._writing = new_lock()
+        self._lock = new_lock()
+        self._writers = 0
 
     def vouch(self) -> Stamp | None:
         """The stamp that vouches for the verified pieces of this file, or None. With our next change it looks
         different."""
-        with self._writing:
+        with self._lock:
             self._vouched = None if self.foreign else self.stamp
             return self._vouched
 
     def renew(self, stamp: Stamp | None) -> None:
         """Begin again with a file that looks like this, and is recorded so."""
-        with self._writing:
+        with self._lock:
             self.stamp = self._vouched = stamp
             self.foreign = False
 
@@ -75,18 +76,23 @@ class FileRecord:
 
     @contextmanager
     def changing(self, descriptor: int) -> Iterator[None]:
-        """Around each change that we make. One thread at a time, so that no other change of ours is taken for a
-        stranger's."""
-        with self._writing:
-            self.look(os.fstat(descriptor))
-            try:
-                yield
-            finally:
-                status = self._different(descriptor)
-                self.stamp = Stamp.of(status)
+        """Around each change that we make, so that it is not taken for a stranger's. Several threads may write at once:
+        how the file looks is noted before the first and after the last of them."""
+        with self._lock:
+            if not self._writers:
+                status = os.fstat(descriptor)
+                self.look(status)
                 self.identity = (status.st_dev, status.st_ino)
+            self._writers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._writers -= 1
                 # Only now: whoever makes the file safe in the meantime may have missed this change.
                 self.unsynced = True
+                if not self._writers:
+                    self.stamp = Stamp.of(self._different(descriptor))
 
     def _different(self, descriptor: int) -> os.stat_result:
         """How the file looks after a change. Its time is moved on if the clock of the file system has not."""

@@ -30,6 +30,13 @@ def bencoded(**fields: Any) -> bytes:
     return ok(bencoding.encode({key.replace("_", " "): value for key, value in fields.items()}))
 
 
+def count_ticks(ticks: list[int]) -> None:
+    """Run for ever, as everybody else in the program."""
+    while True:
+        ticks.append(1)
+        gevent.sleep(0)
+
+
 class FakeHttp:
     """An HTTP server that reads one request of each connection and gives the reply for its path.
 
@@ -47,6 +54,7 @@ class FakeHttp:
         self._listener.listen()
         self.port = self._listener.getsockname()[1]
         self._host = f"[{host}]" if ":" in host else host
+        self._socks: list[Any] = []
         self._greenlets = [gevent.spawn(self._accept)]
 
     def url(self, path: str = "/announce", host: str | None = None) -> str:
@@ -55,6 +63,7 @@ class FakeHttp:
     def _accept(self) -> None:
         while True:
             sock, _ = self._listener.accept()
+            self._socks.append(sock)
             self._greenlets.append(gevent.spawn(self._serve, sock))
 
     def _serve(self, sock: Any) -> None:
@@ -84,7 +93,8 @@ class FakeHttp:
 
     def close(self) -> None:
         gevent.killall(self._greenlets)
-        self._listener.close()
+        for sock in (self._listener, *self._socks):
+            sock.close()
 
 
 class FakeUdp:

@@ -7,7 +7,9 @@ import gzip
 import ipaddress
 import socket
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from typing import Any
 
 import gevent
@@ -22,10 +24,19 @@ from geventbt.discovery import http
 from geventbt.discovery.addresses import AddressKind
 from geventbt.discovery.http import fetch
 from geventbt.errors import TrackerError
-from tests.loopback.fake_trackers import FakeHttp, ok, redirect
+from tests.loopback.fake_trackers import FakeHttp, count_ticks, ok, redirect
 
 SOON = 0.3
 """The deadline of tests that see it pass."""
+
+
+@pytest.fixture
+def ticks() -> Iterator[list[int]]:
+    """Grows while others get to run."""
+    counted: list[int] = []
+    ticker = gevent.spawn(count_ticks, counted)
+    yield counted
+    ticker.kill()
 
 
 @pytest.fixture
@@ -174,19 +185,32 @@ def test_the_deadline_is_for_all_redirects_together(serving_http):
         ok(gzip.compress(bytes(1001)), "Content-Encoding: gzip"),
     ],
 )
-def test_an_answer_over_the_limit_is_an_error_and_others_run_meanwhile(serving_http, reply):
-    ticks = []
-
-    def tick() -> None:
-        while True:
-            ticks.append(1)
-            gevent.sleep(0)
-
-    ticker = gevent.spawn(tick)
+def test_an_answer_over_the_limit_is_an_error(serving_http, reply):
     with pytest.raises(TrackerError, match=r"more than 1000 bytes|longer than we take"):
         fetch(serving_http(reply).url(), max_bytes=1000)
+
+
+def test_a_server_that_sends_faster_than_we_read_lets_others_run(ticks):
+    class Fast:
+        """Always has more to read, so that nothing ever waits."""
+
+        def recv_into(self, buffer: Any) -> int:
+            buffer[:] = b"\n" * len(buffer)
+            return len(buffer)
+
+    with pytest.raises((TrackerError, HTTPException)):
+        http.read_response(Fast(), 1000)
     assert ticks
-    ticker.kill()
+
+
+def test_a_bomb_is_unpacked_no_further_than_the_limit(serving_http):
+    server = serving_http(ok(gzip.compress(bytes(100_000_000), 9), "Content-Encoding: gzip"))
+    tracemalloc.start()
+    with pytest.raises(TrackerError):
+        fetch(server.url(), max_bytes=1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < limits.MIB
 
 
 def test_an_answer_at_the_limit_is_taken(serving_http):

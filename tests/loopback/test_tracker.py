@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
+from gevent import socket as gevent_socket
 
 from geventbt import limits
 from geventbt.discovery import resolve, tracker, udp
@@ -114,14 +117,37 @@ def test_a_url_that_is_none_of_a_tracker_is_an_error(url):
         scrape(url, [b"i" * 20])
 
 
+def replace_lookups(monkeypatch: pytest.MonkeyPatch, getaddrinfo: Any) -> None:
+    """Put a function in the place of the one that gevent's threads call."""
+    fake = SimpleNamespace(getaddrinfo=getaddrinfo, gaierror=socket.gaierror, herror=socket.herror)
+    monkeypatch.setattr("gevent.resolver.thread._socket", fake)
+
+
 @pytest.mark.parametrize("scheme", ["http", "udp"])
 def test_a_name_that_does_not_exist_is_an_error(monkeypatch, scheme):
     def nothing(*args: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(resolve.gevent_socket, "getaddrinfo", nothing)
+    replace_lookups(monkeypatch, nothing)
     with pytest.raises(TrackerError, match="tracker: Name or service not known"):
         announce(f"{scheme}://tracker:1/announce", REQUEST)
+
+
+def test_names_that_are_looked_up_for_ever_hold_up_nobody_else(serve, monkeypatch):
+    server, over = serve(bencoded(interval=900)), threading.Event()
+
+    def look_up(host: Any, *args: Any) -> Any:
+        return over.wait(60) if b"dead" in host else socket.getaddrinfo(host, *args)
+
+    replace_lookups(monkeypatch, look_up)
+    dead = [gevent.spawn(announce, f"udp://dead{number}:1", REQUEST) for number in range(20)]
+    gevent.sleep(0)
+    try:
+        assert announce(server.url(host="localhost"), REQUEST).interval == 900
+        gevent_socket.create_connection((b"127.0.0.1", server.port)).close()
+    finally:
+        gevent.killall(dead)
+        over.set()
 
 
 def test_an_info_hash_that_is_none_is_the_callers_error():

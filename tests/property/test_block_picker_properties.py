@@ -56,6 +56,7 @@ class BlockPickerMachine(RuleBasedStateMachine):
         self.model = Model(geometry, have, wanted, max_open * piece_length)
         self.count = pieces
         self.workers = {}
+        self.active = set()
         self.is_rough = is_rough
         for peer, number in peers.items():
             self.add_or_change_peer(peer, number, number % 3 == 0)
@@ -112,12 +113,14 @@ class BlockPickerMachine(RuleBasedStateMachine):
         if peer in self.model.peers:
             self.withdraw(peer, lambda piece: True)
             del self.model.peers[peer]
+            self.active.discard(peer)
             for workers in self.workers.values():
                 workers.discard(peer)
 
     @rule(peer=_peer)
     def give_back_all(self, peer):
         self.picker.give_back_all(peer)
+        self.active.discard(peer)
         self.withdraw(peer, lambda piece: True)
 
     def withdraw(self, peer, which):
@@ -166,6 +169,7 @@ class BlockPickerMachine(RuleBasedStateMachine):
         model = self.model
         is_idle, was_endgame = not model.claimed(peer), model.in_endgame()
         runs = self.picker.pick(peer, blocks, share=share)
+        self.active.add(peer)
         assert sum(run.blocks for run in runs) <= blocks
         if was_endgame and is_idle and not model.joinable(peer):
             self.judge_endgame(peer, blocks, runs)
@@ -173,8 +177,11 @@ class BlockPickerMachine(RuleBasedStateMachine):
         if self.let_go:
             self.judge_let_go(peer, is_idle)
         self.judge_runs(peer, blocks, share, runs)
+        stalled = [piece for piece in model.open if self.is_stalled(piece)]
         if is_idle and blocks and not runs and model.free_pieces() & model.peers[peer]:
-            assert all(begun.claims or model.is_received(piece) for piece, begun in model.open.items())
+            kept = [piece for piece in model.open if piece not in stalled]
+            used = sum(map(model.geometry.piece_size, kept)) + model.geometry.piece_length
+            assert not stalled or (kept and used > model.max_open), "there is room to be made"
 
     @rule(seed=_seed, receives=st.booleans(), gives_back=st.booleans())
     def work(self, seed, receives, gives_back):
@@ -189,6 +196,13 @@ class BlockPickerMachine(RuleBasedStateMachine):
         for piece in list(self.model.open):
             if self.model.is_received(piece):
                 self.close(piece, random.random() < 0.8, random.random() < 0.5)
+
+    def is_stalled(self, piece):
+        begun = self.model.open[piece]
+        workers = self.workers[piece] & self.active
+        return not (
+            begun.claims or self.model.is_received(piece) or any(piece in self.model.peers[peer] for peer in workers)
+        )
 
     def judge_endgame(self, peer, blocks, runs):
         late = self.model.joinable_late(peer)
@@ -207,8 +221,7 @@ class BlockPickerMachine(RuleBasedStateMachine):
         assert model.urgent(peer, set()) is None
         assert model.free_pieces() & model.peers[peer]
         for piece in self.let_go:
-            assert not model.open[piece].claims
-            assert not model.is_received(piece)
+            assert self.is_stalled(piece)
             del model.open[piece]
         self.forget(list(self.let_go))
 
@@ -343,7 +356,7 @@ class BlockPickerMachine(RuleBasedStateMachine):
                 if self.model.is_received(piece):
                     self.close(piece, True, False)
             self.the_picker_says_what_the_model_says()
-        assert not self.model.open
+        assert all(self.model.is_received(piece) for piece in self.model.open), "only no longer wanted ones"
 
 
 TestBlockPicker = BlockPickerMachine.TestCase
