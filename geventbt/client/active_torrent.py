@@ -22,6 +22,7 @@ from geventbt.client import status as s
 from geventbt.client.addresses import Address
 from geventbt.client.block_picker import NORMAL, BlockPicker
 from geventbt.client.candidates import Candidates, Source
+from geventbt.client.changes import Changes
 from geventbt.client.files import FileMap
 from geventbt.client.metadata import fetch_metadata_from
 from geventbt.client.rate_limit import RateLimit
@@ -115,7 +116,9 @@ class ActiveTorrent:
         self._dispatcher = Dispatcher(unheld())
         self._known = Event()
         self._done = Event()
+        # For the torrent's own greenlet, and for everybody else.
         self._news = Event()
+        self._changes = Changes()
         self._records = True
         self._checkpoint_at = 0.0
         self._past_downloaded = self._past_uploaded = self._past_wasted = 0
@@ -240,7 +243,7 @@ class ActiveTorrent:
             self._paused = False
             if self._files is not None:
                 self._join_swarm()
-            self._news.set()
+            self._notify()
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set this torrent's own rates, in bytes a second; None for no limit."""
@@ -300,7 +303,7 @@ class ActiveTorrent:
         while self._files is None:
             if self.error is not None:
                 raise self.error
-            self._news.wait(TICK)
+            self._changes.wait()
         return self._files
 
     # ------------------------------------------------------------------ for readers
@@ -313,7 +316,7 @@ class ActiveTorrent:
             if self.error is not None:
                 raise self.error
             self.set_deadlines([piece])
-            self._news.wait(TICK)
+            self._changes.wait(TICK)
         return self.storage
 
     def set_deadlines(self, pieces: Iterable[int]) -> None:
@@ -380,7 +383,11 @@ class ActiveTorrent:
         file_map.count(storage.have)
         self._files = file_map
         self._state = s.DOWNLOADING
+        self._notify()
+
+    def _notify(self) -> None:
         self._news.set()
+        self._changes.notify()
 
     def _restore(self, storage: Storage) -> bitarray | None:
         """The pieces to be checked.
@@ -435,7 +442,7 @@ class ActiveTorrent:
             self._send("error", error=error)
             self._known.set()
             self._done.set()
-            self._news.set()
+            self._notify()
             gevent.spawn(self._leave_swarm)
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
@@ -447,7 +454,7 @@ class ActiveTorrent:
         self._leave_swarm(timeout)
         self._known.set()
         self._done.set()
-        self._news.set()
+        self._notify()
         if self.storage is not None:
             with suppress(GeventBTError):
                 self._record()
@@ -518,7 +525,7 @@ class ActiveTorrent:
         self._send("piece_verified", index=piece)
         for index in self._files.note_verified(piece):
             self._send("file_complete", index=index)
-        self._news.set()
+        self._notify()
         self._note_whether_done()
 
     def _note_whether_done(self) -> None:
@@ -536,7 +543,7 @@ class ActiveTorrent:
                 self._announcer.completed()
             # Soon, so that the record says so.
             self._checkpoint_at = 0.0
-            self._news.set()
+            self._notify()
         elif not done:
             self._state = s.DOWNLOADING
             self._done.clear()
@@ -591,7 +598,7 @@ class ActiveTorrent:
         else:
             for address in resolved:
                 self._candidates.add(address, source, now, told_by=told_by)
-        self._news.set()
+        self._notify()
 
     @property
     def _downloaded(self) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -45,7 +47,7 @@ class RunningTracker(NamedTuple):
 
 @contextmanager
 def running_opentracker(*info_hashes: bytes, host: str = "127.0.0.1") -> Iterator[RunningTracker]:
-    """opentracker on `host`, for these torrents: Debian's takes no others."""
+    """opentracker on `host`, for these torrents, at least one: Debian's takes no others."""
     if shutil.which("opentracker") is None:
         pytest.skip("opentracker is not installed")
     port = _free_port()
@@ -56,7 +58,7 @@ def running_opentracker(*info_hashes: bytes, host: str = "127.0.0.1") -> Iterato
         command = ["opentracker", "-i", host, "-p", str(port), "-P", str(port), "-d", folder, "-w", "torrents"]
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_until(lambda: _listens(port, host) or process.poll() is not None)
+                wait_until(lambda: _takes(host, port, info_hashes[0]) or process.poll() is not None)
                 assert process.poll() is None, "opentracker has ended"
                 yield RunningTracker(f"http://{host}:{port}/announce", f"udp://{host}:{port}/announce")
             finally:
@@ -100,9 +102,14 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _listens(port: int, host: str) -> bool:
-    with closing(socket.socket()) as sock:
-        return sock.connect_ex((host, port)) == 0
+def _takes(host: str, port: int, info_hash: bytes) -> bool:
+    """Whether it listens and has read its list, which it does later: it is told that somebody leaves."""
+    query = f"info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=0&event=stopped"
+    try:
+        with urlopen(f"http://{host}:{port}/announce?{query}", timeout=5) as answer:
+            return b"failure reason" not in answer.read()
+    except OSError:
+        return False
 
 
 @pytest.fixture
