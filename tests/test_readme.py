@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 from bitarray import bitarray
+from gevent.server import StreamServer
 
 import geventbt
 from geventbt.cli.main import run
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-DOWNLOAD, SEED, FILES = SNIPPETS
+DOWNLOAD, SEED, FILES, CLIENT, CREATE = SNIPPETS
 
 
 @pytest.fixture
@@ -56,12 +58,64 @@ def test_the_downloading_snippet_gets_a_block(seeder: Any, torrent: geventbt.Tor
     names["wire"].close()
 
 
-def test_the_files_snippet_downloads_everything(
-    seeder: Any, torrent: geventbt.Torrent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def tracked(
+    seeder: Any, torrent: geventbt.Torrent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve_http: Any
+) -> Path:
+    """The README's folder, and a tracker that knows the README's seeder. Gives the folder of the data."""
+    peer = bytes([127, 0, 0, 1]) + seeder.server_port.to_bytes(2, "big")
+    answer = geventbt.bencoding.encode({"interval": 1800, "peers": peer})
+    url = serve_http(answer) + "/announce"
+    (tmp_path / "ubuntu.torrent").write_bytes(replace(torrent, trackers=((url,),)).to_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "downloads"
+
+
+@pytest.fixture
+def serve_http() -> Any:
+    """Answers every GET with the given bytes; gives the address as a URL."""
+    servers: list[StreamServer] = []
+
+    def serve(body: bytes) -> str:
+        def answer(sock: Any, address: Any) -> None:
+            sock.recv(65536)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            sock.close()
+
+        servers.append(StreamServer(("127.0.0.1", 0), answer))
+        servers[-1].start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield serve
+    for server in servers:
+        server.stop()
+
+
+def test_the_files_snippet_downloads_everything(tracked: Path, tmp_path: Path) -> None:
+    exec(FILES, {"geventbt": geventbt})
+    assert (tracked / "ubuntu").read_bytes() == (tmp_path / "origin" / "ubuntu").read_bytes()
+
+
+def test_the_client_snippet_reads_and_downloads(
+    tracked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {"geventbt": geventbt}
+    exec(CLIENT.replace("port=6881", "port=0"), names)
+    origin = (tmp_path / "origin" / "ubuntu").read_bytes()
+    assert names["beginning"] == origin[:1000]
+    assert (tracked / "ubuntu").read_bytes() == origin
+    assert f"{len(origin)} bytes from" in capsys.readouterr().out
+
+
+def test_the_create_snippet_makes_a_torrent(
+    torrent: geventbt.Torrent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(FILES.replace("6881", str(seeder.server_port)), {"geventbt": geventbt})
-    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == (tmp_path / "origin" / "ubuntu").read_bytes()
+    (tmp_path / "origin").rename(tmp_path / "downloads")
+    exec(CREATE, {"geventbt": geventbt})
+    made = geventbt.Torrent.from_file(tmp_path / "made.torrent")
+    assert made.info_hash == torrent.info_hash
+    assert made.trackers == (("http://tracker.example/announce",),)
 
 
 def test_the_serve_forever_of_the_snippet_blocks(torrent: geventbt.Torrent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -187,6 +188,8 @@ def _add_encryption(parser: argparse.ArgumentParser) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns its exit code; usage errors exit with 2, as argparse does."""
     arguments = _parser().parse_args(argv)
+    # Or Python itself would print warnings, such as that a peer sends wrong data, in the middle of the progress.
+    logging.getLogger("geventbt").addHandler(logging.NullHandler())
     command = import_module(f"geventbt.cli.{arguments.command}")
     try:
         code: int = command.run(arguments)

@@ -23,6 +23,7 @@ from geventbt.client import status as s
 from geventbt.client.addresses import Address
 from geventbt.client.block_picker import NORMAL, BlockPicker
 from geventbt.client.candidates import Candidates, Source
+from geventbt.client.changes import Changes
 from geventbt.client.files import FileMap
 from geventbt.client.metadata import fetch_metadata_from
 from geventbt.client.rate_limit import RateLimit
@@ -51,6 +52,8 @@ FileRef: TypeAlias = "int | str | TorrentFile"
 RETRIES = 3
 """How often a peer that has given us data is connected to again before a download without trackers gives up."""
 _FIRST_RETRY = 0.5
+_FEW_PEERS = 10
+"""With fewer a tracker is asked again as soon as it allows."""
 _FEW = 10
 """Pieces that are named in an error."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -87,6 +90,7 @@ class ActiveTorrent:
         limit_up: int | None = None,
         ends_alone: bool = False,
         must_be_complete: bool = False,
+        forget: Callable[[ActiveTorrent], None] = lambda torrent: None,
     ) -> None:
         info_hash = source.info_hash
         assert info_hash is not None
@@ -106,6 +110,7 @@ class ActiveTorrent:
         self._max_peers = max_peers
         self._ends_alone = ends_alone
         self._must_be_complete = must_be_complete
+        self._forget = forget
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
         self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
@@ -124,7 +129,9 @@ class ActiveTorrent:
         self._dispatcher = Dispatcher(unheld())
         self._known = Event()
         self._done = Event()
+        # For the torrent's own greenlet, and for everybody else.
         self._news = Event()
+        self._changes = Changes()
         # Joining and leaving peers, and choosing files, block: each is done to its end before the next.
         self._joining = RLock()
         self._choosing = RLock()
@@ -262,7 +269,12 @@ class ActiveTorrent:
         if self._paused and self.error is None:
             self._paused = False
             self._join_swarm()
-            self._news.set()
+            self._notify()
+
+    def remove(self) -> None:
+        """Stop, and leave the client; the files stay. Whoever waits gets a DownloadError, unless it was complete."""
+        self._forget(self)
+        self.close()
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set this torrent's own rates, in bytes a second; None for no limit."""
@@ -322,7 +334,7 @@ class ActiveTorrent:
         """Blocks until the data on disk has been opened."""
         while self._files is None:
             self._raise_error()
-            self._news.wait(TICK)
+            self._changes.wait()
         return self._files
 
     # ------------------------------------------------------------------ for readers
@@ -338,7 +350,7 @@ class ActiveTorrent:
                 self._raise_error()
                 if gives_up():
                     return b""
-                self._news.wait(TICK)
+                self._changes.wait(TICK)
             return in_thread(storage.read, piece, offset, length)
         except StorageError as error:
             self._fail(error)
@@ -361,7 +373,7 @@ class ActiveTorrent:
                 if not self._files.wanted[piece]:
                     self._swarm.picker.set_priority(piece, 0)
         # For whoever is reading with a reader that has just been closed.
-        self._news.set()
+        self._notify()
 
     def _set_deadlines(self, pieces: Iterable[int]) -> None:
         if self._swarm is not None:
@@ -421,7 +433,11 @@ class ActiveTorrent:
         file_map.count(storage.have)
         self._files = file_map
         self._state = s.DOWNLOADING
+        self._notify()
+
+    def _notify(self) -> None:
         self._news.set()
+        self._changes.notify()
 
     def _restore(self, storage: Storage) -> bitarray | None:
         """The pieces to be checked.
@@ -451,6 +467,8 @@ class ActiveTorrent:
             if now >= self._checkpoint_at:
                 self._checkpoint_at = now + limits.CHECKPOINT_INTERVAL
                 self._record()
+            if self._announcer is not None and not self._done.is_set() and self.connections < _FEW_PEERS:
+                self._announcer.need_more()
             if self._ends_alone and not self._paused and (self._reading or not self._done.is_set()):
                 self._check_alone()
 
@@ -483,7 +501,7 @@ class ActiveTorrent:
             self._send("error", error=error)
             self._known.set()
             self._done.set()
-            self._news.set()
+            self._notify()
             gevent.spawn(self._leave_swarm)
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
@@ -493,7 +511,7 @@ class ActiveTorrent:
             self.error = DownloadError("the torrent was removed from its client")
         self._known.set()
         self._done.set()
-        self._news.set()
+        self._notify()
         self._greenlet.kill()
         self._leave_swarm(timeout)
         if self.storage is not None:
@@ -574,7 +592,7 @@ class ActiveTorrent:
         self._send("piece_verified", index=piece)
         for index in self._files.note_verified(piece):
             self._send("file_complete", index=index)
-        self._news.set()
+        self._notify()
         self._note_whether_done()
 
     def _note_whether_done(self) -> None:
@@ -591,7 +609,7 @@ class ActiveTorrent:
                 self._announcer.completed()
             # Soon, so that the record says so.
             self._checkpoint_at = 0.0
-            self._news.set()
+            self._notify()
         elif not done:
             self._state = s.DOWNLOADING
             self._done.clear()
@@ -646,7 +664,7 @@ class ActiveTorrent:
         else:
             for address in resolved:
                 self._candidates.add(address, source, now, told_by=told_by)
-        self._news.set()
+        self._notify()
 
     @property
     def _downloaded(self) -> int:

@@ -205,11 +205,7 @@ class Swarm:
             self._news.wait(None if due is None else max(TICK / 20, due - now))
 
     def _has_room(self) -> bool:
-        return (
-            self.connections < self._max_peers
-            and len(self._opening) < limits.HALF_OPEN
-            and self._session.has_room()
-        )
+        return self.connections < self._max_peers and len(self._opening) < limits.HALF_OPEN and self._session.has_room()
 
     def _open(self, address: Address) -> None:
         """Connect to a candidate."""

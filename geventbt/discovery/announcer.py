@@ -246,15 +246,16 @@ class _Asker:
             _log.exception("on_peers failed")
 
     def leave(self, known: _Tracker, timeout: float) -> None:
-        """Announce "stopped"."""
+        """Announce "stopped", and "completed" before it where that has not been said yet."""
         known.status.knows_us = False
-        try:
-            request = replace(self._request(known, STOPPED), numwant=0)
-            self._announce(known.url, request, timeout=timeout)
-        except TrackerError as error:
-            known.status.error = str(error)
-        except Exception:
-            _log.exception("an announce to %s failed", known.url)
+        for event in (COMPLETED, STOPPED) if known.owes_completed else (STOPPED,):
+            try:
+                request = replace(self._request(known, event), numwant=0)
+                self._announce(known.url, request, timeout=timeout)
+            except TrackerError as error:
+                known.status.error = str(error)
+            except Exception:
+                _log.exception("an announce to %s failed", known.url)
 
 
 class _Tier:

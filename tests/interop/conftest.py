@@ -126,6 +126,8 @@ class LibtorrentPeer:
         self.handle.connect_peer(("127.0.0.1", port))
 
     def close(self) -> None:
+        # Its end blocks this whole process, a tracker in it as well, so that it would wait in vain for that one's word.
+        self.session.apply_settings({"stop_tracker_timeout": 0})
         self.session.pause()
         del self.handle, self.session
 

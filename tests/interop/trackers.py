@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -44,8 +46,8 @@ class RunningTracker(NamedTuple):
 
 
 @contextmanager
-def running_opentracker(*info_hashes: bytes) -> Iterator[RunningTracker]:
-    """opentracker on 127.0.0.1, for these torrents: Debian's takes no others."""
+def running_opentracker(*info_hashes: bytes, host: str = "127.0.0.1") -> Iterator[RunningTracker]:
+    """opentracker on `host`, for these torrents, at least one: Debian's takes no others."""
     if shutil.which("opentracker") is None:
         pytest.skip("opentracker is not installed")
     port = _free_port()
@@ -53,12 +55,12 @@ def running_opentracker(*info_hashes: bytes) -> Iterator[RunningTracker]:
         # It gives up its privileges, if it has any, before it reads the list.
         Path(folder).chmod(0o755)
         (Path(folder) / "torrents").write_text("".join(f"{info_hash.hex()}\n" for info_hash in info_hashes))
-        command = ["opentracker", "-i", "127.0.0.1", "-p", str(port), "-P", str(port), "-d", folder, "-w", "torrents"]
+        command = ["opentracker", "-i", host, "-p", str(port), "-P", str(port), "-d", folder, "-w", "torrents"]
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_until(lambda: _listens(port) or process.poll() is not None)
+                wait_until(lambda: _takes(host, port, info_hashes[0]) or process.poll() is not None)
                 assert process.poll() is None, "opentracker has ended"
-                yield RunningTracker(f"http://127.0.0.1:{port}/announce", f"udp://127.0.0.1:{port}/announce")
+                yield RunningTracker(f"http://{host}:{port}/announce", f"udp://{host}:{port}/announce")
             finally:
                 process.kill()
 
@@ -100,9 +102,14 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
-    with closing(socket.socket()) as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+def _takes(host: str, port: int, info_hash: bytes) -> bool:
+    """Whether it listens and has read its list, which it does later: it is told that somebody leaves."""
+    query = f"info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=0&event=stopped"
+    try:
+        with urlopen(f"http://{host}:{port}/announce?{query}", timeout=5) as answer:
+            return b"failure reason" not in answer.read()
+    except OSError:
+        return False
 
 
 @pytest.fixture

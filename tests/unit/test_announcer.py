@@ -286,6 +286,14 @@ def test_stop_tells_the_trackers_that_know_us_and_no_others(trackers, announcing
     assert len(trackers.asked) == 5
 
 
+def test_who_leaves_as_soon_as_it_is_complete_says_both(trackers, announcing):
+    announcer = announcing([["a"]])
+    eventually(lambda: announcer.status["a"].knows_us)
+    announcer.completed()
+    announcer.stop()
+    assert trackers.asked == [("a", "started"), ("a", "completed"), ("a", "stopped")]
+
+
 def test_stop_waits_for_slow_trackers_no_longer_than_it_is_told(trackers, announcing):
     announcer = announcing([["a"], ["slow"], ["c"]])
     eventually(lambda: all(status.knows_us for status in announcer.status.values()))

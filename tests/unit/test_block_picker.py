@@ -6,6 +6,8 @@ and block 0 of piece 5.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from random import Random
 
@@ -402,6 +404,24 @@ def test_removing_a_peer_leaves_only_what_it_sent():
     assert pick(picker, "bob") == "0:0 0:2-3"
     with pytest.raises(KeyError):
         picker.pick("ann", 1)
+
+
+def test_nothing_holds_on_to_a_peer_that_has_left():
+    class Key:
+        pass
+
+    picker = torrent("..", ann="##")
+    key = Key()
+    picker.add_peer(key, bits("##"))
+    (run,) = picker.pick("ann", 2)
+    receive(picker, "ann", run.piece, 0)
+    picker.pick(key, 9)
+    picker.give_back("ann", run.piece, 1)
+    picker.remove_peer(key)
+    left = weakref.ref(key)
+    del key
+    gc.collect()
+    assert left() is None
 
 
 def test_giving_back_what_was_not_asked_for_does_nothing():

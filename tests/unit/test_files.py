@@ -155,5 +155,5 @@ def test_thousands_of_files_are_chosen_by_name_at_once(tmp_path):
     """Each name is one look-up, and the pieces follow once for all of them."""
     torrent = made_of(*((f"f{number}", 100) for number in range(5000)), piece_length=16384)
     files = FileMap(torrent, [f"f{number}" for number in range(2500)])
-    files.set_priorities({file: 0 for file in torrent.files})
+    files.set_priorities(dict.fromkeys(torrent.files, 0))
     assert not files.selected

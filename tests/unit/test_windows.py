@@ -21,7 +21,7 @@ def test_a_piece_is_due_no_later_because_its_reader_has_come_nearer():
 
 def test_a_piece_that_two_need_is_due_when_the_first_needs_it_and_until_both_have_gone():
     windows = Windows()
-    windows.move("a", range(0, 5), 0.0)
+    windows.move("a", range(5), 0.0)
     windows.move("b", range(4, 6), 0.0)
     assert windows.due(4) == 0.0
     assert windows.move("b", (), 1.0) == ({4}, {5})
