@@ -128,21 +128,25 @@ def check_trust(torrent: geventbt.Torrent, folder: Path, good: bitarray) -> int:
     return int(trusted.count())
 
 
-def damage(folder: Path, choose: random.Random) -> None:
-    """Do to some file what a user or a bad disk could do."""
-    files = [path for path in folder.rglob("*") if path.is_file() and ".geventbt" not in path.parts]
-    large = [path for path in files if path.stat().st_size > MIB]
-    kind = choose.choice(["overwrite", "overwrite", "truncate", "delete"])
-    if kind == "overwrite" and large:
-        path = choose.choice(large)
-        with open(path, "r+b") as file:
-            file.seek(choose.randrange(path.stat().st_size - 9))
-            file.write(b"damaged!")
-    elif kind == "truncate" and large:
-        path = choose.choice(large)
-        os.truncate(path, path.stat().st_size - choose.randrange(PIECE))
-    elif files:
-        choose.choice([path for path in files if path.stat().st_size <= MIB]).unlink()
+def damage(torrent: geventbt.Torrent, folder: Path, good: bitarray, choose: random.Random) -> None:
+    """Do to the file of some good piece what a user or a bad disk could do."""
+    if not good.any():
+        return
+    offset = PIECE * choose.choice([piece for piece, is_good in enumerate(good) if is_good])
+    for file in torrent.files:
+        if offset < file.length:
+            break
+        offset -= file.length
+    path = folder.joinpath(*file.path)
+    kind = choose.choice(["overwrite", "truncate", "delete"])
+    if kind == "delete" and file.length < MIB:
+        path.unlink()
+    elif kind == "truncate" and file.length - offset < MIB:
+        os.truncate(path, offset)
+    else:
+        with open(path, "r+b") as opened:
+            opened.seek(offset)
+            opened.write(b"!")
 
 
 def kill_at_random(process: subprocess.Popen[bytes], served: Callable[[], int], choose: random.Random) -> None:
@@ -177,7 +181,7 @@ def test_a_download_that_is_killed_again_and_again_ends_right(torrent, seeder, s
         lost.append(uploaded(seeder) - before - (int(good.count()) - had) * PIECE)
         unhashed += check_trust(torrent, folder, good)
         if number % 3 == 2:
-            damage(folder, choose)
+            damage(torrent, folder, good, choose)
             rest = on_disk(torrent, folder)
             damaged += int((good & ~rest).count())
             good = rest
