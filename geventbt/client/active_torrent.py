@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -16,6 +16,7 @@ from bitarray import bitarray
 from bitarray.util import zeros
 from gevent import socket as gevent_socket
 from gevent.event import Event
+from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client import status as s
@@ -31,6 +32,7 @@ from geventbt.client.session import Session
 from geventbt.client.swarm import TICK, Swarm
 from geventbt.client.threads import in_thread
 from geventbt.client.throttle import Throttle
+from geventbt.client.windows import Windows
 from geventbt.discovery.announce import AnnounceRequest
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError, WireTimeout
 from geventbt.metainfo import Magnet, Torrent, TorrentFile
@@ -50,6 +52,10 @@ FileRef: TypeAlias = "int | str | TorrentFile"
 RETRIES = 3
 """How often a peer that has given us data is connected to again before a download without trackers gives up."""
 _FIRST_RETRY = 0.5
+_FEW_PEERS = 10
+"""With fewer a tracker is asked again as soon as it allows."""
+_FEW = 10
+"""Pieces that are named in an error."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -84,6 +90,7 @@ class ActiveTorrent:
         limit_up: int | None = None,
         ends_alone: bool = False,
         must_be_complete: bool = False,
+        forget: Callable[[ActiveTorrent], None] = lambda torrent: None,
     ) -> None:
         info_hash = source.info_hash
         assert info_hash is not None
@@ -98,16 +105,22 @@ class ActiveTorrent:
         self._user_peers = [*peers, *(source.peers if isinstance(source, Magnet) else ())]
         self._user_trackers = [list(trackers)] if trackers else []
         self._selected = files
+        self._file_map = FileMap(source, files) if isinstance(source, Torrent) else None
         self._sequential = sequential
         self._max_peers = max_peers
         self._ends_alone = ends_alone
         self._must_be_complete = must_be_complete
+        self._forget = forget
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
         self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
         self._announcer: Announcer | None = None
         self._swarm: Swarm | None = None
         self._files: FileMap | None = None
+        self._windows = Windows()
+        self._reading = 0
+        self._served: dict[Address, int] = {}
+        self._banned: set[Address] = set()
         self._state = s.CHECKING if self.metainfo else s.METADATA
         self._paused = False
         self._checked = 0
@@ -119,6 +132,9 @@ class ActiveTorrent:
         # For the torrent's own greenlet, and for everybody else.
         self._news = Event()
         self._changes = Changes()
+        # Joining and leaving peers, and choosing files, block: each is done to its end before the next.
+        self._joining = RLock()
+        self._choosing = RLock()
         self._records = True
         self._checkpoint_at = 0.0
         self._past_downloaded = self._past_uploaded = self._past_wasted = 0
@@ -151,9 +167,13 @@ class ActiveTorrent:
 
     def _wait(self, event: Event, timeout: float | None) -> bool:
         happened = event.wait(timeout)
-        if self.error is not None:
-            raise self.error
+        self._raise_error()
         return bool(happened)
+
+    def _raise_error(self) -> None:
+        """Raise what has failed the torrent, if anything has; the tracebacks of those that wait are no part of it."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)
 
     @property
     def done(self) -> bool:
@@ -163,15 +183,16 @@ class ActiveTorrent:
     @property
     def state(self) -> str:
         """What it is doing; see `Progress.state`."""
-        if self._state in (s.DOWNLOADING, s.SEEDING):
-            return s.PAUSED if self._paused else self._state
+        if self._paused and self._state in (s.METADATA, s.DOWNLOADING, s.SEEDING):
+            return s.PAUSED
         return self._state
 
     @property
     def progress(self) -> s.Progress:
         """How far it is now."""
         if self.storage is None or self.metainfo is None or self._files is None:
-            return s.Progress(self.state)
+            pieces = self.metainfo.geometry.pieces if self.metainfo else 0
+            return s.Progress(self.state, checked=self._checked, pieces=pieces)
         swarm, have = self._swarm, self.storage.have
         peers = swarm.peers if swarm else ()
         return s.Progress(
@@ -214,12 +235,18 @@ class ActiveTorrent:
     @property
     def served(self) -> dict[Address, int]:
         """The bytes of verified pieces from each peer that we connected to."""
-        return dict(self._swarm.served) if self._swarm else {}
+        return dict(self._served)
 
     @property
     def banned(self) -> set[Address]:
         """The addresses of peers that sent wrong data."""
-        return set(self._swarm.banned) if self._swarm else set()
+        return set(self._banned)
+
+    @property
+    def broken(self) -> set[int]:
+        """The pieces that are missing because they were wrong whoever sent them: the torrent seems to be wrong there.
+        Each peer is asked for them once."""
+        return self._swarm.assembly.parked if self._swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler."""
@@ -238,12 +265,16 @@ class ActiveTorrent:
             self._leave_swarm()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Go on after `pause`, with the peers that are known."""
         if self._paused and self.error is None:
             self._paused = False
-            if self._files is not None:
-                self._join_swarm()
+            self._join_swarm()
             self._notify()
+
+    def remove(self) -> None:
+        """Stop, and leave the client; the files stay. Whoever waits gets a DownloadError, unless it was complete."""
+        self._forget(self)
+        self.close()
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set this torrent's own rates, in bytes a second; None for no limit."""
@@ -261,16 +292,17 @@ class ActiveTorrent:
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict."""
         file_map = self._known_files()
+        self._raise_error()
         assert self.storage is not None
-        for file, priority in priorities.items():
-            file_map.set_priority(file_map.index_of(file), priority)
-        in_thread(self.storage.select, file_map.selected)
-        if (file_map.wanted & ~self.storage.have).any():
-            in_thread(self.storage.prepare)
-        if self._swarm is not None:
-            self._swarm.picker.set_priorities(file_map.piece_priorities())
-            self._swarm.update_interest()
-        self._note_whether_done()
+        with self._choosing:
+            file_map.set_priorities(priorities)
+            in_thread(self.storage.select, file_map.selected)
+            if not file_map.done:
+                in_thread(self.storage.prepare)
+            if self._swarm is not None:
+                self._swarm.picker.set_priorities(file_map.piece_priorities())
+                self._set_deadlines(self._windows)
+            self._note_whether_done()
 
     @property
     def sequential(self) -> bool:
@@ -301,38 +333,53 @@ class ActiveTorrent:
     def _known_files(self) -> FileMap:
         """Blocks until the data on disk has been opened."""
         while self._files is None:
-            if self.error is not None:
-                raise self.error
+            self._raise_error()
             self._changes.wait()
         return self._files
 
     # ------------------------------------------------------------------ for readers
 
-    def wait_for_piece(self, piece: int) -> Storage:
-        """Block until a piece is verified, and fetch it before all others. Raises as `wait`."""
+    def read(self, piece: int, offset: int, length: int, *, gives_up: Callable[[], bool]) -> bytes:
+        """Block until a piece is verified, and read a range of it; empty if the reader gives up. Raises as `wait`."""
         self._known_files()
-        assert self.storage is not None
-        while not self.storage.have[piece]:
-            if self.error is not None:
-                raise self.error
-            self.set_deadlines([piece])
-            self._changes.wait(TICK)
-        return self.storage
+        storage = self.storage
+        assert storage is not None
+        self._reading += 1
+        try:
+            while not storage.have[piece]:
+                self._raise_error()
+                if gives_up():
+                    return b""
+                self._changes.wait(TICK)
+            return in_thread(storage.read, piece, offset, length)
+        except StorageError as error:
+            self._fail(error)
+            self._raise_error()
+            raise
+        finally:
+            self._reading -= 1
 
-    def set_deadlines(self, pieces: Iterable[int]) -> None:
-        """A reader needs these pieces, one after the other."""
-        self._known_files()
-        if self._swarm is not None:
-            now = monotonic()
-            for number, piece in enumerate(pieces):
-                self._swarm.picker.set_deadline(piece, now + number)
-            self._swarm.update_interest()
+    def read_ahead(self, reader: Hashable, pieces: range) -> None:
+        """A reader needs these pieces, one after the other, and no others any more: they come before all that nobody
+        waits for."""
+        if self.storage is None:
+            return
+        missing = [piece for piece in pieces if not self.storage.have[piece]]
+        changed, forgotten = self._windows.move(reader, missing, monotonic())
+        self._set_deadlines(changed)
+        if self._swarm is not None and self._files is not None:
+            for piece in forgotten:
+                self._swarm.picker.set_deadline(piece, None)
+                if not self._files.wanted[piece]:
+                    self._swarm.picker.set_priority(piece, 0)
+        # For whoever is reading with a reader that has just been closed.
+        self._notify()
 
-    def forget_deadlines(self, pieces: Iterable[int]) -> None:
-        """A reader no longer waits for these pieces."""
+    def _set_deadlines(self, pieces: Iterable[int]) -> None:
         if self._swarm is not None:
             for piece in pieces:
-                self._swarm.picker.set_deadline(piece, None)
+                self._swarm.picker.set_deadline(piece, self._windows.due(piece))
+            self._swarm.on_wants()
 
     # ------------------------------------------------------------------ running
 
@@ -340,11 +387,10 @@ class ActiveTorrent:
         try:
             self._add_addresses(self._user_peers, Source.USER, "")
             if self.metainfo is None:
-                self._start_announcer()
+                self._join_swarm()
                 self._fetch_metadata()
             self._open_storage()
-            if not self._paused:
-                self._join_swarm()
+            self._join_swarm()
             self._note_whether_done()
             self._watch()
         except (GeventBTError, OSError) as error:
@@ -360,6 +406,7 @@ class ActiveTorrent:
             self._candidates,
             self._session,
             gives_up=lambda: self._ends_alone and not self._has_trackers() and self._candidates.is_exhausted(1),
+            is_paused=lambda: self._paused,
         )
         self.metainfo = Torrent.from_info(metadata, trackers=[[url] for url in self._magnet.trackers])
         self.name = self.metainfo.name
@@ -367,12 +414,12 @@ class ActiveTorrent:
     def _open_storage(self) -> None:
         assert self.metainfo is not None
         self._state = s.CHECKING
-        self._files = None
-        file_map = FileMap(self.metainfo, self._selected)
+        file_map = self._file_map or FileMap(self.metainfo, self._selected)
         storage = self.storage = Storage(self.metainfo, self.folder, selected=file_map.selected)
         self._known.set()
         unknown = self._restore(storage)
-        in_thread(partial(storage.check, self._note_checked, pieces=unknown))
+        with self._session.checking:
+            in_thread(partial(storage.check, self._note_checked, pieces=unknown))
         missing = (file_map.wanted & ~storage.have).count()
         if missing and self._must_be_complete:
             raise StorageError(
@@ -404,28 +451,37 @@ class ActiveTorrent:
             return None
 
     def _note_checked(self, checked: int, pieces: int) -> None:
+        """In a native thread: what is raised here ends the check."""
         self._checked = checked
+        self._raise_error()
 
     def _watch(self) -> None:
         """Do what is due, until the torrent is removed."""
-        while True:
+        while self.error is None:
             self._news.wait(TICK)
             self._news.clear()
             now = monotonic()
             if now >= self._checkpoint_at:
                 self._checkpoint_at = now + limits.CHECKPOINT_INTERVAL
                 self._record()
-            if self._ends_alone and not self._done.is_set() and not self._paused:
+            if self._announcer is not None and not self._done.is_set() and self.connections < _FEW_PEERS:
+                self._announcer.need_more()
+            if self._ends_alone and not self._paused and (self._reading or not self._done.is_set()):
                 self._check_alone()
 
     def _record(self) -> None:
-        """Record what is verified, for the next start."""
-        if self._records and self.storage is not None:
+        """Record what is verified, for the next start; not before all that is there is known."""
+        if self._records and self.storage is not None and self._files is not None:
             in_thread(self.storage.checkpoint)
 
     def _check_alone(self) -> None:
         swarm = self._swarm
-        if swarm is None or self._has_trackers() or not swarm.is_alone(RETRIES):
+        if swarm is None or swarm.seeding:
+            return
+        if swarm.is_stuck:
+            pieces = ", ".join(map(str, sorted(swarm.assembly.parked)[:_FEW]))
+            raise DownloadError(f"pieces {pieces}: wrong whoever sends them; the torrent seems to be broken")
+        if self._has_trackers() or not swarm.is_alone(RETRIES):
             return
         if not self._user_peers:
             raise NoPeersError("no peers to download from")
@@ -450,11 +506,11 @@ class ActiveTorrent:
         if self.error is None:
             self._state = s.REMOVED
             self.error = DownloadError("the torrent was removed from its client")
-        self._greenlet.kill()
-        self._leave_swarm(timeout)
         self._known.set()
         self._done.set()
         self._notify()
+        self._greenlet.kill()
+        self._leave_swarm(timeout)
         if self.storage is not None:
             with suppress(GeventBTError):
                 self._record()
@@ -463,18 +519,27 @@ class ActiveTorrent:
     # ------------------------------------------------------------------ the swarm
 
     def _join_swarm(self) -> None:
+        """Look for peers, unless it is paused; before the metadata is known, by the trackers alone."""
+        with self._joining:
+            if self._paused or self.error is not None:
+                return
+            if self._files is not None and self._swarm is None:
+                self._swarm = self._make_swarm(self._files)
+                self._set_deadlines(self._windows)
+                self._swarm.start()
+            self._start_announcer()
+
+    def _make_swarm(self, files: FileMap) -> Swarm:
         assert self.storage is not None
-        assert self._files is not None
-        geometry = self.storage.torrent.geometry
         picker = BlockPicker(
-            geometry,
+            self.storage.torrent.geometry,
             self.storage.have,
             max_open=limits.DISK_QUEUE,
             on_let_go=lambda piece: swarm.assembly.let_go(piece),
         )
-        picker.set_priorities(self._files.piece_priorities())
+        picker.set_priorities(files.piece_priorities())
         picker.sequential = self._sequential
-        swarm = self._swarm = Swarm(
+        swarm = Swarm(
             self._session,
             self.storage,
             picker,
@@ -482,29 +547,28 @@ class ActiveTorrent:
             max_peers=self._max_peers,
             up=self._up,
             down=self._down,
+            served=self._served,
+            banned=self._banned,
             on_verified=self._on_verified,
             on_failed=lambda piece: self._send("piece_failed", index=piece),
             on_error=self._fail,
             on_peer=lambda wire, added: self._send("peer_added" if added else "peer_removed", wire=wire),
         )
-        swarm.start()
-        self._start_announcer()
+        return swarm
 
     def _leave_swarm(self, timeout: float = limits.STOP_TIMEOUT) -> None:
-        announcer, self._announcer = self._announcer, None
-        swarm, self._swarm = self._swarm, None
-        downloaded, uploaded = (swarm.downloaded, swarm.uploaded) if swarm else (0, 0)
-        # Before anything blocks: the trackers are told of it.
-        self._past_downloaded += downloaded
-        self._past_uploaded += uploaded
-        leaving = gevent.spawn(announcer.stop, timeout) if announcer else None
-        if swarm is not None:
-            swarm.stop()
-            self._past_downloaded += swarm.downloaded - downloaded
-            self._past_uploaded += swarm.uploaded - uploaded
-            self._past_wasted += swarm.assembly.wasted
-        if leaving is not None:
-            leaving.join(timeout)
+        with self._joining:
+            announcer, self._announcer = self._announcer, None
+            leaving = gevent.spawn(announcer.stop, timeout) if announcer else None
+            swarm = self._swarm
+            if swarm is not None:
+                swarm.stop(timeout)
+                self._past_downloaded += swarm.downloaded
+                self._past_uploaded += swarm.uploaded
+                self._past_wasted += swarm.assembly.wasted
+                self._swarm = None
+            if leaving is not None:
+                leaving.join(timeout)
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to the client and asks for this torrent."""
@@ -515,8 +579,8 @@ class ActiveTorrent:
 
     @property
     def connections(self) -> int:
-        """How many peers are connected."""
-        return len(self._swarm.peers) if self._swarm else 0
+        """How many peers are connected, or being connected to."""
+        return self._swarm.connections if self._swarm else 0
 
     def _on_verified(self, piece: int) -> None:
         assert self.storage is not None
@@ -533,8 +597,7 @@ class ActiveTorrent:
         swarm = self._swarm
         if self._state not in (s.DOWNLOADING, s.SEEDING) or self.storage is None or self._files is None:
             return
-        # The threads know of a piece before the picker does, and its signals come first.
-        done = swarm.picker.done if swarm else not (self._files.wanted & ~self.storage.have).any()
+        done = self._files.done
         if done and not self._done.is_set():
             self._state = s.SEEDING
             self._done.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 
 import gevent
 
@@ -104,6 +105,11 @@ class Assembly:
         """
         return self._unverified > self._most_unverified
 
+    @property
+    def parked(self) -> set[int]:
+        """The missing pieces at which the torrent itself is probably wrong."""
+        return set(self._blame.parked)
+
     def let_go(self, piece: int) -> None:
         """Forget what has come of a piece."""
         buffer = self._buffers.pop(piece, None)
@@ -156,7 +162,7 @@ class Assembly:
         self._picker.failed(piece, alone=True)
         self._on_failed(piece)
         if self._blame.is_parked(piece):
-            self._park(piece)
+            self._park(piece, senders)
         else:
             self._accuse(piece, guilty)
 
@@ -165,10 +171,14 @@ class Assembly:
             _log.warning("piece %d: wrong data from %s", piece, ", ".join(map(str, guilty)))
             self._on_guilty(guilty)
 
-    def _park(self, piece: int) -> None:
-        """Leave a piece that nobody can give until there is nothing else to do: the torrent itself is wrong there."""
+    def _park(self, piece: int, senders: list[Hashable]) -> None:
+        """Leave a piece that nobody seems to have until there is nothing else to do: the torrent itself is wrong there.
+        Nobody is asked for it twice, or it would be fetched for ever."""
         _log.warning("piece %d: whoever sends it, it is wrong: the torrent seems to be broken", piece)
         self._picker.set_priority(piece, 1)
+        for sender in set(senders):
+            with suppress(KeyError):
+                self._picker.peer_lost(sender, piece)
         self._on_forgiven(set(self._blame.parked[piece]))
 
 

@@ -252,6 +252,23 @@ class Candidates:
             candidate.worked = candidate.worked or worked
             self._rest(candidate, 0 if worked else candidate.failures + 1, now)
 
+    def released(self, address: object, now: float) -> None:
+        """Note that we have given up a try or a connection for reasons of our own: that says nothing of the peer, which
+        may be tried again at once."""
+        candidate = self._find(address)
+        if candidate is not None and candidate.state is not _State.IDLE:
+            candidate.state = _State.IDLE
+            candidate.due = now
+
+    def retry_all(self, now: float) -> None:
+        """Forget what went wrong: everyone is worth a try again, and at once, because we want more than before."""
+        self._refused.clear()
+        for candidate in self._known.values():
+            if candidate.state is _State.IDLE:
+                candidate.failures = 0
+                candidate.due = now
+                candidate.weigh()
+
     def _rest(self, candidate: _Candidate, failures: int, now: float) -> None:
         self._refused.clear()
         candidate.state = _State.IDLE

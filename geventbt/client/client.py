@@ -145,14 +145,13 @@ class Client:
             limit_up=limit_up,
             ends_alone=ends_alone,
             must_be_complete=must_be_complete,
+            forget=self._forget,
         )
         return active
 
-    def remove(self, torrent: ActiveTorrent) -> None:
-        """Stop a torrent and forget it; its files stay."""
+    def _forget(self, torrent: ActiveTorrent) -> None:
         if self.torrents.get(torrent.info_hash) is torrent:
             del self.torrents[torrent.info_hash]
-            torrent.close()
 
     def serve_forever(self) -> None:
         """Block until the client is closed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from bitarray import bitarray
@@ -35,15 +35,15 @@ class FileMap:
         self.files = torrent.files
         self._geometry = torrent.geometry
         self._layout = Layout(torrent.files, torrent.geometry)
-        self._priorities = [NORMAL] * len(self.files)
-        if selected is not None:
-            chosen = {self.index_of(file) for file in selected}
-            self._priorities = [NORMAL if index in chosen else 0 for index in range(len(self.files))]
+        self._names: dict[str | TorrentFile, int] | None = None
+        chosen = range(len(self.files)) if selected is None else {self.index_of(file) for file in selected}
+        self._priorities = [NORMAL if index in chosen else 0 for index in range(len(self.files))]
         self._missing: list[int] = []
-        self.wanted = self._wanted()
+        self._have: bitarray = zeros(self._geometry.pieces, "big")
+        self._follow()
 
     def index_of(self, file: FileRef) -> int:
-        """The index of a file.
+        """The index of a file. In a path the torrent's own folder may be left out.
 
         Raises:
             LookupError: there is none.
@@ -52,26 +52,40 @@ class FileMap:
             if not 0 <= file < len(self.files):
                 raise LookupError(f"file {file}: there are {len(self.files)}")
             return file
-        for index, known in enumerate(self.files):
-            if known is file or "/".join(known.path) == file or "/".join(known.path[1:]) == file:
-                return index
+        index = self._by_name().get(file)
+        if index is not None:
+            return index
         raise LookupError(f"no such file in the torrent: {file!r}")
+
+    def _by_name(self) -> dict[str | TorrentFile, int]:
+        """The files by all that they may be called; made once, and only for those who use names."""
+        if self._names is None:
+            self._names = {}
+            for skipped in (0, 1):
+                for index, file in enumerate(self.files):
+                    self._names.setdefault("/".join(file.path[skipped:]), index)
+            self._names.pop("", None)
+            self._names.update(zip(self.files, range(len(self.files)), strict=True))
+        return self._names
 
     @property
     def selected(self) -> set[int]:
         """The indices of the files that are wanted."""
         return {index for index, priority in enumerate(self._priorities) if priority}
 
-    def set_priority(self, index: int, priority: int) -> None:
-        """Give a file a priority: 0 not wanted, 1 to 7.
+    def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
+        """Give files priorities: 0 not wanted, 1 to 7. All of them, or none if it raises.
 
         Raises:
+            LookupError: there is no such file.
             ValueError: there is no such priority.
         """
-        if not 0 <= priority <= HIGHEST:
-            raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
-        self._priorities[index] = priority
-        self.wanted = self._wanted()
+        for priority in priorities.values():
+            if not 0 <= priority <= HIGHEST:
+                raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
+        for index, priority in [(self.index_of(file), priority) for file, priority in priorities.items()]:
+            self._priorities[index] = priority
+        self._follow()
 
     def piece_priorities(self) -> bytes:
         """The priority of each piece: the highest of the files that have bytes in it."""
@@ -87,13 +101,17 @@ class FileMap:
                 priorities[last] = max(priorities[last], at_last)
         return bytes(priorities)
 
-    def _wanted(self) -> bitarray:
+    def _follow(self) -> None:
+        """Derive from the files which pieces are wanted. Padding is wanted as the file before it is (BEP 47)."""
+        for index, file in enumerate(self.files):
+            if file.padding and index:
+                self._priorities[index] = self._priorities[index - 1]
         wanted: bitarray = zeros(self._geometry.pieces, "big")
         for file, priority in zip(self.files, self._priorities, strict=True):
             pieces = self._layout.pieces(file)
             if priority and pieces:
                 wanted[pieces.start : pieces.stop] = 1
-        return wanted
+        self.wanted = wanted
 
     def bytes_of(self, pieces: bitarray) -> int:
         """The bytes of a set of pieces."""
@@ -103,18 +121,27 @@ class FileMap:
         return count * geometry.piece_length - (short if pieces[-1] else 0)
 
     def count(self, have: bitarray) -> None:
-        """Count which pieces of each file are missing, once, before `note_verified`."""
+        """Count how many pieces of each file are missing; once, and then `note_verified` counts on."""
+        self._have = have.copy()
         ranges = [self._layout.pieces(file) for file in self.files]
         self._missing = [have.count(0, pieces.start, pieces.stop) if pieces else 0 for pieces in ranges]
 
     def note_verified(self, piece: int) -> list[int]:
         """Note that a piece is there now. Returns the files that have become complete by it."""
-        completed = []
+        completed: list[int] = []
+        if self._have[piece]:
+            return completed
+        self._have[piece] = True
         for span in self._layout.spans(piece, 0, self._geometry.piece_size(piece)):
             self._missing[span.file] -= 1
             if not self._missing[span.file] and not self.files[span.file].padding:
                 completed.append(span.file)
         return completed
+
+    @property
+    def done(self) -> bool:
+        """Whether every piece that is wanted has been counted or noted."""
+        return not (self.wanted & ~self._have).any()
 
     def status(self, storage: Storage) -> list[FileStatus]:
         """The files that are stored, as they are now."""

@@ -62,7 +62,12 @@ def fetch_metadata(
 
 
 def fetch_metadata_from(
-    info_hash: bytes, candidates: Candidates, session: Session, *, gives_up: Callable[[], bool]
+    info_hash: bytes,
+    candidates: Candidates,
+    session: Session,
+    *,
+    gives_up: Callable[[], bool],
+    is_paused: Callable[[], bool],
 ) -> bytes:
     """Fetch the metadata for a torrent of a client, from whatever peers become known; blocks until it is here.
 
@@ -71,6 +76,7 @@ def fetch_metadata_from(
         candidates: whom to ask.
         session: of the client.
         gives_up: asked now and then whether to go on, when nobody is left to ask.
+        is_paused: asked now and then whether to leave all peers for the time being.
 
     Raises:
         NoPeersError: it has given up.
@@ -80,23 +86,25 @@ def fetch_metadata_from(
     failures: list[Exception] = []
 
     def ask(address: Address) -> None:
-        worked = False
         try:
             with session.gate.opening():
                 pass
             deadline = monotonic() + limits.REQUEST_TIMEOUT
             answer.set(_ask(address, info_hash, session.peer_id, deadline, session.encryption))
-            worked = True
         except (GeventBTError, OSError) as error:
             _log.info("no metadata from %s:%s: %s", *address, error)
             failures.append(error)
+            candidates.failed(address, monotonic())
         finally:
-            # It is connected to again at once, for the data.
-            candidates.connected(address)
-            candidates.closed(address, monotonic(), worked=worked)
+            # Who gave it, or was not waited for, is connected to again at once, for the data.
+            candidates.released(address, monotonic())
 
     try:
         while not answer.ready():
+            if is_paused():
+                pool.kill()
+                answer.wait(_LOOK_AGAIN)
+                continue
             address = candidates.next(monotonic()) if pool.free_count() else None
             if address is not None:
                 pool.spawn(ask, address)

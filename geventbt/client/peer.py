@@ -12,7 +12,7 @@ from geventbt import limits
 from geventbt.client.choker import PeerView
 from geventbt.client.request_window import RequestWindow
 from geventbt.client.status import PeerStatus
-from geventbt.errors import GeventBTError, RequestFailed
+from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import Event, RequestKey
@@ -29,6 +29,8 @@ _log = logging.getLogger("geventbt")
 _PIECES_TOLD = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
 _WHOLE_PIECE_TIME = 10.0
 """A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
+_MOST_DISAPPOINTMENTS = 6
+"""Doublings of the rest that a peer is given after it let us down: about a minute."""
 
 
 class Peer(Feed):
@@ -59,6 +61,12 @@ class Peer(Feed):
         # Called for every block.
         self._receive = swarm.assembly.receive
         self._window = RequestWindow()
+        self._has_news = False
+        self._is_refused = False
+        self._wants = False
+        self._asked_at = 0.0
+        self._disappointments = 0
+        self._rests_until = 0.0
         self._server: gevent.Greenlet | None = None
 
     def __repr__(self) -> str:
@@ -77,11 +85,11 @@ class Peer(Feed):
             wire.have_none()
         elif have.any():
             wire.bitfield(have)
-        if wire.peer_interested:
-            self._swarm.on_interest(self)
-        self.update_interest()
+        if wire.peer_extended_handshake:
+            self._swarm.on_extended_handshake(self)
         if wire.peer_requests:
             self._serve_soon()
+        self._take_news()
         self.fill()
 
     def on_closed(self) -> None:
@@ -98,6 +106,8 @@ class Peer(Feed):
             other.cancel(piece, offset, len(block))
 
     def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+        if isinstance(error, RequestRejected) and not self.wire.peer_choking:
+            self._is_refused = True
         if key is not None:
             self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
             self._swarm.wake_idle()
@@ -108,18 +118,14 @@ class Peer(Feed):
             self._serve_soon()
         elif kind == c.HAVE:
             self._picker.peer_has(self, event[1])
-            self._on_more_pieces()
+            self._has_news = True
         elif kind in _PIECES_TOLD:
             self._picker.set_peer_pieces(self, self.wire.peer_pieces)
-            self._on_more_pieces()
+            self._has_news = True
         elif kind == c.CHOKE:
             self._window.on_idle(monotonic())
-        elif kind == c.UNCHOKE:
-            self.fill()
-        elif kind == c.INTERESTED:
-            self._swarm.on_interest(self)
-        elif kind == c.UNINTERESTED:
-            self._swarm.on_uninterest(self)
+        elif kind in (c.UNCHOKE, c.INTERESTED, c.UNINTERESTED):
+            self._has_news = True
         elif kind == c.EXTENDED and event[1] == c.EXTENDED_HANDSHAKE:
             self._swarm.on_extended_handshake(self)
 
@@ -132,12 +138,34 @@ class Peer(Feed):
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
             self.snubbed = False
-            self.fill(now)
+            self._disappointments = 0
+        if self._has_news:
+            self._take_news()
+        elif not count and not self._is_refused:
+            return
+        if self._is_refused:
+            self._is_refused = False
+            if not self._picker.claimed_by(self):
+                self._rest(now)
+        self.fill(now or None)
 
-    def _on_more_pieces(self) -> None:
+    def _take_news(self) -> None:
+        """Act on what the peer has told: once for all that came together, or who says one thing and its contrary all
+        the time keeps us busy with nothing else."""
+        self._has_news = False
+        if self.wire.peer_interested != self._wants:
+            self._wants = self.wire.peer_interested
+            if self._wants:
+                self._swarm.on_interest(self)
+            else:
+                self._swarm.on_uninterest(self)
         if not self.wire.am_interested:
             self.update_interest()
-        self.fill()
+
+    def _rest(self, now: float) -> None:
+        """Ask the peer for nothing for a while, the longer the more often it has given nothing."""
+        self._disappointments = min(self._disappointments + 1, _MOST_DISAPPOINTMENTS)
+        self._rests_until = now + 2.0**self._disappointments
 
     # ------------------------------------------------------------------ what it is asked for
 
@@ -156,10 +184,10 @@ class Peer(Feed):
         wire = self.wire
         if wire.closed or wire.peer_choking:
             return
-        if self._swarm.assembly.is_behind:
+        now = monotonic() if now is None else now
+        if self._swarm.assembly.is_behind or now < self._rests_until:
             self._swarm.on_idle(self)
             return
-        now = monotonic() if now is None else now
         pending = self._picker.claimed_by(self)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
         room = size - pending
@@ -177,6 +205,7 @@ class Peer(Feed):
             _log.debug("%s: %s", self, error)
             self._picker.give_back_all(self)
         if runs:
+            self._asked_at = now
             self._window.on_requests(now)
         elif not pending:
             self._swarm.on_idle(self)
@@ -197,6 +226,8 @@ class Peer(Feed):
         """Another peer was quicker."""
         if not self.wire.closed:
             self.wire.cancel(piece, offset, length)
+            if not self._picker.claimed_by(self):
+                self._window.on_idle(monotonic())
             self.fill()
 
     def withdraw(self) -> None:
@@ -207,11 +238,16 @@ class Peer(Feed):
             self._window.on_idle(monotonic())
 
     def check_patience(self, now: float) -> None:
-        """Take its blocks away from a peer that lets us wait too long; it is asked for one at a time from then on."""
-        if not self.snubbed and self._window.snubbed(now) and not self.wire.closed:
+        """Take its blocks away from a peer that lets us wait too long; it is asked for one at a time from then on, and
+        that not at once."""
+        if self.wire.closed or not self._picker.claimed_by(self):
+            return
+        if self._window.snubbed(now) and now - self._asked_at > self._window.timeout:
             self.snubbed = True
             _log.info("%s leaves our requests unanswered", self)
             self.withdraw()
+            self._rest(now)
+            self._swarm.on_idle(self)
             self._swarm.wake_idle()
 
     # ------------------------------------------------------------------ what it is given

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from geventbt import limits
-from geventbt.client.threads import in_thread
 from geventbt.metainfo import TorrentFile
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ class TorrentReader(io.RawIOBase):
         self._geometry = torrent.metainfo.geometry
         self._position = 0
         self._readahead = limits.READAHEAD_FIRST
-        self._read_on_from = 0
-        self._ahead = range(0)
+        self._read_on_from = -1
         self._piece = -1
 
     def readable(self) -> bool:
@@ -76,17 +74,18 @@ class TorrentReader(io.RawIOBase):
         if piece != self._piece:
             self._piece = piece
             self._look_ahead()
-        storage = self._torrent.wait_for_piece(piece)
-        view[:count] = in_thread(storage.read, piece, offset, count)
+        data = self._torrent.read(piece, offset, count, gives_up=lambda: self.closed)
+        self._check_open()
+        view[:count] = data
         self._position += count
         self._read_on_from = self._position
         return count
 
     def close(self) -> None:
-        """Fetch nothing more for this reader."""
+        """Fetch nothing more for this reader. Whoever is reading gets the ValueError of a closed file."""
         if not self.closed:
-            self._torrent.forget_deadlines(self._ahead)
-        super().close()
+            super().close()
+            self._torrent.read_ahead(id(self), range(0))
 
     def _look_ahead(self) -> None:
         """Have the piece that is needed fetched, and those that will be if the reader goes on as it does."""
@@ -94,9 +93,7 @@ class TorrentReader(io.RawIOBase):
         self._readahead = min(2 * self._readahead, limits.READAHEAD_MOST) if reads_on else limits.READAHEAD_FIRST
         end = self._file.offset + min(self._position + self._readahead, self._file.length)
         ahead = range(self._piece, max(self._piece + 1, -(-end // self._geometry.piece_length)))
-        self._torrent.forget_deadlines(set(self._ahead) - set(ahead))
-        self._torrent.set_deadlines(ahead)
-        self._ahead = ahead
+        self._torrent.read_ahead(id(self), ahead)
 
     def _check_open(self) -> None:
         if self.closed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+from gevent.lock import BoundedSemaphore
+
 from geventbt.client.gate import ConnectGate
 from geventbt.client.rate_limit import RateLimit
 from geventbt.client.throttle import Throttle
@@ -27,6 +29,8 @@ class Session:
         gate: lets connections be opened, not too many at once.
         down: the rate at which blocks are asked for.
         up: the rate at which blocks are sent.
+        checking: held while the data of a torrent is checked: one at a time, or the checks of several would keep the
+            native threads from those that are downloaded.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Session:
         self.gate = ConnectGate()
         self.down = RateLimit(limit_down, monotonic())
         self.up = Throttle(limit_up)
+        self.checking = BoundedSemaphore(1)
         self._count_connections = count_connections
 
     def has_room(self) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("geventbt")
 
+_PARTING = 1.0
+"""Seconds for a peer to read what we have sent it, when we leave."""
 TICK = 1.0
 """Seconds between two looks at what is due."""
 _THROTTLED_TICK = 0.05
@@ -53,6 +55,7 @@ class Swarm:
         candidates: whom to connect to.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
+        served, banned: see below; they outlive the swarm.
         on_verified: called with each piece that has come.
         on_failed: called with each piece whose hash was wrong.
         on_error: called when the disk fails.
@@ -76,6 +79,8 @@ class Swarm:
         max_peers: int,
         up: Throttle,
         down: RateLimit,
+        served: dict[Address, int],
+        banned: set[Address],
         on_verified: Callable[[int], None],
         on_failed: Callable[[int], None],
         on_error: Callable[[StorageError], None],
@@ -103,8 +108,8 @@ class Swarm:
             on_room=self.wake_idle,
         )
         self.peers: set[Peer] = set()
-        self.served: dict[Address, int] = {}
-        self.banned: set[Address] = set()
+        self.served = served
+        self.banned = banned
         self._finished_downloaded = self._finished_uploaded = 0
         self._reader = BlockReader(storage)
         self._choker = Choker(session.upload_slots)
@@ -112,7 +117,8 @@ class Swarm:
         self._pex_at = 0.0
         self._idle: set[Peer] = set()
         self._wake_due = False
-        self._opening: set[gevent.Greenlet] = set()
+        self._opening: dict[gevent.Greenlet, Address] = {}
+        self._has_left_seeds = False
         self._news = Event()
         self._throttled = False
         self._greenlets: list[gevent.Greenlet] = []
@@ -128,12 +134,15 @@ class Swarm:
         self._running = True
         self._greenlets = [gevent.spawn(self._connect_to_candidates), gevent.spawn(self._run_ticks)]
 
-    def stop(self) -> None:
-        """Leave all peers; pieces that are complete are still verified and written."""
+    def stop(self, timeout: float) -> None:
+        """Leave all peers; pieces that are complete are still verified and written, `timeout` seconds at the most."""
         self._running = False
-        gevent.killall([*self._greenlets, *self._opening])
-        gevent.joinall([gevent.spawn(peer.wire.close, 1) for peer in list(self.peers)])
-        self.assembly.finish(limits.STOP_TIMEOUT)
+        opening = dict(self._opening)
+        gevent.killall([*self._greenlets, *opening])
+        for address in opening.values():
+            self._candidates.released(address, monotonic())
+        gevent.joinall([gevent.spawn(peer.wire.close, min(timeout, _PARTING)) for peer in list(self.peers)])
+        self.assembly.finish(timeout)
 
     @property
     def seeding(self) -> bool:
@@ -152,6 +161,21 @@ class Swarm:
     @property
     def uploaded(self) -> int:
         return self._finished_uploaded + sum(peer.wire.uploaded for peer in self.peers)
+
+    @property
+    def connections(self) -> int:
+        """How many peers are connected, or being connected to."""
+        return len(self.peers) + len(self._opening)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether all that is missing has been wrong whoever sent it, and there is nobody left to ask."""
+        parked = [piece for piece in self.assembly.parked if self.picker.priority(piece)]
+        if not parked or self._opening or self.picker.missing > len(parked):
+            return False
+        now = monotonic()
+        due = self._candidates.next_due(now)
+        return (due is None or due > now) and not any(self.picker.availability(piece) for piece in parked)
 
     def is_alone(self, failures: int) -> bool:
         """Whether nobody is connected, and nobody is left to connect to."""
@@ -174,19 +198,14 @@ class Swarm:
             now = monotonic()
             address = self._candidates.next(now) if self._has_room() else None
             if address is not None:
-                greenlet = gevent.spawn(self._open, address)
-                self._opening.add(greenlet)
-                greenlet.rawlink(self._opening.discard)
+                self._opening[gevent.spawn(self._open, address)] = address
                 continue
-            due = self._candidates.next_due(now) if self._has_room() else None
+            # Room may also be made by another torrent of the client, of which we hear nothing.
+            due = self._candidates.next_due(now) if self._has_room() else now + TICK
             self._news.wait(None if due is None else max(TICK / 20, due - now))
 
     def _has_room(self) -> bool:
-        return (
-            len(self.peers) + len(self._opening) < self._max_peers
-            and len(self._opening) < limits.HALF_OPEN
-            and self._session.has_room()
-        )
+        return self.connections < self._max_peers and len(self._opening) < limits.HALF_OPEN and self._session.has_room()
 
     def _open(self, address: Address) -> None:
         """Connect to a candidate."""
@@ -204,6 +223,7 @@ class Swarm:
             self._candidates.failed(address, monotonic())
             return
         finally:
+            self._opening.pop(gevent.getcurrent(), None)
             self._news.set()
         self._candidates.connected(address)
         if not self._add(wire, address):
@@ -211,7 +231,7 @@ class Swarm:
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
-        if not self._running or len(self.peers) >= self._max_peers:
+        if not self._running or self.connections >= self._max_peers or not self._session.has_room():
             wire.close(0)
             return
         try:
@@ -235,10 +255,10 @@ class Swarm:
     def _add(self, wire: Wire, address: Address | None) -> bool:
         """Make a peer of a wire, unless we have it already, or want nothing to do with it."""
         assert wire.peer_id is not None
-        if not self._running or self._candidates.is_banned(wire.remote_address, wire.peer_id):
+        if wire.closed or not self._running or self._candidates.is_banned(wire.remote_address, wire.peer_id):
             wire.close(0)
             return False
-        twin = next((peer for peer in self.peers if peer.wire.peer_id == wire.peer_id), None)
+        twin = next((peer for peer in self.peers if self._is_twin(peer.wire, wire)), None)
         if twin is not None and not self._gives_way(twin, wire):
             wire.close(0)
             return False
@@ -248,9 +268,14 @@ class Swarm:
         self.peers.add(peer)
         if address is not None:
             self.served.setdefault(address, 0)
-        peer.start()
         self._on_peer(wire, True)
-        return not wire.closed
+        peer.start()
+        return True
+
+    def _is_twin(self, wire: Wire, other: Wire) -> bool:
+        """Whether two connections lead to the same peer. An id alone says nothing: whoever knows a peer can use its id
+        and would, from anywhere, take its place."""
+        return wire.peer_id == other.peer_id and wire.remote_address[0] == other.remote_address[0]
 
     def _gives_way(self, twin: Peer, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.
@@ -277,7 +302,10 @@ class Swarm:
         if self._choker.release(peer):
             self._fill_slots()
         if peer.address is not None:
-            self._candidates.closed(peer.address, monotonic(), worked=peer.verified > 0)
+            if self._running:
+                self._candidates.closed(peer.address, monotonic(), worked=peer.verified > 0)
+            else:
+                self._candidates.released(peer.address, monotonic())
         self.wake_idle()
         self._news.set()
         self._on_peer(peer.wire, False)
@@ -288,6 +316,8 @@ class Swarm:
         host = peer.wire.remote_address[0]
         if peer.address is None and port:
             address = (host, port)
+            if any(other.address == address for other in self.peers):
+                return
             if self._candidates.add(address, Source.INBOUND, monotonic(), told_by=host):
                 peer.address = address
                 self._candidates.connected(address)
@@ -310,6 +340,7 @@ class Swarm:
         self._idle.add(peer)
         if self.seeding and peer.wire.peer_has_all and not peer.wire.closed:
             # Two seeds have nothing to give to each other.
+            self._has_left_seeds = True
             self.run_soon(peer.wire.close, 0)
 
     def wake_idle(self) -> None:
@@ -324,10 +355,14 @@ class Swarm:
         for peer in idle:
             peer.fill()
 
-    def update_interest(self) -> None:
+    def on_wants(self) -> None:
         """What we want has changed."""
         for peer in list(self.peers):
             peer.update_interest()
+        if self._has_left_seeds and not self.seeding:
+            self._has_left_seeds = False
+            self._candidates.retry_all(monotonic())
+            self._news.set()
         self.wake_idle()
 
     def run_soon(self, function: Callable[..., object], *arguments: object) -> None:
@@ -408,17 +443,23 @@ class Swarm:
     def _ban(self, guilty: set[Hashable]) -> None:
         for peer in guilty:
             assert isinstance(peer, Peer)
-            wire = peer.wire
-            self._candidates.ban(peer.address or wire.remote_address, wire.peer_id)
-            if peer.address is not None:
-                self.banned.add(peer.address)
-            wire.close(0)
+            # Where an inbound peer says that it listens, somebody else may: it is not banned for it.
+            self._candidates.ban(peer.wire.remote_address, peer.wire.peer_id)
+            self.banned.add(peer.wire.remote_address)
+        for peer in list(self.peers):
+            # It may be back already, on another connection than the one that it lied on.
+            if self._candidates.is_banned(peer.wire.remote_address, peer.wire.peer_id):
+                peer.wire.close(0)
 
     def _forgive(self, forgiven: set[Hashable]) -> None:
         for peer in forgiven:
             assert isinstance(peer, Peer)
-            self._candidates.unban(peer.address or peer.wire.remote_address, peer.wire.peer_id)
-            self.banned.discard(peer.address or peer.wire.remote_address)
+            self._candidates.unban(peer.wire.remote_address, peer.wire.peer_id)
+            self.banned.discard(peer.wire.remote_address)
+            if peer.address is not None:
+                # Whoever told of it at first: we had connected to it.
+                self._candidates.add(peer.address, Source.USER, monotonic())
+        self._news.set()
 
     # ------------------------------------------------------------------ what is due
 

@@ -196,12 +196,14 @@ class SendingSide(ProtocolState):
             False if the peer does not want it (any more): then nothing is sent.
         """
         size = block.nbytes if type(block) is memoryview else len(block)
-        key = (piece, offset, size)
-        if key not in self.peer_requests:
+        return self.send_block((piece, offset, size), block)
+
+    def send_block(self, key: RequestKey, block: m.Buffer) -> bool:
+        """`send_piece`, for a request whose key is at hand; the block is as long as it says."""
+        if self.peer_requests.pop(key, NOT_PENDING) is NOT_PENDING:
             return False
-        del self.peer_requests[key]
-        if key in self.unserved:
-            del self.unserved[key]
+        self.unserved.pop(key, None)
+        piece, offset, size = key
         self.outgoing += (m.PIECE_HEADER.pack(9 + size, c.PIECE, piece, offset), block)
         self.uploaded += size
         return True

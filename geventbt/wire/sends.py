@@ -11,6 +11,7 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.errors import LocalProtocolError
 from geventbt.protocol import constants as c
+from geventbt.protocol.connection import RequestKey
 from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.waiting import WireWaits
@@ -138,18 +139,19 @@ class WireSends(WireWaits):
             nothing is sent.
         """
         self._check_usable()
-        return self._send_block(piece, offset, block)
+        block = frozen(block)
+        return self._send_block((piece, offset, len(block)), block)
 
-    def _send_block(self, piece: int, offset: int, block: Buffer) -> bool:
-        if type(block) is not bytes:
-            block = frozen(block)
+    def _send_block(self, key: RequestKey, block: Buffer) -> bool:
+        """Send a frozen block, and let others have their turn now and then."""
         transport = self._transport
         if transport.queued > limits.HIGH_WATER:
             self.wait_drained()
-        if not self._protocol.send_piece(piece, offset, block):
+        if not self._protocol.send_block(key, block):
             return False
-        transport.flush_soon()
-        self._unflushed += len(block)
+        if not self._unflushed:
+            transport.flush_soon()
+        self._unflushed += key[2]
         if self._unflushed >= limits.HIGH_WATER:
             transport.flush()
             # Whoever serves a peer that is as fast as we are still lets the others have their turn.
@@ -165,7 +167,10 @@ class WireSends(WireWaits):
 
 
 def frozen(block: Buffer) -> Buffer:
-    """The same bytes in a buffer that nobody is going to change: a read-only one as it is, a writable one copied."""
+    """The same bytes in a buffer that nobody is going to change, and whose length is its bytes: a read-only one as it
+    is, a writable one copied."""
+    if type(block) is bytes:
+        return block
     view = block if type(block) is memoryview else memoryview(block)
     if not (view.readonly and view.c_contiguous):
         return view.tobytes()

@@ -163,15 +163,15 @@ class Wire(WireDownloads):
 
     def _serve_one(self, read_block: Callable[[int, int, int], Buffer]) -> None:
         """Answer the oldest request."""
-        piece, offset, length = self._protocol.unserved.popitem(last=False)[0]
+        key, _ = self._protocol.unserved.popitem(last=False)
         try:
-            block = frozen(read_block(piece, offset, length))
-            if len(block) != length:
-                raise ValueError(f"{len(block)} bytes instead of {length}")
+            block = frozen(read_block(*key))
+            if len(block) != key[2]:
+                raise ValueError(f"{len(block)} bytes instead of {key[2]}")
         except Exception as error:
-            self._refuse((piece, offset, length), error)
+            self._refuse(key, error)
         else:
-            self._send_block(piece, offset, block)
+            self._send_block(key, block)
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
         """Answer a request with a reject, where the peers have one."""

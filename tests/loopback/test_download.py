@@ -219,7 +219,7 @@ def test_a_download_can_be_stopped_and_goes_on_later(torrent, start, honest, odd
         job = client.add(torrent, tmp_path / "out", peers=[odd(stay_silent)])
         eventually(lambda: job.peers)
         assert job.wait(timeout=0.01) is False
-        client.remove(job)
+        job.remove()
         with pytest.raises(geventbt.DownloadError):
             job.wait()
     job = start([honest()])
