@@ -361,6 +361,34 @@ def test_what_several_were_asked_for_is_cancelled_once_it_is_there(world: World,
     assert job.progress.downloaded <= torrent.geometry.length * 1.2
 
 
+def break_off_in_a_message(wire: Wire, read: Read) -> None:
+    wire._transport.write(b"\x00\x00\x40\x09\x07" + bytes(8) + b"some")
+    gevent.sleep(0.05)
+
+
+def send_nonsense(wire: Wire, read: Read) -> None:
+    wire._transport.write(os.urandom(1000))
+    wire.wait_for("close")
+
+
+def ask_for_nonsense(wire: Wire, read: Read) -> None:
+    """Requests, cancels and rejects of what cannot be."""
+    for message in (6, 8, 16):
+        wire._transport.write(b"\x00\x00\x00\x0d" + bytes([message]) + b"\xff" * 12)
+    wire.wait_for("close")
+
+
+@pytest.mark.parametrize("wrong", [break_off_in_a_message, send_nonsense, ask_for_nonsense])
+def test_a_peer_that_breaks_the_rules_harms_nobody_else(world: World, torrent, wrong, caplog):
+    client = world.client()
+    odd = [world.odd(torrent, wrong) for _ in range(3)]
+    job = world.download(torrent, [*odd, address(world.seed(torrent, limit_up=500_000))], client=client)
+    assert job.wait(20)
+    world.assert_complete(torrent)
+    assert not job.banned
+    assert "Traceback" not in caplog.text
+
+
 # --- wrong data ---
 
 
