@@ -272,7 +272,7 @@ class ActiveTorrent:
             self._notify()
 
     def remove(self) -> None:
-        """Stop, and leave the client; the files stay. Whoever waits gets a DownloadError, unless it was complete."""
+        """Stop, and leave the client; the files stay. Whoever waits or reads gets a DownloadError."""
         self._forget(self)
         self.close()
 

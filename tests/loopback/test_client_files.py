@@ -303,7 +303,7 @@ def test_priorities_set_on_a_removed_torrent_say_what_is_wrong(world: World, tor
     client = world.client()
     job = world.download(torrent, [], client=client)
     eventually(lambda: job.files)
-    client.remove(job)
+    job.remove()
     with pytest.raises(geventbt.DownloadError):
         job.select(["a"])
 
