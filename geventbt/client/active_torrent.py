@@ -25,7 +25,7 @@ from geventbt.client.block_picker import NORMAL, BlockPicker
 from geventbt.client.candidates import Candidates, Source
 from geventbt.client.changes import Changes
 from geventbt.client.files import FileMap
-from geventbt.client.metadata import fetch_metadata_from
+from geventbt.client.metadata import MetadataSearch
 from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reader import TorrentReader
 from geventbt.client.session import Session
@@ -115,6 +115,7 @@ class ActiveTorrent:
         self._up = Throttle(limit_up, session.up)
         self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
         self._announcer: Announcer | None = None
+        self._search: MetadataSearch | None = None
         self._swarm: Swarm | None = None
         self._files: FileMap | None = None
         self._windows = Windows()
@@ -401,15 +402,25 @@ class ActiveTorrent:
 
     def _fetch_metadata(self) -> None:
         assert self._magnet is not None
-        metadata = fetch_metadata_from(
+        search = self._search = MetadataSearch(
             self.info_hash,
             self._candidates,
             self._session,
-            gives_up=lambda: self._ends_alone and not self._has_trackers() and self._candidates.is_exhausted(1),
+            gives_up=self._gives_metadata_up,
             is_paused=lambda: self._paused,
         )
+        try:
+            metadata = search.run()
+        finally:
+            self._search = None
         self.metainfo = Torrent.from_info(metadata, trackers=[[url] for url in self._magnet.trackers])
         self.name = self.metainfo.name
+
+    def _gives_metadata_up(self) -> bool:
+        """Nobody is left to be asked for the metadata: look for more peers, where there are any to be had."""
+        if self._announcer is not None:
+            self._announcer.need_more()
+        return self._ends_alone and not self._has_trackers() and self._candidates.is_exhausted(1)
 
     def _open_storage(self) -> None:
         assert self.metainfo is not None
@@ -575,10 +586,12 @@ class ActiveTorrent:
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to the client and asks for this torrent."""
-        if self._swarm is None:
-            wire.close(0)
-        else:
+        if self._swarm is not None:
             self._swarm.accept(wire)
+        elif self._search is not None:
+            self._search.accept(wire)
+        else:
+            wire.close(0)
 
     @property
     def connections(self) -> int:
