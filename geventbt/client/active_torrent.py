@@ -414,7 +414,10 @@ class ActiveTorrent:
     def _open_storage(self) -> None:
         assert self.metainfo is not None
         self._state = s.CHECKING
-        file_map = self._file_map or FileMap(self.metainfo, self._selected)
+        try:
+            file_map = self._file_map or FileMap(self.metainfo, self._selected)
+        except LookupError as error:
+            raise DownloadError(str(error)) from error
         storage = self.storage = Storage(self.metainfo, self.folder, selected=file_map.selected)
         self._known.set()
         unknown = self._restore(storage)

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -15,6 +16,7 @@ from gevent import socket as gevent_socket
 
 from geventbt import PeerServer, Wire, listen
 from tests.loopback.harness import RawPeer, eventually, gevent_listener, shake_hands
+from tests.loopback.world import World
 
 
 def _left_behind() -> tuple[int, int, int]:
@@ -107,3 +109,11 @@ def nothing_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixtur
     yield
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def world(tmp_path: Path, leaks_nothing: None) -> Iterator[World]:
+    """Torrents, clients and peers of the test's own making."""
+    made = World(tmp_path)
+    yield made
+    made.end()
