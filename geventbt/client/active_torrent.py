@@ -167,6 +167,7 @@ class ActiveTorrent:
         return self.metainfo
 
     def _wait(self, event: Event, timeout: float | None) -> bool:
+        self._session.check_thread()
         happened = event.wait(timeout)
         self._raise_error()
         return bool(happened)
@@ -257,16 +258,19 @@ class ActiveTorrent:
 
     def add_peers(self, peers: Iterable[Address]) -> None:
         """Connect to these peers, too: (host, port) each."""
+        self._session.check_thread()
         self._add_addresses(list(peers), Source.USER, "")
 
     def pause(self) -> None:
         """Leave all peers and trackers until `resume`; what is there stays, and can be read."""
+        self._session.check_thread()
         if not self._paused and self.error is None:
             self._paused = True
             self._leave_swarm()
 
     def resume(self) -> None:
         """Go on after `pause`, with the peers that are known."""
+        self._session.check_thread()
         if self._paused and self.error is None:
             self._paused = False
             self._join_swarm()
@@ -274,6 +278,7 @@ class ActiveTorrent:
 
     def remove(self) -> None:
         """Stop, and leave the client; the files stay. Whoever waits or reads gets a DownloadError."""
+        self._session.check_thread()
         self._forget(self)
         self.close()
 
@@ -333,6 +338,7 @@ class ActiveTorrent:
 
     def _known_files(self) -> FileMap:
         """Blocks until the data on disk has been opened."""
+        self._session.check_thread()
         while self._files is None:
             self._raise_error()
             self._changes.wait()
