@@ -27,6 +27,9 @@ _log = logging.getLogger("geventbt")
 class Client:
     """Downloads and serves torrents, all on one port. A context manager: at its end everything is stopped.
 
+    Any greenlet of the native thread that made it may use it, and its torrents; in another native thread what acts or
+    waits raises RuntimeError.
+
     Args:
         port: to listen on; 0 takes a free one, None does not listen at all.
         host: the address to listen on; "" is every IPv4 interface.
@@ -125,6 +128,7 @@ class Client:
             ValueError: the client has this torrent already.
             OSError: the .torrent file cannot be read.
         """
+        self._session.check_thread()
         source = read_source(torrent)
         info_hash = source.info_hash
         assert info_hash is not None
@@ -155,6 +159,7 @@ class Client:
 
     def serve_forever(self) -> None:
         """Block until the client is closed."""
+        self._session.check_thread()
         self._closed.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
@@ -163,6 +168,7 @@ class Client:
         Args:
             timeout: seconds for each of it.
         """
+        self._session.check_thread()
         self._closed.set()
         torrents = list(self.torrents.values())
         self.torrents.clear()

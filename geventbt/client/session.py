@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+import gevent
 from gevent.lock import BoundedSemaphore
 
 from geventbt.client.gate import ConnectGate
@@ -43,6 +44,7 @@ class Session:
         limit_up: int | None,
         count_connections: Callable[[], int],
     ) -> None:
+        self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.port: int | None = None
         self.encryption = encryption
@@ -53,6 +55,11 @@ class Session:
         self.up = Throttle(limit_up)
         self.checking = BoundedSemaphore(1)
         self._count_connections = count_connections
+
+    def check_thread(self) -> None:
+        """Raise RuntimeError in any native thread but the one that made the client, whose hub runs its greenlets."""
+        if gevent.get_hub() is not self._hub:
+            raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
 
     def has_room(self) -> bool:
         """Whether there may be one more connection."""

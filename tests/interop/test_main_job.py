@@ -67,7 +67,7 @@ def test_libtorrent_downloads_from_our_seeder(payload, torrent_file, tmp_path, l
         leecher = libtorrent_peer(torrent_file, tmp_path / "leeched")
         leecher.connect(port)
         wait_until(lambda: leecher.is_seeding)
-    assert_same_tree(payload, tmp_path / "leeched" / "payload")
+    assert_same_tree(payload, tmp_path / "leeched" / "payload", seconds=30)
 
 
 def test_we_download_from_two_libtorrent_seeders(payload, torrent_file, tmp_path, libtorrent_peer):
