@@ -77,6 +77,7 @@ def our_seeder(torrent_file: Path, data: Path) -> Iterator[int]:
         "127.0.0.1",
         "--port",
         "0",
+        "-q",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
