@@ -178,6 +178,8 @@ class Peer(Feed):
             wire.interested()
         elif wire.am_interested and not self._picker.claimed_by(self):
             wire.uninterested()
+        if self._swarm.seeding:
+            self._swarm.on_idle(self)
 
     def fill(self, now: float | None = None) -> None:
         """Ask for as much as the peer should have to do."""

@@ -106,6 +106,19 @@ def test_a_peer_that_is_not_there_is_tried_again_later_and_later(world: World, t
     assert pauses[2] > pauses[0]
 
 
+def test_seeds_part_also_when_one_chokes_the_other(world: World, torrent):
+    """They have nothing to give to each other, whatever they were about to."""
+
+    def choke_for_ever(wire: Wire, read: Read) -> None:
+        wire.wait_for("close")
+
+    job = world.download(torrent, [world.odd(torrent, choke_for_ever)])
+    eventually(lambda: job.peers)
+    job.add_peers(world.seeds(torrent, 1))
+    assert job.wait(20)
+    eventually(lambda: not job.peers)
+
+
 # --- one connection with each ---
 
 
