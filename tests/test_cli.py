@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import geventbt
-from geventbt.cli.messages import code_and_text
 from geventbt.cli.main import run
+from geventbt.cli.messages import code_and_text
 from geventbt.cli.text import human_size, human_time, printable
 
 COMMAND = [sys.executable, "-m", "geventbt"]

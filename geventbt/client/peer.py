@@ -47,6 +47,7 @@ class Peer(Feed):
         received: bytes of blocks that it sent and that were of use.
         verified: bytes of verified pieces that came from it.
         snubbed: whether it leaves requests unanswered.
+        was_spared: whether it has been given the benefit of the doubt for a wrong piece.
     """
 
     def __init__(self, swarm: Swarm, wire: Wire, address: Address | None) -> None:
@@ -55,6 +56,7 @@ class Peer(Feed):
         self.received = 0
         self.verified = 0
         self.snubbed = False
+        self.was_spared = False
         self.connected_at = monotonic()
         self._swarm = swarm
         self._picker = swarm.picker
