@@ -19,7 +19,7 @@ from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates, Source
 from geventbt.client.choker import Choker
 from geventbt.client.peer import Peer
-from geventbt.client.rate_limit import RateLimit, take_units
+from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reading import BlockReader
 from geventbt.client.throttle import Throttle
 from geventbt.errors import GeventBTError, StorageError
@@ -384,9 +384,8 @@ class Swarm:
 
     def take_room(self, blocks: int) -> int:
         """How many of so many blocks the rate limits allow to ask for now."""
-        chain = [self.down, self._session.down]
-        self._throttled = any(limit.rate is not None for limit in chain)
-        return take_units(chain, blocks, limits.BLOCK, monotonic()) if self._throttled else blocks
+        self._throttled = any(limit.rate is not None for limit in (self.down, self._session.down))
+        return self._session.take_down(self, self.down, blocks, monotonic()) if self._throttled else blocks
 
     def give_room_back(self, blocks: int) -> None:
         """Return what was not used of it."""

@@ -259,7 +259,7 @@ def test_torrents_of_one_client_share_its_limit(world: World):
     passed = time.monotonic() - started
     downloaded = [job.progress.downloaded for job in jobs]
     assert sum(downloaded) <= 500_000 * (passed + 0.5)
-    assert min(downloaded) > 0
+    assert min(downloaded) > max(downloaded) / 20
     client.set_limits()
     assert all(job.wait(30) for job in jobs)
 
