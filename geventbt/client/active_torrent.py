@@ -248,7 +248,7 @@ class ActiveTorrent:
     def broken(self) -> set[int]:
         """The pieces that are missing because they were wrong whoever sent them: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._swarm.assembly.parked if self._swarm else set()
+        return self._swarm.broken if self._swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler."""
@@ -497,7 +497,7 @@ class ActiveTorrent:
         if swarm is None or swarm.seeding:
             return
         if swarm.is_stuck:
-            pieces = ", ".join(map(str, sorted(swarm.assembly.parked)[:_FEW]))
+            pieces = ", ".join(map(str, sorted(swarm.broken)[:_FEW]))
             raise DownloadError(f"pieces {pieces}: wrong whoever sends them; the torrent seems to be broken")
         if self._has_trackers() or not swarm.is_alone(RETRIES):
             return

@@ -47,6 +47,7 @@ class Peer(Feed):
         received: bytes of blocks that it sent and that were of use.
         verified: bytes of verified pieces that came from it.
         snubbed: whether it leaves requests unanswered.
+        was_spared: whether it has been given the benefit of the doubt for a wrong piece.
     """
 
     def __init__(self, swarm: Swarm, wire: Wire, address: Address | None) -> None:
@@ -55,6 +56,7 @@ class Peer(Feed):
         self.received = 0
         self.verified = 0
         self.snubbed = False
+        self.was_spared = False
         self.connected_at = monotonic()
         self._swarm = swarm
         self._picker = swarm.picker
@@ -178,6 +180,8 @@ class Peer(Feed):
             wire.interested()
         elif wire.am_interested and not self._picker.claimed_by(self):
             wire.uninterested()
+        if self._swarm.seeding:
+            self._swarm.on_idle(self)
 
     def fill(self, now: float | None = None) -> None:
         """Ask for as much as the peer should have to do."""

@@ -19,7 +19,7 @@ from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates, Source
 from geventbt.client.choker import Choker
 from geventbt.client.peer import Peer
-from geventbt.client.rate_limit import RateLimit, take_units
+from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reading import BlockReader
 from geventbt.client.throttle import Throttle
 from geventbt.errors import GeventBTError, StorageError
@@ -104,6 +104,7 @@ class Swarm:
             on_verified=self._note_verified,
             on_failed=on_failed,
             on_guilty=self._ban,
+            spares=self._spares,
             on_forgiven=self._forgive,
             on_error=on_error,
             on_room=self.wake_idle,
@@ -171,14 +172,19 @@ class Swarm:
         return len(self.peers) + len(self._opening)
 
     @property
+    def broken(self) -> set[int]:
+        """The pieces that are wanted and were wrong whoever sent them: nobody who is here is left to ask for them."""
+        picker = self.picker
+        return {piece for piece in self.assembly.failed if picker.priority(piece) and not picker.availability(piece)}
+
+    @property
     def is_stuck(self) -> bool:
-        """Whether all that is missing has been wrong whoever sent it, and there is nobody left to ask."""
-        parked = [piece for piece in self.assembly.parked if self.picker.priority(piece)]
-        if not parked or self._opening or self.picker.missing > len(parked):
+        """Whether all that is missing is broken, although there are peers, and there is nobody else to try now."""
+        if not self.peers or self._opening or self.picker.missing > len(self.broken):
             return False
         now = monotonic()
         due = self._candidates.next_due(now)
-        return (due is None or due > now) and not any(self.picker.availability(piece) for piece in parked)
+        return due is None or due > now
 
     def is_alone(self, failures: int) -> bool:
         """Whether nobody is connected, and nobody is left to connect to."""
@@ -307,7 +313,7 @@ class Swarm:
             self._fill_slots()
         if peer.address is not None:
             if self._running:
-                self._candidates.closed(peer.address, monotonic(), worked=peer.verified > 0)
+                self._candidates.closed(peer.address, monotonic(), worked=peer.received > 0)
             else:
                 self._candidates.released(peer.address, monotonic())
         self.wake_idle()
@@ -378,9 +384,8 @@ class Swarm:
 
     def take_room(self, blocks: int) -> int:
         """How many of so many blocks the rate limits allow to ask for now."""
-        chain = [self.down, self._session.down]
-        self._throttled = any(limit.rate is not None for limit in chain)
-        return take_units(chain, blocks, limits.BLOCK, monotonic()) if self._throttled else blocks
+        self._throttled = any(limit.rate is not None for limit in (self.down, self._session.down))
+        return self._session.take_down(self, self.down, blocks, monotonic()) if self._throttled else blocks
 
     def give_room_back(self, blocks: int) -> None:
         """Return what was not used of it."""
@@ -457,6 +462,14 @@ class Swarm:
             # It may be back already, on another connection than the one that it lied on.
             if self._candidates.is_banned(peer.wire.remote_address, peer.wire.peer_id):
                 peer.wire.close(0)
+
+    def _spares(self, sender: Hashable) -> bool:
+        """Whether a peer that sent a wrong piece gets the benefit of the doubt: once, if it gave us good ones before.
+        It may be the torrent that is wrong, and the only seed that is left."""
+        assert isinstance(sender, Peer)
+        spared = sender.verified > 0 and not sender.was_spared
+        sender.was_spared = True
+        return spared
 
     def _forgive(self, forgiven: set[Hashable]) -> None:
         for peer in forgiven:

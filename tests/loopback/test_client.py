@@ -235,7 +235,7 @@ def test_waiting_again_and_again_for_what_has_failed_holds_no_more_each_time(wor
 # --- pausing ---
 
 
-def test_a_paused_torrent_leaves_its_peers_and_goes_on_later(world: World):
+def test_a_paused_torrent_leaves_its_peers_and_goes_on_later(world: World, no_retries):
     torrent = world.torrent()
     seed = world.seed(torrent, limit_up=300_000)
     job = world.download(torrent, [address(seed)])
@@ -258,7 +258,7 @@ def test_a_paused_torrent_leaves_its_peers_and_goes_on_later(world: World):
     assert sum(job.served.values()) == torrent.geometry.length
 
 
-def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: World):
+def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: World, no_retries):
     torrent = world.torrent()
     shaken: list[int] = []
 
@@ -274,7 +274,7 @@ def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: W
     eventually(lambda: shaken)
     job.pause()
     job.resume()
-    assert job.wait(4)
+    assert job.wait(20)
 
 
 def test_a_paused_torrent_refuses_those_that_come(world: World):

@@ -106,6 +106,19 @@ def test_a_peer_that_is_not_there_is_tried_again_later_and_later(world: World, t
     assert pauses[2] > pauses[0]
 
 
+def test_seeds_part_also_when_one_chokes_the_other(world: World, torrent):
+    """They have nothing to give to each other, whatever they were about to."""
+
+    def choke_for_ever(wire: Wire, read: Read) -> None:
+        wire.wait_for("close")
+
+    job = world.download(torrent, [world.odd(torrent, choke_for_ever)])
+    eventually(lambda: job.peers)
+    job.add_peers(world.seeds(torrent, 1))
+    assert job.wait(20)
+    eventually(lambda: not job.peers)
+
+
 # --- one connection with each ---
 
 
@@ -526,10 +539,13 @@ def test_a_torrent_that_is_wrong_itself_has_nobody_banned_and_all_else_fetched(w
     assert job.state == "downloading"
 
 
-def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: World, torrent):
-    wrong = broken(world, torrent, 7)
-    job = world.download(wrong, [world.odd(wrong, serve_well) for _ in range(5)], ends_alone=True)
-    with pytest.raises(geventbt.DownloadError, match="pieces 7"):
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: World, torrent, seeds):
+    """Sequential, so that each seed has given something good before."""
+    wrong = broken(world, torrent, 17)
+    peers = [world.odd(wrong, serve_well) for _ in range(seeds)]
+    job = world.download(wrong, peers, ends_alone=True, sequential=True)
+    with pytest.raises(geventbt.DownloadError, match="pieces 17"):
         job.wait(30)
     assert job.pieces.count() == 30
     assert not job.banned
