@@ -3,41 +3,91 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-import tempfile
 from contextlib import ExitStack
 
 import geventbt
-from geventbt.cli.errors import DONE
-from geventbt.cli.interrupt import interruptible
+from geventbt.cli import parsing
+from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, CommandError
+from geventbt.cli.progress import NoView
+from geventbt.cli.running import StallWatch, add_source, running_client
+from geventbt.cli.selection import select_files
+from geventbt.cli.sources import read_source
 
+_EXAMPLES = """
+geventbt cat ubuntu.torrent docs/manual.pdf > manual.pdf
+geventbt cat 'magnet:?xt=urn:btih:...' '*.mkv' --peer 127.0.0.1:6881 | mpv -
+"""
 _CHUNK = 1 << 20
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(
+        commands,
+        "cat",
+        "write a file of a torrent to standard output while fetching it",
+        _EXAMPLES,
+        without_variables={"output"},
+    )
+    parsing.add_source(parser)
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", help="its path in the torrent, its index, or a glob (default: the first)"
+    )
+    parsing.add_output(parser, help="keep what is fetched here (default: nowhere)")
+    parsing.add_sources_of_peers(parser)
+    parsing.add_stall_timeout(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write a file of a torrent to standard output while it is being fetched."""
+    import tempfile
+
+    source = read_source(arguments.source)
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
-        client = stack.enter_context(geventbt.Client(encryption=arguments.encryption))
-        torrent = client.add(
-            arguments.torrent,
+        client = stack.enter_context(running_client(0, encryption=arguments.encryption))
+        torrent = add_source(
+            client,
+            source,
             folder,
-            peers=arguments.peer,
-            trackers=arguments.tracker,
-            files=None if arguments.file is None else [arguments.file],
-            ends_alone=True,
+            arguments,
+            lambda whole: [_choose(whole, arguments.file)],
+            view=NoView(),
+            stall=StallWatch(arguments.stall_timeout),
         )
-        with interruptible():
-            _copy(stack.enter_context(torrent.open(arguments.file or 0)))
+        file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
+        _copy(file, arguments.stall_timeout)
     return DONE
 
 
-def _copy(file: geventbt.TorrentReader) -> None:
-    """Write all of it; whoever reads our output may stop at any time."""
-    try:
-        while chunk := file.read(_CHUNK):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Or the interpreter would try to flush it again at its end, and complain.
-        sys.stdout = None
+def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:
+    """The index of the one file that is meant."""
+    if wanted is None:
+        return next((index for index, file in enumerate(torrent.files) if file.stored), 0)
+    found = select_files(torrent, [wanted])
+    if len(found) != 1:
+        raise CommandError(NOT_FOUND, f"{wanted!r} means {len(found)} files of the torrent: name one of them")
+    return found[0]
+
+
+def _copy(file: geventbt.TorrentReader, patience: float | None) -> None:
+    """Write all of it. Whoever reads it may be slow, so a native thread waits for that."""
+    import gevent
+
+    target = sys.stdout.fileno()
+    stalled = CommandError(TIMED_OUT, f"nothing has come for {patience or 0:g} seconds")
+    while True:
+        with gevent.Timeout(patience, stalled):
+            chunk = file.read(_CHUNK)
+        if not chunk:
+            return
+        gevent.get_hub().threadpool.apply(_write, (target, chunk))
+
+
+def _write(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]

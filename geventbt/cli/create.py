@@ -8,9 +8,51 @@ import time
 from pathlib import Path
 
 import geventbt
+from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.hashing import shown_progress
+from geventbt.cli.json_lines import emit
 from geventbt.cli.text import human_size, printable
+
+_EXAMPLES = """
+geventbt create photos/ --tracker http://tracker.example/announce
+geventbt create film.mkv -o film.torrent --piece-length 1M --comment 'for you'
+"""
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(
+        commands,
+        "create",
+        "make a torrent of a file or folder",
+        _EXAMPLES,
+        # Elsewhere it is a folder for all that is fetched.
+        without_variables={"output"},
+    )
+    parser.add_argument("path", metavar="PATH", help="the file or folder")
+    parser.add_argument("-o", "--output", metavar="FILE.torrent", help="where to put it (default: NAME.torrent, here)")
+    parser.add_argument(
+        "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: fits the size)"
+    )
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        type=values.url,
+        metavar="URL",
+        help="again for each, the best one first",
+    )
+    parser.add_argument(
+        "--web-seed", action="append", default=[], type=values.url, metavar="URL", help="again for each"
+    )
+    parser.add_argument("--private", action="store_true", help="peers may only come from the trackers")
+    parser.add_argument("--comment", metavar="TEXT", help="any text")
+    parser.add_argument("--source", metavar="TEXT", help="makes the info hash a tracker's own")
+    parser.add_argument("--name", help="of the torrent (default: that of PATH)")
+    parsing.add_quiet(parser)
+    parsing.add_json(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,6 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output or f"{torrent.name}.torrent")
     output.write_bytes(torrent.to_bytes())
     geometry = torrent.geometry
+    if arguments.json:
+        emit(
+            "created",
+            info_hash=torrent.info_hash.hex(),
+            name=torrent.name,
+            length=geometry.length,
+            piece_length=geometry.piece_length,
+            pieces=geometry.pieces,
+            output=str(output),
+            magnet=str(geventbt.Magnet.from_torrent(torrent)),
+        )
+        return DONE
     print(
         f"{printable(torrent.name)}: {human_size(geometry.length)} in {geometry.pieces} pieces of "
         f"{human_size(geometry.piece_length)}, info hash {torrent.info_hash.hex()}, in {printable(str(output))}"
@@ -28,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(arguments: argparse.Namespace, name: str) -> geventbt.Torrent:
-    with shown_progress(name, arguments.quiet) as progress:
+    with shown_progress(name, arguments.quiet or arguments.json) as progress:
         try:
             return geventbt.create_torrent(
                 arguments.path,

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import argparse
-import random
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
 import geventbt
-from geventbt.cli.download import follow
+from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, UNFINISHED
-from geventbt.cli.text import human_size
+from geventbt.cli.progress import make_view
+from geventbt.cli.running import StallWatch, follow, running_client
+from geventbt.cli.text import human_address, human_size
 
+_EXAMPLES = """
+geventbt demo
+geventbt demo --size 64M --seeders 5 -v
+"""
 _FILES = 3
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(
+        commands, "demo", "seeders and a downloader on this machine, to see that it works", _EXAMPLES
+    )
+    parser.add_argument(
+        "--size", type=values.size, default=256 << 20, help="bytes to transfer, such as 64M (default: 256M)"
+    )
+    parser.add_argument("--seeders", type=values.at_least_one, default=3, metavar="N", help="how many (default: 3)")
+    parsing.add_quiet(parser)
+    parsing.add_verbose(parser)
+    parser.set_defaults(run=run, json=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate a payload, seed it from several processes, download it, and say what came of it."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="geventbt-demo-") as folder, ExitStack() as stack:
         payload = Path(folder, "seeded", "demo")
         print(f"generating {human_size(arguments.size)}", flush=True)
@@ -30,11 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         torrent_file = Path(folder, "demo.torrent")
         torrent_file.write_bytes(torrent.to_bytes())
         peers = [stack.enter_context(_seeder(torrent_file, payload)) for _ in range(arguments.seeders)]
-        print(f"{len(peers)} seeders: {', '.join(f'{host}:{port}' for host, port in peers)}", flush=True)
+        print(f"{len(peers)} seeders: {', '.join(map(human_address, peers))}", flush=True)
         started = monotonic()
-        with geventbt.Client(None, encryption="disable") as client:
+        with running_client(encryption="disable") as client:
             job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
-            follow(job, quiet=arguments.quiet)
+            with closing(make_view(arguments)) as view:
+                follow(job, view, StallWatch(None))
             seconds = monotonic() - started
             verified = job.progress.done
             served = sum(1 for count in job.served.values() if count)
@@ -47,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _generate(folder: Path, size: int) -> None:
     """A folder of a few files, whose sizes add up to `size`."""
+    import random
+
     folder.mkdir(parents=True)
     chunk = random.Random(size).randbytes(1 << 20)
     left = size
@@ -63,6 +85,8 @@ def _generate(folder: Path, size: int) -> None:
 @contextmanager
 def _seeder(torrent: Path, data: Path) -> Iterator[tuple[str, int]]:
     """A `geventbt seed` in a process of its own; gives its address."""
+    import subprocess
+
     command = [sys.executable, "-m", "geventbt", "seed", str(torrent), str(data), "--host", "127.0.0.1", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:

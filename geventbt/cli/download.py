@@ -8,42 +8,151 @@ from pathlib import Path
 from time import monotonic
 
 import geventbt
+from geventbt.cli import parsing
 from geventbt.cli.errors import DONE
-from geventbt.cli.interrupt import interruptible
+from geventbt.cli.info import print_files, read_whole
+from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.progress import make_view
-from geventbt.cli.text import human_size, printable
+from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
+from geventbt.cli.selection import select_files
+from geventbt.cli.sources import read_source
+from geventbt.cli.text import counted, human_ratio, human_size, printable
 
-_REFRESH = 0.1
+_EXAMPLES = """
+geventbt download ubuntu.torrent -o downloads/
+geventbt download 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881 --select '*.iso'
+geventbt download https://example.org/ubuntu.torrent --seed-ratio 1.0 --limit-up 500K
+"""
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(commands, "download", "fetch a torrent from peers", _EXAMPLES)
+    parsing.add_source(parser)
+    parsing.add_output(parser, default=".", help="where to put it (default: here)")
+    parsing.add_select(parser)
+    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in their order")
+    parsing.add_sources_of_peers(parser)
+    parsing.add_traffic(parser, port=0)
+    parsing.add_stall_timeout(parser)
+    parsing.add_seeding(parser, "default: not at all")
+    parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")
+    parsing.add_views(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
-    started = monotonic()
-    with geventbt.Client(encryption=arguments.encryption) as client:
-        torrent = client.add(
-            arguments.torrent,
-            arguments.output,
-            peers=arguments.peer,
-            trackers=arguments.tracker,
-            ends_alone=True,
-        )
-        follow(torrent, quiet=arguments.quiet)
-        seconds = monotonic() - started
-        if arguments.save_torrent:
-            Path(arguments.save_torrent).write_bytes(torrent.wait_metadata().to_bytes())
-        progress, served = torrent.progress, torrent.served
-    fetched = sum(served.values())
-    sources = sum(1 for count in served.values() if count)
-    print(
-        f"{printable(torrent.name)}: {human_size(progress.done)} verified; "
-        f"{human_size(fetched)} from {sources} peers at {human_size(fetched / max(seconds, 1e-6))}/s"
-    )
+    source = read_source(arguments.source)
+    if arguments.list:
+        whole = read_whole(source, arguments)
+        print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
+        return DONE
+    with running_client(arguments.port, host=arguments.host, encryption=arguments.encryption) as client:
+        _download(client, source, arguments)
     return DONE
 
 
-def follow(torrent: geventbt.ActiveTorrent, *, quiet: bool) -> None:
-    """Show the progress of a torrent until it is complete. Raises as `ActiveTorrent.wait`."""
-    with closing(make_view(quiet)) as view, interruptible():
-        while not torrent.wait(_REFRESH):
-            view.update(torrent)
-        view.update(torrent)
+def _download(
+    client: geventbt.Client, source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace
+) -> None:
+    started = monotonic()
+    stall = StallWatch(arguments.stall_timeout)
+    torrent: geventbt.ActiveTorrent | None = None
+    try:
+        with closing(make_view(arguments)) as view:
+            torrent = add_source(
+                client,
+                source,
+                arguments.output,
+                arguments,
+                lambda whole: _choose(arguments, source, whole),
+                view=view,
+                stall=stall,
+                sequential=arguments.sequential,
+                max_peers=arguments.max_peers,
+                limit_down=arguments.limit_down,
+                limit_up=arguments.limit_up,
+            )
+            _note_metadata(torrent, source, arguments)
+            follow(torrent, view, stall)
+        _report(torrent, monotonic() - started, arguments)
+        if arguments.seed_time is not None or arguments.seed_ratio is not None:
+            _seed(torrent, arguments)
+    except KeyboardInterrupt:
+        _raise_interrupted(torrent, arguments)
+
+
+def _choose(
+    arguments: argparse.Namespace, source: geventbt.Torrent | geventbt.Magnet, torrent: geventbt.Torrent
+) -> list[int] | None:
+    """The files that the options, or else the link, ask for (BEP 53); None for all."""
+    if arguments.select:
+        return select_files(torrent, arguments.select)
+    if isinstance(source, geventbt.Magnet) and source.select:
+        return [index for index in range(len(torrent.files)) if source.selects(index)]
+    return None
+
+
+def _note_metadata(
+    torrent: geventbt.ActiveTorrent, source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace
+) -> None:
+    metainfo = torrent.wait_metadata()
+    if arguments.save_torrent:
+        Path(arguments.save_torrent).write_bytes(metainfo.to_bytes())
+    if arguments.json:
+        chosen = _choose(arguments, source, metainfo)
+        emit("torrent", **torrent_fields(metainfo, None if chosen is None else set(chosen)))
+        names = ["/".join(file.path) for file in metainfo.files]
+        torrent.on("file_complete", lambda torrent, index: emit("file", index=index, path=names[index]))
+
+
+def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse.Namespace) -> None:
+    progress, served = torrent.progress, torrent.served
+    fetched = sum(served.values())
+    sources = sum(1 for count in served.values() if count)
+    if arguments.json:
+        emit(
+            "done",
+            info_hash=torrent.info_hash.hex(),
+            name=torrent.name,
+            done=progress.done,
+            downloaded=progress.downloaded,
+            uploaded=progress.uploaded,
+            sources=sources,
+            seconds=round(seconds, 3),
+        )
+        return
+    print(
+        f"{printable(torrent.name)}: {human_size(progress.done)} verified; {human_size(fetched)} from "
+        f"{counted(sources, 'peer')} at {human_size(fetched / max(seconds, 1e-6))}/s",
+        flush=True,
+    )
+
+
+def _seed(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+    started = monotonic()
+    with closing(make_view(arguments)) as view:
+        ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
+    report_seeded(torrent, ratio, monotonic() - started, as_json=arguments.json)
+
+
+def report_seeded(torrent: geventbt.ActiveTorrent, ratio: float, seconds: float, *, as_json: bool) -> None:
+    """Say how much was served."""
+    uploaded = torrent.progress.uploaded
+    if as_json:
+        emit("seeded", uploaded=uploaded, ratio=round(ratio, 4), seconds=round(seconds, 3))
+    else:
+        print(f"{printable(torrent.name)}: {human_size(uploaded)} sent, ratio {human_ratio(ratio)}", flush=True)
+
+
+def _raise_interrupted(torrent: geventbt.ActiveTorrent | None, arguments: argparse.Namespace) -> None:
+    """Say how to go on; what follows is that peers and files are left, which takes a moment."""
+    progress = torrent.progress if torrent is not None and torrent.storage is not None else None
+    if arguments.json:
+        emit("interrupted", done=progress and progress.done, wanted=progress and progress.wanted)
+    if progress is None or not progress.wanted:
+        raise KeyboardInterrupt
+    raise KeyboardInterrupt(
+        f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; the same command goes on from there"
+    )

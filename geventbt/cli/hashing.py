@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TypeAlias
 
-from geventbt.cli.progress import PLAIN_INTERVAL
+from geventbt.cli.progress import PLAIN_INTERVAL, is_live
 from geventbt.cli.text import printable
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -27,13 +27,10 @@ def shown_progress(name: str, quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield lambda done, pieces: None
         return
-    if sys.stderr.isatty():
-        try:
-            with _live(name) as show:
-                yield show
-            return
-        except ImportError:
-            pass
+    if is_live():
+        with _live(name) as show:
+            yield show
+        return
     yield _seldom(PLAIN_INTERVAL, lambda done, pieces: print(_line(name, done, pieces), file=sys.stderr, flush=True))
 
 

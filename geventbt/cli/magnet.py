@@ -5,10 +5,22 @@ from __future__ import annotations
 import argparse
 
 import geventbt
+from geventbt.cli import parsing
 from geventbt.cli.errors import DONE
+from geventbt.cli.sources import read_source
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(
+        commands, "magnet", "print the magnet link of a torrent", "geventbt magnet ubuntu.torrent"
+    )
+    parsing.add_source(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the magnet link of a torrent."""
-    print(geventbt.Magnet.from_torrent(geventbt.Torrent.from_file(arguments.torrent)))
+    source = read_source(arguments.source)
+    print(geventbt.Magnet.from_torrent(source) if isinstance(source, geventbt.Torrent) else source)
     return DONE

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import geventbt
+from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, NETWORK
-from geventbt.cli.text import printable
+from geventbt.cli.interrupt import interruptible
+from geventbt.cli.json_lines import emit
+from geventbt.cli.sources import read_source
+from geventbt.cli.text import human_address, printable
+
+_EXAMPLES = """
+geventbt peer 127.0.0.1:6881 0123456789abcdef0123456789abcdef01234567
+geventbt peer 127.0.0.1:6881 ubuntu.torrent --wait 10 --json
+"""
+_LONGEST_WAIT = 1e6
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(commands, "peer", "shake hands with a peer and show what it tells", _EXAMPLES)
+    parser.add_argument("address", type=values.peer_address, metavar="HOST:PORT", help="where it listens")
+    parsing.add_source(parser, f"the torrent to ask it for: {parsing.SOURCE}")
+    parser.add_argument(
+        "--wait", type=values.duration, default=2.0, metavar="TIME", help="how long to listen (default: 2)"
+    )
+    parsing.add_json(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -16,10 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     The exit code is that of a network error if it did not shake hands.
     """
-    report = geventbt.inspect_peer(arguments.address, arguments.info_hash, wait=arguments.wait)
+    info_hash = read_source(arguments.source).info_hash
+    assert info_hash is not None
+    with interruptible():
+        report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _LONGEST_WAIT))
     facts = _facts(report)
     if arguments.json:
-        print(json.dumps(facts))
+        emit("peer", **facts)
     else:
         for name, value in facts.items():
             print(f"{name.replace('_', ' '):<16} {_shown(value)}")
@@ -28,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(report: geventbt.PeerReport) -> dict[str, Any]:
     extended = report.extended
-    host, port = report.address
     return {
-        "address": f"{host}:{port}",
+        "address": human_address(report.address),
         "round_trip_ms": None if report.round_trip is None else round(report.round_trip * 1000, 3),
         "client": report.client,
         "version": extended.get("v"),

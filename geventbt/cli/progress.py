@@ -1,21 +1,29 @@
-"""How far a download is: a live bar on a terminal, where rich is installed; else a plain line every few seconds."""
+"""How far a torrent is: a live view on a terminal, where rich is installed; a plain line every few seconds elsewhere;
+JSON for programs."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from geventbt.cli.text import human_size, human_time, printable
+from geventbt.cli.flags import flags_of
+from geventbt.cli.text import counted, human_address, human_ratio, human_size, human_time, printable
 
-FIRST_LINE, PLAIN_INTERVAL = 1.0, 3.0
+if TYPE_CHECKING:
+    import geventbt
+
+FIRST_LINE, PLAIN_INTERVAL, SEEDING_INTERVAL, JSON_INTERVAL = 1.0, 3.0, 60.0, 1.0
+NEEDS_RICH = "for a live view of the progress: pip install 'geventbt[cli]' (or give -q)"
 
 
 class View(Protocol):
     """Shows a torrent until it is closed."""
 
-    def update(self, torrent: Any) -> None:
-        """Show where a `geventbt.ActiveTorrent` is now."""
+    def update(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Show where it is now."""
 
     def close(self) -> None:
         """Show no more."""
@@ -24,7 +32,7 @@ class View(Protocol):
 class NoView:
     """Shows nothing."""
 
-    def update(self, torrent: Any) -> None:
+    def update(self, torrent: geventbt.ActiveTorrent) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -32,82 +40,112 @@ class NoView:
 
 
 class PlainView:
-    """A line every few seconds on standard error."""
+    """A line every few seconds on standard error; less often while it only seeds.
 
-    def __init__(self) -> None:
-        self._next = monotonic() + FIRST_LINE
+    Args:
+        verbose: with a line for each peer.
+    """
 
-    def update(self, torrent: Any) -> None:
-        if monotonic() < self._next:
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._started = self._last = monotonic()
+
+    def update(self, torrent: geventbt.ActiveTorrent) -> None:
+        now = monotonic()
+        interval = SEEDING_INTERVAL if torrent.state == "seeding" else PLAIN_INTERVAL
+        if now - self._last < (FIRST_LINE if self._last == self._started else interval):
             return
-        self._next = monotonic() + PLAIN_INTERVAL
-        print(describe(torrent), file=sys.stderr, flush=True)
+        self._last = now
+        lines = [describe(torrent), *(peer_line(peer) for peer in torrent.peers if self._verbose)]
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
 
 
-class LiveView:
-    """A bar with bytes, speed, time left and peers, on a terminal."""
+class JsonView:
+    """The event ``progress`` once a second, and a last time at the end.
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+    Args:
+        verbose: with the peers.
+    """
 
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[status]}", markup=False),
-            console=Console(stderr=True),
-            auto_refresh=False,
-        )
-        self._task: Any = None
-        self._progress.start()
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._next = monotonic()
+        self._latest: geventbt.ActiveTorrent | None = None
 
-    def update(self, torrent: Any) -> None:
-        progress = torrent.progress
-        if self._task is None:
-            self._task = self._progress.add_task("", total=None, status="")
-        self._progress.update(
-            self._task,
-            description=printable(torrent.name)[:40],
-            total=progress.wanted or None,
-            completed=progress.done,
-            status=status(progress),
-        )
-        self._progress.refresh()
+    def update(self, torrent: geventbt.ActiveTorrent) -> None:
+        self._latest = torrent
+        if monotonic() >= self._next:
+            self._next = monotonic() + JSON_INTERVAL
+            self._emit(torrent)
 
     def close(self) -> None:
-        self._progress.stop()
+        if self._latest is not None:
+            self._emit(self._latest)
+
+    def _emit(self, torrent: geventbt.ActiveTorrent) -> None:
+        from geventbt.cli.json_lines import emit, peer_fields, progress_fields
+
+        fields = progress_fields(torrent.progress)
+        if self._verbose:
+            fields["connections"] = [peer_fields(peer) for peer in torrent.peers]
+        emit("progress", **fields)
 
 
-def make_view(quiet: bool) -> View:
-    """The best view that standard error has room for."""
-    if quiet:
+def make_view(arguments: argparse.Namespace) -> View:
+    """The view that the options `quiet`, `verbose` and `json` ask for, or the best that standard error has room for."""
+    if arguments.quiet:
         return NoView()
-    if sys.stderr.isatty():
-        try:
-            return LiveView()
-        except ImportError:
-            pass
-    return PlainView()
+    if arguments.json:
+        return JsonView(arguments.verbose)
+    if is_live():
+        from geventbt.cli.live import LiveView
+
+        return LiveView(arguments.verbose)
+    return PlainView(arguments.verbose)
 
 
-def status(progress: Any) -> str:
-    """Bytes, speed, time left and peers, of a `geventbt.Progress`."""
+def is_live() -> bool:
+    """Whether standard error can show a live view. Where only rich is missing for it, this says so."""
+    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
+    try:
+        import rich  # noqa: F401
+    except ImportError:
+        print(NEEDS_RICH, file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def status(progress: geventbt.Progress) -> str:
+    """Bytes, speed, time left and peers."""
+    peers = counted(progress.peers, "peer")
     if progress.state == "checking":
         return f"checking {progress.checked} of {progress.pieces} pieces" if progress.pieces else "checking"
     if progress.state == "metadata":
         return "fetching the metadata"
+    if progress.state == "seeding":
+        ratio = human_ratio(progress.uploaded / progress.done) if progress.done else "-"
+        speed = human_size(progress.upload_speed)
+        return f"seeding, {human_size(progress.uploaded)} sent at {speed}/s, ratio {ratio}, {peers}"
     if not progress.peers and progress.done < progress.wanted:
-        return "connecting"
+        return f"{human_size(progress.done)} of {human_size(progress.wanted)}, looking for peers"
     left = progress.seconds_left
     return (
         f"{human_size(progress.done)} of {human_size(progress.wanted)}, {human_size(progress.download_speed)}/s"
-        f"{f', {human_time(left)} left' if left else ''}, {progress.peers} peers"
+        f"{f', {human_time(left)} left' if left else ''}, {peers}"
     )
 
 
-def describe(torrent: Any) -> str:
-    """One line about a `geventbt.ActiveTorrent`."""
+def describe(torrent: geventbt.ActiveTorrent) -> str:
+    """One line about a torrent."""
     return f"{printable(torrent.name)}: {status(torrent.progress)}"
+
+
+def peer_line(peer: geventbt.PeerStatus) -> str:
+    """One line about a peer."""
+    down, up = human_size(peer.download_speed), human_size(peer.upload_speed)
+    client = printable(peer.client)[:30]
+    return f"  {human_address(peer.address)} {client} {flags_of(peer)} down {down}/s up {up}/s, {peer.pieces} pieces"

@@ -3,36 +3,85 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
+from time import monotonic
 
 import geventbt
+from geventbt.cli import parsing
+from geventbt.cli.download import report_seeded
 from geventbt.cli.errors import DONE
-from geventbt.cli.interrupt import interruptible
-from geventbt.cli.text import human_size, printable
+from geventbt.cli.json_lines import emit, torrent_fields
+from geventbt.cli.progress import make_view
+from geventbt.cli.running import REFRESH, keep_seeding, running_client
+from geventbt.cli.sources import read_torrent
+from geventbt.cli.text import human_address, human_size, printable
+
+_EXAMPLES = """
+geventbt seed ubuntu.torrent downloads/ --port 6881
+geventbt seed ubuntu.torrent downloads/ --seed-time 2h --limit-up 1M
+"""
+_PORT = 6881
+_SOURCE = "a .torrent file, an http(s) URL of one, or - for standard input"
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(commands, "seed", "serve a torrent to whoever connects", _EXAMPLES)
+    parsing.add_source(parser, _SOURCE)
+    parsing.add_data(parser)
+    parsing.add_sources_of_peers(parser)
+    parsing.add_traffic(parser, port=_PORT)
+    parsing.add_seeding(parser, "default: until Ctrl-C")
+    parsing.add_views(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the data, say where it is served, and serve it until interrupted."""
-    torrent = geventbt.Torrent.from_file(arguments.torrent)
-    with interruptible():
-        _serve(torrent, arguments)
+    """Check the data, say where it is served, and serve it until interrupted, or until it is enough."""
+    from geventbt.storage import locate
+
+    torrent = read_torrent(arguments.source, "seed")
+    folder = locate(torrent, arguments.data)
+    with running_client(
+        arguments.port, host=arguments.host, encryption=arguments.encryption, upload_slots=None
+    ) as client:
+        active = client.add(
+            torrent,
+            folder,
+            peers=arguments.peer,
+            trackers=arguments.tracker,
+            max_peers=arguments.max_peers,
+            limit_down=arguments.limit_down,
+            limit_up=arguments.limit_up,
+            must_be_complete=True,
+        )
+        with closing(make_view(arguments)) as view:
+            while not active.wait(REFRESH):
+                view.update(active)
+        _say_where(client, torrent, arguments)
+        _serve(active, arguments)
     return DONE
 
 
-def _serve(torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    client = geventbt.seed(
-        torrent,
-        arguments.data,
-        (arguments.host, arguments.port),
-        trackers=arguments.tracker,
-        encryption=arguments.encryption,
-    )
-    host = arguments.host or "0.0.0.0"
-    shown = f"[{host}]" if ":" in host else host
-    print(
-        f"seeding {printable(torrent.name)} ({human_size(torrent.geometry.length)}) on {shown}:{client.port}",
-        flush=True,
-    )
+def _serve(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+    started = monotonic()
     try:
-        client.serve_forever()
-    finally:
-        client.close(timeout=1)
+        with closing(make_view(arguments)) as view:
+            ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
+    except KeyboardInterrupt:
+        if arguments.json:
+            progress = torrent.progress
+            emit("interrupted", done=progress.done, wanted=progress.wanted)
+        raise
+    report_seeded(torrent, ratio, monotonic() - started, as_json=arguments.json)
+
+
+def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
+    host = arguments.host or "0.0.0.0"
+    assert client.port is not None
+    if arguments.json:
+        emit("torrent", **torrent_fields(torrent, None))
+        emit("listening", host=host, port=client.port)
+        return
+    size = human_size(torrent.geometry.length)
+    print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)

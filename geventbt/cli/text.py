@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def printable(text: str) -> str:
     """The same text on one line and without anything that a terminal would obey."""
@@ -19,6 +21,22 @@ def human_size(count: float) -> str:
 
 def human_time(seconds: float) -> str:
     """A time for people, such as "1:02:03"."""
-    minutes, second = divmod(int(seconds), 60)
+    minutes, second = divmod(int(min(seconds, 1e9)), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def human_ratio(ratio: float) -> str:
+    """A ratio for people, such as "1.50"."""
+    return f"{ratio:.2f}" if math.isfinite(ratio) else "-"
+
+
+def human_address(address: tuple[str, int]) -> str:
+    """HOST:PORT, or [IPv6]:PORT."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def counted(count: int, word: str) -> str:
+    """A number of things, such as "1 peer" and "2 peers"."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-
-from bitarray import bitarray
+from typing import TYPE_CHECKING, NamedTuple
 
 import geventbt
+from geventbt.cli import parsing
 from geventbt.cli.errors import CORRUPT, DONE
 from geventbt.cli.hashing import shown_progress
+from geventbt.cli.json_lines import emit
+from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import printable
-from geventbt.storage import locate
+
+if TYPE_CHECKING:
+    from bitarray import bitarray
+
+_EXAMPLES = "geventbt verify photos.torrent photos/"
+_SOURCE = "a .torrent file, an http(s) URL of one, or - for standard input"
+
+
+class _Checked(NamedTuple):
+    """A file, and how many of its pieces are good; None where it is missing."""
+
+    number: int
+    name: str
+    good: int | None
+    pieces: int
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(commands, "verify", "compare data on disk with a torrent", _EXAMPLES)
+    parsing.add_source(parser, _SOURCE)
+    parsing.add_data(parser)
+    parsing.add_quiet(parser)
+    parsing.add_json(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,26 +45,43 @@ def run(arguments: argparse.Namespace) -> int:
 
     The exit code is that of wrong data unless all is good.
     """
-    torrent = geventbt.Torrent.from_file(arguments.torrent)
+    from geventbt.storage import locate
+
+    torrent = read_torrent(arguments.source, "verify")
     folder = locate(torrent, arguments.data)
-    with geventbt.Storage(torrent, folder) as storage, shown_progress(torrent.name, arguments.quiet) as progress:
+    with (
+        geventbt.Storage(torrent, folder) as storage,
+        shown_progress(torrent.name, arguments.quiet or arguments.json) as progress,
+    ):
         good = storage.check(progress)
-        incomplete = list(_incomplete(storage, good))
-    print(f"{printable(torrent.name)}: {good.count()} of {len(good)} pieces are good")
-    for line in incomplete:
-        print(f"  {printable(line)}")
-    return DONE if good.all() and not incomplete else CORRUPT
+        files = list(_files(storage, good))
+    is_complete = bool(good.all()) and all(file.good == file.pieces for file in files)
+    if arguments.json:
+        for file in files:
+            emit("checked", index=file.number, path=file.name, good=file.good, pieces=file.pieces)
+        emit(
+            "verified",
+            info_hash=torrent.info_hash.hex(),
+            name=torrent.name,
+            good=good.count(),
+            pieces=len(good),
+            complete=is_complete,
+        )
+    else:
+        print(f"{printable(torrent.name)}: {good.count()} of {len(good)} pieces are good")
+        for file in files:
+            if file.good != file.pieces:
+                result = "missing" if file.good is None else f"{file.good} of {file.pieces} pieces are good"
+                print(f"  {printable(file.name)}: {result}")
+    return DONE if is_complete else CORRUPT
 
 
-def _incomplete(storage: geventbt.Storage, good: bitarray) -> Iterator[str]:
-    """A line about each file that is missing or has pieces that are not good."""
+def _files(storage: geventbt.Storage, good: bitarray) -> Iterator[_Checked]:
     piece_length = storage.torrent.geometry.piece_length
     for index, file in enumerate(storage.torrent.files):
         if not file.stored:
             continue
-        pieces = good[file.offset // piece_length : -(-(file.offset + file.length) // piece_length)]
-        name = "/".join(file.path)
-        if not storage.path(index).exists():
-            yield f"{name}: missing"
-        elif file.length and not pieces.all():
-            yield f"{name}: {pieces.count()} of {len(pieces)} pieces are good"
+        end = -(-(file.offset + file.length) // piece_length) if file.length else 0
+        pieces = good[file.offset // piece_length : end]
+        is_there = storage.path(index).exists()
+        yield _Checked(index, "/".join(file.path), pieces.count() if is_there else None, len(pieces))

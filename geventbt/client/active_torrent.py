@@ -471,9 +471,7 @@ class ActiveTorrent:
             return None
 
     def _note_checked(self, checked: int, pieces: int) -> None:
-        """In a native thread: what is raised here ends the check."""
         self._checked = checked
-        self._raise_error()
 
     def _watch(self) -> None:
         """Do what is due, until the torrent is removed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -115,6 +116,8 @@ class Swarm:
         self._choker = Choker(session.upload_slots)
         self._rechoke_at = 0.0
         self._pex_at = 0.0
+        self._by_identity: dict[tuple[bytes | None, str], Peer] = {}
+        self._by_address: dict[Address, Peer] = {}
         self._idle: set[Peer] = set()
         self._wake_due = False
         self._opening: dict[gevent.Greenlet, Address] = {}
@@ -247,7 +250,7 @@ class Swarm:
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self.picker.done)
         if not torrent.private:
-            wire.use(UtPex).on("peers", self._on_pex)
+            wire.use(lambda wire: UtPex(wire, on_peers=self._on_pex))
         if self._session.port:
             wire.extended_handshake["p"] = self._session.port
         wire.handshake(torrent.info_hash, self._session.peer_id, geometry=torrent.geometry)
@@ -258,7 +261,7 @@ class Swarm:
         if wire.closed or not self._running or self._candidates.is_banned(wire.remote_address, wire.peer_id):
             wire.close(0)
             return False
-        twin = next((peer for peer in self.peers if self._is_twin(peer.wire, wire)), None)
+        twin = self._by_identity.get(_identity(wire))
         if twin is not None and not self._gives_way(twin, wire):
             wire.close(0)
             return False
@@ -266,16 +269,13 @@ class Swarm:
             twin.wire.close(0)
         peer = Peer(self, wire, address)
         self.peers.add(peer)
+        self._by_identity[_identity(wire)] = peer
         if address is not None:
+            self._by_address[address] = peer
             self.served.setdefault(address, 0)
         self._on_peer(wire, True)
         peer.start()
         return True
-
-    def _is_twin(self, wire: Wire, other: Wire) -> bool:
-        """Whether two connections lead to the same peer. An id alone says nothing: whoever knows a peer can use its id
-        and would, from anywhere, take its place."""
-        return wire.peer_id == other.peer_id and wire.remote_address[0] == other.remote_address[0]
 
     def _gives_way(self, twin: Peer, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.
@@ -295,6 +295,10 @@ class Swarm:
             return
         self.peers.discard(peer)
         self._idle.discard(peer)
+        if self._by_identity.get(_identity(peer.wire)) is peer:
+            del self._by_identity[_identity(peer.wire)]
+        if peer.address is not None and self._by_address.get(peer.address) is peer:
+            del self._by_address[peer.address]
         self._finished_downloaded += peer.wire.downloaded
         self._finished_uploaded += peer.wire.uploaded
         self.last_failure = peer.wire.close_reason or self.last_failure
@@ -316,10 +320,11 @@ class Swarm:
         host = peer.wire.remote_address[0]
         if peer.address is None and port:
             address = (host, port)
-            if any(other.address == address for other in self.peers):
+            if address in self._by_address:
                 return
             if self._candidates.add(address, Source.INBOUND, monotonic(), told_by=host):
                 peer.address = address
+                self._by_address[address] = peer
                 self._candidates.connected(address)
 
     def _on_pex(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
@@ -327,7 +332,9 @@ class Swarm:
 
     def _tell_of_peers(self) -> None:
         """Tell each peer of the others that one can connect to (BEP 11)."""
-        known = {peer.address: SEED if peer.wire.peer_has_all else 0 for peer in self.peers if peer.address}
+        addresses = list(self._by_address)
+        chosen = random.sample(addresses, min(len(addresses), limits.PEX_KNOWN))
+        known = {address: SEED if self._by_address[address].wire.peer_has_all else 0 for address in chosen}
         for peer in self.peers:
             pex = peer.wire.ext.get("ut_pex")
             if pex is not None and pex.supported:
@@ -484,3 +491,9 @@ class Swarm:
             self._pex_at = now + limits.PEX_INTERVAL / 4
             self._tell_of_peers()
         self.wake_idle()
+
+
+def _identity(wire: Wire) -> tuple[bytes | None, str]:
+    """What two connections to the same peer have in common. An id alone says nothing: whoever knows a peer can use its
+    id, and would, from anywhere, take its place."""
+    return wire.peer_id, wire.remote_address[0]

@@ -260,9 +260,9 @@ def test_a_rate_limit_slows_down_and_its_removal_speeds_up(world: World, torrent
 def test_torrents_of_one_client_share_its_limit(world: World):
     torrents = [world.torrent(name) for name in ("one", "two")]
     client = world.client(limit_down=500_000)
+    started = time.monotonic()
     jobs = [world.download(torrent, world.seeds(torrent, 1), client=client) for torrent in torrents]
     eventually(lambda: all(job.peers for job in jobs))
-    started = time.monotonic()
     gevent.sleep(1.5)
     passed = time.monotonic() - started
     downloaded = [job.progress.downloaded for job in jobs]

@@ -15,6 +15,7 @@ import pytest
 
 import geventbt
 from geventbt import ActiveTorrent, Client, NoPeersError, RequestFailed, Wire, WireClosed, limits
+from geventbt.client.swarm import Swarm
 from geventbt.errors import HandshakeError
 from tests.loopback.world import Address, Read, World, address, eventually, serve_well, stay_silent
 
@@ -164,6 +165,21 @@ def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: Worl
     with pytest.raises(NoPeersError):
         job.wait(30)
     eventually(lambda: not job.peers)
+
+
+def test_a_peer_that_has_left_before_it_is_added_is_none(world: World, torrent, monkeypatch):
+    shake_hands = Swarm._shake_hands
+
+    def shake_hands_and_lose(self: Swarm, wire: Wire) -> None:
+        shake_hands(self, wire)
+        wire.close(0)
+
+    peers = world.seeds(torrent, 2)
+    monkeypatch.setattr(Swarm, "_shake_hands", shake_hands_and_lose)
+    job = world.download(torrent, peers, ends_alone=True)
+    with pytest.raises(NoPeersError):
+        job.wait(20)
+    assert job.connections == 0
 
 
 def test_peers_are_told_of_in_the_order_in_which_they_come_and_go(world: World, torrent):

@@ -219,6 +219,23 @@ def test_reading_a_file_that_is_not_selected_fetches_it_and_only_what_is_read(wo
     assert {path.name for path in (world.folder / "out" / "films").iterdir()} == {"wanted"}
 
 
+def test_what_was_ahead_of_a_reader_is_not_fetched_once_it_is_closed(world: World, torrent):
+    gate = Gate(*range(26))
+    job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
+    with job.open("c") as file:
+        reading = world.spawn(file.read, 10)
+        eventually(lambda: gate.asked)
+        gevent.sleep(0.1)
+    with pytest.raises(ValueError, match="closed"):
+        reading.get(timeout=5)
+    begun = set(gate.asked)
+    assert len(begun) < limits.READAHEAD_FIRST // PIECE
+    gate.withheld.clear()
+    assert job.wait(10)
+    gevent.sleep(0.3)
+    assert set(gate.asked) == begun | {5}
+
+
 def test_reading_an_unselected_file_does_not_complete_the_torrent_again(world: World, torrent):
     job = world.download(torrent, world.seeds(torrent, 1), files=["b"])
     heard: list[str] = []
@@ -246,15 +263,16 @@ def test_a_selection_does_not_take_a_readers_pieces_away(world: World, torrent):
 
 def test_reading_goes_on_after_a_pause(world: World, torrent):
     gate = Gate(*range(26))
-    job = world.download(torrent, [world.odd(torrent, gate)])
+    job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
     with job.open("c") as file:
+        file.seek(12 * PIECE)
         reading = world.spawn(file.read, 10)
         eventually(lambda: gate.asked)
         job.pause()
         gate.withheld.clear()
         assert not reading.ready()
         job.resume()
-        assert reading.get(timeout=20) == whole(world, "c")[:10]
+        assert reading.get(timeout=20) == whole(world, "c")[12 * PIECE : 12 * PIECE + 10]
 
 
 def test_the_readahead_grows_as_long_as_one_reads_on(world: World):

@@ -1,0 +1,23 @@
+"""The state of a peer in a few letters, as the field's clients show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import geventbt
+
+
+def flags_of(peer: geventbt.PeerStatus) -> str:
+    """D: we download from it; d: we would, but it chokes us. U: it downloads from us; u: it would, but we choke it.
+
+    I: it connected to us. E: encrypted. S: it is silent although asked.
+    """
+    letters = [
+        (peer.am_interested, "d" if peer.peer_choking else "D"),
+        (peer.peer_interested, "u" if peer.am_choking else "U"),
+        (not peer.outgoing, "I"),
+        (peer.encryption == "rc4", "E"),
+        (peer.snubbed, "S"),
+    ]
+    return "".join(letter for is_so, letter in letters if is_so)

@@ -1,0 +1,121 @@
+"""``geventbt info``, and what else shows a torrent."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import geventbt
+from geventbt.cli import parsing, values
+from geventbt.cli.errors import DONE
+from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
+from geventbt.cli.running import fetch_torrent
+from geventbt.cli.sources import check_reachable, is_reachable, read_source
+from geventbt.cli.text import counted, human_size, printable
+
+_EXAMPLES = """
+geventbt info ubuntu.torrent
+geventbt info 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881 --save-torrent ubuntu.torrent
+"""
+
+
+def add_parser(commands: parsing.Commands) -> None:
+    """Add the command."""
+    parser = parsing.add_command(commands, "info", "show what a torrent or link says, its files above all", _EXAMPLES)
+    parsing.add_source(parser)
+    parsing.add_sources_of_peers(parser)
+    parser.add_argument(
+        "--stall-timeout",
+        type=values.positive_duration,
+        default=60.0,
+        metavar="TIME",
+        help="for what a link leads to (default: 60)",
+    )
+    parser.add_argument("--save-torrent", metavar="FILE", help="keep it as a .torrent file")
+    parsing.add_views(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show a torrent. What a link leads to is fetched, if there is anybody to ask."""
+    source = read_source(arguments.source)
+    is_bare = isinstance(source, geventbt.Magnet) and not is_reachable(source, arguments.peer, arguments.tracker)
+    if is_bare and not arguments.save_torrent:
+        assert isinstance(source, geventbt.Magnet)
+        _show_magnet(source, as_json=arguments.json)
+        return DONE
+    torrent = read_whole(source, arguments)
+    if arguments.save_torrent:
+        Path(arguments.save_torrent).write_bytes(torrent.to_bytes())
+    if arguments.json:
+        emit("torrent", **torrent_fields(torrent, None))
+    else:
+        _show(torrent)
+    return DONE
+
+
+def read_whole(source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
+    """The torrent itself; that of a link is fetched from its peers."""
+    if isinstance(source, geventbt.Torrent):
+        return source
+    check_reachable(source, arguments.peer, arguments.tracker)
+    return fetch_torrent(source, arguments)
+
+
+def print_files(torrent: geventbt.Torrent, selected: list[int] | None, *, as_json: bool) -> None:
+    """Show the files, and which of them are selected, if any are; None for all."""
+    if as_json:
+        emit("torrent", **torrent_fields(torrent, None if selected is None else set(selected)))
+        return
+    for index, file in enumerate(torrent.files):
+        if file.stored:
+            mark = "" if selected is None else ("* " if index in selected else "  ")
+            print(f"{mark}{index:>5}  {human_size(file.length):>10}  {printable('/'.join(file.path))}")
+
+
+def _show(torrent: geventbt.Torrent) -> None:
+    from datetime import datetime, timezone
+
+    geometry = torrent.geometry
+    date = torrent.creation_date
+    day = None if date is None else datetime.fromtimestamp(date, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    _show_facts(
+        {
+            "name": torrent.name,
+            "info hash": torrent.info_hash.hex(),
+            "size": f"{human_size(geometry.length)} in {counted(geometry.pieces, 'piece')} of "
+            f"{human_size(geometry.piece_length)}",
+            "private": "yes: its trackers alone tell of peers" if torrent.private else None,
+            "created": ", by ".join(part for part in (day, torrent.created_by) if part),
+            "comment": torrent.comment,
+            "trackers": [url for tier in torrent.trackers for url in tier],
+            "web seeds": list(torrent.web_seeds),
+            "magnet": str(geventbt.Magnet.from_torrent(torrent)),
+            "files": str(sum(1 for file in torrent.files if file.stored)),
+        }
+    )
+    print_files(torrent, None, as_json=False)
+
+
+def _show_magnet(magnet: geventbt.Magnet, *, as_json: bool) -> None:
+    if as_json:
+        emit("torrent", **magnet_fields(magnet))
+        return
+    assert magnet.info_hash is not None
+    _show_facts(
+        {
+            "name": magnet.name,
+            "info hash": magnet.info_hash.hex(),
+            "size": None if magnet.length is None else human_size(magnet.length),
+            "magnet": str(magnet),
+        }
+    )
+    print("only a link, with nobody to ask for more: name a peer with --peer or a tracker with --tracker")
+
+
+def _show_facts(facts: dict[str, str | list[str] | None]) -> None:
+    """One a line, its values below each other; nothing of those that are empty."""
+    for name, value in facts.items():
+        for number, text in enumerate([value] if isinstance(value, str) else value or []):
+            if text:
+                print(f"{'' if number else name:<10} {printable(text)}")

@@ -1,0 +1,120 @@
+"""``--json``: one JSON object a line on standard output. Sizes are bytes, times seconds, speeds bytes a second.
+
+Each object has ``event``, which says what else is in it. Programs may count on what is listed here; more keys and
+events may be added, so what is unknown is to be left alone.
+
+=============  ========================================================================================================
+event          keys
+=============  ========================================================================================================
+torrent        info_hash (hex), name, length, piece_length, pieces, private, trackers (tiers of URLs), web_seeds,
+               comment, created_by, creation_date, magnet, files (index, path, length, selected); where only a link is
+               known: info_hash, name, length, trackers, magnet
+listening      host, port: where peers can connect to us
+progress       state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed, upload_speed, peers,
+               seeds, seconds_left (or null), once a second and at the end; see `geventbt.Progress`; with -v also
+               connections (address, client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
+file           index, path: a file is complete
+done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
+seeded         uploaded, ratio, seconds: the serving is over
+created        info_hash, name, length, piece_length, pieces, output, magnet
+checked        index, path, good, pieces: a file, and how many of its pieces are good; good is null where it is missing
+verified       info_hash, name, good, pieces, complete: the result for the whole torrent
+peer           what `geventbt peer` shows
+interrupted    done, wanted: by Ctrl-C; null before they are known
+error          code (the exit code), message
+=============  ========================================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import geventbt
+from geventbt.cli.flags import flags_of
+from geventbt.cli.text import human_address
+
+
+def emit(event: str, **fields: Any) -> None:
+    """Write one object. Everything beyond ASCII is escaped, so that nothing in it steers a terminal."""
+    import json
+
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:
+    """What the event ``progress`` has."""
+    left = progress.seconds_left
+    return {
+        "state": progress.state,
+        "wanted": progress.wanted,
+        "done": progress.done,
+        "checked": progress.checked,
+        "pieces": progress.pieces,
+        "downloaded": progress.downloaded,
+        "uploaded": progress.uploaded,
+        "wasted": progress.wasted,
+        "download_speed": round(progress.download_speed),
+        "upload_speed": round(progress.upload_speed),
+        "peers": progress.peers,
+        "seeds": progress.seeds,
+        "seconds_left": None if left is None else round(left, 1),
+    }
+
+
+def peer_fields(peer: geventbt.PeerStatus) -> dict[str, Any]:
+    """What each of the ``connections`` has."""
+    return {
+        "address": human_address(peer.address),
+        "client": peer.client,
+        "flags": flags_of(peer),
+        "download_speed": round(peer.download_speed),
+        "upload_speed": round(peer.upload_speed),
+        "downloaded": peer.downloaded,
+        "uploaded": peer.uploaded,
+        "pieces": peer.pieces,
+    }
+
+
+def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict[str, Any]:
+    """What the event ``torrent`` has.
+
+    Args:
+        torrent: the torrent.
+        selected: the files that are fetched; None for all.
+    """
+    return {
+        "info_hash": torrent.info_hash.hex(),
+        "name": torrent.name,
+        "length": torrent.geometry.length,
+        "piece_length": torrent.geometry.piece_length,
+        "pieces": torrent.geometry.pieces,
+        "private": torrent.private,
+        "trackers": [list(tier) for tier in torrent.trackers],
+        "web_seeds": list(torrent.web_seeds),
+        "comment": torrent.comment,
+        "created_by": torrent.created_by,
+        "creation_date": torrent.creation_date,
+        "magnet": str(geventbt.Magnet.from_torrent(torrent)),
+        "files": [
+            {
+                "index": index,
+                "path": "/".join(file.path),
+                "length": file.length,
+                "selected": selected is None or index in selected,
+            }
+            for index, file in enumerate(torrent.files)
+            if file.stored
+        ],
+    }
+
+
+def magnet_fields(magnet: geventbt.Magnet) -> dict[str, Any]:
+    """What the event ``torrent`` has where only a link is known."""
+    assert magnet.info_hash is not None
+    return {
+        "info_hash": magnet.info_hash.hex(),
+        "name": magnet.name,
+        "length": magnet.length,
+        "trackers": [[url] for url in magnet.trackers],
+        "magnet": str(magnet),
+    }

@@ -1,0 +1,98 @@
+"""The live view on a terminal, drawn by rich: a bar, a map of the pieces, and a table of the peers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from geventbt.cli.flags import flags_of
+from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, piece_map
+from geventbt.cli.progress import status
+from geventbt.cli.text import human_address, human_size, printable
+
+if TYPE_CHECKING:
+    import geventbt
+
+_NAME, _BAR, _CLIENT = 30, 30, 24
+_MAP_ROWS = 3
+_LINES_BESIDE_PEERS = 8
+
+
+class LiveView:
+    """Name, bar, bytes, speed, time left, peers, and which pieces are there; on standard error.
+
+    Args:
+        verbose: with a table of the peers, the fastest first.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._console = Console(stderr=True)
+        # Standard output may lead elsewhere and is left alone.
+        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
+        self._live.start()
+
+    def update(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Draw it anew."""
+        self._live.update(self._draw(torrent), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last drawing where it is."""
+        self._live.stop()
+
+    def _draw(self, torrent: geventbt.ActiveTorrent) -> Group:
+        progress = torrent.progress
+        parts: list[Any] = [_headline(torrent.name, progress)]
+        pieces = torrent.pieces
+        if progress.state != "checking" and len(pieces):
+            shades = PLAIN_SHADES if self._console.options.ascii_only else SHADES
+            rows = piece_map(pieces, max(10, self._console.width - 2), _MAP_ROWS, shades)
+            parts += [Text(f"[{row}]", style="cyan", no_wrap=True) for row in rows]
+        if self._verbose:
+            parts.append(self._table(torrent.peers))
+        return Group(*parts)
+
+    def _table(self, peers: list[geventbt.PeerStatus]) -> Table:
+        room = max(1, self._console.height - _LINES_BESIDE_PEERS)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, justify in (
+            ("client", "left"),
+            ("address", "left"),
+            ("flags", "left"),
+            ("down/s", "right"),
+            ("up/s", "right"),
+            ("pieces", "right"),
+        ):
+            table.add_column(name, justify=justify, no_wrap=True)
+        peers = sorted(peers, key=lambda peer: (-peer.download_speed - peer.upload_speed, peer.address))
+        for peer in peers[:room]:
+            cells = (
+                printable(peer.client)[:_CLIENT],
+                human_address(peer.address),
+                flags_of(peer),
+                human_size(peer.download_speed),
+                human_size(peer.upload_speed),
+                str(peer.pieces),
+            )
+            table.add_row(*map(Text, cells))
+        if len(peers) > room:
+            table.add_row(Text(f"and {len(peers) - room} more"))
+        return table
+
+
+def _headline(name: str, progress: geventbt.Progress) -> Table:
+    is_checking = progress.state == "checking"
+    total = progress.pieces if is_checking else progress.wanted
+    line = Table.grid(padding=(0, 1))
+    line.add_column(no_wrap=True)
+    line.add_column(no_wrap=True)
+    line.add_column(no_wrap=True, overflow="ellipsis")
+    bar = ProgressBar(total=total or 1, completed=progress.checked if is_checking else progress.done, width=_BAR)
+    # Text never reads its characters as markup.
+    line.add_row(Text(printable(name)[:_NAME]), bar, Text(status(progress)))
+    return line

@@ -1,0 +1,67 @@
+"""The exit code and the one line that each error is worth: what happened, and what to do."""
+
+from __future__ import annotations
+
+import errno
+
+from geventbt import errors
+from geventbt.cli.errors import CORRUPT, DISK, NETWORK, NOT_FOUND, TIMED_OUT, UNFINISHED, CommandError
+from geventbt.cli.text import printable
+
+_NETWORK_ERRNOS = frozenset(
+    {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EMFILE}
+)
+_HINTS = {
+    errno.ENOSPC: "make room, and run the same command again",
+    errno.EDQUOT: "make room, and run the same command again",
+    errno.EACCES: "check who may read and write there",
+    errno.EPERM: "check who may read and write there",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EBUSY: "stop it first, or choose another folder",
+    errno.EFBIG: "the file system or a quota takes no file so large",
+    errno.EISDIR: "a file is needed, not a folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer peers (--max-peers)",
+}
+
+
+def code_and_text(error: Exception) -> tuple[int, str] | None:
+    """The exit code and the line for an error that a person can cause; None for a bug."""
+    code = _code(error)
+    return None if code is None else (code, printable(_text(error)))
+
+
+def _code(error: Exception) -> int | None:
+    number = getattr(error, "errno", None)
+    if isinstance(error, CommandError):
+        return error.code
+    if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, FileNotFoundError):
+        return NOT_FOUND
+    if isinstance(error, (errors.MetainfoError, errors.BencodeError)):
+        return CORRUPT
+    if isinstance(error, errors.StorageError):
+        return DISK if number else CORRUPT
+    if isinstance(error, TimeoutError):
+        return TIMED_OUT
+    # What is negative is an error of looking up a name.
+    if isinstance(error, OSError) and number is not None and (number < 0 or number in _NETWORK_ERRNOS):
+        return NETWORK
+    if isinstance(error, (errors.TrackerError, errors.ProtocolError, ConnectionError)):
+        return NETWORK
+    if isinstance(error, errors.DownloadError):
+        return UNFINISHED
+    if isinstance(error, OSError):
+        return DISK
+    return CORRUPT if isinstance(error, errors.GeventBTError) else None
+
+
+def _text(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        text = f"the disk is full: {text}"
+    hint = _HINTS.get(number) if number is not None else None
+    if isinstance(error, errors.NoPeersError):
+        hint = "what is there is kept; name a peer with --peer or a tracker with --tracker, or try again later"
+    return f"{text}; {hint}" if hint else text

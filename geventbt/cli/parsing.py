@@ -1,0 +1,221 @@
+"""The argument parser of a command: its example, its options as environment variables, and the options that several
+commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from geventbt import limits
+from geventbt.cli import values
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+PREFIX = "GEVENTBT_"
+_YES, _NO = ("1", "yes", "true", "on"), ("", "0", "no", "false", "off")
+SOURCE = "a .torrent file, an http(s) URL of one, a magnet link in quotes, an info hash, or - for standard input"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose options have environment variables as defaults: --max-peers has GEVENTBT_MAX_PEERS.
+
+    One that can be given again and again takes several values with spaces between them, and a switch 1 or 0.
+
+    Args:
+        without_variables: the options, by their `dest`, that have none.
+        options: as of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, *, without_variables: Collection[str] = (), **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        # Or an option of a later version would change what an abbreviation in somebody's script means.
+        super().__init__(allow_abbrev=False, **options)
+        self._without_variables = frozenset(without_variables)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, with the environment's defaults. A subparser is asked to only when its command is called."""
+        self._take_defaults(os.environ)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End with the usage, the message, and where there is more; exit code 2."""
+        super().error(f"{message}\nsee {self.prog} --help")
+
+    def _take_defaults(self, environment: Mapping[str, str]) -> None:
+        for action in self._actions:
+            name = variable_of(action)
+            if name in environment and action.dest not in self._without_variables:
+                try:
+                    action.default = self._default_of(action, environment[name])
+                except (argparse.ArgumentTypeError, ValueError) as error:
+                    self.error(f"environment variable {name}: {error}")
+
+    def _default_of(self, action: argparse.Action, text: str) -> object:
+        if action.nargs == 0:
+            if text.lower() not in _YES + _NO:
+                raise ValueError(f"{text!r} is neither 1 nor 0")
+            return text.lower() in _YES
+        read: Any = action.type or str
+        if isinstance(action.default, list):
+            return [read(word) for word in text.split()]
+        if action.choices is not None and text not in action.choices:
+            raise ValueError(f"{text!r} is none of {', '.join(map(str, action.choices))}")
+        return read(text)
+
+
+def variable_of(action: argparse.Action) -> str:
+    """The environment variable of an option; "" where there is none."""
+    is_option = bool(action.option_strings) and action.dest not in ("help", "version")
+    return PREFIX + action.dest.upper() if is_option else ""
+
+
+def add_command(commands: Commands, name: str, summary: str, examples: str, **options: Any) -> Parser:
+    """Add a command with its summary, and its examples, one a line."""
+    lines = "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines())
+    epilog = f"{'examples' if chr(10) in lines else 'example'}:\n{lines}"
+    parser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=epilog, **options
+    )
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+    )
+    return parser
+
+
+def add_source(parser: Parser, what: str = SOURCE) -> None:
+    """The torrent."""
+    parser.add_argument("source", metavar="SOURCE", help=what)
+
+
+def add_data(parser: Parser) -> None:
+    """Where the data of a torrent is."""
+    parser.add_argument("data", metavar="DATA", help="the file or folder itself, or the folder that holds it")
+
+
+def add_output(parser: Parser, **options: Any) -> None:
+    """The folder for what is fetched."""
+    parser.add_argument("-o", "--output", metavar="DIR", **options)
+
+
+def add_select(parser: Parser) -> None:
+    """Which files of the torrent."""
+    parser.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="FILES",
+        help="only these: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or '*.mkv'; "
+        "again for more",
+    )
+    parser.add_argument("--list", action="store_true", help="show the files and their indices, and fetch none")
+
+
+def add_sources_of_peers(parser: Parser) -> None:
+    """Whom to ask for peers, and how to connect to them."""
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        type=values.peer_address,
+        metavar="HOST:PORT",
+        help="connect to it; again for each",
+    )
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        type=values.url,
+        metavar="URL",
+        help="beside the torrent's own; again for each",
+    )
+    parser.add_argument(
+        "--encryption",
+        choices=("prefer", "require", "disable"),
+        default="prefer",
+        help="of connections (default: prefer)",
+    )
+
+
+def add_traffic(parser: Parser, *, port: int) -> None:
+    """How many peers, how fast, and on which port."""
+    default = f"default: {port}" if port else "default: any free one"
+    parser.add_argument("--port", type=values.port, default=port, help=f"to listen on; 0 takes a free one ({default})")
+    parser.add_argument("--host", default="", help="the address to listen on (default: every IPv4 interface)")
+    parser.add_argument(
+        "--max-peers",
+        type=values.at_least_one,
+        default=limits.TORRENT_PEERS,
+        metavar="N",
+        help=f"connections at one time (default: {limits.TORRENT_PEERS})",
+    )
+    parser.add_argument(
+        "--limit-down", type=values.rate, metavar="RATE", help="bytes a second, such as 500K or 2M (default: no limit)"
+    )
+    parser.add_argument("--limit-up", type=values.rate, metavar="RATE", help="the same for what is sent")
+
+
+def add_stall_timeout(parser: Parser) -> None:
+    """When to give up."""
+    parser.add_argument(
+        "--stall-timeout",
+        type=values.positive_duration,
+        metavar="TIME",
+        help="give up when nothing has come for so long, such as 90, 30m or 2h; exit code 8 (default: never)",
+    )
+
+
+def add_seeding(parser: Parser, default: str) -> None:
+    """When to stop serving."""
+    parser.add_argument(
+        "--seed-time", type=values.duration, metavar="TIME", help=f"serve so long, such as 30m or 2h ({default})"
+    )
+    parser.add_argument(
+        "--seed-ratio",
+        type=values.ratio,
+        metavar="RATIO",
+        help="serve until so many times the data has been sent; with --seed-time, whichever is first",
+    )
+
+
+def add_quiet(parser: Parser) -> None:
+    """Show no progress."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+def add_views(parser: Parser) -> None:
+    """How progress is shown."""
+    add_quiet(parser)
+    add_verbose(parser)
+    add_json(parser)
+
+
+def add_verbose(parser: Parser) -> None:
+    """Show more of the progress."""
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show the peers, too. Flags: D we download from it, d it chokes us; U it downloads from us, u we choke "
+        "it; I it connected to us, E encrypted, S silent although asked",
+    )
+
+
+def add_json(parser: Parser) -> None:
+    """For programs."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output, for programs")
+
+
+def subparsers_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """The parsers of the commands of a parser, by name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found: Mapping[str, argparse.ArgumentParser] = action.choices
+            return found
+    return {}
+
+
+def actions_of(parser: argparse.ArgumentParser) -> Sequence[argparse.Action]:
+    """The options and arguments of a parser, but for its commands."""
+    return [action for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]

@@ -1,0 +1,178 @@
+"""A torrent of a client from its first moment to its last, as several commands need it."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from time import monotonic
+from typing import TypeAlias
+
+import geventbt
+from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError
+from geventbt.cli.interrupt import interruptible
+from geventbt.cli.progress import View, make_view
+from geventbt.cli.sources import check_reachable
+from geventbt.cli.text import human_address
+
+Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
+"""Says which files are wanted, once the torrent is known; None for all of them."""
+
+REFRESH = 0.1
+_BUSY = {
+    errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
+    errno.EACCES: "may only be used by the administrator; choose one above 1023 with --port",
+}
+
+
+@contextmanager
+def running_client(port: int | None = None, *, host: str = "", **options: object) -> Iterator[geventbt.Client]:
+    """A client, which Ctrl-C leaves cleanly: once with what is verified on disk and recorded, twice at once.
+
+    Args:
+        port: to listen on; 0 takes a free one, None does not listen.
+        host: the address to listen on.
+        options: as of `geventbt.Client`.
+
+    Raises:
+        CommandError: the port cannot be had.
+    """
+    with interruptible():
+        try:
+            client = geventbt.Client(port, host=host, **options)  # type: ignore[arg-type]
+        except OSError as error:
+            what = _BUSY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
+            where = f"port {port}" if not host else human_address((host, port or 0))
+            raise CommandError(NETWORK, f"{where} {what}") from error
+        with client:
+            yield client
+
+
+class StallWatch:
+    """Gives up when a download gets nothing for too long.
+
+    Args:
+        timeout: seconds; None for ever.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = math.inf if timeout is None else timeout
+        self._since = monotonic()
+        self._seen: object = None
+
+    def look(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Look at a torrent, again and again.
+
+        Raises:
+            CommandError: nothing has come for too long.
+        """
+        progress = torrent.progress
+        now = (progress.state, progress.checked, progress.downloaded, progress.done)
+        if now != self._seen:
+            self._seen, self._since = now, monotonic()
+        elif monotonic() - self._since >= self._timeout:
+            raise CommandError(
+                TIMED_OUT,
+                f"nothing has come for {self._timeout:g} seconds ({progress.peers} peers); what is there is kept, and "
+                "the same command goes on from there",
+            )
+
+
+def add_source(
+    client: geventbt.Client,
+    source: geventbt.Torrent | geventbt.Magnet,
+    folder: str,
+    arguments: argparse.Namespace,
+    choose: Choice,
+    *,
+    view: View,
+    stall: StallWatch,
+    **options: object,
+) -> geventbt.ActiveTorrent:
+    """Add what a person named to a client; blocks until its metadata is known, and the files are chosen.
+
+    Args:
+        client: the client.
+        source: what was named.
+        folder: where the files are to be.
+        arguments: has `peer` and `tracker`.
+        choose: which files.
+        view: shows how it goes.
+        stall: gives up.
+        options: as of `geventbt.Client.add`.
+
+    Raises:
+        CommandError: there is nobody to ask, or no such file, or nobody answers in time.
+        GeventBTError: as `geventbt.ActiveTorrent.wait`.
+    """
+    check_reachable(source, arguments.peer, arguments.tracker)
+    is_known = isinstance(source, geventbt.Torrent)
+    # Of a link the files are chosen as soon as they are known: until then none is.
+    torrent = client.add(
+        source,
+        folder,
+        peers=arguments.peer,
+        trackers=arguments.tracker,
+        files=choose(source) if isinstance(source, geventbt.Torrent) else (),
+        ends_alone=True,
+        **options,  # type: ignore[arg-type]
+    )
+    while torrent.metainfo is None and not torrent.wait(REFRESH):
+        view.update(torrent)
+        stall.look(torrent)
+    if not is_known:
+        metainfo = torrent.wait_metadata()
+        chosen = choose(metainfo)
+        torrent.select(range(len(metainfo.files)) if chosen is None else chosen)
+    return torrent
+
+
+def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallWatch) -> None:
+    """Show a torrent until it is complete. Raises as `ActiveTorrent.wait`, or CommandError when nothing comes."""
+    while not torrent.wait(REFRESH):
+        view.update(torrent)
+        stall.look(torrent)
+    view.update(torrent)
+
+
+def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
+    """Show a complete torrent until it has been served enough: for so long, or so much. None is without end.
+
+    Returns:
+        How often its data has been sent.
+    """
+    import gevent
+
+    ends = monotonic() + (math.inf if seconds is None else seconds)
+    while (sent := ratio_of(torrent)) < (math.inf if ratio is None else ratio) and monotonic() < ends:
+        view.update(torrent)
+        gevent.sleep(REFRESH)
+        torrent.wait(0)
+    return sent
+
+
+def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
+    """Bytes sent to bytes there."""
+    progress = torrent.progress
+    return progress.uploaded / progress.done if progress.done else 0.0
+
+
+def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
+    """Fetch only what a link leads to, from its peers and trackers, and leave nothing on the disk.
+
+    Args:
+        magnet: the link.
+        arguments: has `peer`, `tracker`, `encryption`, `stall_timeout`, and what `make_view` wants.
+    """
+    import tempfile
+
+    with (
+        tempfile.TemporaryDirectory(prefix="geventbt-info-") as folder,
+        running_client(0, encryption=arguments.encryption) as client,
+        closing(make_view(arguments)) as view,
+    ):
+        stall = StallWatch(arguments.stall_timeout)
+        torrent = add_source(client, magnet, folder, arguments, lambda torrent: (), view=view, stall=stall)
+        return torrent.wait_metadata()

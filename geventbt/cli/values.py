@@ -1,0 +1,105 @@
+"""What a person writes as the value of an option, and what it means. For argparse: each raises ArgumentTypeError."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+
+from geventbt import limits
+
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_TIME = 86400 * 36500
+
+
+def peer_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, or [IPv6]:PORT."""
+    host, _, number = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_bracketed else host
+    if not host or (":" in host) != is_bracketed or not _is_port(number) or number == "0":
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:6881 or [::1]:6881")
+    return host, int(number)
+
+
+def size(text: str) -> int:
+    """Read a number of bytes from 1 on, such as 1000, 256K or 1.5M."""
+    value = _number(text, _SIZES, text[-1:].upper())
+    if value is None or value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 256K or 1.5M")
+    return int(value)
+
+
+def rate(text: str) -> int | None:
+    """Read bytes a second, as `size` does; 0 is None, no limit."""
+    return None if text == "0" else size(text)
+
+
+def piece_length(text: str) -> int:
+    """Read the length of a piece that other clients take, too."""
+    value = size(text)
+    if value > limits.PIECE_LENGTH or (value % (16 * limits.KIB) and value & (value - 1)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a power of two nor a multiple of 16K")
+    return value
+
+
+def duration(text: str) -> float:
+    """Read a time in seconds, or with one of the suffixes s, m, h and d; "forever" is infinite."""
+    if text == "forever":
+        return math.inf
+    value = _number(text, _TIMES, text[-1:])
+    if value is None or value > _LONGEST_TIME:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 90, 30m or 2h")
+    return value
+
+
+def positive_duration(text: str) -> float:
+    """Read a time that is over some day, but not at once."""
+    value = duration(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 90, 30m or 2h")
+    return value
+
+
+def ratio(text: str) -> float:
+    """Read a ratio of bytes sent to bytes there, such as 1.5."""
+    value = _number(text, {"": 1}, "")
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a ratio, such as 1.5")
+    return value
+
+
+def url(text: str) -> str:
+    """Read a URL, as torrents have them."""
+    if "://" not in text or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL")
+    return text
+
+
+def port(text: str) -> int:
+    """Read a port to listen on."""
+    if not _is_port(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, from 0 to 65535")
+    return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """Read a number from 1 on."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _is_port(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,5}", text)) and int(text) < 65536
+
+
+def _number(text: str, units: dict[str, int], suffix: str) -> float | None:
+    """A number with one of the units behind it; None if it is none. Whole numbers stay exact."""
+    factor = units.get(suffix)
+    number = text if factor is None or not suffix else text[:-1]
+    match = re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", number)
+    if not match:
+        return None
+    return (float(number) if match[1] else int(number)) * (factor or 1)
