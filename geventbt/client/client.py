@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client.active_torrent import ActiveTorrent, FileRef
@@ -61,6 +62,7 @@ class Client:
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
+        self._closing = RLock()
         self._session = Session(
             encryption=encryption,
             upload_slots=upload_slots,
@@ -170,11 +172,13 @@ class Client:
         """
         self._session.check_thread()
         self._closed.set()
-        torrents = list(self.torrents.values())
-        self.torrents.clear()
-        gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
-        if self.server is not None:
-            self.server.stop(timeout)
+        # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
+        with self._closing:
+            torrents = list(self.torrents.values())
+            self.torrents.clear()
+            gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
+            if self.server is not None:
+                self.server.stop(timeout)
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
