@@ -50,6 +50,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     _silence_log()
     try:
         code: int = arguments.run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt as interrupt:
         text = str(interrupt)

@@ -1,0 +1,116 @@
+"""Helpers for the tests of the command line: a small torrent, and the command as a process, on a terminal or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+from typing import Any
+
+import geventbt
+from geventbt.cli.main import run
+
+COMMAND = [sys.executable, "-m", "geventbt"]
+FILES = {"one.bin": 300_001, "sub/two.bin": 70_000, "sub/three.txt": 100}
+PIECES = 23
+
+
+def make_origin(tmp_path: Path) -> Path:
+    """A folder "shared" of three files."""
+    folder = tmp_path / "origin" / "shared"
+    for name, length in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(os.urandom(length))
+    return folder
+
+
+def make_torrent_file(tmp_path: Path, origin: Path, **options: Any) -> Path:
+    """A torrent of a folder, as a file."""
+    path = tmp_path / "shared.torrent"
+    path.write_bytes(geventbt.create_torrent(origin, piece_length=16384, **options).to_bytes())
+    return path
+
+
+def run_here(*arguments: object) -> int:
+    """The command in this process, where peers may run as well. Returns its exit code."""
+    return run(list(map(str, arguments)))
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    """The objects of the option --json."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def of_event(lines: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
+    """Those objects that are of an event."""
+    return [line for line in lines if line["event"] == event]
+
+
+def assert_one_line(text: str) -> None:
+    """What an error is told in."""
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+
+
+class OnTerminal:
+    """The command with a terminal for standard output and error.
+
+    Attributes:
+        output: what has been shown so far.
+    """
+
+    def __init__(self, *arguments: object, command: list[str] | None = None, columns: int = 120) -> None:
+        self.output = ""
+        self._ours, theirs = pty.openpty()
+        ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [*(command or COMMAND), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
+        )
+        os.close(theirs)
+
+    def read_until(self, condition: Callable[[str], object], seconds: float = 30) -> None:
+        """Read until what is shown is so; fails when it is not in time, or the command ends before."""
+        deadline = time.monotonic() + seconds
+        while not condition(self.output):
+            assert time.monotonic() < deadline, self.output
+            assert self._read(), self.output
+
+    def wait(self, seconds: float = 30) -> int:
+        """Read to the end. Returns the exit code."""
+        deadline = time.monotonic() + seconds
+        while self._read():
+            assert time.monotonic() < deadline, self.output
+        return self.process.wait(seconds)
+
+    def _read(self) -> bool:
+        """Whether there may be more."""
+        if not select.select([self._ours], [], [], 0.1)[0]:
+            return True
+        try:
+            data = os.read(self._ours, 65536)
+        except OSError:
+            # How a terminal tells that nobody writes to it any more.
+            return False
+        self.output += data.decode(errors="replace")
+        return bool(data)
+
+    def __enter__(self) -> OnTerminal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)

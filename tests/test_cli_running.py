@@ -1,0 +1,430 @@
+"""Downloads and seeders with the options of the command line, against real peers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+import geventbt
+from tests.cli_harness import (
+    COMMAND,
+    FILES,
+    PIECES,
+    assert_one_line,
+    json_lines,
+    make_origin,
+    make_torrent_file,
+    of_event,
+    run_here,
+)
+from tests.loopback.fake_trackers import FakeHttp, bencoded
+from tests.loopback.harness import gevent_listener
+
+TOTAL = sum(FILES.values())
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_origin(tmp_path)
+
+
+@pytest.fixture
+def torrent_file(tmp_path: Path, origin: Path) -> Path:
+    return make_torrent_file(tmp_path, origin)
+
+
+@pytest.fixture
+def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
+    """The address of a seeder."""
+    with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
+        yield f"127.0.0.1:{client.port}"
+
+
+@pytest.fixture
+def silent_peer() -> Iterator[str]:
+    """The address of a peer that takes connections and says nothing."""
+    listener = gevent_listener()
+    host, port = listener.getsockname()
+    yield f"{host}:{port}"
+    listener.close()
+
+
+@pytest.fixture
+def magnet(torrent_file: Path) -> str:
+    return str(geventbt.Magnet.from_torrent(geventbt.Torrent.from_file(torrent_file)))
+
+
+# ------------------------------------------------------------------ which files
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+@pytest.mark.parametrize("select", ["*two.bin", "2", "sub/two.bin"])
+def test_only_the_selected_files_are_fetched(
+    by_link: bool, select: str, torrent_file: Path, magnet: str, seeder: str, origin: Path, tmp_path: Path
+) -> None:
+    source = magnet if by_link else torrent_file
+    assert run_here("download", source, "-q", "-o", tmp_path / "out", "--peer", seeder, "--select", select) == 0
+    shared = tmp_path / "out/shared"
+    assert [path.name for path in shared.rglob("*") if path.is_file()] == ["two.bin"]
+    assert (shared / "sub/two.bin").read_bytes() == (origin / "sub/two.bin").read_bytes()
+
+
+def test_a_link_may_itself_select_files(magnet: str, seeder: str, tmp_path: Path) -> None:
+    assert run_here("download", f"{magnet}&so=1", "-q", "-o", tmp_path / "out", "--peer", seeder) == 0
+    assert [path.name for path in (tmp_path / "out/shared").rglob("*") if path.is_file()] == ["three.txt"]
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_file_that_is_not_in_the_torrent_is_not_found(
+    by_link: bool, torrent_file: Path, magnet: str, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = magnet if by_link else torrent_file
+    for arguments in (["download", source, "--select", "nine"], ["cat", source, "nine"]):
+        assert run_here(*arguments, "-o", tmp_path / "out", "--peer", seeder) == 3
+        assert_one_line(error := capsys.readouterr().err)
+        assert "--list shows them" in error
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_the_files_are_listed_and_none_is_fetched(
+    by_link: bool, torrent_file: Path, magnet: str, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = magnet if by_link else torrent_file
+    out = tmp_path / "out"
+    assert run_here("download", source, "--list", "--select", "1-", "-o", out, "--peer", seeder) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "      0   293.0 KiB  shared/one.bin",
+        "*     1       100 B  shared/sub/three.txt",
+        "*     2    68.4 KiB  shared/sub/two.bin",
+    ]
+    assert not out.exists()
+    assert run_here("download", source, "--list", "--select", "1-", "-q", "--json", "--peer", seeder) == 0
+    (facts,) = json_lines(capsys.readouterr().out)
+    assert [file["selected"] for file in facts["files"]] == [False, True, True]
+
+
+def test_cat_needs_to_know_which_file(torrent_file: Path, seeder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("cat", torrent_file, "*.bin", "--peer", seeder) == 3
+    assert_one_line(error := capsys.readouterr().err)
+    assert "means 2 files" in error
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_cat_writes_the_file_that_is_meant(by_link: bool, torrent_file: Path, magnet: str, origin: Path) -> None:
+    source = magnet if by_link else torrent_file
+    with seeding_process(torrent_file, origin) as (_, peer):
+        result = subprocess.run([*COMMAND, "cat", source, "*/two.bin", "--peer", peer], capture_output=True, timeout=50)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == (origin / "sub/two.bin").read_bytes()
+
+
+def test_cat_gives_up_when_nothing_comes(
+    torrent_file: Path, silent_peer: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("cat", torrent_file, "--peer", silent_peer, "--stall-timeout", "0.3") == 8
+    assert_one_line(capfd.readouterr().err)
+
+
+# ------------------------------------------------------------------ when it ends
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_download_that_gets_nothing_gives_up_with_a_code_of_its_own(
+    by_link: bool, torrent_file: Path, magnet: str, silent_peer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = magnet if by_link else torrent_file
+    arguments = ["-q", "-o", tmp_path / "out", "--peer", silent_peer, "--stall-timeout", "0.3"]
+    assert run_here("download", source, *arguments) == 8
+    assert_one_line(error := capsys.readouterr().err)
+    assert "the same command goes on from there" in error
+
+
+def test_a_download_that_gets_something_does_not_give_up(torrent_file: Path, seeder: str, tmp_path: Path) -> None:
+    arguments = ["-q", "-o", tmp_path / "out", "--peer", seeder, "--stall-timeout", "2", "--limit-down", "120K"]
+    assert run_here("download", torrent_file, *arguments) == 0
+
+
+def test_a_download_seeds_until_the_ratio_is_reached(
+    torrent_file: Path, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    arguments = ["-q", "-o", tmp_path / "out", "--peer", seeder, "--host", "127.0.0.1", "--port", port]
+    job = gevent.spawn(run_here, "download", torrent_file, *arguments, "--seed-ratio", "1", "--json")
+    with geventbt.Client(None) as other:
+        fetched = other.add(torrent_file, tmp_path / "other", peers=[("127.0.0.1", port)])
+        assert fetched.wait(30)
+        assert job.get(timeout=30) == 0
+    lines = json_lines(capsys.readouterr().out)
+    assert [line["event"] for line in lines if line["event"] != "file"] == ["torrent", "done", "seeded"]
+    assert lines[-1]["uploaded"] >= TOTAL
+    assert lines[-1]["ratio"] >= 1
+
+
+def test_a_seeder_ends_after_its_time(torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["-q", "--host", "127.0.0.1", "--port", "0", "--seed-time", "0.1"]
+    assert run_here("seed", torrent_file, origin, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("seeding shared (361.4 KiB) on 127.0.0.1:")
+    assert shown.endswith("shared: 0 B sent, ratio 0.00\n")
+
+
+def test_a_torrent_whose_pieces_are_wrong_whoever_sends_them_stays_unfinished(
+    torrent_file: Path, origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = geventbt.Torrent.from_file(torrent_file)
+    wrong = good.info_bytes.replace(good.piece_hash(5), bytes(20))
+    (tmp_path / "wrong.torrent").write_bytes(geventbt.Torrent.from_info(wrong).to_bytes())
+    info_hash = geventbt.Torrent.from_info(wrong).info_hash
+    with liars(info_hash, good, origin) as peers:
+        options = [part for peer in peers for part in ("--peer", peer)]
+        assert run_here("download", tmp_path / "wrong.torrent", "-q", "-o", tmp_path / "out", *options) in (5, 7)
+    assert_one_line(capsys.readouterr().err)
+
+
+@contextmanager
+def liars(info_hash: bytes, torrent: geventbt.Torrent, origin: Path) -> Iterator[list[str]]:
+    """Peers that all serve the same data, one piece of which is not what the torrent says."""
+    stream = b"".join(origin.parent.joinpath(*file.path).read_bytes() for file in torrent.files)
+    length = torrent.geometry.piece_length
+
+    def serve(wire: geventbt.Wire) -> None:
+        wire.handshake(info_hash, os.urandom(20), geometry=torrent.geometry)
+        wire.have_all()
+        wire.unchoke()
+        for request in wire.incoming_requests():
+            start = request.piece * length + request.offset
+            wire.piece(request.piece, request.offset, stream[start : start + request.length])
+
+    servers = [geventbt.listen(("127.0.0.1", 0), serve) for _ in range(4)]
+    yield [f"127.0.0.1:{server.server_port}" for server in servers]
+    for server in servers:
+        server.stop(1)
+
+
+# ------------------------------------------------------------------ ports and folders
+
+
+def free_port() -> int:
+    listener = gevent_listener()
+    port: int = listener.getsockname()[1]
+    listener.close()
+    return port
+
+
+def test_a_taken_port_is_told_with_what_to_do(
+    torrent_file: Path, origin: Path, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--host", "127.0.0.1", "--port", seeder.rpartition(":")[2]]
+    for command in (["seed", torrent_file, origin], ["download", torrent_file, "-o", tmp_path / "out"]):
+        assert run_here(*command, *arguments) == 5
+        assert_one_line(error := capsys.readouterr().err)
+        assert f"{seeder} is in use; choose another one with --port" in error
+
+
+def test_an_address_that_is_not_ours_is_a_network_error(
+    torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("seed", torrent_file, origin, "--host", "192.0.2.1") == 5
+    assert_one_line(capsys.readouterr().err)
+
+
+def test_a_folder_in_use_is_told_as_such(
+    torrent_file: Path, silent_peer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    host, _, port = silent_peer.rpartition(":")
+    with geventbt.Client(None) as client:
+        torrent = client.add(torrent_file, out, peers=[(host, int(port))])
+        while torrent.state == "checking":
+            gevent.sleep(0.01)
+        command = [*COMMAND, "download", torrent_file, "-q", "-o", out, "--peer", silent_peer]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert result.returncode == 6
+    assert_one_line(result.stderr)
+    assert "another program is using this torrent; stop it first" in result.stderr
+
+
+# ------------------------------------------------------------------ --json
+
+
+def test_a_download_is_told_to_programs_line_by_line(
+    torrent_file: Path, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("download", torrent_file, "--json", "-v", "-o", tmp_path / "out", "--peer", seeder) == 0
+    captured = capsys.readouterr()
+    lines = json_lines(captured.out)
+    assert captured.err == ""
+    assert lines[0]["event"] == "torrent"
+    assert {(line["index"], line["path"]) for line in of_event(lines, "file")} == {
+        (0, "shared/one.bin"),
+        (1, "shared/sub/three.txt"),
+        (2, "shared/sub/two.bin"),
+    }
+    last = of_event(lines, "progress")[-1]
+    assert (last["state"], last["done"], last["wanted"], last["pieces"]) == ("seeding", TOTAL, TOTAL, PIECES)
+    assert isinstance(last["connections"], list)
+    assert lines[-1]["event"] == "done"
+    assert (lines[-1]["downloaded"], lines[-1]["sources"]) == (TOTAL, 1)
+
+
+def test_an_error_is_told_to_programs_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("download", tmp_path / "x", "--json") == 3
+    captured = capsys.readouterr()
+    assert_one_line(captured.err)
+    (line,) = json_lines(captured.out)
+    assert (line["event"], line["code"]) == ("error", 3)
+    assert captured.err == f"geventbt: {line['message']}\n"
+
+
+def test_creating_and_verifying_are_told_to_programs(
+    origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.torrent"
+    assert run_here("create", origin, "-o", path, "--json", "--piece-length", "16K") == 0
+    (created,) = json_lines(capsys.readouterr().out)
+    assert (created["event"], created["pieces"], created["output"]) == ("created", PIECES, str(path))
+    (origin / "sub/two.bin").unlink()
+    assert run_here("verify", path, origin, "--json") == 4
+    lines = json_lines(capsys.readouterr().out)
+    assert [line["good"] for line in of_event(lines, "checked")][::2] == [18, None]
+    assert lines[-1]["complete"] is False
+
+
+def test_the_keys_that_programs_count_on_are_those_that_are_documented() -> None:
+    from geventbt.cli import json_lines as documented
+
+    text = " ".join((documented.__doc__ or "").split())
+    torrent = geventbt.Torrent.from_info(b"d6:lengthi1e4:name1:x12:piece lengthi16384e6:pieces20:" + bytes(20) + b"e")
+    status = geventbt.PeerStatus(("::1", 1), "\x1b", False, "rc4", 1.5, 0, 1, 0, 3, False, True, False, True, True, 0)
+    for fields in (
+        documented.progress_fields(geventbt.Progress("seeding")),
+        documented.peer_fields(status),
+        documented.torrent_fields(torrent, None),
+        documented.magnet_fields(geventbt.Magnet.from_torrent(torrent)),
+    ):
+        for key in fields:
+            assert key in text
+    assert documented.peer_fields(status)["flags"] == "DUIES"
+    assert documented.peer_fields(status)["address"] == "[::1]:1"
+
+
+# ------------------------------------------------------------------ Ctrl-C
+
+
+@contextmanager
+def seeding_process(torrent_file: Path, origin: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [*COMMAND, "seed", str(torrent_file), str(origin), "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().split()[-1]
+        process.kill()
+
+
+@contextmanager
+def process_of(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def read_json_until(process: subprocess.Popen[str], condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first object of a process that is so; fails when it ends before."""
+    assert process.stdout is not None
+    for text in process.stdout:
+        (line,) = json_lines(text)
+        if condition(line):
+            return line
+    raise AssertionError("it has ended")
+
+
+def test_an_interrupted_download_goes_on_where_it_was(torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with seeding_process(torrent_file, origin) as (_, peer):
+        slowly = ["--json", "--limit-down", "64K", "-o", out, "--peer", peer]
+        with process_of("download", torrent_file, *slowly) as process:
+            read_json_until(process, lambda line: line["event"] == "progress" and 0 < line["done"] < TOTAL)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "the same command goes on from there" in errors
+        (interrupted,) = of_event(json_lines(output), "interrupted")
+        assert 0 < interrupted["done"] < TOTAL
+        again = subprocess.run(
+            [*COMMAND, "download", torrent_file, "--json", "-o", out, "--peer", peer], capture_output=True, timeout=50
+        )
+    (done,) = of_event(json_lines(again.stdout.decode()), "done")
+    assert 0 < done["downloaded"] <= TOTAL - interrupted["done"]
+    assert (out / "shared/one.bin").read_bytes() == (origin / "one.bin").read_bytes()
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path, origin: Path) -> None:
+    tracker = FakeHttp({})
+
+    def answer(sock: Any) -> None:
+        if "event=stopped" in tracker.requests[-1]:
+            # It answers to nobody who leaves.
+            gevent.sleep(60)
+        else:
+            sock.sendall(bencoded(interval=1800, peers=b""))
+
+    tracker.replies[""] = answer
+    torrent_file = make_torrent_file(tmp_path, origin, trackers=[[tracker.url()]])
+    try:
+        with process_of("download", torrent_file, "--json", "-o", tmp_path / "out") as process:
+            wait_until(lambda: any("event=started" in request for request in tracker.requests))
+            process.send_signal(signal.SIGINT)
+            wait_until(lambda: any("event=stopped" in request for request in tracker.requests))
+            process.send_signal(signal.SIGINT)
+            wait_until(lambda: process.poll() is not None)
+            assert process.returncode == 130
+            assert process.stderr is not None
+            errors = process.stderr.read()
+    finally:
+        tracker.close()
+    assert errors.endswith("stopped at once\n")
+    assert "interrupted" not in errors
+    assert "Traceback" not in errors
+
+
+def test_a_stop_that_takes_a_while_says_what_it_is_doing(tmp_path: Path, origin: Path) -> None:
+    tracker = FakeHttp({})
+    tracker.replies[""] = lambda sock: (
+        gevent.sleep(60)
+        if "event=stopped" in tracker.requests[-1]
+        else sock.sendall(bencoded(interval=1800, peers=b""))
+    )
+    torrent_file = make_torrent_file(tmp_path, origin, trackers=[[tracker.url()]])
+    try:
+        with process_of("download", torrent_file, "--json", "-o", tmp_path / "out") as process:
+            wait_until(lambda: any("event=started" in request for request in tracker.requests))
+            process.send_signal(signal.SIGINT)
+            wait_until(lambda: process.poll() is not None)
+            assert process.returncode == 130
+            assert process.stderr is not None
+            first, last = process.stderr.read().splitlines()
+    finally:
+        tracker.close()
+    assert "Ctrl-C again stops at once" in first
+    assert last.startswith("interrupted")
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait, while the peers of this process run on."""
+    with gevent.Timeout(30):
+        while not condition():
+            gevent.sleep(0.02)
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = subprocess.run([*COMMAND, "info", tmp_path / "x", "--debug"], capture_output=True, text=True, timeout=50)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
