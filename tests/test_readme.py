@@ -327,36 +327,29 @@ def get(port: int, path: str) -> bytes:
     return bytes(done[0].stdout)
 
 
-@pytest.fixture
-def torrents_folder(tracked: Any, tmp_path: Path) -> None:
-    (tmp_path / "torrents").mkdir()
-    (tmp_path / "ubuntu.torrent").rename(tmp_path / "torrents" / "ubuntu.torrent")
-
-
-@pytest.mark.usefixtures("torrents_folder")
+@pytest.mark.usefixtures("tracked")
 def test_the_web_application_answers() -> None:
     names = execute(GUNICORN, {})
     server = WSGIServer(("127.0.0.1", 0), names["app"], log=None)
     server.start()
-    assert get(server.server_port, "/ubuntu") == CONTENT[:1000]
-    assert get(server.server_port, "/ubuntu") == CONTENT[:1000]
+    assert get(server.server_port, "/") == CONTENT[:1000]
+    assert get(server.server_port, "/") == CONTENT[:1000]
     server.stop()
     names["client"].close()
 
 
-@pytest.mark.usefixtures("torrents_folder")
+@pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_web_application_answers_under_gunicorn(tmp_path: Path, workers: int) -> None:
     pytest.importorskip("gunicorn", reason="gunicorn is not installed")
-    code = GUNICORN if workers == 1 else GUNICORN.replace("downloads/{path}", "downloads/{os.getpid()}/{path}")
-    (tmp_path / "app.py").write_text("import os\n" + code)
+    (tmp_path / "app.py").write_text(GUNICORN)
     with StreamServer(("127.0.0.1", 0), lambda sock, address: None) as placeholder:
         placeholder.start()
         port = placeholder.server_port
     arguments = ["-k", "gevent", "-w", str(workers), "-b", f"127.0.0.1:{port}", "--log-level", "error", "app:app"]
     process = gevent_subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], stderr=subprocess.PIPE)
     try:
-        assert [get(port, "/ubuntu") for _ in range(4)] == [CONTENT[:1000]] * 4
+        assert [get(port, "/") for _ in range(4)] == [CONTENT[:1000]] * 4
         process.terminate()
         assert process.stderr.read() == b""
         assert process.wait(timeout=20) == 0

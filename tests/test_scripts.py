@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gevent import subprocess as gevent_subprocess
+from gevent.server import StreamServer
 
 import geventbt
 from tests.interop.conftest import LibtorrentPeer, assert_same_tree, wait_until
@@ -48,6 +50,24 @@ def peer(request: Any, torrent_file: Path, origin: Path) -> Iterator[str]:
     wait_until(lambda: seeder.is_seeding)
     yield f"127.0.0.1:{seeder.port}"
     seeder.close()
+
+
+@pytest.fixture
+def tracker(peer: str) -> Iterator[str]:
+    """The URL of a tracker that knows the peer."""
+    body = geventbt.bencoding.encode(
+        {"interval": 1800, "peers": bytes([127, 0, 0, 1]) + int(peer.rpartition(":")[2]).to_bytes(2, "big")}
+    )
+
+    def answer(sock: Any, address: Any) -> None:
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sock.close()
+
+    server = StreamServer(("127.0.0.1", 0), answer)
+    server.start()
+    yield f"http://127.0.0.1:{server.server_port}/announce"
+    server.stop()
 
 
 def command(script: str, *arguments: object) -> list[str]:
@@ -114,6 +134,13 @@ def test_fetch_metadata_writes_the_torrent(peer: str, torrent_file: Path, tmp_pa
     assert geventbt.Torrent.from_file(tmp_path / "got.torrent").info_bytes == torrent.info_bytes
 
 
+def test_fetch_metadata_asks_the_trackers_of_the_link(tracker: str, torrent_file: Path, tmp_path: Path) -> None:
+    magnet = f"{geventbt.Magnet.from_torrent(geventbt.Torrent.from_file(torrent_file))}&tr={tracker}"
+    done = call("fetch_metadata.py", magnet, tmp_path / "got.torrent")
+    assert done.returncode == 0, done.stderr
+    assert geventbt.Torrent.from_file(tmp_path / "got.torrent").trackers == ((tracker,),)
+
+
 def test_fetch_metadata_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
     done = call("fetch_metadata.py", "magnet:?xt=urn:btih:" + "ab" * 20, tmp_path / "got.torrent")
     assert (done.returncode, done.stderr) == (1, b"no peers to ask for the metadata\n")
@@ -124,6 +151,13 @@ def test_watch_swarm_tells_what_a_peer_has(peer: str, torrent_file: Path) -> Non
         assert read_line().startswith(f"{peer} is ")
         while "has 12/12 pieces" not in (line := read_line()):
             assert line.startswith(peer)
+
+
+def test_watch_swarm_asks_the_trackers_of_the_torrent(tracker: str, peer: str, torrent_file: Path) -> None:
+    torrent = geventbt.Torrent.from_file(torrent_file)
+    torrent_file.write_bytes(replace(torrent, trackers=((tracker,),)).to_bytes())
+    with running("watch_swarm.py", torrent_file) as read_line:
+        assert read_line().startswith(f"{peer} is ")
 
 
 def test_watch_swarm_ends_when_its_time_is_over(peer: str, torrent_file: Path) -> None:
@@ -142,6 +176,19 @@ def test_stream_to_stdout_takes_a_magnet_link_and_an_index(peer: str, torrent_fi
     done = call("stream_to_stdout.py", magnet, "0", "--peer", peer)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == CONTENT["one.bin"]
+
+
+def test_stream_to_stdout_is_quiet_when_its_reader_has_seen_enough(peer: str, torrent_file: Path) -> None:
+    process = gevent_subprocess.Popen(
+        command("stream_to_stdout.py", torrent_file, "one.bin", "--peer", peer),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.read(10) == CONTENT["one.bin"][:10]
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=20) == 0
+    process.stderr.close()
 
 
 def test_stream_to_stdout_says_that_there_is_no_such_file(peer: str, torrent_file: Path) -> None:
