@@ -23,6 +23,8 @@ setup(
             "pytest>=8",
             "hypothesis>=6.90",
             "pytest-timeout>=2.2",
+            "pytest-xdist>=3.5",
+            "gunicorn>=21",
             "libtorrent>=2.0",
             "rich>=13",
             "ruff>=0.5",

@@ -42,7 +42,7 @@ METADATA = 32 * MIB
 METADATA_PIECE = 16 * KIB
 """A piece of metadata (BEP 9)."""
 METADATA_SOURCES = 4
-"""Peers that metadata is fetched from at one time, each into a buffer of its own."""
+"""Peers that metadata is fetched from at one time, each into a buffer of its own; as many that have come to us."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_REJECTS = 3

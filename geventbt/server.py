@@ -170,7 +170,12 @@ class PeerServer(StreamServer):
         Args:
             timeout: seconds for the wires to send what is queued and for the handlers to end, which are then
                 killed; None for 5.
+
+        Raises:
+            RuntimeError: this is another native thread than the one that made the server.
         """
+        if gevent.get_hub().loop is not self.loop:
+            raise RuntimeError("a server can only be stopped in the native thread that made it")
         if not self.started and not self.wires:
             super().stop(0)
             return

@@ -180,7 +180,7 @@ class _Child:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a client has ended: {self.process.args}")
+            raise RuntimeError(f"a client has ended: {self.process.args!r}")
         heard: dict[str, Any] = json.loads(line)
         return heard
 

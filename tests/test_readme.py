@@ -1,8 +1,13 @@
-"""The README's code, run as it stands: the commands' options exist, and the snippets move real blocks."""
+"""The README, held to what it says: all of its Python runs here, as it stands, against real peers on loopback; its
+commands and options exist; its tables are those of the code."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,69 +15,120 @@ from typing import Any
 import gevent
 import pytest
 from bitarray import bitarray
+from gevent import subprocess as gevent_subprocess
+from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 
 import geventbt
+from geventbt import signals
 from geventbt.cli.main import run
+from tests.loopback.harness import eventually
+from tests.readme_tables import defaults_table, limits_table
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-DOWNLOAD, SEED, FILES, CLIENT, CREATE = SNIPPETS
+CONTENT = bytes(range(256)) * 1000
+
+
+def sections() -> dict[str, str]:
+    """The text under each heading; code is no heading."""
+    parts = re.split(r"^#+ (.*)$(?=\n\n)", README, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+SECTIONS = sections()
+BLOCKS = {
+    (heading, number): code
+    for heading, text in SECTIONS.items()
+    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+}
+TAKEN: set[tuple[str, int]] = set()
+
+
+def take(heading: str, number: int = 0) -> str:
+    """A block of the README, for a test that runs it. To be called as the module is imported."""
+    TAKEN.add((heading, number))
+    return BLOCKS[heading, number]
+
+
+DOWNLOAD = take("Get the files")
+BLOCK = take("Get a block")
+SEED = take("Seed")
+ERRORS = take("Errors and timeouts")
+WIRE = take("The wire in ten minutes") + take("Asking for blocks") + ERRORS
+EVENTS, MESSAGES = take("Signals and messages", 0), take("Signals and messages", 1)
+OWN_STORAGE = take("Seeding from your own storage")
+EXTENSION = take("Writing an extension")
+CLIENT = take("A client")
+CREATE = take("Make a torrent")
+SCRIPT = take("In a script that is not patched")
+PATCHED = take("In a monkey-patched program")
+GUNICORN = take("Under gunicorn")
+IN_GEVENT = take("Next to native threads")
+ASYNCIO = take("Next to asyncio")
+
+
+def test_every_block_of_python_is_run_by_a_test() -> None:
+    assert BLOCKS.keys() == TAKEN
+    assert len(BLOCKS) == README.count("```python")
+
+
+# --- peers for the README's code ---
+
+
+def execute(code: str, names: dict[str, Any], **replacements: str) -> dict[str, Any]:
+    """Run code as it stands, except for what cannot be so here, such as a port. Returns its names."""
+    for old, new in {"port=6881": "port=0", **replacements}.items():
+        code = code.replace(old, new)
+    exec(compile(code, "README.md", "exec"), names)
+    return names
 
 
 @pytest.fixture
-def torrent(tmp_path: Path) -> geventbt.Torrent:
-    data = tmp_path / "origin" / "ubuntu"
-    data.parent.mkdir()
-    data.write_bytes(bytes(range(256)) * 1000)
-    torrent = geventbt.create_torrent(data)
+def torrent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> geventbt.Torrent:
+    """ubuntu.torrent in the current folder, and its data in origin/."""
+    (tmp_path / "origin").mkdir()
+    (tmp_path / "origin" / "ubuntu").write_bytes(CONTENT)
+    torrent = geventbt.create_torrent(tmp_path / "origin" / "ubuntu", piece_length=131072)
     (tmp_path / "ubuntu.torrent").write_bytes(torrent.to_bytes())
+    monkeypatch.chdir(tmp_path)
     return torrent
 
 
 @pytest.fixture
-def seeder(torrent: geventbt.Torrent, tmp_path: Path) -> Any:
-    """The README's own seeder, on a free port."""
-    storage = geventbt.Storage(torrent, tmp_path / "origin")
-    storage.check()
-    names: dict[str, Any] = {
-        "geventbt": geventbt,
-        "storage": storage,
-        "info_hash": torrent.info_hash,
-        "peer_id": geventbt.new_peer_id(),
-        "have": bitarray("1" * torrent.geometry.pieces),
-    }
-    code, listening = SEED.rsplit("geventbt.listen", 1)
-    exec(code, names)
-    assert listening.startswith("(6881, seed).serve_forever()")
-    with geventbt.listen(("127.0.0.1", 0), names["seed"]) as server:
-        yield server
-    storage.close()
+def names(torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """What the README's snippets take for known."""
+    with geventbt.Storage(torrent, tmp_path / "origin") as storage:
+        storage.check()
+        yield {
+            "geventbt": geventbt,
+            "gevent": gevent,
+            "torrent": torrent,
+            "storage": storage,
+            "info_hash": torrent.info_hash,
+            "peer_id": geventbt.new_peer_id(),
+            "have": bitarray("1" * torrent.geometry.pieces),
+        }
 
 
-def test_the_downloading_snippet_gets_a_block(seeder: Any, torrent: geventbt.Torrent) -> None:
-    names: dict[str, Any] = {"info_hash": torrent.info_hash, "peer_id": geventbt.new_peer_id()}
-    exec(DOWNLOAD.replace("6881", str(seeder.server_port)), names)
-    assert names["block"] == (bytes(range(256)) * 64)
-    assert names["peer"].info_hash == torrent.info_hash
-    names["wire"].close()
+@contextmanager
+def listening(code: str, names: dict[str, Any]) -> Iterator[int]:
+    """Run code that makes a `server` on port 6881, which gets a free one here. Gives that port."""
+    server = execute(code, names, **{"listen(6881": 'listen(("127.0.0.1", 0)'})["server"]
+    with server:
+        yield server.server_port
 
 
 @pytest.fixture
-def tracked(
-    seeder: Any, torrent: geventbt.Torrent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve_http: Any
-) -> Path:
-    """The README's folder, and a tracker that knows the README's seeder. Gives the folder of the data."""
-    peer = bytes([127, 0, 0, 1]) + seeder.server_port.to_bytes(2, "big")
-    answer = geventbt.bencoding.encode({"interval": 1800, "peers": peer})
-    url = serve_http(answer) + "/announce"
-    (tmp_path / "ubuntu.torrent").write_bytes(replace(torrent, trackers=((url,),)).to_bytes())
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "downloads"
+def port(names: dict[str, Any]) -> Iterator[int]:
+    """The port of the README's own seeder."""
+    code = SEED.replace("geventbt.listen(6881, seed).serve_forever()", "server = geventbt.listen(6881, seed)")
+    assert code != SEED
+    with listening(code, {**names, "peer_id": geventbt.new_peer_id()}) as port:
+        yield port
 
 
 @pytest.fixture
-def serve_http() -> Any:
+def serve_http() -> Iterator[Callable[[bytes], str]]:
     """Answers every GET with the given bytes; gives the address as a URL."""
     servers: list[StreamServer] = []
 
@@ -91,40 +147,265 @@ def serve_http() -> Any:
         server.stop()
 
 
-def test_the_files_snippet_downloads_everything(tracked: Path, tmp_path: Path) -> None:
-    exec(FILES, {"geventbt": geventbt})
-    assert (tracked / "ubuntu").read_bytes() == (tmp_path / "origin" / "ubuntu").read_bytes()
+@pytest.fixture
+def tracked(
+    port: int, torrent: geventbt.Torrent, tmp_path: Path, serve_http: Callable[[bytes], str]
+) -> Callable[[geventbt.Torrent], bytes]:
+    """Gives a torrent a tracker that knows the README's seeder; so has ubuntu.torrent. Returns the file's bytes."""
+    peer = bytes([127, 0, 0, 1]) + port.to_bytes(2, "big")
+    url = serve_http(geventbt.bencoding.encode({"interval": 1800, "peers": peer})) + "/announce"
+
+    def with_tracker(torrent: geventbt.Torrent) -> bytes:
+        return replace(torrent, trackers=((url,),)).to_bytes()
+
+    (tmp_path / "ubuntu.torrent").write_bytes(with_tracker(torrent))
+    return with_tracker
 
 
-def test_the_client_snippet_reads_and_downloads(
-    tracked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names: dict[str, Any] = {"geventbt": geventbt}
-    exec(CLIENT.replace("port=6881", "port=0"), names)
-    origin = (tmp_path / "origin" / "ubuntu").read_bytes()
-    assert names["beginning"] == origin[:1000]
-    assert (tracked / "ubuntu").read_bytes() == origin
-    assert f"{len(origin)} bytes from" in capsys.readouterr().out
+# --- its code ---
 
 
-def test_the_create_snippet_makes_a_torrent(
-    torrent: geventbt.Torrent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "origin").rename(tmp_path / "downloads")
-    exec(CREATE, {"geventbt": geventbt})
-    made = geventbt.Torrent.from_file(tmp_path / "made.torrent")
-    assert made.info_hash == torrent.info_hash
-    assert made.trackers == (("http://tracker.example/announce",),)
+def test_the_download_gets_the_files(tracked: Any, tmp_path: Path) -> None:
+    execute(DOWNLOAD, {})
+    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
 
 
-def test_the_serve_forever_of_the_snippet_blocks(torrent: geventbt.Torrent) -> None:
+def test_the_downloading_wire_gets_a_block(port: int, names: dict[str, Any]) -> None:
+    execute(BLOCK, names, **{"6881": str(port)})
+    assert names["block"] == CONTENT[:16384]
+    assert names["peer"].info_hash == names["info_hash"]
+    names["wire"].close()
+
+
+def test_serve_forever_blocks() -> None:
     server = geventbt.listen(("127.0.0.1", 0), lambda wire: None)
     greenlet = gevent.spawn(server.serve_forever)
+    gevent.sleep(0)
     assert not greenlet.ready()
     server.stop()
     greenlet.join(timeout=5)
     assert greenlet.ready()
+
+
+def test_the_wire_of_ten_minutes_gets_blocks_pieces_and_ranges(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    names = execute(WIRE, {}, **{"6881": str(port)})
+    assert capsys.readouterr().out.startswith("geventbt 0.1.0.0 Extensions(")
+    assert names["block"] == CONTENT[:16384]
+    assert bytes(names["piece"]) == CONTENT[:131072]
+    assert bytes(names["buffer"]) == CONTENT[131172:181172]
+    assert b"".join(names["blocks"]) == CONTENT[131072:]
+    assert names["fetch"](0, 16384, 16384) == CONTENT[16384:32768]
+    names["wire"].close()
+    with pytest.raises(SystemExit, match="the peer is gone"):
+        names["fetch"](0, 16384, 16384)
+
+
+def test_the_errors_of_the_ten_minutes_are_caught_where_they_say() -> None:
+    def do_nothing(wire: geventbt.Wire) -> None:
+        wire.handshake("11" * 20, geventbt.new_peer_id())
+        wire.wait_for("close")
+
+    with geventbt.listen(("127.0.0.1", 0), do_nothing) as server:
+        wire = geventbt.connect(("127.0.0.1", server.server_port))
+        wire.handshake("11" * 20, geventbt.new_peer_id())
+        names = execute(ERRORS, {"geventbt": geventbt, "wire": wire})
+        asking = gevent.spawn(names["fetch"], 0, 0, 16384)
+        gevent.sleep(0)
+        # It is choked, and therefore waits.
+        assert not asking.ready()
+        (other_end,) = server.wires
+        other_end.unchoke()
+        eventually(lambda: other_end.peer_requests)
+        other_end.reject(0, 0, 16384)
+        assert asking.get(timeout=10) is None
+        wire.close()
+
+
+def test_the_seeder_by_events_serves(names: dict[str, Any], torrent: geventbt.Torrent) -> None:
+    with (
+        listening(EVENTS, names) as port,
+        geventbt.connect(("127.0.0.1", port)) as wire,
+    ):
+        wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+        wire.interested()
+        wire.wait_unchoked(10)
+        assert wire.read(1, 0, 100) == CONTENT[131072:131172]
+
+
+def test_the_messages_are_printed_until_the_peer_leaves(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def say_something(wire: geventbt.Wire) -> None:
+        wire.handshake(names["info_hash"], geventbt.new_peer_id())
+        wire.have(1)
+
+    with geventbt.listen(("127.0.0.1", 0), say_something) as server:
+        execute(MESSAGES, names, **{"6881": str(server.server_port)})
+    assert "\nHave(index=1)\n" in capsys.readouterr().out
+
+
+def test_the_seeder_with_its_own_storage_serves_a_whole_client(
+    names: dict[str, Any], torrent: geventbt.Torrent, tmp_path: Path
+) -> None:
+    (tmp_path / "origin").rename(tmp_path / "downloads")
+    magnet = str(geventbt.Magnet.from_torrent(torrent))
+    with listening(OWN_STORAGE, names) as port:
+        geventbt.download(magnet, tmp_path / "out", peers=[("127.0.0.1", port)])
+    assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    def serve(wire: geventbt.Wire) -> None:
+        wire.use(names["Ping"])
+        wire.handshake(names["info_hash"], geventbt.new_peer_id())
+        wire.wait_for("close")
+
+    with geventbt.listen(("127.0.0.1", 0), serve) as server:
+        # The other end of the README's wire needs the class that the README makes.
+        definition, connection = EXTENSION.split("\n\n\n")
+        execute(definition, names)
+        execute(connection, names, **{"6881": str(server.server_port)})
+        printed: list[str] = []
+        eventually(lambda: printed.append(capsys.readouterr().out) or "the peer said 42\n" in printed)
+        assert names["wire"].ext["x_ping"] is names["wire"].x_ping
+        names["wire"].close()
+
+
+def test_the_client_reads_and_downloads(tracked: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = execute(CLIENT, {"geventbt": geventbt})
+    assert names["beginning"] == CONTENT[:1000]
+    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
+    assert f"{len(CONTENT)} bytes from" in capsys.readouterr().out
+
+
+def test_a_torrent_is_made(torrent: geventbt.Torrent, tmp_path: Path) -> None:
+    (tmp_path / "origin").rename(tmp_path / "downloads")
+    execute(CREATE, {"geventbt": geventbt})
+    made = geventbt.Torrent.from_file(tmp_path / "made.torrent")
+    assert made.files == torrent.files
+    assert made.trackers == (("http://tracker.example/announce",),)
+
+
+# --- where it runs ---
+
+
+def in_a_program(code: str) -> None:
+    """Run code in an interpreter of its own, which must end well and say nothing."""
+    done = gevent_subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_it_runs_in_a_script_that_is_not_patched(tracked: Any, tmp_path: Path) -> None:
+    in_a_program(f"import gevent, geventbt\n{SCRIPT}\nassert checksum and torrent.name == 'ubuntu'")
+    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_it_runs_in_a_monkey_patched_program(tracked: Any, names: dict[str, Any], tmp_path: Path) -> None:
+    with geventbt.Storage(names["torrent"], tmp_path / "origin"):
+        other = geventbt.create_torrent(tmp_path / "origin" / "ubuntu", name="debian")
+    (tmp_path / "origin" / "debian").write_bytes(CONTENT)
+    with geventbt.seed(other, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
+        magnet = f"{geventbt.Magnet.from_torrent(other)}&x.pe=127.0.0.1:{seeder.port}"
+        in_a_program(PATCHED.replace('"debian.torrent"', repr(magnet)))
+    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
+    assert (tmp_path / "downloads" / "debian").read_bytes() == CONTENT
+
+
+def get(port: int, path: str) -> bytes:
+    """What a web server answers, once it is there."""
+    code = (
+        f"import urllib.request as r, sys; sys.stdout.buffer.write(r.urlopen('http://127.0.0.1:{port}{path}').read())"
+    )
+    done: list[Any] = []
+
+    def answered() -> bool:
+        done[:] = [gevent_subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=50)]
+        return b"Connection refused" not in done[0].stderr
+
+    eventually(answered, 30)
+    assert done[0].stderr == b""
+    return bytes(done[0].stdout)
+
+
+@pytest.mark.usefixtures("tracked")
+def test_the_web_application_answers() -> None:
+    names = execute(GUNICORN, {})
+    server = WSGIServer(("127.0.0.1", 0), names["app"], log=None)
+    server.start()
+    assert get(server.server_port, "/") == CONTENT[:1000]
+    assert get(server.server_port, "/") == CONTENT[:1000]
+    server.stop()
+    names["client"].close()
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_web_application_answers_under_gunicorn(tmp_path: Path, workers: int) -> None:
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+    (tmp_path / "app.py").write_text(GUNICORN)
+    with StreamServer(("127.0.0.1", 0), lambda sock, address: None) as placeholder:
+        placeholder.start()
+        port = placeholder.server_port
+    arguments = ["-k", "gevent", "-w", str(workers), "-b", f"127.0.0.1:{port}", "--log-level", "error", "app:app"]
+    process = gevent_subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], stderr=subprocess.PIPE)
+    try:
+        assert [get(port, "/") for _ in range(4)] == [CONTENT[:1000]] * 4
+        process.terminate()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_a_native_thread_has_the_client_called(names: dict[str, Any], tmp_path: Path) -> None:
+    with geventbt.seed(names["torrent"], tmp_path / "origin", ("127.0.0.1", 0)) as client:
+        execute(IN_GEVENT, names)
+        active = client.torrents[names["info_hash"]]
+
+        def use_from_another_thread() -> list[Any]:
+            with pytest.raises(RuntimeError, match="native thread"):
+                active.wait(10)
+            results = [names["in_gevent"](active.wait, 10).result(20), names["in_gevent"](int, "7").result(20)]
+            with pytest.raises(ValueError, match="invalid literal"):
+                names["in_gevent"](int, "seven").result(20)
+            return results
+
+        assert gevent.get_hub().threadpool.apply(use_from_another_thread) == [True, 7]
+
+
+def test_it_runs_next_to_asyncio(tracked: Any, tmp_path: Path) -> None:
+    in_a_program(f"import geventbt\n{ASYNCIO}")
+    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_asyncio_can_await_a_client_in_a_thread_of_its_own(torrent: geventbt.Torrent, tmp_path: Path) -> None:
+    program = f"""
+import asyncio, threading, gevent, geventbt
+made = threading.Event()
+def run():
+    global client, in_gevent
+    with geventbt.seed("ubuntu.torrent", "origin", ("127.0.0.1", 0)) as client:
+        names = {{"gevent": gevent}}
+        exec({IN_GEVENT!r}, names)
+        in_gevent = names["in_gevent"]
+        made.set()
+        client.serve_forever()
+async def main():
+    thread = threading.Thread(target=run)
+    thread.start()
+    await asyncio.to_thread(made.wait)
+    torrent = client.torrents[geventbt.Torrent.from_file("ubuntu.torrent").info_hash]
+    assert await asyncio.wrap_future(in_gevent(torrent.wait, 60))
+    await asyncio.wrap_future(in_gevent(client.close))
+    thread.join()
+asyncio.run(main())
+"""
+    in_a_program(program)
+
+
+# --- its commands and tables ---
 
 
 def test_every_command_and_option_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,8 +424,76 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_command_line() -> None:
     told = {
         int(code)
         for code in re.findall(
-            r"\b(\d+) (?:done|usage|not found|not a torrent|network|disk|unfinished|timed out|interrupted)", README
+            r"\b(\d+) (?:done|usage|not found|not a torrent|network|disk|unfinished|timed out|interrupted)",
+            " ".join(SECTIONS["Command line"].split()),
         )
     }
     ours = {value for name, value in vars(errors).items() if name.isupper()} | {2}
     assert told == ours
+
+
+@pytest.mark.parametrize(("heading", "table"), [("Defaults", defaults_table), ("Limits", limits_table)])
+def test_the_tables_are_those_of_the_code(heading: str, table: Callable[[], str]) -> None:
+    told = [line for line in SECTIONS[heading].splitlines() if line.startswith("|")]
+    assert told == table().splitlines(), "python tests/readme_tables.py prints the table as it should be"
+
+
+@pytest.mark.parametrize("heading", ["From bittorrent-protocol", "From Peerface"])
+def test_what_the_ancestors_users_are_referred_to_exists(heading: str) -> None:
+    rows = [re.split(r" \| ", line) for line in SECTIONS[heading].splitlines() if line.startswith("| ")][1:]
+    for theirs, ours, *_ in rows:
+        for code in re.findall(r"`([^`]*)`", ours):
+            assert exists(code), f"{theirs}: there is no {code}"
+
+
+def exists(code: str) -> bool:
+    """Whether the names that a piece of code begins with are there: a method, an attribute or a signal."""
+    names = re.findall(r"\b(wire|server|geventbt)\.(\w+)", code)
+    owners = {"wire": geventbt.Wire, "server": geventbt.PeerServer, "geventbt": geventbt}
+    for owner, name in names:
+        known = {"ut_metadata"} | {f"on_{signal}" for signal in signals.WIRE_SIGNALS}
+        if not (hasattr(owners[owner], name) or (owner == "wire" and name in known)):
+            return False
+    for name in re.findall(r'\.on\("(\w+)"', code):
+        if name not in {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}:
+            return False
+    return bool(names) or is_known(code.partition("(")[0])
+
+
+def is_known(name: str) -> bool:
+    """Whether a bare name is a signal, a hook of an extension, an exported name, or an argument with its value."""
+    return (
+        name in signals.WIRE_SIGNALS
+        or hasattr(geventbt.Extension, name)
+        or name in geventbt.__all__
+        or re.fullmatch(r'(encryption=)?"\w+"', name) is not None
+    )
+
+
+def test_the_signals_of_the_readme_are_all_and_have_the_fields_that_they_say() -> None:
+    rows = re.findall(r"^\| (.*`.*) \| (.*) ?\|$", SECTIONS["Signals and messages"], re.MULTILINE)
+    told: dict[str, str] = {}
+    for names, fields in rows:
+        for name in re.findall(r"`(\w+)`", names):
+            told[name] = ", ".join(re.findall(r"`(\w+)`", fields))
+    known = {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}
+    assert told.keys() == known.keys()
+    for name, fields in told.items():
+        doc = str(known[name].__doc__)
+        assert name == "stopping" or name == "stop" or not fields or doc.startswith(f"{fields}: "), (name, doc)
+
+
+def test_every_link_of_the_contents_leads_to_a_heading() -> None:
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in SECTIONS}
+    linked = set(re.findall(r"\]\(#([^)]*)\)", README))
+    assert linked <= anchors
+    for heading in re.findall(r"^## (.*)$", README, re.MULTILINE):
+        if heading not in ("Speed", "Licence"):
+            assert re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") in linked
+
+
+def test_every_program_that_is_named_is_there() -> None:
+    scripts = set(re.findall(r"`(?:python )?(scripts/\w+\.py)", README))
+    assert len(scripts) >= 8
+    for script in scripts:
+        assert (Path(__file__).parent.parent / script).exists()

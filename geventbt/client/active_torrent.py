@@ -25,7 +25,7 @@ from geventbt.client.block_picker import NORMAL, BlockPicker
 from geventbt.client.candidates import Candidates, Source
 from geventbt.client.changes import Changes
 from geventbt.client.files import FileMap
-from geventbt.client.metadata import fetch_metadata_from
+from geventbt.client.metadata import MetadataSearch
 from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reader import TorrentReader
 from geventbt.client.session import Session
@@ -115,6 +115,7 @@ class ActiveTorrent:
         self._up = Throttle(limit_up, session.up)
         self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
         self._announcer: Announcer | None = None
+        self._search: MetadataSearch | None = None
         self._swarm: Swarm | None = None
         self._files: FileMap | None = None
         self._windows = Windows()
@@ -166,6 +167,7 @@ class ActiveTorrent:
         return self.metainfo
 
     def _wait(self, event: Event, timeout: float | None) -> bool:
+        self._session.check_thread()
         happened = event.wait(timeout)
         self._raise_error()
         return bool(happened)
@@ -246,7 +248,7 @@ class ActiveTorrent:
     def broken(self) -> set[int]:
         """The pieces that are missing because they were wrong whoever sent them: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._swarm.assembly.parked if self._swarm else set()
+        return self._swarm.broken if self._swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler."""
@@ -256,23 +258,27 @@ class ActiveTorrent:
 
     def add_peers(self, peers: Iterable[Address]) -> None:
         """Connect to these peers, too: (host, port) each."""
+        self._session.check_thread()
         self._add_addresses(list(peers), Source.USER, "")
 
     def pause(self) -> None:
         """Leave all peers and trackers until `resume`; what is there stays, and can be read."""
+        self._session.check_thread()
         if not self._paused and self.error is None:
             self._paused = True
             self._leave_swarm()
 
     def resume(self) -> None:
         """Go on after `pause`, with the peers that are known."""
+        self._session.check_thread()
         if self._paused and self.error is None:
             self._paused = False
             self._join_swarm()
             self._notify()
 
     def remove(self) -> None:
-        """Stop, and leave the client; the files stay. Whoever waits gets a DownloadError, unless it was complete."""
+        """Stop, and leave the client; the files stay. Whoever waits or reads gets a DownloadError."""
+        self._session.check_thread()
         self._forget(self)
         self.close()
 
@@ -332,6 +338,7 @@ class ActiveTorrent:
 
     def _known_files(self) -> FileMap:
         """Blocks until the data on disk has been opened."""
+        self._session.check_thread()
         while self._files is None:
             self._raise_error()
             self._changes.wait()
@@ -401,15 +408,25 @@ class ActiveTorrent:
 
     def _fetch_metadata(self) -> None:
         assert self._magnet is not None
-        metadata = fetch_metadata_from(
+        search = self._search = MetadataSearch(
             self.info_hash,
             self._candidates,
             self._session,
-            gives_up=lambda: self._ends_alone and not self._has_trackers() and self._candidates.is_exhausted(1),
+            gives_up=self._gives_metadata_up,
             is_paused=lambda: self._paused,
         )
+        try:
+            metadata = search.run()
+        finally:
+            self._search = None
         self.metainfo = Torrent.from_info(metadata, trackers=[[url] for url in self._magnet.trackers])
         self.name = self.metainfo.name
+
+    def _gives_metadata_up(self) -> bool:
+        """Nobody is left to be asked for the metadata: look for more peers, where there are any to be had."""
+        if self._announcer is not None:
+            self._announcer.need_more()
+        return self._ends_alone and not self._has_trackers() and self._candidates.is_exhausted(1)
 
     def _open_storage(self) -> None:
         assert self.metainfo is not None
@@ -454,9 +471,7 @@ class ActiveTorrent:
             return None
 
     def _note_checked(self, checked: int, pieces: int) -> None:
-        """In a native thread: what is raised here ends the check."""
         self._checked = checked
-        self._raise_error()
 
     def _watch(self) -> None:
         """Do what is due, until the torrent is removed."""
@@ -482,7 +497,7 @@ class ActiveTorrent:
         if swarm is None or swarm.seeding:
             return
         if swarm.is_stuck:
-            pieces = ", ".join(map(str, sorted(swarm.assembly.parked)[:_FEW]))
+            pieces = ", ".join(map(str, sorted(swarm.broken)[:_FEW]))
             raise DownloadError(f"pieces {pieces}: wrong whoever sends them; the torrent seems to be broken")
         if self._has_trackers() or not swarm.is_alone(RETRIES):
             return
@@ -575,10 +590,12 @@ class ActiveTorrent:
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to the client and asks for this torrent."""
-        if self._swarm is None:
-            wire.close(0)
-        else:
+        if self._swarm is not None:
             self._swarm.accept(wire)
+        elif self._search is not None:
+            self._search.accept(wire)
+        else:
+            wire.close(0)
 
     @property
     def connections(self) -> int:

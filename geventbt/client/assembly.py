@@ -33,12 +33,14 @@ class Assembly:
         on_verified: called with a piece that is on the disk, and the senders of its blocks.
         on_failed: called with a piece whose hash was wrong; it is going to be fetched again.
         on_guilty: called with those who have been found to have sent wrong data.
+        spares: asked whether somebody who sent all of a wrong piece is to be spared this time.
         on_forgiven: called with those who were found guilty, when the torrent itself turns out to be wrong.
         on_error: called with the error when the disk fails.
         on_room: called when a piece no longer waits for the hash and the disk.
 
     Attributes:
         wasted: bytes that came twice, unasked or wrong.
+        failed: the pieces that were wrong when they last came.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Assembly:
         on_verified: Callable[[int, list[Hashable]], None],
         on_failed: Callable[[int], None],
         on_guilty: Callable[[set[Hashable]], None],
+        spares: Callable[[Hashable], bool],
         on_forgiven: Callable[[set[Hashable]], None],
         on_error: Callable[[StorageError], None],
         on_room: Callable[[], None],
@@ -63,6 +66,7 @@ class Assembly:
         self._on_verified = on_verified
         self._on_failed = on_failed
         self._on_guilty = on_guilty
+        self._spares = spares
         self._on_forgiven = on_forgiven
         self._on_error = on_error
         self._on_room = on_room
@@ -72,6 +76,7 @@ class Assembly:
         self._unverified = 0
         self._most_unverified = max(_FEWEST_UNVERIFIED, limits.HASH_QUEUE // self._geometry.piece_length)
         self.wasted = 0
+        self.failed: set[int] = set()
 
     def receive(self, peer: Hashable, piece: int, offset: int, block: memoryview) -> tuple[Hashable, ...]:
         """Take a block from a peer that was asked for it, in the hub.
@@ -104,11 +109,6 @@ class Assembly:
         *Measured*: what waits in the processor's cache is hashed a quarter faster than what has left it.
         """
         return self._unverified > self._most_unverified
-
-    @property
-    def parked(self) -> set[int]:
-        """The missing pieces at which the torrent itself is probably wrong."""
-        return set(self._blame.parked)
 
     def let_go(self, piece: int) -> None:
         """Forget what has come of a piece."""
@@ -148,6 +148,7 @@ class Assembly:
         self._give_buffer(buffer)
 
     def _take_good(self, piece: int, data: memoryview, senders: list[Hashable]) -> None:
+        self.failed.discard(piece)
         self._picker.verified(piece)
         self._on_verified(piece, senders)
         if piece in self._blame:
@@ -156,6 +157,7 @@ class Assembly:
 
     def _take_bad(self, piece: int, data: memoryview, senders: list[Hashable]) -> None:
         self.wasted += len(data)
+        self.failed.add(piece)
         blocks = [(offset, sender, block) for (offset, block), sender in zip(_blocks(data), senders, strict=True)]
         guilty = in_thread(self._blame.piece_failed, piece, blocks)
         # The next attempt is one peer's alone, so that it tells something whatever comes of it.
@@ -164,7 +166,9 @@ class Assembly:
         if self._blame.is_parked(piece):
             self._park(piece, senders)
         else:
-            self._accuse(piece, guilty)
+            spared = {sender for sender in guilty if self._spares(sender)}
+            self._pass_over(piece, spared)
+            self._accuse(piece, guilty - spared)
 
     def _accuse(self, piece: int, guilty: set[Hashable]) -> None:
         if guilty:
@@ -176,10 +180,15 @@ class Assembly:
         Nobody is asked for it twice, or it would be fetched for ever."""
         _log.warning("piece %d: whoever sends it, it is wrong: the torrent seems to be broken", piece)
         self._picker.set_priority(piece, 1)
-        for sender in set(senders):
+        self._pass_over(piece, set(senders))
+        self._on_forgiven(set(self._blame.parked[piece]))
+
+    def _pass_over(self, piece: int, senders: set[Hashable]) -> None:
+        """Do not ask these for a piece again."""
+        for sender in senders:
+            # It may have left.
             with suppress(KeyError):
                 self._picker.peer_lost(sender, piece)
-        self._on_forgiven(set(self._blame.parked[piece]))
 
 
 def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:

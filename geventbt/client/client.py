@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client.active_torrent import ActiveTorrent, FileRef
@@ -26,6 +27,9 @@ _log = logging.getLogger("geventbt")
 
 class Client:
     """Downloads and serves torrents, all on one port. A context manager: at its end everything is stopped.
+
+    Any greenlet of the native thread that made it may use it, and its torrents; in another native thread what acts or
+    waits raises RuntimeError.
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen at all.
@@ -58,6 +62,7 @@ class Client:
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
+        self._closing = RLock()
         self._session = Session(
             encryption=encryption,
             upload_slots=upload_slots,
@@ -125,6 +130,7 @@ class Client:
             ValueError: the client has this torrent already.
             OSError: the .torrent file cannot be read.
         """
+        self._session.check_thread()
         source = read_source(torrent)
         info_hash = source.info_hash
         assert info_hash is not None
@@ -155,6 +161,7 @@ class Client:
 
     def serve_forever(self) -> None:
         """Block until the client is closed."""
+        self._session.check_thread()
         self._closed.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
@@ -163,12 +170,15 @@ class Client:
         Args:
             timeout: seconds for each of it.
         """
+        self._session.check_thread()
         self._closed.set()
-        torrents = list(self.torrents.values())
-        self.torrents.clear()
-        gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
-        if self.server is not None:
-            self.server.stop(timeout)
+        # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
+        with self._closing:
+            torrents = list(self.torrents.values())
+            self.torrents.clear()
+            gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
+            if self.server is not None:
+                self.server.stop(timeout)
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""

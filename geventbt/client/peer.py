@@ -29,8 +29,8 @@ _log = logging.getLogger("geventbt")
 _PIECES_TOLD = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
 _WHOLE_PIECE_TIME = 10.0
 """A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
-_MOST_DISAPPOINTMENTS = 6
-"""Doublings of the rest that a peer is given after it let us down: about a minute."""
+_FIRST_REST, _MOST_DISAPPOINTMENTS = 0.5, 7
+"""Seconds of rest for a peer that let us down, doubled each time it does so again: to about a minute."""
 
 
 class Peer(Feed):
@@ -47,6 +47,7 @@ class Peer(Feed):
         received: bytes of blocks that it sent and that were of use.
         verified: bytes of verified pieces that came from it.
         snubbed: whether it leaves requests unanswered.
+        was_spared: whether it has been given the benefit of the doubt for a wrong piece.
     """
 
     def __init__(self, swarm: Swarm, wire: Wire, address: Address | None) -> None:
@@ -55,6 +56,7 @@ class Peer(Feed):
         self.received = 0
         self.verified = 0
         self.snubbed = False
+        self.was_spared = False
         self.connected_at = monotonic()
         self._swarm = swarm
         self._picker = swarm.picker
@@ -164,8 +166,8 @@ class Peer(Feed):
 
     def _rest(self, now: float) -> None:
         """Ask the peer for nothing for a while, the longer the more often it has given nothing."""
+        self._rests_until = now + _FIRST_REST * 2.0**self._disappointments
         self._disappointments = min(self._disappointments + 1, _MOST_DISAPPOINTMENTS)
-        self._rests_until = now + 2.0**self._disappointments
 
     # ------------------------------------------------------------------ what it is asked for
 
@@ -178,6 +180,8 @@ class Peer(Feed):
             wire.interested()
         elif wire.am_interested and not self._picker.claimed_by(self):
             wire.uninterested()
+        if self._swarm.seeding:
+            self._swarm.on_idle(self)
 
     def fill(self, now: float | None = None) -> None:
         """Ask for as much as the peer should have to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates, Source
 from geventbt.client.choker import Choker
 from geventbt.client.peer import Peer
-from geventbt.client.rate_limit import RateLimit, take_units
+from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reading import BlockReader
 from geventbt.client.throttle import Throttle
 from geventbt.errors import GeventBTError, StorageError
@@ -103,6 +104,7 @@ class Swarm:
             on_verified=self._note_verified,
             on_failed=on_failed,
             on_guilty=self._ban,
+            spares=self._spares,
             on_forgiven=self._forgive,
             on_error=on_error,
             on_room=self.wake_idle,
@@ -115,6 +117,8 @@ class Swarm:
         self._choker = Choker(session.upload_slots)
         self._rechoke_at = 0.0
         self._pex_at = 0.0
+        self._by_identity: dict[tuple[bytes | None, str], Peer] = {}
+        self._by_address: dict[Address, Peer] = {}
         self._idle: set[Peer] = set()
         self._wake_due = False
         self._opening: dict[gevent.Greenlet, Address] = {}
@@ -168,14 +172,19 @@ class Swarm:
         return len(self.peers) + len(self._opening)
 
     @property
+    def broken(self) -> set[int]:
+        """The pieces that are wanted and were wrong whoever sent them: nobody who is here is left to ask for them."""
+        picker = self.picker
+        return {piece for piece in self.assembly.failed if picker.priority(piece) and not picker.availability(piece)}
+
+    @property
     def is_stuck(self) -> bool:
-        """Whether all that is missing has been wrong whoever sent it, and there is nobody left to ask."""
-        parked = [piece for piece in self.assembly.parked if self.picker.priority(piece)]
-        if not parked or self._opening or self.picker.missing > len(parked):
+        """Whether all that is missing is broken, although there are peers, and there is nobody else to try now."""
+        if not self.peers or self._opening or self.picker.missing > len(self.broken):
             return False
         now = monotonic()
         due = self._candidates.next_due(now)
-        return (due is None or due > now) and not any(self.picker.availability(piece) for piece in parked)
+        return due is None or due > now
 
     def is_alone(self, failures: int) -> bool:
         """Whether nobody is connected, and nobody is left to connect to."""
@@ -247,7 +256,7 @@ class Swarm:
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self.picker.done)
         if not torrent.private:
-            wire.use(UtPex).on("peers", self._on_pex)
+            wire.use(lambda wire: UtPex(wire, on_peers=self._on_pex))
         if self._session.port:
             wire.extended_handshake["p"] = self._session.port
         wire.handshake(torrent.info_hash, self._session.peer_id, geometry=torrent.geometry)
@@ -258,7 +267,7 @@ class Swarm:
         if wire.closed or not self._running or self._candidates.is_banned(wire.remote_address, wire.peer_id):
             wire.close(0)
             return False
-        twin = next((peer for peer in self.peers if self._is_twin(peer.wire, wire)), None)
+        twin = self._by_identity.get(_identity(wire))
         if twin is not None and not self._gives_way(twin, wire):
             wire.close(0)
             return False
@@ -266,16 +275,13 @@ class Swarm:
             twin.wire.close(0)
         peer = Peer(self, wire, address)
         self.peers.add(peer)
+        self._by_identity[_identity(wire)] = peer
         if address is not None:
+            self._by_address[address] = peer
             self.served.setdefault(address, 0)
         self._on_peer(wire, True)
         peer.start()
         return True
-
-    def _is_twin(self, wire: Wire, other: Wire) -> bool:
-        """Whether two connections lead to the same peer. An id alone says nothing: whoever knows a peer can use its id
-        and would, from anywhere, take its place."""
-        return wire.peer_id == other.peer_id and wire.remote_address[0] == other.remote_address[0]
 
     def _gives_way(self, twin: Peer, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.
@@ -295,6 +301,10 @@ class Swarm:
             return
         self.peers.discard(peer)
         self._idle.discard(peer)
+        if self._by_identity.get(_identity(peer.wire)) is peer:
+            del self._by_identity[_identity(peer.wire)]
+        if peer.address is not None and self._by_address.get(peer.address) is peer:
+            del self._by_address[peer.address]
         self._finished_downloaded += peer.wire.downloaded
         self._finished_uploaded += peer.wire.uploaded
         self.last_failure = peer.wire.close_reason or self.last_failure
@@ -303,7 +313,7 @@ class Swarm:
             self._fill_slots()
         if peer.address is not None:
             if self._running:
-                self._candidates.closed(peer.address, monotonic(), worked=peer.verified > 0)
+                self._candidates.closed(peer.address, monotonic(), worked=peer.received > 0)
             else:
                 self._candidates.released(peer.address, monotonic())
         self.wake_idle()
@@ -316,10 +326,11 @@ class Swarm:
         host = peer.wire.remote_address[0]
         if peer.address is None and port:
             address = (host, port)
-            if any(other.address == address for other in self.peers):
+            if address in self._by_address:
                 return
             if self._candidates.add(address, Source.INBOUND, monotonic(), told_by=host):
                 peer.address = address
+                self._by_address[address] = peer
                 self._candidates.connected(address)
 
     def _on_pex(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
@@ -327,7 +338,9 @@ class Swarm:
 
     def _tell_of_peers(self) -> None:
         """Tell each peer of the others that one can connect to (BEP 11)."""
-        known = {peer.address: SEED if peer.wire.peer_has_all else 0 for peer in self.peers if peer.address}
+        addresses = list(self._by_address)
+        chosen = random.sample(addresses, min(len(addresses), limits.PEX_KNOWN))
+        known = {address: SEED if self._by_address[address].wire.peer_has_all else 0 for address in chosen}
         for peer in self.peers:
             pex = peer.wire.ext.get("ut_pex")
             if pex is not None and pex.supported:
@@ -371,9 +384,8 @@ class Swarm:
 
     def take_room(self, blocks: int) -> int:
         """How many of so many blocks the rate limits allow to ask for now."""
-        chain = [self.down, self._session.down]
-        self._throttled = any(limit.rate is not None for limit in chain)
-        return take_units(chain, blocks, limits.BLOCK, monotonic()) if self._throttled else blocks
+        self._throttled = any(limit.rate is not None for limit in (self.down, self._session.down))
+        return self._session.take_down(self, self.down, blocks, monotonic()) if self._throttled else blocks
 
     def give_room_back(self, blocks: int) -> None:
         """Return what was not used of it."""
@@ -451,6 +463,14 @@ class Swarm:
             if self._candidates.is_banned(peer.wire.remote_address, peer.wire.peer_id):
                 peer.wire.close(0)
 
+    def _spares(self, sender: Hashable) -> bool:
+        """Whether a peer that sent a wrong piece gets the benefit of the doubt: once, if it gave us good ones before.
+        It may be the torrent that is wrong, and the only seed that is left."""
+        assert isinstance(sender, Peer)
+        spared = sender.verified > 0 and not sender.was_spared
+        sender.was_spared = True
+        return spared
+
     def _forgive(self, forgiven: set[Hashable]) -> None:
         for peer in forgiven:
             assert isinstance(peer, Peer)
@@ -484,3 +504,9 @@ class Swarm:
             self._pex_at = now + limits.PEX_INTERVAL / 4
             self._tell_of_peers()
         self.wake_idle()
+
+
+def _identity(wire: Wire) -> tuple[bytes | None, str]:
+    """What two connections to the same peer have in common. An id alone says nothing: whoever knows a peer can use its
+    id, and would, from anywhere, take its place."""
+    return wire.peer_id, wire.remote_address[0]

@@ -31,8 +31,15 @@ class Extension:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self.signals = {name: OwnSignal() for name in self.signal_names}
+        self._signals: dict[str, OwnSignal] | None = None
+
+    @property
+    def signals(self) -> dict[str, OwnSignal]:
         """A blinker signal of this extension, for each of `signal_names`."""
+        if self._signals is None:
+            # Most extensions of ten thousand peers are never listened to.
+            self._signals = {name: OwnSignal() for name in self.signal_names}
+        return self._signals
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler."""
@@ -42,7 +49,10 @@ class Extension:
 
     def emit(self, name: str, **fields: Any) -> None:
         """Call the handlers of one of the signals, here and now; what they raise is logged."""
-        deliver(self.signals[name], self, fields)
+        if name not in self.signal_names:
+            raise LookupError(f"the extension {self.name!r} has no signal {name!r}")
+        if self._signals is not None:
+            deliver(self._signals[name], self, fields)
 
     @property
     def supported(self) -> bool:

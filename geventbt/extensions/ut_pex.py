@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ class UtPex(Extension):
     Args:
         wire: the wire.
         private: the torrent is private (BEP 27): nothing is told, and nothing is believed.
+        on_peers: called as a handler of `peers`; for a client, whose ten thousand wires need no signal each.
 
     Attributes:
         peers: what the peer has told of and not taken back, {(host, port): flags}; at most `limits.PEX_KNOWN`.
@@ -35,10 +36,13 @@ class UtPex(Extension):
     name = "ut_pex"
     signal_names = ("peers", "warning")
 
-    def __init__(self, wire: Wire, private: bool = False) -> None:
+    def __init__(
+        self, wire: Wire, private: bool = False, *, on_peers: Callable[..., object] = lambda pex, added, dropped: None
+    ) -> None:
         super().__init__(wire)
         self.peers: dict[Address, int] = {}
         self._private = private
+        self._on_peers = on_peers
         self._current: dict[Address, int] = {}
         self._told: dict[Address, int] = {}
         self._last_sent = self._last_taken = float("-inf")
@@ -103,4 +107,5 @@ class UtPex(Extension):
         for peer in message.dropped:
             self.peers.pop(peer, None)
         self.peers.update(list(message.added.items())[: max(0, limits.PEX_KNOWN - len(self.peers))])
+        self._on_peers(self, message.added, list(message.dropped))
         self.emit("peers", added=message.added, dropped=list(message.dropped))

@@ -139,6 +139,12 @@ class Backlog:
         self._waiting = waiting
         self._hold_or_not()
 
+    def rest(self) -> None:
+        """Nobody takes for the time being; hold no memory for what is empty."""
+        self.set_taker(None)
+        if not self._items:
+            self._items = None
+
     def clear(self) -> None:
         """Drop everything, for nobody is going to take it."""
         self._items = None
@@ -185,7 +191,7 @@ class Dispatcher:
         finally:
             # Killed in a handler or done: the next call starts a new greenlet.
             self._greenlet = None
-            self._backlog.set_taker(None)
+            self._backlog.rest()
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -13,6 +13,8 @@ from geventbt.wire.sends import WireSends
 class WireDownloads(WireSends):
     """The downloading half of a wire: one block, or any range, for the greenlet that asks."""
 
+    __slots__ = ()
+
     def request(
         self, piece: int, offset: int, length: int, *, timeout: float | None = None, wait_unchoked: bool = False
     ) -> bytes:

@@ -20,6 +20,8 @@ from geventbt.wire.waiting import WireWaits
 class WireSends(WireWaits):
     """The messages that a wire sends. They return at once, except that `piece` waits while too much is queued."""
 
+    __slots__ = ()
+
     def choke(self) -> None:
         """Choke the peer: its pending requests are dropped, but for allowed-fast ones (BEP 3, 6)."""
         self._send(self._protocol.send_choke)

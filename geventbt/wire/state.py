@@ -24,6 +24,8 @@ class Request(NamedTuple):
 class WireState(WireCore):
     """The readable state of a wire."""
 
+    __slots__ = ()
+
     @property
     def type(self) -> str:
         """Who opened the connection: "incoming" (the peer) or "outgoing" (we)."""

@@ -16,6 +16,8 @@ from geventbt.wire.state import WireState
 class WireWaits(WireState):
     """The waits of a wire. Each ends: with what was waited for, with its timeout, or with the wire."""
 
+    __slots__ = ()
+
     def wait_unchoked(self, timeout: float | None = None) -> None:
         """Block until the peer does not choke us. Raises WireTimeout after `timeout` seconds."""
         self._wait_until(lambda: not self._protocol.peer_choking, timeout)

@@ -42,6 +42,8 @@ class Wire(WireDownloads):
             not block. The signal `close` is for all other purposes.
     """
 
+    __slots__ = ()
+
     @classmethod
     def after_opening(cls, sock: Any, opening: Any) -> Wire:
         """The wire of a connection that has gone through an encrypted opening, a `geventbt.protocol.mse.Initiator`."""

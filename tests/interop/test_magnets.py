@@ -37,7 +37,7 @@ def test_libtorrent_downloads_by_a_magnet_from_our_seeder(payload, torrent_file,
         leecher = libtorrent_peer(magnet, tmp_path / "leeched")
         leecher.connect(port)
         wait_until(lambda: leecher.is_seeding)
-    assert_same_tree(payload, tmp_path / "leeched" / "payload")
+    assert_same_tree(payload, tmp_path / "leeched" / "payload", seconds=30)
 
 
 def test_the_peer_command_shows_a_libtorrent_peer(payload, torrent_file, libtorrent_peer):

@@ -235,8 +235,9 @@ def test_a_swarm_that_only_a_tracker_introduces_ends_complete(
         assert job.wait(60)
     finish(process)
     eventually(lambda: leecher.is_seeding, seconds=60)
-    for name in ("libtorrent", "process", "ours0", "ours1"):
+    for name in ("process", "ours0", "ours1"):
         assert_same_tree(payload, tmp_path / name / "payload")
+    assert_same_tree(payload, tmp_path / "libtorrent" / "payload", seconds=30)
     assert [job.banned for job in jobs] == [set(), set()]
     served = sum(seeder.handle.status().total_payload_upload for seeder in seeders)
     assert served < 4 * torrent.geometry.length, "those who fetched had nothing from each other"
@@ -354,8 +355,23 @@ def test_a_magnet_link_with_nothing_but_a_tracker_is_enough(
     assert job.wait(60)
     finish(process)
     eventually(lambda: leecher.is_seeding, seconds=60)
-    for name in ("process", "ours", "libtorrent"):
+    for name in ("process", "ours"):
         assert_same_tree(payload, tmp_path / name / "payload")
+    assert_same_tree(payload, tmp_path / "libtorrent" / "payload", seconds=30)
     job.pause()
     lives = [said.event for said in small_tracker.announces if said.peer_id.startswith(b"-GB")]
     assert sorted(lives) == ["completed"] * 2 + ["started"] * 2 + ["stopped"] * 2
+
+
+def test_who_comes_first_with_a_magnet_link_takes_the_metadata_from_whoever_comes_to_it(
+    small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours
+):
+    link = f"{geventbt.Magnet.from_torrent(torrent)}&tr={quote(small_tracker.url, safe='')}"
+    job = ours(link, "ours")
+    process = download_process(link, tmp_path / "process")
+    eventually(lambda: len(small_tracker.announces) == 2)
+    libtorrent_seeders(libtorrent_peer, torrent_file, payload, small_tracker.url)
+    assert job.wait(60)
+    finish(process)
+    for name in ("process", "ours"):
+        assert_same_tree(payload, tmp_path / name / "payload")

@@ -14,7 +14,7 @@ import gevent
 import pytest
 from gevent import socket as gevent_socket
 
-from geventbt import PeerServer, Wire, listen
+from geventbt import PeerServer, Wire, limits, listen
 from tests.loopback.harness import RawPeer, eventually, gevent_listener, shake_hands
 from tests.loopback.world import World
 
@@ -109,6 +109,13 @@ def nothing_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixtur
     yield
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that has failed, or is of no use, is not connected to again before the test is over."""
+    monkeypatch.setattr(limits, "RETRY_FIRST", 100.0)
+    monkeypatch.setattr(limits, "RETRY_LONGEST", 1000.0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import ActiveTorrent, Wire
+from geventbt import ActiveTorrent, Wire, limits
 from tests.loopback.world import PIECE, Read, World, address, eventually, hear, serve_well
 
 SIZES = {"a": 10 * PIECE + 7, "b": 100, "c": 10 * PIECE, "d": 10 * PIECE}
@@ -94,7 +94,7 @@ def test_a_selection_can_be_changed_while_it_runs(world: World, torrent):
     assert "d" not in names_in(world)
 
 
-def test_more_can_be_selected_after_it_is_complete_and_it_completes_again(world: World, torrent):
+def test_more_can_be_selected_after_it_is_complete_and_it_completes_again(world: World, torrent, no_retries):
     job = world.download(torrent, world.seeds(torrent, 2), files=["a"])
     heard = hear(job, "complete")
     assert job.wait(30)
@@ -102,11 +102,11 @@ def test_more_can_be_selected_after_it_is_complete_and_it_completes_again(world:
     job.select(["a", "c"])
     assert job.state == "downloading"
     assert not job.done
-    assert job.wait(4)
+    assert job.wait(20)
     assert whole(job) >= {"a", "c"}
     eventually(lambda: len(heard) == 2)
     job.select(range(4))
-    assert job.wait(4)
+    assert job.wait(20)
     world.assert_complete(torrent)
     eventually(lambda: len(heard) == 3)
 
@@ -232,26 +232,18 @@ def test_sequential_can_be_switched_on_while_it_runs(world: World, torrent):
 # --- how fast ---
 
 
-def seconds_for(job: ActiveTorrent) -> float:
-    started = time.monotonic()
-    assert job.wait(50)
-    return time.monotonic() - started
-
-
 @pytest.mark.parametrize("whose", ["client", "torrent", "seed"])
 def test_a_rate_limit_slows_down_and_its_removal_speeds_up(world: World, torrent, whose):
-    """A megabyte at 400 kB/s takes two seconds and a half, but for the first burst; without a limit far less."""
-    free = seconds_for(world.download(torrent, world.seeds(torrent, 1), folder="free"))
+    """Half a megabyte takes more than a second at 400 kB/s, but for the first burst."""
     options: dict[str, Any] = {"client": {"limit_down": 400_000}}.get(whose, {})
     client = world.client(**options)
     seed = world.seed(torrent, **({"limit_up": 400_000} if whose == "seed" else {}))
-    limits = {"limit_down": 400_000} if whose == "torrent" else {}
-    job = world.download(torrent, [address(seed)], client=client, **limits)
     started = time.monotonic()
+    own = {"limit_down": 400_000} if whose == "torrent" else {}
+    job = world.download(torrent, [address(seed)], client=client, **own)
     eventually(lambda: job.progress.downloaded > 500_000)
     half = time.monotonic() - started
-    assert half > 1.0 - 0.25
-    assert half > free / 2
+    assert half > 1.0 - limits.RATE_BURST
     {"client": client, "torrent": job, "seed": seed}[whose].set_limits()
     assert job.wait(20)
     world.assert_complete(torrent)
@@ -260,14 +252,14 @@ def test_a_rate_limit_slows_down_and_its_removal_speeds_up(world: World, torrent
 def test_torrents_of_one_client_share_its_limit(world: World):
     torrents = [world.torrent(name) for name in ("one", "two")]
     client = world.client(limit_down=500_000)
+    started = time.monotonic()
     jobs = [world.download(torrent, world.seeds(torrent, 1), client=client) for torrent in torrents]
     eventually(lambda: all(job.peers for job in jobs))
-    started = time.monotonic()
     gevent.sleep(1.5)
     passed = time.monotonic() - started
     downloaded = [job.progress.downloaded for job in jobs]
     assert sum(downloaded) <= 500_000 * (passed + 0.5)
-    assert min(downloaded) > 0
+    assert min(downloaded) > max(downloaded) / 20
     client.set_limits()
     assert all(job.wait(30) for job in jobs)
 
@@ -303,7 +295,7 @@ def test_priorities_set_on_a_removed_torrent_say_what_is_wrong(world: World, tor
     client = world.client()
     job = world.download(torrent, [], client=client)
     eventually(lambda: job.files)
-    client.remove(job)
+    job.remove()
     with pytest.raises(geventbt.DownloadError):
         job.select(["a"])
 

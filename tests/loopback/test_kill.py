@@ -29,8 +29,9 @@ ROOT = Path(__file__).parents[2]
 PIECE = 65536
 MIB = 1 << 20
 RATE = 4 * MIB
-IN_FLIGHT = 8 * PIECE
-"""What may be lost with a kill, on average: pieces that are not all there, or wait for the hash and the disk."""
+IN_FLIGHT = 12 * PIECE
+"""What may be lost with a kill, on average: pieces that are not all there, or wait for the hash and the disk, and what
+the seeder has sent and nobody has read yet: as much as a quarter of a second's at the start."""
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nobody is killed like this here"),

@@ -86,7 +86,13 @@ class World:
         return [address(self.seed(torrent)) for _ in range(count)]
 
     def download(
-        self, torrent: Torrent, peers: list[Address], *, folder: str = "out", client: Client | None = None, **options: Any
+        self,
+        torrent: Torrent,
+        peers: list[Address],
+        *,
+        folder: str = "out",
+        client: Client | None = None,
+        **options: Any,
     ) -> ActiveTorrent:
         """A download that has just begun."""
         return (client or self.client(port=None)).add(torrent, self.folder / folder, peers=peers, **options)

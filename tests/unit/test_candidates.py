@@ -308,3 +308,39 @@ def test_the_bans_are_bounded(monkeypatch):
     for number in range(10):
         known.ban(public(number))
     assert [number for number in range(10) if known.is_banned(public(number))] == [7, 8, 9]
+
+
+def test_whoever_was_left_for_our_own_reasons_can_be_tried_at_once_and_has_not_failed():
+    known = candidates()
+    known.add(A, Source.USER, 0)
+    assert known.next(0) == A
+    known.released(A, 5)
+    assert known.next_due(5) == 5
+    assert known.next(5) == A
+    known.connected(A)
+    known.released(A, 6)
+    assert known.next(6) == A
+    assert not known.is_exhausted(1)
+
+
+def test_releasing_one_that_rests_changes_nothing():
+    known = candidates()
+    known.add(A, Source.USER, 0)
+    known.next(0)
+    known.failed(A, 0)
+    known.released(A, 1)
+    assert known.next(1) is None
+
+
+def test_everyone_can_be_given_another_try():
+    known = candidates()
+    known.add(A, Source.USER, 0)
+    for _ in range(limits.CONNECT_FAILURES):
+        known.retry_all(0)
+        known.next(0)
+        known.failed(A, 0)
+    assert known.next(1) is None
+    assert known.is_exhausted(1)
+    known.retry_all(1)
+    assert not known.is_exhausted(1)
+    assert known.next(1) == A

@@ -1,0 +1,68 @@
+"""An extension of one's own (BEP 10): two peers tell each other what time it is.
+
+    python scripts/custom_extension.py --listen 6881
+    python scripts/custom_extension.py --connect 127.0.0.1:6881
+
+Nothing in the package knows of it, and a peer that does not speak it is not troubled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import gevent
+from gevent.event import AsyncResult
+
+import geventbt
+
+
+class Clock(geventbt.Extension):
+    """Asks the peer for its time, and answers when it asks."""
+
+    name = "x_clock"
+
+    def __init__(self, wire: geventbt.Wire) -> None:
+        super().__init__(wire)
+        self.peer_time: AsyncResult = AsyncResult()
+
+    def on_extended_handshake(self, handshake: dict[str, object]) -> None:
+        """Now it is known whether the peer speaks it."""
+        if self.supported:
+            self.send({"ask": 1})
+
+    def on_message(self, payload: bytes) -> None:
+        """A stranger's question or answer. What is neither raises here: that is logged, and nobody is hurt."""
+        message = geventbt.bencoding.decode(payload)
+        if b"ask" in message:
+            self.send({"milliseconds": int(time.time() * 1000)})
+        else:
+            self.peer_time.set(message[b"milliseconds"] / 1000)
+
+
+def serve(wire: geventbt.Wire) -> None:
+    """For each inbound peer: the extension does the rest."""
+    wire.use(Clock)
+    wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id())
+    wire.wait_for("close")
+
+
+parser = argparse.ArgumentParser(description="Two peers tell each other what time it is.")
+parser.add_argument("--listen", type=int, metavar="port")
+parser.add_argument("--connect", metavar="host:port")
+parser.add_argument("--info-hash", default="c10c" * 10, help="of a torrent that the peer has")
+arguments = parser.parse_args()
+
+if arguments.listen is not None:
+    server = geventbt.listen(("127.0.0.1", arguments.listen), serve)
+    print(f"listening on port {server.server_port}", flush=True)
+    server.serve_forever()
+host, _, port = arguments.connect.rpartition(":")
+with geventbt.connect((host.strip("[]"), int(port)), info_hash=arguments.info_hash) as wire:
+    wire.use(Clock)
+    wire.handshake(arguments.info_hash, geventbt.new_peer_id())
+    try:
+        print(f"the peer's clock is {wire.x_clock.peer_time.get(timeout=5) - time.time():+.1f} seconds off")
+    except gevent.Timeout:
+        sys.exit("the peer does not tell the time")

@@ -1,0 +1,51 @@
+"""Make a .torrent file of a magnet link, with the metadata that peers have (BEP 9).
+
+    python scripts/fetch_metadata.py 'magnet:?xt=urn:btih:...' ubuntu.torrent --peer 127.0.0.1:6881
+
+Peers come from the link (x.pe), from --peer, and from the link's trackers. Quote the link, for an & means
+something to the shell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import geventbt
+
+
+def address(text: str) -> tuple[str, int]:
+    """The (host, port) of "host:port", where an IPv6 host has its brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def peers_of_trackers(magnet: geventbt.Magnet) -> list[tuple[str, int]]:
+    """The peers that the trackers of a link know; those that do not answer are named."""
+    peers: list[tuple[str, int]] = []
+    assert magnet.info_hash is not None
+    request = geventbt.AnnounceRequest(magnet.info_hash, geventbt.new_peer_id(), port=0, left=1)
+    for url in magnet.trackers:
+        try:
+            peers += geventbt.announce(url, request).peers
+        except geventbt.TrackerError as error:
+            print(f"{url}: {error}", file=sys.stderr)
+    return peers
+
+
+parser = argparse.ArgumentParser(description="Make a .torrent file of a magnet link.")
+parser.add_argument("magnet")
+parser.add_argument("output", type=Path, help="the .torrent file to write")
+parser.add_argument("--peer", action="append", default=[], type=address, metavar="host:port")
+parser.add_argument("--timeout", type=float, default=60, help="seconds for all of it")
+arguments = parser.parse_args()
+
+try:
+    magnet = geventbt.Magnet.from_string(arguments.magnet)
+    peers = [*arguments.peer, *peers_of_trackers(magnet)]
+    torrent = geventbt.fetch_metadata(magnet, peers=peers, timeout=arguments.timeout)
+except geventbt.GeventBTError as error:
+    sys.exit(str(error))
+arguments.output.write_bytes(torrent.to_bytes())
+print(f"{arguments.output}: {len(torrent.files)} files, {torrent.geometry.length} bytes")

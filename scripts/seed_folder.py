@@ -1,0 +1,41 @@
+"""Make a torrent of a file or folder, and seed it until Ctrl-C.
+
+    python scripts/seed_folder.py photos/ --port 6881 --tracker http://tracker.example/announce
+
+The torrent is written beside the data, as photos.torrent. Its magnet link is printed as well: whoever has the link and
+our address gets the rest from us.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import suppress
+from pathlib import Path
+
+import geventbt
+
+
+def show(torrent: geventbt.ActiveTorrent, wire: geventbt.Wire) -> None:
+    """Print who has come."""
+    host, port = wire.remote_address
+    print(f"{host}:{port} has come: {geventbt.client_name(wire.peer_id or b'')}", flush=True)
+
+
+parser = argparse.ArgumentParser(description="Make a torrent of a file or folder, and seed it.")
+parser.add_argument("data", type=Path, help="a file or a folder")
+parser.add_argument("--host", default="", help="the address to listen on; every IPv4 interface by default")
+parser.add_argument("--port", type=int, default=6881)
+parser.add_argument("--tracker", action="append", default=[], metavar="URL")
+arguments = parser.parse_args()
+
+data = arguments.data.resolve()
+torrent = geventbt.create_torrent(data, trackers=[[url] for url in arguments.tracker])
+torrent_file = data.with_name(data.name + ".torrent")
+torrent_file.write_bytes(torrent.to_bytes())
+
+with suppress(KeyboardInterrupt), geventbt.seed(torrent, data, (arguments.host, arguments.port)) as client:
+    client.torrents[torrent.info_hash].on("peer_added", show)
+    print(torrent_file)
+    print(geventbt.Magnet.from_torrent(torrent))
+    print(f"seeding on port {client.port}", flush=True)
+    client.serve_forever()

@@ -1,0 +1,68 @@
+"""Watch the peers of a torrent without taking anything from them: who comes and goes, and who gets which piece.
+
+    python scripts/watch_swarm.py ubuntu.torrent --peer 127.0.0.1:6881 --seconds 60
+
+Peers come from --peer, from the torrent's trackers, and from what the peers tell of each other (BEP 11).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from contextlib import suppress
+
+import gevent
+from gevent.pool import Pool
+
+import geventbt
+
+
+def address(text: str) -> tuple[str, int]:
+    """The (host, port) of "host:port", where an IPv6 host has its brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def visit(peer: tuple[str, int]) -> None:
+    """Connect to a peer and print what it tells, until it leaves."""
+    name = f"{peer[0]}:{peer[1]}"
+    try:
+        with geventbt.connect(peer, info_hash=torrent.info_hash) as wire:
+            wire.use(lambda wire: geventbt.UtPex(wire, torrent.private)).on(
+                "peers", lambda _, added, dropped: meet(added)
+            )
+            messages = wire.messages()
+            handshake = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+            print(f"{name} is {geventbt.client_name(handshake.peer_id)}", flush=True)
+            for message in messages:
+                print(f"{name} {type(message).__name__}, has {wire.peer_pieces.count()}/{pieces} pieces", flush=True)
+            print(f"{name} has left", flush=True)
+    except (geventbt.GeventBTError, OSError) as error:
+        print(f"{name}: {error}", flush=True)
+
+
+def meet(peers: Iterable[tuple[str, int]]) -> None:
+    """Visit those that have not been visited."""
+    for peer in set(peers) - met:
+        met.add(peer)
+        visits.spawn(visit, peer)
+
+
+parser = argparse.ArgumentParser(description="Watch the peers of a torrent.")
+parser.add_argument("torrent", help="a .torrent file")
+parser.add_argument("--peer", action="append", default=[], type=address, metavar="host:port")
+parser.add_argument("--seconds", type=float, default=60)
+arguments = parser.parse_args()
+
+torrent = geventbt.Torrent.from_file(arguments.torrent)
+pieces = torrent.geometry.pieces
+met: set[tuple[str, int]] = set()
+visits = Pool()
+with gevent.Timeout(arguments.seconds, False):
+    meet(arguments.peer)
+    request = geventbt.AnnounceRequest(torrent.info_hash, geventbt.new_peer_id(), port=0, left=torrent.geometry.length)
+    for url in [url for tier in torrent.trackers for url in tier]:
+        with suppress(geventbt.TrackerError):
+            meet(geventbt.announce(url, request).peers)
+    visits.join()
+visits.kill()

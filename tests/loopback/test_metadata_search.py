@@ -1,0 +1,100 @@
+"""A magnet link whose peers come to us: nobody has to be known at first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import geventbt
+from geventbt import Client, Wire, limits
+from tests.loopback.harness import eventually
+
+
+@pytest.fixture
+def torrent(tmp_path: Path) -> geventbt.Torrent:
+    (tmp_path / "origin").mkdir()
+    (tmp_path / "origin" / "data").write_bytes(os.urandom(300_000))
+    return geventbt.create_torrent(tmp_path / "origin" / "data", piece_length=16384)
+
+
+@pytest.fixture
+def leecher(torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[Client]:
+    """Has a magnet link, and knows nobody."""
+    with Client(0, host="127.0.0.1") as client:
+        client.add(geventbt.Magnet.from_torrent(torrent), tmp_path / "out")
+        yield client
+
+
+class Mute(geventbt.UtMetadata):
+    """Claims to have metadata, and never gives any."""
+
+    def on_message(self, payload: bytes) -> None:
+        pass
+
+
+def come(leecher: Client, torrent: geventbt.Torrent) -> Wire:
+    """Connect to it as a peer that leaves its questions unanswered."""
+    wire = geventbt.connect(("127.0.0.1", leecher.port))
+    wire.use(lambda wire: Mute(wire, torrent.info_bytes))
+    wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+    return wire
+
+
+def test_a_seeder_that_comes_gives_the_metadata_and_then_the_data(torrent, leecher, tmp_path):
+    (job,) = leecher.torrents.values()
+    with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0), peers=[("127.0.0.1", leecher.port)]):
+        assert job.wait_metadata(timeout=30).info_hash == torrent.info_hash
+        assert job.wait(30)
+    assert (tmp_path / "out" / "data").read_bytes() == (tmp_path / "origin" / "data").read_bytes()
+
+
+def test_no_more_are_asked_at_a_time_than_the_limit(torrent, leecher):
+    wires = [come(leecher, torrent) for _ in range(limits.METADATA_SOURCES)]
+    # One more is refused, without a handshake.
+    with pytest.raises(geventbt.GeventBTError):
+        come(leecher, torrent)
+    assert not any(wire.closed for wire in wires)
+    wires.pop().close()
+
+    def room() -> bool:
+        try:
+            wires.append(come(leecher, torrent))
+        except geventbt.GeventBTError:
+            return False
+        return True
+
+    eventually(room)
+    for wire in wires:
+        wire.close(0)
+
+
+def test_those_who_came_are_left_when_the_metadata_is_here(torrent, leecher, tmp_path):
+    (job,) = leecher.torrents.values()
+    wire = come(leecher, torrent)
+    with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
+        job.add_peers([("127.0.0.1", seeder.port)])
+        assert job.wait(30)
+    eventually(lambda: wire.closed)
+
+
+def test_those_who_came_are_left_when_the_torrent_is_paused_or_removed(torrent, leecher):
+    (job,) = leecher.torrents.values()
+    wire = come(leecher, torrent)
+    job.pause()
+    eventually(lambda: wire.closed)
+    job.resume()
+    wires = []
+
+    def is_taken() -> bool:
+        try:
+            wires.append(come(leecher, torrent))
+        except geventbt.GeventBTError:
+            return False
+        return True
+
+    eventually(is_taken)
+    job.remove()
+    eventually(lambda: wires[-1].closed)

@@ -1,0 +1,82 @@
+"""The README's tables of defaults and limits, made from the code: ``python tests/readme_tables.py`` prints them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import geventbt
+from geventbt import limits
+
+_CALLS: dict[str, Any] = {
+    "connect": geventbt.connect,
+    "listen": geventbt.listen,
+    "Wire.handshake": geventbt.Wire.handshake,
+    "Wire.request": geventbt.Wire.request,
+    "Wire.read": geventbt.Wire.read,
+    "Wire.close": geventbt.Wire.close,
+    "UtMetadata.fetch": geventbt.UtMetadata.fetch,
+    "download": geventbt.download,
+    "seed": geventbt.seed,
+    "fetch_metadata": geventbt.fetch_metadata,
+    "inspect_peer": geventbt.inspect_peer,
+    "Client": geventbt.Client,
+    "Client.add": geventbt.Client.add,
+    "announce": geventbt.announce,
+    "create_torrent": geventbt.create_torrent,
+    "Storage": geventbt.Storage,
+}
+
+_COUNTS = ("BLAMED_BLOCKS",)
+"""Limits that are no bytes, although they are written as so many KIB."""
+
+
+def defaults_table() -> str:
+    """A row for each call, with its arguments that have a default."""
+    rows = ["| Call | Defaults |", "|---|---|"]
+    for name, call in _CALLS.items():
+        parameters = inspect.signature(call).parameters.values()
+        defaults = [f"`{item.name}={_literal(item.default)}`" for item in parameters if item.default is not item.empty]
+        rows.append(f"| `{name}` | {', '.join(defaults)} |")
+    return "\n".join(rows)
+
+
+def limits_table() -> str:
+    """A row for each assignment of the module of limits, under the headings of its comments."""
+    source = Path(limits.__file__).read_text()
+    lines = source.splitlines()
+    body = ast.parse(source).body
+    rows = ["| Limit | Value | |", "|---|---|---|"]
+    last = 0
+    for node, following in pairwise(body):
+        if not isinstance(node, ast.Assign) or not isinstance(following, ast.Expr):
+            continue
+        rows += [f"| **{line.strip('# -')}** | | |" for line in lines[last : node.lineno] if line.startswith("# ---")]
+        last = node.lineno
+        target = node.targets[0]
+        names = [item.id for item in ast.walk(target) if isinstance(item, ast.Name)]
+        in_bytes = any(unit in ast.unparse(node.value) for unit in ("KIB", "MIB", "_BYTES"))
+        values = [_amount(getattr(limits, name), in_bytes and name not in _COUNTS) for name in names]
+        assert isinstance(following.value, ast.Constant)
+        meaning = " ".join(str(following.value.value).split())
+        rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {', '.join(values)} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def _amount(value: float, is_size: bool) -> str:
+    if is_size and isinstance(value, int):
+        for unit, size in (("MiB", limits.MIB), ("KiB", limits.KIB)):
+            if value % size == 0:
+                return f"{value // size} {unit}"
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}"
+
+
+if __name__ == "__main__":
+    print(defaults_table(), limits_table(), sep="\n\n")

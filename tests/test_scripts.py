@@ -1,0 +1,216 @@
+"""The programs in scripts/, each run as a user would run it, against a real peer on loopback: libtorrent, and ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gevent import subprocess as gevent_subprocess
+from gevent.server import StreamServer
+
+import geventbt
+from tests.interop.conftest import LibtorrentPeer, assert_same_tree, wait_until
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+CONTENT = {"one.bin": os.urandom(300_001), "sub/two.bin": os.urandom(70_000)}
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    folder = tmp_path / "origin" / "shared"
+    (folder / "sub").mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def torrent_file(origin: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "shared.torrent"
+    path.write_bytes(geventbt.create_torrent(origin, piece_length=32768).to_bytes())
+    return path
+
+
+@pytest.fixture(params=["libtorrent", "geventbt"])
+def peer(request: Any, torrent_file: Path, origin: Path) -> Iterator[str]:
+    """The host:port of a peer that has all of the torrent."""
+    if request.param == "geventbt":
+        with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
+            yield f"127.0.0.1:{client.port}"
+        return
+    seeder = LibtorrentPeer(torrent_file, origin.parent)
+    wait_until(lambda: seeder.is_seeding)
+    yield f"127.0.0.1:{seeder.port}"
+    seeder.close()
+
+
+@pytest.fixture
+def tracker(peer: str) -> Iterator[str]:
+    """The URL of a tracker that knows the peer."""
+    body = geventbt.bencoding.encode(
+        {"interval": 1800, "peers": bytes([127, 0, 0, 1]) + int(peer.rpartition(":")[2]).to_bytes(2, "big")}
+    )
+
+    def answer(sock: Any, address: Any) -> None:
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sock.close()
+
+    server = StreamServer(("127.0.0.1", 0), answer)
+    server.start()
+    yield f"http://127.0.0.1:{server.server_port}/announce"
+    server.stop()
+
+
+def command(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+
+
+def call(script: str, *arguments: object) -> Any:
+    """Run a script to its end; a peer in this process goes on meanwhile."""
+    return gevent_subprocess.run(command(script, *arguments), capture_output=True, timeout=50)
+
+
+@contextmanager
+def running(script: str, *arguments: object) -> Iterator[Callable[[], str]]:
+    """Run a script until Ctrl-C; gives what reads its next line."""
+    process = gevent_subprocess.Popen(command(script, *arguments), stdout=subprocess.PIPE)
+    try:
+        yield lambda: process.stdout.readline().decode()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_download_from_peers_stores_what_the_peers_have(
+    peer: str, torrent_file: Path, origin: Path, tmp_path: Path
+) -> None:
+    done = call("download_from_peers.py", torrent_file, tmp_path / "out", peer, peer)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"370001 bytes are verified")
+    assert_same_tree(tmp_path / "out" / "shared", origin)
+
+
+def test_download_from_peers_says_so_when_nobody_has_anything(torrent_file: Path, tmp_path: Path) -> None:
+    done = call("download_from_peers.py", torrent_file, tmp_path / "out", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert b"no peer gave any of the 12 pieces" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("downloader", ["libtorrent", "geventbt"])
+def test_seed_folder_seeds_until_ctrl_c(downloader: str, origin: Path, tmp_path: Path) -> None:
+    with running("seed_folder.py", origin, "--host", "127.0.0.1", "--port", "0") as read_line:
+        torrent_file, magnet = Path(read_line().strip()), read_line().strip()
+        port = int(read_line().rpartition(" ")[2])
+        assert torrent_file == origin.with_name("shared.torrent")
+        if downloader == "geventbt":
+            geventbt.download(magnet, tmp_path / "out", peers=[("127.0.0.1", port)])
+        else:
+            leech = LibtorrentPeer(torrent_file, tmp_path / "out")
+            leech.connect(port)
+            wait_until(lambda: leech.is_seeding)
+            leech.close()
+        assert downloader in read_line()
+    assert_same_tree(tmp_path / "out" / "shared", origin)
+
+
+def test_fetch_metadata_writes_the_torrent(peer: str, torrent_file: Path, tmp_path: Path) -> None:
+    torrent = geventbt.Torrent.from_file(torrent_file)
+    done = call("fetch_metadata.py", geventbt.Magnet.from_torrent(torrent), tmp_path / "got.torrent", "--peer", peer)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(b"got.torrent: 2 files, 370001 bytes\n")
+    assert geventbt.Torrent.from_file(tmp_path / "got.torrent").info_bytes == torrent.info_bytes
+
+
+def test_fetch_metadata_asks_the_trackers_of_the_link(tracker: str, torrent_file: Path, tmp_path: Path) -> None:
+    magnet = f"{geventbt.Magnet.from_torrent(geventbt.Torrent.from_file(torrent_file))}&tr={tracker}"
+    done = call("fetch_metadata.py", magnet, tmp_path / "got.torrent")
+    assert done.returncode == 0, done.stderr
+    assert geventbt.Torrent.from_file(tmp_path / "got.torrent").trackers == ((tracker,),)
+
+
+def test_fetch_metadata_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
+    done = call("fetch_metadata.py", "magnet:?xt=urn:btih:" + "ab" * 20, tmp_path / "got.torrent")
+    assert (done.returncode, done.stderr) == (1, b"no peers to ask for the metadata\n")
+
+
+def test_watch_swarm_tells_what_a_peer_has(peer: str, torrent_file: Path) -> None:
+    with running("watch_swarm.py", torrent_file, "--peer", peer) as read_line:
+        assert read_line().startswith(f"{peer} is ")
+        while "has 12/12 pieces" not in (line := read_line()):
+            assert line.startswith(peer)
+
+
+def test_watch_swarm_asks_the_trackers_of_the_torrent(tracker: str, peer: str, torrent_file: Path) -> None:
+    torrent = geventbt.Torrent.from_file(torrent_file)
+    torrent_file.write_bytes(replace(torrent, trackers=((tracker,),)).to_bytes())
+    with running("watch_swarm.py", torrent_file) as read_line:
+        assert read_line().startswith(f"{peer} is ")
+
+
+def test_watch_swarm_ends_when_its_time_is_over(peer: str, torrent_file: Path) -> None:
+    done = call("watch_swarm.py", torrent_file, "--peer", peer, "--seconds", 0.5)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_stream_to_stdout_writes_the_file(peer: str, torrent_file: Path) -> None:
+    done = call("stream_to_stdout.py", torrent_file, "sub/two.bin", "--peer", peer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == CONTENT["sub/two.bin"]
+
+
+def test_stream_to_stdout_takes_a_magnet_link_and_an_index(peer: str, torrent_file: Path) -> None:
+    magnet = geventbt.Magnet.from_torrent(geventbt.Torrent.from_file(torrent_file))
+    done = call("stream_to_stdout.py", magnet, "0", "--peer", peer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == CONTENT["one.bin"]
+
+
+def test_stream_to_stdout_is_quiet_when_its_reader_has_seen_enough(peer: str, torrent_file: Path) -> None:
+    process = gevent_subprocess.Popen(
+        command("stream_to_stdout.py", torrent_file, "one.bin", "--peer", peer),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.read(10) == CONTENT["one.bin"][:10]
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=20) == 0
+    process.stderr.close()
+
+
+def test_stream_to_stdout_says_that_there_is_no_such_file(peer: str, torrent_file: Path) -> None:
+    done = call("stream_to_stdout.py", torrent_file, "nothing.bin", "--peer", peer)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+
+
+def test_custom_extension_asks_a_peer_that_speaks_it() -> None:
+    with running("custom_extension.py", "--listen", "0") as read_line:
+        port = read_line().rpartition(" ")[2].strip()
+        done = call("custom_extension.py", "--connect", f"127.0.0.1:{port}")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"the peer's clock is ")
+
+
+def test_custom_extension_troubles_no_peer_that_does_not(peer: str, torrent_file: Path) -> None:
+    info_hash = geventbt.Torrent.from_file(torrent_file).info_hash.hex()
+    done = call("custom_extension.py", "--connect", peer, "--info-hash", info_hash)
+    assert (done.returncode, done.stderr) == (1, b"the peer does not tell the time\n")
+
+
+def test_every_script_has_an_example_in_its_first_lines() -> None:
+    for script in SCRIPTS.glob("*.py"):
+        assert f"    python scripts/{script.name}" in script.read_text()[:1000], script

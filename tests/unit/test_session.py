@@ -1,0 +1,56 @@
+"""What the torrents of a client share."""
+
+from __future__ import annotations
+
+import pytest
+
+from geventbt import limits
+from geventbt.client.rate_limit import RateLimit
+from geventbt.client.session import Session
+
+BLOCK = limits.BLOCK
+
+
+def session(rate: int | None) -> Session:
+    """A session whose bucket is empty from now on, at the time 0."""
+    made = Session(
+        encryption="prefer",
+        upload_slots=8,
+        max_connections=10,
+        limit_down=None,
+        limit_up=None,
+        count_connections=lambda: 0,
+    )
+    made.down = RateLimit(rate, 0.0)
+    made.down.take(10**9, 0.0)
+    return made
+
+
+def test_torrents_that_wait_for_the_rate_of_all_take_turns():
+    """One block comes with each second; the greedy one asks more often, and always first."""
+    shared, none = session(BLOCK), RateLimit(None, 0.0)
+    taken = {"greedy": 0, "modest": 0}
+    for tick in range(1, 401):
+        for name in ("greedy", "greedy", "modest"):
+            taken[name] += shared.take_down(name, none, 4, tick / 20)
+    assert sum(taken.values()) == 20
+    assert abs(taken["greedy"] - taken["modest"]) <= 2
+
+
+def test_who_asks_no_more_keeps_nobody_waiting():
+    shared, none = session(BLOCK), RateLimit(None, 0.0)
+    assert shared.take_down("gone", none, 4, 0.0) == 0
+    assert shared.take_down("here", none, 4, 1.0) == 1
+
+
+def test_who_waits_for_its_own_rate_keeps_nobody_waiting():
+    shared, own, none = session(10 * BLOCK), RateLimit(1, 0.0), RateLimit(None, 0.0)
+    own.take(10**9, 0.0)
+    assert shared.take_down("slow", own, 4, 0.1) == 0
+    assert shared.take_down("fast", none, 4, 0.1) == 1
+
+
+@pytest.mark.parametrize("own", [None, 3 * BLOCK])
+def test_without_a_rate_of_all_only_its_own_counts(own):
+    shared, limit = session(None), RateLimit(own, 0.0)
+    assert shared.take_down("any", limit, 5, 0.0) == (5 if own is None else 2)
