@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import gevent
 import pytest
 
 import geventbt
+from geventbt import bencoding
 from tests.cli_harness import (
     COMMAND,
     FILES,
@@ -25,7 +29,6 @@ from tests.cli_harness import (
     of_event,
     run_here,
 )
-from tests.loopback.fake_trackers import FakeHttp, bencoded
 from tests.loopback.harness import gevent_listener
 
 TOTAL = sum(FILES.values())
@@ -373,69 +376,89 @@ def test_an_interrupted_download_goes_on_where_it_was(torrent_file: Path, origin
     assert (out / "shared/one.bin").read_bytes() == (origin / "one.bin").read_bytes()
 
 
+class DeafTracker:
+    """A tracker that names one peer, and does not answer those who leave.
+
+    It runs in threads, as does nothing else here: while gevent's loop runs, it may be the one to see that a process
+    has ended, whose exit code would be lost.
+
+    Attributes:
+        url: where it is asked.
+        has_left: set when somebody says that he leaves.
+        peer: the peer that it names; it takes connections.
+    """
+
+    def __init__(self) -> None:
+        self.has_left = threading.Event()
+        self.peer = socket.create_server(("127.0.0.1", 0))
+        self.peer.settimeout(30)
+        self._over = threading.Event()
+        answer = bencoding.encode(
+            {"interval": 1800, "peers": [{"ip": "127.0.0.1", "port": self.peer.getsockname()[1]}]}
+        )
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(handler) -> None:
+                if "event=stopped" in handler.path:
+                    self.has_left.set()
+                    self._over.wait(60)
+                    return
+                handler.send_response(200)
+                handler.end_headers()
+                handler.wfile.write(answer)
+
+            def log_message(handler, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/announce"
+        threading.Thread(target=self._server.serve_forever).start()
+
+    def wait_until_known(self) -> None:
+        """Wait until somebody has the answer, and connects to the peer."""
+        self.peer.accept()[0].close()
+
+    def close(self) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self.peer.close()
+
+
 @pytest.fixture
-def deaf_tracker(silent_peer: str) -> Iterator[FakeHttp]:
-    """A tracker that names the silent peer, and that does not answer those who leave."""
-    tracker = FakeHttp({})
-    host, _, port = silent_peer.rpartition(":")
-    peers = [{"ip": host, "port": int(port)}]
-
-    def answer(sock: Any) -> None:
-        if "event=stopped" in tracker.requests[-1]:
-            gevent.sleep(60)
-        else:
-            sock.sendall(bencoded(interval=1800, peers=peers))
-
-    tracker.replies[""] = answer
+def deaf_tracker() -> Iterator[DeafTracker]:
+    tracker = DeafTracker()
     yield tracker
     tracker.close()
 
 
-@contextmanager
-def announced(tracker: FakeHttp, tmp_path: Path, origin: Path, peer: Any) -> Iterator[subprocess.Popen[str]]:
+@pytest.fixture
+def announced(deaf_tracker: DeafTracker, tmp_path: Path, origin: Path) -> Iterator[subprocess.Popen[str]]:
     """A download that the tracker knows of."""
-    torrent_file = make_torrent_file(tmp_path, origin, trackers=[[tracker.url()]])
-    with process_of("download", torrent_file, "--json", "-o", tmp_path / "out") as process:
-        with gevent.Timeout(30):
-            # Now it has the tracker's answer.
-            peer.accept()[0].close()
+    torrent_file = make_torrent_file(tmp_path, origin, trackers=[[deaf_tracker.url]])
+    with process_of("download", torrent_file, "-q", "-o", tmp_path / "out") as process:
+        deaf_tracker.wait_until_known()
         yield process
 
 
-def test_a_second_interrupt_ends_at_once(
-    deaf_tracker: FakeHttp, silent_listener: Any, tmp_path: Path, origin: Path
-) -> None:
-    with announced(deaf_tracker, tmp_path, origin, silent_listener) as process:
-        process.send_signal(signal.SIGINT)
-        wait_until(lambda: "event=stopped" in deaf_tracker.requests[-1])
-        process.send_signal(signal.SIGINT)
-        wait_until(lambda: process.poll() is not None)
-        assert process.returncode == 130
-        assert process.stderr is not None
-        errors = process.stderr.read()
+def test_a_second_interrupt_ends_at_once(deaf_tracker: DeafTracker, announced: subprocess.Popen[str]) -> None:
+    announced.send_signal(signal.SIGINT)
+    assert deaf_tracker.has_left.wait(30)
+    announced.send_signal(signal.SIGINT)
+    _, errors = announced.communicate(timeout=30)
+    assert announced.returncode == 130
     assert errors.endswith("stopped at once\n")
     assert "interrupted" not in errors
     assert "Traceback" not in errors
 
 
-def test_a_stop_that_takes_a_while_says_what_it_is_doing(
-    deaf_tracker: FakeHttp, silent_listener: Any, tmp_path: Path, origin: Path
-) -> None:
-    with announced(deaf_tracker, tmp_path, origin, silent_listener) as process:
-        process.send_signal(signal.SIGINT)
-        wait_until(lambda: process.poll() is not None)
-        assert process.returncode == 130
-        assert process.stderr is not None
-        first, last = process.stderr.read().splitlines()
+def test_a_stop_that_takes_a_while_says_what_it_is_doing(announced: subprocess.Popen[str]) -> None:
+    announced.send_signal(signal.SIGINT)
+    _, errors = announced.communicate(timeout=30)
+    assert announced.returncode == 130
+    first, last = errors.splitlines()
     assert "Ctrl-C again stops at once" in first
     assert last.startswith("interrupted")
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait, while the peers of this process run on."""
-    with gevent.Timeout(30):
-        while not condition():
-            gevent.sleep(0.02)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_terminal_shows_name_bar_bytes_speed_time_peers_and_pieces(
     with OnTerminal("download", torrent_file, *slowly) as terminal:
         assert terminal.wait() == 0
     shown = without_colours(terminal.output)
-    assert re.search(r"shared +[━╸╺]{20,} +[0-9.]+ KiB of 361\.4 KiB, [0-9.]+ KiB/s, 0:\d\d left, 1 peer", shown)
+    assert re.search(r"shared +[━╸╺]{20,} +\d+%\s+[0-9.]+ KiB of 361\.4 KiB, [0-9.]+ KiB/s, 0:\d\d left, 1 peer", shown)
     assert re.search(r"\[█+ +.*\]", shown)
     assert f"[{'█' * 23}]" in shown
     assert "shared: 361.4 KiB verified" in shown
@@ -83,7 +83,9 @@ def test_verbose_shows_a_table_of_the_peers(torrent_file: Path, seeder: str, tmp
 
 def test_a_seeder_shows_what_it_sends(torrent_file: Path, origin: Path) -> None:
     with OnTerminal("seed", torrent_file, origin, "--host", "127.0.0.1", "--port", "0") as terminal:
-        terminal.read_until(lambda shown: "seeding, 0 B sent at 0 B/s, ratio 0.00, 0 peers" in without_colours(shown))
+        terminal.read_until(
+            lambda shown: "361.4 KiB complete; 0 B sent at 0 B/s, ratio 0.00, 0 peers" in without_colours(shown)
+        )
         terminal.process.send_signal(2)
         assert terminal.wait() == 130
     assert "Traceback" not in terminal.output
@@ -119,6 +121,14 @@ def test_the_name_of_a_torrent_cannot_steer_the_terminal(tmp_path: Path) -> None
     assert "[red]evil" in terminal.output
     assert "\u202e" not in terminal.output
     assert "\x9b" not in terminal.output
+
+
+def test_verbose_shows_the_warnings_of_the_library_above_the_view(torrent_file: Path, tmp_path: Path) -> None:
+    arguments = ["-o", tmp_path / "out", "--peer", "no-such-host.invalid:1"]
+    with OnTerminal("download", torrent_file, "-v", *arguments) as terminal:
+        assert terminal.wait() == 5
+    assert "geventbt: the peer no-such-host.invalid:1 cannot be found" in terminal.output
+    assert "Errno" not in terminal.output.rpartition("no peer could be reached")[2]
 
 
 # ------------------------------------------------------------------ without rich
@@ -174,7 +184,7 @@ def test_elsewhere_there_is_a_plain_line_now_and_then(torrent_file: Path, seeder
         ),
         (
             geventbt.Progress("seeding", wanted=1024, done=1024, uploaded=1536, upload_speed=1024, peers=1),
-            "seeding, 1.5 KiB sent at 1.0 KiB/s, ratio 1.50, 1 peer",
+            "1.0 KiB complete; 1.5 KiB sent at 1.0 KiB/s, ratio 1.50, 1 peer",
         ),
     ],
 )

@@ -196,14 +196,18 @@ def add_verbose(parser: Parser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="show the peers, too. Flags: D we download from it, d it chokes us; U it downloads from us, u we choke "
-        "it; I it connected to us, E encrypted, S silent although asked",
+        help="show the peers, and warnings. Flags: D we download from it, d it chokes us; U it downloads from us, u we "
+        "choke it; I it connected to us, E encrypted, S silent although asked",
     )
 
 
 def add_json(parser: Parser) -> None:
     """For programs."""
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output, for programs")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a line on standard output, for programs; what is in them: python -m pydoc geventbt.cli.json_lines",
+    )
 
 
 def subparsers_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
