@@ -135,6 +135,38 @@ def test_cat_writes_the_file_that_is_meant(by_link: bool, torrent_file: Path, ma
     assert result.stdout == (origin / "sub/two.bin").read_bytes()
 
 
+def test_cat_ends_quietly_with_its_reader(tmp_path: Path) -> None:
+    with large(tmp_path) as (torrent_file, peer), process_of("cat", torrent_file, "--peer", peer) as process:
+        assert process.stdout is not None
+        assert process.stdout.buffer.read(100)
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_cat_can_be_interrupted_while_nobody_reads(tmp_path: Path) -> None:
+    with large(tmp_path) as (torrent_file, peer), process_of("cat", torrent_file, "--peer", peer) as process:
+        assert process.stdout is not None
+        # The rest is more than fits between two processes.
+        assert process.stdout.buffer.read(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "interrupted\n"
+
+
+@contextmanager
+def large(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A torrent of 4 MiB, and a process that seeds it."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "file").write_bytes(os.urandom(4 << 20))
+    torrent_file = make_torrent_file(tmp_path, folder)
+    with seeding_process(torrent_file, folder) as (_, peer):
+        yield torrent_file, peer
+
+
 def test_cat_gives_up_when_nothing_comes(
     torrent_file: Path, silent_peer: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -206,7 +206,8 @@ def add_json(parser: Parser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one JSON object a line on standard output, for programs; what is in them: python -m pydoc geventbt.cli.json_lines",
+        help="one JSON object a line on standard output, for programs; python -m pydoc geventbt.cli.json_lines tells "
+        "what is in them",
     )
 
 
