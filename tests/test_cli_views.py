@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_a_terminal_shows_name_bar_bytes_speed_time_peers_and_pieces(
         assert terminal.wait() == 0
     shown = without_colours(terminal.output)
     assert re.search(r"shared +[━╸╺]{20,} +\d+%\s+[0-9.]+ KiB of 361\.4 KiB, [0-9.]+ KiB/s, 0:\d\d left, 1 peer", shown)
-    assert re.search(r"\[█+ +.*\]", shown)
+    assert re.search(r"\[(?=[^\]]*█)(?=[^\]]* )[█ ]{23}\]", shown)
     assert f"[{'█' * 23}]" in shown
     assert "shared: 361.4 KiB verified" in shown
     assert "client" not in shown
@@ -169,6 +170,15 @@ def test_elsewhere_there_is_a_plain_line_now_and_then(torrent_file: Path, seeder
     assert re.fullmatch(r"shared: [0-9.]+ KiB of 361\.4 KiB, [0-9.]+ KiB/s, 0:\d\d left, 1 peer", first)
     assert re.fullmatch(rf"  {re.escape(seeder)} geventbt 0\.1\S* DE? down [0-9.]+ KiB/s up 0 B/s, 23 pieces", peer)
     assert "\x1b" not in result.stderr
+
+
+def test_a_name_that_the_output_has_no_signs_for_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "größe").write_bytes(b"data")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [*COMMAND, "create", "größe", "-q"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=50)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("gr??e: 4 B")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -48,6 +49,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns its exit code; usage errors exit with 2, as argparse does."""
     arguments = make_parser().parse_args(argv)
     _set_up_log(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Or a name with signs that the terminal does not have would be an error.
+        sys.stdout.reconfigure(errors="replace")
     try:
         code: int = arguments.run(arguments)
         if sys.stdout is not None:
