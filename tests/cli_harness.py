@@ -61,6 +61,12 @@ def assert_one_line(text: str) -> None:
     assert "Traceback" not in text
 
 
+def _environment() -> dict[str, str]:
+    """One in which it is the terminal that says how large it is."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    return {**inherited, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+
+
 class OnTerminal:
     """The command with a terminal for standard output and error.
 
@@ -77,7 +83,7 @@ class OnTerminal:
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
+            env=_environment(),
         )
         os.close(theirs)
 

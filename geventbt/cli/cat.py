@@ -84,10 +84,17 @@ def _copy(file: geventbt.TorrentReader, patience: float | None) -> None:
             chunk = file.read(_CHUNK)
         if not chunk:
             return
-        gevent.get_hub().threadpool.apply(_write, (target, chunk))
+        error = gevent.get_hub().threadpool.apply(_write, (target, chunk))
+        if error is not None:
+            raise error
 
 
-def _write(target: int, data: bytes) -> None:
+def _write(target: int, data: bytes) -> OSError | None:
+    """Write all of it. The error is returned, for gevent would print what a thread raises."""
     view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]
+    try:
+        while view:
+            view = view[os.write(target, view) :]
+    except OSError as error:
+        return error
+    return None

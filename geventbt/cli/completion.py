@@ -158,7 +158,7 @@ def _zsh(parser: argparse.ArgumentParser) -> str:
 def _zsh_case(name: str, command: argparse.ArgumentParser) -> str:
     specs = [_zsh_option(action, option) for action in _options(command) for option in action.option_strings]
     specs += [
-        f"'{'' if action.nargs != '?' else ':'}:{_metavar(action)}:{_zsh_value(action)}'"
+        f"'{':' if action.nargs == '?' else ''}:{_plain(_metavar(action))}:{_zsh_value(action)}'"
         for action in _arguments(command)
     ]
     lines = " \\\n".join(f"            {spec}" for spec in specs)

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 import geventbt
+from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE
 from geventbt.cli.info import print_files, read_whole
@@ -33,7 +34,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_select(parser)
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in their order")
     parsing.add_sources_of_peers(parser)
-    parsing.add_traffic(parser, port=0)
+    parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
     parsing.add_seeding(parser, "default: not at all")
     parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")

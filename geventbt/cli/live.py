@@ -18,9 +18,9 @@ from geventbt.cli.text import human_address, human_size, printable
 if TYPE_CHECKING:
     import geventbt
 
-_NAME, _BAR, _CLIENT = 30, 30, 24
+_NAME, _CLIENT = 40, 24
 _MAP_ROWS = 3
-_LINES_BESIDE_PEERS = 8
+_LINES_BESIDE_PEERS = 9
 
 
 class LiveView:
@@ -53,8 +53,9 @@ class LiveView:
             shades = PLAIN_SHADES if self._console.options.ascii_only else SHADES
             rows = piece_map(pieces, max(10, self._console.width - 2), _MAP_ROWS, shades)
             parts += [Text(f"[{row}]", style="cyan", no_wrap=True) for row in rows]
-        if self._verbose:
-            parts.append(self._table(torrent.peers))
+        peers = torrent.peers if self._verbose else []
+        if peers:
+            parts.append(self._table(peers))
         return Group(*parts)
 
     def _table(self, peers: list[geventbt.PeerStatus]) -> Table:
@@ -85,14 +86,19 @@ class LiveView:
         return table
 
 
-def _headline(name: str, progress: geventbt.Progress) -> Table:
+def _headline(name: str, progress: geventbt.Progress) -> Group:
+    """The bar, as wide as there is room, and what it stands for below."""
     is_checking = progress.state == "checking"
-    total = progress.pieces if is_checking else progress.wanted
-    line = Table.grid(padding=(0, 1))
+    total = (progress.pieces if is_checking else progress.wanted) or 1
+    completed = progress.checked if is_checking else progress.done
+    line = Table.grid(padding=(0, 1), expand=True)
     line.add_column(no_wrap=True)
+    line.add_column(ratio=1)
     line.add_column(no_wrap=True)
-    line.add_column(no_wrap=True, overflow="ellipsis")
-    bar = ProgressBar(total=total or 1, completed=progress.checked if is_checking else progress.done, width=_BAR)
     # Text never reads its characters as markup.
-    line.add_row(Text(printable(name)[:_NAME]), bar, Text(status(progress)))
-    return line
+    line.add_row(
+        Text(printable(name)[:_NAME]),
+        ProgressBar(total=total, completed=completed),
+        Text(f"{100 * completed // total}%"),
+    )
+    return Group(line, Text(status(progress), no_wrap=True, overflow="ellipsis"))

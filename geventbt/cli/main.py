@@ -47,7 +47,7 @@ def make_parser() -> Parser:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns its exit code; usage errors exit with 2, as argparse does."""
     arguments = make_parser().parse_args(argv)
-    _silence_log()
+    _set_up_log(arguments)
     try:
         code: int = arguments.run(arguments)
         if sys.stdout is not None:
@@ -77,11 +77,18 @@ def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
     return code
 
 
-def _silence_log() -> None:
-    """Or Python itself would print warnings, such as that a peer sends wrong data, in the middle of the progress."""
+def _set_up_log(arguments: argparse.Namespace) -> None:
+    """Show warnings, such as that a peer sends wrong data, to those who want to see more. Python itself would print
+    them in any case, and in the middle of the progress."""
     import logging
 
-    logging.getLogger("geventbt").addHandler(logging.NullHandler())
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            # Looked up each time: a live view puts itself in the place of standard error.
+            print(f"geventbt: {printable(record.getMessage())}", file=sys.stderr)
+
+    log = logging.getLogger("geventbt")
+    log.handlers = [Lines(logging.WARNING) if getattr(arguments, "verbose", False) else logging.NullHandler()]
 
 
 def main() -> int:

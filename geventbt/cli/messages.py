@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from geventbt import errors
 from geventbt.cli.errors import CORRUPT, DISK, NETWORK, NOT_FOUND, TIMED_OUT, UNFINISHED, CommandError
@@ -19,6 +20,7 @@ _HINTS = {
     errno.EROFS: "choose a folder that can be written",
     errno.EBUSY: "stop it first, or choose another folder",
     errno.EFBIG: "the file system or a quota takes no file so large",
+    errno.ENOTDIR: "a folder is needed there, not a file",
     errno.EISDIR: "a file is needed, not a folder",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer peers (--max-peers)",
 }
@@ -27,7 +29,12 @@ _HINTS = {
 def code_and_text(error: Exception) -> tuple[int, str] | None:
     """The exit code and the line for an error that a person can cause; None for a bug."""
     code = _code(error)
-    return None if code is None else (code, printable(_text(error)))
+    return None if code is None else (code, printable(without_numbers(_text(error))))
+
+
+def without_numbers(text: str) -> str:
+    """The same text without the numbers that Python puts in front of what the system says."""
+    return re.sub(r"\[Errno -?[0-9]+\] ", "", text)
 
 
 def _code(error: Exception) -> int | None:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from geventbt import limits
 from geventbt.cli import values
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -138,7 +137,7 @@ def add_sources_of_peers(parser: Parser) -> None:
     )
 
 
-def add_traffic(parser: Parser, *, port: int) -> None:
+def add_traffic(parser: Parser, *, port: int, max_peers: int) -> None:
     """How many peers, how fast, and on which port."""
     default = f"default: {port}" if port else "default: any free one"
     parser.add_argument("--port", type=values.port, default=port, help=f"to listen on; 0 takes a free one ({default})")
@@ -146,9 +145,9 @@ def add_traffic(parser: Parser, *, port: int) -> None:
     parser.add_argument(
         "--max-peers",
         type=values.at_least_one,
-        default=limits.TORRENT_PEERS,
+        default=max_peers,
         metavar="N",
-        help=f"connections at one time (default: {limits.TORRENT_PEERS})",
+        help=f"connections at one time (default: {max_peers})",
     )
     parser.add_argument(
         "--limit-down", type=values.rate, metavar="RATE", help="bytes a second, such as 500K or 2M (default: no limit)"
@@ -197,14 +196,19 @@ def add_verbose(parser: Parser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="show the peers, too. Flags: D we download from it, d it chokes us; U it downloads from us, u we choke "
-        "it; I it connected to us, E encrypted, S silent although asked",
+        help="show the peers, and warnings. Flags: D we download from it, d it chokes us; U it downloads from us, u we "
+        "choke it; I it connected to us, E encrypted, S silent although asked",
     )
 
 
 def add_json(parser: Parser) -> None:
     """For programs."""
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output, for programs")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a line on standard output, for programs; python -m pydoc geventbt.cli.json_lines tells "
+        "what is in them",
+    )
 
 
 def subparsers_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:

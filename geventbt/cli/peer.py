@@ -10,6 +10,7 @@ from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, NETWORK
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
+from geventbt.cli.messages import without_numbers
 from geventbt.cli.sources import read_source
 from geventbt.cli.text import human_address, printable
 
@@ -73,7 +74,7 @@ def _facts(report: geventbt.PeerReport) -> dict[str, Any]:
 
 def _closed_by(report: geventbt.PeerReport) -> str:
     if report.error is not None:
-        return str(report.error) or type(report.error).__name__
+        return without_numbers(str(report.error)) or type(report.error).__name__
     return "the peer" if report.closed else "us"
 
 

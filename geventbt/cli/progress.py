@@ -129,7 +129,8 @@ def status(progress: geventbt.Progress) -> str:
     if progress.state == "seeding":
         ratio = human_ratio(progress.uploaded / progress.done) if progress.done else "-"
         speed = human_size(progress.upload_speed)
-        return f"seeding, {human_size(progress.uploaded)} sent at {speed}/s, ratio {ratio}, {peers}"
+        sent = f"{human_size(progress.uploaded)} sent at {speed}/s"
+        return f"{human_size(progress.done)} complete; {sent}, ratio {ratio}, {peers}"
     if not progress.peers and progress.done < progress.wanted:
         return f"{human_size(progress.done)} of {human_size(progress.wanted)}, looking for peers"
     left = progress.seconds_left

@@ -7,6 +7,7 @@ from contextlib import closing
 from time import monotonic
 
 import geventbt
+from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.download import report_seeded
 from geventbt.cli.errors import DONE
@@ -30,7 +31,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_source(parser, _SOURCE)
     parsing.add_data(parser)
     parsing.add_sources_of_peers(parser)
-    parsing.add_traffic(parser, port=_PORT)
+    parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
     parser.set_defaults(run=run)
