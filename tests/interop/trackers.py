@@ -101,22 +101,31 @@ _ports = itertools.cycle(range(500))
 
 
 def _free_port() -> int:
-    """A port that is free for TCP and UDP, below those that the system gives to others; each test process has its own."""
+    """A port free for TCP and UDP, below those that the system gives to others; each test process has its own."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
         port = 21000 + 500 * worker + next(_ports)
-        with closing(socket.socket()) as stream, closing(socket.socket(type=socket.SOCK_DGRAM)) as datagrams:
-            with suppress(OSError):
-                stream.bind(("127.0.0.1", port))
-                datagrams.bind(("127.0.0.1", port))
-                return port
+        with (
+            closing(socket.socket()) as stream,
+            closing(socket.socket(type=socket.SOCK_DGRAM)) as datagrams,
+            suppress(OSError),
+        ):
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
+            return port
 
 
 def _takes(host: str, port: int, info_hash: bytes) -> bool:
-    """Whether it listens and has read its list, which it does later: it is told that somebody leaves."""
-    query = f"info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=0&event=stopped"
+    """Whether it listens and has read its list, which it does later: somebody comes, and leaves when it is taken.
+
+    Only whoever comes is looked up in the list.
+    """
+    query = f"http://{host}:{port}/announce?info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=1&event="
     try:
-        with urlopen(f"http://{host}:{port}/announce?{query}", timeout=5) as answer:
+        with urlopen(query + "started", timeout=5) as answer:
+            if b"failure reason" in answer.read():
+                return False
+        with urlopen(query + "stopped", timeout=5) as answer:
             return b"failure reason" not in answer.read()
     except OSError:
         return False
