@@ -13,8 +13,9 @@ from gevent.event import Event
 from gevent.lock import RLock
 
 from geventbt import limits
-from geventbt.client.active_torrent import ActiveTorrent, FileRef
+from geventbt.client.active_torrent import ActiveTorrent
 from geventbt.client.addresses import Address
+from geventbt.client.files import FileRef
 from geventbt.client.session import Session
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent

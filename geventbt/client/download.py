@@ -6,9 +6,9 @@ import os
 from collections.abc import Collection, Iterable
 
 from geventbt import limits
-from geventbt.client.active_torrent import FileRef
 from geventbt.client.addresses import Address
 from geventbt.client.client import Client
+from geventbt.client.files import FileRef
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.wire.opening import PREFER
 

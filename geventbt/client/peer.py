@@ -158,9 +158,9 @@ class Peer(Feed):
         if self.wire.peer_interested != self._wants:
             self._wants = self.wire.peer_interested
             if self._wants:
-                self._swarm.on_interest(self)
+                self._swarm.uploads.on_interest(self)
             else:
-                self._swarm.on_uninterest(self)
+                self._swarm.uploads.on_uninterest(self)
         if not self.wire.am_interested:
             self.update_interest()
 
@@ -293,7 +293,7 @@ class Peer(Feed):
 
     def _serve(self) -> None:
         try:
-            self.wire.serve_pending(self._swarm.read_block)
+            self.wire.serve_pending(self._swarm.uploads.read_block)
         except (GeventBTError, OSError) as error:
             _log.info("%s is not served any more: %s", self, error)
         finally:

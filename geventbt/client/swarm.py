@@ -18,10 +18,12 @@ from geventbt.client.assembly import Assembly
 from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates, Source
 from geventbt.client.choker import Choker
+from geventbt.client.finder import Finder
 from geventbt.client.peer import Peer
 from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reading import BlockReader
 from geventbt.client.throttle import Throttle
+from geventbt.client.uploads import Uploads
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.extensions.lt_donthave import LtDonthave
 from geventbt.extensions.upload_only import UploadOnly
@@ -42,8 +44,6 @@ _PARTING = 1.0
 TICK = 1.0
 """Seconds between two looks at what is due."""
 _THROTTLED_TICK = 0.05
-_AT_ONCE = 100
-"""Addresses learnt before others have their turn: *measured*, a thousand hold the hub up for 70 ms."""
 
 
 class Swarm:
@@ -54,6 +54,7 @@ class Swarm:
         storage: the torrent's data, checked.
         picker: what is missing.
         candidates: whom to connect to.
+        finder: is told of those that peers tell of.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
         served, banned: see below; they outlive the swarm.
@@ -64,6 +65,7 @@ class Swarm:
 
     Attributes:
         peers: those that are connected.
+        uploads: what they are given.
         downloaded, uploaded: bytes of blocks, in all.
         served: the bytes of verified pieces from each peer that we connected to, by its address.
         last_failure: why the last peer could not be had, or left.
@@ -76,6 +78,7 @@ class Swarm:
         storage: Storage,
         picker: BlockPicker,
         candidates: Candidates,
+        finder: Finder,
         *,
         max_peers: int,
         up: Throttle,
@@ -91,6 +94,7 @@ class Swarm:
         self._storage = storage
         self._torrent = storage.torrent
         self._candidates = candidates
+        self._finder = finder
         self._max_peers = max_peers
         self._on_verified = on_verified
         self._on_error = on_error
@@ -113,9 +117,9 @@ class Swarm:
         self.served = served
         self.banned = banned
         self._finished_downloaded = self._finished_uploaded = 0
-        self._reader = BlockReader(storage)
-        self._choker = Choker(session.upload_slots)
-        self._rechoke_at = 0.0
+        self.uploads = Uploads(
+            self.peers, BlockReader(storage), Choker(session.upload_slots), up, lambda: self.seeding, on_error
+        )
         self._pex_at = 0.0
         self._by_identity: dict[tuple[bytes | None, str], Peer] = {}
         self._by_address: dict[Address, Peer] = {}
@@ -127,7 +131,6 @@ class Swarm:
         self._throttled = False
         self._greenlets: list[gevent.Greenlet] = []
         self._running = False
-        self.up = up
         self.down = down
         self.last_failure: Exception | None = None
 
@@ -192,14 +195,9 @@ class Swarm:
 
     # ------------------------------------------------------------------ connecting
 
-    def add_candidates(self, addresses: list[Address], source: Source, told_by: str = "") -> None:
-        """Learn of peers."""
-        for start in range(0, len(addresses), _AT_ONCE):
-            now = monotonic()
-            for address in addresses[start : start + _AT_ONCE]:
-                self._candidates.add(address, source, now, told_by=told_by)
-            self._news.set()
-            gevent.sleep(0)
+    def on_candidates(self) -> None:
+        """There may be somebody to connect to."""
+        self._news.set()
 
     def _connect_to_candidates(self) -> None:
         while True:
@@ -309,8 +307,7 @@ class Swarm:
         self._finished_uploaded += peer.wire.uploaded
         self.last_failure = peer.wire.close_reason or self.last_failure
         peer.stop_serving()
-        if self._choker.release(peer):
-            self._fill_slots()
+        self.uploads.on_closed(peer)
         if peer.address is not None:
             if self._running:
                 self._candidates.closed(peer.address, monotonic(), worked=peer.received > 0)
@@ -334,7 +331,7 @@ class Swarm:
                 self._candidates.connected(address)
 
     def _on_pex(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
-        self.add_candidates(list(added), Source.PEX, pex.wire.remote_address[0])
+        self._finder.add(added, Source.PEX, pex.wire.remote_address[0])
 
     def _tell_of_peers(self) -> None:
         """Tell each peer of the others that one can connect to (BEP 11)."""
@@ -411,45 +408,6 @@ class Swarm:
                 peer.update_interest()
         self._on_verified(piece)
 
-    # ------------------------------------------------------------------ what peers are given
-
-    def read_block(self, piece: int, offset: int, length: int) -> memoryview:
-        """Read a block for a peer, when the rate limits allow it."""
-        try:
-            block = self._reader(piece, offset, length)
-        except StorageError as error:
-            self._on_error(error)
-            raise
-        self.up.acquire(length)
-        return block
-
-    def on_interest(self, peer: Peer) -> None:
-        """A peer wants something: it has it at once, when there is a free slot."""
-        if self._choker.on_interest(peer.view, monotonic(), seeding=self.seeding):
-            peer.wire.unchoke()
-
-    def on_uninterest(self, peer: Peer) -> None:
-        """A peer wants nothing any more: its slot is another's."""
-        if self._choker.release(peer):
-            peer.wire.choke()
-            self._fill_slots()
-
-    def _fill_slots(self) -> None:
-        waiting = [peer.view for peer in self.peers if peer.wire.peer_interested and peer.wire.am_choking]
-        for chosen in self._choker.fill(waiting, monotonic(), seeding=self.seeding):
-            assert isinstance(chosen, Peer)
-            if not chosen.wire.closed:
-                chosen.wire.unchoke()
-
-    def _rechoke(self, now: float) -> None:
-        peers = [peer for peer in self.peers if not peer.wire.closed]
-        chosen = self._choker.rechoke([peer.view for peer in peers], now, seeding=self.seeding)
-        for peer in peers:
-            if peer in chosen:
-                peer.wire.unchoke()
-            else:
-                peer.wire.choke()
-
     # ------------------------------------------------------------------ wrong data
 
     def _ban(self, guilty: set[Hashable]) -> None:
@@ -497,9 +455,7 @@ class Swarm:
     def _tick(self, now: float) -> None:
         for peer in list(self.peers):
             peer.check_patience(now)
-        if now >= self._rechoke_at:
-            self._rechoke_at = now + limits.CHOKE_INTERVAL
-            self._rechoke(now)
+        self.uploads.tick(now)
         if now >= self._pex_at and not self._torrent.private:
             self._pex_at = now + limits.PEX_INTERVAL / 4
             self._tell_of_peers()

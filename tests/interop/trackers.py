@@ -6,6 +6,7 @@ npm's is looked for in the folder that the environment variable GEVENTBT_TEST_NO
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -96,17 +97,35 @@ def _node_modules() -> str:
     return pytest.skip(f"bittorrent-tracker of npm is neither installed globally nor in {NODE_MODULES}")
 
 
+_ports = itertools.cycle(range(500))
+
+
 def _free_port() -> int:
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port free for TCP and UDP, below those that the system gives to others; each test process has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = 21000 + 500 * worker + next(_ports)
+        with (
+            closing(socket.socket()) as stream,
+            closing(socket.socket(type=socket.SOCK_DGRAM)) as datagrams,
+            suppress(OSError),
+        ):
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
+            return port
 
 
 def _takes(host: str, port: int, info_hash: bytes) -> bool:
-    """Whether it listens and has read its list, which it does later: it is told that somebody leaves."""
-    query = f"info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=0&event=stopped"
+    """Whether it listens and has read its list, which it does later: somebody comes, and leaves when it is taken.
+
+    Only whoever comes is looked up in the list.
+    """
+    query = f"http://{host}:{port}/announce?info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=1&event="
     try:
-        with urlopen(f"http://{host}:{port}/announce?{query}", timeout=5) as answer:
+        with urlopen(query + "started", timeout=5) as answer:
+            if b"failure reason" in answer.read():
+                return False
+        with urlopen(query + "stopped", timeout=5) as answer:
             return b"failure reason" not in answer.read()
     except OSError:
         return False
