@@ -252,13 +252,21 @@ class Candidates:
             candidate.worked = candidate.worked or worked
             self._rest(candidate, 0 if worked else candidate.failures + 1, now)
 
-    def released(self, address: object, now: float) -> None:
+    def released(self, address: object, now: float, *, worked: bool = False) -> None:
         """Note that we have given up a try or a connection for reasons of our own: that says nothing of the peer, which
-        may be tried again at once."""
+        may be tried again at once.
+
+        Args:
+            address: whose.
+            now: the time.
+            worked: whether it gave us something before.
+        """
         candidate = self._find(address)
         if candidate is not None and candidate.state is not _State.IDLE:
             candidate.state = _State.IDLE
             candidate.due = now
+            candidate.worked = candidate.worked or worked
+            candidate.weigh()
 
     def retry_all(self, now: float) -> None:
         """Forget what went wrong: everyone is worth a try again, and at once, because we want more than before."""

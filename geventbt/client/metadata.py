@@ -135,8 +135,9 @@ class MetadataSearch:
             self._failure = error
             self._candidates.failed(address, monotonic())
         finally:
-            # Who gave it, or was not waited for, is connected to again at once, for the data.
-            self._candidates.released(address, monotonic())
+            # Who gave it, or was not waited for, is connected to again at once, for the data. It may not have noticed by
+            # then that the first connection is over, and refuse the second.
+            self._candidates.released(address, monotonic(), worked=self._answer.ready())
 
     def accept(self, wire: Wire) -> None:
         """Ask a peer that has connected to us; blocks until it has answered. It is connected to later, for the data, if

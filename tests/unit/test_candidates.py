@@ -344,3 +344,15 @@ def test_everyone_can_be_given_another_try():
     known.retry_all(1)
     assert not known.is_exhausted(1)
     assert known.next(1) == A
+
+
+def test_who_gave_the_metadata_is_not_given_up_when_it_refuses_once():
+    """It may not have noticed that the connection for the metadata is over."""
+    candidates = Candidates()
+    address = ("127.0.0.1", 6881)
+    candidates.add(address, Source.USER, 0.0)
+    assert candidates.next(0.0) == address
+    candidates.released(address, 1.0, worked=True)
+    assert candidates.next(1.0) == address
+    candidates.failed(address, 1.0)
+    assert not candidates.is_exhausted(3)
