@@ -135,8 +135,8 @@ class MetadataSearch:
             self._failure = error
             self._candidates.failed(address, monotonic())
         finally:
-            # Who gave it, or was not waited for, is connected to again at once, for the data. It may not have noticed by
-            # then that the first connection is over, and refuse the second.
+            # Who gave it, or was not waited for, is connected to again at once, for the data; it may refuse that, not
+            # having noticed that the first connection is over.
             self._candidates.released(address, monotonic(), worked=self._answer.ready())
 
     def accept(self, wire: Wire) -> None:

@@ -15,6 +15,7 @@ from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.state import NOT_PENDING, ProtocolState, RequestKey
 
 _END_OF_OFFSETS = 1 << 32
+_pack_range = m.RANGE.pack
 
 
 class SendingSide(ProtocolState):
@@ -126,7 +127,7 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError(f"{limits.REQUESTS} requests are pending: at most so many at a time")
         self._check_request(piece, offset, length)
         self.requests[piece, offset, length] = token
-        self.outgoing.append(m.pack_range(c.REQUEST, piece, offset, length))
+        self.outgoing.append(_pack_range(13, c.REQUEST, piece, offset, length))
 
     def _check_request(self, piece: int, offset: int, length: int) -> None:
         """Refuse to ask for a range that does not exist or that the peer would not send."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from time import monotonic
 
+from gevent import get_hub
+
 from geventbt import limits
 from geventbt.errors import LocalProtocolError, RequestCancelled
 from geventbt.wire.requests import BlockWait, Feed, RangeWait, Wakeups, waits_of
@@ -38,18 +40,24 @@ class WireDownloads(WireSends):
             LocalProtocolError: there is no such block.
             WireClosed: the wire is closed.
         """
-        self._check_usable()
+        # Called for every block, so what is usual is looked at here, and functions are called for what is not.
+        if self._closed or get_hub() is not self._hub:
+            self._check_usable()
         if wait_unchoked:
             self._wait_until(lambda: self._protocol.may_request(piece), None)
             # It may have unchoked us and broken a rule in one breath.
             self._check_usable()
         protocol = self._protocol
-        if len(protocol.requests) >= protocol.request_limit and length <= limits.BLOCK:
+        requests = protocol.requests
+        if len(requests) >= protocol.request_limit and length <= limits.BLOCK:
             # Its turn comes when the peer's queue has room.
             return bytes(self.read(piece, offset, length, timeout=timeout))
         wait = BlockWait(self._hub)
-        wait.deadline = monotonic() + (self._request_timeout if timeout is None else timeout)
-        self._request(piece, offset, length, wait)
+        wait.deadline = deadline = monotonic() + (self._request_timeout if timeout is None else timeout)
+        if (piece, offset, length) in requests or deadline < self._timer_at:
+            self._request(piece, offset, length, wait)
+        else:
+            protocol.send_request(piece, offset, length, wait)
         self._transport.flush_soon()
         try:
             return self._flow.wait(wait) if self._flow.taken else wait.get()
