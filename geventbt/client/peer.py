@@ -89,7 +89,7 @@ class Peer(Feed):
             wire.bitfield(have)
         if wire.peer_extended_handshake:
             self._swarm.on_extended_handshake(self)
-        if wire.peer_requests:
+        if wire.has_unserved:
             self._serve_soon()
         self._take_news()
         self.fill()
@@ -116,9 +116,7 @@ class Peer(Feed):
 
     def on_message(self, event: Event) -> None:
         kind = event[0]
-        if kind == c.REQUEST:
-            self._serve_soon()
-        elif kind == c.HAVE:
+        if kind == c.HAVE:
             self._picker.peer_has(self, event[1])
             self._has_news = True
         elif kind in _PIECES_TOLD:
@@ -136,6 +134,8 @@ class Peer(Feed):
         self.update_interest()
 
     def on_batch(self, count: int, now: float) -> None:
+        if self.wire.has_unserved:
+            self._serve_soon()
         if count:
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)

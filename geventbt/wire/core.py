@@ -149,7 +149,7 @@ class WireCore:
         error: Exception | None = None
         keeps_messages = self._messages is not None
         hears_piece = keeps_messages or self._is_heard("piece")
-        hears_request = keeps_messages or self._feed is not None or self._is_heard("request")
+        hears_request = keeps_messages or self._is_heard("request")
         try:
             for event in protocol.receive(data):
                 if event[0] == _PIECE:

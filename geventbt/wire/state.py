@@ -138,6 +138,11 @@ class WireState(WireCore):
         return [Request(*key) for key in self._protocol.peer_requests]
 
     @property
+    def has_unserved(self) -> bool:
+        """Whether the peer has asked for something that nobody has begun to answer."""
+        return bool(self._protocol.unserved)
+
+    @property
     def request_limit(self) -> int:
         """How many requests we keep pending at most: the peer's `reqq`, within our own limit."""
         return self._protocol.request_limit
