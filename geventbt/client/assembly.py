@@ -4,15 +4,17 @@ when they are wrong."""
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import gevent
 
 from geventbt import limits
 from geventbt.client.blame import Blame
 from geventbt.client.block_picker import BlockPicker
-from geventbt.client.threads import in_thread
+from geventbt.client.threads import THREADS, in_thread
 from geventbt.errors import StorageError
 from geventbt.storage import Storage
 
@@ -20,8 +22,21 @@ _log = logging.getLogger("geventbt")
 
 _FEWEST_UNVERIFIED = 3
 """Complete pieces, however long, that keep the native threads busy."""
-_BUFFERS = 16
+_VERIFIERS = THREADS + 1
+"""Batches handed to the native threads: while they are at one each, another is ready."""
+_BATCH = 1 * limits.MIB
+"""Bytes of short pieces that go to a thread together: each trip there and back takes its time."""
+_BUFFERS = 4
 """Buffers kept for the next pieces: a new one has to be filled with zeros by the kernel first."""
+
+
+class _Complete(NamedTuple):
+    """A piece all of whose blocks are here, and who sent each."""
+
+    piece: int
+    buffer: bytearray
+    data: memoryview
+    senders: list[Hashable]
 
 
 class Assembly:
@@ -72,6 +87,7 @@ class Assembly:
         self._on_room = on_room
         self._buffers: dict[int, bytearray] = {}
         self._spare: list[bytearray] = []
+        self._complete: deque[int] = deque()
         self._verifying: set[gevent.Greenlet] = set()
         self._unverified = 0
         self._most_unverified = max(_FEWEST_UNVERIFIED, limits.HASH_QUEUE // self._geometry.piece_length)
@@ -97,10 +113,12 @@ class Assembly:
         return others
 
     def _verify_soon(self, piece: int) -> None:
+        self._complete.append(piece)
         self._unverified += 1
-        greenlet = gevent.spawn(self._verify, piece)
-        self._verifying.add(greenlet)
-        greenlet.rawlink(self._verifying.discard)
+        if len(self._verifying) < _VERIFIERS:
+            greenlet = gevent.spawn(self._verify_complete)
+            self._verifying.add(greenlet)
+            greenlet.rawlink(self._verifying.discard)
 
     @property
     def is_behind(self) -> bool:
@@ -124,28 +142,40 @@ class Assembly:
         return self._spare.pop() if self._spare else bytearray(self._geometry.piece_length)
 
     def _give_buffer(self, buffer: bytearray) -> None:
-        if len(self._spare) < _BUFFERS and (len(self._spare) + 1) * len(buffer) <= limits.DISK_QUEUE:
+        if len(self._spare) < _BUFFERS or (len(self._spare) + 1) * len(buffer) <= limits.HASH_QUEUE:
             self._spare.append(buffer)
 
-    def _verify(self, piece: int) -> None:
-        """Verify a piece that is complete, and write it."""
+    def _verify_complete(self) -> None:
+        while self._complete:
+            size = 0
+            batch: list[_Complete] = []
+            while self._complete and (not batch or size + self._geometry.piece_length <= _BATCH):
+                batch.append(self._take_complete())
+                size += self._geometry.piece_length
+            try:
+                self._verify(batch)
+            finally:
+                self._unverified -= len(batch)
+                self._on_room()
+
+    def _take_complete(self) -> _Complete:
+        piece = self._complete.popleft()
         buffer = self._buffers.pop(piece)
         data = memoryview(buffer)[: self._geometry.piece_size(piece)]
-        senders = self._picker.senders(piece)
-        try:
-            good = in_thread(self._storage.write_piece, piece, data)
+        return _Complete(piece, buffer, data, self._picker.senders(piece))
+
+    def _verify(self, batch: list[_Complete]) -> None:
+        """Verify pieces that are complete, and write those that are good."""
+        outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
+        for complete, good in zip(batch, outcomes, strict=False):
             if good:
-                self._take_good(piece, data, senders)
+                self._take_good(complete.piece, complete.data, complete.senders)
             else:
-                self._take_bad(piece, data, senders)
-        except StorageError as error:
+                self._take_bad(complete.piece, complete.data, complete.senders)
+            # Not after a kill: a native thread may still be reading it.
+            self._give_buffer(complete.buffer)
+        if error is not None:
             self._on_error(error)
-            return
-        finally:
-            self._unverified -= 1
-            self._on_room()
-        # Not after a kill: a native thread may still be reading it.
-        self._give_buffer(buffer)
 
     def _take_good(self, piece: int, data: memoryview, senders: list[Hashable]) -> None:
         self.failed.discard(piece)
@@ -194,3 +224,14 @@ class Assembly:
 def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     for offset in range(0, len(data), limits.BLOCK):
         yield offset, data[offset : offset + limits.BLOCK]
+
+
+def _write_all(storage: Storage, pieces: list[tuple[int, memoryview]]) -> tuple[list[bool], StorageError | None]:
+    """Verify and write pieces, in a native thread. Returns which were good, and what ended it."""
+    outcomes: list[bool] = []
+    try:
+        for piece, data in pieces:
+            outcomes.append(storage.write_piece(piece, data))
+    except StorageError as error:
+        return outcomes, error
+    return outcomes, None

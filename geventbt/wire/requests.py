@@ -129,8 +129,10 @@ class Feed:
         """A block that was asked for will not come. The key is None only for a wait as a whole, never for a feed."""
 
     def on_message(self, event: Event) -> None:
-        """The peer has sent something else: (id, *fields), see `geventbt.protocol.messages`. Requests are not told of one
-        by one: look for them in `on_batch`."""
+        """The peer has sent something else: (id, *fields), see `geventbt.protocol.messages`.
+
+        Requests are not told of one by one: look for them in `on_batch`.
+        """
 
     def on_piece_lost(self, piece: int) -> None:
         """The peer no longer has a piece (BEP 54)."""
