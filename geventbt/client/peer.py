@@ -44,7 +44,7 @@ class Peer(Feed):
     Attributes:
         wire: the connection.
         address: where it listens, or None.
-        received: bytes of blocks that it sent and that were of use.
+        received: bytes of blocks that it sent when asked.
         verified: bytes of verified pieces that came from it.
         snubbed: whether it leaves requests unanswered.
         was_spared: whether it has been given the benefit of the doubt for a wrong piece.
@@ -57,7 +57,6 @@ class Peer(Feed):
         self.verified = 0
         self.snubbed = False
         self.was_spared = False
-        self.connected_at = monotonic()
         self._swarm = swarm
         self._picker = swarm.picker
         # Called for every block.

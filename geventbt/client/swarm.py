@@ -351,7 +351,7 @@ class Swarm:
         if self.seeding and peer.wire.peer_has_all and not peer.wire.closed:
             # Two seeds have nothing to give to each other.
             self._has_left_seeds = True
-            self.run_soon(peer.wire.close, 0)
+            gevent.spawn(peer.wire.close, 0)
 
     def wake_idle(self) -> None:
         """Something may be there for idle peers to fetch."""
@@ -374,10 +374,6 @@ class Swarm:
             self._candidates.retry_all(monotonic())
             self._news.set()
         self.wake_idle()
-
-    def run_soon(self, function: Callable[..., object], *arguments: object) -> None:
-        """Run something that may block, on a greenlet of its own."""
-        gevent.spawn(function, *arguments)
 
     def take_room(self, blocks: int) -> int:
         """How many of so many blocks the rate limits allow to ask for now."""
