@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import gevent
@@ -16,6 +18,7 @@ from geventbt.client.blame import Blame
 from geventbt.client.block_picker import BlockPicker
 from geventbt.client.threads import THREADS, in_thread
 from geventbt.errors import StorageError
+from geventbt.protocol.connection import Event
 from geventbt.storage import Storage
 
 _log = logging.getLogger("geventbt")
@@ -28,6 +31,8 @@ _BATCH = 1 * limits.MIB
 """Bytes of short pieces that go to a thread together: each trip there and back takes its time."""
 _BUFFERS = 4
 """Buffers kept for the next pieces: a new one has to be filled with zeros by the kernel first."""
+
+_piece_of = itemgetter(1)
 
 
 class _Complete(NamedTuple):
@@ -73,9 +78,6 @@ class Assembly:
     ) -> None:
         self._storage = storage
         self._picker = picker
-        # Called for every block.
-        self._received = picker.received
-        self._is_received = picker.is_received
         self._geometry = storage.torrent.geometry
         self._blame = Blame()
         self._on_verified = on_verified
@@ -94,23 +96,49 @@ class Assembly:
         self.wasted = 0
         self.failed: set[int] = set()
 
-    def receive(self, peer: Hashable, piece: int, offset: int, block: memoryview) -> tuple[Hashable, ...]:
-        """Take a block from a peer that was asked for it, in the hub.
+    def receive(self, peer: Hashable, blocks: list[Event]) -> list[tuple[Hashable, Event]]:
+        """Take blocks from a peer that was asked for them, in the hub.
+
+        Args:
+            peer: who has sent them.
+            blocks: as `Feed.on_blocks` is told of them.
 
         Returns:
-            The other peers that were asked for it, and need not send it.
+            The other peers that were asked for one of them, and need not send it.
         """
-        others = self._received(peer, piece, offset // limits.BLOCK)
-        if others is None:
-            self.wasted += len(block)
-            return ()
+        late: list[tuple[Hashable, Event]] = []
+        for piece, group in groupby(blocks, _piece_of):
+            of_piece = list(group)
+            special = self._picker.received(peer, piece, [event[2] // limits.BLOCK for event in of_piece])
+            if special:
+                of_piece = self._sort_out(of_piece, special, late)
+            if of_piece and self._picker.is_open(piece):
+                self._put_in_place(piece, of_piece)
+        return late
+
+    def _sort_out(
+        self, blocks: list[Event], special: dict[int, tuple[Hashable, ...] | None], late: list[tuple[Hashable, Event]]
+    ) -> list[Event]:
+        """Leave out the blocks that are to be thrown away, and note who else was asked for the others."""
+        kept = []
+        for event in blocks:
+            others = special.get(event[2] // limits.BLOCK, ())
+            if others is None:
+                self.wasted += len(event[3])
+            else:
+                kept.append(event)
+                late += [(other, event) for other in others]
+        return kept
+
+    def _put_in_place(self, piece: int, blocks: list[Event]) -> None:
+        """Copy blocks into the buffer of their piece; when they were the last, it is complete."""
         buffer = self._buffers.get(piece)
         if buffer is None:
             buffer = self._buffers[piece] = self._take_buffer()
-        buffer[offset : offset + len(block)] = block
-        if self._is_received(piece):
+        for _, _, offset, block, _ in blocks:
+            buffer[offset : offset + len(block)] = block
+        if self._picker.is_received(piece):
             self._verify_soon(piece)
-        return others
 
     def _verify_soon(self, piece: int) -> None:
         self._complete.append(piece)

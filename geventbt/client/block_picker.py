@@ -329,28 +329,21 @@ class BlockPicker:
 
     # ------------------------------------------------------------------ what happens to blocks
 
-    def received(self, peer: Hashable, piece: int, block: int) -> tuple[Hashable, ...] | None:
-        """A block came from a peer.
+    def received(self, peer: Hashable, piece: int, blocks: Sequence[int]) -> dict[int, tuple[Hashable, ...] | None]:
+        """Blocks of a piece came from a peer.
 
         Returns:
-            The other peers that were asked for it, to cancel; None if this peer was not asked for it, or no longer, or
-            the block came before: the data must be thrown away.
+            What is special about some of them: the other peers that were asked for one, to cancel; or None if this peer
+            was not asked for it, or no longer, or the block came before: then the data must be thrown away.
         """
         state = self._peers.get(peer)
         open_piece = self._open.get(piece)
         if state is None or open_piece is None:
-            return None
-        others: tuple[Hashable, ...] | None = ()
-        if open_piece.claims.get(block) is state.alone:
-            del open_piece.claims[block]
-            open_piece.senders[block] = peer
-            open_piece.missing -= 1
-            state.claimed -= 1
-        else:
-            others = open_piece.receive_shared(state, block)
-        if not open_piece.claims and others is not None and not self._wanted.priorities[piece]:
+            return dict.fromkeys(blocks)
+        special = open_piece.receive(state, blocks)
+        if not open_piece.claims and not self._wanted.priorities[piece]:
             self._settle(open_piece)
-        return others
+        return special
 
     def give_back(self, peer: Hashable, piece: int, block: int) -> None:
         """A block will not come from a peer (rejected, timed out). Without effect if it was not asked for it."""
@@ -372,6 +365,10 @@ class BlockPicker:
         """How many blocks a peer was asked for that have neither come nor been given back; 0 if it is not known."""
         state = self._peers.get(peer)
         return 0 if state is None else state.claimed
+
+    def is_open(self, piece: int) -> bool:
+        """Whether a piece was begun and is not verified."""
+        return piece in self._open
 
     def is_received(self, piece: int) -> bool:
         """Whether every block of an open piece is here, and so it can be hashed."""

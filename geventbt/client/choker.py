@@ -98,6 +98,11 @@ class Choker:
         """Who has a slot now."""
         return {key for key, turn in self._turns.items() if turn.unchoked}
 
+    @property
+    def unchoked_count(self) -> int:
+        """How many have a slot now."""
+        return sum([turn.unchoked for turn in self._turns.values()])
+
     def rechoke(self, peers: Sequence[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
         """Decide anew; to be called every `limits.CHOKE_INTERVAL` seconds.
 

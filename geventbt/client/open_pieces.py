@@ -92,7 +92,23 @@ class OpenPiece:
         self.workers.add(peer)
         peer.working[self.piece] = self
 
-    def receive_shared(self, peer: PickerPeer, block: int) -> tuple[Hashable, ...] | None:
+    def receive(self, peer: PickerPeer, blocks: Iterable[int]) -> dict[int, tuple[Hashable, ...] | None]:
+        """Blocks came from a peer. Returns what is special about some of them; see `BlockPicker.received`."""
+        special: dict[int, tuple[Hashable, ...] | None] = {}
+        claims, senders, alone, key = self.claims, self.senders, peer.alone, peer.key
+        count = 0
+        for block in blocks:
+            if claims.get(block) is alone:
+                del claims[block]
+                senders[block] = key
+                count += 1
+            else:
+                special[block] = self._receive_shared(peer, block)
+        self.missing -= count
+        peer.claimed -= count
+        return special
+
+    def _receive_shared(self, peer: PickerPeer, block: int) -> tuple[Hashable, ...] | None:
         """A block that perhaps several were asked for came from a peer: the keys of the others, whose claims are over.
         None if this peer was not asked for it.
         """

@@ -59,8 +59,6 @@ class Peer(Feed):
         self.was_spared = False
         self._swarm = swarm
         self._picker = swarm.picker
-        # Called for every block.
-        self._receive = swarm.assembly.receive
         self._window = RequestWindow()
         self._has_news = False
         self._is_refused = False
@@ -100,9 +98,8 @@ class Peer(Feed):
 
     # ------------------------------------------------------------------ what the peer sends
 
-    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
-        self.received += len(block)
-        for other in self._receive(self, piece, offset, block):
+    def on_blocks(self, blocks: list[Event]) -> None:
+        for other, (_, piece, offset, block, _) in self._swarm.assembly.receive(self, blocks):
             assert isinstance(other, Peer)
             other.cancel(piece, offset, len(block))
 
@@ -136,6 +133,7 @@ class Peer(Feed):
         if self.wire.has_unserved:
             self._serve_soon()
         if count:
+            self.received += count
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
             self.snubbed = False
@@ -292,7 +290,7 @@ class Peer(Feed):
 
     def _serve(self) -> None:
         try:
-            self.wire.serve_pending(self._swarm.uploads.read_block)
+            self._swarm.uploads.serve(self.wire)
         except (GeventBTError, OSError) as error:
             _log.info("%s is not served any more: %s", self, error)
         finally:

@@ -4,25 +4,32 @@ follow."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from gevent.event import AsyncResult
 
 from geventbt import limits
 from geventbt.client.threads import in_thread
-from geventbt.errors import PieceNotAvailable
+from geventbt.errors import GeventBTError, PieceNotAvailable, StorageError
+from geventbt.protocol.connection import RequestKey
 from geventbt.storage import Storage
 
 _Stretch: TypeAlias = tuple[int, int]
+"""A piece, and which stretch of it."""
+_Outcome: TypeAlias = "memoryview | GeventBTError"
 
 STRETCH = 1 * limits.MIB
 """Bytes read at a time: peers ask for the blocks of a piece in order, so one trip to a thread serves 64 requests."""
 KEPT = 32
-"""Stretches kept: 32 MiB."""
+"""Stretches kept at the most: 32 MiB."""
+_KEPT_FOR_EACH = 4
+"""Stretches kept for each peer. *Measured*: memory that is soon used again is still in the processor's cache, and
+seeding to one peer takes a tenth less time with 4 than with 32."""
 
 
 class BlockReader:
-    """Reads blocks of verified pieces. Called as ``reader(piece, offset, length)``, for `Wire.serve`.
+    """Reads blocks of verified pieces.
 
     Args:
         storage: where the pieces are.
@@ -30,45 +37,83 @@ class BlockReader:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._stretches: OrderedDict[_Stretch, AsyncResult] = OrderedDict()
+        self._geometry = storage.torrent.geometry
+        self._kept: OrderedDict[_Stretch, AsyncResult] = OrderedDict()
 
-    def __call__(self, piece: int, offset: int, length: int) -> memoryview:
-        """The bytes of a block.
+    def read(self, requests: Sequence[RequestKey], peers: int = 1) -> list[_Outcome]:
+        """Read several blocks; what is not at hand of them is read in one trip to a thread.
 
-        Raises:
-            PieceNotAvailable: the piece is not verified.
-            StorageError: it cannot be read.
+        Args:
+            requests: piece, offset and length of each. They lie inside their pieces.
+            peers: how many have the right to ask.
+
+        Returns:
+            For each its bytes, or why they are not to be had: `PieceNotAvailable` if the piece is not verified,
+            `StorageError` if it cannot be read.
         """
-        if not self._storage.have[piece]:
-            raise PieceNotAvailable(f"piece {piece} is not here")
-        index, start = divmod(offset, STRETCH)
-        if start + length > STRETCH:
-            # Across the border of two stretches: rare, and never from a client that asks for blocks of a power of two.
-            return memoryview(in_thread(self._storage.read, piece, offset, length))
-        return self._stretch(piece, index)[start : start + length]
+        stretches = self._read_stretches(dict.fromkeys([(piece, offset // STRETCH) for piece, offset, _ in requests]))
+        while len(self._kept) > min(KEPT, _KEPT_FOR_EACH * peers):
+            self._kept.popitem(last=False)
+        blocks: list[_Outcome] = []
+        for piece, offset, length in requests:
+            index, start = divmod(offset, STRETCH)
+            stretch = stretches[piece, index]
+            if isinstance(stretch, memoryview):
+                end = start + length
+                stretch = stretch[start:end] if end <= STRETCH else self._read_across(piece, offset, length)
+            blocks.append(stretch)
+        return blocks
 
-    def _stretch(self, piece: int, index: int) -> memoryview:
-        key = (piece, index)
-        result = self._stretches.get(key)
-        if result is None:
-            return self._load(key)
-        self._stretches.move_to_end(key)
+    def _read_across(self, piece: int, offset: int, length: int) -> _Outcome:
+        """Read across the border of two stretches: rare, and never for a client that asks for blocks of a power of two
+        bytes."""
+        return in_thread(_attempt, self._storage, piece, offset, length)
+
+    def _read_stretches(self, wanted: Collection[_Stretch]) -> dict[_Stretch, _Outcome]:
+        """The bytes of stretches, or why they are not to be had."""
+        outcomes: dict[_Stretch, _Outcome] = {}
+        results: dict[_Stretch, AsyncResult] = {}
+        missing = []
+        for key in wanted:
+            if not self._storage.have[key[0]]:
+                outcomes[key] = PieceNotAvailable(f"piece {key[0]} is not here")
+            elif key in self._kept:
+                self._kept.move_to_end(key)
+                results[key] = self._kept[key]
+            else:
+                missing.append(key)
+        if missing:
+            outcomes.update(self._load(missing))
         # Blocks only while another greenlet is reading the very same.
-        stretch: memoryview = result.get()
-        return stretch
+        outcomes.update((key, result.get()) for key, result in results.items())
+        return outcomes
 
-    def _load(self, key: _Stretch) -> memoryview:
-        result = self._stretches[key] = AsyncResult()
-        if len(self._stretches) > KEPT:
-            self._stretches.popitem(last=False)
-        piece, index = key
-        offset = index * STRETCH
-        length = min(STRETCH, self._storage.torrent.geometry.piece_size(piece) - offset)
+    def _load(self, keys: Sequence[_Stretch]) -> dict[_Stretch, _Outcome]:
+        """Read stretches in a thread, and keep them."""
+        results = {key: AsyncResult() for key in keys}
+        self._kept.update(results)
+        outcomes: dict[_Stretch, _Outcome] = dict.fromkeys(keys, PieceNotAvailable("the read was given up"))
         try:
-            stretch = memoryview(in_thread(self._storage.read, piece, offset, length))
-        except BaseException as error:
-            self._stretches.pop(key, None)
-            result.set_exception(error if isinstance(error, Exception) else PieceNotAvailable("the read was given up"))
-            raise
-        result.set(stretch)
-        return stretch
+            outcomes.update(zip(keys, in_thread(self._read_all, keys), strict=True))
+        finally:
+            for key, outcome in outcomes.items():
+                if isinstance(outcome, GeventBTError):
+                    self._kept.pop(key, None)
+                results[key].set(outcome)
+        return outcomes
+
+    def _read_all(self, keys: Sequence[_Stretch]) -> list[_Outcome]:
+        """Read stretches, in a native thread."""
+        outcomes = []
+        for piece, index in keys:
+            offset = index * STRETCH
+            length = min(STRETCH, self._geometry.piece_size(piece) - offset)
+            outcomes.append(_attempt(self._storage, piece, offset, length))
+        return outcomes
+
+
+def _attempt(storage: Storage, piece: int, offset: int, length: int) -> _Outcome:
+    try:
+        return memoryview(storage.read(piece, offset, length))
+    except StorageError as error:
+        return error

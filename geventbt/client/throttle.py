@@ -55,6 +55,11 @@ class Throttle:
         self._serve()
 
     @property
+    def limited(self) -> bool:
+        """Whether there is a limit, here or at a parent."""
+        return self._limit.rate is not None or (self._parent is not None and self._parent.limited)
+
+    @property
     def waiting(self) -> int:
         """How many greenlets wait."""
         return len(self._turns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
 from geventbt import limits
@@ -10,7 +10,9 @@ from geventbt.client.choker import Choker
 from geventbt.client.peer import Peer
 from geventbt.client.reading import BlockReader
 from geventbt.client.throttle import Throttle
-from geventbt.errors import StorageError
+from geventbt.errors import GeventBTError, StorageError
+from geventbt.protocol.connection import RequestKey
+from geventbt.wire.wire import Wire
 
 
 class Uploads:
@@ -42,15 +44,24 @@ class Uploads:
         self._on_error = on_error
         self._rechoke_at = 0.0
 
-    def read_block(self, piece: int, offset: int, length: int) -> memoryview:
-        """Read a block for a peer, when the rate limits allow it."""
-        try:
-            block = self._reader(piece, offset, length)
-        except StorageError as error:
-            self._on_error(error)
-            raise
-        self._rate.acquire(length)
-        return block
+    def serve(self, wire: Wire) -> None:
+        """Answer the requests of a peer until none is left.
+
+        Raises:
+            GeventBTError, OSError: if it cannot be served.
+        """
+        wire.serve_pending(self._read_blocks)
+
+    def _read_blocks(self, requests: Sequence[RequestKey]) -> list[memoryview | GeventBTError]:
+        """Read blocks for a peer, when the rate limits allow it: then one at a time, so that none come in bursts."""
+        if self._rate.limited:
+            requests = requests[:1]
+            self._rate.acquire(requests[0][2])
+        blocks = self._reader.read(requests, peers=self._choker.unchoked_count)
+        for block in blocks:
+            if isinstance(block, StorageError):
+                self._on_error(block)
+        return blocks
 
     def on_interest(self, peer: Peer) -> None:
         """A peer wants something: it has it at once, when there is a free slot."""

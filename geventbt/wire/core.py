@@ -150,16 +150,28 @@ class WireCore:
         keeps_messages = self._messages is not None
         hears_piece = keeps_messages or self._is_heard("piece")
         hears_request = keeps_messages or self._is_heard("request")
+        feed = self._feed
+        for_feed: list[Event] = []
         try:
-            for event in protocol.receive(data):
-                if event[0] == _PIECE:
-                    event[4].deliver(event[1], event[2], event[3], wakeups)
-                    if hears_piece:
-                        self._publish_piece(event)
-                else:
-                    changed = True
-                    if hears_request or event[0] != _REQUEST:
-                        self._on_event(event, wakeups)
+            try:
+                for event in protocol.receive(data):
+                    if event[0] == _PIECE:
+                        if event[4] is feed:
+                            for_feed.append(event)
+                        else:
+                            event[4].deliver(event[1], event[2], event[3], wakeups)
+                        if hears_piece:
+                            self._publish_piece(event)
+                    else:
+                        if feed is not None and for_feed:
+                            feed.on_blocks(for_feed)
+                            for_feed = []
+                        changed = True
+                        if hears_request or event[0] != _REQUEST:
+                            self._on_event(event, wakeups)
+            finally:
+                if feed is not None and for_feed:
+                    feed.on_blocks(for_feed)
         except RemoteProtocolError as broken:
             error = broken
         except Exception as bug:

@@ -156,10 +156,13 @@ class WireSends(WireWaits):
         self._unflushed += key[2]
         if self._unflushed >= limits.HIGH_WATER:
             transport.flush()
-            # Whoever serves a peer that is as fast as we are still lets the others have their turn.
-            self._soon(gevent.getcurrent().switch)
-            self._hub.switch()
+            self._yield_turn()
         return True
+
+    def _yield_turn(self) -> None:
+        """Whoever serves a peer that is as fast as we are still lets the others have their turn."""
+        self._soon(gevent.getcurrent().switch)
+        self._hub.switch()
 
     def _send(self, send: Callable[..., Any], *args: Any) -> None:
         self._check_usable()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from gevent import getcurrent
 from gevent.hub import Waiter
@@ -21,6 +21,8 @@ from geventbt.wire.dispatch import Backlog
 from geventbt.wire.downloads import WireDownloads
 from geventbt.wire.sends import frozen
 from geventbt.wire.state import Request
+
+ReadBlocks: TypeAlias = Callable[[Sequence[RequestKey]], Sequence["Buffer | Exception"]]
 
 _CLOSE_TIMEOUT = 5.0
 
@@ -153,15 +155,41 @@ class Wire(WireDownloads):
         except WireClosed:
             return
 
-    def serve_pending(self, read_block: Callable[[int, int, int], Buffer]) -> None:
-        """Answer the peer's requests as `serve` does, until none is left.
+    def serve_pending(self, read_blocks: ReadBlocks) -> None:
+        """Answer the peer's requests as `serve` does, but many at a time, until none is left.
 
         For a client that keeps no greenlet for a peer which asks for nothing.
+
+        Args:
+            read_blocks: called with the oldest requests, a MiB of them. It returns for the first of them, at least for
+                one, the block in a buffer that nobody is going to change, or the exception for which it is refused.
         """
         unserved = self._protocol.unserved
+        send = self._protocol.send_block
         with suppress(WireClosed):
             while unserved and not self._closed:
-                self._serve_one(read_block)
+                self.wait_drained()
+                batch = self._oldest_requests()
+                for key, block in zip(batch, read_blocks(batch), strict=False):
+                    if self._closed:
+                        return
+                    if isinstance(block, Exception):
+                        self._refuse(key, block)
+                    else:
+                        send(key, block)
+                self._transport.flush()
+                self._yield_turn()
+
+    def _oldest_requests(self) -> list[RequestKey]:
+        """The oldest requests that nobody serves yet, as many as may be queued."""
+        batch: list[RequestKey] = []
+        size = 0
+        for key in self._protocol.unserved:
+            batch.append(key)
+            size += key[2]
+            if size >= limits.HIGH_WATER:
+                break
+        return batch
 
     def _serve_one(self, read_block: Callable[[int, int, int], Buffer]) -> None:
         """Answer the oldest request."""

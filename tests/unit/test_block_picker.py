@@ -53,7 +53,7 @@ def pick(picker, peer, blocks=4, share=0):
 
 
 def receive(picker, peer, piece, *blocks):
-    return [picker.received(peer, piece, block) for block in blocks]
+    return [picker.received(peer, piece, [block]).get(block, ()) for block in blocks]
 
 
 def order(picker, peer):
