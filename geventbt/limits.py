@@ -116,6 +116,10 @@ DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
 ENDGAME_CLAIMANTS = 3
 """Peers that the same block is asked of in the endgame (Transmission: 2)."""
+ENDGAME_PATIENCE = 0.5
+"""Seconds that a peer has had nothing to do before it is asked for what others were asked for."""
+ENDGAME_BLOCKS = 4
+"""Blocks that one peer is asked for at a time although others were (libtorrent: 1): most of them come twice."""
 URGENT_PIECES = 4
 """Pieces that a reader waits for and that may be begun although no other piece may be."""
 

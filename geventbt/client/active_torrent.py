@@ -97,7 +97,7 @@ class ActiveTorrent(TorrentJob):
             pieces=len(have),
             downloaded=self._downloaded,
             uploaded=self._uploaded,
-            wasted=self._past_wasted + (swarm.assembly.wasted if swarm else 0),
+            wasted=self._past_wasted + (swarm.wasted if swarm else 0),
             download_speed=self._meter.speed(monotonic()),
             upload_speed=sum(peer.wire.upload_speed() for peer in peers),
             peers=len(peers),

@@ -29,7 +29,7 @@ _VERIFIERS = THREADS + 1
 """Batches handed to the native threads: while they are at one each, another is ready."""
 _BATCH = 1 * limits.MIB
 """Bytes of short pieces that go to a thread together: each trip there and back takes its time."""
-_BUFFERS = 4
+_FEWEST_SPARE = 4
 """Buffers kept for the next pieces: a new one has to be filled with zeros by the kernel first."""
 
 _piece_of = itemgetter(1)
@@ -170,7 +170,8 @@ class Assembly:
         return self._spare.pop() if self._spare else bytearray(self._geometry.piece_length)
 
     def _give_buffer(self, buffer: bytearray) -> None:
-        if len(self._spare) < _BUFFERS or (len(self._spare) + 1) * len(buffer) <= limits.HASH_QUEUE:
+        # As many as are in use: with many peers it is one piece of each, and all of them end at different times.
+        if len(self._spare) < max(_FEWEST_SPARE, len(self._buffers), limits.HASH_QUEUE // len(buffer)):
             self._spare.append(buffer)
 
     def _verify_complete(self) -> None:

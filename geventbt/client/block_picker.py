@@ -97,6 +97,16 @@ class BlockPicker:
         return self._wanted.missing > 0 and not self._order.free_count and not self._open.partial
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is nothing to pick, for anyone, before one of the open pieces is verified or given back."""
+        return (
+            self._order.free_count > 0
+            and not self._open.partial
+            and not self._deadlines
+            and not self._open.has_room_for(self._geometry.piece_length)
+        )
+
+    @property
     def open_pieces(self) -> Sequence[int]:
         """The pieces that were begun and are not verified, in the order in which they were begun."""
         return list(self._open)
@@ -270,7 +280,7 @@ class BlockPicker:
 
     # ------------------------------------------------------------------ picking
 
-    def pick(self, peer: Hashable, blocks: int, *, share: int = 0) -> list[Run]:
+    def pick(self, peer: Hashable, blocks: int, *, share: int = 0, may_join: bool = True) -> list[Run]:
         """Claim blocks for a peer, in the order in which to ask for them.
 
         Args:
@@ -278,6 +288,7 @@ class BlockPicker:
             blocks: how many at the most.
             share: how many of one piece at the most. A peer with a share of less than a piece also begins only one
                 piece in a call, so it may be given less than it could take. 0 is no bound: for fast peers.
+            may_join: whether it may be given what others were asked for, in the endgame.
 
         Raises:
             KeyError: if there is no such peer.
@@ -287,7 +298,7 @@ class BlockPicker:
         runs = self._pick_free_blocks(state, blocks, share)
         if not runs and not state.claimed and blocks > 0:
             if self.in_endgame:
-                return self._join(state, blocks)
+                return self._join(state, min(blocks, limits.ENDGAME_BLOCKS)) if may_join else []
             if self._make_room(state):
                 return self._pick_free_blocks(state, blocks, share)
         return runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from bitarray import bitarray
@@ -79,8 +80,8 @@ class OpenPiece:
 
     def join(self, peer: PickerPeer, claimants: int, most: int) -> list[Run]:
         """Claim blocks that so many others were asked for already, those asked for longest ago first (endgame)."""
-        late = [block for block, others in self.claims.items() if len(others) == claimants and peer not in others]
-        del late[most:]
+        equals = (block for block, others in self.claims.items() if len(others) == claimants and peer not in others)
+        late = list(islice(equals, most))
         for block in late:
             self.claims[block] += peer.alone
         peer.claimed += len(late)
@@ -184,8 +185,12 @@ class OpenPieces(dict[int, OpenPiece]):
         """
         if len(self) == len(without):
             return True
-        used = self.bytes - sum(open_piece.size for open_piece in without)
-        return used + self._geometry.piece_size(piece) <= self._max_bytes + more * self._geometry.piece_length
+        size = self._geometry.piece_size(piece) - sum(open_piece.size for open_piece in without)
+        return self.has_room_for(size - more * self._geometry.piece_length)
+
+    def has_room_for(self, size: int) -> bool:
+        """Whether so many bytes more may be open."""
+        return not self or self.bytes + size <= self._max_bytes
 
     def begin(self, piece: int, peer: PickerPeer) -> None:
         """Open a free piece, for everyone or, if it is to come from one peer alone, for this one."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("geventbt")
 
+_NEVER = float("inf")
 _PIECES_TOLD = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
 _WHOLE_PIECE_TIME = 10.0
 """A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
@@ -66,6 +67,7 @@ class Peer(Feed):
         self._asked_at = 0.0
         self._disappointments = 0
         self._rests_until = 0.0
+        self._idle_since = _NEVER
         self._server: gevent.Greenlet | None = None
 
     def __repr__(self) -> str:
@@ -174,7 +176,8 @@ class Peer(Feed):
         if wire.closed:
             return
         if self._picker.interesting(self):
-            wire.interested()
+            if not wire.am_interested:
+                wire.interested()
         elif wire.am_interested and not self._picker.claimed_by(self):
             wire.uninterested()
         if self._swarm.seeding:
@@ -186,7 +189,7 @@ class Peer(Feed):
         if wire.closed or wire.peer_choking:
             return
         now = monotonic() if now is None else now
-        if self._swarm.assembly.is_behind or now < self._rests_until:
+        if self._swarm.is_busy or now < self._rests_until:
             self._swarm.on_idle(self)
             return
         pending = self._picker.claimed_by(self)
@@ -196,7 +199,9 @@ class Peer(Feed):
         if room <= 0 or (room < size >> 2 and pending):
             return
         room = self._swarm.take_room(room)
-        runs = self._picker.pick(self, room, share=self._share()) if room else []
+        # Most of what is late comes without our help in a moment.
+        joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
+        runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
         self._swarm.give_room_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
@@ -208,7 +213,10 @@ class Peer(Feed):
         if runs:
             self._asked_at = now
             self._window.on_requests(now)
+            if not joins:
+                self._idle_since = _NEVER
         elif not pending:
+            self._idle_since = min(self._idle_since, now)
             self._swarm.on_idle(self)
 
     def _request(self, run: Run) -> None:

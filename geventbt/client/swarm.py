@@ -116,7 +116,7 @@ class Swarm:
         self.peers: set[Peer] = set()
         self.served = served
         self.banned = banned
-        self._finished_downloaded = self._finished_uploaded = 0
+        self._finished_downloaded = self._finished_uploaded = self._finished_wasted = 0
         self.uploads = Uploads(
             self.peers, BlockReader(storage), Choker(session.upload_slots), up, lambda: self.seeding, on_error
         )
@@ -168,6 +168,11 @@ class Swarm:
     @property
     def uploaded(self) -> int:
         return self._finished_uploaded + sum(peer.wire.uploaded for peer in self.peers)
+
+    @property
+    def wasted(self) -> int:
+        """Bytes that came twice, unasked or wrong."""
+        return self.assembly.wasted + self._finished_wasted + sum(peer.wire.wasted for peer in self.peers)
 
     @property
     def connections(self) -> int:
@@ -305,6 +310,7 @@ class Swarm:
             del self._by_address[peer.address]
         self._finished_downloaded += peer.wire.downloaded
         self._finished_uploaded += peer.wire.uploaded
+        self._finished_wasted += peer.wire.wasted
         self.last_failure = peer.wire.close_reason or self.last_failure
         peer.stop_serving()
         self.uploads.on_closed(peer)
@@ -353,6 +359,11 @@ class Swarm:
             self._has_left_seeds = True
             gevent.spawn(peer.wire.close, 0)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether nobody is to be asked for anything: what has been asked for must come, or be verified, first."""
+        return self.assembly.is_behind or self.picker.is_full
+
     def wake_idle(self) -> None:
         """Something may be there for idle peers to fetch."""
         if self._idle and not self._wake_due:
@@ -362,8 +373,9 @@ class Swarm:
     def _fill_idle(self) -> None:
         self._wake_due = False
         idle, self._idle = self._idle, set()
-        for peer in idle:
-            peer.fill()
+        while idle and not self.is_busy:
+            idle.pop().fill()
+        self._idle |= idle
 
     def on_wants(self) -> None:
         """What we want has changed."""

@@ -338,7 +338,7 @@ class TorrentJob:
                 swarm.stop(timeout)
                 self._past_downloaded += swarm.downloaded
                 self._past_uploaded += swarm.uploaded
-                self._past_wasted += swarm.assembly.wasted
+                self._past_wasted += swarm.wasted
                 self._swarm = None
             leaving.join(timeout)
 

@@ -68,6 +68,7 @@ class PeerProtocol(SendingSide):
                 token = requests.pop((piece, offset, length), NOT_PENDING)
                 if token is NOT_PENDING:
                     self.messages_received += 1
+                    self.wasted += length
                     self._note_unwanted((piece, offset, length), _PIECE)
                 else:
                     self.downloaded += length

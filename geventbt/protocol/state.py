@@ -46,7 +46,7 @@ class ProtocolState:
         extended_handshake, peer_extended_handshake: what each side says of itself (BEP 10).
         extended_mapping: our extensions, {id: name}. peer_extended_mapping: the peer's, {name: id}.
         request_limit: how many requests the peer is ready to queue: its `reqq`, within our own limit.
-        downloaded, uploaded: bytes of blocks.
+        downloaded, uploaded: bytes of blocks. wasted: bytes of those that nobody waited for, or no longer.
         outgoing: buffers to be written.
     """
 
@@ -67,7 +67,7 @@ class ProtocolState:
         self.extended_mapping: dict[int, str] = {}
         self.peer_extended_mapping: dict[str, int] = {}
         self.request_limit = limits.DEFAULT_REQQ
-        self.downloaded = self.uploaded = 0
+        self.downloaded = self.uploaded = self.wasted = 0
         self.outgoing: list[m.Buffer] = []
         # What both sides' reserved bits agree on; all off until both handshakes are known.
         self.agreed = Extensions()

@@ -205,6 +205,11 @@ class WireState(WireCore):
         """Bytes of blocks that have been sent to the peer."""
         return self._protocol.uploaded
 
+    @property
+    def wasted(self) -> int:
+        """Bytes of blocks that came from the peer although nobody waited for them, or no longer."""
+        return self._protocol.wasted
+
     def download_speed(self) -> float:
         """Bytes of blocks a second from the peer, over the last five seconds."""
         return self._download_meter.speed(monotonic())

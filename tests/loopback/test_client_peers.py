@@ -382,6 +382,25 @@ def test_a_silent_peer_holds_no_piece_that_a_snub_has_shown_to_be_stuck(world: W
     eventually(lambda: not job.peers[0].requests)
 
 
+def test_a_block_that_a_peer_sits_on_is_asked_of_another_in_the_endgame(world: World, torrent):
+    """Long before the peer counts as snubbing us: it answers everything else."""
+    kept: list[int] = []
+
+    def behave(wire: Wire, read: Read) -> None:
+        wire.unchoke()
+        for request in wire.incoming_requests():
+            if kept:
+                wire.piece(request.piece, request.offset, read(*request))
+            else:
+                kept.append(request.piece)
+
+    job = world.download(torrent, [world.odd(torrent, behave)])
+    eventually(lambda: kept)
+    job.add_peers([world.odd(torrent, serve_well)])
+    assert job.wait(limits.SNUB_FIRST / 2)
+    assert job.progress.wasted == 0
+
+
 def test_what_several_were_asked_for_is_cancelled_once_it_is_there(world: World, torrent):
     """In the endgame blocks are asked of several peers; each block that comes twice is wasted."""
     job = world.download(torrent, world.seeds(torrent, 5))

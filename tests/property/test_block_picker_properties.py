@@ -207,7 +207,7 @@ class BlockPickerMachine(RuleBasedStateMachine):
     def judge_endgame(self, peer, blocks, runs):
         late = self.model.joinable_late(peer)
         joined = [(run.piece, block) for run in runs for block in range(run.first, run.first + run.blocks)]
-        assert len(set(joined)) == len(joined) == min(blocks, len(late))
+        assert len(set(joined)) == len(joined) == min(blocks, len(late), limits.ENDGAME_BLOCKS)
         assert [late[block] for block in joined] == sorted(late.values())[: len(joined)]
         for piece, block in joined:
             self.model.open[piece].claims[block].append(peer)
