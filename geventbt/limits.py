@@ -45,6 +45,8 @@ METADATA_SOURCES = 4
 """Peers that metadata is fetched from at one time, each into a buffer of its own; as many that have come to us."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
+METADATA_PATIENCE = 15.0
+"""Seconds without a piece of metadata before another peer gets a silent one's place."""
 METADATA_REJECTS = 3
 """How often a rejected piece of metadata is asked for again."""
 METADATA_SERVED = 3

@@ -36,7 +36,13 @@ def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
 @pytest.fixture
 def web(torrent_file: Path) -> Iterator[FakeHttp]:
     """A web server that has the torrent, and a page."""
-    server = FakeHttp({"/x.torrent": ok(torrent_file.read_bytes()), "/page": ok(b"<!DOCTYPE html><p>Sorry")})
+    server = FakeHttp(
+        {
+            "/x.torrent": ok(torrent_file.read_bytes()),
+            "/page": ok(b"<!DOCTYPE html><p>Sorry"),
+            "/gone": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        }
+    )
     yield server
     server.close()
 
@@ -75,6 +81,13 @@ def test_a_web_page_is_no_torrent_and_is_called_a_page(web: FakeHttp, capsys: py
     assert run_here("info", web.url("/page")) == 4
     assert_one_line(error := capsys.readouterr().err)
     assert "it is a web page" in error
+
+
+def test_a_url_where_nothing_is_is_not_found(web: FakeHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("info", web.url("/gone")) == 3
+    assert_one_line(error := capsys.readouterr().err)
+    assert "404" in error
+    assert "check the URL" in error
 
 
 def test_a_url_where_nobody_listens_is_a_network_error(capsys: pytest.CaptureFixture[str]) -> None:

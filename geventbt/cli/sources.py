@@ -9,10 +9,11 @@ from collections.abc import Collection
 
 import geventbt
 from geventbt import limits
-from geventbt.cli.errors import CORRUPT, NOT_FOUND, USAGE, CommandError
+from geventbt.cli.errors import CORRUPT, NETWORK, NOT_FOUND, USAGE, CommandError
 from geventbt.cli.interrupt import interruptible
 
 _INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
+_GONE = (404, 410)
 _WHAT = "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 hex characters, or -"
 
 
@@ -21,8 +22,7 @@ def read_source(text: str) -> geventbt.Torrent | geventbt.Magnet:
 
     Raises:
         MetainfoError: it is no torrent, or one of version 2 only.
-        TrackerError: the URL cannot be fetched.
-        CommandError: there is no such thing.
+        CommandError: there is no such thing, or the URL cannot be fetched.
         OSError: the file cannot be read.
     """
     if text == "-":
@@ -109,4 +109,5 @@ def _fetch(url: str) -> bytes:
         try:
             return fetch(url, max_bytes=limits.TORRENT_FILE)
         except geventbt.TrackerError as error:
-            raise geventbt.TrackerError(f"the .torrent cannot be fetched: {error}; check the URL") from error
+            code = NOT_FOUND if error.status in _GONE else NETWORK
+            raise CommandError(code, f"the .torrent cannot be fetched: {error}; check the URL") from error

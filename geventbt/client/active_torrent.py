@@ -175,7 +175,7 @@ class ActiveTorrent(TorrentJob):
         self.close()
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
-        """Set this torrent's own rates, in bytes a second; None for no limit."""
+        """Set both of this torrent's own rates, in bytes a second. What is left out, or None, has no limit."""
         self._down.set_rate(down, monotonic())
         self._up.rate = up
 

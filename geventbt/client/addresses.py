@@ -7,6 +7,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any, TypeAlias
 
+from geventbt.discovery.addresses import AddressKind, kind_of
+
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
 
@@ -21,6 +23,9 @@ class Scope(IntEnum):
     LOOPBACK = 0
     LOCAL = 1
     GLOBAL = 2
+
+
+_SCOPES = {AddressKind.LOOPBACK: Scope.LOOPBACK, AddressKind.PUBLIC: Scope.GLOBAL}
 
 
 def normalise(address: Any) -> Address | None:
@@ -86,12 +91,10 @@ def _parse_host(host: str) -> tuple[str, Scope] | None:
 
 
 def _scope(ip: IPv4Address | IPv6Address) -> Scope:
-    if ip.is_loopback:
-        return Scope.LOOPBACK
-    if isinstance(ip, IPv6Address) and (ip.is_site_local or ip.sixtofour is not None):
-        # Outlived kinds that may hide a private address; Python's versions differ about them.
+    if isinstance(ip, IPv6Address) and ip.is_site_local:
+        # An outlived kind; Python's versions differ about it.
         return Scope.LOCAL
-    return Scope.GLOBAL if ip.is_global else Scope.LOCAL
+    return _SCOPES.get(kind_of(str(ip)), Scope.LOCAL)
 
 
 def _is_host(ip: IPv4Address | IPv6Address) -> bool:

@@ -90,7 +90,7 @@ class Client:
         return self._session.peer_id
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
-        """Set the rates of all torrents together, in bytes a second; None for no limit."""
+        """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
         self._session.set_limits(down, up)
 
     def add(

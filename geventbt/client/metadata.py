@@ -191,7 +191,7 @@ def _fetch(wire: Wire, info_hash: bytes, peer_id: bytes, deadline: float) -> byt
     try:
         wire.use(UtMetadata)
         wire.handshake(info_hash, peer_id)
-        metadata: bytes = wire.ut_metadata.fetch(timeout=deadline - monotonic())
+        metadata: bytes = wire.ut_metadata.fetch(deadline - monotonic(), patience=limits.METADATA_PATIENCE)
         return metadata
     finally:
         wire.close(0)

@@ -48,7 +48,7 @@ class Peer(Feed):
         received: bytes of blocks that it sent when asked.
         verified: bytes of verified pieces that came from it.
         snubbed: whether it leaves requests unanswered.
-        was_spared: whether it has been given the benefit of the doubt for a wrong piece.
+        trust: for good pieces that it had a part in, less what wrong ones have cost it.
     """
 
     def __init__(self, swarm: Swarm, wire: Wire, address: Address | None) -> None:
@@ -57,7 +57,7 @@ class Peer(Feed):
         self.received = 0
         self.verified = 0
         self.snubbed = False
-        self.was_spared = False
+        self.trust = 0
         self._swarm = swarm
         self._picker = swarm.picker
         self._window = RequestWindow()

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("geventbt")
 
+_MOST_TRUST, _LOST_TRUST = 8, 2
+"""What good pieces can earn a peer, one each, and what a wrong one costs it (as in libtorrent)."""
 _PARTING = 1.0
 """Seconds for a peer to read what we have sent it, when we leave."""
 TICK = 1.0
@@ -404,6 +406,7 @@ class Swarm:
             assert isinstance(sender, Peer)
             share = size * senders.count(sender) // len(senders)
             sender.verified += share
+            sender.trust = min(sender.trust + 1, _MOST_TRUST)
             if sender.address is not None:
                 self.served[sender.address] = self.served.get(sender.address, 0) + share
         for peer in list(self.peers):
@@ -430,12 +433,14 @@ class Swarm:
                 peer.wire.close(0)
 
     def _spares(self, sender: Hashable) -> bool:
-        """Whether a peer that sent a wrong piece gets the benefit of the doubt: once, if it gave us good ones before.
-        It may be the torrent that is wrong, and the only seed that is left."""
+        """Whether a peer that sent a wrong piece gets the benefit of the doubt, for the good ones that it gave before.
+
+        It may be the torrent that is wrong, and the only seed that is left. When somebody else sends the piece right,
+        there is no doubt.
+        """
         assert isinstance(sender, Peer)
-        spared = sender.verified > 0 and not sender.was_spared
-        sender.was_spared = True
-        return spared
+        sender.trust -= _LOST_TRUST
+        return sender.trust >= 0
 
     def _forgive(self, forgiven: set[Hashable]) -> None:
         for peer in forgiven:

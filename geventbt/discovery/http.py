@@ -106,7 +106,7 @@ def _follow(url: str, ends: float, max_bytes: int, family: int, loopback_paths: 
 
 def _body(host: str, response: Response) -> bytes:
     if not _is_success(response.status):
-        raise TrackerError(f"{host}: {response.status} {clean_text(response.reason)}".rstrip())
+        raise TrackerError(f"{host}: {response.status} {clean_text(response.reason)}".rstrip(), status=response.status)
     return response.body
 
 

@@ -65,11 +65,12 @@ class UtMetadata(Extension):
         self._metadata = metadata
         self.wire.extended_handshake["metadata_size"] = len(metadata)
 
-    def fetch(self, timeout: float = limits.REQUEST_TIMEOUT) -> bytes:
+    def fetch(self, timeout: float = limits.REQUEST_TIMEOUT, *, patience: float = limits.REQUEST_TIMEOUT) -> bytes:
         """Fetch the metadata from this peer; blocks until it is here and verified. After the handshake; one at a time.
 
         Args:
             timeout: seconds for all of it.
+            patience: seconds without any of it.
 
         Returns:
             The exact bytes of the info dictionary, whose SHA-1 is the wire's info hash.
@@ -85,12 +86,14 @@ class UtMetadata(Extension):
         if self._fetch is not None:
             raise LocalProtocolError("the metadata is being fetched already")
         deadline = monotonic() + timeout
-        self._wait(self._heard_of_peer, deadline)
-        self._fetch = _Fetch(self._assembly(), self._ask)
+        self._wait(self._heard_of_peer, min(deadline, monotonic() + patience))
+        fetch = self._fetch = _Fetch(self._assembly(), self._ask)
         try:
-            self._fetch.start()
-            self._wait(self._fetch.done, deadline)
-            metadata = self._fetch.result()
+            fetch.start()
+            while not fetch.done:
+                fetch.news.clear()
+                self._wait(fetch.news, min(deadline, monotonic() + patience))
+            metadata = fetch.result()
         except MetadataError as error:
             self.emit("warning", error=error)
             raise
@@ -125,7 +128,7 @@ class UtMetadata(Extension):
         """Wake whoever waits."""
         self._heard_of_peer.set()
         if self._fetch:
-            self._fetch.done.set()
+            self._fetch.news.set()
 
     def on_message(self, payload: bytes) -> None:
         """Answer a request, or take a piece."""
@@ -161,7 +164,8 @@ class _Fetch:
     """One attempt to fetch all pieces, a window of them at a time."""
 
     def __init__(self, assembly: MetadataAssembly, ask: Callable[[int], None]) -> None:
-        self.done = Event()
+        self.done = False
+        self.news = Event()
         self._assembly = assembly
         self._ask = ask
         self._to_ask = deque(range(assembly.pieces))
@@ -191,8 +195,8 @@ class _Fetch:
         except MetadataMismatch as error:
             self._fail(error)
             return
-        if not self._assembly.missing:
-            self.done.set()
+        self.done = not self._assembly.missing
+        self.news.set()
         self._ask_more()
 
     def _ask_again(self, piece: int) -> None:
@@ -207,7 +211,8 @@ class _Fetch:
 
     def _fail(self, error: MetadataError) -> None:
         self._error = error
-        self.done.set()
+        self.done = True
+        self.news.set()
 
     def result(self) -> bytes:
         """The metadata, verified. Raises what went wrong."""

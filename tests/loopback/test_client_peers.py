@@ -560,13 +560,32 @@ def test_a_torrent_that_is_wrong_itself_has_nobody_banned_and_all_else_fetched(w
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
 def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: World, torrent, seeds):
-    """Sequential, so that each seed has given something good before."""
+    """Sequential, and begun by all seeds together, so that each has given something good before."""
     wrong = broken(world, torrent, 17)
-    peers = [world.odd(wrong, serve_well) for _ in range(seeds)]
+    connected: list[Wire] = []
+
+    def serve_with_the_others(wire: Wire, read: Read) -> None:
+        connected.append(wire)
+        eventually(lambda: len(connected) >= seeds)
+        serve_well(wire, read)
+
+    peers = [world.odd(wrong, serve_with_the_others) for _ in range(seeds)]
     job = world.download(wrong, peers, ends_alone=True, sequential=True)
     with pytest.raises(geventbt.DownloadError, match="pieces 17"):
         job.wait(30)
     assert job.pieces.count() == 30
+    assert not job.banned
+
+
+def test_the_only_seed_of_a_torrent_that_is_wrong_in_several_places_is_not_banned(world: World, torrent):
+    """It gives good pieces between the wrong ones, and nobody else shows it to be a liar."""
+    wrong = torrent
+    for piece in (9, 17, 25):
+        wrong = broken(world, wrong, piece)
+    job = world.download(wrong, [world.odd(wrong, serve_well)], ends_alone=True, sequential=True)
+    with pytest.raises(geventbt.DownloadError, match="pieces 9, 17, 25"):
+        job.wait(30)
+    assert job.pieces.count() == 28
     assert not job.banned
 
 

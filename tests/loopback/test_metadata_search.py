@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,31 @@ def test_no_more_are_asked_at_a_time_than_the_limit(torrent, leecher):
     eventually(room)
     for wire in wires:
         wire.close(0)
+
+
+def test_silent_peers_lose_their_places_to_others(torrent, leecher, tmp_path, monkeypatch):
+    """As many as are asked at a time say that they have the metadata, and give none."""
+    monkeypatch.setattr(limits, "METADATA_PATIENCE", 0.3)
+    silent = [geventbt.listen(("127.0.0.1", 0), make_mute(torrent)) for _ in range(limits.METADATA_SOURCES)]
+    (job,) = leecher.torrents.values()
+    job.add_peers([("127.0.0.1", server.server_port) for server in silent])
+    eventually(lambda: all(server.wires for server in silent))
+    with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
+        job.add_peers([("127.0.0.1", seeder.port)])
+        assert job.wait_metadata(timeout=limits.REQUEST_TIMEOUT / 2)
+    for server in silent:
+        server.stop()
+
+
+def make_mute(torrent: geventbt.Torrent) -> Callable[[Wire], None]:
+    """A peer that leaves questions unanswered."""
+
+    def handle(wire: Wire) -> None:
+        wire.use(lambda wire: Mute(wire, torrent.info_bytes))
+        wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+        list(wire.incoming_requests())
+
+    return handle
 
 
 def test_those_who_came_are_left_when_the_metadata_is_here(torrent, leecher, tmp_path):

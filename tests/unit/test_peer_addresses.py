@@ -82,6 +82,7 @@ def test_what_no_peer_can_have_is_no_address(address):
         ("fe80::1%eth0", Scope.LOCAL),
         ("fec0::1", Scope.LOCAL),
         ("2002:c0a8:0101::1", Scope.LOCAL),
+        ("2002:7f00:1::", Scope.LOOPBACK),
         (PUBLIC, Scope.GLOBAL),
         (OTHER_PUBLIC, Scope.GLOBAL),
         ("tracker.example", Scope.GLOBAL),
