@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from gevent.event import AsyncResult
@@ -26,6 +27,8 @@ KEPT = 32
 _KEPT_FOR_EACH = 4
 """Stretches kept for each peer. *Measured*: memory that is soon used again is still in the processor's cache, and
 seeding to one peer takes a tenth less time with 4 than with 32."""
+_AT_ONCE = 2 * limits.MIB
+"""Bytes read in one trip to a thread: requests for a byte in each of many pieces must not fill the memory."""
 
 
 class BlockReader:
@@ -38,26 +41,30 @@ class BlockReader:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._geometry = storage.torrent.geometry
+        self._most = max(1, _AT_ONCE // min(STRETCH, self._geometry.piece_length))
         self._kept: OrderedDict[_Stretch, AsyncResult] = OrderedDict()
 
     def read(self, requests: Sequence[RequestKey], peers: int = 1) -> list[_Outcome]:
-        """Read several blocks; what is not at hand of them is read in one trip to a thread.
+        """Read several blocks; what is not at hand of them is read in one trip to a thread, if it is not too much.
 
         Args:
             requests: piece, offset and length of each. They lie inside their pieces.
             peers: how many have the right to ask.
 
         Returns:
-            For each its bytes, or why they are not to be had: `PieceNotAvailable` if the piece is not verified,
-            `StorageError` if it cannot be read.
+            For the first of them, at least one, its bytes or why they are not to be had: `PieceNotAvailable` if the
+            piece is not verified, `StorageError` if it cannot be read.
         """
-        stretches = self._read_stretches(dict.fromkeys([(piece, offset // STRETCH) for piece, offset, _ in requests]))
+        wanted = dict.fromkeys([(piece, offset // STRETCH) for piece, offset, _ in requests])
+        stretches = self._read_stretches(list(islice(wanted, self._most)))
         while len(self._kept) > min(KEPT, _KEPT_FOR_EACH * peers):
             self._kept.popitem(last=False)
         blocks: list[_Outcome] = []
         for piece, offset, length in requests:
             index, start = divmod(offset, STRETCH)
-            stretch = stretches[piece, index]
+            stretch = stretches.get((piece, index))
+            if stretch is None:
+                break
             if isinstance(stretch, memoryview):
                 end = start + length
                 stretch = stretch[start:end] if end <= STRETCH else self._read_across(piece, offset, length)
