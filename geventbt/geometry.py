@@ -49,7 +49,15 @@ class Geometry:
 
     def contains(self, piece: int, offset: int, length: int) -> bool:
         """Whether a range is not empty and lies inside one piece."""
-        return 0 <= piece < self.pieces and offset >= 0 and 0 < length <= self.piece_size(piece) - offset
+        # Called for every request: what ends within the torrent is in one of its pieces.
+        end = offset + length
+        return (
+            piece >= 0
+            and offset >= 0
+            and length > 0
+            and end <= self.piece_length
+            and piece * self.piece_length + end <= self.length
+        )
 
     def blocks(self, piece: int, block_length: int = limits.BLOCK) -> Iterator[tuple[int, int]]:
         """The (offset, length) of each block of a piece, in order."""

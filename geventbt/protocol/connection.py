@@ -132,9 +132,10 @@ class PeerProtocol(SendingSide):
         """Hold a request of the peer, or refuse it; whether it is held, and new."""
         piece, offset, length = key
         geometry = self.geometry
+        most = limits.PEER_BLOCK
         # A length over the limit is refused below, not an offence by itself.
         if (
-            not geometry.contains(piece, offset, min(length, limits.PEER_BLOCK))
+            not geometry.contains(piece, offset, length if length < most else most)
             if geometry is not None
             else not length or not self.peer_pieces.is_index(piece)
         ):
@@ -144,7 +145,7 @@ class PeerProtocol(SendingSide):
             return False
         if (
             (self.am_choking and piece not in self.allowed_fast_set)
-            or length > limits.PEER_BLOCK
+            or length > most
             or len(held) >= limits.PEER_REQUESTS
         ):
             self._refuse(key)
