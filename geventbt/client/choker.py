@@ -50,7 +50,6 @@ class PeerView(NamedTuple):
 class _Turn:
     """Since when a peer has its slot, or had its last one, and what it had taken before."""
 
-    unchoked: bool = False
     since: float = -math.inf
     uploaded: int = 0
 
@@ -78,6 +77,7 @@ class Choker:
         self._quota = quota
         self._rng = rng or random.Random()
         self._turns: dict[Hashable, _Turn] = {}
+        self._unchoked: set[Hashable] = set()
         self._rotation: list[Hashable] = []
         self._lucky: Hashable | None = None
         self._lucky_since = -math.inf
@@ -96,12 +96,12 @@ class Choker:
     @property
     def unchoked(self) -> set[Hashable]:
         """Who has a slot now."""
-        return {key for key, turn in self._turns.items() if turn.unchoked}
+        return set(self._unchoked)
 
     @property
     def unchoked_count(self) -> int:
         """How many have a slot now."""
-        return sum([turn.unchoked for turn in self._turns.values()])
+        return len(self._unchoked)
 
     def rechoke(self, peers: Sequence[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
         """Decide anew; to be called every `limits.CHOKE_INTERVAL` seconds.
@@ -125,8 +125,9 @@ class Choker:
             self._rotate([peer.key for peer in wanting], set(best[: max(0, slots - 1)]), now)
         chosen = set() if self._lucky is None or not slots else {self._lucky}
         chosen.update([key for key in best if key not in chosen][: slots - len(chosen)])
-        for key, turn in self._turns.items():
-            self._set_unchoked(turn, key in chosen, views[key].uploaded, now)
+        self._unchoked &= chosen
+        for key in chosen:
+            self._unchoke(views[key], now)
         return chosen
 
     def fill(self, peers: Iterable[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
@@ -137,19 +138,19 @@ class Choker:
         """
         waiting = []
         for peer in peers:
-            turn = self._turns.setdefault(peer.key, _Turn())
-            if peer.interested and not turn.unchoked:
+            self._turns.setdefault(peer.key, _Turn())
+            if peer.interested and peer.key not in self._unchoked:
                 waiting.append(peer)
-        free = len(waiting) if self._slots is None else max(0, self._slots - len(self.unchoked))
+        free = len(waiting) if self._slots is None else max(0, self._slots - self.unchoked_count)
         chosen = self._best(waiting, free, now, seeding)
         for peer in chosen:
-            self._set_unchoked(self._turns[peer.key], True, peer.uploaded, now)
+            self._unchoke(peer, now)
         return {peer.key for peer in chosen}
 
     def on_interest(self, peer: PeerView, now: float, *, seeding: bool) -> bool:
         """Note that a peer has become interested: whether it is to be unchoked at once, as there is a free slot."""
         self.fill([peer], now, seeding=seeding)
-        return self._turns[peer.key].unchoked
+        return peer.key in self._unchoked
 
     def release(self, key: Hashable) -> bool:
         """Note that a peer is not interested any more, or has left: it is to be choked.
@@ -157,10 +158,9 @@ class Choker:
         Returns:
             Whether a slot became free, which `fill` may give to another.
         """
-        turn = self._turns.get(key)
-        if turn is None or not turn.unchoked:
+        if key not in self._unchoked:
             return False
-        turn.unchoked = False
+        self._unchoked.remove(key)
         return True
 
     def _best(self, waiting: Iterable[PeerView], count: int, now: float, seeding: bool) -> list[PeerView]:
@@ -172,16 +172,16 @@ class Choker:
         """The lower the better: what it gave, whether its turn is over, what it takes, when its last turn began."""
         turn = self._turns[peer.key]
         given = 0.0 if seeding else peer.down_rate
-        if not turn.unchoked:
+        if peer.key not in self._unchoked:
             # What it takes is the rest of an earlier turn.
             return -given, False, 0.0, turn.since
         had_enough = peer.uploaded - turn.uploaded >= self._quota and now - turn.since >= limits.UPLOAD_TURN
         return -given, had_enough, -peer.up_rate, turn.since
 
-    def _set_unchoked(self, turn: _Turn, unchoked: bool, uploaded: int, now: float) -> None:
-        if unchoked and not turn.unchoked:
-            turn.since, turn.uploaded = now, uploaded
-        turn.unchoked = unchoked
+    def _unchoke(self, peer: PeerView, now: float) -> None:
+        if peer.key not in self._unchoked:
+            self._unchoked.add(peer.key)
+            self._turns[peer.key] = _Turn(now, peer.uploaded)
 
     def _meet(self, views: dict[Hashable, PeerView]) -> None:
         """Forget who has left, and put who is new somewhere into the rotation."""
@@ -198,7 +198,7 @@ class Choker:
         If there is no such peer, whoever has it keeps it.
         """
         for key in wanting:
-            if key not in best and not self._turns[key].unchoked:
+            if key not in best and key not in self._unchoked:
                 place = self._rotation.index(key)
                 self._rotation = self._rotation[place + 1 :] + self._rotation[: place + 1]
                 self._lucky, self._lucky_since = key, now
