@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from geventbt.cli import values
@@ -98,14 +98,19 @@ def add_output(parser: Parser, **options: Any) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", **options)
 
 
+def add_repeatable(parser: Parser, flag: str, kind: Callable[[str], Any], metavar: str, text: str) -> None:
+    """An option that may be given several times, and is a list."""
+    parser.add_argument(flag, action="append", default=[], type=kind, metavar=metavar, help=text)
+
+
 def add_select(parser: Parser) -> None:
     """Which files of the torrent."""
-    parser.add_argument(
+    add_repeatable(
+        parser,
         "--select",
-        action="append",
-        default=[],
-        metavar="FILES",
-        help="only these: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or '*.mkv'; "
+        str,
+        "FILES",
+        "only these: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or '*.mkv'; "
         "again for more",
     )
     parser.add_argument("--list", action="store_true", help="show the files and their indices, and fetch none")
@@ -113,22 +118,8 @@ def add_select(parser: Parser) -> None:
 
 def add_sources_of_peers(parser: Parser) -> None:
     """Whom to ask for peers, and how to connect to them."""
-    parser.add_argument(
-        "--peer",
-        action="append",
-        default=[],
-        type=values.peer_address,
-        metavar="HOST:PORT",
-        help="connect to it; again for each",
-    )
-    parser.add_argument(
-        "--tracker",
-        action="append",
-        default=[],
-        type=values.url,
-        metavar="URL",
-        help="beside the torrent's own; again for each",
-    )
+    add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to it; again for each")
+    add_repeatable(parser, "--tracker", values.url, "URL", "beside the torrent's own; again for each")
     parser.add_argument(
         "--encryption",
         choices=("prefer", "require", "disable"),

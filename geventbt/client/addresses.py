@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
 
-from geventbt.discovery.addresses import AddressKind, kind_of
+from geventbt.discovery.addresses import THIS_NETWORK, AddressKind, kind_of
 
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
 
 _LONGEST = 64
 """Characters of an IP address with a zone."""
-_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
 class Scope(IntEnum):
@@ -103,4 +102,4 @@ def _is_host(ip: IPv4Address | IPv6Address) -> bool:
         return True
     if ip.is_multicast or ip.is_unspecified or ip.is_reserved:
         return False
-    return not (isinstance(ip, IPv4Address) and ip in _THIS_NETWORK)
+    return not (isinstance(ip, IPv4Address) and ip in THIS_NETWORK)

@@ -10,7 +10,7 @@ import ipaddress
 from enum import Enum
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 
 
 class AddressKind(Enum):
@@ -36,7 +36,7 @@ def kind_of(address: str) -> AddressKind:
         ValueError: the text is no IP address.
     """
     ip = _inner(ipaddress.ip_address(address))
-    if ip.is_loopback or ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
+    if ip.is_loopback or ip.is_unspecified or (ip.version == 4 and ip in THIS_NETWORK):
         # To connect to 0.0.0.0 is to connect to this machine.
         return AddressKind.LOOPBACK
     if ip.is_multicast:
