@@ -24,7 +24,6 @@ from tests.cli_harness import (
     PIECES,
     assert_one_line,
     json_lines,
-    make_origin,
     make_torrent_file,
     of_event,
     run_here,
@@ -32,23 +31,6 @@ from tests.cli_harness import (
 from tests.loopback.harness import gevent_listener
 
 TOTAL = sum(FILES.values())
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    return make_origin(tmp_path)
-
-
-@pytest.fixture
-def torrent_file(tmp_path: Path, origin: Path) -> Path:
-    return make_torrent_file(tmp_path, origin)
-
-
-@pytest.fixture
-def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
-    """The address of a seeder."""
-    with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
-        yield f"127.0.0.1:{client.port}"
 
 
 @pytest.fixture

@@ -10,27 +10,10 @@ from pathlib import Path
 import pytest
 
 import geventbt
-from tests.cli_harness import assert_one_line, json_lines, make_origin, make_torrent_file, run_here
+from tests.cli_harness import assert_one_line, json_lines, make_torrent_file, run_here
 from tests.loopback.fake_trackers import FakeHttp, ok
 
 HASH = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    return make_origin(tmp_path)
-
-
-@pytest.fixture
-def torrent_file(tmp_path: Path, origin: Path) -> Path:
-    return make_torrent_file(tmp_path, origin)
-
-
-@pytest.fixture
-def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
-    """The address of a seeder."""
-    with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
-        yield f"127.0.0.1:{client.port}"
 
 
 @pytest.fixture

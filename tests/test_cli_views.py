@@ -17,23 +17,13 @@ import geventbt
 from geventbt import bencoding
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, piece_map
 from geventbt.cli.progress import NEEDS_RICH, PlainView, peer_line, status
-from tests.cli_harness import COMMAND, OnTerminal, make_origin, make_torrent_file
+from tests.cli_harness import COMMAND, OnTerminal
 
 WITHOUT_RICH = [
     sys.executable,
     "-c",
     "import sys; sys.modules['rich'] = None; import geventbt.cli as c; sys.exit(c.run())",
 ]
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    return make_origin(tmp_path)
-
-
-@pytest.fixture
-def torrent_file(tmp_path: Path, origin: Path) -> Path:
-    return make_torrent_file(tmp_path, origin)
 
 
 @contextmanager

@@ -1,0 +1,28 @@
+"""What the tests of the command line begin with; other tests have their own by the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import geventbt
+from tests.cli_harness import make_origin, make_torrent_file
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_origin(tmp_path)
+
+
+@pytest.fixture
+def torrent_file(tmp_path: Path, origin: Path) -> Path:
+    return make_torrent_file(tmp_path, origin)
+
+
+@pytest.fixture
+def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
+    """The address of a seeder."""
+    with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
+        yield f"127.0.0.1:{client.port}"
