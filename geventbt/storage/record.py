@@ -95,7 +95,10 @@ class FileRecord:
                     self.stamp = Stamp.of(self._different(descriptor))
 
     def _different(self, descriptor: int) -> os.stat_result:
-        """How the file looks after a change. Its time is moved on if the clock of the file system has not."""
+        """How the file looks after a change. Its time is moved on if the clock of the file system has not.
+
+        Whoever kills us just before that has the last pieces fetched again: the file looks as it did without them.
+        """
         status = os.fstat(descriptor)
         for step in _STEPS if os.utime in os.supports_fd else ():
             if Stamp.of(status) != self._vouched:

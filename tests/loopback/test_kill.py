@@ -32,6 +32,9 @@ RATE = 4 * MIB
 IN_FLIGHT = 12 * PIECE
 """What may be lost with a kill, on average: pieces that are not all there, or wait for the hash and the disk, and what
 the seeder has sent and nobody has read yet: as much as a quarter of a second's at the start."""
+IN_ONE_TICK = 3
+"""Pieces written within the same tick of the file system's clock as a checkpoint, before a kill: their file looks as it
+did, so they are fetched again. Very rarely there is one."""
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nobody is killed like this here"),
@@ -125,7 +128,9 @@ def check_trust(torrent: geventbt.Torrent, folder: Path, good: bitarray) -> int:
         suspect = storage.restore()
         trusted = storage.have.copy()
         assert not (trusted & ~good).any(), "something bad is trusted"
-        assert storage.check(pieces=suspect) == good, "something good would be fetched again"
+        found = storage.check(pieces=suspect)
+        assert not (found & ~good).any(), "something bad passes the check"
+        assert (good & ~found).count() <= IN_ONE_TICK, "much that is good would be fetched again"
     return int(trusted.count())
 
 
