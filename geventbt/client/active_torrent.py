@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from bitarray import bitarray
 from bitarray.util import zeros
 from gevent.event import Event
@@ -14,12 +15,15 @@ from geventbt.client import status as s
 from geventbt.client.addresses import Address
 from geventbt.client.block_picker import NORMAL
 from geventbt.client.files import FileRef
+from geventbt.client.finder import checked
 from geventbt.client.reader import TorrentReader
 from geventbt.client.swarm import TICK
 from geventbt.client.threads import in_thread
+from geventbt.client.to_the_end import to_the_end
 from geventbt.client.torrent_job import TorrentJob
 from geventbt.errors import StorageError, WireTimeout
 from geventbt.metainfo import Torrent
+from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.discovery.announcer import TrackerStatus
@@ -111,7 +115,7 @@ class ActiveTorrent(TorrentJob):
 
     @property
     def files(self) -> list[s.FileStatus]:
-        """The files; none while the metadata is unknown."""
+        """The files; none before it is known what of them is there."""
         if self.storage is None or self._files is None:
             return []
         return self._files.status(self.storage)
@@ -123,7 +127,7 @@ class ActiveTorrent(TorrentJob):
 
     @property
     def trackers(self) -> dict[str, TrackerStatus]:
-        """How it goes with each tracker, by its URL."""
+        """How it goes with each tracker, or how it ended, by its URL."""
         return self._finder.trackers
 
     @property
@@ -151,31 +155,35 @@ class ActiveTorrent(TorrentJob):
     def add_peers(self, peers: Iterable[Address]) -> None:
         """Connect to these peers, too: (host, port) each."""
         self._session.check_thread()
-        self._finder.add_by_user(peers)
+        self._finder.add_by_user(checked(peers))
 
     def pause(self) -> None:
-        """Leave all peers and trackers until `resume`; what is there stays, and can be read."""
+        """Leave all peers and trackers until `resume`; what is there stays, and can be read. Blocks until the peers are
+        left; trackers may take longer."""
         self._session.check_thread()
         if not self._paused and self.error is None:
             self._paused = True
-            self._leave_swarm()
+            gevent.spawn(self._leave_swarm)
+            while self._paused and self._swarm is not None:
+                self._changes.wait()
 
     def resume(self) -> None:
         """Go on after `pause`, with the peers that are known."""
         self._session.check_thread()
         if self._paused and self.error is None:
             self._paused = False
-            self._join_swarm()
+            to_the_end(self._join_swarm)
             self._notify()
 
     def remove(self) -> None:
         """Stop, and leave the client; the files stay. Whoever waits or reads gets a DownloadError."""
         self._session.check_thread()
         self._forget(self)
-        self.close()
+        to_the_end(self.close)
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both of this torrent's own rates, in bytes a second. What is left out, or None, has no limit."""
+        self._session.check_thread()
         self._down.set_rate(down, monotonic())
         self._up.rate = up
 
@@ -188,19 +196,39 @@ class ActiveTorrent(TorrentJob):
         self.set_priorities({index: NORMAL if index in indices else 0 for index in range(len(file_map.files))})
 
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
-        """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict."""
-        file_map = self._known_files()
+        """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict.
+
+        Raises:
+            LookupError, ValueError: there is no such file or priority.
+            StorageError: a file cannot be made, or somebody has put one there while the torrent was in use. All is then
+                as before; if something that was there is gone, it fails the torrent.
+        """
+        self._known_files()
         self._raise_error()
-        assert self.storage is not None
+        to_the_end(self._set_priorities, priorities)
+
+    def _set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
+        file_map, storage = self._files, self.storage
+        assert file_map is not None
+        assert storage is not None
         with self._choosing:
+            before, had = file_map.priorities, storage.have.copy()
             file_map.set_priorities(priorities)
-            in_thread(self.storage.select, file_map.selected)
-            if not file_map.done:
-                in_thread(self.storage.prepare)
+            try:
+                in_thread(_choose, storage, file_map.selected)
+            except StorageError as error:
+                file_map.set_priorities(before)
+                if (had & ~storage.have).any():
+                    self._fail(error)
+                self._raise_error()
+                in_thread(storage.select, file_map.selected)
+                raise
             if self._swarm is not None:
                 self._swarm.picker.set_priorities(file_map.piece_priorities())
                 self._set_deadlines(self._windows)
-            self._note_whether_done()
+            if not file_map.done:
+                self._want_more()
+            self._notify()
 
     @property
     def sequential(self) -> bool:
@@ -209,6 +237,7 @@ class ActiveTorrent(TorrentJob):
 
     @sequential.setter
     def sequential(self, value: bool) -> None:
+        self._session.check_thread()
         self._sequential = value
         if self._swarm is not None:
             self._swarm.picker.sequential = value
@@ -265,3 +294,9 @@ class ActiveTorrent(TorrentJob):
                     self._swarm.picker.set_priority(piece, 0)
         # For whoever is reading with a reader that has just been closed.
         self._notify()
+
+
+def _choose(storage: Storage, files: Collection[int]) -> None:
+    """Want these files, and make them, in a native thread."""
+    storage.select(files)
+    storage.prepare()

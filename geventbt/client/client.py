@@ -17,6 +17,7 @@ from geventbt.client.active_torrent import ActiveTorrent
 from geventbt.client.addresses import Address
 from geventbt.client.files import FileRef
 from geventbt.client.session import Session
+from geventbt.client.to_the_end import to_the_end
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.server import PeerServer, listen
@@ -91,6 +92,7 @@ class Client:
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
+        self._session.check_thread()
         self._session.set_limits(down, up)
 
     def add(
@@ -128,7 +130,7 @@ class Client:
 
         Raises:
             MetainfoError: not a torrent; a MagnetError is one.
-            ValueError: the client has this torrent already.
+            ValueError: the client has this torrent already, or a peer is no (host, port).
             OSError: the .torrent file cannot be read.
         """
         self._session.check_thread()
@@ -173,6 +175,9 @@ class Client:
         """
         self._session.check_thread()
         self._closed.set()
+        to_the_end(self._close, timeout)
+
+    def _close(self, timeout: float) -> None:
         # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
             torrents = list(self.torrents.values())

@@ -73,6 +73,11 @@ class FileMap:
         """The indices of the files that are wanted."""
         return {index for index, priority in enumerate(self._priorities) if priority}
 
+    @property
+    def priorities(self) -> dict[FileRef, int]:
+        """The priority of each file, by its index."""
+        return dict(enumerate(self._priorities))
+
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         """Give files priorities: 0 not wanted, 1 to 7. All of them, or none if it raises.
 

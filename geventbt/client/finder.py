@@ -47,6 +47,7 @@ class Finder:
         self._make_announce = make_announce
         self._on_found = on_found
         self._announcer: Announcer | None = None
+        self._last_announcer: Announcer | None = None
 
     @property
     def has_trackers(self) -> bool:
@@ -55,8 +56,8 @@ class Finder:
 
     @property
     def trackers(self) -> dict[str, TrackerStatus]:
-        """How it goes with each tracker, by its URL."""
-        return self._announcer.status if self._announcer else {}
+        """How it goes with each tracker, or how it ended, by its URL."""
+        return self._last_announcer.status if self._last_announcer else {}
 
     def start(self) -> None:
         """Announce to the trackers, unless that has begun already."""
@@ -64,7 +65,7 @@ class Finder:
             # Only now: http and TLS are half of what a client imports.
             from geventbt.discovery.announcer import Announcer
 
-            self._announcer = Announcer(self.tiers, self._make_announce, self._on_tracker_peers)
+            self._announcer = self._last_announcer = Announcer(self.tiers, self._make_announce, self._on_tracker_peers)
             self._announcer.start()
 
     def need_more(self) -> None:
@@ -106,6 +107,21 @@ class Finder:
 
     def _on_tracker_peers(self, peers: list[Address], url: str) -> None:
         self.add(peers, Source.TRACKER, _teller(url))
+
+
+def checked(peers: Iterable[Address]) -> list[Address]:
+    """Peers as a user names them.
+
+    Raises:
+        ValueError: one is no (host, port).
+    """
+    found: list[Address] = []
+    for peer in peers:
+        host, port = peer if isinstance(peer, (tuple, list)) and len(peer) == 2 else (None, None)
+        if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 1 << 16:
+            raise ValueError(f"{peer!r} is no (host, port) of a peer")
+        found.append((host, port))
+    return found
 
 
 def _resolve(addresses: Iterable[Address]) -> list[Address]:

@@ -46,7 +46,6 @@ class Peer(Feed):
         wire: the connection.
         address: where it listens, or None.
         received: bytes of blocks that it sent when asked.
-        verified: bytes of verified pieces that came from it.
         snubbed: whether it leaves requests unanswered.
         trust: for good pieces that it had a part in, less what wrong ones have cost it.
     """
@@ -55,7 +54,6 @@ class Peer(Feed):
         self.wire = wire
         self.address = address
         self.received = 0
-        self.verified = 0
         self.snubbed = False
         self.trust = 0
         self._swarm = swarm

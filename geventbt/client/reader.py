@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from geventbt import limits
@@ -53,6 +54,7 @@ class TorrentReader(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to another place; nothing is fetched before the next read."""
         self._check_open()
+        offset = index(offset)
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.length}
         if whence not in base:
             raise ValueError(f"whence {whence}: must be 0, 1 or 2")
@@ -80,6 +82,10 @@ class TorrentReader(io.RawIOBase):
         self._position += count
         self._read_on_from = self._position
         return count
+
+    def write(self, data: Any) -> int:
+        """It cannot be written: raises io.UnsupportedOperation."""
+        raise io.UnsupportedOperation("not writable")
 
     def close(self) -> None:
         """Fetch nothing more for this reader. Whoever is reading gets the ValueError of a closed file."""

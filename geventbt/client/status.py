@@ -52,7 +52,7 @@ class Progress:
     @property
     def fraction(self) -> float:
         """`done` of `wanted`, from 0 to 1."""
-        return self.done / self.wanted if self.wanted else 0.0
+        return self.done / self.wanted if self.wanted else float(self.state == SEEDING)
 
     @property
     def seconds_left(self) -> float | None:

@@ -401,11 +401,10 @@ class Swarm:
                 limit.give_back(blocks * limits.BLOCK)
 
     def _note_verified(self, piece: int, senders: list[Hashable]) -> None:
-        size = self.geometry.piece_size(piece)
+        missing_at_end = len(senders) * limits.BLOCK - self.geometry.piece_size(piece)
         for sender in set(senders):
             assert isinstance(sender, Peer)
-            share = size * senders.count(sender) // len(senders)
-            sender.verified += share
+            share = senders.count(sender) * limits.BLOCK - (missing_at_end if sender is senders[-1] else 0)
             sender.trust = min(sender.trust + 1, _MOST_TRUST)
             if sender.address is not None:
                 self.served[sender.address] = self.served.get(sender.address, 0) + share

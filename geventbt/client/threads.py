@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import gevent
 from gevent.threadpool import ThreadPool
 
+from geventbt.client.to_the_end import outcome_of
+
 _T = TypeVar("_T")
 
 THREADS = 2
@@ -26,15 +28,7 @@ def in_thread(function: Callable[..., _T], *args: Any) -> _T:
     pool = _pools.get(hub)
     if pool is None:
         pool = _pools[hub] = ThreadPool(THREADS, hub=hub)
-    result, error = pool.apply(_outcome, (function, args))
+    result, error = pool.apply(outcome_of, (function, args))
     if error is not None:
         raise error
     return cast(_T, result)
-
-
-def _outcome(function: Callable[..., _T], args: tuple[Any, ...]) -> tuple[_T | None, Exception | None]:
-    """What the function returned, and what it raised: gevent would print an exception that leaves a thread."""
-    try:
-        return function(*args), None
-    except Exception as error:
-        return None, error

@@ -23,7 +23,7 @@ from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates
 from geventbt.client.changes import Changes
 from geventbt.client.files import FileMap, FileRef
-from geventbt.client.finder import Finder
+from geventbt.client.finder import Finder, checked
 from geventbt.client.metadata import MetadataSearch
 from geventbt.client.rate_limit import RateLimit
 from geventbt.client.session import Session
@@ -45,6 +45,8 @@ _log = logging.getLogger("geventbt")
 RETRIES = 3
 """How often a peer that has given us data is connected to again before a download without trackers gives up."""
 _FIRST_RETRY = 0.5
+_NO_PORT = 1
+"""What trackers are told where we do not listen: some refuse 0, and nobody listens on this one."""
 _FEW_PEERS = 10
 """With fewer a tracker is asked again as soon as it allows."""
 _FEW = 10
@@ -85,7 +87,7 @@ class TorrentJob:
         self.error: Exception | None = None
         self._session = session
         self._magnet = source if isinstance(source, Magnet) else None
-        self._user_peers = [*peers, *(source.peers if isinstance(source, Magnet) else ())]
+        self._user_peers = [*checked(peers), *(source.peers if isinstance(source, Magnet) else ())]
         self._user_trackers = [list(trackers)] if trackers else []
         self._selected = files
         self._file_map = FileMap(source, files) if isinstance(source, Torrent) else None
@@ -123,6 +125,8 @@ class TorrentJob:
         self._records = True
         self._checkpoint_at = 0.0
         self._past_downloaded = self._past_uploaded = self._past_wasted = 0
+        # What was down- and uploaded when trackers were last told that we leave.
+        self._told = (0, 0)
         self._greenlet: gevent.Greenlet = gevent.spawn(self._run)
 
     def __repr__(self) -> str:
@@ -151,7 +155,6 @@ class TorrentJob:
                 self._fetch_metadata()
             self._open_storage()
             self._join_swarm()
-            self._note_whether_done()
             self._watch()
         except (GeventBTError, OSError) as error:
             self._fail(error)
@@ -198,7 +201,7 @@ class TorrentJob:
             raise StorageError(
                 f"{missing} of {len(storage.have)} pieces of {self.name!r} are missing or differ from the torrent"
             )
-        if missing:
+        if not self._must_be_complete:
             in_thread(storage.prepare)
         file_map.count(storage.have)
         self._files = file_map
@@ -234,9 +237,13 @@ class TorrentJob:
             self._news.wait(TICK)
             self._news.clear()
             now = monotonic()
-            if now >= self._checkpoint_at:
+            finishes = not self._done.is_set() and self._is_all_there
+            if finishes or now >= self._checkpoint_at:
                 self._checkpoint_at = now + limits.CHECKPOINT_INTERVAL
                 self._record()
+            # Not before it is recorded: a disk may fail us at the last moment.
+            if finishes and self._is_all_there:
+                self._finish()
             if not self._done.is_set() and self.connections < _FEW_PEERS:
                 self._finder.need_more()
             if self._ends_alone and not self._paused and (self._reading or not self._done.is_set()):
@@ -340,7 +347,9 @@ class TorrentJob:
                 self._past_uploaded += swarm.uploaded
                 self._past_wasted += swarm.wasted
                 self._swarm = None
+                self._notify()
             leaving.join(timeout)
+            self._told = (self._downloaded, self._uploaded)
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to the client and asks for this torrent."""
@@ -364,24 +373,25 @@ class TorrentJob:
         for index in self._files.note_verified(piece):
             self._send("file_complete", index=index)
         self._notify()
-        self._note_whether_done()
 
-    def _note_whether_done(self) -> None:
-        """Say so when all that is wanted is there, or again is not."""
-        swarm = self._swarm
-        if self._state not in (s.DOWNLOADING, s.SEEDING) or self.storage is None or self._files is None:
-            return
-        done = self._files.done
-        if done and not self._done.is_set():
-            self._state = s.SEEDING
-            self._done.set()
-            self._send("complete")
-            if swarm is not None and swarm.downloaded:
-                self._finder.completed()
-            # Soon, so that the record says so.
-            self._checkpoint_at = 0.0
-            self._notify()
-        elif not done:
+    @property
+    def _is_all_there(self) -> bool:
+        """Whether every piece that is wanted is verified and written."""
+        return self._files is not None and self._files.done
+
+    def _finish(self) -> None:
+        """Say that all that is wanted is there."""
+        assert self.storage is not None
+        self._state = s.SEEDING
+        self._done.set()
+        self._send("complete")
+        if self.storage.complete and self._swarm is not None and self._swarm.downloaded:
+            self._finder.completed()
+        self._notify()
+
+    def _want_more(self) -> None:
+        """Something is wanted that is not there."""
+        if self._state == s.SEEDING:
             self._state = s.DOWNLOADING
             self._done.clear()
 
@@ -400,15 +410,17 @@ class TorrentJob:
         deliver(self._signals[name], self, fields)
 
     def _make_announce(self, event: str) -> AnnounceRequest:
-        files = self._files
+        files, storage = self._files, self.storage
+        downloaded, uploaded = self._told
         return AnnounceRequest(
             self.info_hash,
             self._session.peer_id,
-            self._session.port or 0,
-            uploaded=self._uploaded,
-            downloaded=self._downloaded,
-            # One byte, while it is unknown: a peer that needs nothing is told of no seeds.
-            left=files.bytes_of(files.wanted & ~self.storage.have) if files and self.storage else 1,
+            self._session.port or _NO_PORT,
+            uploaded=self._uploaded - uploaded,
+            downloaded=self._downloaded - downloaded,
+            # Of all files: who has only some of them is no seed. One byte while it is unknown: a peer that needs
+            # nothing is told of no seeds.
+            left=files.bytes_of(~storage.have) if files and storage else 1,
             event=event,
         )
 

@@ -43,7 +43,7 @@ class AnnounceRequest:
         port: on which we take peers.
         uploaded: bytes sent since "started".
         downloaded: bytes received since "started".
-        left: bytes that we still need.
+        left: bytes of the torrent that we do not have.
         event: "started", "completed", "stopped", or "" for an announce between them.
         numwant: how many peers to give us.
         key: 32 random bits that stay the same for the session, by which a tracker knows us at another address (BEP 7).

@@ -15,7 +15,7 @@ from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
 from geventbt.metainfo.native import new_lock
-from geventbt.storage.open_file import FileGone, MissingData, OpenFile, storage_errors
+from geventbt.storage.open_file import FileCut, FileGone, MissingData, OpenFile, storage_errors
 from geventbt.storage.record import FileRecord
 
 # O_NONBLOCK: a pipe that somebody put in a file's place must not block us for ever before it is seen to be one.
@@ -85,6 +85,7 @@ class OpenFiles:
         Raises:
             FileGone: if it was there and is no more, or another one is in its place. This is told once: the next call
                 takes what is there now, or makes it.
+            FileCut: if it is to be written, and has been cut short. This is told once, too.
             MissingData: if it is not there, and not `writable`.
             StorageError: if it cannot be opened, is no regular file, or a symbolic link is at its place or on the way.
         """
@@ -204,6 +205,8 @@ class OpenFiles:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise StorageError(errno.EINVAL, "not a regular file", os.fspath(path))
+                if writable and self.record(index).notice_cut(status):
+                    raise FileCut(path)
                 if writable and status.st_size != file.length:
                     opened.set_length(file.length)
             except BaseException:

@@ -25,6 +25,13 @@ class MissingData(StorageError):
     """A file is not there, or ends before the bytes that were asked for."""
 
 
+class FileCut(MissingData):
+    """A file that was in use has been cut short."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EIO, "the file was cut short while it was in use", os.fspath(path))
+
+
 class FileGone(MissingData):
     """A file that was in use has been deleted, or there is another one in its place: nothing of it is left."""
 
@@ -105,9 +112,12 @@ class OpenFile:
 
         Raises:
             FileGone: if it has no name any more.
+            FileCut: if it is shorter than we left it. Nothing is written then.
             StorageError: if it cannot be written: ``errno.ENOSPC`` when the disk is full.
         """
-        with storage_errors(self.path), self._record.changing(self._descriptor):
+        with storage_errors(self.path), self._record.changing(self._descriptor) as whole:
+            if not whole:
+                raise FileCut(self.path)
             while data:
                 written = self._write(offset, data)
                 data = data[written:]

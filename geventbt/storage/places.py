@@ -11,6 +11,7 @@ parts file to the file itself is ever taken, and only while nobody writes to the
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,13 +112,17 @@ class Places:
 
         Raises:
             MissingData: if the parts file does not have it any more.
-            StorageError: if it cannot be moved. It is then where it was.
+            StorageError: if it cannot be moved: ``errno.EEXIST`` where somebody else has put a file in its place. It is
+                then where it was.
         """
         with self._moving:
             if not self.in_parts(index):
                 return
             spans = list(self._spans_in_parts(index))
-            if spans and self.files.status(index) is None:
+            if spans and self.files.status(index) is not None:
+                path = os.fspath(self.files.path(index))
+                raise StorageError(errno.EEXIST, "somebody has put a file there while the torrent was in use", path)
+            if spans:
                 self._move(index, spans)
             self._in_parts[index] = False
 
@@ -127,6 +132,11 @@ class Places:
             stored = (index for index, file in enumerate(self._torrent.files) if file.stored and file.length)
             if self.files.status(self.parts) is not None and not any(self.in_parts(index) for index in stored):
                 self.files.remove(self.parts)
+
+    def has_length(self, index: int) -> bool:
+        """Whether a file is there and as long as it should be."""
+        status = self.files.status(index)
+        return status is not None and status.st_size == self._torrent.files[index].length
 
     def stamp(self, index: int) -> Stamp | None:
         """How a file looks now, or None if it is not there."""

@@ -66,6 +66,13 @@ class FileRecord:
             self.stamp = self._vouched = stamp
             self.foreign = False
 
+    def notice_cut(self, status: os.stat_result) -> bool:
+        """Whether somebody has cut it short since we had a hand in it. This is told once."""
+        if self.stamp is None or status.st_size >= self.stamp.size:
+            return False
+        self.stamp, self.foreign = Stamp.of(status), True
+        return True
+
     def look(self, status: os.stat_result) -> None:
         """Compare how it looks with how it should."""
         stamp = Stamp.of(status)
@@ -75,17 +82,22 @@ class FileRecord:
             self.foreign = True
 
     @contextmanager
-    def changing(self, descriptor: int) -> Iterator[None]:
+    def changing(self, descriptor: int) -> Iterator[bool]:
         """Around each change that we make, so that it is not taken for a stranger's. Several threads may write at once:
-        how the file looks is noted before the first and after the last of them."""
+        how the file looks is noted before the first and after the last of them.
+
+        Yields whether the file is at least as long as it was: if not, verified pieces are gone.
+        """
         with self._lock:
+            whole = True
             if not self._writers:
                 status = os.fstat(descriptor)
+                whole = not self.notice_cut(status)
                 self.look(status)
                 self.identity = (status.st_dev, status.st_ino)
             self._writers += 1
         try:
-            yield
+            yield whole
         finally:
             with self._lock:
                 self._writers -= 1

@@ -106,7 +106,7 @@ class Storage:
 
     def prepare(self) -> None:
         """Make the folder and file of every selected file, each of its full length: sparse, or with `preallocate` with
-        all of its room taken. A file that is longer is cut.
+        all of its room taken. A file that is longer is cut, one that is as it should be is left alone.
 
         Raises:
             StorageError: if one cannot be made: ``errno.ENOSPC`` if there is no room for it.
@@ -114,9 +114,10 @@ class Storage:
         for index, file in enumerate(self.torrent.files):
             if file.stored and self._places.is_selected(index):
                 self._leave_parts(index)
-                with self._places.losing(index), self._files.use(index, writable=True) as opened:
-                    if self._preallocate:
-                        opened.allocate(file.length)
+                if self._preallocate or not self._places.has_length(index):
+                    with self._places.losing(index), self._files.use(index, writable=True) as opened:
+                        if self._preallocate:
+                            opened.allocate(file.length)
         self._places.drop_parts()
 
     def select(self, files: Collection[int] | None) -> None:
@@ -130,11 +131,17 @@ class Storage:
 
         Raises:
             IndexError: if there is no such file.
-            StorageError: if the disk failed.
+            StorageError: if the disk failed, or somebody has put a file where one of ours is to be moved
+                (``errno.EEXIST``). The same files as before are then wanted.
         """
+        before = self._places.selected
         self.wanted = self._want(files)
-        for index in range(len(self.torrent.files)):
-            self._leave_parts(index)
+        try:
+            for index in range(len(self.torrent.files)):
+                self._leave_parts(index)
+        except StorageError:
+            self.wanted = self._want(before)
+            raise
         self._places.drop_parts()
 
     def write_piece(self, piece: int, data: bytes | bytearray | memoryview) -> bool:

@@ -359,8 +359,12 @@ def test_a_magnet_link_with_nothing_but_a_tracker_is_enough(
         assert_same_tree(payload, tmp_path / name / "payload")
     assert_same_tree(payload, tmp_path / "libtorrent" / "payload", seconds=30)
     job.pause()
-    lives = [said.event for said in small_tracker.announces if said.peer_id.startswith(b"-GB")]
-    assert sorted(lives) == ["completed"] * 2 + ["started"] * 2 + ["stopped"] * 2
+
+    def lives() -> list[str]:
+        return [said.event for said in small_tracker.announces if said.peer_id.startswith(b"-GB")]
+
+    eventually(lambda: lives().count("stopped") == 2)
+    assert sorted(lives()) == ["completed"] * 2 + ["started"] * 2 + ["stopped"] * 2
 
 
 def test_who_comes_first_with_a_magnet_link_takes_the_metadata_from_whoever_comes_to_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -14,7 +15,8 @@ import geventbt
 from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
-from tests.loopback.world import World, address, eventually, hear, serve_well, stay_silent
+from tests.loopback.fake_trackers import FakeHttp, bencoded
+from tests.loopback.world import PIECE, World, address, eventually, hear, serve_well, stay_silent
 
 
 @pytest.fixture
@@ -101,6 +103,9 @@ def test_what_cannot_be_right_is_said_by_add_and_adds_nothing(world: World):
         client.add(torrent, world.folder / "out", files=["a", "nothing"])
     with pytest.raises(ValueError, match="rate"):
         client.add(torrent, world.folder / "out", limit_down=0)
+    for peer in ("127.0.0.1:1", ("127.0.0.1", 0), ("127.0.0.1", "1"), (1, 1)):
+        with pytest.raises(ValueError, match="of a peer"):
+            client.add(torrent, world.folder / "out", peers=[peer])
     with pytest.raises(FileNotFoundError):
         client.add(world.folder / "no.torrent", world.folder / "out")
     with pytest.raises(geventbt.MagnetError):
@@ -256,6 +261,89 @@ def test_a_paused_torrent_leaves_its_peers_and_goes_on_later(world: World, no_re
     world.assert_complete(torrent)
     assert job.progress.downloaded >= torrent.geometry.length
     assert sum(job.served.values()) == torrent.geometry.length
+
+
+def test_who_is_cut_short_in_pause_resume_or_remove_leaves_nothing_in_between(world: World, no_retries):
+    torrent = world.torrent()
+    seed = world.seed(torrent, limit_up=300_000)
+    job = world.download(torrent, [address(seed)])
+    eventually(lambda: job.pieces.count() > 1)
+    for name in ("pause", "resume", "pause", "resume"):
+        cut = world.spawn(getattr(job, name))
+        gevent.sleep(0)
+        cut.kill()
+    seed.set_limits()
+    assert job.wait(30)
+    world.assert_complete(torrent)
+    with gevent.Timeout(0, False):
+        job.remove()
+    eventually(lambda: can_lock(torrent, world.folder / "out"))
+
+
+def can_lock(torrent: geventbt.Torrent, folder: Path) -> bool:
+    """Whether nobody is using a torrent in a folder."""
+    with Storage(torrent, folder) as storage:
+        try:
+            storage.lock()
+        except StorageError:
+            return False
+        return True
+
+
+def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
+    torrent = world.torrent()
+    order: list[str] = []
+
+    def answer(sock: Any) -> None:
+        if "event=stopped" in tracker.requests[-1]:
+            # Until the client gives up.
+            sock.recv(1)
+            order.append("tracker")
+        else:
+            sock.sendall(bencoded(interval=1800, peers=b""))
+
+    tracker = FakeHttp({"": answer})
+    try:
+        job = world.download(torrent, world.seeds(torrent, 1), trackers=[tracker.url()], limit_down=100_000)
+        eventually(lambda: tracker.requests and job.peers)
+        job.pause()
+        order.append("pause")
+        assert not job.peers
+        assert job.trackers
+        eventually(lambda: len(order) == 2)
+        assert order == ["pause", "tracker"]
+    finally:
+        tracker.close()
+
+
+def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World):
+    """Of each start, bytes are counted anew; what is left is what a seed would have."""
+    torrent = world.torrent(a=10 * PIECE, b=10 * PIECE)
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=b"")})
+
+    def last(event: str) -> dict[str, str]:
+        query = tracker.requests[-1].split()[1].partition("?")[2]
+        fields = dict(field.split("=", 1) for field in query.split("&"))
+        return fields if fields.get("event") == event else {}
+
+    try:
+        job = world.download(torrent, world.seeds(torrent, 1), trackers=[tracker.url()], files=["a"])
+        assert job.wait(30)
+        job.pause()
+        eventually(lambda: last("stopped"))
+        assert [last("stopped")[name] for name in ("downloaded", "left", "port")] == [
+            str(10 * PIECE), str(10 * PIECE), "1",
+        ]  # fmt: skip
+        assert not any("event=completed" in request for request in tracker.requests)
+        job.resume()
+        eventually(lambda: last("started"))
+        assert last("started")["downloaded"] == "0"
+        job.select(["a", "b"])
+        assert job.wait(30)
+        eventually(lambda: last("completed"))
+        assert [last("completed")[name] for name in ("downloaded", "left")] == [str(10 * PIECE), "0"]
+    finally:
+        tracker.close()
 
 
 def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: World, no_retries):
@@ -461,7 +549,7 @@ def test_the_signals_tell_the_whole_story_once(world: World):
     job = world.download(torrent, world.seeds(torrent, 2))
     heard = hear(job, "piece_verified", "file_complete", "complete", "peer_added", "peer_removed", "error")
     assert job.wait(30)
-    eventually(lambda: [name for name, _ in heard].count("peer_removed") == 2)
+    eventually(lambda: [name for name, _ in heard].count("peer_removed") == 2 and ("complete", None) in heard)
     names = [name for name, _ in heard]
     assert sorted(index for name, index in heard if name == "piece_verified") == list(range(torrent.geometry.pieces))
     assert sorted(index for name, index in heard if name == "file_complete") == [0, 1, 2, 3]

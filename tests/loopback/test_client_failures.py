@@ -196,6 +196,36 @@ def test_what_vanishes_while_it_is_downloaded_fails_the_torrent(world: World, to
     assert_still_useful(world, client)
 
 
+def test_a_file_that_is_cut_short_while_it_is_downloaded_fails_the_torrent(world: World, torrent):
+    job = world.download(torrent, world.seeds(torrent, 1), limit_down=300_000)
+    eventually(lambda: job.pieces[:10].any())
+    os.truncate(world.folder / "out/data/a", 0)
+    raised = failure_of(job)
+    assert raised.filename == str(world.folder / "out/data/a")
+    assert not job.pieces[:10].any()
+
+
+def test_a_disk_that_fails_at_the_very_end_fails_the_download(world: World, torrent, monkeypatch):
+    def fail(descriptor: int) -> None:
+        if job.pieces.any():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    job = world.download(torrent, world.seeds(torrent, 1), limit_down=500_000)
+    with pytest.raises(StorageError) as caught:
+        job.wait(30)
+    assert caught.value.errno == errno.EIO
+
+
+def test_a_folder_that_is_moved_away_fails_the_download(world: World, torrent):
+    job = world.download(torrent, world.seeds(torrent, 1), limit_down=300_000)
+    eventually(lambda: job.pieces.any())
+    (world.folder / "out").rename(world.folder / "elsewhere")
+    with pytest.raises(StorageError) as caught:
+        job.wait(30)
+    assert caught.value.errno == errno.ENOENT
+
+
 def test_a_reader_whose_file_vanishes_gets_the_error_and_does_not_wait_for_ever(world: World, torrent):
     client = world.seed(torrent)
     (seed,) = client.torrents.values()

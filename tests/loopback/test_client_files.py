@@ -315,3 +315,59 @@ def test_a_seed_serves_well_enough_for_the_tests_here(world: World, torrent):
     job = world.download(torrent, [world.odd(torrent, serve_well)])
     assert job.wait(30)
     world.assert_complete(torrent)
+
+
+def test_the_next_run_makes_the_files_that_it_wants_even_if_nothing_is_to_be_fetched(world: World):
+    torrent = world.torrent(a=PIECE + 100, b=13, c=0, d=PIECE)
+    peers = world.seeds(torrent, 1)
+    geventbt.download(torrent, world.folder / "out", peers=peers, files=["a", "d"])
+    assert names_in(world) == {"a", "d"}
+    geventbt.download(torrent, world.folder / "out")
+    world.assert_complete(torrent)
+
+
+def test_an_empty_file_is_made_when_it_is_selected(world: World):
+    torrent = world.torrent(a=PIECE, b=0, c=0)
+    job = world.download(torrent, world.seeds(torrent, 1), files=["a"])
+    assert job.wait(30)
+    assert names_in(world) == {"a"}
+    job.select(["a", "b"])
+    assert job.wait(30)
+    assert names_in(world) == {"a", "b"}
+
+
+def test_a_selection_that_fails_changes_nothing(world: World, torrent):
+    job = world.download(torrent, world.seeds(torrent, 1), files=["a"])
+    assert job.wait(30)
+    (world.folder / "out/data/c").write_bytes(b"mine")
+    with pytest.raises(geventbt.StorageError, match="somebody"):
+        job.select(["a", "b", "c", "d"])
+    assert [file.priority > 0 for file in job.files] == [True, False, False, False]
+    assert job.wait(30)
+    assert (world.folder / "out/data/c").read_bytes() == b"mine"
+    # At the next start what is there is looked at, as any file.
+    job.remove()
+    geventbt.download(torrent, world.folder / "out", peers=world.seeds(torrent, 1))
+    world.assert_complete(torrent)
+
+
+def test_a_selection_whose_caller_is_killed_is_made_all_the_same(world: World, torrent):
+    job = world.download(torrent, world.seeds(torrent, 1), files=["a"])
+    assert job.wait(30)
+    selecting = world.spawn(job.select, ["a", "d"])
+    gevent.sleep(0)
+    selecting.kill()
+    eventually(lambda: whole(job) >= {"a", "d"})
+    assert job.wait(30)
+    assert job.progress.fraction == 1.0
+
+
+def test_a_selection_that_finds_its_data_gone_fails_the_torrent(world: World, torrent):
+    job = world.download(torrent, world.seeds(torrent, 1), files=["a"])
+    assert job.wait(30)
+    for path in (world.folder / "out/.geventbt").glob("*.parts"):
+        path.unlink()
+    with pytest.raises(geventbt.StorageError):
+        job.select(["a", "b"])
+    with pytest.raises(geventbt.StorageError):
+        job.wait(30)

@@ -91,8 +91,11 @@ def test_what_no_file_can_do_a_reader_cannot_either(world: World, torrent):
         for wrong in ((-1, os.SEEK_SET), (-1, os.SEEK_CUR), (-SIZES["a"] - 1, os.SEEK_END), (0, 7)):
             with pytest.raises(ValueError):
                 file.seek(*wrong)
-        with pytest.raises(io.UnsupportedOperation):
-            file.truncate(0)
+        for refused in (lambda: file.truncate(0), lambda: file.write(b"x"), file.fileno):
+            with pytest.raises(io.UnsupportedOperation):
+                refused()
+        with pytest.raises(TypeError):
+            file.seek(1.5)  # type: ignore[arg-type]
         assert file.seek(10**9) == 10**9
         assert file.read(1) == b""
         assert file.readinto(bytearray()) == 0

@@ -525,6 +525,23 @@ def test_it_is_told_even_if_the_file_was_not_open(torrent: Torrent, half: Path, 
         assert storage.have.to01() == "11100000"
 
 
+@pytest.mark.parametrize("was_open", [True, False])
+def test_writing_to_a_file_that_was_cut_short_is_told_once_and_takes_its_end_with_it(
+    torrent: Torrent, half: Path, pieces: list[bytes], was_open: bool
+):
+    with Storage(torrent, half) as storage:
+        storage.restore()
+        if was_open:
+            storage.write_piece(2, pieces[2])
+        os.truncate(half / "torrent" / "c", 100)
+        with pytest.raises(StorageError, match="cut short") as caught:
+            storage.write_piece(4, pieces[4])
+        assert caught.value.filename == str(half / "torrent" / "c")
+        assert storage.have.to01() == "11000100"
+        assert storage.write_piece(4, pieces[4])
+        assert storage.check().to01() == "11001100"
+
+
 def test_reading_a_deleted_file_is_an_error_and_the_others_can_be_read(
     torrent: Torrent, seeded: Path, pieces: list[bytes]
 ):

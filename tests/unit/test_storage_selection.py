@@ -275,3 +275,38 @@ def test_where_room_cannot_be_taken_files_are_sparse(torrent: Torrent, folder: P
     monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
     Storage(torrent, folder, preallocate=True).prepare()
     assert (folder / "torrent" / "d").stat().st_size == 3000
+
+
+def test_a_file_that_somebody_puts_where_one_of_ours_is_to_be_moved_is_an_error(
+    torrent: Torrent, folder: Path, pieces: list[bytes]
+):
+    with Storage(torrent, folder, selected={A}) as storage:
+        storage.prepare()
+        fill(storage, pieces)
+        (folder / "torrent" / "b").write_bytes(b"mine")
+        with pytest.raises(StorageError) as caught:
+            storage.select(None)
+        assert caught.value.errno == errno.EEXIST
+        assert caught.value.filename == str(folder / "torrent" / "b")
+        assert (folder / "torrent" / "b").read_bytes() == b"mine"
+        assert storage.wanted.to01() == "11000000"
+        assert storage.read(1, 0, PIECE) == pieces[1]
+
+
+def test_prepare_needs_no_right_to_write_what_is_as_it_should_be(
+    torrent: Torrent, seeded: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (seeded / "torrent" / "c").unlink()
+    made = []
+    real = os.open
+
+    def note(path: object, flags: int, *arguments: int, **keywords: int) -> int:
+        if flags & os.O_RDWR:
+            made.append(os.path.basename(os.fspath(path)))
+        return real(path, flags, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "open", note)
+    with Storage(torrent, seeded) as storage:
+        storage.prepare()
+    assert made == ["c"] * len(made)
+    assert (seeded / "torrent" / "c").stat().st_size == LENGTHS["c"]
