@@ -145,9 +145,9 @@ class WireCore:
         protocol = self._protocol
         before = protocol.downloaded
         heard = protocol.messages_received
-        changed = False
+        # A block changes nothing that anybody waits for, unless it is kept for an iterator.
+        changed = keeps_messages = self._messages is not None
         error: Exception | None = None
-        keeps_messages = self._messages is not None
         hears_piece = keeps_messages or self._is_heard("piece")
         hears_request = keeps_messages or self._is_heard("request")
         feed = self._feed

@@ -79,6 +79,18 @@ def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(eve
     gevent.joinall(asked, timeout=5)
 
 
+def test_blocks_alone_wake_whoever_iterates(everything):
+    wire, peer, messages = everything
+    peer.send(m.pack_bare(c.UNCHOKE))
+    assert next(messages) == m.Unchoke()
+    asked = gevent.spawn(wire.request, 0, 0, 4)
+    taker = gevent.spawn(next, messages)
+    eventually(lambda: wire.requests)
+    peer.send(m.pack_piece_header(0, 0, 4) + b"good")
+    assert asked.get(timeout=5) == b"good"
+    assert taker.get(timeout=5) == m.Piece(index=0, begin=0, block=b"good")
+
+
 @pytest.mark.parametrize("how", ["left", "killed", "never begun"])
 def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
     """Nobody takes the messages any more, so nobody may have to."""
