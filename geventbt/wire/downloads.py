@@ -88,9 +88,14 @@ class WireDownloads(WireSends):
             piece, offset: where the range starts.
             buffer: a writable, contiguous buffer. It must not change its size meanwhile.
             timeout: seconds without any block before it gives up; None for what `set_timeout` says.
+
+        Raises:
+            TypeError: the buffer is none, or cannot be written into.
         """
         self._check_usable()
         view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError("a writable buffer is needed")
         if not len(view):
             return
         self._check_range(piece, offset, len(view))
