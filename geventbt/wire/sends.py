@@ -147,7 +147,8 @@ class WireSends(WireWaits):
     def _send_block(self, key: RequestKey, block: Buffer) -> bool:
         """Send a frozen block, and let others have their turn now and then."""
         transport = self._transport
-        if transport.queued > limits.HIGH_WATER:
+        while transport.queued > limits.HIGH_WATER:
+            # All who wait are woken together, and those before this one may have filled the queue again.
             self.wait_drained()
         if not self._protocol.send_block(key, block):
             return False

@@ -56,6 +56,24 @@ def test_what_is_queued_to_a_peer_that_does_not_read_stays_bounded(raw, length):
     server.kill()
 
 
+def test_what_many_greenlets_answer_at_once_stays_bounded_too(raw):
+    """The peer is honest, only slower than they are: it gets all that it has asked for."""
+    wire, peer = raw(geometry=LARGE_PIECES)
+    count = 1000
+    ask_for_much(wire, peer, count)
+    answers = [gevent.spawn(wire.piece, *key[:2], bytes(key[2])) for key in wire.peer_requests]
+    eventually(lambda: wire._transport.queued > limits.HIGH_WATER)
+    left, most = 5 + count * (13 + BLOCK), 0
+    while left:
+        data = peer.sock.recv(min(left, BLOCK))
+        assert data, wire.close_reason
+        left -= len(data)
+        gevent.sleep(0)
+        most = max(most, wire._transport.queued)
+    assert most <= 2 * limits.HIGH_WATER + limits.PEER_BLOCK
+    assert all(answer.get(timeout=5) for answer in answers)
+
+
 def test_a_block_that_waits_for_its_turn_raises_when_the_wire_closes(raw):
     wire, peer = raw(geometry=LARGE_PIECES)
     ask_for_much(wire, peer, 1000)
