@@ -136,6 +136,27 @@ def test_sends_from_many_greenlets_never_mix(raw):
     gevent.killall(servers + talkers)
 
 
+def queue_a_little(wire: Any, peer: Any) -> None:
+    """Leave blocks in the queue, but fewer than any sender would wait for."""
+    ask_for_much(wire, peer, 100, limits.PEER_BLOCK)
+    for key in wire.peer_requests:
+        wire.piece(*key[:2], bytes(key[2]))
+        gevent.sleep(0.01)
+        if wire._transport.queued:
+            break
+    assert 0 < wire._transport.queued <= limits.HIGH_WATER // 2
+
+
+def test_closing_ends_when_the_last_of_a_short_queue_is_sent(raw):
+    wire, peer = raw(geometry=LARGE_PIECES)
+    queue_a_little(wire, peer)
+    closing = gevent.spawn(wire.close, 60)
+    gevent.sleep(0)
+    assert peer.is_closed()
+    peer.sock.close()
+    eventually(closing.ready)
+
+
 def test_allowed_fast_pieces_are_served_while_the_peer_is_choked(raw):
     wire, peer = raw()
     wire.allowed_fast(3)
