@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
-import gevent
+import gevent.event
 from gevent.hub import Waiter
 
 from geventbt import __version__, limits
@@ -74,10 +74,10 @@ class WireCore:
 
     # *Measured*: a dictionary for so many is 1.5 KiB more for each idle peer. `__dict__` is for users.
     __slots__ = (
-        "__dict__", "__weakref__", "_close_reason", "_closed", "_closer", "_conditions", "_dispatcher",
-        "_download_meter", "_encryption", "_events", "_extension_calls", "_extensions", "_feed", "_flow",
-        "_handshake_deadline", "_handshake_timeout", "_hub", "_incoming", "_keep_alive", "_last_received",
-        "_last_sent", "_local_address", "_messages", "_on_closed", "_opening", "_protocol", "_ranges",
+        "__dict__", "__weakref__", "_close_reason", "_closed", "_conditions", "_dispatcher", "_download_meter",
+        "_encryption", "_events", "_extension_calls", "_extensions", "_feed", "_flow", "_handshake_deadline",
+        "_handshake_timeout", "_hub", "_incoming", "_keep_alive", "_last_received", "_last_sent",
+        "_local_address", "_messages", "_on_closed", "_opening", "_protocol", "_ranges", "_released",
         "_remote_address", "_request_timeout", "_signal_waits", "_timer", "_timer_at", "_transport",
         "_unflushed", "_upload_meter", "_uploaded_noted",
     )  # fmt: skip
@@ -128,7 +128,7 @@ class WireCore:
         self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
         self._timer: Any = None
         self._timer_at = _NEVER
-        self._closer: Waiter[None] | None = None
+        self._released: gevent.event.Event | None = None
         self._transport = Transport(
             sock, self._take_outgoing, self._on_data, self._shut, self._check_soon, self._on_released
         )
@@ -519,8 +519,8 @@ class WireCore:
 
     def _on_released(self) -> None:
         """The socket is closed for good."""
-        if self._closer is not None:
-            self._soon(self._closer.switch, None)
+        if self._released is not None:
+            self._released.set()
 
     def _shut(self, reason: Exception | None, linger: bool = False) -> None:
         """Close at once: everyone who waits is woken, everything that is held is let go.

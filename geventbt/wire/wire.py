@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from gevent import getcurrent
-from gevent.hub import Waiter
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
@@ -339,9 +339,9 @@ class Wire(WireDownloads):
     def _wait_released(self, timeout: float) -> None:
         """Give the peer the time to read what has been sent: a program may end right after the wire is closed."""
         if timeout and not self._transport.released:
-            self._closer = Waiter()
-            with suppress(WireTimeout):
-                self._get(self._closer, timeout, "the peer did not close")
+            if self._released is None:
+                self._released = Event()
+            self._released.wait(timeout)
 
     def __enter__(self) -> Wire:
         return self

@@ -157,6 +157,16 @@ def test_closing_ends_when_the_last_of_a_short_queue_is_sent(raw):
     eventually(closing.ready)
 
 
+def test_of_two_who_close_while_blocks_are_queued_neither_waits_longer_than_the_other(raw):
+    wire, peer = raw(geometry=LARGE_PIECES)
+    queue_a_little(wire, peer)
+    closing = [gevent.spawn(wire.close, 60) for _ in range(2)]
+    gevent.sleep(0)
+    assert peer.is_closed()
+    peer.sock.close()
+    eventually(lambda: all(closer.ready() for closer in closing))
+
+
 def test_allowed_fast_pieces_are_served_while_the_peer_is_choked(raw):
     wire, peer = raw()
     wire.allowed_fast(3)
