@@ -245,17 +245,26 @@ class Wire(WireDownloads):
         return Messages(self, self._messages)
 
     def _take_message(self, messages: Backlog) -> Any:
-        """The oldest message, as soon as there is one."""
-        messages.set_taker(getcurrent())
-        if not messages:
-            self._wait_until(lambda: len(messages) > 0, None)
-        return messages.take()
+        """The oldest message, as soon as there is one.
+
+        Raises:
+            WireClosed: there will be none.
+            StopIteration: nobody is to take them any more.
+        """
+        while self._messages is messages:
+            messages.set_taker(getcurrent())
+            if messages:
+                return messages.take()
+            # Once woken, look again: another greenlet may have been quicker.
+            self._wait_until(lambda: len(messages) > 0 or self._messages is not messages, None)
+        raise StopIteration
 
     def _stop_messages(self, messages: Backlog) -> None:
         """Nobody takes the messages any more: they must not make the peer wait."""
         if self._messages is messages:
             self._messages = None
             messages.clear()
+            self._check_soon()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
@@ -367,7 +376,7 @@ class Messages:
             raise StopIteration from None
 
     def close(self) -> None:
-        """Take no more of them."""
+        """Take no more of them: the iteration ends, also for whoever waits in it."""
         self._wire._stop_messages(self._backlog)
 
     def __del__(self) -> None:

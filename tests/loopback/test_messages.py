@@ -117,6 +117,41 @@ def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
     a.wait_unchoked(timeout=5)
 
 
+def test_an_iteration_that_is_closed_ends_also_for_whoever_waits_in_it(wires):
+    a, b = wires()
+    messages = a.messages()
+    taker = gevent.spawn(list, messages)
+    gevent.sleep(0)
+    messages.close()
+    taker.get(timeout=5)
+    with gevent.Timeout(5):
+        assert next(messages, "the end") == "the end"
+    again = a.messages()
+    b.have(1)
+    assert next(again) == m.Have(1)
+
+
+def test_each_message_goes_to_one_of_those_who_iterate_together(raw):
+    wire, peer = raw()
+    messages = wire.messages()
+    taken: list[Any] = []
+
+    def take() -> None:
+        for message in messages:
+            taken.append(message)
+            gevent.sleep(0)
+
+    takers = [gevent.spawn(take) for _ in range(3)]
+    gevent.sleep(0)
+    for index in range(10):
+        peer.send(m.pack_index(c.HAVE, index))
+        eventually(lambda index=index: len(taken) > index)
+    assert taken == [m.Have(index) for index in range(10)]
+    wire.close(0)
+    for taker in takers:
+        taker.get(timeout=5)
+
+
 def test_messages_that_came_before_the_end_are_still_given(raw):
     wire, peer = raw()
     messages = wire.messages()
