@@ -233,15 +233,18 @@ class Wire(WireDownloads):
 
         An iterator that blocks between them, and ends when the wire closes. See `geventbt.protocol.messages` for their
         classes. Blocks that we asked for appear as well. Whoever falls behind makes the peer wait. One iterator at a
-        time; it ends as well when it is closed or forgotten.
+        time; it ends as well when it is closed or forgotten, or when the peer would have to wait for a greenlet that
+        is dead.
 
         Raises:
-            LocalProtocolError: there is one already.
+            LocalProtocolError: there is one already, and the greenlet that iterates is alive.
         """
         self._check_thread()
         if self._messages is not None:
-            raise LocalProtocolError("the messages of a wire can be iterated only once")
-        self._messages = Backlog(self._flow)
+            if not self._messages.is_abandoned:
+                raise LocalProtocolError("the messages of a wire can be iterated only once")
+            self._stop_messages(self._messages)
+        self._messages = Backlog(self._flow, self._stop_messages)
         return Messages(self, self._messages)
 
     def _take_message(self, messages: Backlog) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
-from geventbt import Extensions, limits
+from geventbt import Extensions, LocalProtocolError, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from tests.loopback.harness import eventually
@@ -115,6 +116,70 @@ def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
     a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
     b.unchoke()
     a.wait_unchoked(timeout=5)
+
+
+@pytest.mark.parametrize("when", ["before the peer has to wait", "while the peer waits"])
+def test_a_greenlet_that_is_killed_holds_nothing_back_even_if_it_is_kept(wires, when):
+    """Its traceback keeps the iterator alive."""
+    a, b = wires()
+
+    def take() -> None:
+        messages = a.messages()
+        for message in messages:
+            gevent.event.Event().wait()
+            assert message
+
+    taker = gevent.spawn(take)
+    gevent.sleep(0)
+    b.have(0)
+    a.wait_for_piece(0, timeout=5)
+    if when == "before the peer has to wait":
+        taker.kill()
+    for piece in range(1, 3 * limits.EVENT_QUEUE):
+        b.have(piece)
+    if when == "while the peer waits":
+        eventually(lambda: a._transport.paused)
+        taker.kill()
+    a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
+    assert taker.dead
+
+
+def test_another_may_iterate_when_whoever_did_is_dead(wires):
+    a, b = wires()
+    taker = gevent.spawn(lambda: list(a.messages()))
+    gevent.sleep(0)
+    with pytest.raises(LocalProtocolError):
+        a.messages()
+    taker.kill()
+    messages = a.messages()
+    b.have(1)
+    assert next(messages) == m.Have(1)
+    assert taker.dead
+
+
+def test_each_message_may_be_taken_by_a_greenlet_of_its_own(wires):
+    a, b = wires()
+    messages = a.messages()
+    for piece in range(10):
+        taker = gevent.spawn(next, messages)
+        b.have(piece)
+        assert taker.get(timeout=5) == m.Have(piece)
+
+
+def test_whoever_iterates_with_others_may_wait_for_an_answer_though_they_leave(raw):
+    """What it waits for comes behind more messages than the peer may send when nobody waits."""
+    wire, peer = raw()
+    peer.send(m.pack_bare(c.UNCHOKE))
+    wire.wait_unchoked(timeout=5)
+    messages = wire.messages()
+    first, second = (gevent.spawn(lambda: wire.request(next(messages).index, 0, 4)) for _ in range(2))
+    gevent.sleep(0)
+    peer.send(m.pack_index(c.HAVE, 0) + m.pack_index(c.HAVE, 1))
+    eventually(lambda: len(wire.requests) == 2)
+    peer.send(m.pack_piece_header(0, 0, 4) + b"good")
+    assert first.get(timeout=5) == b"good"
+    peer.send(10 * limits.EVENT_QUEUE * m.KEEP_ALIVE_BYTES + m.pack_piece_header(1, 0, 4) + b"also")
+    assert second.get(timeout=5) == b"also"
 
 
 def test_an_iteration_that_is_closed_ends_also_for_whoever_waits_in_it(wires):
