@@ -203,7 +203,9 @@ class WireCore:
             return
         try:
             take_step(opening)
-        except HandshakeError as error:
+        except Exception as error:
+            if not isinstance(error, HandshakeError):
+                _log.exception("an opening could not be dealt with: %r", self)
             self._shut(error)
             return
         self._transport.write(opening.take_outgoing())
