@@ -151,7 +151,7 @@ class Wire(WireDownloads):
                 if not unserved:
                     self._wait_until(lambda: bool(unserved), None)
                 while unserved:
-                    self._serve_one(read_block)
+                    self._answer(unserved.popitem(last=False)[0], read_block)
         except WireClosed:
             return
 
@@ -191,9 +191,8 @@ class Wire(WireDownloads):
                 break
         return batch
 
-    def _serve_one(self, read_block: Callable[[int, int, int], Buffer]) -> None:
-        """Answer the oldest request."""
-        key, _ = self._protocol.unserved.popitem(last=False)
+    def _answer(self, key: RequestKey, read_block: Callable[[int, int, int], Buffer]) -> None:
+        """Answer a request with what is read for it, or refuse it when that fails."""
         try:
             block = frozen(read_block(*key))
             if len(block) != key[2]:
@@ -214,7 +213,10 @@ class Wire(WireDownloads):
         answered = False
 
         def respond(answer: Buffer | Exception) -> None:
-            """Answer the request with its block, or refuse it with an error. Once only."""
+            """Answer the request with its block, or refuse it with an error. Once only.
+
+            What is no block of the right length is an error too, as in `serve`.
+            """
             nonlocal answered
             if answered:
                 raise LocalProtocolError("the request has been answered already")
@@ -222,7 +224,8 @@ class Wire(WireDownloads):
             if isinstance(answer, Exception):
                 self._refuse(key, answer)
             else:
-                self.piece(key[0], key[1], answer)
+                self._check_usable()
+                self._answer(key, lambda piece, offset, length: answer)
 
         return respond
 

@@ -215,6 +215,20 @@ def test_the_signals_of_a_transfer_have_the_beps_fields(raw):
     assert rest["reject"] == {"index": 4, "begin": 1, "length": 1}
 
 
+@pytest.mark.parametrize("wrong", [None, 7, b"", b"too long", ZeroDivisionError("a bug")])
+def test_whatever_a_handler_responds_the_peer_is_answered(raw, wrong):
+    wire, peer = raw()
+    wire.unchoke()
+    errors = []
+    wire.on("error", lambda wire, error: errors.append(error))
+    wire.on("request", lambda wire, index, begin, length, respond: respond(b"good" if index else wrong))
+    peer.send(m.pack_range(c.REQUEST, 0, 0, 4) + m.pack_range(c.REQUEST, 1, 0, 4))
+    assert peer.message() == m.pack_bare(c.UNCHOKE)[4:]
+    assert peer.message() == m.pack_range(c.REJECT, 0, 0, 4)[4:]
+    assert peer.message() == (m.pack_piece_header(1, 0, 4) + b"good")[4:]
+    eventually(lambda: len(errors) == 1)
+
+
 def test_the_handshakes_are_signals_with_the_peers_words(socket_pair):
     import geventbt
 
