@@ -125,12 +125,12 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
         if len(self.requests) >= limits.REQUESTS:
             raise LocalProtocolError(f"{limits.REQUESTS} requests are pending: at most so many at a time")
-        self._check_request(piece, offset, length)
+        self.check_request(piece, offset, length)
         self.requests[piece, offset, length] = token
         self.outgoing.append(_pack_range(13, c.REQUEST, piece, offset, length))
 
-    def _check_request(self, piece: int, offset: int, length: int) -> None:
-        """Refuse to ask for a range that does not exist or that the peer would not send."""
+    def check_request(self, piece: int, offset: int, length: int) -> None:
+        """Refuse to ask for a range that does not exist or that the peer would not send. Raises as `send_request`."""
         if self.handshake_sent is None:
             raise LocalProtocolError("the handshake comes first")
         if self.peer_choking and piece not in self.peer_allowed_fast_set:
@@ -161,7 +161,7 @@ class SendingSide(ProtocolState):
         size = limits.BLOCK
         count = min(count, limits.REQUESTS - len(requests))
         if count > 0 and offset < end:
-            self._check_request(piece, offset, end - offset)
+            self.check_request(piece, offset, end - offset)
         while count > 0 and offset < end:
             if end - offset < size:
                 size = end - offset

@@ -134,8 +134,8 @@ def test_a_callable_of_info_hashes_that_fails_closes_that_wire_alone(serving, ca
         return [INFO_HASH]
 
     server = serving(greet, info_hashes=known)
+    address = ("127.0.0.1", server.server_port)
     with pytest.raises(FAILURES), gevent.Timeout(5):
-        address = ("127.0.0.1", server.server_port)
         geventbt.connect(address, encryption=encryption, info_hash=INFO_HASH).handshake(INFO_HASH, PEER_ID)
     assert "a bug of the user's" in caplog.text
     eventually(lambda: not server.wires)
