@@ -9,7 +9,14 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import HandshakeError, WireClosed
+from geventbt import (
+    HandshakeError,
+    LocalProtocolError,
+    RequestRejected,
+    RequestTimeout,
+    StorageError,
+    WireClosed,
+)
 from tests.loopback.harness import INFO_HASH, OUR_ID, PEER_ID, eventually
 
 
@@ -128,6 +135,31 @@ def test_a_handler_that_fails_hurts_no_other_peer(serving, caplog):
     good.interested()
     assert not good.closed
     good.close()
+
+
+@pytest.mark.parametrize("failure", [LocalProtocolError, StorageError, KeyError])
+def test_a_handler_that_fails_by_what_no_peer_has_done_is_logged_with_its_traceback(serving, caplog, failure):
+    def handler(wire: geventbt.Wire) -> None:
+        raise failure("a bug of the user's")
+
+    server = serving(handler)
+    with pytest.raises((WireClosed, ConnectionError)):
+        call(server).handshake(INFO_HASH, PEER_ID)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info
+    assert "a bug of the user's" in caplog.text
+
+
+@pytest.mark.parametrize("failure", [WireClosed, RequestTimeout, RequestRejected, ConnectionResetError])
+def test_a_handler_that_ends_by_what_a_peer_may_do_leaves_no_traceback(serving, nothing_logged, failure):
+    """A stranger would fill the log."""
+
+    def handler(wire: geventbt.Wire) -> None:
+        raise failure("a peer's doing")
+
+    server = serving(handler)
+    with pytest.raises((WireClosed, ConnectionError)):
+        call(server).handshake(INFO_HASH, PEER_ID)
 
 
 def test_the_wire_is_closed_when_its_handler_returns(serving):
