@@ -162,11 +162,11 @@ class PeerServer(StreamServer):
         deliver(self._signals[name], self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Take no more peers, close every wire, and wait for the handlers to end.
+        """Take no more peers, close every wire, and wait for the handlers to end, those of the signal `stop` as well.
 
         Args:
-            timeout: seconds for the wires to send what is queued and for the handlers to end, which are then
-                killed; None for 5.
+            timeout: seconds for the wires to send what is queued, for the handlers of peers to end, which are then
+                killed, and for those of the signal; None for 5.
 
         Raises:
             RuntimeError: this is another native thread than the one that made the server.
@@ -186,6 +186,8 @@ class PeerServer(StreamServer):
         gevent.killall(handlers, timeout=_KILL_TIMEOUT)
         super().stop(0)
         self._send("stop")
+        if None in self._dispatchers:
+            self._dispatchers[None].join(seconds)
 
     def __enter__(self) -> PeerServer:
         return self

@@ -206,6 +206,11 @@ class Dispatcher:
             self._greenlet = gevent.spawn(self._run)
             self._backlog.set_taker(self._greenlet)
 
+    def join(self, timeout: float) -> None:
+        """Wait until all has been run; but not within one of the calls, which would wait for itself."""
+        if self._greenlet is not None and self._greenlet is not getcurrent():
+            self._greenlet.join(timeout)
+
     def _run(self) -> None:
         try:
             while self._backlog:

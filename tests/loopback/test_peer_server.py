@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
 import geventbt
@@ -185,6 +186,35 @@ def test_stopping_closes_every_wire_and_tells(serving):
     assert server.wires == set()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", server.server_port))
+
+
+def test_when_stopping_is_over_the_handlers_of_its_signal_have_run(serving):
+    server = serving(greet)
+    told = []
+
+    def tell(server: geventbt.PeerServer) -> None:
+        # It may stop what is stopped already, and does not wait for itself.
+        server.stop()
+        gevent.sleep(0.01)
+        told.append("stop")
+
+    server.on("stop", tell)
+    wire = call(server)
+    wire.handshake(INFO_HASH, PEER_ID)
+    server.stop()
+    assert told == ["stop"]
+    wire.close()
+
+
+def test_a_handler_of_the_stop_that_never_ends_holds_up_nobody_for_longer_than_the_timeout(serving):
+    server = serving(greet)
+    enough = gevent.event.Event()
+    server.on("stop", lambda server: enough.wait())
+    stopping = gevent.spawn(server.stop, 0.1)
+    try:
+        eventually(stopping.ready, 5)
+    finally:
+        enough.set()
 
 
 def test_stopping_waits_for_a_block_to_be_sent(serving):
