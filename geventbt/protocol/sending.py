@@ -239,10 +239,16 @@ class SendingSide(ProtocolState):
 
     def send_reject(self, piece: int, offset: int, length: int) -> None:
         """``<len=0013><id=16><index><begin><length>`` (BEP 6), for a pending request of the peer; one no longer pending
-        is left alone."""
-        self._require_fast()
-        if (piece, offset, length) in self.peer_requests:
-            self._drop_peer_request((piece, offset, length))
+        is left alone.
+
+        Without the fast extension it is given up silently, as BEP 3 has no word for it.
+
+        Raises:
+            LocalProtocolError: without the fast extension, when it is not pending.
+        """
+        if (piece, offset, length) not in self.peer_requests:
+            self._require_fast()
+        self.drop_request(piece, offset, length)
 
     def drop_request(self, piece: int, offset: int, length: int) -> None:
         """Give a pending request of the peer up: rejected with the fast extension, without it silently, as BEP 3 has no

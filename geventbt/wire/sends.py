@@ -85,7 +85,7 @@ class WireSends(WireWaits):
         return granted
 
     def reject(self, piece: int, offset: int, length: int) -> None:
-        """Refuse a pending request of the peer (BEP 6)."""
+        """Refuse a pending request of the peer (BEP 6); without the fast extension it is given up silently."""
         self._send(self._protocol.send_reject, piece, offset, length)
 
     def port(self, port: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 
-from geventbt import Geometry, WireClosed, limits
+from geventbt import Extensions, Geometry, WireClosed, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.parser import Parser
@@ -201,6 +201,18 @@ def test_a_block_that_is_cancelled_while_it_is_read_is_rejected_and_not_sent(raw
         (m.pack_piece_header(0, 4, 4) + b"good")[4:],
     ]
     server.kill()
+
+
+def test_whoever_takes_requests_may_refuse_them_without_the_fast_extension_too(raw):
+    wire, peer = raw(extensions=Extensions())
+    wire.unchoke()
+    peer.send(m.pack_range(c.REQUEST, 0, 0, 4) + m.pack_range(c.REQUEST, 1, 0, 4))
+    requests = wire.incoming_requests()
+    wire.reject(*next(requests))
+    wire.piece(*next(requests)[:2], b"good")
+    assert wire.peer_requests == []
+    assert peer.message() == m.pack_bare(c.UNCHOKE)[4:]
+    assert peer.message() == (m.pack_piece_header(1, 0, 4) + b"good")[4:]
 
 
 @pytest.mark.parametrize("wrong", [None, 7, b"", b"too long", "text", [1, 2, 3, 4]])
