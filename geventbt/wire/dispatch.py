@@ -235,6 +235,32 @@ class OwnSignal(Signal):
         """As blinker's, but the receiver is held strongly unless told otherwise."""
         return super().connect(receiver, sender, weak)
 
+    def connect_once(self, receiver: Callable[..., Any]) -> None:
+        """Have a receiver called at the next signal only."""
+        self.connect(_Once(self, receiver))
+
+    def disconnect(self, receiver: Callable[..., Any], sender: Any = Signal.ANY) -> None:
+        """As blinker's, and also for what `connect_once` was given."""
+        super().disconnect(receiver, sender)
+        for connected in list(self.receivers.values()):
+            if isinstance(connected, _Once) and connected.receiver == receiver:
+                super().disconnect(connected)
+
+
+class _Once:
+    """A receiver that is called at the next signal only."""
+
+    def __init__(self, signal: OwnSignal, receiver: Callable[..., Any]) -> None:
+        self.signal = signal
+        self.receiver = receiver
+
+    def __call__(self, sender: Any, **fields: Any) -> None:
+        self.signal.disconnect(self)
+        self.receiver(sender, **fields)
+
+    def __repr__(self) -> str:
+        return repr(self.receiver)
+
 
 def _in_order(signal: Signal, sender: Any) -> list[Callable[..., Any]]:
     """The handlers for this sender in the order in which they were connected: blinker itself gives them in none."""

@@ -284,16 +284,10 @@ class Wire(WireDownloads):
 
     def once(self, name: str, handler: Callable[..., Any]) -> None:
         """Call ``handler(wire, **fields)`` at the next signal of that name only."""
-        signal = self._events.own(name)
-
-        def call_once(wire: Any, **fields: Any) -> None:
-            signal.disconnect(call_once)
-            handler(wire, **fields)
-
-        signal.connect(call_once)
+        self._events.own(name).connect_once(handler)
 
     def off(self, name: str, handler: Callable[..., Any]) -> None:
-        """Stop calling a handler that `on` was given."""
+        """Stop calling a handler that `on` or `once` was given."""
         self._events.own(name).disconnect(handler)
 
     def use(self, factory: Callable[[Wire], Any]) -> Any:

@@ -185,6 +185,22 @@ def test_a_handler_may_connect_and_disconnect_others(wires):
     eventually(lambda: seen == [("first", 1), ("second", 2)])
 
 
+def test_a_handler_that_is_to_be_called_once_may_be_taken_off_before(raw):
+    wire, peer = raw()
+    seen: list[Any] = []
+
+    def taken_off(wire, index):
+        seen.append("taken off")
+
+    wire.once("have", taken_off)
+    wire.once("have", lambda wire, index: seen.append(index))
+    wire.off("have", taken_off)
+    peer.send(m.pack_index(c.HAVE, 1) + m.pack_index(c.HAVE, 2))
+    wire.wait_for_piece(2, timeout=5)
+    eventually(lambda: wire._dispatcher._greenlet is None)
+    assert seen == [1]
+
+
 def test_the_signals_of_a_transfer_have_the_beps_fields(raw):
     wire, peer = raw()
     seen: list[Any] = []
