@@ -61,6 +61,11 @@ _SIGNALS: dict[int, tuple[str, tuple[str, ...]]] = {
 """The signal of each message, and the names of its fields."""
 
 
+def _host_and_port(address: Any) -> tuple[str, int]:
+    """The beginning of a socket's address; a Unix socket has none, or a path."""
+    return (address[0], address[1]) if isinstance(address, tuple) else ("", 0)
+
+
 def _self_description(remote_host: str) -> dict[str, Any]:
     """What every peer is told in the extended handshake: our version, and its own address as we see it (BEP 10)."""
     description: dict[str, Any] = {"v": f"geventbt {__version__}"}
@@ -95,8 +100,8 @@ class WireCore:
         self._hub = gevent.get_hub()
         self._incoming = incoming
         self._protocol = PeerProtocol(is_known_torrent)
-        self._remote_address: tuple[str, int] = (sock.getpeername() or ("", 0))[:2]
-        self._local_address: tuple[str, int] = (sock.getsockname() or ("", 0))[:2]
+        self._remote_address = _host_and_port(sock.getpeername())
+        self._local_address = _host_and_port(sock.getsockname())
         self._protocol.extended_handshake.update(_self_description(self._remote_address[0]))
         self._on_closed = on_closed
         self._closed = False
