@@ -30,7 +30,7 @@ class SendingSide(ProtocolState):
         """Send ours. Once; and for an inbound peer with the info hash that it asked for.
 
         Raises:
-            LocalProtocolError: when it was sent before.
+            LocalProtocolError: when it was sent before, or the extended handshake that follows cannot be bencoded.
             HandshakeError: when the peer's handshake, known already, is for another torrent, or has our peer id.
         """
         if self.handshake_sent:
@@ -39,6 +39,8 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError("info hash and peer id have 20 bytes each")
         if self.handshake_received:
             check_match(handshake, self.handshake_received)
+        if handshake.extensions.extended:
+            self._extended_handshake_payload()
         self.handshake_sent = handshake
         self.outgoing.append(handshake.to_bytes())
         self._agree()
@@ -269,9 +271,11 @@ class SendingSide(ProtocolState):
         It goes out by itself after the handshake; again when something has changed.
         """
         self._require_extended()
+        self.outgoing.append(m.pack_extended(c.EXTENDED_HANDSHAKE, self._extended_handshake_payload()))
+
+    def _extended_handshake_payload(self) -> bytes:
         mapping = {name: number for number, name in self.extended_mapping.items()}
-        payload = write_extended_handshake({**self.extended_handshake, "m": mapping})
-        self.outgoing.append(m.pack_extended(c.EXTENDED_HANDSHAKE, payload))
+        return write_extended_handshake({**self.extended_handshake, "m": mapping})
 
     def send_extended(self, name: str, payload: bytes) -> None:
         """``<len=0002+X><id=20><the peer's id for the extension><payload>`` (BEP 10).

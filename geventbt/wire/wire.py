@@ -84,6 +84,7 @@ class Wire(WireDownloads):
                 is closed.
             WireTimeout: no handshake came in time. The wire is closed.
             WireClosed: the peer left.
+            LocalProtocolError: one for another torrent has been sent, or `extended_handshake` cannot be bencoded.
         """
         self._check_usable()
         ours = Handshake(
