@@ -65,7 +65,7 @@ class Wire(WireDownloads):
         extended: bool = True,
         v2: bool = False,
         geometry: Geometry | None = None,
-        timeout: float = limits.HANDSHAKE_TIMEOUT,
+        timeout: float | None = limits.HANDSHAKE_TIMEOUT,
     ) -> Handshake:
         """Send our handshake, unless it has been sent, and block for the peer's (BEP 3).
 
@@ -74,7 +74,8 @@ class Wire(WireDownloads):
             peer_id: ours, 20 bytes or 40 hex characters.
             dht, fast, extended, v2: the reserved bits that we set (BEP 5, 6, 10, 52).
             geometry: the sizes of the pieces, if they are known: whatever the peer says is then checked against them.
-            timeout: seconds for the whole handshake.
+            timeout: seconds for the whole handshake; None to wait as long as the wire is open. An inbound peer has
+                `limits.HANDSHAKE_TIMEOUT` at most.
 
         Returns:
             The peer's handshake.
@@ -87,6 +88,8 @@ class Wire(WireDownloads):
             LocalProtocolError: one for another torrent has been sent, or `extended_handshake` cannot be bencoded.
         """
         self._check_usable()
+        seconds = float("inf") if timeout is None else timeout
+        deadline = monotonic() + seconds
         ours = Handshake(
             hash_or_id(info_hash, "info hash"), hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2)
         )
@@ -98,7 +101,7 @@ class Wire(WireDownloads):
             self._sent()
         elif sent.info_hash != ours.info_hash:
             raise LocalProtocolError("a handshake for another torrent has been sent already")
-        self._limit_handshake(timeout)
+        self._limit_handshake(seconds, deadline)
         return self.wait_handshake()
 
     def wait_handshake(self) -> Handshake:
@@ -111,10 +114,9 @@ class Wire(WireDownloads):
         assert handshake is not None
         return handshake
 
-    def _limit_handshake(self, timeout: float) -> None:
-        deadline = monotonic() + timeout
+    def _limit_handshake(self, seconds: float, deadline: float) -> None:
         if self._protocol.handshake_received is None and deadline < self._handshake_deadline:
-            self._handshake_timeout = timeout
+            self._handshake_timeout = seconds
             self._handshake_deadline = deadline
             self._arm(min(self._timer_at, deadline))
 
