@@ -40,6 +40,7 @@ class SendingSide(ProtocolState):
         if self.handshake_received:
             check_match(handshake, self.handshake_received)
         if handshake.extensions.extended:
+            # It follows when the peer's is there. Whether it can be sent at all is the caller's to know now.
             self._extended_handshake_payload()
         self.handshake_sent = handshake
         self.outgoing.append(handshake.to_bytes())
