@@ -12,10 +12,10 @@ from gevent import socket as gevent_socket
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.errors import GeventBTError, WireClosed
+from geventbt.errors import WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver, unheld
+from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver, log_failure, unheld
 from geventbt.wire.opening import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 
@@ -128,14 +128,11 @@ class PeerServer(StreamServer):
                 # Whoever asks for another torrent is not even told that somebody is here.
                 wire.wait_handshake()
             self._handler(wire)
-        except (GeventBTError, OSError) as error:
-            # What a peer may cause is no reason for a traceback.
+        except (Exception, gevent.Timeout) as error:
             # What closed the wire has been told of with its end.
             if not isinstance(error, WireClosed) and error is not wire.close_reason:
+                log_failure(self._handler, error)
                 self._send("error", error=error, wire=wire)
-        except (Exception, gevent.Timeout) as error:
-            _log.exception("the handler of a peer failed: %r", wire)
-            self._send("error", error=error, wire=wire)
         finally:
             wire.close()
 
@@ -165,11 +162,11 @@ class PeerServer(StreamServer):
         deliver(self._signals[name], self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Take no more peers, close every wire, and wait for the handlers to end.
+        """Take no more peers, close every wire, and wait for the handlers to end, those of the signal `stop` as well.
 
         Args:
-            timeout: seconds for the wires to send what is queued and for the handlers to end, which are then
-                killed; None for 5.
+            timeout: seconds for the wires to send what is queued, for the handlers of peers to end, which are then
+                killed, and for those of the signal; None for 5.
 
         Raises:
             RuntimeError: this is another native thread than the one that made the server.
@@ -189,6 +186,8 @@ class PeerServer(StreamServer):
         gevent.killall(handlers, timeout=_KILL_TIMEOUT)
         super().stop(0)
         self._send("stop")
+        if None in self._dispatchers:
+            self._dispatchers[None].join(seconds)
 
     def __enter__(self) -> PeerServer:
         return self

@@ -177,6 +177,23 @@ def test_the_downloading_wire_gets_a_block(port: int, names: dict[str, Any]) -> 
     names["wire"].close()
 
 
+def assert_no_traceback_for_strangers(port: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks a seeder for what does not exist is closed, and leaves nothing in the log."""
+    with geventbt.connect(("127.0.0.1", port)) as wire:
+        wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+        wire.interested()
+        wire.wait_unchoked(10)
+        with pytest.raises(geventbt.WireClosed):
+            wire.request(0, torrent.geometry.piece_length, 1, timeout=5)
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+def test_a_stranger_writes_no_traceback_into_the_log_of_the_seeder(
+    port: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_no_traceback_for_strangers(port, torrent, caplog)
+
+
 def test_serve_forever_blocks() -> None:
     server = geventbt.listen(("127.0.0.1", 0), lambda wire: None)
     greenlet = gevent.spawn(server.serve_forever)
@@ -230,6 +247,13 @@ def test_the_seeder_by_events_serves(names: dict[str, Any], torrent: geventbt.To
         wire.interested()
         wire.wait_unchoked(10)
         assert wire.read(1, 0, 100) == CONTENT[131072:131172]
+
+
+def test_a_stranger_writes_no_traceback_into_the_log_of_the_seeder_by_events(
+    names: dict[str, Any], torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture
+) -> None:
+    with listening(EVENTS, names) as port:
+        assert_no_traceback_for_strangers(port, torrent, caplog)
 
 
 def test_the_messages_are_printed_until_the_peer_leaves(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geventbt import bencoding
-from geventbt.errors import BencodeError, RemoteProtocolError
+from geventbt.errors import BencodeError, LocalProtocolError, RemoteProtocolError
 from geventbt.protocol.constants import EXTENDED
 from geventbt.protocol.messages import Buffer
 
@@ -97,5 +97,12 @@ def _is_small(value: Any) -> bool:
 
 
 def write_extended_handshake(handshake: ExtendedHandshake) -> bytes:
-    """The bencoded payload of an extended handshake (BEP 10)."""
-    return bencoding.encode(handshake)
+    """The bencoded payload of an extended handshake (BEP 10).
+
+    Raises:
+        LocalProtocolError: when there is something in it that cannot be bencoded.
+    """
+    try:
+        return bencoding.encode(handshake)
+    except (TypeError, UnicodeError) as error:
+        raise LocalProtocolError(f"the extended handshake cannot be sent: {error}") from error

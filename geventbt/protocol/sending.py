@@ -30,7 +30,7 @@ class SendingSide(ProtocolState):
         """Send ours. Once; and for an inbound peer with the info hash that it asked for.
 
         Raises:
-            LocalProtocolError: when it was sent before.
+            LocalProtocolError: when it was sent before, or the extended handshake that follows cannot be bencoded.
             HandshakeError: when the peer's handshake, known already, is for another torrent, or has our peer id.
         """
         if self.handshake_sent:
@@ -39,6 +39,9 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError("info hash and peer id have 20 bytes each")
         if self.handshake_received:
             check_match(handshake, self.handshake_received)
+        if handshake.extensions.extended:
+            # It follows when the peer's is there. Whether it can be sent at all is the caller's to know now.
+            self._extended_handshake_payload()
         self.handshake_sent = handshake
         self.outgoing.append(handshake.to_bytes())
         self._agree()
@@ -125,12 +128,12 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
         if len(self.requests) >= limits.REQUESTS:
             raise LocalProtocolError(f"{limits.REQUESTS} requests are pending: at most so many at a time")
-        self._check_request(piece, offset, length)
+        self.check_request(piece, offset, length)
         self.requests[piece, offset, length] = token
         self.outgoing.append(_pack_range(13, c.REQUEST, piece, offset, length))
 
-    def _check_request(self, piece: int, offset: int, length: int) -> None:
-        """Refuse to ask for a range that does not exist or that the peer would not send."""
+    def check_request(self, piece: int, offset: int, length: int) -> None:
+        """Refuse to ask for a range that does not exist or that the peer would not send. Raises as `send_request`."""
         if self.handshake_sent is None:
             raise LocalProtocolError("the handshake comes first")
         if self.peer_choking and piece not in self.peer_allowed_fast_set:
@@ -161,7 +164,7 @@ class SendingSide(ProtocolState):
         size = limits.BLOCK
         count = min(count, limits.REQUESTS - len(requests))
         if count > 0 and offset < end:
-            self._check_request(piece, offset, end - offset)
+            self.check_request(piece, offset, end - offset)
         while count > 0 and offset < end:
             if end - offset < size:
                 size = end - offset
@@ -239,10 +242,16 @@ class SendingSide(ProtocolState):
 
     def send_reject(self, piece: int, offset: int, length: int) -> None:
         """``<len=0013><id=16><index><begin><length>`` (BEP 6), for a pending request of the peer; one no longer pending
-        is left alone."""
-        self._require_fast()
-        if (piece, offset, length) in self.peer_requests:
-            self._drop_peer_request((piece, offset, length))
+        is left alone.
+
+        Without the fast extension it is given up silently, as BEP 3 has no word for it.
+
+        Raises:
+            LocalProtocolError: without the fast extension, when it is not pending.
+        """
+        if (piece, offset, length) not in self.peer_requests:
+            self._require_fast()
+        self.drop_request(piece, offset, length)
 
     def drop_request(self, piece: int, offset: int, length: int) -> None:
         """Give a pending request of the peer up: rejected with the fast extension, without it silently, as BEP 3 has no
@@ -263,9 +272,11 @@ class SendingSide(ProtocolState):
         It goes out by itself after the handshake; again when something has changed.
         """
         self._require_extended()
+        self.outgoing.append(m.pack_extended(c.EXTENDED_HANDSHAKE, self._extended_handshake_payload()))
+
+    def _extended_handshake_payload(self) -> bytes:
         mapping = {name: number for number, name in self.extended_mapping.items()}
-        payload = write_extended_handshake({**self.extended_handshake, "m": mapping})
-        self.outgoing.append(m.pack_extended(c.EXTENDED_HANDSHAKE, payload))
+        return write_extended_handshake({**self.extended_handshake, "m": mapping})
 
     def send_extended(self, name: str, payload: bytes) -> None:
         """``<len=0002+X><id=20><the peer's id for the extension><payload>`` (BEP 10).

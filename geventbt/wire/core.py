@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
-import gevent
+import gevent.event
 from gevent.hub import Waiter
 
 from geventbt import __version__, limits
@@ -61,6 +61,11 @@ _SIGNALS: dict[int, tuple[str, tuple[str, ...]]] = {
 """The signal of each message, and the names of its fields."""
 
 
+def _host_and_port(address: Any) -> tuple[str, int]:
+    """The beginning of a socket's address; a Unix socket has none, or a path."""
+    return (address[0], address[1]) if isinstance(address, tuple) else ("", 0)
+
+
 def _self_description(remote_host: str) -> dict[str, Any]:
     """What every peer is told in the extended handshake: our version, and its own address as we see it (BEP 10)."""
     description: dict[str, Any] = {"v": f"geventbt {__version__}"}
@@ -74,10 +79,10 @@ class WireCore:
 
     # *Measured*: a dictionary for so many is 1.5 KiB more for each idle peer. `__dict__` is for users.
     __slots__ = (
-        "__dict__", "__weakref__", "_close_reason", "_closed", "_closer", "_conditions", "_dispatcher",
-        "_download_meter", "_encryption", "_events", "_extension_calls", "_extensions", "_feed", "_flow",
-        "_handshake_deadline", "_handshake_timeout", "_hub", "_incoming", "_keep_alive", "_last_received",
-        "_last_sent", "_local_address", "_messages", "_on_closed", "_opening", "_protocol", "_ranges",
+        "__dict__", "__weakref__", "_close_reason", "_closed", "_conditions", "_dispatcher", "_download_meter",
+        "_encryption", "_events", "_extension_calls", "_extensions", "_feed", "_flow", "_handshake_deadline",
+        "_handshake_timeout", "_hub", "_incoming", "_keep_alive", "_last_received", "_last_sent",
+        "_local_address", "_messages", "_on_closed", "_opening", "_protocol", "_ranges", "_released",
         "_remote_address", "_request_timeout", "_signal_waits", "_timer", "_timer_at", "_transport",
         "_unflushed", "_upload_meter", "_uploaded_noted",
     )  # fmt: skip
@@ -95,8 +100,8 @@ class WireCore:
         self._hub = gevent.get_hub()
         self._incoming = incoming
         self._protocol = PeerProtocol(is_known_torrent)
-        self._remote_address: tuple[str, int] = (sock.getpeername() or ("", 0))[:2]
-        self._local_address: tuple[str, int] = (sock.getsockname() or ("", 0))[:2]
+        self._remote_address = _host_and_port(sock.getpeername())
+        self._local_address = _host_and_port(sock.getsockname())
         self._protocol.extended_handshake.update(_self_description(self._remote_address[0]))
         self._on_closed = on_closed
         self._closed = False
@@ -128,7 +133,7 @@ class WireCore:
         self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
         self._timer: Any = None
         self._timer_at = _NEVER
-        self._closer: Waiter[None] | None = None
+        self._released: gevent.event.Event | None = None
         self._transport = Transport(
             sock, self._take_outgoing, self._on_data, self._shut, self._check_soon, self._on_released
         )
@@ -145,9 +150,9 @@ class WireCore:
         protocol = self._protocol
         before = protocol.downloaded
         heard = protocol.messages_received
-        changed = False
+        # A block changes nothing that anybody waits for, unless it is kept for an iterator.
+        changed = keeps_messages = self._messages is not None
         error: Exception | None = None
-        keeps_messages = self._messages is not None
         hears_piece = keeps_messages or self._is_heard("piece")
         hears_request = keeps_messages or self._is_heard("request")
         feed = self._feed
@@ -203,7 +208,9 @@ class WireCore:
             return
         try:
             take_step(opening)
-        except HandshakeError as error:
+        except Exception as error:
+            if not isinstance(error, HandshakeError):
+                _log.exception("an opening could not be dealt with: %r", self)
             self._shut(error)
             return
         self._transport.write(opening.take_outgoing())
@@ -519,8 +526,8 @@ class WireCore:
 
     def _on_released(self) -> None:
         """The socket is closed for good."""
-        if self._closer is not None:
-            self._soon(self._closer.switch, None)
+        if self._released is not None:
+            self._released.set()
 
     def _shut(self, reason: Exception | None, linger: bool = False) -> None:
         """Close at once: everyone who waits is woken, everything that is held is let go.

@@ -81,18 +81,24 @@ class Backlog:
 
     When it is long the peer is read no further. But a taker that waits for something else of the same peer would then
     wait in vain: for so long the peer is read on, up to twenty times as far, where the wire closes.
+
+    Args:
+        flow: of the wire that it belongs to.
+        abandon: called with the backlog where the peer would have to wait for a taker that is dead; None where takers
+            see to their own end.
     """
 
-    __slots__ = ("_flow", "_held", "_items", "_long", "_size", "_taker", "_waiting")
+    __slots__ = ("_abandon", "_flow", "_held", "_items", "_long", "_size", "_taker", "_waiting")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, abandon: Callable[[Backlog], None] | None = None) -> None:
         self._flow = flow
+        self._abandon = abandon
         # Weak: a greenlet that has been killed keeps alive whatever it was at.
         self._taker: ReferenceType[Any] | None = None
         self._items: deque[tuple[Any, int]] | None = None
         self._size = 0
         self._long = False
-        self._waiting = False
+        self._waiting = 0
         self._held = False
 
     def __len__(self) -> int:
@@ -125,18 +131,36 @@ class Backlog:
     def set_taker(self, taker: Any) -> None:
         """Note which greenlet takes from now on; None for nobody."""
         if self._taker is not None:
+            if self.is_taken_by(taker):
+                return
+            before = self._taker()
+            if self._abandon is not None and isinstance(before, gevent.Greenlet):
+                before.unlink(self._on_taker_end)
             self._flow.taken.remove(self)
         self._taker = None if taker is None else ref(taker)
         if self._taker is not None:
+            if self._abandon is not None and isinstance(taker, gevent.Greenlet):
+                taker.rawlink(self._on_taker_end)
             self._flow.taken.append(self)
+
+    def _on_taker_end(self, taker: Any) -> None:
+        self._hold_or_not()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the greenlet that was the last to take is dead."""
+        if self._taker is None:
+            return False
+        taker = self._taker()
+        return taker is None or taker.dead
 
     def is_taken_by(self, greenlet: Any) -> bool:
         """Whether it is this greenlet that takes from it."""
-        return self._taker is not None and self._taker() is greenlet
+        return greenlet is not None and self._taker is not None and self._taker() is greenlet
 
     def set_waiting(self, waiting: bool) -> None:
-        """Note whether the taker waits for the peer."""
-        self._waiting = waiting
+        """Note that a taker begins or ends to wait for the peer: of several, each that took before it waits."""
+        self._waiting += 1 if waiting else -1
         self._hold_or_not()
 
     def rest(self) -> None:
@@ -155,7 +179,9 @@ class Backlog:
 
     def _hold_or_not(self) -> None:
         held = self._long and not self._waiting
-        if held != self._held:
+        if held and self._abandon is not None and self.is_abandoned:
+            self._abandon(self)
+        elif held != self._held:
             self._held = held
             self._flow.hold(held)
 
@@ -180,6 +206,11 @@ class Dispatcher:
             self._greenlet = gevent.spawn(self._run)
             self._backlog.set_taker(self._greenlet)
 
+    def join(self, timeout: float) -> None:
+        """Wait until all has been run; but not within one of the calls, which would wait for itself."""
+        if self._greenlet is not None and self._greenlet is not getcurrent():
+            self._greenlet.join(timeout)
+
     def _run(self) -> None:
         try:
             while self._backlog:
@@ -203,6 +234,32 @@ class OwnSignal(Signal):
     def connect(self, receiver: _F, sender: Any = Signal.ANY, weak: bool = False) -> _F:
         """As blinker's, but the receiver is held strongly unless told otherwise."""
         return super().connect(receiver, sender, weak)
+
+    def connect_once(self, receiver: Callable[..., Any]) -> None:
+        """Have a receiver called at the next signal only."""
+        self.connect(_Once(self, receiver))
+
+    def disconnect(self, receiver: Callable[..., Any], sender: Any = Signal.ANY) -> None:
+        """As blinker's, and also for what `connect_once` was given."""
+        super().disconnect(receiver, sender)
+        for connected in list(self.receivers.values()):
+            if isinstance(connected, _Once) and connected.receiver == receiver:
+                super().disconnect(connected)
+
+
+class _Once:
+    """A receiver that is called at the next signal only."""
+
+    def __init__(self, signal: OwnSignal, receiver: Callable[..., Any]) -> None:
+        self.signal = signal
+        self.receiver = receiver
+
+    def __call__(self, sender: Any, **fields: Any) -> None:
+        self.signal.disconnect(self)
+        self.receiver(sender, **fields)
+
+    def __repr__(self) -> str:
+        return repr(self.receiver)
 
 
 def _in_order(signal: Signal, sender: Any) -> list[Callable[..., Any]]:

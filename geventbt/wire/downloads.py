@@ -7,7 +7,7 @@ from time import monotonic
 from gevent import get_hub
 
 from geventbt import limits
-from geventbt.errors import LocalProtocolError, RequestCancelled
+from geventbt.errors import RequestCancelled
 from geventbt.wire.requests import BlockWait, Feed, RangeWait, Wakeups, waits_of
 from geventbt.wire.sends import WireSends
 
@@ -88,12 +88,18 @@ class WireDownloads(WireSends):
             piece, offset: where the range starts.
             buffer: a writable, contiguous buffer. It must not change its size meanwhile.
             timeout: seconds without any block before it gives up; None for what `set_timeout` says.
+
+        Raises:
+            TypeError: the buffer is none, or cannot be written into.
         """
         self._check_usable()
         view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError("a writable buffer is needed")
         if not len(view):
             return
-        self._check_range(piece, offset, len(view))
+        # At once, not only when the peer's queue has room.
+        self._protocol.check_request(piece, offset, len(view))
         seconds = self._request_timeout if timeout is None else timeout
         wait = RangeWait(self._hub, piece, offset, view, seconds, monotonic() + seconds)
         self._ranges.append(wait)
@@ -106,11 +112,6 @@ class WireDownloads(WireSends):
             wait.done = True
             self._abandon(wait)
             raise
-
-    def _check_range(self, piece: int, offset: int, length: int) -> None:
-        geometry = self._protocol.geometry
-        if geometry and not geometry.contains(piece, offset, length):
-            raise LocalProtocolError(f"no such range: piece {piece}, offset {offset}, length {length}")
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
         """Cancel a pending request: whoever waits for it gets `RequestCancelled` (BEP 3).

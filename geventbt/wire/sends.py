@@ -85,7 +85,7 @@ class WireSends(WireWaits):
         return granted
 
     def reject(self, piece: int, offset: int, length: int) -> None:
-        """Refuse a pending request of the peer (BEP 6)."""
+        """Refuse a pending request of the peer (BEP 6); without the fast extension it is given up silently."""
         self._send(self._protocol.send_reject, piece, offset, length)
 
     def port(self, port: int) -> None:
@@ -147,7 +147,8 @@ class WireSends(WireWaits):
     def _send_block(self, key: RequestKey, block: Buffer) -> bool:
         """Send a frozen block, and let others have their turn now and then."""
         transport = self._transport
-        if transport.queued > limits.HIGH_WATER:
+        while transport.queued > limits.HIGH_WATER:
+            # All who wait are woken together, and those before this one may have filled the queue again.
             self.wait_drained()
         if not self._protocol.send_block(key, block):
             return False

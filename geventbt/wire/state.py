@@ -33,7 +33,7 @@ class WireState(WireCore):
 
     @property
     def remote_address(self) -> tuple[str, int]:
-        """The peer's (host, port)."""
+        """The peer's (host, port); ("", 0) of a Unix socket."""
         return self._remote_address
 
     @property

@@ -72,7 +72,7 @@ class Transport:
         take_outgoing: gives the buffers to be written, in order; it is called once a turn at most.
         on_data: called in the hub with bytes that are valid during the call; returns how many to read next.
         on_end: called when the peer has closed (None) or the socket has failed (the error).
-        on_drained: called when the queue has fallen below half of the high-water mark.
+        on_drained: called when the queue has fallen below half of the high-water mark, and when nothing of it is left.
         on_released: called when the socket is closed for good.
 
     Attributes:
@@ -252,6 +252,8 @@ class Transport:
     def _on_writable(self) -> None:
         self._writer.stop()
         self._write()
+        if not self.queued:
+            self._on_drained()
 
     def _write(self) -> None:
         """Write one batch; go on in a later turn of the loop when there is more, so that others have theirs."""

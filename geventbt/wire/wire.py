@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from gevent import getcurrent
-from gevent.hub import Waiter
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
@@ -65,7 +65,7 @@ class Wire(WireDownloads):
         extended: bool = True,
         v2: bool = False,
         geometry: Geometry | None = None,
-        timeout: float = limits.HANDSHAKE_TIMEOUT,
+        timeout: float | None = limits.HANDSHAKE_TIMEOUT,
     ) -> Handshake:
         """Send our handshake, unless it has been sent, and block for the peer's (BEP 3).
 
@@ -74,7 +74,8 @@ class Wire(WireDownloads):
             peer_id: ours, 20 bytes or 40 hex characters.
             dht, fast, extended, v2: the reserved bits that we set (BEP 5, 6, 10, 52).
             geometry: the sizes of the pieces, if they are known: whatever the peer says is then checked against them.
-            timeout: seconds for the whole handshake.
+            timeout: seconds for the whole handshake; None to wait as long as the wire is open. An inbound peer has
+                `limits.HANDSHAKE_TIMEOUT` at most.
 
         Returns:
             The peer's handshake.
@@ -84,8 +85,11 @@ class Wire(WireDownloads):
                 is closed.
             WireTimeout: no handshake came in time. The wire is closed.
             WireClosed: the peer left.
+            LocalProtocolError: one for another torrent has been sent, or `extended_handshake` cannot be bencoded.
         """
         self._check_usable()
+        seconds = float("inf") if timeout is None else timeout
+        deadline = monotonic() + seconds
         ours = Handshake(
             hash_or_id(info_hash, "info hash"), hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2)
         )
@@ -97,7 +101,7 @@ class Wire(WireDownloads):
             self._sent()
         elif sent.info_hash != ours.info_hash:
             raise LocalProtocolError("a handshake for another torrent has been sent already")
-        self._limit_handshake(timeout)
+        self._limit_handshake(seconds, deadline)
         return self.wait_handshake()
 
     def wait_handshake(self) -> Handshake:
@@ -110,10 +114,9 @@ class Wire(WireDownloads):
         assert handshake is not None
         return handshake
 
-    def _limit_handshake(self, timeout: float) -> None:
-        deadline = monotonic() + timeout
+    def _limit_handshake(self, seconds: float, deadline: float) -> None:
         if self._protocol.handshake_received is None and deadline < self._handshake_deadline:
-            self._handshake_timeout = timeout
+            self._handshake_timeout = seconds
             self._handshake_deadline = deadline
             self._arm(min(self._timer_at, deadline))
 
@@ -151,7 +154,7 @@ class Wire(WireDownloads):
                 if not unserved:
                     self._wait_until(lambda: bool(unserved), None)
                 while unserved:
-                    self._serve_one(read_block)
+                    self._answer(unserved.popitem(last=False)[0], read_block)
         except WireClosed:
             return
 
@@ -191,9 +194,8 @@ class Wire(WireDownloads):
                 break
         return batch
 
-    def _serve_one(self, read_block: Callable[[int, int, int], Buffer]) -> None:
-        """Answer the oldest request."""
-        key, _ = self._protocol.unserved.popitem(last=False)
+    def _answer(self, key: RequestKey, read_block: Callable[[int, int, int], Buffer]) -> None:
+        """Answer a request with what is read for it, or refuse it when that fails."""
         try:
             block = frozen(read_block(*key))
             if len(block) != key[2]:
@@ -214,7 +216,10 @@ class Wire(WireDownloads):
         answered = False
 
         def respond(answer: Buffer | Exception) -> None:
-            """Answer the request with its block, or refuse it with an error. Once only."""
+            """Answer the request with its block, or refuse it with an error. Once only.
+
+            What is no block of the right length is an error too, as in `serve`.
+            """
             nonlocal answered
             if answered:
                 raise LocalProtocolError("the request has been answered already")
@@ -222,7 +227,8 @@ class Wire(WireDownloads):
             if isinstance(answer, Exception):
                 self._refuse(key, answer)
             else:
-                self.piece(key[0], key[1], answer)
+                self._check_usable()
+                self._answer(key, lambda piece, offset, length: answer)
 
         return respond
 
@@ -233,29 +239,41 @@ class Wire(WireDownloads):
 
         An iterator that blocks between them, and ends when the wire closes. See `geventbt.protocol.messages` for their
         classes. Blocks that we asked for appear as well. Whoever falls behind makes the peer wait. One iterator at a
-        time; it ends as well when it is closed or forgotten.
+        time; it ends as well when it is closed or forgotten, or when the peer would have to wait for a greenlet that
+        is dead.
 
         Raises:
-            LocalProtocolError: there is one already.
+            LocalProtocolError: there is one already, and the greenlet that iterates is alive.
         """
         self._check_thread()
         if self._messages is not None:
-            raise LocalProtocolError("the messages of a wire can be iterated only once")
-        self._messages = Backlog(self._flow)
+            if not self._messages.is_abandoned:
+                raise LocalProtocolError("the messages of a wire can be iterated only once")
+            self._stop_messages(self._messages)
+        self._messages = Backlog(self._flow, self._stop_messages)
         return Messages(self, self._messages)
 
     def _take_message(self, messages: Backlog) -> Any:
-        """The oldest message, as soon as there is one."""
-        messages.set_taker(getcurrent())
-        if not messages:
-            self._wait_until(lambda: len(messages) > 0, None)
-        return messages.take()
+        """The oldest message, as soon as there is one.
+
+        Raises:
+            WireClosed: there will be none.
+            StopIteration: nobody is to take them any more.
+        """
+        while self._messages is messages:
+            messages.set_taker(getcurrent())
+            if messages:
+                return messages.take()
+            # Once woken, look again: another greenlet may have been quicker.
+            self._wait_until(lambda: len(messages) > 0 or self._messages is not messages, None)
+        raise StopIteration
 
     def _stop_messages(self, messages: Backlog) -> None:
         """Nobody takes the messages any more: they must not make the peer wait."""
         if self._messages is messages:
             self._messages = None
             messages.clear()
+            self._check_soon()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
@@ -269,16 +287,10 @@ class Wire(WireDownloads):
 
     def once(self, name: str, handler: Callable[..., Any]) -> None:
         """Call ``handler(wire, **fields)`` at the next signal of that name only."""
-        signal = self._events.own(name)
-
-        def call_once(wire: Any, **fields: Any) -> None:
-            signal.disconnect(call_once)
-            handler(wire, **fields)
-
-        signal.connect(call_once)
+        self._events.own(name).connect_once(handler)
 
     def off(self, name: str, handler: Callable[..., Any]) -> None:
-        """Stop calling a handler that `on` was given."""
+        """Stop calling a handler that `on` or `once` was given."""
         self._events.own(name).disconnect(handler)
 
     def use(self, factory: Callable[[Wire], Any]) -> Any:
@@ -339,9 +351,9 @@ class Wire(WireDownloads):
     def _wait_released(self, timeout: float) -> None:
         """Give the peer the time to read what has been sent: a program may end right after the wire is closed."""
         if timeout and not self._transport.released:
-            self._closer = Waiter()
-            with suppress(WireTimeout):
-                self._get(self._closer, timeout, "the peer did not close")
+            if self._released is None:
+                self._released = Event()
+            self._released.wait(timeout)
 
     def __enter__(self) -> Wire:
         return self
@@ -367,7 +379,7 @@ class Messages:
             raise StopIteration from None
 
     def close(self) -> None:
-        """Take no more of them."""
+        """Take no more of them: the iteration ends, also for whoever waits in it."""
         self._wire._stop_messages(self._backlog)
 
     def __del__(self) -> None:

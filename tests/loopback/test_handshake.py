@@ -72,6 +72,37 @@ def test_a_timeout_says_how_long_it_was(silent):
         wire.handshake(INFO_HASH, OUR_ID, timeout=0.05)
 
 
+def test_without_a_timeout_a_handshake_waits_for_the_peer(silent):
+    wire, peer = silent
+    waiting = gevent.spawn(wire.handshake, INFO_HASH, OUR_ID, timeout=None)
+    assert peer.receive(68)[28:48] == INFO_HASH
+    assert not waiting.ready()
+    peer.send(THEIRS.to_bytes())
+    assert waiting.get(timeout=5) == THEIRS
+
+
+def test_a_timeout_that_is_none_at_all_is_refused_before_anything_is_sent(silent):
+    wire, _ = silent
+    with pytest.raises(TypeError):
+        wire.handshake(INFO_HASH, OUR_ID, timeout="soon")
+    assert wire.info_hash is None
+
+
+@pytest.mark.parametrize("wrong", [None, 1.5, "\ud800", {1: 2}, [object()]])
+def test_what_cannot_be_said_in_the_extended_handshake_is_the_callers_error(silent, wrong):
+    wire, peer = silent
+    wire.extended_handshake["x"] = wrong
+    with pytest.raises(LocalProtocolError), gevent.Timeout(5):
+        wire.handshake(INFO_HASH, OUR_ID)
+    del wire.extended_handshake["x"]
+    peer.send(THEIRS.to_bytes())
+    assert wire.handshake(INFO_HASH, OUR_ID) == THEIRS
+    # It went out once only.
+    assert peer.receive(68)[28:48] == INFO_HASH
+    wire.port(1)
+    assert peer.message() == m.pack_port(1)[4:]
+
+
 def test_a_peer_that_leaves_half_way_through_is_a_closed_wire(silent):
     wire, peer = silent
     peer.send(THEIRS.to_bytes()[:40])

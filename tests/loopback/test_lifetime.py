@@ -48,6 +48,23 @@ def test_a_unix_socket_will_do():
     b.close()
 
 
+def test_a_unix_socket_that_has_a_path_will_do(tmp_path):
+    path = str(tmp_path / "peer")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as left:
+        listener.bind(path)
+        listener.listen()
+        left.connect(path)
+        right, _ = listener.accept()
+        a, b = Wire(left, incoming=False), Wire(right, incoming=True)
+    other = gevent.spawn(b.handshake, INFO_HASH, PEER_ID)
+    assert a.handshake(INFO_HASH, OUR_ID).peer_id == PEER_ID
+    other.get(timeout=5)
+    assert a.remote_address == b.local_address == ("", 0)
+    assert "yourip" not in a.extended_handshake
+    a.close()
+    b.close()
+
+
 @pytest.mark.parametrize(
     "message",
     [m.KEEP_ALIVE_BYTES, m.pack_index(c.HAVE, 1), m.pack_range(c.REQUEST, 0, 0, 4), m.pack_bare(c.UNINTERESTED)],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
-from geventbt import Extensions, limits
+from geventbt import Extensions, LocalProtocolError, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from tests.loopback.harness import eventually
@@ -79,6 +80,18 @@ def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(eve
     gevent.joinall(asked, timeout=5)
 
 
+def test_blocks_alone_wake_whoever_iterates(everything):
+    wire, peer, messages = everything
+    peer.send(m.pack_bare(c.UNCHOKE))
+    assert next(messages) == m.Unchoke()
+    asked = gevent.spawn(wire.request, 0, 0, 4)
+    taker = gevent.spawn(next, messages)
+    eventually(lambda: wire.requests)
+    peer.send(m.pack_piece_header(0, 0, 4) + b"good")
+    assert asked.get(timeout=5) == b"good"
+    assert taker.get(timeout=5) == m.Piece(index=0, begin=0, block=b"good")
+
+
 @pytest.mark.parametrize("how", ["left", "killed", "never begun"])
 def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
     """Nobody takes the messages any more, so nobody may have to."""
@@ -103,6 +116,105 @@ def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
     a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
     b.unchoke()
     a.wait_unchoked(timeout=5)
+
+
+@pytest.mark.parametrize("when", ["before the peer has to wait", "while the peer waits"])
+def test_a_greenlet_that_is_killed_holds_nothing_back_even_if_it_is_kept(wires, when):
+    """Its traceback keeps the iterator alive."""
+    a, b = wires()
+
+    def take() -> None:
+        messages = a.messages()
+        for message in messages:
+            gevent.event.Event().wait()
+            assert message
+
+    taker = gevent.spawn(take)
+    gevent.sleep(0)
+    b.have(0)
+    a.wait_for_piece(0, timeout=5)
+    if when == "before the peer has to wait":
+        taker.kill()
+    for piece in range(1, 3 * limits.EVENT_QUEUE):
+        b.have(piece)
+    if when == "while the peer waits":
+        eventually(lambda: a._transport.paused)
+        taker.kill()
+    a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
+    assert taker.dead
+
+
+def test_another_may_iterate_when_whoever_did_is_dead(wires):
+    a, b = wires()
+    taker = gevent.spawn(lambda: list(a.messages()))
+    gevent.sleep(0)
+    with pytest.raises(LocalProtocolError):
+        a.messages()
+    taker.kill()
+    messages = a.messages()
+    b.have(1)
+    assert next(messages) == m.Have(1)
+    assert taker.dead
+
+
+def test_each_message_may_be_taken_by_a_greenlet_of_its_own(wires):
+    a, b = wires()
+    messages = a.messages()
+    for piece in range(10):
+        taker = gevent.spawn(next, messages)
+        b.have(piece)
+        assert taker.get(timeout=5) == m.Have(piece)
+
+
+def test_whoever_iterates_with_others_may_wait_for_an_answer_though_they_leave(raw):
+    """What it waits for comes behind more messages than the peer may send when nobody waits."""
+    wire, peer = raw()
+    peer.send(m.pack_bare(c.UNCHOKE))
+    wire.wait_unchoked(timeout=5)
+    messages = wire.messages()
+    first, second = (gevent.spawn(lambda: wire.request(next(messages).index, 0, 4)) for _ in range(2))
+    gevent.sleep(0)
+    peer.send(m.pack_index(c.HAVE, 0) + m.pack_index(c.HAVE, 1))
+    eventually(lambda: len(wire.requests) == 2)
+    peer.send(m.pack_piece_header(0, 0, 4) + b"good")
+    assert first.get(timeout=5) == b"good"
+    peer.send(10 * limits.EVENT_QUEUE * m.KEEP_ALIVE_BYTES + m.pack_piece_header(1, 0, 4) + b"also")
+    assert second.get(timeout=5) == b"also"
+
+
+def test_an_iteration_that_is_closed_ends_also_for_whoever_waits_in_it(wires):
+    a, b = wires()
+    messages = a.messages()
+    taker = gevent.spawn(list, messages)
+    gevent.sleep(0)
+    messages.close()
+    taker.get(timeout=5)
+    with gevent.Timeout(5):
+        assert next(messages, "the end") == "the end"
+    again = a.messages()
+    b.have(1)
+    assert next(again) == m.Have(1)
+
+
+def test_each_message_goes_to_one_of_those_who_iterate_together(raw):
+    wire, peer = raw()
+    messages = wire.messages()
+    taken: list[Any] = []
+
+    def take() -> None:
+        for message in messages:
+            taken.append(message)
+            gevent.sleep(0)
+
+    takers = [gevent.spawn(take) for _ in range(3)]
+    gevent.sleep(0)
+    for index in range(10):
+        peer.send(m.pack_index(c.HAVE, index))
+        eventually(lambda index=index: len(taken) > index)
+    assert taken == [m.Have(index) for index in range(10)]
+    wire.close(0)
+    for taker in takers:
+        taker.get(timeout=5)
 
 
 def test_messages_that_came_before_the_end_are_still_given(raw):

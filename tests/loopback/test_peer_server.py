@@ -6,10 +6,18 @@ import socket
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
 import geventbt
-from geventbt import HandshakeError, WireClosed
+from geventbt import (
+    HandshakeError,
+    LocalProtocolError,
+    RequestRejected,
+    RequestTimeout,
+    StorageError,
+    WireClosed,
+)
 from tests.loopback.harness import INFO_HASH, OUR_ID, PEER_ID, eventually
 
 
@@ -130,6 +138,31 @@ def test_a_handler_that_fails_hurts_no_other_peer(serving, caplog):
     good.close()
 
 
+@pytest.mark.parametrize("failure", [LocalProtocolError, StorageError, KeyError])
+def test_a_handler_that_fails_by_what_no_peer_has_done_is_logged_with_its_traceback(serving, caplog, failure):
+    def handler(wire: geventbt.Wire) -> None:
+        raise failure("a bug of the user's")
+
+    server = serving(handler)
+    with pytest.raises((WireClosed, ConnectionError)):
+        call(server).handshake(INFO_HASH, PEER_ID)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info
+    assert "a bug of the user's" in caplog.text
+
+
+@pytest.mark.parametrize("failure", [WireClosed, RequestTimeout, RequestRejected, ConnectionResetError])
+def test_a_handler_that_ends_by_what_a_peer_may_do_leaves_no_traceback(serving, nothing_logged, failure):
+    """A stranger would fill the log."""
+
+    def handler(wire: geventbt.Wire) -> None:
+        raise failure("a peer's doing")
+
+    server = serving(handler)
+    with pytest.raises((WireClosed, ConnectionError)):
+        call(server).handshake(INFO_HASH, PEER_ID)
+
+
 def test_the_wire_is_closed_when_its_handler_returns(serving):
     server = serving(lambda wire: wire.handshake(INFO_HASH, OUR_ID))
     wire = call(server)
@@ -153,6 +186,35 @@ def test_stopping_closes_every_wire_and_tells(serving):
     assert server.wires == set()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", server.server_port))
+
+
+def test_when_stopping_is_over_the_handlers_of_its_signal_have_run(serving):
+    server = serving(greet)
+    told = []
+
+    def tell(server: geventbt.PeerServer) -> None:
+        # It may stop what is stopped already, and does not wait for itself.
+        server.stop()
+        gevent.sleep(0.01)
+        told.append("stop")
+
+    server.on("stop", tell)
+    wire = call(server)
+    wire.handshake(INFO_HASH, PEER_ID)
+    server.stop()
+    assert told == ["stop"]
+    wire.close()
+
+
+def test_a_handler_of_the_stop_that_never_ends_holds_up_nobody_for_longer_than_the_timeout(serving):
+    server = serving(greet)
+    enough = gevent.event.Event()
+    server.on("stop", lambda server: enough.wait())
+    stopping = gevent.spawn(server.stop, 0.1)
+    try:
+        eventually(stopping.ready, 5)
+    finally:
+        enough.set()
 
 
 def test_stopping_waits_for_a_block_to_be_sent(serving):

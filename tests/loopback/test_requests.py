@@ -10,7 +10,15 @@ from typing import Any
 import gevent
 import pytest
 
-from geventbt import Extensions, PeerChoking, RequestTimeout, Wire, WireClosed
+from geventbt import (
+    Extensions,
+    LocalProtocolError,
+    PeerChoking,
+    PieceNotAvailable,
+    RequestTimeout,
+    Wire,
+    WireClosed,
+)
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from tests.loopback.harness import RawPeer, eventually
@@ -33,8 +41,8 @@ def full(raw: Any) -> Any:
     """Makes a wire whose peer takes four requests at a time, that peer, and four greenlets that wait for answers."""
     greenlets: list[Any] = []
 
-    def make(timeout: float | None = None) -> tuple[Wire, RawPeer, list[Any]]:
-        wire, peer = raw(extensions=Extensions(fast=True, extended=True))
+    def make(timeout: float | None = None, **options: Any) -> tuple[Wire, RawPeer, list[Any]]:
+        wire, peer = raw(extensions=Extensions(fast=True, extended=True), **options)
         peer.send(m.pack_extended(0, b"d4:reqqi%dee" % QUEUE) + m.pack_bare(c.UNCHOKE))
         wire.wait_unchoked(timeout=5)
         assert wire.request_limit == QUEUE
@@ -51,6 +59,25 @@ def test_a_timeout_counts_also_while_the_peers_queue_is_full(full, ask):
     wire, _, _ = full()
     late = gevent.spawn(getattr(wire, ask), 0, 100, 1, timeout=0.05)
     assert isinstance(ended(late), RequestTimeout)
+    assert len(wire.requests) == QUEUE
+
+
+@pytest.mark.parametrize("ask", ["request", "read"])
+@pytest.mark.parametrize(
+    ("told", "key", "error"),
+    [
+        (m.pack_bitfield(b"\xf0\x00"), (5, 0), PieceNotAvailable),
+        (m.pack_index(c.ALLOWED_FAST, 0) + m.pack_bare(c.CHOKE), (1, 0), PeerChoking),
+        (m.pack_index(c.HAVE, 1), (1, -5), LocalProtocolError),
+    ],
+    ids=["a piece that it lacks", "while it chokes", "out of range"],
+)
+def test_what_cannot_be_asked_for_fails_at_once_also_while_the_peers_queue_is_full(full, ask, told, key, error):
+    wire, peer, _ = full(geometry=None)
+    peer.send(told + m.pack_port(1))
+    wire.wait_for("port", timeout=5)
+    with pytest.raises(error), gevent.Timeout(5):
+        getattr(wire, ask)(*key, 1)
     assert len(wire.requests) == QUEUE
 
 

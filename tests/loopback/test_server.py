@@ -124,7 +124,8 @@ def test_the_wire_is_closed_and_told_of_when_a_handlers_own_timeout_ends_it(serv
     eventually(lambda: any(isinstance(error, gevent.Timeout) for error in errors), 3)
 
 
-def test_a_callable_of_info_hashes_that_fails_closes_that_wire_alone(serving, caplog):
+@pytest.mark.parametrize("encryption", ["disable", "require"])
+def test_a_callable_of_info_hashes_that_fails_closes_that_wire_alone(serving, caplog, encryption):
     fails = [True]
 
     def known() -> Any:
@@ -133,9 +134,11 @@ def test_a_callable_of_info_hashes_that_fails_closes_that_wire_alone(serving, ca
         return [INFO_HASH]
 
     server = serving(greet, info_hashes=known)
-    with pytest.raises(FAILURES):
-        call(server).handshake(INFO_HASH, PEER_ID)
+    address = ("127.0.0.1", server.server_port)
+    with pytest.raises(FAILURES), gevent.Timeout(5):
+        geventbt.connect(address, encryption=encryption, info_hash=INFO_HASH).handshake(INFO_HASH, PEER_ID)
     assert "a bug of the user's" in caplog.text
+    eventually(lambda: not server.wires)
     fails[0] = False
     assert_greeted(server)
 

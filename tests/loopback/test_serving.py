@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 
-from geventbt import Geometry, WireClosed, limits
+from geventbt import Extensions, Geometry, WireClosed, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.parser import Parser
@@ -54,6 +54,24 @@ def test_what_is_queued_to_a_peer_that_does_not_read_stays_bounded(raw, length):
     assert not wire.closed
     assert wire._transport.queued <= 2 * limits.HIGH_WATER + limits.PEER_BLOCK
     server.kill()
+
+
+def test_what_many_greenlets_answer_at_once_stays_bounded_too(raw):
+    """The peer is honest, only slower than they are: it gets all that it has asked for."""
+    wire, peer = raw(geometry=LARGE_PIECES)
+    count = 1000
+    ask_for_much(wire, peer, count)
+    answers = [gevent.spawn(wire.piece, *key[:2], bytes(key[2])) for key in wire.peer_requests]
+    eventually(lambda: wire._transport.queued > limits.HIGH_WATER)
+    left, most = 5 + count * (13 + BLOCK), 0
+    while left:
+        data = peer.sock.recv(min(left, BLOCK))
+        assert data, wire.close_reason
+        left -= len(data)
+        gevent.sleep(0)
+        most = max(most, wire._transport.queued)
+    assert most <= 2 * limits.HIGH_WATER + limits.PEER_BLOCK
+    assert all(answer.get(timeout=5) for answer in answers)
 
 
 def test_a_block_that_waits_for_its_turn_raises_when_the_wire_closes(raw):
@@ -118,6 +136,37 @@ def test_sends_from_many_greenlets_never_mix(raw):
     gevent.killall(servers + talkers)
 
 
+def queue_a_little(wire: Any, peer: Any) -> None:
+    """Leave blocks in the queue, but fewer than any sender would wait for."""
+    ask_for_much(wire, peer, 100, limits.PEER_BLOCK)
+    for key in wire.peer_requests:
+        wire.piece(*key[:2], bytes(key[2]))
+        gevent.sleep(0.01)
+        if wire._transport.queued:
+            break
+    assert 0 < wire._transport.queued <= limits.HIGH_WATER // 2
+
+
+def test_closing_ends_when_the_last_of_a_short_queue_is_sent(raw):
+    wire, peer = raw(geometry=LARGE_PIECES)
+    queue_a_little(wire, peer)
+    closing = gevent.spawn(wire.close, 60)
+    gevent.sleep(0)
+    assert peer.is_closed()
+    peer.sock.close()
+    eventually(closing.ready)
+
+
+def test_of_two_who_close_while_blocks_are_queued_neither_waits_longer_than_the_other(raw):
+    wire, peer = raw(geometry=LARGE_PIECES)
+    queue_a_little(wire, peer)
+    closing = [gevent.spawn(wire.close, 60) for _ in range(2)]
+    gevent.sleep(0)
+    assert peer.is_closed()
+    peer.sock.close()
+    eventually(lambda: all(closer.ready() for closer in closing))
+
+
 def test_allowed_fast_pieces_are_served_while_the_peer_is_choked(raw):
     wire, peer = raw()
     wire.allowed_fast(3)
@@ -152,6 +201,18 @@ def test_a_block_that_is_cancelled_while_it_is_read_is_rejected_and_not_sent(raw
         (m.pack_piece_header(0, 4, 4) + b"good")[4:],
     ]
     server.kill()
+
+
+def test_whoever_takes_requests_may_refuse_them_without_the_fast_extension_too(raw):
+    wire, peer = raw(extensions=Extensions())
+    wire.unchoke()
+    peer.send(m.pack_range(c.REQUEST, 0, 0, 4) + m.pack_range(c.REQUEST, 1, 0, 4))
+    requests = wire.incoming_requests()
+    wire.reject(*next(requests))
+    wire.piece(*next(requests)[:2], b"good")
+    assert wire.peer_requests == []
+    assert peer.message() == m.pack_bare(c.UNCHOKE)[4:]
+    assert peer.message() == (m.pack_piece_header(1, 0, 4) + b"good")[4:]
 
 
 @pytest.mark.parametrize("wrong", [None, 7, b"", b"too long", "text", [1, 2, 3, 4]])

@@ -185,6 +185,22 @@ def test_a_handler_may_connect_and_disconnect_others(wires):
     eventually(lambda: seen == [("first", 1), ("second", 2)])
 
 
+def test_a_handler_that_is_to_be_called_once_may_be_taken_off_before(raw):
+    wire, peer = raw()
+    seen: list[Any] = []
+
+    def taken_off(wire, index):
+        seen.append("taken off")
+
+    wire.once("have", taken_off)
+    wire.once("have", lambda wire, index: seen.append(index))
+    wire.off("have", taken_off)
+    peer.send(m.pack_index(c.HAVE, 1) + m.pack_index(c.HAVE, 2))
+    wire.wait_for_piece(2, timeout=5)
+    eventually(lambda: wire._dispatcher._greenlet is None)
+    assert seen == [1]
+
+
 def test_the_signals_of_a_transfer_have_the_beps_fields(raw):
     wire, peer = raw()
     seen: list[Any] = []
@@ -213,6 +229,20 @@ def test_the_signals_of_a_transfer_have_the_beps_fields(raw):
     assert rest["piece"] == {"index": 4, "begin": 0, "block": b"x"}
     assert rest["download"] == {"count": 1}
     assert rest["reject"] == {"index": 4, "begin": 1, "length": 1}
+
+
+@pytest.mark.parametrize("wrong", [None, 7, b"", b"too long", ZeroDivisionError("a bug")])
+def test_whatever_a_handler_responds_the_peer_is_answered(raw, wrong):
+    wire, peer = raw()
+    wire.unchoke()
+    errors = []
+    wire.on("error", lambda wire, error: errors.append(error))
+    wire.on("request", lambda wire, index, begin, length, respond: respond(b"good" if index else wrong))
+    peer.send(m.pack_range(c.REQUEST, 0, 0, 4) + m.pack_range(c.REQUEST, 1, 0, 4))
+    assert peer.message() == m.pack_bare(c.UNCHOKE)[4:]
+    assert peer.message() == m.pack_range(c.REJECT, 0, 0, 4)[4:]
+    assert peer.message() == (m.pack_piece_header(1, 0, 4) + b"good")[4:]
+    eventually(lambda: len(errors) == 1)
 
 
 def test_the_handshakes_are_signals_with_the_peers_words(socket_pair):

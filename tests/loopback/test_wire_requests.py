@@ -92,6 +92,15 @@ def test_a_read_goes_into_the_callers_buffer(served):
     assert buffer == bytes(1000) + read_block(4, 10, 50_000) + bytes(149_000)
 
 
+@pytest.mark.parametrize("buffer", [bytes(4), memoryview(bytes(4)), memoryview(bytearray(8))[::2], "text", None])
+def test_a_buffer_that_cannot_be_read_into_is_refused_at_once_and_changes_nothing(served, buffer):
+    a, _ = served
+    with pytest.raises(TypeError), gevent.Timeout(5):
+        a.read_into(0, 0, buffer)
+    assert a.requests == []
+    assert a.request(0, 0, 4) == read_block(0, 0, 4)
+
+
 def test_reads_that_overlap_share_their_requests(served):
     a, _ = served
     reads = [gevent.spawn(a.read, 1, 0, 65536) for _ in range(4)]

@@ -16,7 +16,7 @@ from protocol_helpers import (
     unchoking,
 )
 
-from geventbt import limits
+from geventbt import LocalProtocolError, limits
 from geventbt.geometry import Geometry
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
@@ -156,6 +156,16 @@ def test_we_reject_only_what_is_pending():
     assert taken(protocol) == m.pack_range(c.REJECT, 0, 0, BLOCK)
     protocol.send_reject(0, 0, BLOCK)
     assert taken(protocol) == b""
+
+
+def test_without_fast_we_refuse_silently_and_only_what_is_pending():
+    protocol = unchoking(PLAIN)
+    receive(protocol, m.pack_range(c.REQUEST, 0, 0, BLOCK))
+    protocol.send_reject(0, 0, BLOCK)
+    assert not protocol.peer_requests
+    assert taken(protocol) == b""
+    with pytest.raises(LocalProtocolError):
+        protocol.send_reject(0, 0, BLOCK)
 
 
 def test_a_dropped_request_is_rejected_with_fast_and_silent_without():
