@@ -135,6 +135,20 @@ def test_a_link_cannot_be_seeded_and_it_is_said_how_to_get_the_torrent(
     assert got.info_bytes == geventbt.Torrent.from_file(torrent_file).info_bytes
 
 
+@pytest.mark.parametrize("command", ["info", "download"])
+def test_a_torrent_is_kept_only_where_nothing_is_lost(
+    command: str, torrent_file: Path, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [command, torrent_file, "-q", "--peer", seeder, "--save-torrent"]
+    (tmp_path / "keep.txt").write_text("a letter")
+    assert run_here(*arguments, tmp_path / "keep.txt") == 2
+    assert_one_line(capsys.readouterr().err)
+    assert (tmp_path / "keep.txt").read_text() == "a letter"
+    assert run_here(*arguments, tmp_path / "nowhere/x.torrent") == 3
+    assert_one_line(error := capsys.readouterr().err)
+    assert "there is no folder" in error
+
+
 # ------------------------------------------------------------------ info and magnet
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from pathlib import Path
 from time import monotonic
 
 import geventbt
@@ -13,6 +12,7 @@ from geventbt.cli import parsing
 from geventbt.cli.errors import DONE
 from geventbt.cli.info import print_files, read_whole
 from geventbt.cli.json_lines import emit, torrent_fields
+from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.progress import make_view
 from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
 from geventbt.cli.selection import select_files
@@ -44,6 +44,8 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
+    if arguments.save_torrent:
+        check_output(arguments.save_torrent)
     source = read_source(arguments.source)
     if arguments.list:
         whole = read_whole(source, arguments)
@@ -100,7 +102,7 @@ def _note_metadata(
 ) -> None:
     metainfo = torrent.wait_metadata()
     if arguments.save_torrent:
-        Path(arguments.save_torrent).write_bytes(metainfo.to_bytes())
+        write_torrent(metainfo, arguments.save_torrent)
     if arguments.json:
         chosen = _choose(arguments, source, metainfo)
         emit("torrent", **torrent_fields(metainfo, None if chosen is None else set(chosen)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
+from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import fetch_torrent
 from geventbt.cli.sources import check_reachable, is_reachable, read_source
 from geventbt.cli.text import counted, human_size, printable
@@ -38,6 +38,8 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show a torrent. What a link leads to is fetched, if there is anybody to ask."""
+    if arguments.save_torrent:
+        check_output(arguments.save_torrent)
     source = read_source(arguments.source)
     is_bare = isinstance(source, geventbt.Magnet) and not is_reachable(source, arguments.peer, arguments.tracker)
     if is_bare and not arguments.save_torrent:
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     torrent = read_whole(source, arguments)
     if arguments.save_torrent:
-        Path(arguments.save_torrent).write_bytes(torrent.to_bytes())
+        write_torrent(torrent, arguments.save_torrent)
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
     else:
