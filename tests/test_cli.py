@@ -210,7 +210,7 @@ def test_an_interrupted_seeder_ends_with_130(seeder) -> None:
     process, _ = seeder
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
-    assert process.stderr.read() == "interrupted\n"
+    assert process.stderr.read() == "interrupted: the same command serves it again\n"
 
 
 def test_an_interrupted_download_ends_with_130_and_goes_on_later(seeder, torrent_file: Path, tmp_path: Path) -> None:

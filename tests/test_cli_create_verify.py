@@ -282,7 +282,8 @@ def test_creating_ends_soon_when_interrupted(endless: Path, tmp_path: Path) -> N
 def test_verifying_ends_soon_when_interrupted(endless: Path, tmp_path: Path) -> None:
     info = {"name": "endless", "piece length": 1 << 24, "pieces": bytes(20 << 16), "length": 1 << 40}
     (tmp_path / "x.torrent").write_bytes(geventbt.Torrent.from_info(bencoding.encode(info)).to_bytes())
-    result = interrupt([*COMMAND, "verify", tmp_path / "x.torrent", endless], endless)
+    result = interrupt([*COMMAND, "verify", tmp_path / "x.torrent", endless, "--json"], endless)
     assert result.returncode == 130
+    assert result.stdout == '{"event": "interrupted", "done": null, "wanted": null}\n'
     assert result.stderr.endswith("interrupted\n")
     assert "Traceback" not in result.stderr

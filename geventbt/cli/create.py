@@ -13,7 +13,7 @@ from geventbt.cli.errors import DONE
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.text import human_size, printable
+from geventbt.cli.text import counted, human_size, printable
 
 _EXAMPLES = """
 geventbt create photos/ --tracker http://tracker.example/announce
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return DONE
     print(
-        f"{printable(torrent.name)}: {human_size(geometry.length)} in {geometry.pieces} pieces of "
+        f"{printable(torrent.name)}: {human_size(geometry.length)} in {counted(geometry.pieces, 'piece')} of "
         f"{human_size(geometry.piece_length)}, info hash {torrent.info_hash.hex()}, in {printable(output)}"
     )
     return DONE

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from geventbt import __version__
 from geventbt.cli import cat, completion, create, demo, download, info, magnet, peer, seed, verify
-from geventbt.cli.errors import DONE, INTERRUPTED
+from geventbt.cli.errors import INTERRUPTED, UNFINISHED, Interrupted
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
-from geventbt.cli.text import printable
+from geventbt.cli.text import printable, say
 
 _COMMANDS = (download, seed, create, info, magnet, verify, peer, cat, demo, completion)
 
@@ -58,27 +58,65 @@ def run(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt as interrupt:
-        text = str(interrupt)
-        print(f"interrupted{': ' if text else ''}{text}", file=sys.stderr)
-        return INTERRUPTED
+        return _report_interrupted(interrupt, arguments)
     except BrokenPipeError:
-        # Whoever reads our output has enough. Or the interpreter would flush it again at its end, and complain.
-        sys.stdout = None
-        return DONE
+        return _report_cut_off(arguments)
     except Exception as error:
         known = code_and_text(error)
-        if known is None or arguments.debug:
+        if known is None:
             raise
+        if arguments.debug:
+            _print_traceback()
         return _report(*known, arguments)
 
 
-def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
-    if getattr(arguments, "json", False):
-        from geventbt.cli.json_lines import emit
+def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
+    progress = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
+    _tell_program(arguments, "interrupted", done=progress.done, wanted=progress.wanted)
+    text = str(interrupt)
+    say(f"interrupted{': ' if text else ''}{text}")
+    return INTERRUPTED
 
-        emit("error", code=code, message=text)
-    print(f"geventbt: {printable(text)}", file=sys.stderr)
+
+def _report_cut_off(arguments: argparse.Namespace) -> int:
+    """Whoever reads our output has enough. That is no error, but for work that is more than output."""
+    _forget_output()
+    code: int = arguments.code_if_cut_off
+    if code == UNFINISHED:
+        say(
+            "geventbt: nobody reads the output any more; what is there is kept, and the same command goes on from there"
+        )
     return code
+
+
+def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
+    _tell_program(arguments, "error", code=code, message=text)
+    say(f"geventbt: {printable(text)}")
+    return code
+
+
+def _tell_program(arguments: argparse.Namespace, event: str, **fields: object) -> None:
+    """The last event of --json. What cannot be written any more, such as on a full disk, is forgotten."""
+    try:
+        if getattr(arguments, "json", False):
+            from geventbt.cli.json_lines import emit
+
+            emit(event, **fields)
+        elif sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _forget_output()
+
+
+def _forget_output() -> None:
+    """Or the interpreter would flush it again at its end, and complain."""
+    sys.stdout = None
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    say(traceback.format_exc().rstrip())
 
 
 def _set_up_log(arguments: argparse.Namespace) -> None:
@@ -89,7 +127,7 @@ def _set_up_log(arguments: argparse.Namespace) -> None:
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             # Looked up each time: a live view puts itself in the place of standard error.
-            print(f"geventbt: {printable(record.getMessage())}", file=sys.stderr)
+            say(f"geventbt: {printable(record.getMessage())}")
 
     log = logging.getLogger("geventbt")
     log.handlers = [Lines(logging.WARNING) if getattr(arguments, "verbose", False) else logging.NullHandler()]

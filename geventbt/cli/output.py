@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -26,13 +25,9 @@ def check_output(path: str, data: str | None = None) -> None:
         return
     place = Path(os.path.realpath(path))
     if data is not None and Path(os.path.realpath(data)) in (place, *place.parents):
-        raise CommandError(
-            USAGE, f"{path}: this is, or would be, part of the data itself; choose another place with -o"
-        )
+        raise CommandError(USAGE, f"{path}: it would be part of the data itself; choose another place with -o")
     if not place.parent.is_dir():
         raise CommandError(NOT_FOUND, f"{path}: there is no folder {place.parent}; make it first, or choose another")
-    if place.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     try:
         geventbt.Torrent.from_file(place)
     except FileNotFoundError:

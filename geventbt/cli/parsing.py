@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from geventbt.cli import values
+from geventbt.cli.errors import DONE
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -80,6 +81,8 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
+    # Of most commands the output is all of the work; the others set it.
+    parser.set_defaults(code_if_cut_off=DONE)
     return parser
 
 

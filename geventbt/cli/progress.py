@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from geventbt.cli.flags import flags_of
-from geventbt.cli.text import counted, human_address, human_ratio, human_size, human_time, printable
+from geventbt.cli.text import counted, human_address, human_ratio, human_size, human_time, printable, say
 
 if TYPE_CHECKING:
     import geventbt
@@ -57,7 +57,7 @@ class PlainView:
             return
         self._last = now
         lines = [describe(torrent), *(peer_line(peer) for peer in torrent.peers if self._verbose)]
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        say("\n".join(lines))
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -114,7 +114,7 @@ def is_live() -> bool:
     try:
         import rich  # noqa: F401
     except ImportError:
-        print(NEEDS_RICH, file=sys.stderr, flush=True)
+        say(NEEDS_RICH)
         return False
     return True
 
