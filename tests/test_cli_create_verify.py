@@ -199,6 +199,13 @@ def test_a_single_file_is_verified(origin: Path, tmp_path: Path) -> None:
     assert call("verify", path, origin).returncode == 0
 
 
+def test_one_piece_is_no_pieces(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"data")
+    assert call("create", tmp_path / "small", cwd=tmp_path).stdout.startswith("small: 4 B in 1 piece of 16.0 KiB")
+    result = call("verify", tmp_path / "small.torrent", tmp_path / "small")
+    assert result.stdout == "small: 1 of 1 piece is good\n"
+
+
 def test_each_file_that_is_not_good_is_named(torrent_file: Path, origin: Path) -> None:
     with open(origin / "one.bin", "r+b") as file:
         file.write(b"not what was there")

@@ -255,11 +255,21 @@ def test_a_taken_port_is_told_with_what_to_do(
         assert f"{seeder} is in use; choose another one with --port" in error
 
 
-def test_an_address_that_is_not_ours_is_a_network_error(
+def test_an_address_that_is_not_ours_is_told_with_what_to_do(
     torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_here("seed", torrent_file, origin, "--host", "192.0.2.1") == 5
-    assert_one_line(capsys.readouterr().err)
+    assert_one_line(error := capsys.readouterr().err)
+    assert "choose one that is with --host" in error
+
+
+def test_incomplete_data_is_told_with_what_to_do(
+    torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (origin / "sub/two.bin").unlink()
+    assert run_here("seed", torrent_file, origin, "--host", "127.0.0.1", "--port", "0", "-q") == 4
+    assert_one_line(error := capsys.readouterr().err)
+    assert "geventbt verify shows them, geventbt download fetches them" in error
 
 
 def test_a_folder_in_use_is_told_as_such(

@@ -63,10 +63,11 @@ def _live(name: str) -> Iterator[Progress]:
         TextColumn("{task.completed} of {task.total} pieces"),
     )
     with Bar(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        task = bar.add_task(printable(name)[:40], total=None)
+        # Until it is known how many pieces there are.
+        task = bar.add_task(printable(name)[:40], total=None, visible=False)
 
         def show(done: int, pieces: int) -> None:
-            bar.update(task, completed=done, total=pieces)
+            bar.update(task, completed=done, total=pieces, visible=True)
             bar.refresh()
 
         yield _seldom(_REFRESH, show)

@@ -24,7 +24,7 @@ _EPILOG = """examples:
 
 environment:
   Every option has a variable that is its default: --max-peers is GEVENTBT_MAX_PEERS, -o is GEVENTBT_OUTPUT.
-  Several peers have spaces between them, a switch is 1 or 0.
+  Not so -o of create and of cat. Several peers have spaces between them, a switch is 1 or 0.
 
 exit codes:
   0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (pieces that are wrong
@@ -62,7 +62,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _report_cut_off(arguments)
     except Exception as error:
-        known = code_and_text(error)
+        known = code_and_text(error, arguments)
         if known is None:
             raise
         if arguments.debug:

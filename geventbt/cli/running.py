@@ -13,7 +13,7 @@ from typing import TypeAlias
 import geventbt
 from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted
 from geventbt.cli.interrupt import interruptible
-from geventbt.cli.progress import View, make_view
+from geventbt.cli.progress import View, make_view, tracker_lines
 from geventbt.cli.sources import check_reachable
 from geventbt.cli.text import counted, human_address, human_size
 
@@ -23,6 +23,7 @@ Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 REFRESH = 0.1
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
+    errno.EADDRNOTAVAIL: "cannot be listened on: it is no address of this machine; choose one that is with --host",
     errno.EACCES: "may only be used by the administrator; choose one above 1023 with --port",
 }
 
@@ -104,11 +105,8 @@ class StallWatch:
         if now != self._seen:
             self._seen, self._since = now, monotonic()
         elif monotonic() - self._since >= self._timeout:
-            raise CommandError(
-                TIMED_OUT,
-                f"nothing has come for {self._timeout:g} seconds ({counted(progress.peers, 'peer')}); what is there is "
-                "kept, and the same command goes on from there",
-            )
+            what = "; ".join([counted(progress.peers, "peer"), *map(str.strip, tracker_lines(torrent))])
+            raise CommandError(TIMED_OUT, f"nothing has come for {self._timeout:g} seconds ({what})")
 
 
 def add_source(

@@ -9,7 +9,7 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.download import seed_enough
-from geventbt.cli.errors import DONE, UNFINISHED
+from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.progress import make_view
 from geventbt.cli.running import REFRESH, running_client
@@ -55,12 +55,23 @@ def run(arguments: argparse.Namespace) -> int:
             limit_up=arguments.limit_up,
             must_be_complete=True,
         )
-        with closing(make_view(arguments)) as view:
-            while not active.wait(REFRESH):
-                view.update(active)
+        _check(active, arguments)
         _say_where(client, torrent, arguments)
         seed_enough(active, arguments)
     return DONE
+
+
+def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+    """Wait until all of the data is found to be good."""
+    with closing(make_view(arguments)) as view:
+        try:
+            while not torrent.wait(REFRESH):
+                view.update(torrent)
+        except geventbt.StorageError as error:
+            if error.errno is not None:
+                raise
+            what = "geventbt verify shows them, geventbt download fetches them"
+            raise CommandError(CORRUPT, f"{error}; {what}") from error
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
