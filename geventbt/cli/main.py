@@ -28,7 +28,7 @@ environment:
 
 exit codes:
   0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (pieces that are wrong
-  whoever sends them), 8 timed out, 130 interrupted by Ctrl-C
+  whoever sends them, or nobody reads the output any more), 8 timed out, 130 interrupted by Ctrl-C
 """
 
 
