@@ -604,6 +604,15 @@ def test_output_that_cannot_be_written_is_told_in_a_line(
     assert "full" in result.stderr
 
 
+@pytest.mark.parametrize("nowhere", ["> /dev/full", "| true; exit ${PIPESTATUS[0]}", ">&-"])
+@pytest.mark.parametrize(("arguments", "code"), [("download x --json --port y", 2), ("download nothing --json", 3)])
+def test_an_error_that_programs_cannot_be_told_keeps_its_code(nowhere: str, arguments: str, code: int) -> None:
+    result = run_in_bash(f'"$@" {nowhere}', *arguments.split())
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
 def test_cat_without_an_output_says_so(torrent_file: Path) -> None:
     result = run_in_bash('"$@" >&-', "cat", torrent_file)
     assert result.returncode == 2

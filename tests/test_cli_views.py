@@ -16,6 +16,7 @@ from bitarray import bitarray
 
 import geventbt
 from geventbt import bencoding
+from geventbt.cli import json_lines as documented
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, piece_map
 from geventbt.cli.progress import NEEDS_RICH, PlainView, peer_line, status
 from tests.cli_harness import COMMAND, OnTerminal, json_lines, of_event
@@ -239,6 +240,7 @@ def test_a_tracker_that_fails_is_told_to_programs(tmp_path: Path) -> None:
     )
     last = of_event(json_lines(result.stdout), "progress")[-1]
     assert last["tracker_errors"] == {TRACKER: "127.0.0.1: Connection refused"}
+    assert all(key in (documented.__doc__ or "") for key in last)
 
 
 def test_the_client_of_a_peer_cannot_steer_the_terminal() -> None:

@@ -28,6 +28,7 @@ error          code (the exit code), message
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import geventbt
@@ -40,6 +41,19 @@ def emit(event: str, **fields: Any) -> None:
     import json
 
     print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def emit_last(event: str, **fields: Any) -> None:
+    """Write the last object of a command. Where it cannot be written, such as on a full disk, nothing is any more."""
+    try:
+        emit(event, **fields)
+    except OSError:
+        forget_output()
+
+
+def forget_output() -> None:
+    """Give standard output up; or the interpreter would flush it again at its end, and complain."""
+    sys.stdout = None
 
 
 def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from geventbt import __version__
 from geventbt.cli import cat, completion, create, demo, download, info, magnet, peer, seed, verify
 from geventbt.cli.errors import INTERRUPTED, UNFINISHED, Interrupted
+from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
 from geventbt.cli.text import printable, say
@@ -72,7 +73,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
     progress = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
-    _tell_program(arguments, "interrupted", done=progress.done, wanted=progress.wanted)
+    _end_output(arguments, "interrupted", done=progress.done, wanted=progress.wanted)
     text = str(interrupt)
     say(f"interrupted{': ' if text else ''}{text}")
     return INTERRUPTED
@@ -80,37 +81,28 @@ def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namesp
 
 def _report_cut_off(arguments: argparse.Namespace) -> int:
     """Whoever reads our output has enough. That is no error, but for work that is more than output."""
-    _forget_output()
+    forget_output()
     code: int = arguments.code_if_cut_off
     if code == UNFINISHED:
-        say(
-            "geventbt: nobody reads the output any more; what is there is kept, and the same command goes on from there"
-        )
+        say("geventbt: nobody reads the output any more; what is there is kept, the same command goes on from there")
     return code
 
 
 def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
-    _tell_program(arguments, "error", code=code, message=text)
+    _end_output(arguments, "error", code=code, message=text)
     say(f"geventbt: {printable(text)}")
     return code
 
 
-def _tell_program(arguments: argparse.Namespace, event: str, **fields: object) -> None:
-    """The last event of --json. What cannot be written any more, such as on a full disk, is forgotten."""
-    try:
-        if getattr(arguments, "json", False):
-            from geventbt.cli.json_lines import emit
-
-            emit(event, **fields)
-        elif sys.stdout is not None:
+def _end_output(arguments: argparse.Namespace, event: str, **fields: object) -> None:
+    """Tell programs, and write out what has been printed."""
+    if getattr(arguments, "json", False):
+        emit_last(event, **fields)
+    elif sys.stdout is not None:
+        try:
             sys.stdout.flush()
-    except OSError:
-        _forget_output()
-
-
-def _forget_output() -> None:
-    """Or the interpreter would flush it again at its end, and complain."""
-    sys.stdout = None
+        except OSError:
+            forget_output()
 
 
 def _print_traceback() -> None:

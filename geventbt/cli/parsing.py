@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from geventbt.cli import values
 from geventbt.cli.errors import DONE, USAGE
+from geventbt.cli.json_lines import emit_last
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -51,9 +52,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with the usage, the message, and where there is more; exit code 2. With --json, programs are told."""
         if self._is_json:
-            from geventbt.cli.json_lines import emit
-
-            emit("error", code=USAGE, message=message)
+            emit_last("error", code=USAGE, message=message)
         super().error(f"{message}\nsee {self.prog} --help")
 
     def _take_defaults(self, environment: Mapping[str, str]) -> None:
