@@ -9,6 +9,7 @@ Nothing in the package knows of it, and a peer that does not speak it is not tro
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -41,6 +42,12 @@ class Clock(geventbt.Extension):
             self.peer_time.set(message[b"milliseconds"] / 1000)
 
 
+def address(text: str) -> tuple[str, int]:
+    """The (host, port) of "host:port", where an IPv6 host has its brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def serve(wire: geventbt.Wire) -> None:
     """For each inbound peer: the extension does the rest."""
     wire.use(Clock)
@@ -49,20 +56,23 @@ def serve(wire: geventbt.Wire) -> None:
 
 
 parser = argparse.ArgumentParser(description="Two peers tell each other what time it is.")
-parser.add_argument("--listen", type=int, metavar="port")
-parser.add_argument("--connect", metavar="host:port")
+role = parser.add_mutually_exclusive_group(required=True)
+role.add_argument("--listen", type=int, metavar="port")
+role.add_argument("--connect", type=address, metavar="host:port")
 parser.add_argument("--info-hash", default="c10c" * 10, help="of a torrent that the peer has")
 arguments = parser.parse_args()
+gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 
-if arguments.listen is not None:
-    server = geventbt.listen(("127.0.0.1", arguments.listen), serve)
-    print(f"listening on port {server.server_port}", flush=True)
-    server.serve_forever()
-host, _, port = arguments.connect.rpartition(":")
-with geventbt.connect((host.strip("[]"), int(port)), info_hash=arguments.info_hash) as wire:
-    wire.use(Clock)
-    wire.handshake(arguments.info_hash, geventbt.new_peer_id())
-    try:
+try:
+    if arguments.listen is not None:
+        server = geventbt.listen(("127.0.0.1", arguments.listen), serve)
+        print(f"listening on port {server.server_port}", flush=True)
+        server.serve_forever()
+    with geventbt.connect(arguments.connect, info_hash=arguments.info_hash) as wire:
+        wire.use(Clock)
+        wire.handshake(arguments.info_hash, geventbt.new_peer_id())
         print(f"the peer's clock is {wire.x_clock.peer_time.get(timeout=5) - time.time():+.1f} seconds off")
-    except gevent.Timeout:
-        sys.exit("the peer does not tell the time")
+except gevent.Timeout:
+    sys.exit("the peer does not tell the time")
+except (geventbt.GeventBTError, OSError, ValueError) as error:
+    sys.exit(str(error))

@@ -8,6 +8,7 @@ Each greenlet takes a piece that is missing and that its peer has, reads it, and
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 import gevent
@@ -48,13 +49,20 @@ parser.add_argument("folder", help="where the files are to be")
 parser.add_argument("peers", nargs="+", type=address, metavar="host:port")
 arguments = parser.parse_args()
 
-with geventbt.Storage(geventbt.Torrent.from_file(arguments.torrent), arguments.folder) as storage:
-    storage.check()
-    storage.prepare()
-    missing = set(storage.have.search(0))
-    while missing:
-        before = len(missing)
-        gevent.joinall([gevent.spawn(fetch_from, peer, storage, missing) for peer in arguments.peers])
-        if len(missing) == before:
-            sys.exit(f"no peer gave any of the {before} pieces that are missing")
-    print(f"{storage.verified_bytes} bytes are verified, in {arguments.folder}")
+try:
+    with geventbt.Storage(geventbt.Torrent.from_file(arguments.torrent), arguments.folder) as storage:
+        storage.check()
+        storage.prepare()
+        # While gevent's loop runs, it would print a traceback.
+        gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
+        missing = set(storage.have.search(0))
+        while missing:
+            before = len(missing)
+            gevent.joinall([gevent.spawn(fetch_from, peer, storage, missing) for peer in arguments.peers])
+            if len(missing) == before:
+                sys.exit(f"no peer gave any of the {before} pieces that are missing")
+        print(f"{storage.verified_bytes} bytes are verified, in {arguments.folder}")
+except KeyboardInterrupt:
+    sys.exit("interrupted")
+except (geventbt.GeventBTError, OSError) as error:
+    sys.exit(str(error))

@@ -9,8 +9,11 @@ something to the shell.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+
+import gevent
 
 import geventbt
 
@@ -40,12 +43,13 @@ parser.add_argument("output", type=Path, help="the .torrent file to write")
 parser.add_argument("--peer", action="append", default=[], type=address, metavar="host:port")
 parser.add_argument("--timeout", type=float, default=60, help="seconds for all of it")
 arguments = parser.parse_args()
+gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 
 try:
     magnet = geventbt.Magnet.from_string(arguments.magnet)
     peers = [*arguments.peer, *peers_of_trackers(magnet)]
     torrent = geventbt.fetch_metadata(magnet, peers=peers, timeout=arguments.timeout)
-except geventbt.GeventBTError as error:
+    arguments.output.write_bytes(torrent.to_bytes())
+except (geventbt.GeventBTError, OSError) as error:
     sys.exit(str(error))
-arguments.output.write_bytes(torrent.to_bytes())
 print(f"{arguments.output}: {len(torrent.files)} files, {torrent.geometry.length} bytes")

@@ -9,8 +9,11 @@ our address gets the rest from us.
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
+import signal
+import sys
 from pathlib import Path
+
+import gevent
 
 import geventbt
 
@@ -29,13 +32,19 @@ parser.add_argument("--tracker", action="append", default=[], metavar="URL")
 arguments = parser.parse_args()
 
 data = arguments.data.resolve()
-torrent = geventbt.create_torrent(data, trackers=[[url] for url in arguments.tracker])
 torrent_file = data.with_name(data.name + ".torrent")
-torrent_file.write_bytes(torrent.to_bytes())
-
-with suppress(KeyboardInterrupt), geventbt.seed(torrent, data, (arguments.host, arguments.port)) as client:
-    client.torrents[torrent.info_hash].on("peer_added", show)
-    print(torrent_file)
-    print(geventbt.Magnet.from_torrent(torrent))
-    print(f"seeding on port {client.port}", flush=True)
-    client.serve_forever()
+try:
+    torrent = geventbt.create_torrent(data, trackers=[[url] for url in arguments.tracker])
+    torrent_file.write_bytes(torrent.to_bytes())
+    # While gevent's loop runs, it would print a traceback.
+    gevent.signal_handler(signal.SIGINT, sys.exit)
+    with geventbt.seed(torrent, data, (arguments.host, arguments.port)) as client:
+        client.torrents[torrent.info_hash].on("peer_added", show)
+        print(torrent_file)
+        print(geventbt.Magnet.from_torrent(torrent))
+        print(f"seeding on port {client.port}", flush=True)
+        client.serve_forever()
+except KeyboardInterrupt:
+    sys.exit("interrupted")
+except (geventbt.GeventBTError, OSError, ValueError) as error:
+    sys.exit(str(error))

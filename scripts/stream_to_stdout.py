@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import suppress
+
+import gevent
 
 import geventbt
 
@@ -28,6 +31,7 @@ parser.add_argument("torrent", help="a .torrent file or a magnet link")
 parser.add_argument("file", nargs="?", default="0", help="its path in the torrent, or its index; the first by default")
 parser.add_argument("--peer", action="append", default=[], type=address, metavar="host:port")
 arguments = parser.parse_args()
+gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 
 wanted = int(arguments.file) if arguments.file.isdigit() else arguments.file
 with tempfile.TemporaryDirectory() as folder, geventbt.Client(port=None) as client:

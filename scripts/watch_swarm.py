@@ -8,6 +8,8 @@ Peers come from --peer, from the torrent's trackers, and from what the peers tel
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -53,8 +55,12 @@ parser.add_argument("torrent", help="a .torrent file")
 parser.add_argument("--peer", action="append", default=[], type=address, metavar="host:port")
 parser.add_argument("--seconds", type=float, default=60)
 arguments = parser.parse_args()
+gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 
-torrent = geventbt.Torrent.from_file(arguments.torrent)
+try:
+    torrent = geventbt.Torrent.from_file(arguments.torrent)
+except (geventbt.GeventBTError, OSError) as error:
+    sys.exit(str(error))
 pieces = torrent.geometry.pieces
 met: set[tuple[str, int]] = set()
 visits = Pool()

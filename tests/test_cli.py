@@ -196,21 +196,30 @@ def test_a_peer_is_shown_to_people_and_to_programs(seeder, torrent_file: Path) -
     assert facts["round_trip_ms"] > 0
 
 
-def test_a_peer_that_does_not_shake_hands_is_shown_as_such(seeder) -> None:
+def test_a_peer_that_lacks_the_torrent_is_told_in_a_line(seeder) -> None:
     _, port = seeder
     result = call("peer", f"127.0.0.1:{port}", "a" * 40, "--json")
     assert result.returncode == 5
-    assert json.loads(result.stdout)["peer_id"] is None
+    assert_one_line(result.stderr)
+    assert "it hung up" in result.stderr
+    assert "does not have the torrent" in result.stderr
+    error = json.loads(result.stdout)
+    assert (error["event"], error["code"]) == ("error", 5)
+
+
+def test_a_peer_that_cannot_be_connected_to_is_told_in_a_line() -> None:
     result = call("peer", "127.0.0.1:1", "a" * 40)
     assert result.returncode == 5
-    assert "refused" in result.stdout
+    assert_one_line(result.stderr)
+    assert "refused" in result.stderr
+    assert result.stdout == ""
 
 
 def test_an_interrupted_seeder_ends_with_130(seeder) -> None:
     process, _ = seeder
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
-    assert process.stderr.read() == "interrupted\n"
+    assert process.stderr.read() == "interrupted: the same command serves it again\n"
 
 
 def test_an_interrupted_download_ends_with_130_and_goes_on_later(seeder, torrent_file: Path, tmp_path: Path) -> None:

@@ -113,6 +113,64 @@ def test_an_output_that_cannot_be_written_is_an_error(origin: Path, tmp_path: Pa
     assert_one_line(result.stderr)
 
 
+@pytest.mark.parametrize("output", ["", "sub/two.bin", "x.torrent"])
+def test_a_torrent_is_never_written_into_its_own_data(origin: Path, output: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")}
+    data = origin if output else origin / "one.bin"
+    result = call("create", data, "-q", "-o", data / output)
+    assert result.returncode == 2
+    assert_one_line(result.stderr)
+    assert "part of the data itself" in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")} == before
+
+
+def test_the_data_is_recognized_behind_a_link(origin: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(origin)
+    assert call("create", origin, "-q", "-o", tmp_path / "link" / "x.torrent").returncode == 2
+    assert call("create", tmp_path / "link", "-q", "-o", origin / "x.torrent").returncode == 2
+
+
+def test_only_a_torrent_is_written_over(origin: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x.torrent"
+    output.write_text("a letter")
+    result = call("create", origin, "-q", "-o", output)
+    assert result.returncode == 2
+    assert_one_line(result.stderr)
+    assert "no torrent" in result.stderr
+    assert output.read_text() == "a letter"
+    output.write_bytes(geventbt.create_torrent(origin / "one.bin").to_bytes())
+    assert call("create", origin, "-q", "-o", output).returncode == 0
+    assert geventbt.Torrent.from_file(output).name == "shared"
+
+
+def test_a_torrent_may_go_to_where_there_is_nothing_to_lose(origin: Path) -> None:
+    command = [*COMMAND, "create", str(origin), "-q", "-o", "/dev/stdout"]
+    written = subprocess.run(command, capture_output=True, timeout=50).stdout
+    assert written.startswith(b"d10:created by")
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_hashed(endless: Path, tmp_path: Path) -> None:
+    result = call("create", endless, "-q", "-o", tmp_path / "nowhere" / "x.torrent")
+    assert result.returncode == 3
+    assert_one_line(result.stderr)
+    assert f"there is no folder {tmp_path / 'nowhere'}" in result.stderr
+
+
+def test_a_full_disk_leaves_what_was_there_and_is_told_with_the_file(origin: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x.torrent"
+    create = f"trap '' XFSZ; ulimit -f 0; exec {' '.join(COMMAND)} create {origin} -q -o {output}"
+    for before in (None, geventbt.create_torrent(origin / "one.bin").to_bytes()):
+        if before is not None:
+            output.write_bytes(before)
+        names = sorted(path.name for path in tmp_path.iterdir())
+        result = subprocess.run(["bash", "-c", create], capture_output=True, text=True, timeout=50)
+        assert result.returncode == 6
+        assert_one_line(result.stderr)
+        assert str(output) in result.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        assert before is None or output.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "options",
     [["--piece-length", "16385"], ["--piece-length", "1G"], ["--tracker", "nowhere"], ["--web-seed", "a://b c"], []],
@@ -139,6 +197,13 @@ def test_a_single_file_is_verified(origin: Path, tmp_path: Path) -> None:
     path.write_bytes(geventbt.create_torrent(origin / "one.bin").to_bytes())
     assert call("verify", path, origin / "one.bin").returncode == 0
     assert call("verify", path, origin).returncode == 0
+
+
+def test_one_piece_is_no_pieces(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"data")
+    assert call("create", tmp_path / "small", cwd=tmp_path).stdout.startswith("small: 4 B in 1 piece of 16.0 KiB")
+    result = call("verify", tmp_path / "small.torrent", tmp_path / "small")
+    assert result.stdout == "small: 1 of 1 piece is good\n"
 
 
 def test_each_file_that_is_not_good_is_named(torrent_file: Path, origin: Path) -> None:
@@ -224,7 +289,8 @@ def test_creating_ends_soon_when_interrupted(endless: Path, tmp_path: Path) -> N
 def test_verifying_ends_soon_when_interrupted(endless: Path, tmp_path: Path) -> None:
     info = {"name": "endless", "piece length": 1 << 24, "pieces": bytes(20 << 16), "length": 1 << 40}
     (tmp_path / "x.torrent").write_bytes(geventbt.Torrent.from_info(bencoding.encode(info)).to_bytes())
-    result = interrupt([*COMMAND, "verify", tmp_path / "x.torrent", endless], endless)
+    result = interrupt([*COMMAND, "verify", tmp_path / "x.torrent", endless, "--json"], endless)
     assert result.returncode == 130
+    assert result.stdout == '{"event": "interrupted", "done": null, "wanted": null}\n'
     assert result.stderr.endswith("interrupted\n")
     assert "Traceback" not in result.stderr

@@ -21,7 +21,7 @@ from geventbt.cli.main import make_parser, run
 from geventbt.cli.parsing import subparsers_of
 from geventbt.cli.selection import select_files
 from geventbt.cli.text import counted, human_address, human_ratio
-from tests.cli_harness import COMMAND
+from tests.cli_harness import COMMAND, json_lines
 
 COMMANDS = ["download", "seed", "create", "info", "magnet", "verify", "peer", "cat", "demo", "completion"]
 
@@ -54,7 +54,8 @@ def parse(*arguments: str) -> argparse.Namespace:
         (values.port, "0", 0),
         (values.at_least_one, "7", 7),
         (values.piece_length, "48K", 48 << 10),
-        (values.url, "udp://a:1", "udp://a:1"),
+        (values.url, "wss://a/", "wss://a/"),
+        (values.tracker, "udp://a:1", "udp://a:1"),
     ],
 )
 def test_a_value_is_read_as_it_is_meant(read: Any, text: str, value: object) -> None:
@@ -73,12 +74,18 @@ def test_a_value_is_read_as_it_is_meant(read: Any, text: str, value: object) -> 
         *((values.port, text) for text in ("", "65536", "-1", "x", "١")),
         *((values.at_least_one, text) for text in ("", "0", "-1", "1.5", "9" * 99)),
         *((values.piece_length, text) for text in ("16385", "1G", "")),
+        *((values.tracker, text) for text in ("", "ftp://x/", "wss://x/", "http://a b")),
         *((values.url, text) for text in ("", "a", "http://a b", "http://ä", "http://a\n")),
     ],
 )
 def test_a_value_that_makes_no_sense_is_a_usage_error(read: Any, text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         read(text)
+
+
+def test_a_piece_that_is_too_long_is_called_so() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="'1G' is too large: a piece has at most 512"):
+        values.piece_length("1G")
 
 
 def test_numbers_are_for_people() -> None:
@@ -173,6 +180,14 @@ def test_a_variable_that_makes_no_sense_is_a_usage_error_that_names_it(
     assert f"environment variable GEVENTBT_{name}: " in capsys.readouterr().err
 
 
+def test_a_variable_that_is_empty_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "OUTPUT", "PEER", "QUIET", "ENCRYPTION"):
+        monkeypatch.setenv(f"GEVENTBT_{name}", "")
+    arguments = parse("download", "x")
+    assert (arguments.port, arguments.output, arguments.peer) == (0, ".", [])
+    assert (arguments.quiet, arguments.encryption) == (False, "prefer")
+
+
 def test_a_variable_of_another_command_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEVENTBT_PORT", "x")
     assert parse("create", "x").path == "x"
@@ -224,9 +239,21 @@ def test_wrong_usage_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> No
     assert error.endswith("see geventbt download --help\n")
 
 
-def test_an_option_must_be_written_out() -> None:
+def test_an_option_must_be_written_out_and_the_help_of_its_command_is_pointed_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit):
         parse("download", "x", "--limit-d", "1M")
+    assert capsys.readouterr().err.endswith("unrecognized arguments: --limit-d 1M\nsee geventbt download --help\n")
+
+
+@pytest.mark.parametrize("arguments", ["dance --json", "download x --json --port y", "download --json x --nothing"])
+def test_wrong_usage_is_told_to_programs_as_well(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(arguments.split())
+    assert caught.value.code == 2
+    (error,) = json_lines(capsys.readouterr().out)
+    assert (error["event"], error["code"]) == ("error", 2)
 
 
 # ------------------------------------------------------------------ completion
@@ -255,6 +282,7 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert complete_in_bash(["geventbt", "download", "ub"], tmp_path) == {"ubuntu.torrent", "ubuntus"}
     assert complete_in_bash(["geventbt", "download", "-o", "ub"], tmp_path) == {"ubuntu.torrent", "ubuntus"}
     assert complete_in_bash(["geventbt", "download", "--port", ""], tmp_path) == set()
+    assert complete_in_bash(["geventbt", "completion", ""], tmp_path) == {"bash", "zsh", "fish"}
     assert complete_in_bash(["geventbt", "completion", "z"], tmp_path) == {"zsh"}
     assert complete_in_bash(["geventbt", "--debug", "verify", "--js"], tmp_path) == {"--json"}
 

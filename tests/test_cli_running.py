@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from tests.cli_harness import (
     COMMAND,
     FILES,
     PIECES,
+    OnTerminal,
     assert_one_line,
     json_lines,
     make_torrent_file,
@@ -253,11 +255,21 @@ def test_a_taken_port_is_told_with_what_to_do(
         assert f"{seeder} is in use; choose another one with --port" in error
 
 
-def test_an_address_that_is_not_ours_is_a_network_error(
+def test_an_address_that_is_not_ours_is_told_with_what_to_do(
     torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_here("seed", torrent_file, origin, "--host", "192.0.2.1") == 5
-    assert_one_line(capsys.readouterr().err)
+    assert_one_line(error := capsys.readouterr().err)
+    assert "choose one that is with --host" in error
+
+
+def test_incomplete_data_is_told_with_what_to_do(
+    torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (origin / "sub/two.bin").unlink()
+    assert run_here("seed", torrent_file, origin, "--host", "127.0.0.1", "--port", "0", "-q") == 4
+    assert_one_line(error := capsys.readouterr().err)
+    assert "geventbt verify shows them, geventbt download fetches them" in error
 
 
 def test_a_folder_in_use_is_told_as_such(
@@ -475,7 +487,162 @@ def test_a_stop_that_takes_a_while_says_what_it_is_doing(announced: subprocess.P
     assert last.startswith("interrupted")
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    result = subprocess.run([*COMMAND, "info", tmp_path / "x", "--debug"], capture_output=True, text=True, timeout=50)
-    assert result.returncode == 1
-    assert "Traceback" in result.stderr
+def test_an_interrupted_search_for_the_metadata_says_how_to_go_on(silent_peer: str, tmp_path: Path) -> None:
+    with process_of("download", "a" * 40, "--json", "-o", tmp_path, "--peer", silent_peer) as process:
+        read_json_until(process, lambda line: line["event"] == "progress" and line["state"] == "metadata")
+        errors, interrupted = interrupt(process)
+    assert errors == "interrupted: nothing has come yet; the same command begins again\n"
+    assert (interrupted["done"], interrupted["wanted"]) == (None, None)
+
+
+@pytest.mark.parametrize("command", ["download", "seed"])
+def test_an_interrupted_check_says_how_to_go_on(command: str, tmp_path: Path) -> None:
+    info = {"name": "endless", "piece length": 1 << 24, "pieces": bytes(20 << 16), "length": 1 << 40}
+    (tmp_path / "x.torrent").write_bytes(geventbt.Torrent.from_info(bencoding.encode(info)).to_bytes())
+    with open(tmp_path / "endless", "wb") as file:
+        file.truncate(1 << 40)
+    data = [tmp_path] if command == "seed" else ["-o", tmp_path]
+    with process_of(command, tmp_path / "x.torrent", *data, "--json", "--port", "0") as process:
+        read_json_until(process, lambda line: line["event"] == "progress" and line["state"] == "checking")
+        errors, interrupted = interrupt(process)
+    assert errors.splitlines()[-1] == "interrupted: what is there is kept; the same command goes on"
+    assert (interrupted["done"], interrupted["wanted"]) == (None, None)
+
+
+@pytest.mark.parametrize("command", ["download", "seed"])
+def test_an_interrupted_seeder_says_how_to_go_on(command: str, torrent_file: Path, origin: Path) -> None:
+    data = [origin] if command == "seed" else ["-o", origin.parent, "--seed-time", "forever"]
+    with process_of(command, torrent_file, *data, "--json", "--host", "127.0.0.1", "--port", "0") as process:
+        if command == "download":
+            read_json_until(process, lambda line: line["event"] == "done")
+        read_json_until(process, lambda line: line["event"] == "progress" and line["state"] == "seeding")
+        errors, interrupted = interrupt(process)
+    assert errors == "interrupted: the same command serves it again\n"
+    assert (interrupted["done"], interrupted["wanted"]) == (TOTAL, TOTAL)
+
+
+def test_an_interrupted_look_at_a_peer_is_told_to_programs() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        process_of("peer", f"127.0.0.1:{listener.getsockname()[1]}", "a" * 40, "--json") as process,
+    ):
+        listener.settimeout(30)
+        with listener.accept()[0]:
+            errors, interrupted = interrupt(process)
+    assert errors == "interrupted\n"
+    assert (interrupted["done"], interrupted["wanted"]) == (None, None)
+
+
+def test_cat_that_keeps_what_it_fetches_says_how_to_go_on_when_interrupted(tmp_path: Path) -> None:
+    with (
+        large(tmp_path) as (torrent_file, peer),
+        process_of("cat", torrent_file, "-o", tmp_path / "out", "--peer", peer) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.buffer.read(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert re.fullmatch(r"interrupted: .*the same command .*\n", process.stderr.read())
+
+
+def interrupt(process: subprocess.Popen[str]) -> tuple[str, dict[str, Any]]:
+    """Press Ctrl-C. Returns what is said on standard error, and the event."""
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    (event,) = of_event(json_lines(output), "interrupted")
+    return errors, event
+
+
+# ------------------------------------------------------------------ output that cannot be written
+
+
+def run_in_bash(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a script, in which "$@" is the command."""
+    command = ["bash", "-c", script, "bash", *COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+
+
+def test_a_download_that_nobody_reads_on_is_unfinished(torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    with seeding_process(torrent_file, origin) as (_, peer):
+        slowly = ["download", torrent_file, "--json", "--limit-down", "64K", "-o", tmp_path / "out", "--peer", peer]
+        result = run_in_bash('"$@" | head -2; exit ${PIPESTATUS[0]}', *slowly)
+    assert result.returncode == 7
+    assert_one_line(result.stderr)
+    assert "the same command goes on from there" in result.stderr
+
+
+def test_a_download_whose_result_nobody_reads_is_done(torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    with seeding_process(torrent_file, origin) as (_, peer):
+        arguments = ["download", torrent_file, "-q", "-o", tmp_path / "out", "--peer", peer]
+        result = run_in_bash('"$@" | true; exit ${PIPESTATUS[0]}', *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "out/shared/one.bin").read_bytes() == (origin / "one.bin").read_bytes()
+
+
+def test_a_seeder_that_nobody_reads_on_is_unfinished(torrent_file: Path, origin: Path) -> None:
+    arguments = ["seed", torrent_file, origin, "--json", "--host", "127.0.0.1", "--port", "0"]
+    assert run_in_bash('"$@" | true; exit ${PIPESTATUS[0]}', *arguments).returncode == 7
+
+
+def test_wrong_data_is_wrong_although_nobody_reads_so(torrent_file: Path, origin: Path) -> None:
+    (origin / "one.bin").write_bytes(bytes(300_001))
+    assert run_in_bash('"$@" | true; exit ${PIPESTATUS[0]}', "verify", torrent_file, origin, "-q").returncode == 4
+
+
+@pytest.mark.parametrize("command", ["download --json", "download --json -v", "download -q", "cat", "info"])
+def test_output_that_cannot_be_written_is_told_in_a_line(
+    command: str, torrent_file: Path, origin: Path, tmp_path: Path
+) -> None:
+    name, *options = command.split()
+    with seeding_process(torrent_file, origin) as (_, peer):
+        place = [] if name == "info" else ["-o", tmp_path / "out"]
+        result = run_in_bash('"$@" > /dev/full', name, torrent_file, *options, *place, "--peer", peer)
+    assert result.returncode == 6
+    assert_one_line(result.stderr)
+    assert "full" in result.stderr
+
+
+@pytest.mark.parametrize("nowhere", ["> /dev/full", "| true; exit ${PIPESTATUS[0]}", ">&-"])
+@pytest.mark.parametrize(("arguments", "code"), [("download x --json --port y", 2), ("download nothing --json", 3)])
+def test_an_error_that_programs_cannot_be_told_keeps_its_code(nowhere: str, arguments: str, code: int) -> None:
+    result = run_in_bash(f'"$@" {nowhere}', *arguments.split())
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
+def test_cat_without_an_output_says_so(torrent_file: Path) -> None:
+    result = run_in_bash('"$@" >&-', "cat", torrent_file)
+    assert result.returncode == 2
+    assert_one_line(result.stderr)
+    assert "standard output is closed" in result.stderr
+
+
+def test_cat_writes_nothing_to_a_terminal(torrent_file: Path) -> None:
+    with OnTerminal("cat", torrent_file) as terminal:
+        assert terminal.wait() == 2
+    assert "standard output is a terminal" in terminal.output
+
+
+def test_what_nobody_is_told_on_standard_error_ends_no_work(torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    with seeding_process(torrent_file, origin) as (_, peer):
+        for number, nowhere in enumerate((">/dev/full", ">&-")):
+            out = tmp_path / str(number)
+            slowly = ["download", torrent_file, "-v", "--limit-down", "150K", "-o", out, "--peer", peer]
+            result = run_in_bash(f'"$@" 2{nowhere}', *slowly)
+            assert result.returncode == 0
+            assert_one_line(result.stdout)
+
+
+# ------------------------------------------------------------------ --debug
+
+
+def test_debug_shows_the_traceback_as_well(tmp_path: Path) -> None:
+    result = subprocess.run([*COMMAND, "info", tmp_path / "x", "--debug", "--json"], capture_output=True, text=True)
+    assert result.returncode == 3
+    assert result.stderr.startswith("Traceback")
+    assert result.stderr.splitlines()[-1].startswith("geventbt: ")
+    (error,) = json_lines(result.stdout)
+    assert (error["event"], error["code"]) == ("error", 3)

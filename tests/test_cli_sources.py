@@ -99,6 +99,78 @@ def test_a_magnet_that_the_shell_has_cut_is_noticed(
     assert "--peer" in error
 
 
+@pytest.mark.parametrize("command", ["download", "info", "magnet", "cat", "peer 127.0.0.1:1"])
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+def test_a_magnet_that_the_shell_has_cut_before_its_info_hash_is_noticed(
+    command: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *address = command.split()
+    assert run_here(name, *options, *address, "magnet:?dn=photos") == 4
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "the magnet link has no BitTorrent info hash" in last
+    assert "put it in quotes" in last
+
+
+@pytest.mark.parametrize("command", ["download", "info", "cat"])
+def test_a_cut_magnet_with_which_nobody_is_found_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    link = f"magnet:?xt=urn:btih:{HASH}"
+    for source, is_cut in ((link, True), (f"{link}&dn=x", False), (HASH, False)):
+        assert run_here(command, "--peer", "127.0.0.1:1", source) == 5
+        assert_one_line(error := capsys.readouterr().err)
+        assert ("put it in quotes" in error) == is_cut
+
+
+def test_a_cut_magnet_from_which_nothing_comes_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = FakeHttp({"": lambda sock: sock.recv(1)})
+    arguments = ["info", "-q", "--stall-timeout", "0.3", "--tracker", silent.url(), f"magnet:?xt=urn:btih:{HASH}"]
+    try:
+        assert run_here(*arguments) == 8
+    finally:
+        silent.close()
+    assert_one_line(error := capsys.readouterr().err)
+    assert "put it in quotes" in error
+    assert "is kept" not in error
+
+
+def test_info_of_a_cut_magnet_explains_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("info", f"magnet:?xt=urn:btih:{HASH}") == 0
+    assert "put it in quotes" in capsys.readouterr().out
+
+
+def test_info_does_not_promise_to_keep_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("info", HASH, "--peer", "127.0.0.1:1") == 5
+    assert_one_line(error := capsys.readouterr().err)
+    assert "--peer" in error
+    assert "kept" not in error
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_peer_whose_name_leads_nowhere_is_named_with_the_reason(
+    by_link: bool, torrent_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = HASH if by_link else torrent_file
+    assert run_here("download", source, "-q", "-o", tmp_path / "out", "--peer", "nosuch.invalid:80") == 5
+    assert_one_line(error := capsys.readouterr().err)
+    assert "(nosuch.invalid: " in error
+
+
+@pytest.mark.parametrize("text", [HASH, f"magnet:?xt=urn:btih:{HASH}&dn=x", f"  {HASH.upper()}\n"])
+def test_a_link_may_come_from_standard_input(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", _Input(text.encode()))
+    assert run_here("magnet", "-") == 0
+    assert capsys.readouterr().out.startswith(f"magnet:?xt=urn:btih:{HASH}")
+
+
+def test_a_url_may_come_from_standard_input(
+    web: FakeHttp, torrent_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", _Input(f"{web.url('/x.torrent')}\n".encode()))
+    assert run_here("magnet", "-") == 0
+    assert geventbt.Torrent.from_file(torrent_file).info_hash.hex() in capsys.readouterr().out
+
+
 def test_a_file_that_is_not_there_is_told_with_what_would_be_a_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here("download", "ubuntu.torrrent") == 3
     assert_one_line(error := capsys.readouterr().err)
@@ -133,6 +205,20 @@ def test_a_link_cannot_be_seeded_and_it_is_said_how_to_get_the_torrent(
     assert run_here("info", magnet, "-q", "--peer", seeder, "--save-torrent", tmp_path / "got.torrent") == 0
     got = geventbt.Torrent.from_file(tmp_path / "got.torrent")
     assert got.info_bytes == geventbt.Torrent.from_file(torrent_file).info_bytes
+
+
+@pytest.mark.parametrize("command", ["info", "download"])
+def test_a_torrent_is_kept_only_where_nothing_is_lost(
+    command: str, torrent_file: Path, seeder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [command, torrent_file, "-q", "--peer", seeder, "--save-torrent"]
+    (tmp_path / "keep.txt").write_text("a letter")
+    assert run_here(*arguments, tmp_path / "keep.txt") == 2
+    assert_one_line(capsys.readouterr().err)
+    assert (tmp_path / "keep.txt").read_text() == "a letter"
+    assert run_here(*arguments, tmp_path / "nowhere/x.torrent") == 3
+    assert_one_line(error := capsys.readouterr().err)
+    assert "there is no folder" in error
 
 
 # ------------------------------------------------------------------ info and magnet

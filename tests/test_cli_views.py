@@ -9,16 +9,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from bitarray import bitarray
 
 import geventbt
 from geventbt import bencoding
+from geventbt.cli import json_lines as documented
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, piece_map
 from geventbt.cli.progress import NEEDS_RICH, PlainView, peer_line, status
-from tests.cli_harness import COMMAND, OnTerminal
+from tests.cli_harness import COMMAND, OnTerminal, json_lines, of_event
 
+TRACKER = "http://127.0.0.1:1/announce"
+REFUSED = f"{TRACKER}: 127.0.0.1: Connection refused"
 WITHOUT_RICH = [
     sys.executable,
     "-c",
@@ -88,6 +92,7 @@ def test_hashing_has_a_bar(torrent_file: Path, origin: Path) -> None:
     with OnTerminal("verify", torrent_file, origin) as terminal:
         assert terminal.wait() == 0
     assert "23 of 23 pieces" in without_colours(terminal.output)
+    assert "None" not in terminal.output
 
 
 def test_a_narrow_terminal_is_no_error(torrent_file: Path, seeder: str, tmp_path: Path) -> None:
@@ -192,6 +197,52 @@ def test_each_state_is_described(progress: geventbt.Progress, text: str) -> None
     assert status(progress) == text
 
 
+def with_tracker(tmp_path: Path, *options: str) -> list[str]:
+    """A download from a tracker that cannot be connected to."""
+    (tmp_path / "file").write_bytes(b"data")
+    torrent = geventbt.create_torrent(tmp_path / "file", trackers=[TRACKER])
+    (tmp_path / "x.torrent").write_bytes(torrent.to_bytes())
+    return ["download", str(tmp_path / "x.torrent"), "-o", str(tmp_path / "out"), *options]
+
+
+def test_a_tracker_that_fails_is_shown_where_there_are_no_peers(tmp_path: Path) -> None:
+    command = [*COMMAND, *with_tracker(tmp_path, "--stall-timeout", "5")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert result.returncode == 8
+    assert f"file: 0 B of 4 B, looking for peers (tracker {REFUSED})\n" in result.stderr
+    assert f"nothing has come for 5 seconds (0 peers; {REFUSED})" in result.stderr.splitlines()[-1]
+
+
+def test_a_terminal_shows_a_tracker_that_fails(tmp_path: Path) -> None:
+    with OnTerminal(*with_tracker(tmp_path), columns=150) as terminal:
+        terminal.read_until(lambda shown: f"looking for peers (tracker {REFUSED})" in without_colours(shown))
+    with OnTerminal(*with_tracker(tmp_path, "-v"), columns=150) as terminal:
+        terminal.read_until(lambda shown: f"\n  {REFUSED}" in without_colours(shown).replace("\r", ""))
+
+
+def test_verbose_shows_a_tracker_that_fails_although_there_are_peers(
+    torrent_file: Path, seeder: str, tmp_path: Path
+) -> None:
+    slowly = ["--limit-down", "200K", "-v", "-o", str(tmp_path / "out"), "--peer", seeder, "--tracker", TRACKER]
+    result = subprocess.run([*COMMAND, "download", torrent_file, *slowly], capture_output=True, text=True, timeout=50)
+    assert result.returncode == 0
+    first, _, tracker = result.stderr.splitlines()[:3]
+    assert first.endswith("1 peer")
+    assert tracker == f"  {REFUSED}"
+
+
+def test_a_tracker_that_fails_is_told_to_programs(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [*COMMAND, *with_tracker(tmp_path, "--json", "--stall-timeout", "2")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    last = of_event(json_lines(result.stdout), "progress")[-1]
+    assert last["tracker_errors"] == {TRACKER: "127.0.0.1: Connection refused"}
+    assert all(key in (documented.__doc__ or "") for key in last)
+
+
 def test_the_client_of_a_peer_cannot_steer_the_terminal() -> None:
     peer = geventbt.PeerStatus(
         ("::1", 1), "evil\x1b[2J" * 99, True, None, 0, 0, 0, 0, 3, True, True, True, False, False, 0
@@ -206,7 +257,7 @@ def test_the_client_of_a_peer_cannot_steer_the_terminal() -> None:
 
 def test_the_peers_come_with_the_plain_line_only_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     class Torrent:
-        name, state, peers = "x", "downloading", [None]
+        name, state, peers, trackers = "x", "downloading", [None], MappingProxyType({})
         progress = geventbt.Progress("metadata")
 
     view = PlainView(verbose=False)

@@ -21,7 +21,7 @@ from gevent.server import StreamServer
 
 import geventbt
 from geventbt import signals
-from geventbt.cli.main import run
+from geventbt.cli.main import make_parser, run
 from tests.loopback.harness import eventually
 from tests.readme_tables import defaults_table, limits_table
 
@@ -299,7 +299,7 @@ def test_the_client_reads_and_downloads(tracked: Any, tmp_path: Path, capsys: py
     names = execute(CLIENT, {"geventbt": geventbt})
     assert names["beginning"] == CONTENT[:1000]
     assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
-    assert f"{len(CONTENT)} bytes from" in capsys.readouterr().out
+    assert f"{len(CONTENT)} bytes are verified, {len(CONTENT)} of them fetched" in capsys.readouterr().out
 
 
 def test_a_torrent_is_made(torrent: geventbt.Torrent, tmp_path: Path) -> None:
@@ -440,6 +440,23 @@ def test_every_command_and_option_of_the_readme_exists(capsys: pytest.CaptureFix
         usage = capsys.readouterr().out
         for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", options):
             assert option in usage
+
+
+def test_the_options_without_a_variable_are_those_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEVENTBT_OUTPUT", "/downloads")
+    told = re.findall(r"Only `-o` of `(\w+)` and of `(\w+)` has none", " ".join(SECTIONS["Command line"].split()))
+    assert [make_parser().parse_args([command, "x"]).output for command in told[0]] == [None, None]
+    assert make_parser().parse_args(["download", "x"]).output == "/downloads"
+
+
+def test_the_completion_is_set_up_as_the_help_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["completion", "--help"])
+    shown = capsys.readouterr().out
+    for command in re.findall(
+        r"^(.*geventbt completion \w+[^#\n]*?)(?:  #.*)?$", SECTIONS["Command line"], re.MULTILINE
+    ):
+        assert command in shown
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_command_line() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gevent import socket as gevent_socket
 from gevent import subprocess as gevent_subprocess
 from gevent.server import StreamServer
 
@@ -209,6 +210,71 @@ def test_custom_extension_troubles_no_peer_that_does_not(peer: str, torrent_file
     info_hash = geventbt.Torrent.from_file(torrent_file).info_hash.hex()
     done = call("custom_extension.py", "--connect", peer, "--info-hash", info_hash)
     assert (done.returncode, done.stderr) == (1, b"the peer does not tell the time\n")
+
+
+PROGRAMS = {
+    "custom_extension.py": ["--connect", "127.0.0.1:1"],
+    "download_from_peers.py": ["nothing.torrent", "out", "127.0.0.1:1"],
+    "fetch_metadata.py": ["magnet:?xt=urn:btih:" + "ab" * 20, "got.torrent", "--peer", "127.0.0.1:1"],
+    "seed_folder.py": ["nothing"],
+    "stream_to_stdout.py": ["nothing.torrent"],
+    "watch_swarm.py": ["nothing.torrent"],
+}
+"""With arguments that lead to nothing."""
+
+
+@pytest.mark.parametrize("script", PROGRAMS)
+def test_a_program_says_in_a_line_what_leads_to_nothing(script: str) -> None:
+    done = call(script, *PROGRAMS[script])
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("script", PROGRAMS)
+def test_a_program_without_arguments_says_how_it_is_used(script: str) -> None:
+    done = call(script)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: ")
+
+
+INTERRUPTED = {
+    "custom_extension.py": ["--connect", "PEER"],
+    "download_from_peers.py": ["TORRENT", "OUT", "PEER"],
+    "fetch_metadata.py": ["magnet:?xt=urn:btih:" + "ab" * 20, "OUT", "--peer", "PEER"],
+    "stream_to_stdout.py": ["TORRENT", "--peer", "PEER"],
+    "watch_swarm.py": ["TORRENT", "--peer", "PEER"],
+}
+"""With a peer that takes connections and says nothing."""
+
+
+@pytest.mark.parametrize("script", INTERRUPTED)
+def test_a_program_ends_with_a_line_when_it_is_interrupted(script: str, torrent_file: Path, tmp_path: Path) -> None:
+    with gevent_socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        known = {
+            "PEER": f"127.0.0.1:{listener.getsockname()[1]}",
+            "TORRENT": str(torrent_file),
+            "OUT": str(tmp_path / "out"),
+        }
+        arguments = [known.get(argument, argument) for argument in INTERRUPTED[script]]
+        process = gevent_subprocess.Popen(command(script, *arguments), stderr=subprocess.PIPE)
+        peer, _ = listener.accept()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        peer.close()
+    assert (process.returncode, errors) == (1, b"interrupted\n")
+
+
+def test_seed_folder_ends_well_when_it_is_interrupted(origin: Path) -> None:
+    arguments = [origin, "--host", "127.0.0.1", "--port", "0"]
+    process = gevent_subprocess.Popen(
+        command("seed_folder.py", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not process.stdout.readline().startswith(b"seeding"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_every_script_has_an_example_in_its_first_lines() -> None:

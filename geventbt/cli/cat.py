@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import geventbt
 from geventbt.cli import parsing
-from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, CommandError
+from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.progress import NoView
 from geventbt.cli.running import StallWatch, add_source, running_client
 from geventbt.cli.selection import select_files
@@ -45,10 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Write a file of a torrent to standard output while it is being fetched."""
     import tempfile
 
+    _check_standard_output()
     source = read_source(arguments.source)
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
-        client = stack.enter_context(running_client(0, encryption=arguments.encryption))
+        client = stack.enter_context(running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption))
         torrent = add_source(
             client,
             source,
@@ -61,6 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
         _copy(file, arguments.stall_timeout)
     return DONE
+
+
+def _check_standard_output() -> None:
+    """A terminal would obey what a stranger has put into the file."""
+    if sys.stdout is None or sys.stdout.isatty():
+        what = "closed" if sys.stdout is None else "a terminal"
+        raise CommandError(USAGE, f"standard output is {what}; redirect it: geventbt cat ... > FILE, or | PROGRAM")
 
 
 def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:

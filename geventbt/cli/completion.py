@@ -32,9 +32,11 @@ _BASH = """_geventbt() {{
     esac
     if [[ "$current" == -* || -z "$command" ]]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))
+    elif [[ -n "$choices" ]]; then
+        COMPREPLY=($(compgen -W "$choices" -- "$current"))
     else
         compopt -o filenames 2>/dev/null
-        mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$current"; compgen -f -- "$current")
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
     fi
 }}
 complete -F _geventbt geventbt

@@ -12,7 +12,8 @@ from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
-from geventbt.cli.text import human_size, printable
+from geventbt.cli.output import check_output, write_torrent
+from geventbt.cli.text import counted, human_size, printable
 
 _EXAMPLES = """
 geventbt create photos/ --tracker http://tracker.example/announce
@@ -49,9 +50,10 @@ def add_parser(commands: parsing.Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make a torrent of a file or folder, write it, and say what it is."""
     name = arguments.name or Path(os.path.abspath(arguments.path)).name
+    output = arguments.output or f"{name}.torrent"
+    check_output(output, arguments.path)
     torrent = _create(arguments, name)
-    output = Path(arguments.output or f"{torrent.name}.torrent")
-    output.write_bytes(torrent.to_bytes())
+    write_torrent(torrent, output)
     geometry = torrent.geometry
     if arguments.json:
         emit(
@@ -61,13 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
             length=geometry.length,
             piece_length=geometry.piece_length,
             pieces=geometry.pieces,
-            output=str(output),
+            output=output,
             magnet=str(geventbt.Magnet.from_torrent(torrent)),
         )
         return DONE
     print(
-        f"{printable(torrent.name)}: {human_size(geometry.length)} in {geometry.pieces} pieces of "
-        f"{human_size(geometry.piece_length)}, info hash {torrent.info_hash.hex()}, in {printable(str(output))}"
+        f"{printable(torrent.name)}: {human_size(geometry.length)} in {counted(geometry.pieces, 'piece')} of "
+        f"{human_size(geometry.piece_length)}, info hash {torrent.info_hash.hex()}, in {printable(output)}"
     )
     return DONE
 

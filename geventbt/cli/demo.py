@@ -34,7 +34,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument("--seeders", type=values.at_least_one, default=3, metavar="N", help="how many (default: 3)")
     parsing.add_quiet(parser)
     parsing.add_verbose(parser)
-    parser.set_defaults(run=run, json=False)
+    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED, json=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,18 +51,19 @@ def run(arguments: argparse.Namespace) -> int:
         peers = [stack.enter_context(_seeder(torrent_file, payload)) for _ in range(arguments.seeders)]
         print(f"{len(peers)} seeders: {', '.join(map(human_address, peers))}", flush=True)
         started = monotonic()
-        with running_client(encryption="disable") as client:
+        with running_client(is_kept=False, encryption="disable") as client:
             job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
             with closing(make_view(arguments)) as view:
                 follow(job, view, StallWatch(None))
             seconds = monotonic() - started
             verified = job.progress.done
+            arguments.code_if_cut_off = code = DONE if verified == torrent.geometry.length else UNFINISHED
             served = sum(1 for count in job.served.values() if count)
         print(
             f"verified {human_size(verified)} in {seconds:.2f} s, {human_size(verified / seconds)}/s, "
             f"served by {served} of {len(peers)} peers"
         )
-        return DONE if verified == torrent.geometry.length else UNFINISHED
+        return code
 
 
 def _generate(folder: Path, size: int) -> None:

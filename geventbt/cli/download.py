@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from pathlib import Path
 from time import monotonic
 
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
-from geventbt.cli.errors import DONE
+from geventbt.cli.errors import DONE, UNFINISHED
 from geventbt.cli.info import print_files, read_whole
 from geventbt.cli.json_lines import emit, torrent_fields
+from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.progress import make_view
 from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
 from geventbt.cli.selection import select_files
@@ -39,14 +39,17 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_seeding(parser, "default: not at all")
     parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")
     parsing.add_views(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
+    if arguments.save_torrent:
+        check_output(arguments.save_torrent)
     source = read_source(arguments.source)
     if arguments.list:
         whole = read_whole(source, arguments)
+        arguments.code_if_cut_off = DONE
         print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
         return DONE
     with running_client(arguments.port, host=arguments.host, encryption=arguments.encryption) as client:
@@ -59,29 +62,28 @@ def _download(
 ) -> None:
     started = monotonic()
     stall = StallWatch(arguments.stall_timeout)
-    torrent: geventbt.ActiveTorrent | None = None
-    try:
-        with closing(make_view(arguments)) as view:
-            torrent = add_source(
-                client,
-                source,
-                arguments.output,
-                arguments,
-                lambda whole: _choose(arguments, source, whole),
-                view=view,
-                stall=stall,
-                sequential=arguments.sequential,
-                max_peers=arguments.max_peers,
-                limit_down=arguments.limit_down,
-                limit_up=arguments.limit_up,
-            )
-            _note_metadata(torrent, source, arguments)
-            follow(torrent, view, stall)
-        _report(torrent, monotonic() - started, arguments)
-        if arguments.seed_time is not None or arguments.seed_ratio is not None:
-            _seed(torrent, arguments)
-    except KeyboardInterrupt:
-        _raise_interrupted(torrent, arguments)
+    seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
+    with closing(make_view(arguments)) as view:
+        torrent = add_source(
+            client,
+            source,
+            arguments.output,
+            arguments,
+            lambda whole: _choose(arguments, source, whole),
+            view=view,
+            stall=stall,
+            sequential=arguments.sequential,
+            max_peers=arguments.max_peers,
+            limit_down=arguments.limit_down,
+            limit_up=arguments.limit_up,
+        )
+        _note_metadata(torrent, source, arguments)
+        follow(torrent, view, stall)
+        if not seeds:
+            arguments.code_if_cut_off = DONE
+    _report(torrent, monotonic() - started, arguments)
+    if seeds:
+        seed_enough(torrent, arguments)
 
 
 def _choose(
@@ -100,7 +102,7 @@ def _note_metadata(
 ) -> None:
     metainfo = torrent.wait_metadata()
     if arguments.save_torrent:
-        Path(arguments.save_torrent).write_bytes(metainfo.to_bytes())
+        write_torrent(metainfo, arguments.save_torrent)
     if arguments.json:
         chosen = _choose(arguments, source, metainfo)
         emit("torrent", **torrent_fields(metainfo, None if chosen is None else set(chosen)))
@@ -131,29 +133,14 @@ def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse
     )
 
 
-def _seed(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+    """Serve for the time or to the ratio that is wanted, or without end, and say how much was served."""
     started = monotonic()
     with closing(make_view(arguments)) as view:
         ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
-    report_seeded(torrent, ratio, monotonic() - started, as_json=arguments.json)
-
-
-def report_seeded(torrent: geventbt.ActiveTorrent, ratio: float, seconds: float, *, as_json: bool) -> None:
-    """Say how much was served."""
+        arguments.code_if_cut_off = DONE
     uploaded = torrent.progress.uploaded
-    if as_json:
-        emit("seeded", uploaded=uploaded, ratio=round(ratio, 4), seconds=round(seconds, 3))
+    if arguments.json:
+        emit("seeded", uploaded=uploaded, ratio=round(ratio, 4), seconds=round(monotonic() - started, 3))
     else:
         print(f"{printable(torrent.name)}: {human_size(uploaded)} sent, ratio {human_ratio(ratio)}", flush=True)
-
-
-def _raise_interrupted(torrent: geventbt.ActiveTorrent | None, arguments: argparse.Namespace) -> None:
-    """Say how to go on; what follows is that peers and files are left, which takes a moment."""
-    progress = torrent.progress if torrent is not None and torrent.storage is not None else None
-    if arguments.json:
-        emit("interrupted", done=progress and progress.done, wanted=progress and progress.wanted)
-    if progress is None or not progress.wanted:
-        raise KeyboardInterrupt
-    raise KeyboardInterrupt(
-        f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; the same command goes on from there"
-    )

@@ -24,3 +24,17 @@ class CommandError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, where it is known how far the work is.
+
+    Args:
+        text: how to go on; may be empty.
+        done, wanted: bytes, or None where they are not known yet.
+    """
+
+    def __init__(self, text: str = "", done: int | None = None, wanted: int | None = None) -> None:
+        super().__init__(text)
+        self.done = done
+        self.wanted = wanted

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TypeAlias
 
 from geventbt.cli.progress import PLAIN_INTERVAL, is_live
-from geventbt.cli.text import printable
+from geventbt.cli.text import counted, printable, say
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -31,11 +30,11 @@ def shown_progress(name: str, quiet: bool) -> Iterator[Progress]:
         with _live(name) as show:
             yield show
         return
-    yield _seldom(PLAIN_INTERVAL, lambda done, pieces: print(_line(name, done, pieces), file=sys.stderr, flush=True))
+    yield _seldom(PLAIN_INTERVAL, lambda done, pieces: say(_line(name, done, pieces)))
 
 
 def _line(name: str, done: int, pieces: int) -> str:
-    return f"{printable(name)}: hashed {done} of {pieces} pieces"
+    return f"{printable(name)}: hashed {done} of {counted(pieces, 'piece')}"
 
 
 def _seldom(interval: float, show: Progress) -> Progress:
@@ -64,10 +63,11 @@ def _live(name: str) -> Iterator[Progress]:
         TextColumn("{task.completed} of {task.total} pieces"),
     )
     with Bar(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        task = bar.add_task(printable(name)[:40], total=None)
+        # Until it is known how many pieces there are.
+        task = bar.add_task(printable(name)[:40], total=None, visible=False)
 
         def show(done: int, pieces: int) -> None:
-            bar.update(task, completed=done, total=pieces)
+            bar.update(task, completed=done, total=pieces, visible=True)
             bar.refresh()
 
         yield _seldom(_REFRESH, show)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
+from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import fetch_torrent
-from geventbt.cli.sources import check_reachable, is_reachable, read_source
+from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, read_source
 from geventbt.cli.text import counted, human_size, printable
 
 _EXAMPLES = """
@@ -38,15 +38,17 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show a torrent. What a link leads to is fetched, if there is anybody to ask."""
+    if arguments.save_torrent:
+        check_output(arguments.save_torrent)
     source = read_source(arguments.source)
     is_bare = isinstance(source, geventbt.Magnet) and not is_reachable(source, arguments.peer, arguments.tracker)
     if is_bare and not arguments.save_torrent:
         assert isinstance(source, geventbt.Magnet)
-        _show_magnet(source, as_json=arguments.json)
+        _show_magnet(source, cut_hint(arguments.source), as_json=arguments.json)
         return DONE
     torrent = read_whole(source, arguments)
     if arguments.save_torrent:
-        Path(arguments.save_torrent).write_bytes(torrent.to_bytes())
+        write_torrent(torrent, arguments.save_torrent)
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
     else:
@@ -97,7 +99,7 @@ def _show(torrent: geventbt.Torrent) -> None:
     print_files(torrent, None, as_json=False)
 
 
-def _show_magnet(magnet: geventbt.Magnet, *, as_json: bool) -> None:
+def _show_magnet(magnet: geventbt.Magnet, hint: str, *, as_json: bool) -> None:
     if as_json:
         emit("torrent", **magnet_fields(magnet))
         return
@@ -110,7 +112,7 @@ def _show_magnet(magnet: geventbt.Magnet, *, as_json: bool) -> None:
             "magnet": str(magnet),
         }
     )
-    print("only a link, with nobody to ask for more: name a peer with --peer or a tracker with --tracker")
+    print(f"only a link, with nobody to ask for more: name a peer with --peer or a tracker with --tracker{hint}")
 
 
 def _show_facts(facts: dict[str, str | list[str] | None]) -> None:

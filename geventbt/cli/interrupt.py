@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from geventbt.cli.errors import INTERRUPTED
+from geventbt.cli.text import say
 
 _PATIENCE = 0.5
 """Seconds after which a person is told what is going on."""
@@ -41,7 +41,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _say_stopping() -> None:
-    print("stopping: trackers and peers are told, the disk is written; Ctrl-C again stops at once", file=sys.stderr)
+    say("stopping: trackers and peers are told, the disk is written; Ctrl-C again stops at once")
 
 
 def _end_at_once(number: int, frame: object) -> None:

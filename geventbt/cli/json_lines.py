@@ -11,22 +11,24 @@ torrent        info_hash (hex), name, length, piece_length, pieces, private, tra
                known: info_hash, name, length, trackers, magnet
 listening      host, port: where peers can connect to us
 progress       state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed, upload_speed, peers,
-               seeds, seconds_left (or null), once a second and at the end; see `geventbt.Progress`; with -v also
-               connections (address, client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
+               seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not answer), once a
+               second and at the end; see `geventbt.Progress`; with -v also connections (address, client, flags,
+               download_speed, upload_speed, downloaded, uploaded, pieces)
 file           index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
 seeded         uploaded, ratio, seconds: the serving is over
 created        info_hash, name, length, piece_length, pieces, output, magnet
 checked        index, path, good, pieces: a file, and how many of its pieces are good; good is null where it is missing
 verified       info_hash, name, good, pieces, complete: the result for the whole torrent
-peer           what `geventbt peer` shows
-interrupted    done, wanted: by Ctrl-C; null before they are known
+peer           what `geventbt peer` shows of a peer that shook hands
+interrupted    done, wanted: by Ctrl-C; null where they are not known
 error          code (the exit code), message
 =============  ========================================================================================================
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import geventbt
@@ -39,6 +41,19 @@ def emit(event: str, **fields: Any) -> None:
     import json
 
     print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def emit_last(event: str, **fields: Any) -> None:
+    """Write the last object of a command. Where it cannot be written, such as on a full disk, nothing is any more."""
+    try:
+        emit(event, **fields)
+    except OSError:
+        forget_output()
+
+
+def forget_output() -> None:
+    """Give standard output up; or the interpreter would flush it again at its end, and complain."""
+    sys.stdout = None
 
 
 def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:

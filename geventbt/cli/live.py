@@ -12,7 +12,7 @@ from rich.text import Text
 
 from geventbt.cli.flags import flags_of
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, piece_map
-from geventbt.cli.progress import status
+from geventbt.cli.progress import status_of, tracker_lines
 from geventbt.cli.text import human_address, human_size, printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class LiveView:
     """Name, bar, bytes, speed, time left, peers, and which pieces are there; on standard error.
 
     Args:
-        verbose: with a table of the peers, the fastest first.
+        verbose: with a table of the peers, the fastest first, and the trackers that do not answer.
     """
 
     def __init__(self, verbose: bool) -> None:
@@ -47,7 +47,7 @@ class LiveView:
 
     def _draw(self, torrent: geventbt.ActiveTorrent) -> Group:
         progress = torrent.progress
-        parts: list[Any] = [_headline(torrent.name, progress)]
+        parts: list[Any] = [_headline(torrent.name, progress, status_of(torrent))]
         pieces = torrent.pieces
         if progress.state != "checking" and len(pieces):
             shades = PLAIN_SHADES if self._console.options.ascii_only else SHADES
@@ -56,6 +56,8 @@ class LiveView:
         peers = torrent.peers if self._verbose else []
         if peers:
             parts.append(self._table(peers))
+        if self._verbose:
+            parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in tracker_lines(torrent)]
         return Group(*parts)
 
     def _table(self, peers: list[geventbt.PeerStatus]) -> Table:
@@ -86,7 +88,7 @@ class LiveView:
         return table
 
 
-def _headline(name: str, progress: geventbt.Progress) -> Group:
+def _headline(name: str, progress: geventbt.Progress, state: str) -> Group:
     """The bar, as wide as there is room, and what it stands for below."""
     is_checking = progress.state == "checking"
     total = (progress.pieces if is_checking else progress.wanted) or 1
@@ -101,4 +103,4 @@ def _headline(name: str, progress: geventbt.Progress) -> Group:
         ProgressBar(total=total, completed=completed),
         Text(f"{100 * completed // total}%"),
     )
-    return Group(line, Text(status(progress), no_wrap=True, overflow="ellipsis"))
+    return Group(line, Text(state, no_wrap=True, overflow="ellipsis"))

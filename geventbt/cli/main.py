@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from geventbt import __version__
 from geventbt.cli import cat, completion, create, demo, download, info, magnet, peer, seed, verify
-from geventbt.cli.errors import DONE, INTERRUPTED
+from geventbt.cli.errors import INTERRUPTED, UNFINISHED, Interrupted
+from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
-from geventbt.cli.text import printable
+from geventbt.cli.text import printable, say
 
 _COMMANDS = (download, seed, create, info, magnet, verify, peer, cat, demo, completion)
 
@@ -24,11 +25,11 @@ _EPILOG = """examples:
 
 environment:
   Every option has a variable that is its default: --max-peers is GEVENTBT_MAX_PEERS, -o is GEVENTBT_OUTPUT.
-  Several peers have spaces between them, a switch is 1 or 0.
+  Not so -o of create and of cat. Several peers have spaces between them, a switch is 1 or 0.
 
 exit codes:
   0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (pieces that are wrong
-  whoever sends them), 8 timed out, 130 interrupted by Ctrl-C
+  whoever sends them, or nobody reads the output any more), 8 timed out, 130 interrupted by Ctrl-C
 """
 
 
@@ -58,27 +59,56 @@ def run(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt as interrupt:
-        text = str(interrupt)
-        print(f"interrupted{': ' if text else ''}{text}", file=sys.stderr)
-        return INTERRUPTED
+        return _report_interrupted(interrupt, arguments)
     except BrokenPipeError:
-        # Whoever reads our output has enough. Or the interpreter would flush it again at its end, and complain.
-        sys.stdout = None
-        return DONE
+        return _report_cut_off(arguments)
     except Exception as error:
-        known = code_and_text(error)
-        if known is None or arguments.debug:
+        known = code_and_text(error, arguments)
+        if known is None:
             raise
+        if arguments.debug:
+            _print_traceback()
         return _report(*known, arguments)
 
 
-def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
-    if getattr(arguments, "json", False):
-        from geventbt.cli.json_lines import emit
+def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
+    progress = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
+    _end_output(arguments, "interrupted", done=progress.done, wanted=progress.wanted)
+    text = str(interrupt)
+    say(f"interrupted{': ' if text else ''}{text}")
+    return INTERRUPTED
 
-        emit("error", code=code, message=text)
-    print(f"geventbt: {printable(text)}", file=sys.stderr)
+
+def _report_cut_off(arguments: argparse.Namespace) -> int:
+    """Whoever reads our output has enough. That is no error, but for work that is more than output."""
+    forget_output()
+    code: int = arguments.code_if_cut_off
+    if code == UNFINISHED:
+        say("geventbt: nobody reads the output any more; what is there is kept, the same command goes on from there")
     return code
+
+
+def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
+    _end_output(arguments, "error", code=code, message=text)
+    say(f"geventbt: {printable(text)}")
+    return code
+
+
+def _end_output(arguments: argparse.Namespace, event: str, **fields: object) -> None:
+    """Tell programs, and write out what has been printed."""
+    if getattr(arguments, "json", False):
+        emit_last(event, **fields)
+    elif sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            forget_output()
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    say(traceback.format_exc().rstrip())
 
 
 def _set_up_log(arguments: argparse.Namespace) -> None:
@@ -89,7 +119,7 @@ def _set_up_log(arguments: argparse.Namespace) -> None:
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             # Looked up each time: a live view puts itself in the place of standard error.
-            print(f"geventbt: {printable(record.getMessage())}", file=sys.stderr)
+            say(f"geventbt: {printable(record.getMessage())}")
 
     log = logging.getLogger("geventbt")
     log.handlers = [Lines(logging.WARNING) if getattr(arguments, "verbose", False) else logging.NullHandler()]

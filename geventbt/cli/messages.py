@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import re
+from collections.abc import Iterable
 
 from geventbt import errors
 from geventbt.cli.errors import CORRUPT, DISK, NETWORK, NOT_FOUND, TIMED_OUT, UNFINISHED, CommandError
+from geventbt.cli.sources import cut_hint
 from geventbt.cli.text import printable
 
 _NETWORK_ERRNOS = frozenset(
@@ -26,10 +29,20 @@ _HINTS = {
 }
 
 
-def code_and_text(error: Exception) -> tuple[int, str] | None:
-    """The exit code and the line for an error that a person can cause; None for a bug."""
+def code_and_text(error: Exception, arguments: argparse.Namespace | None = None) -> tuple[int, str] | None:
+    """The exit code and the line for an error that a person can cause; None for a bug.
+
+    Args:
+        error: the error.
+        arguments: of the command.
+    """
     code = _code(error)
-    return None if code is None else (code, printable(without_numbers(_text(error))))
+    if code is None:
+        return None
+    text = _text(error)
+    if isinstance(error, errors.NoPeersError) or (isinstance(error, CommandError) and code == TIMED_OUT):
+        text += _where_nobody_gives(error, arguments or argparse.Namespace())
+    return code, printable(without_numbers(text))
 
 
 def without_numbers(text: str) -> str:
@@ -69,6 +82,28 @@ def _text(error: Exception) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT):
         text = f"the disk is full: {text}"
     hint = _HINTS.get(number) if number is not None else None
-    if isinstance(error, errors.NoPeersError):
-        hint = "what is there is kept; name a peer with --peer or a tracker with --tracker, or try again later"
     return f"{text}; {hint}" if hint else text
+
+
+def _where_nobody_gives(error: Exception, arguments: argparse.Namespace) -> str:
+    """What to do where nobody was found, or nothing comes."""
+    is_kept = bool(getattr(arguments, "output", None))
+    hint = cut_hint(getattr(arguments, "source", ""))
+    if not isinstance(error, errors.NoPeersError):
+        return f"{'; what is there is kept, and the same command goes on from there' if is_kept else ''}{hint}"
+    kept = "; what is there is kept" if is_kept else ""
+    what = "name a peer with --peer or a tracker with --tracker, or try again later"
+    return f"{_unknown_names(getattr(arguments, 'peer', ()))}{kept}; {what}{hint}"
+
+
+def _unknown_names(peers: Iterable[tuple[str, int]]) -> str:
+    """Which peers have a name that leads nowhere, of which the client tells the log alone."""
+    from geventbt.discovery.resolve import resolve
+
+    unknown = []
+    for host, port in peers:
+        try:
+            resolve(host, port)
+        except errors.TrackerError as error:
+            unknown.append(str(error))
+    return f" ({', '.join(unknown)})" if unknown else ""

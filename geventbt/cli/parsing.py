@@ -5,22 +5,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from geventbt.cli import values
+from geventbt.cli.errors import DONE, USAGE
+from geventbt.cli.json_lines import emit_last
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 PREFIX = "GEVENTBT_"
-_YES, _NO = ("1", "yes", "true", "on"), ("", "0", "no", "false", "off")
+_YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 SOURCE = "a .torrent file, an http(s) URL of one, a magnet link in quotes, an info hash, or - for standard input"
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose options have environment variables as defaults: --max-peers has GEVENTBT_MAX_PEERS.
 
-    One that can be given again and again takes several values with spaces between them, and a switch 1 or 0.
+    One that can be given again and again takes several values with spaces between them, and a switch 1 or 0. A variable
+    that is empty counts as not set.
 
     Args:
         without_variables: the options, by their `dest`, that have none.
@@ -32,20 +36,29 @@ class Parser(argparse.ArgumentParser):
         # Or an option of a later version would change what an abbreviation in somebody's script means.
         super().__init__(allow_abbrev=False, **options)
         self._without_variables = frozenset(without_variables)
+        self._is_json = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, with the environment's defaults. A subparser is asked to only when its command is called."""
+        args = sys.argv[1:] if args is None else list(args)
+        self._is_json = "--json" in args
         self._take_defaults(os.environ)
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            # Here rather than in the parser above, or it would lead to the help of that.
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """End with the usage, the message, and where there is more; exit code 2."""
+        """End with the usage, the message, and where there is more; exit code 2. With --json, programs are told."""
+        if self._is_json:
+            emit_last("error", code=USAGE, message=message)
         super().error(f"{message}\nsee {self.prog} --help")
 
     def _take_defaults(self, environment: Mapping[str, str]) -> None:
         for action in self._actions:
             name = variable_of(action)
-            if name in environment and action.dest not in self._without_variables:
+            if environment.get(name) and action.dest not in self._without_variables:
                 try:
                     action.default = self._default_of(action, environment[name])
                 except (argparse.ArgumentTypeError, ValueError) as error:
@@ -80,6 +93,8 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
+    # Of most commands the output is all of the work; the others set it.
+    parser.set_defaults(code_if_cut_off=DONE)
     return parser
 
 
@@ -119,7 +134,7 @@ def add_select(parser: Parser) -> None:
 def add_sources_of_peers(parser: Parser) -> None:
     """Whom to ask for peers, and how to connect to them."""
     add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to it; again for each")
-    add_repeatable(parser, "--tracker", values.url, "URL", "beside the torrent's own; again for each")
+    add_repeatable(parser, "--tracker", values.tracker, "URL", "beside the torrent's own; again for each")
     parser.add_argument(
         "--encryption",
         choices=("prefer", "require", "disable"),
@@ -187,8 +202,8 @@ def add_verbose(parser: Parser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="show the peers, and warnings. Flags: D we download from it, d it chokes us; U it downloads from us, u we "
-        "choke it; I it connected to us, E encrypted, S silent although asked",
+        help="show the peers, the trackers that fail, and warnings. Flags: D we download from it, d it chokes us; "
+        "U it downloads from us, u we choke it; I it connected to us, E encrypted, S silent although asked",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import geventbt
 from geventbt.cli import parsing, values
-from geventbt.cli.errors import DONE, NETWORK
+from geventbt.cli.errors import DONE, NETWORK, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
 from geventbt.cli.messages import without_numbers
@@ -34,31 +34,40 @@ def add_parser(commands: parsing.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Shake hands with a peer, and print what it tells.
-
-    The exit code is that of a network error if it did not shake hands.
-    """
+    """Shake hands with a peer, and print what it tells."""
     info_hash = read_source(arguments.source).info_hash
     assert info_hash is not None
     with interruptible():
         report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _LONGEST_WAIT))
-    facts = _facts(report)
+    if report.peer_id is None:
+        raise CommandError(NETWORK, f"{human_address(report.address)}: {_why_no_handshake(report)}")
+    facts = _facts(report, report.peer_id)
     if arguments.json:
         emit("peer", **facts)
     else:
         for name, value in facts.items():
             print(f"{name.replace('_', ' '):<16} {_shown(value)}")
-    return DONE if report.peer_id else NETWORK
+    return DONE
 
 
-def _facts(report: geventbt.PeerReport) -> dict[str, Any]:
+def _why_no_handshake(report: geventbt.PeerReport) -> str:
+    if report.round_trip is None:
+        return f"cannot be connected to: {_closed_by(report)}; check host and port, and whether it runs"
+    if isinstance(report.error, TimeoutError):
+        return "it takes connections, but does not shake hands; check the port"
+    if isinstance(report.error, geventbt.RemoteProtocolError):
+        return f"{_closed_by(report)}; check the port"
+    return "it hung up without a handshake; most often it does not have the torrent: check the info hash"
+
+
+def _facts(report: geventbt.PeerReport, peer_id: bytes) -> dict[str, Any]:
     extended = report.extended
     return {
         "address": human_address(report.address),
         "round_trip_ms": None if report.round_trip is None else round(report.round_trip * 1000, 3),
         "client": report.client,
         "version": extended.get("v"),
-        "peer_id": report.peer_id.hex() if report.peer_id else None,
+        "peer_id": peer_id.hex(),
         "reserved_bits": report.reserved,
         "extensions": extended.get("m", {}),
         "reqq": extended.get("reqq"),

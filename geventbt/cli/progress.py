@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from geventbt.cli.flags import flags_of
-from geventbt.cli.text import counted, human_address, human_ratio, human_size, human_time, printable
+from geventbt.cli.text import counted, human_address, human_ratio, human_size, human_time, printable, say
 
 if TYPE_CHECKING:
     import geventbt
@@ -43,7 +43,7 @@ class PlainView:
     """A line every few seconds on standard error; less often while it only seeds.
 
     Args:
-        verbose: with a line for each peer.
+        verbose: with a line for each peer, and for each tracker that does not answer.
     """
 
     def __init__(self, verbose: bool) -> None:
@@ -56,8 +56,10 @@ class PlainView:
         if now - self._last < (FIRST_LINE if self._last == self._started else interval):
             return
         self._last = now
-        lines = [describe(torrent), *(peer_line(peer) for peer in torrent.peers if self._verbose)]
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        lines = [describe(torrent)]
+        if self._verbose:
+            lines += [*map(peer_line, torrent.peers), *tracker_lines(torrent)]
+        say("\n".join(lines))
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -88,7 +90,7 @@ class JsonView:
     def _emit(self, torrent: geventbt.ActiveTorrent) -> None:
         from geventbt.cli.json_lines import emit, peer_fields, progress_fields
 
-        fields = progress_fields(torrent.progress)
+        fields = {**progress_fields(torrent.progress), "tracker_errors": tracker_errors(torrent)}
         if self._verbose:
             fields["connections"] = [peer_fields(peer) for peer in torrent.peers]
         emit("progress", **fields)
@@ -114,25 +116,41 @@ def is_live() -> bool:
     try:
         import rich  # noqa: F401
     except ImportError:
-        print(NEEDS_RICH, file=sys.stderr, flush=True)
+        say(NEEDS_RICH)
         return False
     return True
 
 
-def status(progress: geventbt.Progress) -> str:
-    """Bytes, speed, time left and peers."""
+def tracker_errors(torrent: geventbt.ActiveTorrent) -> dict[str, str]:
+    """Why the trackers that do not answer do not, by their URLs."""
+    return {url: tracker.error for url, tracker in torrent.trackers.items() if tracker.error}
+
+
+def tracker_lines(torrent: geventbt.ActiveTorrent) -> list[str]:
+    """One line about each tracker that does not answer."""
+    return [f"  {printable(url)}: {printable(error)}" for url, error in tracker_errors(torrent).items()]
+
+
+def status(progress: geventbt.Progress, trouble: str = "") -> str:
+    """Bytes, speed, time left and peers.
+
+    Args:
+        progress: of a torrent.
+        trouble: why there may be no peers.
+    """
+    trouble = f" ({trouble})" if trouble else ""
     peers = counted(progress.peers, "peer")
     if progress.state == "checking":
         return f"checking {progress.checked} of {progress.pieces} pieces" if progress.pieces else "checking"
     if progress.state == "metadata":
-        return "fetching the metadata"
+        return f"fetching the metadata{trouble}"
     if progress.state == "seeding":
         ratio = human_ratio(progress.uploaded / progress.done) if progress.done else "-"
         speed = human_size(progress.upload_speed)
         sent = f"{human_size(progress.uploaded)} sent at {speed}/s"
         return f"{human_size(progress.done)} complete; {sent}, ratio {ratio}, {peers}"
     if not progress.peers and progress.done < progress.wanted:
-        return f"{human_size(progress.done)} of {human_size(progress.wanted)}, looking for peers"
+        return f"{human_size(progress.done)} of {human_size(progress.wanted)}, looking for peers{trouble}"
     left = progress.seconds_left
     return (
         f"{human_size(progress.done)} of {human_size(progress.wanted)}, {human_size(progress.download_speed)}/s"
@@ -142,7 +160,12 @@ def status(progress: geventbt.Progress) -> str:
 
 def describe(torrent: geventbt.ActiveTorrent) -> str:
     """One line about a torrent."""
-    return f"{printable(torrent.name)}: {status(torrent.progress)}"
+    return f"{printable(torrent.name)}: {status_of(torrent)}"
+
+
+def status_of(torrent: geventbt.ActiveTorrent) -> str:
+    """The status of a torrent, with a tracker that does not answer where there are no peers."""
+    return status(torrent.progress, next((f"tracker {line.strip()}" for line in tracker_lines(torrent)), ""))
 
 
 def peer_line(peer: geventbt.PeerStatus) -> str:

@@ -11,11 +11,11 @@ from time import monotonic
 from typing import TypeAlias
 
 import geventbt
-from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError
+from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted
 from geventbt.cli.interrupt import interruptible
-from geventbt.cli.progress import View, make_view
+from geventbt.cli.progress import View, make_view, tracker_lines
 from geventbt.cli.sources import check_reachable
-from geventbt.cli.text import human_address
+from geventbt.cli.text import counted, human_address, human_size
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 """Says which files are wanted, once the torrent is known; None for all of them."""
@@ -23,21 +23,26 @@ Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 REFRESH = 0.1
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
+    errno.EADDRNOTAVAIL: "cannot be listened on: it is no address of this machine; choose one that is with --host",
     errno.EACCES: "may only be used by the administrator; choose one above 1023 with --port",
 }
 
 
 @contextmanager
-def running_client(port: int | None = None, *, host: str = "", **options: object) -> Iterator[geventbt.Client]:
+def running_client(
+    port: int | None = None, *, host: str = "", is_kept: bool = True, **options: object
+) -> Iterator[geventbt.Client]:
     """A client, which Ctrl-C leaves cleanly: once with what is verified on disk and recorded, twice at once.
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen.
         host: the address to listen on.
+        is_kept: whether what is fetched outlives the command.
         options: as of `geventbt.Client`.
 
     Raises:
         CommandError: the port cannot be had.
+        Interrupted: by Ctrl-C.
     """
     with interruptible():
         try:
@@ -47,7 +52,34 @@ def running_client(port: int | None = None, *, host: str = "", **options: object
             where = f"port {port}" if not host else human_address((host, port or 0))
             raise CommandError(NETWORK, f"{where} {what}") from error
         with client:
-            yield client
+            try:
+                yield client
+            except KeyboardInterrupt:
+                raise _interrupted(client, is_kept) from None
+
+
+def _interrupted(client: geventbt.Client, is_kept: bool) -> Interrupted:
+    """What is known, and how to go on, before all of it is left, which takes a moment."""
+    torrent = next(iter(client.torrents.values()), None)
+    if torrent is None:
+        return Interrupted()
+    progress = torrent.progress
+    is_known = progress.wanted > 0
+    return Interrupted(
+        _how_to_go_on(progress) if is_kept else "",
+        progress.done if is_known else None,
+        progress.wanted if is_known else None,
+    )
+
+
+def _how_to_go_on(progress: geventbt.Progress) -> str:
+    if progress.state == "metadata":
+        return "nothing has come yet; the same command begins again"
+    if progress.state == "checking":
+        return "what is there is kept; the same command goes on"
+    if progress.state == "seeding":
+        return "the same command serves it again"
+    return f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; the same command goes on from there"
 
 
 class StallWatch:
@@ -73,11 +105,8 @@ class StallWatch:
         if now != self._seen:
             self._seen, self._since = now, monotonic()
         elif monotonic() - self._since >= self._timeout:
-            raise CommandError(
-                TIMED_OUT,
-                f"nothing has come for {self._timeout:g} seconds ({progress.peers} peers); what is there is kept, and "
-                "the same command goes on from there",
-            )
+            what = "; ".join([counted(progress.peers, "peer"), *map(str.strip, tracker_lines(torrent))])
+            raise CommandError(TIMED_OUT, f"nothing has come for {self._timeout:g} seconds ({what})")
 
 
 def add_source(
@@ -170,7 +199,7 @@ def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> gev
 
     with (
         tempfile.TemporaryDirectory(prefix="geventbt-info-") as folder,
-        running_client(0, encryption=arguments.encryption) as client,
+        running_client(0, is_kept=False, encryption=arguments.encryption) as client,
         closing(make_view(arguments)) as view,
     ):
         stall = StallWatch(arguments.stall_timeout)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from time import monotonic
 
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
-from geventbt.cli.download import report_seeded
-from geventbt.cli.errors import DONE
+from geventbt.cli.download import seed_enough
+from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.progress import make_view
-from geventbt.cli.running import REFRESH, keep_seeding, running_client
+from geventbt.cli.running import REFRESH, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable
 
@@ -34,7 +33,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,25 +55,23 @@ def run(arguments: argparse.Namespace) -> int:
             limit_up=arguments.limit_up,
             must_be_complete=True,
         )
-        with closing(make_view(arguments)) as view:
-            while not active.wait(REFRESH):
-                view.update(active)
+        _check(active, arguments)
         _say_where(client, torrent, arguments)
-        _serve(active, arguments)
+        seed_enough(active, arguments)
     return DONE
 
 
-def _serve(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    started = monotonic()
-    try:
-        with closing(make_view(arguments)) as view:
-            ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
-    except KeyboardInterrupt:
-        if arguments.json:
-            progress = torrent.progress
-            emit("interrupted", done=progress.done, wanted=progress.wanted)
-        raise
-    report_seeded(torrent, ratio, monotonic() - started, as_json=arguments.json)
+def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+    """Wait until all of the data is found to be good."""
+    with closing(make_view(arguments)) as view:
+        try:
+            while not torrent.wait(REFRESH):
+                view.update(torrent)
+        except geventbt.StorageError as error:
+            if error.errno is not None:
+                raise
+            what = "geventbt verify shows them, geventbt download fetches them"
+            raise CommandError(CORRUPT, f"{error}; {what}") from error
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:

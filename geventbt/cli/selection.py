@@ -40,7 +40,7 @@ def _part(names: Sequence[str], text: str) -> set[int]:
     match = _RANGE.fullmatch(text)
     found = _indexed(match, len(names)) if match else _named(names, text)
     if not found:
-        known = f"--list shows them, from 0 to {len(names) - 1}"
+        known = f"geventbt download --list shows them, from 0 to {len(names) - 1}"
         raise CommandError(NOT_FOUND, f"{text!r} is no file of the torrent: {known}")
     return found
 

@@ -14,6 +14,8 @@ from geventbt.cli.interrupt import interruptible
 
 _INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _GONE = (404, 410)
+_LONGEST_LINK = 65536
+_QUOTE_IT = "put it in quotes ('magnet:?...'): the shell cuts it at the first &"
 _WHAT = "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 hex characters, or -"
 
 
@@ -26,13 +28,33 @@ def read_source(text: str) -> geventbt.Torrent | geventbt.Magnet:
         OSError: the file cannot be read.
     """
     if text == "-":
-        return _read_bytes(_standard_input(), "standard input")
+        data = _standard_input()
+        link = _read_link(data[:_LONGEST_LINK].decode(errors="replace").strip())
+        return link or _read_bytes(data, "standard input")
+    link = None if os.path.exists(text) else _read_link(text)
+    return link or _read_file(text)
+
+
+def _read_link(text: str) -> geventbt.Torrent | geventbt.Magnet | None:
+    """What a link leads to: a magnet link, a URL, or an info hash; None for all else."""
     if text.lower().startswith("magnet:"):
-        return _with_info_hash(geventbt.Magnet.from_string(text))
+        return _read_magnet(text)
     if text.lower().startswith(("http://", "https://")):
         return _read_bytes(_fetch(text), text)
-    if _INFO_HASH.fullmatch(text) and not os.path.exists(text):
-        return geventbt.Magnet.from_string(f"magnet:?xt=urn:btih:{text}")
+    return geventbt.Magnet.from_string(f"magnet:?xt=urn:btih:{text}") if _INFO_HASH.fullmatch(text) else None
+
+
+def _read_magnet(text: str) -> geventbt.Magnet:
+    try:
+        magnet = geventbt.Magnet.from_string(text)
+    except geventbt.MagnetError as error:
+        raise CommandError(CORRUPT, f"{error}{cut_hint(text)}") from error
+    if magnet.info_hash is None:
+        raise geventbt.MagnetError("the magnet link is of version 2 only, which is not supported")
+    return magnet
+
+
+def _read_file(text: str) -> geventbt.Torrent:
     try:
         with open(text, "rb") as file:
             return _read_bytes(file.read(limits.TORRENT_FILE + 1), text)
@@ -68,8 +90,8 @@ def check_reachable(
         return
     raise CommandError(
         USAGE,
-        "the magnet link has no tracker and no peer in it. If it was longer, put it in quotes ('magnet:?...'): the "
-        "shell cuts it at the first &. Else name somebody to ask, with --peer HOST:PORT or --tracker URL",
+        f"the magnet link has no tracker and no peer in it. If it was longer, {_QUOTE_IT}. Else name somebody to ask, "
+        "with --peer HOST:PORT or --tracker URL",
     )
 
 
@@ -78,10 +100,10 @@ def is_reachable(source: geventbt.Magnet, peers: Collection[object], trackers: C
     return bool(source.trackers or source.peers or peers or trackers)
 
 
-def _with_info_hash(magnet: geventbt.Magnet) -> geventbt.Magnet:
-    if magnet.info_hash is None:
-        raise geventbt.MagnetError("the magnet link is of version 2 only, which is not supported")
-    return magnet
+def cut_hint(text: str) -> str:
+    """What to add where a magnet link without any & led nowhere, for so the shell leaves one that has no quotes."""
+    is_cut = text.lower().startswith("magnet:") and "&" not in text
+    return f"; if the link was longer, {_QUOTE_IT}" if is_cut else ""
 
 
 def _read_bytes(data: bytes, name: str) -> geventbt.Torrent:
@@ -98,7 +120,7 @@ def _is_page(data: bytes) -> bool:
 
 def _standard_input() -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
-        raise CommandError(USAGE, "- reads a .torrent from standard input: geventbt ... - < FILE.torrent")
+        raise CommandError(USAGE, "- reads a .torrent, or a link, from standard input: geventbt ... - < FILE.torrent")
     return sys.stdin.buffer.read(limits.TORRENT_FILE + 1)
 
 

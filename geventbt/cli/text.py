@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
+from contextlib import suppress
+
+
+def say(text: str) -> None:
+    """Print on standard error, if it is there and anybody reads it: no work ends because nobody is told of it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

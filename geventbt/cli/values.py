@@ -7,6 +7,7 @@ import math
 import re
 
 from geventbt import limits
+from geventbt.cli.text import human_size
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -39,7 +40,11 @@ def rate(text: str) -> int | None:
 def piece_length(text: str) -> int:
     """Read the length of a piece that other clients take, too."""
     value = size(text)
-    if value > limits.PIECE_LENGTH or (value % (16 * limits.KIB) and value & (value - 1)):
+    if value > limits.PIECE_LENGTH:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is too large: a piece has at most {human_size(limits.PIECE_LENGTH)}"
+        )
+    if value % (16 * limits.KIB) and value & (value - 1):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a power of two nor a multiple of 16K")
     return value
 
@@ -74,6 +79,13 @@ def url(text: str) -> str:
     """Read a URL, as torrents have them."""
     if "://" not in text or not text.isascii() or not text.isprintable() or " " in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a URL")
+    return text
+
+
+def tracker(text: str) -> str:
+    """Read the URL of a tracker that we can ask."""
+    if not url(text).startswith(("http://", "https://", "udp://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no tracker that can be asked: its URL has http, https or udp")
     return text
 
 

@@ -12,7 +12,7 @@ from geventbt.cli.errors import CORRUPT, DONE
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
 from geventbt.cli.sources import read_torrent
-from geventbt.cli.text import printable
+from geventbt.cli.text import counted, printable
 
 if TYPE_CHECKING:
     from bitarray import bitarray
@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         good = storage.check(progress)
         files = list(_files(storage, good))
     is_complete = bool(good.all()) and all(file.good == file.pieces for file in files)
+    code: int = DONE if is_complete else CORRUPT
+    arguments.code_if_cut_off = code
     if arguments.json:
         for file in files:
             emit("checked", index=file.number, path=file.name, good=file.good, pieces=file.pieces)
@@ -68,12 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
             complete=is_complete,
         )
     else:
-        print(f"{printable(torrent.name)}: {good.count()} of {len(good)} pieces are good")
+        print(f"{printable(torrent.name)}: {_good_of(good.count(), len(good))}")
         for file in files:
             if file.good != file.pieces:
-                result = "missing" if file.good is None else f"{file.good} of {file.pieces} pieces are good"
+                result = "missing" if file.good is None else _good_of(file.good, file.pieces)
                 print(f"  {printable(file.name)}: {result}")
-    return DONE if is_complete else CORRUPT
+    return code
+
+
+def _good_of(good: int, pieces: int) -> str:
+    return f"{good} of {counted(pieces, 'piece')} {'is' if pieces == 1 else 'are'} good"
 
 
 def _files(storage: geventbt.Storage, good: bitarray) -> Iterator[_Checked]:
