@@ -234,14 +234,15 @@ class Swarm:
         except (GeventBTError, OSError) as error:
             _log.info("no connection to %s:%s: %s", *address, error)
             self.last_failure = error
-            self._candidates.failed(address, monotonic())
+            if self._running:
+                self._candidates.failed(address, monotonic())
             return
         finally:
             self._opening.pop(gevent.getcurrent(), None)
             self._news.set()
         self._candidates.connected(address)
         if not self._add(wire, address):
-            self._candidates.closed(address, monotonic(), worked=False)
+            self._note_parted(address, worked=False)
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
@@ -317,13 +318,17 @@ class Swarm:
         peer.stop_serving()
         self.uploads.on_closed(peer)
         if peer.address is not None:
-            if self._running:
-                self._candidates.closed(peer.address, monotonic(), worked=peer.received > 0)
-            else:
-                self._candidates.released(peer.address, monotonic())
+            self._note_parted(peer.address, worked=peer.received > 0)
         self.wake_idle()
         self._news.set()
         self._on_peer(peer.wire, False)
+
+    def _note_parted(self, address: Address, *, worked: bool) -> None:
+        """A connection that we have opened is over: by the peer, unless we are about to stop."""
+        if self._running:
+            self._candidates.closed(address, monotonic(), worked=worked)
+        else:
+            self._candidates.released(address, monotonic())
 
     def on_extended_handshake(self, peer: Peer) -> None:
         """A peer has told of itself: also where it listens (BEP 10)."""

@@ -13,6 +13,7 @@ import pytest
 
 import geventbt
 from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
+from geventbt.client.swarm import Swarm
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
 from tests.loopback.fake_trackers import FakeHttp, bencoded
@@ -360,6 +361,27 @@ def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: W
 
     job = world.download(torrent, [world.listen(hesitate)])
     eventually(lambda: shaken)
+    job.pause()
+    job.resume()
+    assert job.wait(20)
+
+
+def test_a_peer_that_was_just_connected_at_the_pause_is_tried_again(world: World, no_retries, monkeypatch):
+    """It has shaken hands when the peers are being left, but has not been told that it is to end."""
+    shake_hands = Swarm._shake_hands
+    late: list[Swarm] = []
+
+    def shake_hands_late(self: Swarm, wire: geventbt.Wire) -> None:
+        shake_hands(self, wire)
+        if not late and not self.seeding:
+            late.append(self)
+            self._running = False
+            gevent.killall(self._greenlets, block=False)
+
+    monkeypatch.setattr(Swarm, "_shake_hands", shake_hands_late)
+    torrent = world.torrent()
+    job = world.download(torrent, world.seeds(torrent, 1))
+    eventually(lambda: late and not job.connections)
     job.pause()
     job.resume()
     assert job.wait(20)
