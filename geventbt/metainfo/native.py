@@ -14,7 +14,10 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from threading import Lock
 
 
 def _original(module: str, name: str) -> Any:
@@ -22,7 +25,7 @@ def _original(module: str, name: str) -> Any:
     return monkey.get_original(module, name) if monkey else getattr(import_module(module), name)
 
 
-new_lock: Callable[[], AbstractContextManager[bool]] = _original("_thread", "allocate_lock")
+new_lock: Callable[[], Lock] = _original("_thread", "allocate_lock")
 """Makes a lock."""
 new_reentrant_lock: Callable[[], AbstractContextManager[bool]] = _original("_thread", "RLock")
 """Makes a lock that its holder may take again."""

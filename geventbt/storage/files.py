@@ -95,6 +95,18 @@ class OpenFiles:
         finally:
             self._leave(slot)
 
+    def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
+        """A range of a file that is open, if it is in memory and no thread is in the way: never waits."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if index not in self._slots:
+                return None
+            self._slots.move_to_end(index)
+            return self._slots[index].file.read_cached(offset, length)
+        finally:
+            self._lock.release()
+
     def sync(self, index: int) -> None:
         """Block until what we have written to a file is on the disk.
 

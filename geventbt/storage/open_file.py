@@ -15,6 +15,7 @@ from pathlib import Path
 
 from geventbt.errors import StorageError
 from geventbt.metainfo.native import new_lock
+from geventbt.storage.page_cache import find_cached_read
 from geventbt.storage.record import FileRecord, Stamp
 
 _HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
@@ -69,6 +70,7 @@ class OpenFile:
         self.path = path
         self._descriptor = descriptor
         self._record = record
+        self._cached_read = find_cached_read(descriptor)
         self._seeking = new_lock()
 
     @property
@@ -96,6 +98,15 @@ class OpenFile:
                     raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
                 data += more
             return data
+
+    def read_cached(self, offset: int, length: int) -> bytes | bytearray | None:
+        """Read exactly `length` bytes if they are in memory. None if not, or if `read` might have an error to tell."""
+        if self._cached_read is None or self.deleted:
+            return None
+        try:
+            return self._cached_read(self._descriptor, offset, length)
+        except OSError:
+            return None
 
     def read_into(self, offset: int, view: memoryview) -> None:
         """Read until `view` is full. Raises as `read` does."""

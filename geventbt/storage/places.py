@@ -85,6 +85,12 @@ class Places:
         with self._at(index, offset) as (place, position), self.files.use(place) as file:
             return file.read(position, length)
 
+    def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
+        """A range of a file that is known to be in its own place, if it is in memory; never waits."""
+        if self._in_parts.get(index) is not False:
+            return None
+        return self.files.read_cached(index, offset, length)
+
     def read_into(self, index: int, offset: int, view: memoryview) -> None:
         """Fill a buffer with a range of a file."""
         if self._torrent.files[index].padding:

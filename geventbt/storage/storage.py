@@ -197,6 +197,29 @@ class Storage:
                 parts.append(self._places.read(*span))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_cached(self, piece: int, offset: int, length: int) -> bytes | bytearray | None:
+        """Read a range of a verified piece if that needs no waiting, because the system has it in memory.
+
+        Args:
+            piece, offset, length: as for `read`.
+
+        Returns:
+            The bytes, or None where `read` might have to wait for a disk or would raise a StorageError.
+
+        Raises:
+            ValueError: if the range is empty or not inside one piece.
+        """
+        spans = self._layout.spans(piece, offset, length)
+        if not self.have[piece]:
+            return None
+        parts = []
+        for span in spans:
+            part = self._places.read_cached(*span)
+            if part is None:
+                return None
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def verify_piece(self, piece: int) -> bool:
         """Read a piece and compare its SHA-1. `have` is what it finds.
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
 import geventbt
@@ -563,10 +564,13 @@ def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: Wo
     """Sequential, and begun by all seeds together, so that each has given something good before."""
     wrong = broken(world, torrent, 17)
     connected: list[Wire] = []
+    all_here = gevent.event.Event()
 
     def serve_with_the_others(wire: Wire, read: Read) -> None:
         connected.append(wire)
-        eventually(lambda: len(connected) >= seeds)
+        if len(connected) >= seeds:
+            all_here.set()
+        assert all_here.wait(10)
         serve_well(wire, read)
 
     peers = [world.odd(wrong, serve_with_the_others) for _ in range(seeds)]

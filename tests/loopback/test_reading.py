@@ -1,4 +1,4 @@
-"""Blocks that peers ask for, read from real files by native threads."""
+"""Blocks that peers ask for, read from real files."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ PIECE = 2 * STRETCH
 
 
 class Disk(Storage):
-    """Remembers what was read."""
+    """Remembers what was read where one may wait for the disk; as slow as a disk, unless `in_memory`."""
 
     def __init__(self, torrent: geventbt.Torrent, folder: Path) -> None:
         super().__init__(torrent, folder)
         self.reads: list[tuple[int, int, int]] = []
+        self.in_memory: set[int] = set()
 
     def read(self, piece: int, offset: int, length: int) -> bytes:
         self.reads.append((piece, offset, length))
         return super().read(piece, offset, length)
+
+    def read_cached(self, piece: int, offset: int, length: int) -> bytes | bytearray | None:
+        return super().read(piece, offset, length) if piece in self.in_memory else None
 
 
 @pytest.fixture
@@ -93,6 +97,18 @@ def test_who_asks_for_what_is_being_read_waits_for_it(disk: Disk, data: bytes) -
         data[2 * PIECE + BLOCK * number : 2 * PIECE + BLOCK * (number + 1)] for number in range(4)
     ]
     assert len(disk.reads) == 1
+
+
+def test_only_what_is_not_in_memory_is_read_in_a_thread(disk: Disk, data: bytes) -> None:
+    disk.in_memory = {0, 1}
+    reader = BlockReader(disk)
+    requests = [(1, BLOCK, BLOCK), (2, 0, 100)]
+    assert reader.read(requests) == [data[PIECE + BLOCK : PIECE + 2 * BLOCK], data[2 * PIECE : 2 * PIECE + 100]]
+    assert disk.reads == [(2, 0, STRETCH)]
+    # It is kept as well, for the requests that follow.
+    disk.in_memory = set()
+    assert reader.read([(1, 0, BLOCK)]) == [data[PIECE : PIECE + BLOCK]]
+    assert disk.reads == [(2, 0, STRETCH)]
 
 
 def test_what_is_not_there_is_refused_and_all_else_given(disk: Disk, data: bytes) -> None:

@@ -426,6 +426,13 @@ def test_a_plain_socket_is_taken_over():
         b.close()
 
 
+def test_tcp_holds_no_small_message_back(socket_pair):
+    for sock in socket_pair():
+        wire = Wire(sock, incoming=False)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        wire.close()
+
+
 def test_anything_but_a_stream_socket_is_refused():
     with pytest.raises(TypeError):
         Wire(object(), incoming=False)

@@ -353,7 +353,7 @@ def test_short_reads_and_writes_are_carried_on(storage: Storage, stream: bytes, 
     pwrite, pread, preadv = os.pwrite, os.pread, os.preadv
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:7], offset))
     monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, min(length, 5), offset))
-    monkeypatch.setattr(os, "preadv", lambda fd, views, offset: preadv(fd, [views[0][:5]], offset))
+    monkeypatch.setattr(os, "preadv", lambda fd, views, offset, flags=0: preadv(fd, [views[0][:5]], offset, flags))
     assert storage.write_piece(0, pieces_of(stream)[0])
     assert storage.read(0, 0, PIECE) == pieces_of(stream)[0]
     assert storage.verify_piece(0)
