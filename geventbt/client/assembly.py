@@ -172,8 +172,13 @@ class Assembly:
         return self._spare.pop() if self._spare else memoryview(bytearray(self._geometry.piece_length))
 
     def _give_buffer(self, buffer: memoryview) -> None:
-        # As many as are in use: with many peers it is one piece of each, and all of them end at different times.
-        if len(self._spare) < max(_FEWEST_SPARE, len(self._buffers), limits.HASH_QUEUE // len(buffer)):
+        if self._picker.done:
+            self._spare.clear()
+            return
+        # As many as are in use: with many peers it is one piece of each, and all of them end at different times; with
+        # few it is what waits for the hash, and as much again on its way there and back.
+        most = max(_FEWEST_SPARE, len(self._buffers), 2 * limits.HASH_QUEUE // len(buffer))
+        if len(self._spare) < most:
             self._spare.append(buffer)
 
     def _verify_complete(self) -> None:

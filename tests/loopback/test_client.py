@@ -55,6 +55,14 @@ def test_torrents_share_one_port_and_peers_are_handed_to_theirs(world: World):
         world.assert_complete(torrent)
 
 
+def test_who_has_everything_holds_no_buffers_for_more(world: World):
+    torrent = world.torrent()
+    job = world.download(torrent, [address(world.seed(torrent))])
+    assert job.wait(30)
+    assert job._swarm is not None
+    eventually(lambda: not job._swarm.assembly._spare)
+
+
 def test_a_peer_that_asks_for_another_torrent_is_refused(world: World):
     client = world.seed(world.torrent("one"))
     with pytest.raises((WireClosed, HandshakeError)):
