@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 from bitarray import bitarray
 
 from geventbt import limits
@@ -161,9 +160,12 @@ class WireSends(WireWaits):
         return True
 
     def _yield_turn(self) -> None:
-        """Whoever serves a peer that is as fast as we are still lets the others have their turn."""
-        self._soon(gevent.getcurrent().switch)
-        self._hub.switch()
+        """Whoever serves a peer that is as fast as we are still lets the others have their turn.
+
+        By a timer, because the loop looks at the sockets before it; it calls what `run_callback` was given again and
+        again before it does. *Measured*: a small request beside a transfer waited for up to 63 ms, now for up to 20.
+        """
+        self._hub.wait(self._hub.loop.timer(0))
 
     def _send(self, send: Callable[..., Any], *args: Any) -> None:
         self._check_usable()

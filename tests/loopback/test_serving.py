@@ -244,3 +244,14 @@ def test_a_request_is_answered_by_whoever_is_there_first(raw):
     eventually(lambda: len(taken) >= 100)
     assert sorted(taken) == [(0, offset, 1) for offset in range(100)]
     gevent.killall(takers)
+
+
+def test_who_serves_has_the_sockets_looked_at_between_two_batches(wires):
+    """However fast it is itself: what another peer says must not wait until all is served."""
+    outgoing, incoming = wires()
+    serving, _ = wires()
+    outgoing.have(1)
+    outgoing._transport.flush()
+    for _ in range(2):
+        serving._yield_turn()
+    assert incoming.peer_pieces[1]
