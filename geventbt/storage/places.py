@@ -87,6 +87,8 @@ class Places:
 
     def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
         """A range of a file that is known to be in its own place, if it is in memory; never waits."""
+        if self._torrent.files[index].padding:
+            return bytes(length)
         if self._in_parts.get(index) is not False:
             return None
         return self.files.read_cached(index, offset, length)

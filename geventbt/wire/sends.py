@@ -165,7 +165,8 @@ class WireSends(WireWaits):
         By a timer, because the loop looks at the sockets before it; it calls what `run_callback` was given again and
         again before it does. *Measured*: a small request beside a transfer waited for up to 63 ms, now for up to 20.
         """
-        self._hub.wait(self._hub.loop.timer(0))
+        with self._hub.loop.timer(0) as turn:
+            self._hub.wait(turn)
 
     def _send(self, send: Callable[..., Any], *args: Any) -> None:
         self._check_usable()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from geventbt.bencoding import encode
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage, page_cache
 from geventbt.storage.page_cache import find_cached_read
@@ -115,6 +116,17 @@ class TestStorage:
         storage.read(1, 0, PIECE)
         assert storage.read_cached(1, 3, 1000) == pieces_of(tmp_path)[1][3:1003]
         assert storage.read_cached(1, 3, 10) == pieces_of(tmp_path)[1][3:13]
+
+    def test_padding_is_zeros(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = [{"path": ["a"], "length": 1000}, {"path": [".pad", "24"], "length": 24, "attr": b"p"}]
+        info = {"name": "padded", "piece length": PIECE, "pieces": bytes(20), "files": files}
+        (tmp_path / "padded").mkdir()
+        (tmp_path / "padded" / "a").write_bytes(DATA[:1000])
+        monkeypatch.setattr(os, "preadv", preadv_of(PIECE))
+        with Storage(Torrent.from_info(encode(info)), tmp_path) as storage:
+            storage.have.setall(True)
+            storage.read(0, 0, PIECE)
+            assert storage.read_cached(0, 0, PIECE) == DATA[:1000] + bytes(24)
 
     def test_a_file_that_is_not_open_is_left_to_those_who_wait(self, storage: Storage) -> None:
         storage.read(0, 0, PIECE)
