@@ -99,7 +99,7 @@ def test_libtorrent_downloads_from_our_seeder(payload, torrent_file, tmp_path, l
             gevent.sleep(0)
     finally:
         geventbt.signals.request.disconnect(note)
-    assert_same_tree(payload, tmp_path / "leeched" / "payload")
+    assert_same_tree(payload, tmp_path / "leeched" / "payload", seconds=30)
     assert outcomes == {outcome}
 
 
