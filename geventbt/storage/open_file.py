@@ -15,7 +15,7 @@ from pathlib import Path
 
 from geventbt.errors import StorageError
 from geventbt.metainfo.native import new_lock
-from geventbt.storage.page_cache import find_cached_read
+from geventbt.storage.page_cache import CachedRead, find_cached_read
 from geventbt.storage.record import FileRecord, Stamp
 
 _HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
@@ -70,7 +70,8 @@ class OpenFile:
         self.path = path
         self._descriptor = descriptor
         self._record = record
-        self._cached_read = find_cached_read(descriptor)
+        self._was_read = False
+        self._cached_read: CachedRead | None = None
         self._seeking = new_lock()
 
     @property
@@ -90,6 +91,10 @@ class OpenFile:
             MissingData: if the file ends before.
             StorageError: if it cannot be read.
         """
+        if not self._was_read:
+            # Not when it is opened: a download opens many files that it never reads.
+            self._was_read = True
+            self._cached_read = find_cached_read(self._descriptor)
         with storage_errors(self.path):
             data = self._read(offset, length)
             while len(data) < length:
@@ -100,7 +105,8 @@ class OpenFile:
             return data
 
     def read_cached(self, offset: int, length: int) -> bytes | bytearray | None:
-        """Read exactly `length` bytes if they are in memory. None if not, or if `read` might have an error to tell."""
+        """Read exactly `length` bytes if they are in memory. None if not, if `read` might have an error to tell, or
+        before its first call, which finds out whether this can be done."""
         if self._cached_read is None or self.deleted:
             return None
         try:

@@ -138,14 +138,20 @@ def test_a_handler_that_fails_hurts_no_other_peer(serving, caplog):
     good.close()
 
 
-@pytest.mark.parametrize("failure", [LocalProtocolError, StorageError, KeyError])
-def test_a_handler_that_fails_by_what_no_peer_has_done_is_logged_with_its_traceback(serving, caplog, failure):
+def be_let_down(serving, failure: Exception) -> None:
+    """Be the peer of a handler that raises this."""
+
     def handler(wire: geventbt.Wire) -> None:
-        raise failure("a bug of the user's")
+        raise failure
 
     server = serving(handler)
     with pytest.raises((WireClosed, ConnectionError)):
         call(server).handshake(INFO_HASH, PEER_ID)
+
+
+@pytest.mark.parametrize("failure", [LocalProtocolError, StorageError, KeyError])
+def test_a_handler_that_fails_by_what_no_peer_has_done_is_logged_with_its_traceback(serving, caplog, failure):
+    be_let_down(serving, failure("a bug of the user's"))
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.exc_info
     assert "a bug of the user's" in caplog.text
@@ -154,13 +160,7 @@ def test_a_handler_that_fails_by_what_no_peer_has_done_is_logged_with_its_traceb
 @pytest.mark.parametrize("failure", [WireClosed, RequestTimeout, RequestRejected, ConnectionResetError])
 def test_a_handler_that_ends_by_what_a_peer_may_do_leaves_no_traceback(serving, nothing_logged, failure):
     """A stranger would fill the log."""
-
-    def handler(wire: geventbt.Wire) -> None:
-        raise failure("a peer's doing")
-
-    server = serving(handler)
-    with pytest.raises((WireClosed, ConnectionError)):
-        call(server).handshake(INFO_HASH, PEER_ID)
+    be_let_down(serving, failure("a peer's doing"))
 
 
 def test_the_wire_is_closed_when_its_handler_returns(serving):

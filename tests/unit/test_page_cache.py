@@ -11,7 +11,7 @@ import pytest
 
 from geventbt.bencoding import encode
 from geventbt.metainfo import Torrent
-from geventbt.storage import Storage, page_cache
+from geventbt.storage import Storage, open_file, page_cache
 from geventbt.storage.page_cache import find_cached_read
 from tests.unit.storage_helpers import PIECE, pieces_of, seed
 
@@ -127,6 +127,19 @@ class TestStorage:
             storage.have.setall(True)
             storage.read(0, 0, PIECE)
             assert storage.read_cached(0, 0, PIECE) == DATA[:1000] + bytes(24)
+
+    def test_a_file_that_is_only_written_is_not_looked_at(
+        self, tmp_path: Path, torrent: Torrent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked = []
+        monkeypatch.setattr(open_file, "find_cached_read", looked.append)
+        with Storage(torrent, tmp_path / "copy") as storage:
+            assert storage.write_piece(0, pieces_of(tmp_path)[0])
+            assert storage.read_cached(0, 0, PIECE) is None
+            assert not looked
+            storage.read(0, 0, PIECE)
+            storage.read(0, 0, PIECE)
+            assert len(looked) == 1
 
     def test_a_file_that_is_not_open_is_left_to_those_who_wait(self, storage: Storage) -> None:
         storage.read(0, 0, PIECE)
