@@ -12,10 +12,10 @@ from gevent import socket as gevent_socket
 from gevent.server import StreamServer
 
 from geventbt import limits
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, unheld
 from geventbt.errors import WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.dispatch import Dispatcher, OwnSignal, deliver, log_failure, unheld
 from geventbt.wire.opening import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 

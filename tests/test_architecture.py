@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "geventbt"
 
 LAYERS = [
     {"errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
+    {"concurrency"},
     {"protocol"},
     {"wire", "server", "extensions"},
     {"metainfo"},

@@ -18,9 +18,9 @@ from geventbt.client.files import FileRef
 from geventbt.client.finder import checked
 from geventbt.client.reader import TorrentReader
 from geventbt.client.swarm import TICK
-from geventbt.client.threads import in_thread
-from geventbt.client.to_the_end import to_the_end
 from geventbt.client.torrent_job import TorrentJob
+from geventbt.concurrency.shield import to_the_end
+from geventbt.concurrency.threads import in_thread
 from geventbt.errors import StorageError, WireTimeout
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage

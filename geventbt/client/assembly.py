@@ -16,7 +16,7 @@ import gevent
 from geventbt import limits
 from geventbt.client.blame import Blame
 from geventbt.client.block_picker import BlockPicker
-from geventbt.client.threads import THREADS, in_thread
+from geventbt.concurrency.threads import THREADS, in_thread
 from geventbt.errors import StorageError
 from geventbt.protocol.connection import Event
 from geventbt.storage import Storage

@@ -17,7 +17,7 @@ from geventbt.client.active_torrent import ActiveTorrent
 from geventbt.client.addresses import Address
 from geventbt.client.files import FileRef
 from geventbt.client.session import Session
-from geventbt.client.to_the_end import to_the_end
+from geventbt.concurrency.shield import to_the_end
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.server import PeerServer, listen

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from gevent.event import AsyncResult
 
 from geventbt import limits
-from geventbt.client.threads import in_thread
+from geventbt.concurrency.threads import in_thread
 from geventbt.errors import GeventBTError, PieceNotAvailable, StorageError
 from geventbt.protocol.connection import RequestKey
 from geventbt.storage import Storage

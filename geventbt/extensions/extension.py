@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from geventbt import bencoding
-from geventbt.wire.dispatch import OwnSignal, deliver
+from geventbt.concurrency.dispatch import OwnSignal, deliver
 
 if TYPE_CHECKING:
     from geventbt.protocol.extended import ExtendedHandshake

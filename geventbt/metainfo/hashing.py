@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 from geventbt import limits
+from geventbt.concurrency.native import NativeQueue, new_lock, start_thread
 from geventbt.geometry import Geometry
-from geventbt.metainfo.native import NativeQueue, new_lock, start_thread
 
 BUFFER = 512 * limits.KIB
 """Bytes that are read and hashed at a time."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geventbt import limits
+from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
-from geventbt.metainfo.native import new_lock
 from geventbt.storage.open_file import FileCut, FileGone, MissingData, OpenFile, storage_errors
 from geventbt.storage.record import FileRecord
 

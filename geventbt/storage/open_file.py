@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
-from geventbt.metainfo.native import new_lock
 from geventbt.storage.page_cache import CachedRead, find_cached_read
 from geventbt.storage.record import FileRecord, Stamp
 

@@ -12,8 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
-from geventbt.metainfo.native import new_lock
 from geventbt.metainfo.paths import OWN_FOLDER
 from geventbt.storage.open_file import storage_errors
 

@@ -20,9 +20,9 @@ from bitarray import bitarray
 from bitarray.util import ones, zeros
 
 from geventbt import limits
+from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, TorrentFile
-from geventbt.metainfo.native import new_reentrant_lock
 from geventbt.metainfo.paths import OWN_FOLDER
 from geventbt.storage.files import OpenFiles
 from geventbt.storage.layout import Layout, Span

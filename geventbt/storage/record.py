@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from geventbt.metainfo.native import new_lock
+from geventbt.concurrency.native import new_lock
 
 _STEPS = (1, 2_000_000_000)
 """Nanoseconds by which times can be told apart: by file systems of today, and by all."""

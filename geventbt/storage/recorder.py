@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from bitarray import bitarray
 from bitarray.util import zeros
 
+from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.metainfo.native import new_lock
 from geventbt.storage import resume
 from geventbt.storage.layout import Layout
 from geventbt.storage.open_file import MissingData

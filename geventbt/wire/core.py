@@ -17,11 +17,11 @@ import gevent.event
 from gevent.hub import Waiter
 
 from geventbt import __version__, limits
+from geventbt.concurrency.dispatch import Backlog, Dispatcher, Events, Flow
 from geventbt.errors import GeventBTError, HandshakeError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
 from geventbt.protocol.messages import Buffer, as_object
-from geventbt.wire.dispatch import Backlog, Dispatcher, Events, Flow
 from geventbt.wire.opening import InboundOpening, compute_soon
 from geventbt.wire.requests import Feed, RangeWait, SharedWait, Token, Wait, Wakeups, waits_of
 from geventbt.wire.speed import SpeedMeter

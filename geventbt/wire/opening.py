@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 
 import gevent
 
+from geventbt.concurrency.dispatch import Dispatcher, unheld
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.protocol.constants import PROTOCOL_STRING
-from geventbt.wire.dispatch import Dispatcher, unheld
 
 FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
 """From what stands for an info hash in an opening to the info hash; see `geventbt.protocol.mse.req2`."""

@@ -11,13 +11,13 @@ from gevent import getcurrent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.dispatch import Backlog
 from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
 from geventbt.geometry import Geometry
 from geventbt.peer_id import hash_or_id
 from geventbt.protocol.connection import RequestKey
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
-from geventbt.wire.dispatch import Backlog
 from geventbt.wire.downloads import WireDownloads
 from geventbt.wire.sends import frozen
 from geventbt.wire.state import Request

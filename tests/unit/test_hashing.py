@@ -116,7 +116,7 @@ if sys.argv[1] == "patched":
 from contextlib import nullcontext
 from geventbt.geometry import Geometry
 from geventbt.metainfo.hashing import hash_pieces
-from geventbt.metainfo.native import NativeQueue
+from geventbt.concurrency.native import NativeQueue
 
 arrived = [NativeQueue(), NativeQueue()]
 
@@ -135,8 +135,8 @@ if sys.argv[1] == "patched":
     from gevent import monkey; monkey.patch_all()
 import gevent
 import geventbt
-from geventbt.client.threads import in_thread
-from geventbt.metainfo.native import NativeQueue
+from geventbt.concurrency.threads import in_thread
+from geventbt.concurrency.native import NativeQueue
 
 torrent = geventbt.create_torrent(sys.argv[2], piece_length=1024)
 ticks = NativeQueue()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import gevent
 from gevent.threadpool import ThreadPool
 
-from geventbt.client.to_the_end import outcome_of
+from geventbt.concurrency.shield import outcome_of
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,1 @@
+"""Greenlets and native threads: pools, shields, broadcast conditions and dispatch queues."""
