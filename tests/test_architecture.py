@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "geventbt"
 
 LAYERS = [
     {"errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
-    {"concurrency"},
+    {"concurrency", "rates"},
     {"protocol"},
     {"wire", "server", "extensions"},
     {"metainfo"},
@@ -50,7 +50,7 @@ PURE = [
     "geventbt.client.candidates",
     "geventbt.client.choker",
     "geventbt.client.files",
-    "geventbt.client.rate_limit",
+    "geventbt.rates.token_bucket",
     "geventbt.client.request_window",
 ]
 

@@ -10,9 +10,9 @@ from gevent.lock import BoundedSemaphore
 
 from geventbt import limits
 from geventbt.client.gate import ConnectGate
-from geventbt.client.rate_limit import RateLimit, take_units
-from geventbt.client.throttle import Throttle
 from geventbt.peer_id import new_peer_id
+from geventbt.rates.throttle import Throttle
+from geventbt.rates.token_bucket import RateLimit, take_units
 
 _PATIENCE = 0.2
 """Seconds after which a torrent that has not asked again for its share does not want it any more."""

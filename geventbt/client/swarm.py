@@ -20,9 +20,7 @@ from geventbt.client.candidates import Candidates, Source
 from geventbt.client.choker import Choker
 from geventbt.client.finder import Finder
 from geventbt.client.peer import Peer
-from geventbt.client.rate_limit import RateLimit
 from geventbt.client.reading import BlockReader
-from geventbt.client.throttle import Throttle
 from geventbt.client.uploads import Uploads
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.extensions.lt_donthave import LtDonthave
@@ -30,6 +28,8 @@ from geventbt.extensions.upload_only import UploadOnly
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.extensions.ut_pex import UtPex
 from geventbt.protocol.pex import SEED
+from geventbt.rates.throttle import Throttle
+from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
 from geventbt.wire.connect import connect
 from geventbt.wire.wire import Wire

@@ -24,10 +24,8 @@ from geventbt.client.candidates import Candidates
 from geventbt.client.files import FileMap, FileRef
 from geventbt.client.finder import Finder, checked
 from geventbt.client.metadata import MetadataSearch
-from geventbt.client.rate_limit import RateLimit
 from geventbt.client.session import Session
 from geventbt.client.swarm import TICK, Swarm
-from geventbt.client.throttle import Throttle
 from geventbt.client.windows import Windows
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, unheld
 from geventbt.concurrency.notifier import Changes
@@ -35,9 +33,11 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.announce import AnnounceRequest
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.rates.speed import SpeedMeter
+from geventbt.rates.throttle import Throttle
+from geventbt.rates.token_bucket import RateLimit
 from geventbt.signals import TORRENT_SIGNALS
 from geventbt.storage import Storage
-from geventbt.wire.speed import SpeedMeter
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")

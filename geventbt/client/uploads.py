@@ -9,9 +9,9 @@ from geventbt import limits
 from geventbt.client.choker import Choker
 from geventbt.client.peer import Peer
 from geventbt.client.reading import BlockReader
-from geventbt.client.throttle import Throttle
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.protocol.connection import RequestKey
+from geventbt.rates.throttle import Throttle
 from geventbt.wire.wire import Wire
 
 

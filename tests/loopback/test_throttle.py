@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from geventbt import limits
-from geventbt.client.throttle import Throttle
+from geventbt.rates.throttle import Throttle
 from tests.loopback.harness import eventually
 
 BURST = 2 * limits.BLOCK

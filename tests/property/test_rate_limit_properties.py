@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventbt.client.rate_limit import RateLimit
+from geventbt.rates.token_bucket import RateLimit
 
 rates = st.integers(1, 10**10)
 requests = st.lists(st.tuples(st.floats(-1, 10), st.integers(0, 10**8), st.floats(0, 1)), max_size=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.rate_limit import RateLimit, take_units
+from geventbt.rates.token_bucket import RateLimit, take_units
 
 RATE = 1_000_000
 BURST = 250_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.rate_limit import RateLimit
 from geventbt.client.session import Session
+from geventbt.rates.token_bucket import RateLimit
 
 BLOCK = limits.BLOCK
 

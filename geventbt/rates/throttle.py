@@ -11,7 +11,7 @@ import gevent
 from gevent.hub import Waiter
 
 from geventbt import limits
-from geventbt.client.rate_limit import RateLimit
+from geventbt.rates.token_bucket import RateLimit
 
 
 @dataclass(slots=True, eq=False)

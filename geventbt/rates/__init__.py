@@ -1,0 +1,1 @@
+"""Rates: token buckets, upload throttles and speed meters."""
