@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "geventbt"
 
 LAYERS = [
     {"errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
-    {"concurrency", "rates"},
+    {"concurrency", "rates", "net"},
     {"protocol"},
     {"wire", "server", "extensions"},
     {"metainfo"},
@@ -43,7 +43,7 @@ PURE = [
     "geventbt.storage",
     "geventbt.discovery.announce",
     "geventbt.discovery.udp_packets",
-    "geventbt.client.addresses",
+    "geventbt.net.addresses",
     "geventbt.client.backoff",
     "geventbt.client.blame",
     "geventbt.client.block_picker",

@@ -98,7 +98,7 @@ def _where_nobody_gives(error: Exception, arguments: argparse.Namespace) -> str:
 
 def _unknown_names(peers: Iterable[tuple[str, int]]) -> str:
     """Which peers have a name that leads nowhere, of which the client tells the log alone."""
-    from geventbt.discovery.resolve import resolve
+    from geventbt.net.resolve import resolve
 
     unknown = []
     for host, port in peers:

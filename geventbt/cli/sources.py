@@ -125,7 +125,7 @@ def _standard_input() -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    from geventbt.discovery.http import fetch
+    from geventbt.net.http import fetch
 
     with interruptible():
         try:

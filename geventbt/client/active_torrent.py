@@ -12,7 +12,6 @@ from bitarray.util import zeros
 from gevent.event import Event
 
 from geventbt.client import status as s
-from geventbt.client.addresses import Address
 from geventbt.client.block_picker import NORMAL
 from geventbt.client.files import FileRef
 from geventbt.client.finder import checked
@@ -23,6 +22,7 @@ from geventbt.concurrency.shield import to_the_end
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import StorageError, WireTimeout
 from geventbt.metainfo import Torrent
+from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client.active_torrent import ActiveTorrent
-from geventbt.client.addresses import Address
 from geventbt.client.files import FileRef
 from geventbt.client.session import Session
 from geventbt.concurrency.shield import to_the_end
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import Address
 from geventbt.server import PeerServer, listen
 from geventbt.wire.opening import PREFER, check_policy
 from geventbt.wire.wire import Wire

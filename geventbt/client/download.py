@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Iterable
 
 from geventbt import limits
-from geventbt.client.addresses import Address
 from geventbt.client.client import Client
 from geventbt.client.files import FileRef
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import Address
 from geventbt.wire.opening import PREFER
 
 

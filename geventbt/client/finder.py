@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import gevent
 from gevent import socket as gevent_socket
 
-from geventbt.client.addresses import Address
 from geventbt.client.candidates import Candidates, Source
 from geventbt.discovery.announce import AnnounceRequest
+from geventbt.net.addresses import Address
 
 if TYPE_CHECKING:
     from geventbt.discovery.announcer import Announcer, TrackerStatus

@@ -19,9 +19,9 @@ from geventbt.protocol.connection import Event, RequestKey
 from geventbt.wire.requests import Feed, Wakeups
 
 if TYPE_CHECKING:
-    from geventbt.client.addresses import Address
     from geventbt.client.block_picker import Run
     from geventbt.client.swarm import Swarm
+    from geventbt.net.addresses import Address
     from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")

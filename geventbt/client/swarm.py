@@ -13,7 +13,6 @@ from bitarray import bitarray
 from gevent.event import Event
 
 from geventbt import limits
-from geventbt.client.addresses import Address
 from geventbt.client.assembly import Assembly
 from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates, Source
@@ -27,6 +26,7 @@ from geventbt.extensions.lt_donthave import LtDonthave
 from geventbt.extensions.upload_only import UploadOnly
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.extensions.ut_pex import UtPex
+from geventbt.net.addresses import Address
 from geventbt.protocol.pex import SEED
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit

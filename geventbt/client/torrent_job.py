@@ -18,7 +18,6 @@ from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client import status as s
-from geventbt.client.addresses import Address
 from geventbt.client.block_picker import BlockPicker
 from geventbt.client.candidates import Candidates
 from geventbt.client.files import FileMap, FileRef
@@ -33,6 +32,7 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.announce import AnnounceRequest
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import Address
 from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit

@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit, urlunsplit
 
 from geventbt import bencoding, limits
-from geventbt.discovery.addresses import AddressKind, kind_of
 from geventbt.errors import BencodeError, TrackerError
+from geventbt.net.addresses import AddressKind, kind_of
+from geventbt.net.text import clean_text
 
 Address: TypeAlias = "tuple[str, int]"
 
@@ -245,13 +246,6 @@ def _count(value: Any) -> int | None:
 
 def _text(value: Any) -> str | None:
     return clean_text(value) if isinstance(value, bytes) and value else None
-
-
-def clean_text(value: bytes | str) -> str:
-    """A stranger's text on one line, of at most `limits.TRACKER_TEXT` printable characters."""
-    # No character of UTF-8 has more than four bytes.
-    text = value[: 4 * limits.TRACKER_TEXT].decode("utf-8", "replace") if isinstance(value, bytes) else value
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[: limits.TRACKER_TEXT])
 
 
 def _tracker_id(value: Any) -> bytes | None:

@@ -13,15 +13,15 @@ from geventbt.discovery.announce import (
     AnnounceResponse,
     ScrapeResult,
     announce_url,
-    clean_text,
     merged,
     parse_announce,
     parse_scrape,
     scrape_url,
 )
-from geventbt.discovery.http import fetch
-from geventbt.discovery.resolve import Endpoint, deadline, over_families, resolve
 from geventbt.errors import TrackerError
+from geventbt.net.http import fetch
+from geventbt.net.resolve import Endpoint, deadline, over_families, resolve
+from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
 
 T = TypeVar("T")

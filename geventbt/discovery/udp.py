@@ -18,8 +18,8 @@ from gevent.socket import timeout as socket_timeout
 from geventbt import limits
 from geventbt.discovery import udp_packets as packets
 from geventbt.discovery.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
-from geventbt.discovery.resolve import Endpoint
 from geventbt.errors import TrackerError
+from geventbt.net.resolve import Endpoint
 
 _PACKET = 65536
 
@@ -55,7 +55,7 @@ def announce(endpoint: Endpoint, request: AnnounceRequest, *, timeout: float) ->
     """Announce to the tracker at an address.
 
     Args:
-        endpoint: see `geventbt.discovery.resolve.resolve`.
+        endpoint: see `geventbt.net.resolve.resolve`.
         request: what to say.
         timeout: seconds for all of it.
 

@@ -16,11 +16,11 @@ from geventbt.discovery.announce import (
     AnnounceResponse,
     ScrapeResult,
     bounded_interval,
-    clean_text,
     compact_peers,
     unique_peers,
 )
 from geventbt.errors import TrackerError
+from geventbt.net.text import clean_text
 
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
 """The actions."""

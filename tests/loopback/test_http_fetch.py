@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gevent import ssl, subprocess
 
 from geventbt import limits
-from geventbt.discovery import http
-from geventbt.discovery.addresses import AddressKind
-from geventbt.discovery.http import fetch
 from geventbt.errors import TrackerError
+from geventbt.net import http
+from geventbt.net.addresses import AddressKind
+from geventbt.net.http import fetch
 from tests.loopback.fake_trackers import FakeHttp, count_ticks, ok, redirect
 
 SOON = 0.3
@@ -369,7 +369,7 @@ def test_fetching_lets_others_run_whether_the_program_is_patched_or_not(serving_
     server = serving_https(lambda sock: (gevent.sleep(0.3), sock.sendall(ok(b"hello"))))
     code = f"""{patched}
 import gevent
-from geventbt.discovery.http import fetch
+from geventbt.net.http import fetch
 ticks = []
 def tick():
     while True:

@@ -13,11 +13,12 @@ import pytest
 from gevent import socket as gevent_socket
 
 from geventbt import limits
-from geventbt.discovery import resolve, tracker, udp
+from geventbt.discovery import tracker, udp
 from geventbt.discovery.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.announcer import Announcer
 from geventbt.discovery.tracker import announce, scrape
 from geventbt.errors import TrackerError
+from geventbt.net import resolve
 from tests.loopback.fake_trackers import FakeHttp, FakeUdp, bencoded, ok, redirect, udp_answer
 from tests.loopback.harness import eventually
 

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from geventbt.client.addresses import normalise
 from geventbt.client.candidates import Candidates, Source
+from geventbt.net.addresses import normalise
 
 LIMIT = 12
 hosts = st.sampled_from(

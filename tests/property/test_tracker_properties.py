@@ -19,13 +19,13 @@ from geventbt.discovery.announce import (
     AnnounceResponse,
     ScrapeResult,
     announce_url,
-    clean_text,
     parse_announce,
     parse_scrape,
     scrape_url,
 )
-from geventbt.discovery.http import read_response, redirected, split_url
 from geventbt.errors import TrackerError
+from geventbt.net.http import read_response, redirected, split_url
+from geventbt.net.text import clean_text
 
 hashes = st.binary(min_size=20, max_size=20)
 counts = st.integers(0, 2**63 - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geventbt.discovery.addresses import AddressKind, kind_of
+from geventbt.net.addresses import AddressKind, kind_of
 
 
 @pytest.mark.parametrize(

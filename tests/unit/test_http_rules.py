@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from geventbt.discovery.http import redirected, split_url
 from geventbt.errors import TrackerError
+from geventbt.net.http import redirected, split_url
 
 
 @pytest.mark.parametrize(

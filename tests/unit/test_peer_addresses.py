@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geventbt.client.addresses import Scope, may_connect, normalise, scope_of
+from geventbt.net.addresses import Scope, may_connect, normalise, scope_of
 
 PUBLIC, OTHER_PUBLIC, LAN, LOOPBACK = "93.184.216.34", "2606:4700::1111", "192.168.1.5", "127.0.0.1"
 

@@ -7,9 +7,9 @@ import pytest
 from geventbt import limits
 from geventbt.discovery import udp_packets as packets
 from geventbt.discovery.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
-from geventbt.discovery.resolve import Endpoint
 from geventbt.discovery.udp import ConnectionIds
 from geventbt.errors import TrackerError
+from geventbt.net.resolve import Endpoint
 
 
 def test_a_connect_request():

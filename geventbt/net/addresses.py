@@ -1,19 +1,39 @@
-"""Addresses that strangers tell of: which of them we may connect to (promise: we are no weapon). Pure."""
+"""Addresses that untrusted parties name: their kinds, and which of them we may connect to (promise 11). Pure.
+
+A server on the internet that could redirect us to an address of this machine or its network would make us its proxy
+behind the firewall (server-side request forgery). A redirect must therefore stay with the kind of address it came from,
+and nobody names a peer that is nearer to us than they are.
+"""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, TypeAlias
-
-from geventbt.discovery.addresses import THIS_NETWORK, AddressKind, kind_of
 
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
 
+_NAT64 = IPv6Network("64:ff9b::/96")
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _LONGEST = 64
 """Characters of an IP address with a zone."""
+
+
+class AddressKind(Enum):
+    """How far away an address is."""
+
+    LOOPBACK = "loopback"
+    """This machine."""
+    LINK_LOCAL = "link-local"
+    """This network segment, such as 169.254.169.254, where clouds keep their secrets."""
+    PRIVATE = "private"
+    """This organisation's network, a carrier's, or one set aside for a purpose."""
+    PUBLIC = "public"
+    """The internet."""
+    MULTICAST = "multicast"
+    """Many at once."""
 
 
 class Scope(IntEnum):
@@ -69,6 +89,32 @@ def may_connect(address: Any, told_by: str | None) -> bool:
     return known is not None and (told_by is None or scope_of(told_by) <= scope_of(known[0]))
 
 
+def kind_of(address: str) -> AddressKind:
+    """The kind of an IPv4 or IPv6 address; of one that carries an IPv4 address within it (mapped, 6to4, NAT64), that
+    one's.
+
+    Raises:
+        ValueError: the text is no IP address.
+    """
+    ip = _inner(ip_address(address))
+    if ip.is_loopback or ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
+        # To connect to 0.0.0.0 is to connect to this machine.
+        return AddressKind.LOOPBACK
+    if ip.is_multicast:
+        return AddressKind.MULTICAST
+    if ip.is_link_local:
+        return AddressKind.LINK_LOCAL
+    return AddressKind.PUBLIC if ip.is_global else AddressKind.PRIVATE
+
+
+def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(ip, IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
+
+
 def _known_host(host: Any) -> tuple[str, Scope] | None:
     return _parse_host(host) if isinstance(host, str) and len(host) <= _LONGEST else None
 
@@ -102,4 +148,4 @@ def _is_host(ip: IPv4Address | IPv6Address) -> bool:
         return True
     if ip.is_multicast or ip.is_unspecified or ip.is_reserved:
         return False
-    return not (isinstance(ip, IPv4Address) and ip in THIS_NETWORK)
+    return not (isinstance(ip, IPv4Address) and ip in _THIS_NETWORK)

@@ -23,10 +23,10 @@ from gevent import socket as gevent_socket
 from gevent import ssl
 
 from geventbt import __version__, limits
-from geventbt.discovery.addresses import AddressKind, kind_of
-from geventbt.discovery.announce import clean_text
-from geventbt.discovery.resolve import Endpoint, deadline, resolve
 from geventbt.errors import TrackerError
+from geventbt.net.addresses import AddressKind, kind_of
+from geventbt.net.resolve import Endpoint, deadline, resolve
+from geventbt.net.text import clean_text
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset(
