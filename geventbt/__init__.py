@@ -25,13 +25,13 @@ _EXPORTS = {
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
     "FileStatus": "geventbt.client.status",
-    "announce": "geventbt.discovery.tracker",
-    "scrape": "geventbt.discovery.tracker",
-    "AnnounceRequest": "geventbt.discovery.announce",
-    "AnnounceResponse": "geventbt.discovery.announce",
-    "ScrapeResult": "geventbt.discovery.announce",
-    "Announcer": "geventbt.discovery.announcer",
-    "TrackerStatus": "geventbt.discovery.announcer",
+    "announce": "geventbt.discovery.trackers.tracker",
+    "scrape": "geventbt.discovery.trackers.tracker",
+    "AnnounceRequest": "geventbt.discovery.trackers.announce",
+    "AnnounceResponse": "geventbt.discovery.trackers.announce",
+    "ScrapeResult": "geventbt.discovery.trackers.announce",
+    "Announcer": "geventbt.discovery.trackers.announcer",
+    "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.state",
     "PeerServer": "geventbt.server",
@@ -97,13 +97,13 @@ if TYPE_CHECKING:
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus
     from geventbt.client.status import Progress as Progress
-    from geventbt.discovery.announce import AnnounceRequest as AnnounceRequest
-    from geventbt.discovery.announce import AnnounceResponse as AnnounceResponse
-    from geventbt.discovery.announce import ScrapeResult as ScrapeResult
-    from geventbt.discovery.announcer import Announcer as Announcer
-    from geventbt.discovery.announcer import TrackerStatus as TrackerStatus
-    from geventbt.discovery.tracker import announce as announce
-    from geventbt.discovery.tracker import scrape as scrape
+    from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
+    from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
+    from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult
+    from geventbt.discovery.trackers.announcer import Announcer as Announcer
+    from geventbt.discovery.trackers.announcer import TrackerStatus as TrackerStatus
+    from geventbt.discovery.trackers.tracker import announce as announce
+    from geventbt.discovery.trackers.tracker import scrape as scrape
     from geventbt.errors import BencodeError as BencodeError
     from geventbt.errors import DownloadError as DownloadError
     from geventbt.errors import GeventBTError as GeventBTError

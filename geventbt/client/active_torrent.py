@@ -26,7 +26,7 @@ from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
-    from geventbt.discovery.announcer import TrackerStatus
+    from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
 class ActiveTorrent(TorrentJob):

@@ -12,11 +12,11 @@ import gevent
 from gevent import socket as gevent_socket
 
 from geventbt.client.candidates import Candidates, Source
-from geventbt.discovery.announce import AnnounceRequest
+from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
 
 if TYPE_CHECKING:
-    from geventbt.discovery.announcer import Announcer, TrackerStatus
+    from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
 
 _log = logging.getLogger("geventbt")
 
@@ -63,7 +63,7 @@ class Finder:
         """Announce to the trackers, unless that has begun already."""
         if self._announcer is None and self.has_trackers:
             # Only now: http and TLS are half of what a client imports.
-            from geventbt.discovery.announcer import Announcer
+            from geventbt.discovery.trackers.announcer import Announcer
 
             self._announcer = self._last_announcer = Announcer(self.tiers, self._make_announce, self._on_tracker_peers)
             self._announcer.start()

@@ -29,7 +29,7 @@ from geventbt.client.windows import Windows
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, unheld
 from geventbt.concurrency.notifier import Changes
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.announce import AnnounceRequest
+from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address

@@ -17,8 +17,8 @@ from gevent.server import StreamServer
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Wire
-from geventbt.discovery.announce import AnnounceRequest, ScrapeResult
-from geventbt.discovery.tracker import announce, scrape
+from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
+from geventbt.discovery.trackers.tracker import announce, scrape
 from tests.interop.conftest import LibtorrentPeer, assert_same_tree
 from tests.interop.small_tracker import SmallTracker, running_small_tracker
 from tests.interop.trackers import running_npm_tracker, running_opentracker

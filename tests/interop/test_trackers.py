@@ -8,9 +8,9 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt.discovery.announce import AnnounceRequest, ScrapeResult
-from geventbt.discovery.announcer import Announcer
-from geventbt.discovery.tracker import announce, scrape
+from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
+from geventbt.discovery.trackers.announcer import Announcer
+from geventbt.discovery.trackers.tracker import announce, scrape
 from geventbt.errors import TrackerError
 from tests.interop.trackers import RunningTracker, npm_tracker, opentracker  # noqa: F401
 from tests.loopback.harness import eventually

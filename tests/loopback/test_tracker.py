@@ -13,10 +13,10 @@ import pytest
 from gevent import socket as gevent_socket
 
 from geventbt import limits
-from geventbt.discovery import tracker, udp
-from geventbt.discovery.announce import AnnounceRequest, ScrapeResult
-from geventbt.discovery.announcer import Announcer
-from geventbt.discovery.tracker import announce, scrape
+from geventbt.discovery.trackers import tracker, udp
+from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
+from geventbt.discovery.trackers.announcer import Announcer
+from geventbt.discovery.trackers.tracker import announce, scrape
 from geventbt.errors import TrackerError
 from geventbt.net import resolve
 from tests.loopback.fake_trackers import FakeHttp, FakeUdp, bencoded, ok, redirect, udp_answer

@@ -11,9 +11,9 @@ import gevent
 import pytest
 
 from geventbt import limits
-from geventbt.discovery import udp
-from geventbt.discovery.announce import AnnounceRequest, ScrapeResult
-from geventbt.discovery.tracker import announce, scrape
+from geventbt.discovery.trackers import udp
+from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
+from geventbt.discovery.trackers.tracker import announce, scrape
 from geventbt.errors import TrackerError
 from tests.loopback.fake_trackers import FakeUdp, count_ticks, udp_answer
 

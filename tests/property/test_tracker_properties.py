@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventbt import bencoding, limits
-from geventbt.discovery import udp_packets as packets
-from geventbt.discovery.announce import (
+from geventbt.discovery.trackers import udp_packets as packets
+from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
     AnnounceResponse,
     ScrapeResult,

@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from geventbt import bencoding, limits
-from geventbt.discovery.announce import (
+from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
     AnnounceResponse,
     ScrapeResult,

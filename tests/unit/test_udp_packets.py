@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.discovery import udp_packets as packets
-from geventbt.discovery.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
-from geventbt.discovery.udp import ConnectionIds
+from geventbt.discovery.trackers import udp_packets as packets
+from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
+from geventbt.discovery.trackers.udp import ConnectionIds
 from geventbt.errors import TrackerError
 from geventbt.net.resolve import Endpoint
 

@@ -23,8 +23,8 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
-from geventbt.discovery import tracker
-from geventbt.discovery.announce import (
+from geventbt.discovery.trackers import tracker
+from geventbt.discovery.trackers.announce import (
     COMPLETED,
     REGULAR,
     STARTED,

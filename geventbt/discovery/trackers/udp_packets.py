@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 
-from geventbt.discovery.announce import (
+from geventbt.discovery.trackers.announce import (
     EVENTS,
     AnnounceRequest,
     AnnounceResponse,

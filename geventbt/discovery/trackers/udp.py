@@ -16,8 +16,8 @@ from gevent import socket as gevent_socket
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
-from geventbt.discovery import udp_packets as packets
-from geventbt.discovery.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
+from geventbt.discovery.trackers import udp_packets as packets
+from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
 from geventbt.errors import TrackerError
 from geventbt.net.resolve import Endpoint
 

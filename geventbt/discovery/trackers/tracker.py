@@ -7,8 +7,8 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from geventbt import limits
-from geventbt.discovery import udp
-from geventbt.discovery.announce import (
+from geventbt.discovery.trackers import udp
+from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
     AnnounceResponse,
     ScrapeResult,
