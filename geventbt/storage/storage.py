@@ -19,11 +19,11 @@ from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, hash_piece, hash_pieces
 from geventbt.metainfo.paths import is_own_folder
+from geventbt.storage.disk.open_file import MissingData
+from geventbt.storage.disk.own_folder import OwnFolder
+from geventbt.storage.disk.places import Places
+from geventbt.storage.disk.recorder import Recorder
 from geventbt.storage.layout import Layout
-from geventbt.storage.open_file import MissingData
-from geventbt.storage.own_folder import OwnFolder
-from geventbt.storage.places import Places
-from geventbt.storage.recorder import Recorder
 
 
 class Storage:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from geventbt import bencoding
 from geventbt.metainfo import Torrent
-from geventbt.storage import resume
-from geventbt.storage.record import Stamp
+from geventbt.storage.disk import resume
+from geventbt.storage.disk.record import Stamp
 
 PIECES, FILES = 11, 4
 

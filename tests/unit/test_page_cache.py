@@ -11,8 +11,9 @@ import pytest
 
 from geventbt.bencoding import encode
 from geventbt.metainfo import Torrent
-from geventbt.storage import Storage, open_file, page_cache
-from geventbt.storage.page_cache import find_cached_read
+from geventbt.storage import Storage
+from geventbt.storage.disk import open_file, page_cache
+from geventbt.storage.disk.page_cache import find_cached_read
 from tests.unit.storage_helpers import PIECE, pieces_of, seed
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system cannot read without waiting")

@@ -387,7 +387,7 @@ def test_a_folder_where_a_file_must_be_is_an_error(storage: Storage, stream: byt
 def test_it_works_without_positional_reading_and_writing(
     storage: Storage, stream: bytes, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("geventbt.storage.open_file._HAS_POSITIONAL", False)
+    monkeypatch.setattr("geventbt.storage.disk.open_file._HAS_POSITIONAL", False)
     for piece, data in reversed(list(enumerate(pieces_of(stream)))):
         assert storage.write_piece(piece, data)
     assert storage.check().all()

@@ -17,8 +17,9 @@ from geventbt import bencoding
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, create_torrent
 from geventbt.metainfo.paths import is_own_folder
-from geventbt.storage import Storage, resume
-from geventbt.storage.record import Stamp
+from geventbt.storage import Storage
+from geventbt.storage.disk import resume
+from geventbt.storage.disk.record import Stamp
 
 needs_links = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links cannot be told from files here")
 

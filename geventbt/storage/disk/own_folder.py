@@ -15,7 +15,7 @@ from pathlib import Path
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo.paths import OWN_FOLDER
-from geventbt.storage.open_file import storage_errors
+from geventbt.storage.disk.open_file import storage_errors
 
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)

@@ -17,12 +17,12 @@ from bitarray.util import zeros
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.storage import resume
+from geventbt.storage.disk import resume
+from geventbt.storage.disk.open_file import MissingData
+from geventbt.storage.disk.own_folder import OwnFolder
+from geventbt.storage.disk.places import Places
+from geventbt.storage.disk.record import FileRecord, Stamp
 from geventbt.storage.layout import Layout
-from geventbt.storage.open_file import MissingData
-from geventbt.storage.own_folder import OwnFolder
-from geventbt.storage.places import Places
-from geventbt.storage.record import FileRecord, Stamp
 
 
 class Recorder:

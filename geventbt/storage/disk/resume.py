@@ -25,7 +25,7 @@ from bitarray.util import zeros
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError
 from geventbt.metainfo import Torrent
-from geventbt.storage.record import Stamp
+from geventbt.storage.disk.record import Stamp
 
 VERSION = 1
 _DIGEST = b"digest"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
-from geventbt.storage.page_cache import CachedRead, find_cached_read
-from geventbt.storage.record import FileRecord, Stamp
+from geventbt.storage.disk.page_cache import CachedRead, find_cached_read
+from geventbt.storage.disk.record import FileRecord, Stamp
 
 _HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
 _BLOCK = 512  # the unit of st_blocks

@@ -15,8 +15,8 @@ from geventbt import limits
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
-from geventbt.storage.open_file import FileCut, FileGone, MissingData, OpenFile, storage_errors
-from geventbt.storage.record import FileRecord
+from geventbt.storage.disk.open_file import FileCut, FileGone, MissingData, OpenFile, storage_errors
+from geventbt.storage.disk.record import FileRecord
 
 # O_NONBLOCK: a pipe that somebody put in a file's place must not block us for ever before it is seen to be one.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -24,11 +24,11 @@ from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, TorrentFile
 from geventbt.metainfo.paths import OWN_FOLDER
-from geventbt.storage.files import OpenFiles
+from geventbt.storage.disk.open_file import FileGone, MissingData, OpenFile
+from geventbt.storage.disk.open_files import OpenFiles
+from geventbt.storage.disk.own_folder import OwnFolder
+from geventbt.storage.disk.record import Stamp
 from geventbt.storage.layout import Layout, Span
-from geventbt.storage.open_file import FileGone, MissingData, OpenFile
-from geventbt.storage.own_folder import OwnFolder
-from geventbt.storage.record import Stamp
 
 _STEP = 1 * limits.MIB
 """Bytes moved at a time."""
