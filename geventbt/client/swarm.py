@@ -27,7 +27,7 @@ from geventbt.extensions.upload_only import UploadOnly
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.extensions.ut_pex import UtPex
 from geventbt.net.addresses import Address
-from geventbt.protocol.pex import SEED
+from geventbt.protocol.ut_pex import SEED
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage

@@ -21,9 +21,9 @@ from geventbt.errors import (
     WireTimeout,
 )
 from geventbt.extensions.extension import Extension
-from geventbt.protocol import metadata as codec
+from geventbt.protocol import ut_metadata as codec
 from geventbt.protocol.extended import ExtendedHandshake
-from geventbt.protocol.metadata import MetadataAssembly, MetadataMessage
+from geventbt.protocol.ut_metadata import MetadataAssembly, MetadataMessage
 
 if TYPE_CHECKING:
     from geventbt.wire.wire import Wire

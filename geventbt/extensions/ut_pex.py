@@ -12,7 +12,7 @@ from geventbt import limits
 from geventbt.errors import GeventBTError, RemoteProtocolError
 from geventbt.extensions.extension import Extension
 from geventbt.protocol.extended import ExtendedHandshake
-from geventbt.protocol.pex import Address, PexMessage, changes
+from geventbt.protocol.ut_pex import Address, PexMessage, changes
 
 if TYPE_CHECKING:
     from geventbt.wire.wire import Wire
@@ -53,7 +53,7 @@ class UtPex(Extension):
 
         Args:
             peers: their addresses as (host, port), and their flags where they are a mapping; see
-                `geventbt.protocol.pex`.
+                `geventbt.protocol.ut_pex`.
         """
         self._current = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
         self._current.pop(self.wire.remote_address, None)

@@ -9,8 +9,8 @@ import pytest
 
 from geventbt import LocalProtocolError, LtDonthave, PieceNotAvailable, UploadOnly, UtPex, Wire, bencoding, limits
 from geventbt.protocol import messages as m
-from geventbt.protocol import pex
-from geventbt.protocol.pex import PexMessage
+from geventbt.protocol import ut_pex as pex
+from geventbt.protocol.ut_pex import PexMessage
 from tests.loopback.harness import GEOMETRY, INFO_HASH, OUR_ID, PEER_ID, eventually
 
 

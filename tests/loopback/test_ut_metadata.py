@@ -24,8 +24,8 @@ from geventbt import (
     limits,
 )
 from geventbt.protocol import messages as m
-from geventbt.protocol import metadata as codec
-from geventbt.protocol.metadata import MetadataMessage
+from geventbt.protocol import ut_metadata as codec
+from geventbt.protocol.ut_metadata import MetadataMessage
 from tests.loopback.harness import OUR_ID, PEER_ID, RawPeer, eventually
 
 PIECE = limits.METADATA_PIECE

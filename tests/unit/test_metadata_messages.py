@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from geventbt import bencoding, limits
 from geventbt.errors import MetadataMismatch, RemoteProtocolError
-from geventbt.protocol.metadata import DATA, REJECT, REQUEST, MetadataAssembly, MetadataMessage, piece_count, piece_of
+from geventbt.protocol.ut_metadata import (
+    DATA,
+    REJECT,
+    REQUEST,
+    MetadataAssembly,
+    MetadataMessage,
+    piece_count,
+    piece_of,
+)
 
 
 def test_messages_in_bytes():

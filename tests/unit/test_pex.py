@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from geventbt import bencoding, limits
 from geventbt.errors import RemoteProtocolError
-from geventbt.protocol.pex import SEED, PexMessage, changes
+from geventbt.protocol.ut_pex import SEED, PexMessage, changes
 
 addresses = st.ip_addresses().filter(
     lambda ip: not (ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255")
