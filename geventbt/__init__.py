@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "connect": "geventbt.wire.connect",
-    "listen": "geventbt.server",
+    "listen": "geventbt.wire.server",
     "download": "geventbt.client.download",
     "seed": "geventbt.client.seed",
     "fetch_metadata": "geventbt.client.metadata",
@@ -34,7 +34,7 @@ _EXPORTS = {
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.state",
-    "PeerServer": "geventbt.server",
+    "PeerServer": "geventbt.wire.server",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
     "UtPex": "geventbt.extensions.ut_pex",
@@ -141,10 +141,10 @@ if TYPE_CHECKING:
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
     from geventbt.protocol.handshake import Extensions as Extensions
     from geventbt.protocol.handshake import Handshake as Handshake
-    from geventbt.server import PeerServer as PeerServer
-    from geventbt.server import listen as listen
     from geventbt.storage import Storage as Storage
     from geventbt.wire.connect import connect as connect
+    from geventbt.wire.server import PeerServer as PeerServer
+    from geventbt.wire.server import listen as listen
     from geventbt.wire.state import Request as Request
     from geventbt.wire.wire import Wire as Wire
 

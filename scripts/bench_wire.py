@@ -32,7 +32,7 @@ from gevent import socket as gevent_socket
 import geventbt
 from geventbt.protocol.mse import RC4, Initiator
 from geventbt.protocol.rc4 import Rc4
-from geventbt.wire.opening import InboundOpening
+from geventbt.wire.transports.encryption import InboundOpening
 
 BLOCK = 16 * 1024
 PIECE = 1024 * 1024

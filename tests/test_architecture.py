@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
     {"concurrency", "rates", "net"},
     {"protocol"},
-    {"wire", "server", "extensions"},
+    {"wire", "extensions"},
     {"metainfo"},
     {"storage"},
     {"discovery"},
@@ -26,10 +26,9 @@ LAYERS = [
 
 NEVER = {
     "protocol": {"gevent", "socket", "time", "blinker", "os", "pathlib"},
-    "metainfo": {"gevent", "socket", "blinker", "geventbt.wire", "geventbt.server", "geventbt.protocol"},
-    "storage": {"gevent", "socket", "blinker", "geventbt.wire", "geventbt.server", "geventbt.protocol"},
+    "metainfo": {"gevent", "socket", "blinker", "geventbt.wire", "geventbt.wire.server", "geventbt.protocol"},
+    "storage": {"gevent", "socket", "blinker", "geventbt.wire", "geventbt.wire.server", "geventbt.protocol"},
     "wire": {"geventbt.metainfo", "geventbt.storage", "os", "pathlib"},
-    "server": {"geventbt.metainfo", "geventbt.storage"},
     "extensions": {"geventbt.metainfo", "geventbt.storage"},
     "client": {"struct"},
     "cli": {"socket", "struct"},

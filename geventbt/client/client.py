@@ -20,8 +20,8 @@ from geventbt.concurrency.shield import to_the_end
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
-from geventbt.server import PeerServer, listen
-from geventbt.wire.opening import PREFER, check_policy
+from geventbt.wire.server import PeerServer, listen
+from geventbt.wire.transports.encryption import PREFER, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")

@@ -10,7 +10,7 @@ from geventbt.client.client import Client
 from geventbt.client.files import FileRef
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
-from geventbt.wire.opening import PREFER
+from geventbt.wire.transports.encryption import PREFER
 
 
 def download(

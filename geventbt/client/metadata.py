@@ -19,7 +19,7 @@ from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.peer_id import new_peer_id
 from geventbt.wire.connect import connect
-from geventbt.wire.opening import PREFER
+from geventbt.wire.transports.encryption import PREFER
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")

@@ -9,7 +9,7 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
 from geventbt.storage import locate
-from geventbt.wire.opening import PREFER
+from geventbt.wire.transports.encryption import PREFER
 
 _LOOK = 0.1
 

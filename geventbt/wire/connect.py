@@ -12,7 +12,7 @@ from gevent.socket import timeout as socket_timeout
 from geventbt import limits
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.peer_id import hash_or_id
-from geventbt.wire.opening import DISABLE, PREFER, REQUIRE, check_policy, open_encrypted
+from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, check_policy, open_encrypted
 from geventbt.wire.wire import Wire
 
 

@@ -10,7 +10,7 @@ from bitarray import bitarray
 from geventbt.geometry import Geometry
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.handshake import Extensions
-from geventbt.wire.core import WireCore
+from geventbt.wire.engine import WireCore
 
 
 class Request(NamedTuple):

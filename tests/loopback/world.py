@@ -12,7 +12,7 @@ from gevent.server import StreamServer
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Torrent, Wire
-from geventbt.server import PeerServer
+from geventbt.wire.server import PeerServer
 from tests.loopback.harness import eventually
 
 PIECE = 32768

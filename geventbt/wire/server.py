@@ -16,7 +16,7 @@ from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_fa
 from geventbt.errors import WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.opening import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
+from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")

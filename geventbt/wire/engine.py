@@ -23,9 +23,9 @@ from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
 from geventbt.protocol.messages import Buffer, as_object
 from geventbt.rates.speed import SpeedMeter
-from geventbt.wire.opening import InboundOpening, compute_soon
 from geventbt.wire.requests import Feed, RangeWait, SharedWait, Token, Wait, Wakeups, waits_of
-from geventbt.wire.transport import BULK_READ, SMALL_READ, Transport, adopt
+from geventbt.wire.transports.encryption import InboundOpening, compute_soon
+from geventbt.wire.transports.tcp import BULK_READ, SMALL_READ, Transport, adopt
 
 _log = logging.getLogger("geventbt")
 
