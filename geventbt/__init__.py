@@ -16,12 +16,12 @@ _EXPORTS = {
     "listen": "geventbt.wire.server",
     "download": "geventbt.client.download",
     "seed": "geventbt.client.seed",
-    "fetch_metadata": "geventbt.client.metadata",
+    "fetch_metadata": "geventbt.client.torrent.metadata_search",
     "inspect_peer": "geventbt.client.inspect",
     "PeerReport": "geventbt.client.inspect",
     "Client": "geventbt.client.client",
-    "ActiveTorrent": "geventbt.client.active_torrent",
-    "TorrentReader": "geventbt.client.reader",
+    "ActiveTorrent": "geventbt.client.torrent.active_torrent",
+    "TorrentReader": "geventbt.client.torrent.file_reader",
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
     "FileStatus": "geventbt.client.status",
@@ -86,17 +86,17 @@ if TYPE_CHECKING:
     from geventbt import bencoding as bencoding
     from geventbt import protocol as protocol
     from geventbt import signals as signals
-    from geventbt.client.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.client import Client as Client
     from geventbt.client.download import download as download
     from geventbt.client.inspect import PeerReport as PeerReport
     from geventbt.client.inspect import inspect_peer as inspect_peer
-    from geventbt.client.metadata import fetch_metadata as fetch_metadata
-    from geventbt.client.reader import TorrentReader as TorrentReader
     from geventbt.client.seed import seed as seed
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus
     from geventbt.client.status import Progress as Progress
+    from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
+    from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
+    from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata
     from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult

@@ -27,7 +27,7 @@ from time import perf_counter
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
-from geventbt.client.block_picker import BlockPicker, Run
+from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.geometry import Geometry
 
 PIECE = 1 << 20

@@ -43,14 +43,14 @@ PURE = [
     "geventbt.discovery.trackers.announce",
     "geventbt.discovery.trackers.udp_packets",
     "geventbt.net.addresses",
-    "geventbt.client.backoff",
-    "geventbt.client.blame",
-    "geventbt.client.block_picker",
-    "geventbt.client.candidates",
-    "geventbt.client.choker",
-    "geventbt.client.files",
+    "geventbt.client.peers.backoff",
+    "geventbt.client.pieces.blame",
+    "geventbt.client.pieces.picker",
+    "geventbt.client.peers.known_peers",
+    "geventbt.client.swarm.choker",
+    "geventbt.client.torrent.file_map",
     "geventbt.rates.token_bucket",
-    "geventbt.client.request_window",
+    "geventbt.client.swarm.request_window",
 ]
 
 

@@ -13,9 +13,9 @@ from gevent.event import Event
 from gevent.lock import RLock
 
 from geventbt import limits
-from geventbt.client.active_torrent import ActiveTorrent
-from geventbt.client.files import FileRef
-from geventbt.client.session import Session
+from geventbt.client.context import Session
+from geventbt.client.torrent.active_torrent import ActiveTorrent
+from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.shield import to_the_end
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent

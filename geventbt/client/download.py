@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from geventbt import limits
 from geventbt.client.client import Client
-from geventbt.client.files import FileRef
+from geventbt.client.torrent.file_map import FileRef
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.wire.transports.encryption import PREFER

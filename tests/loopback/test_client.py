@@ -13,7 +13,7 @@ import pytest
 
 import geventbt
 from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
-from geventbt.client.swarm import Swarm
+from geventbt.client.swarm.swarm import Swarm
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
 from tests.loopback.fake_trackers import FakeHttp, bencoded

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 
 import geventbt
-from geventbt.client.active_torrent import ActiveTorrent
+from geventbt.client.torrent.active_torrent import ActiveTorrent
 
 
 def test_who_closes_a_client_second_waits_until_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

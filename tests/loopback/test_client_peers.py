@@ -16,7 +16,7 @@ import pytest
 
 import geventbt
 from geventbt import ActiveTorrent, Client, NoPeersError, RequestFailed, Wire, WireClosed, limits
-from geventbt.client.swarm import Swarm
+from geventbt.client.swarm.swarm import Swarm
 from geventbt.errors import HandshakeError
 from tests.loopback.world import Address, Read, World, address, eventually, serve_well, stay_silent
 

@@ -11,8 +11,8 @@ import pytest
 
 import geventbt
 from geventbt import PieceNotAvailable, Storage, StorageError
-from geventbt.client import reading
-from geventbt.client.reading import STRETCH, BlockReader
+from geventbt.client.swarm.block_cache import STRETCH, BlockReader
+from geventbt.client.swarm import block_cache as reading
 
 BLOCK = 16384
 PIECES = 6

@@ -7,7 +7,7 @@ from bitarray import bitarray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventbt.client.bit_counters import BitCounters
+from geventbt.client.pieces.bit_counters import BitCounters
 
 SIZE = 9
 _mask = st.integers(0, 2**SIZE - 1).map(lambda number: bitarray(f"{number:0{SIZE}b}", endian="big"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventbt.client.blame import Blame
+from geventbt.client.pieces.blame import Blame
 
 BLOCKS = 4
 GOOD = {offset: bytes([offset]) * 8 for offset in range(BLOCKS)}

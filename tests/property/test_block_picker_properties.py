@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from picker_model import Model
 
 from geventbt import limits
-from geventbt.client.block_picker import BlockPicker
+from geventbt.client.pieces.picker import BlockPicker
 from geventbt.geometry import Geometry
 
 PEERS = ["ann", "bob", "cid", "dan", "eve"]

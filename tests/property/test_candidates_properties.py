@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from geventbt.client.candidates import Candidates, Source
+from geventbt.client.peers.known_peers import Candidates, Source
 from geventbt.net.addresses import normalise
 
 LIMIT = 12

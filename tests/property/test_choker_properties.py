@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geventbt.client.choker import Choker, PeerView
+from geventbt.client.swarm.choker import Choker, PeerView
 
 rates = st.floats(0, 1e9)
 views = st.builds(

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from bitarray import bitarray
 
-from geventbt.client.piece_order import HIGHEST, PieceOrder, Shortlist
+from geventbt.client.pieces.order import HIGHEST, PieceOrder, Shortlist
 
 PEERS = 5
 

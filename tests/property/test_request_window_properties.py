@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventbt import limits
-from geventbt.client.request_window import RequestWindow
+from geventbt.client.swarm.request_window import RequestWindow
 
 steps = st.lists(
     st.tuples(st.sampled_from(["requests", "blocks", "idle", "look"]), st.floats(0, 100), st.integers(1, 1000)),

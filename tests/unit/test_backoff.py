@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from geventbt.client.backoff import backoff
+from geventbt.client.peers.backoff import backoff
 
 
 @pytest.mark.parametrize(("failures", "wait"), [(1, 5), (2, 10), (3, 20), (8, 600), (10**9, 600)])

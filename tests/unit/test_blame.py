@@ -6,7 +6,7 @@ import sys
 import threading
 
 from geventbt import limits
-from geventbt.client.blame import Blame
+from geventbt.client.pieces.blame import Blame
 
 GOOD = {0: b"first", 16384: b"second", 32768: b"third"}
 

@@ -15,7 +15,7 @@ import pytest
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.block_picker import BlockPicker, Run
+from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.geometry import Geometry
 
 MANY = 1 << 40

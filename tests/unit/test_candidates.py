@@ -7,7 +7,7 @@ import random
 import pytest
 
 from geventbt import limits
-from geventbt.client.candidates import Candidates, Source
+from geventbt.client.peers.known_peers import Candidates, Source
 
 A, B, C = ("93.184.216.1", 6881), ("93.184.216.2", 6881), ("93.184.216.3", 6881)
 TRACKER, LIAR = "203.0.112.1", "198.41.0.4"

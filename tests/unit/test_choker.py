@@ -7,7 +7,7 @@ import random
 import pytest
 
 from geventbt import limits
-from geventbt.client.choker import Choker, PeerView
+from geventbt.client.swarm.choker import Choker, PeerView
 
 MIB = limits.MIB
 

@@ -9,7 +9,7 @@ from bitarray import bitarray
 from storage_helpers import LENGTHS, PIECE, A, B, C, D, seed
 
 from geventbt import bencoding
-from geventbt.client.files import FileMap
+from geventbt.client.torrent.file_map import FileMap
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
 

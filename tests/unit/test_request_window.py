@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.request_window import RequestWindow
+from geventbt.client.swarm.request_window import RequestWindow
 
 
 def deliver(window: RequestWindow, rate: float, seconds: float, start: float = 0.0, reqq: int = 2000) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.session import Session
+from geventbt.client.context import Session
 from geventbt.rates.token_bucket import RateLimit
 
 BLOCK = limits.BLOCK

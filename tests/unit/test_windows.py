@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geventbt.client.windows import Windows
+from geventbt.client.torrent.readahead import Windows
 
 
 def test_the_pieces_ahead_of_a_reader_are_due_one_after_the_other():

@@ -13,14 +13,14 @@ from bitarray import bitarray
 from gevent.event import Event
 
 from geventbt import limits
-from geventbt.client.assembly import Assembly
-from geventbt.client.block_picker import BlockPicker
-from geventbt.client.candidates import Candidates, Source
-from geventbt.client.choker import Choker
-from geventbt.client.finder import Finder
-from geventbt.client.peer import Peer
-from geventbt.client.reading import BlockReader
-from geventbt.client.uploads import Uploads
+from geventbt.client.peers.finder import Finder
+from geventbt.client.peers.known_peers import Candidates, Source
+from geventbt.client.pieces.assembly import Assembly
+from geventbt.client.pieces.picker import BlockPicker
+from geventbt.client.swarm.block_cache import BlockReader
+from geventbt.client.swarm.choker import Choker
+from geventbt.client.swarm.uploads import Uploads
+from geventbt.client.swarm.wire_peer import Peer
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.extensions.lt_donthave import LtDonthave
 from geventbt.extensions.upload_only import UploadOnly
@@ -35,7 +35,7 @@ from geventbt.wire.connect import connect
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from geventbt.client.session import Session
+    from geventbt.client.context import Session
 
 _log = logging.getLogger("geventbt")
 

@@ -23,11 +23,11 @@ from random import Random
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.open_pieces import OpenPiece, OpenPieces, Run
-from geventbt.client.picker_peers import PickerPeer, PickerPeers
-from geventbt.client.piece_chooser import PieceChooser
-from geventbt.client.piece_order import HIGHEST, NORMAL, PieceOrder
-from geventbt.client.wanted import Deadlines, Wanted
+from geventbt.client.pieces.availability import PickerPeer, PickerPeers
+from geventbt.client.pieces.chooser import PieceChooser
+from geventbt.client.pieces.open_pieces import OpenPiece, OpenPieces, Run
+from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
+from geventbt.client.pieces.wanted import Deadlines, Wanted
 from geventbt.geometry import Geometry
 
 __all__ = ["HIGHEST", "NORMAL", "BlockPicker", "Run"]

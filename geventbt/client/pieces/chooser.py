@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Set
 
 from geventbt import limits
-from geventbt.client.open_pieces import OpenPieces
-from geventbt.client.picker_peers import PickerPeer
-from geventbt.client.piece_order import PieceOrder
-from geventbt.client.wanted import Deadlines, Wanted
+from geventbt.client.pieces.availability import PickerPeer
+from geventbt.client.pieces.open_pieces import OpenPieces
+from geventbt.client.pieces.order import PieceOrder
+from geventbt.client.pieces.wanted import Deadlines, Wanted
 
 
 class PieceChooser:

@@ -24,7 +24,7 @@ from enum import Enum, IntEnum
 from typing import TypeAlias, TypeVar
 
 from geventbt import limits
-from geventbt.client.backoff import backoff
+from geventbt.client.peers.backoff import backoff
 from geventbt.net.addresses import Address, Scope, may_connect, normalise, scope_of
 
 _Key = TypeVar("_Key")

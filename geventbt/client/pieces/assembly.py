@@ -14,8 +14,8 @@ from typing import NamedTuple
 import gevent
 
 from geventbt import limits
-from geventbt.client.blame import Blame
-from geventbt.client.block_picker import BlockPicker
+from geventbt.client.pieces.blame import Blame
+from geventbt.client.pieces.picker import BlockPicker
 from geventbt.concurrency.threads import THREADS, in_thread
 from geventbt.errors import StorageError
 from geventbt.protocol.connection import Event

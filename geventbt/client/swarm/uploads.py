@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
 from geventbt import limits
-from geventbt.client.choker import Choker
-from geventbt.client.peer import Peer
-from geventbt.client.reading import BlockReader
+from geventbt.client.swarm.block_cache import BlockReader
+from geventbt.client.swarm.choker import Choker
+from geventbt.client.swarm.wire_peer import Peer
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.protocol.connection import RequestKey
 from geventbt.rates.throttle import Throttle

@@ -12,8 +12,8 @@ from gevent.event import AsyncResult
 from gevent.pool import Pool
 
 from geventbt import limits
-from geventbt.client.candidates import Candidates, Source
-from geventbt.client.session import Session
+from geventbt.client.context import Session
+from geventbt.client.peers.known_peers import Candidates, Source
 from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent

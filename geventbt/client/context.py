@@ -9,7 +9,7 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from geventbt import limits
-from geventbt.client.gate import ConnectGate
+from geventbt.client.peers.connect_limiter import ConnectGate
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units

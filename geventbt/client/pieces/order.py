@@ -16,7 +16,7 @@ from random import Random
 from bitarray import bitarray
 from bitarray.util import zeros
 
-from geventbt.client.bit_counters import BitCounters
+from geventbt.client.pieces.bit_counters import BitCounters
 
 LOWEST = 1
 NORMAL = 4

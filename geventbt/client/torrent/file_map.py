@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from bitarray import bitarray
 from bitarray.util import zeros
 
-from geventbt.client.block_picker import HIGHEST, NORMAL
+from geventbt.client.pieces.picker import HIGHEST, NORMAL
 from geventbt.client.status import FileStatus
 from geventbt.metainfo import Torrent, TorrentFile
 from geventbt.storage import Layout

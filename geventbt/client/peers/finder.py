@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import gevent
 from gevent import socket as gevent_socket
 
-from geventbt.client.candidates import Candidates, Source
+from geventbt.client.peers.known_peers import Candidates, Source
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bitarray import bitarray
 
-from geventbt.client.piece_order import HIGHEST, NORMAL
+from geventbt.client.pieces.order import HIGHEST, NORMAL
 
 
 class Wanted:

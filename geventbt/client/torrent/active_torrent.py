@@ -12,12 +12,12 @@ from bitarray.util import zeros
 from gevent.event import Event
 
 from geventbt.client import status as s
-from geventbt.client.block_picker import NORMAL
-from geventbt.client.files import FileRef
-from geventbt.client.finder import checked
-from geventbt.client.reader import TorrentReader
-from geventbt.client.swarm import TICK
-from geventbt.client.torrent_job import TorrentJob
+from geventbt.client.peers.finder import checked
+from geventbt.client.pieces.picker import NORMAL
+from geventbt.client.swarm.swarm import TICK
+from geventbt.client.torrent.file_map import FileRef
+from geventbt.client.torrent.file_reader import TorrentReader
+from geventbt.client.torrent.runner import TorrentJob
 from geventbt.concurrency.shield import to_the_end
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import StorageError, WireTimeout

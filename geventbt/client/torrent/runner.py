@@ -18,14 +18,14 @@ from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client import status as s
-from geventbt.client.block_picker import BlockPicker
-from geventbt.client.candidates import Candidates
-from geventbt.client.files import FileMap, FileRef
-from geventbt.client.finder import Finder, checked
-from geventbt.client.metadata import MetadataSearch
-from geventbt.client.session import Session
-from geventbt.client.swarm import TICK, Swarm
-from geventbt.client.windows import Windows
+from geventbt.client.context import Session
+from geventbt.client.peers.finder import Finder, checked
+from geventbt.client.peers.known_peers import Candidates
+from geventbt.client.pieces.picker import BlockPicker
+from geventbt.client.swarm.swarm import TICK, Swarm
+from geventbt.client.torrent.file_map import FileMap, FileRef
+from geventbt.client.torrent.metadata_search import MetadataSearch
+from geventbt.client.torrent.readahead import Windows
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, unheld
 from geventbt.concurrency.notifier import Changes
 from geventbt.concurrency.threads import in_thread

@@ -11,7 +11,7 @@ from geventbt import limits
 from geventbt.metainfo import TorrentFile
 
 if TYPE_CHECKING:
-    from geventbt.client.active_torrent import ActiveTorrent
+    from geventbt.client.torrent.active_torrent import ActiveTorrent
 
 
 class TorrentReader(io.RawIOBase):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from bitarray import bitarray
 from bitarray.util import zeros
 
-from geventbt.client.piece_order import PieceOrder, Shortlist
+from geventbt.client.pieces.order import PieceOrder, Shortlist
 
 if TYPE_CHECKING:
-    from geventbt.client.open_pieces import OpenPiece
+    from geventbt.client.pieces.open_pieces import OpenPiece
 
 
 class PickerPeer:

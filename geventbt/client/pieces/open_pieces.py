@@ -9,9 +9,9 @@ from typing import NamedTuple
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.picker_peers import PickerPeer
-from geventbt.client.piece_order import PieceOrder
-from geventbt.client.wanted import Wanted
+from geventbt.client.pieces.availability import PickerPeer
+from geventbt.client.pieces.order import PieceOrder
+from geventbt.client.pieces.wanted import Wanted
 from geventbt.geometry import Geometry
 
 

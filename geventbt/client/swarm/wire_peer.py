@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import gevent
 
 from geventbt import limits
-from geventbt.client.choker import PeerView
-from geventbt.client.request_window import RequestWindow
 from geventbt.client.status import PeerStatus
+from geventbt.client.swarm.choker import PeerView
+from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
@@ -19,8 +19,8 @@ from geventbt.protocol.connection import Event, RequestKey
 from geventbt.wire.requests import Feed, Wakeups
 
 if TYPE_CHECKING:
-    from geventbt.client.block_picker import Run
-    from geventbt.client.swarm import Swarm
+    from geventbt.client.pieces.picker import Run
+    from geventbt.client.swarm.swarm import Swarm
     from geventbt.net.addresses import Address
     from geventbt.wire.wire import Wire
 

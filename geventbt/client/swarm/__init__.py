@@ -1,0 +1,1 @@
+"""The connected peers of one torrent."""
