@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TypeAlias
 
-from geventbt.cli.progress import PLAIN_INTERVAL, is_live
 from geventbt.cli.text import counted, printable, say
+from geventbt.cli.views import PLAIN_INTERVAL, is_live
 
 Progress: TypeAlias = Callable[[int, int], None]
 

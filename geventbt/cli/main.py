@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from geventbt import __version__
-from geventbt.cli import cat, completion, create, demo, download, info, magnet, peer, seed, verify
+from geventbt.cli.commands import cat, completion, create, demo, download, info, magnet, peer, seed, verify
 from geventbt.cli.errors import INTERRUPTED, UNFINISHED, Interrupted
 from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
@@ -40,6 +40,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"geventbt {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_parser(commands)

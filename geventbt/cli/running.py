@@ -13,9 +13,10 @@ from typing import TypeAlias
 import geventbt
 from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted
 from geventbt.cli.interrupt import interruptible
-from geventbt.cli.progress import View, make_view, tracker_lines
+from geventbt.cli.progress import tracker_lines
 from geventbt.cli.sources import check_reachable
 from geventbt.cli.text import counted, human_address, human_size
+from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 """Says which files are wanted, once the torrent is known; None for all of them."""

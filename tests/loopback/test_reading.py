@@ -11,8 +11,8 @@ import pytest
 
 import geventbt
 from geventbt import PieceNotAvailable, Storage, StorageError
-from geventbt.client.swarm.block_cache import STRETCH, BlockReader
 from geventbt.client.swarm import block_cache as reading
+from geventbt.client.swarm.block_cache import STRETCH, BlockReader
 
 BLOCK = 16384
 PIECES = 6

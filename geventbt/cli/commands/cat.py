@@ -10,10 +10,10 @@ from contextlib import ExitStack
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
-from geventbt.cli.progress import NoView
 from geventbt.cli.running import StallWatch, add_source, running_client
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import read_source
+from geventbt.cli.views import NoView
 
 _EXAMPLES = """
 geventbt cat ubuntu.torrent docs/manual.pdf > manual.pdf

@@ -12,9 +12,9 @@ from time import monotonic
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, UNFINISHED
-from geventbt.cli.progress import make_view
 from geventbt.cli.running import StallWatch, follow, running_client
 from geventbt.cli.text import human_address, human_size
+from geventbt.cli.views import make_view
 
 _EXAMPLES = """
 geventbt demo

@@ -8,13 +8,13 @@ from contextlib import closing
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
-from geventbt.cli.download import seed_enough
+from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError
 from geventbt.cli.json_lines import emit, torrent_fields
-from geventbt.cli.progress import make_view
 from geventbt.cli.running import REFRESH, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable
+from geventbt.cli.views import make_view
 
 _EXAMPLES = """
 geventbt seed ubuntu.torrent downloads/ --port 6881

@@ -9,15 +9,15 @@ from time import monotonic
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
+from geventbt.cli.commands.info import print_files, read_whole
 from geventbt.cli.errors import DONE, UNFINISHED
-from geventbt.cli.info import print_files, read_whole
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.progress import make_view
 from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import read_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable
+from geventbt.cli.views import make_view
 
 _EXAMPLES = """
 geventbt download ubuntu.torrent -o downloads/

@@ -18,7 +18,8 @@ import geventbt
 from geventbt import bencoding
 from geventbt.cli import json_lines as documented
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, piece_map
-from geventbt.cli.progress import NEEDS_RICH, PlainView, peer_line, status
+from geventbt.cli.progress import peer_line, status
+from geventbt.cli.views import NEEDS_RICH, PlainView
 from tests.cli_harness import COMMAND, OnTerminal, json_lines, of_event
 
 TRACKER = "http://127.0.0.1:1/announce"

@@ -70,9 +70,7 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script."""
-    from geventbt.cli.main import make_parser
-
-    print(_SCRIPTS[arguments.shell](make_parser()), end="")
+    print(_SCRIPTS[arguments.shell](arguments.parser), end="")
     return DONE
 
 
