@@ -5,7 +5,6 @@ from __future__ import annotations
 from bitarray import bitarray
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import copied, extensions, handshakes, messages, packed, parts, small
 
 from geventbt.errors import LocalProtocolError, RemoteProtocolError, RequestFailed
 from geventbt.geometry import Geometry
@@ -13,6 +12,7 @@ from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, PeerProtocol
 from geventbt.protocol.handshake import Handshake
 from geventbt.protocol.parser import Parser
+from tests.property.strategies import copied, extensions, handshakes, messages, packed, parts, small
 
 PIECES = 4
 SIZE = 64

@@ -8,7 +8,6 @@ from bitarray import bitarray
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from strategies import extensions
 
 from geventbt import limits
 from geventbt.errors import PeerChoking, RequestFailed, RequestRejected
@@ -17,6 +16,7 @@ from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, PeerProtocol
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.parser import Parser
+from tests.property.strategies import extensions
 
 PIECES = 4
 SIZE = 64

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import copied, extensions, handshakes, invalid_tails, messages, packed, parts
 
 from geventbt.errors import RemoteProtocolError
 from geventbt.protocol import constants as c
 from geventbt.protocol.extended import read_extended_handshake, write_extended_handshake
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.parser import Parser
+from tests.property.strategies import copied, extensions, handshakes, invalid_tails, messages, packed, parts
 
 HANDSHAKE = Handshake(b"i" * 20, b"p" * 20)
 

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from storage_helpers import B, C, seed
 
 from geventbt.storage import Storage
+from tests.unit.storage_helpers import B, C, seed
 
 WRITER = """
 import random, sys
 from pathlib import Path
 from geventbt import Storage, Torrent
-from storage_helpers import pieces_of
+from tests.unit.storage_helpers import pieces_of
 
 torrent, folder, choose = Torrent.from_file(sys.argv[1]), sys.argv[3], random.Random(int(sys.argv[4]))
 pieces = pieces_of(Path(sys.argv[2]))
@@ -57,8 +57,8 @@ def test_whoever_is_killed_while_writing_trusts_only_what_is_good_and_finds_all_
 def kill_in_the_middle(tmp_path: Path, folder: Path, number: int, steps: int) -> None:
     """Let a process take so many steps, and kill it in the next one."""
     command = [sys.executable, "-c", WRITER, tmp_path / "x.torrent", tmp_path / "seeded", folder, str(number)]
-    path = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    environment = {"PYTHONPATH": ":".join(path), "PATH": ""}
+    path = str(Path(__file__).parents[3])
+    environment = {"PYTHONPATH": path, "PATH": ""}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for _ in range(steps):

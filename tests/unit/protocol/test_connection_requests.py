@@ -5,7 +5,19 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from protocol_helpers import (
+
+from geventbt import limits
+from geventbt.bencoding import encode
+from geventbt.errors import (
+    LocalProtocolError,
+    PeerChoking,
+    PieceNotAvailable,
+    RequestRejected,
+)
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from geventbt.protocol.connection import FAILED
+from tests.unit.protocol_helpers import (
     BLOCK,
     EXTENDED,
     FAST,
@@ -19,18 +31,6 @@ from protocol_helpers import (
     taken,
     unchoked,
 )
-
-from geventbt import limits
-from geventbt.bencoding import encode
-from geventbt.errors import (
-    LocalProtocolError,
-    PeerChoking,
-    PieceNotAvailable,
-    RequestRejected,
-)
-from geventbt.protocol import constants as c
-from geventbt.protocol import messages as m
-from geventbt.protocol.connection import FAILED
 
 # ---------------------------------------------------------------------- our requests
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from bitarray import bitarray
-from storage_helpers import LENGTHS, PIECE, A, B, C, D, seed
 
 from geventbt import bencoding
 from geventbt.client.torrent.file_map import FileMap
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
+from tests.unit.storage_helpers import LENGTHS, PIECE, A, B, C, D, seed
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
-from storage_helpers import pieces_of, seed
 
 from geventbt.bencoding import encode
 from geventbt.errors import StorageError
@@ -19,6 +18,7 @@ from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, ReadInto, hash_pieces
 from geventbt.storage import Storage
+from tests.unit.storage_helpers import pieces_of, seed
 
 
 def reader(stream: bytes) -> ReadInto:

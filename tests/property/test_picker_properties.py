@@ -9,11 +9,11 @@ from bitarray import bitarray
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from picker_model import Model
 
 from geventbt import limits
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.geometry import Geometry
+from tests.property.picker_model import Model
 
 PEERS = ["ann", "bob", "cid", "dan", "eve"]
 

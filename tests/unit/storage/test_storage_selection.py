@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from storage_helpers import LENGTHS, PIECE, A, B, C, D, pieces_of, seed
 
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
+from tests.unit.storage_helpers import LENGTHS, PIECE, A, B, C, D, pieces_of, seed
 
 
 @pytest.fixture

@@ -5,7 +5,18 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from protocol_helpers import (
+
+from geventbt import limits
+from geventbt.bencoding import decode, encode
+from geventbt.errors import (
+    PieceNotAvailable,
+    RemoteProtocolError,
+)
+from geventbt.geometry import Geometry
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from geventbt.protocol.connection import PeerProtocol
+from tests.unit.protocol_helpers import (
     ALL,
     BLOCK,
     EXTENDED,
@@ -20,17 +31,6 @@ from protocol_helpers import (
     taken,
     unchoking,
 )
-
-from geventbt import limits
-from geventbt.bencoding import decode, encode
-from geventbt.errors import (
-    PieceNotAvailable,
-    RemoteProtocolError,
-)
-from geventbt.geometry import Geometry
-from geventbt.protocol import constants as c
-from geventbt.protocol import messages as m
-from geventbt.protocol.connection import PeerProtocol
 
 # ---------------------------------------------------------------------- pieces, known and unknown
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from protocol_helpers import (
+
+from geventbt import LocalProtocolError, limits
+from geventbt.geometry import Geometry
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from tests.unit.protocol_helpers import (
     BLOCK,
     FAST,
     PLAIN,
@@ -15,11 +20,6 @@ from protocol_helpers import (
     taken,
     unchoking,
 )
-
-from geventbt import LocalProtocolError, limits
-from geventbt.geometry import Geometry
-from geventbt.protocol import constants as c
-from geventbt.protocol import messages as m
 
 
 def test_a_request_is_held_and_answered():

@@ -6,7 +6,17 @@ import tracemalloc
 
 import pytest
 from bitarray import bitarray
-from protocol_helpers import (
+
+from geventbt import limits
+from geventbt.errors import (
+    HandshakeError,
+    RemoteProtocolError,
+)
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from geventbt.protocol.connection import PeerProtocol
+from geventbt.protocol.handshake import Handshake
+from tests.unit.protocol_helpers import (
     ALL,
     BLOCK,
     EXTENDED,
@@ -23,16 +33,6 @@ from protocol_helpers import (
     unchoked,
     unchoking,
 )
-
-from geventbt import limits
-from geventbt.errors import (
-    HandshakeError,
-    RemoteProtocolError,
-)
-from geventbt.protocol import constants as c
-from geventbt.protocol import messages as m
-from geventbt.protocol.connection import PeerProtocol
-from geventbt.protocol.handshake import Handshake
 
 # ---------------------------------------------------------------------- handshakes
 

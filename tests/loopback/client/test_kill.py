@@ -25,7 +25,7 @@ from geventbt.storage import Storage
 from tests.loopback.harness import eventually
 
 KILLS = int(os.environ.get("GEVENTBT_TEST_KILLS", "8"))
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PIECE = 65536
 MIB = 1 << 20
 RATE = 4 * MIB

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storage_helpers import PIECE, A, B, C, D, pieces_of, seed
 
 from geventbt import bencoding
 from geventbt.errors import StorageError
@@ -20,6 +19,7 @@ from geventbt.metainfo.paths import is_own_folder
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
 from geventbt.storage.disk.record import Stamp
+from tests.unit.storage_helpers import PIECE, A, B, C, D, pieces_of, seed
 
 needs_links = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links cannot be told from files here")
 
