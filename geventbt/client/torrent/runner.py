@@ -98,7 +98,7 @@ class TorrentJob:
         self._forget = forget
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
-        self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
+        self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.FIRST_RETRY)
         self._finder = Finder(self._candidates, self._make_announce, self._notify)
         self._finder.tiers = self._tiers()
         self._search: MetadataSearch | None = None
