@@ -1,4 +1,4 @@
-"""The exit codes, and the error of the command line itself."""
+"""Exit codes, and the errors of the command line itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """An error that the command line itself has found.
+    """An error of the command line itself.
 
     Args:
         code: the exit code.
@@ -52,10 +52,10 @@ def exit_code_if_output_closes(code: int) -> Iterator[None]:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, where it is known how far the work is.
+    """Ctrl-C, with the progress of the work.
 
     Args:
-        text: how to go on; may be empty.
+        text: how to resume; may be empty.
         done, wanted: bytes, or None where they are not known yet.
     """
 

@@ -1,4 +1,4 @@
-"""A torrent of a client from its first moment to its last, as several commands need it."""
+"""Run a client with one torrent, from its start to its end; shared by several commands."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from geventbt.cli.text import counted, human_address, human_size
 from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
-"""Says which files are wanted, once the torrent is known; None for all of them."""
+"""Selects the files of a torrent once it is known; None for all of them."""
 
 REFRESH = 0.1
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
-    errno.EADDRNOTAVAIL: "cannot be listened on: it is no address of this machine; choose one that is with --host",
-    errno.EACCES: "may only be used by the administrator; choose one above 1023 with --port",
+    errno.EADDRNOTAVAIL: "is not an address of this machine; choose another one with --host",
+    errno.EACCES: "needs administrator rights; choose one above 1023 with --port",
 }
 
 
@@ -33,16 +33,16 @@ _BUSY = {
 def running_client(
     port: int | None = None, *, host: str = "", is_kept: bool = True, **options: object
 ) -> Iterator[geventbt.Client]:
-    """A client, which Ctrl-C leaves cleanly: once with what is verified on disk and recorded, twice at once.
+    """A client that Ctrl-C stops cleanly, with what is verified recorded; a second Ctrl-C stops at once.
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen.
         host: the address to listen on.
-        is_kept: whether what is fetched outlives the command.
-        options: as of `geventbt.Client`.
+        is_kept: whether the downloaded data is kept after the command.
+        options: see `geventbt.Client`.
 
     Raises:
-        CommandError: the port cannot be had.
+        CommandError: the port cannot be listened on.
         Interrupted: by Ctrl-C.
     """
     with interruptible():
@@ -60,27 +60,29 @@ def running_client(
 
 
 def _interrupted(client: geventbt.Client, is_kept: bool) -> Interrupted:
-    """What is known, and how to go on, before all of it is left, which takes a moment."""
+    """The progress and how to resume, taken before the client is closed."""
     torrent = next(iter(client.torrents.values()), None)
     if torrent is None:
         return Interrupted()
     progress = torrent.progress
     is_known = progress.wanted > 0
     return Interrupted(
-        _how_to_go_on(progress) if is_kept else "",
+        _how_to_resume(progress) if is_kept else "",
         progress.done if is_known else None,
         progress.wanted if is_known else None,
     )
 
 
-def _how_to_go_on(progress: geventbt.Progress) -> str:
+def _how_to_resume(progress: geventbt.Progress) -> str:
     if progress.state == "metadata":
-        return "nothing has come yet; the same command begins again"
+        return "nothing has been received yet; run the same command to start again"
     if progress.state == "checking":
-        return "what is there is kept; the same command goes on"
+        return "what is there is kept; run the same command again to resume"
     if progress.state == "seeding":
-        return "the same command serves it again"
-    return f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; the same command goes on from there"
+        return "run the same command to seed again"
+    return (
+        f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; run the same command again to resume"
+    )
 
 
 class StallTimer:
@@ -107,7 +109,7 @@ class StallTimer:
             self._seen, self._since = now, monotonic()
         elif monotonic() - self._since >= self._timeout:
             what = "; ".join([counted(progress.peers, "peer"), *map(str.strip, tracker_lines(torrent))])
-            raise CommandError(TIMED_OUT, f"nothing has come for {self._timeout:g} seconds ({what})")
+            raise CommandError(TIMED_OUT, f"nothing received for {self._timeout:g} seconds ({what})")
 
 
 def add_source(
@@ -141,7 +143,7 @@ def add_source(
     """
     check_reachable(source, peers, trackers)
     is_known = isinstance(source, geventbt.Torrent)
-    # Of a link the files are chosen as soon as they are known: until then none is.
+    # The files of a link are selected once they are known; until then none is.
     torrent = client.add(
         source,
         folder,
@@ -162,7 +164,7 @@ def add_source(
 
 
 def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> None:
-    """Show a torrent until it is complete. Raises as `ActiveTorrent.wait`, or CommandError when nothing comes."""
+    """Show a torrent until it is complete. Raises: see `ActiveTorrent.wait` and `StallTimer.check`."""
     while not torrent.wait(REFRESH):
         view.update(torrent)
         stall.check(torrent)
@@ -170,10 +172,10 @@ def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> No
 
 
 def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
-    """Show a complete torrent until it has been served enough: for so long, or so much. None is without end.
+    """Show a complete torrent until a time is over or a ratio is reached; None is no bound.
 
     Returns:
-        How often its data has been sent.
+        The ratio of bytes sent to bytes on disk.
     """
     import gevent
 
@@ -186,7 +188,7 @@ def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float 
 
 
 def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
-    """Bytes sent to bytes there."""
+    """The ratio of bytes sent to bytes on disk."""
     progress = torrent.progress
     return progress.uploaded / progress.done if progress.done else 0.0
 

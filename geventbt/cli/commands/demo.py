@@ -1,4 +1,4 @@
-"""``geventbt demo``: the main job on this machine, with real sockets between real processes."""
+"""``geventbt demo``: seeders and a downloader on this machine, as processes with real sockets."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument(
         "--size", type=values.size, default=256 << 20, help="bytes to transfer, such as 64M (default: 256M)"
     )
-    parser.add_argument("--seeders", type=values.at_least_one, default=3, metavar="N", help="how many (default: 3)")
+    parser.add_argument(
+        "--seeders", type=values.at_least_one, default=3, metavar="N", help="number of seeders (default: 3)"
+    )
     parsing.add_quiet(parser)
     parsing.add_verbose(parser)
     parser.set_defaults(run=run, json=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate a payload, seed it from several processes, download it, and say what came of it."""
+    """Generate a payload, seed it from several processes, download it, and print the result."""
     with exit_code_if_output_closes(UNFINISHED):
         result = _transfer(arguments)
     print(
@@ -90,14 +92,14 @@ def _generate(folder: Path, size: int) -> None:
         left -= length
         with open(folder / f"file-{_FILES - number + 1}.bin", "wb") as file:
             for start in range(0, length, len(chunk)):
-                # A number in front makes every chunk different, so that no piece could stand in for another.
+                # A number in front makes every chunk different, so that no two pieces are the same.
                 block = (number * length + start).to_bytes(16, "big") + chunk[16:]
                 file.write(block[: length - start])
 
 
 @contextmanager
 def _seeder(torrent: Path, data: Path) -> Iterator[tuple[str, int]]:
-    """A `geventbt seed` in a process of its own; gives its address."""
+    """Run `geventbt seed` in a process of its own; yields its address."""
     import subprocess
 
     command = [sys.executable, "-m", "geventbt", "seed", str(torrent), str(data), "--host", "127.0.0.1", "--port", "0"]

@@ -30,20 +30,20 @@ def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "download", "fetch a torrent from peers", _EXAMPLES)
     parsing.add_source(parser)
-    parsing.add_output(parser, default=".", help="where to put it (default: here)")
+    parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
     parsing.add_select(parser)
-    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in their order")
+    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
-    parsing.add_seeding(parser, "default: not at all")
-    parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")
+    parsing.add_seeding(parser, "default: do not seed")
+    parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent of a link to this file")
     parsing.add_views(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
+    """Fetch a torrent from the given peers, and from those of trackers and peer exchange."""
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
     source = resolve_source(arguments.source)
@@ -134,7 +134,7 @@ def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse
 
 
 def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    """Serve for the time or to the ratio that is wanted, or without end, and say how much was served."""
+    """Seed for the given time or to the given ratio, or without end, and print how much was sent."""
     started = monotonic()
     with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
         ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)

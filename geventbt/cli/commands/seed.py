@@ -26,7 +26,7 @@ _SOURCE = "a .torrent file, an http(s) URL of one, or - for standard input"
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "seed", "serve a torrent to whoever connects", _EXAMPLES)
+    parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
     parsing.add_source(parser, _SOURCE)
     parsing.add_data(parser)
     parsing.add_sources_of_peers(parser)
@@ -37,7 +37,7 @@ def add_parser(commands: parsing.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the data, say where it is served, and serve it until interrupted, or until it is enough."""
+    """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     from geventbt.storage import locate
 
     torrent = read_torrent(arguments.source, "seed")
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    """Wait until all of the data is found to be good."""
+    """Wait until all of the data is verified."""
     with closing(make_view(arguments)) as view:
         try:
             while not torrent.wait(REFRESH):
