@@ -72,6 +72,7 @@ _EXPORTS = {
             "MetainfoError",
             "MagnetError",
             "StorageError",
+            "FetchError",
             "TrackerError",
             "DownloadError",
             "NoPeersError",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from geventbt.discovery.trackers.tracker import scrape as scrape
     from geventbt.errors import BencodeError as BencodeError
     from geventbt.errors import DownloadError as DownloadError
+    from geventbt.errors import FetchError as FetchError
     from geventbt.errors import GeventBTError as GeventBTError
     from geventbt.errors import HandshakeError as HandshakeError
     from geventbt.errors import LocalProtocolError as LocalProtocolError
