@@ -52,8 +52,8 @@ class Layout:
             ValueError: if the range is empty or not inside one piece.
         """
         if not self._geometry.contains(piece, offset, length):
-            raise ValueError(f"no range of a piece: piece {piece}, offset {offset}, length {length}")
-        return self.stream_spans(piece * self._geometry.piece_length + offset, length)
+            raise ValueError(f"not a range of a piece: piece {piece}, offset {offset}, length {length}")
+        return self.stream_spans(self._geometry.start_of(piece) + offset, length)
 
     def stream_spans(self, position: int, length: int) -> list[Span]:
         """The ranges of files that make up a range of the torrent's stream, in order.
@@ -74,7 +74,4 @@ class Layout:
 
     def pieces(self, file: TorrentFile, start: int = 0) -> range:
         """The pieces that have bytes of a file, from its byte `start` on: an empty range where there are none."""
-        if start >= file.length:
-            return range(0)
-        piece_length = self._geometry.piece_length
-        return range((file.offset + start) // piece_length, (file.offset + file.length - 1) // piece_length + 1)
+        return self._geometry.pieces_of(file.offset + start, file.length - start)
