@@ -18,11 +18,11 @@ from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, hash_piece, hash_pieces
-from geventbt.metainfo.paths import is_own_folder
+from geventbt.metainfo.paths import is_state_dir
+from geventbt.storage.disk.file_mapper import FileMapper
 from geventbt.storage.disk.open_file import MissingData
-from geventbt.storage.disk.own_folder import OwnFolder
-from geventbt.storage.disk.places import Places
 from geventbt.storage.disk.recorder import Recorder
+from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
 
 
@@ -64,7 +64,7 @@ class Storage:
         preallocate: bool = False,
         max_open_files: int = limits.OPEN_FILES,
     ) -> None:
-        if any(map(is_own_folder, {file.path[0] for file in torrent.files})):
+        if any(map(is_state_dir, {file.path[0] for file in torrent.files})):
             raise StorageError(
                 f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
             )
@@ -73,10 +73,10 @@ class Storage:
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self._preallocate = preallocate
         self._layout = Layout(torrent.files, torrent.geometry)
-        self._own = OwnFolder(self.folder, torrent.info_hash.hex())
-        self._places = Places(torrent, self.folder, self._own, self._layout, self.have, max_open_files)
-        self._files = self._places.files
-        self._recorder = Recorder(torrent, self._layout, self._places, self._own, self.have)
+        self._state_dir = StateDir(self.folder, torrent.info_hash.hex())
+        self._mapper = FileMapper(torrent, self.folder, self._state_dir, self._layout, self.have, max_open_files)
+        self._files = self._mapper.files
+        self._recorder = Recorder(torrent, self._layout, self._mapper, self._state_dir, self.have)
         self.wanted = self._want(selected)
 
     def __enter__(self) -> Storage:
@@ -95,10 +95,7 @@ class Storage:
     @property
     def verified_bytes(self) -> int:
         """The bytes of all pieces that are verified and on the disk."""
-        geometry = self.torrent.geometry
-        count: int = self.have.count()
-        missing_at_end = geometry.pieces * geometry.piece_length - geometry.length
-        return count * geometry.piece_length - (missing_at_end if self.have[-1] else 0)
+        return self.torrent.geometry.bytes_of(self.have)
 
     def path(self, file: int) -> Path:
         """Where a file of the torrent is, or would be, by its index."""
@@ -112,13 +109,13 @@ class Storage:
             StorageError: if one cannot be made: ``errno.ENOSPC`` if there is no room for it.
         """
         for index, file in enumerate(self.torrent.files):
-            if file.stored and self._places.is_selected(index):
+            if file.stored and self._mapper.is_selected(index):
                 self._leave_parts(index)
-                if self._preallocate or not self._places.has_length(index):
-                    with self._places.losing(index), self._files.use(index, writable=True) as opened:
+                if self._preallocate or not self._mapper.has_length(index):
+                    with self._mapper.invalidate_on_missing(index), self._files.use(index, writable=True) as opened:
                         if self._preallocate:
                             opened.allocate(file.length)
-        self._places.drop_parts()
+        self._mapper.drop_parts()
 
     def select(self, files: Collection[int] | None) -> None:
         """Change which files are wanted.
@@ -134,7 +131,7 @@ class Storage:
             StorageError: if the disk failed, or somebody has put a file where one of ours is to be moved
                 (``errno.EEXIST``). The same files as before are then wanted.
         """
-        before = self._places.selected
+        before = self._mapper.selected
         self.wanted = self._want(files)
         try:
             for index in range(len(self.torrent.files)):
@@ -142,7 +139,7 @@ class Storage:
         except StorageError:
             self.wanted = self._want(before)
             raise
-        self._places.drop_parts()
+        self._mapper.drop_parts()
 
     def write_piece(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
         """Write a whole piece if, and only if, it is the right one.
@@ -164,15 +161,15 @@ class Storage:
         spans = self._layout.spans(piece, 0, len(data))
         for span in spans:
             self._leave_parts(span.file)
-        with memoryview(data) as view, self._places.steady(spans):
+        with memoryview(data) as view, self._mapper.hold_location(spans):
             for span in spans:
                 part = view[position : position + span.length]
                 position += span.length
                 if self.torrent.files[span.file].padding:
                     self._refuse_padding(part, span.file)
                     continue
-                with self._places.losing(span.file):
-                    self._places.write(span.file, span.offset, part)
+                with self._mapper.invalidate_on_missing(span.file):
+                    self._mapper.write(span.file, span.offset, part)
             self.have[piece] = True
         return True
 
@@ -193,8 +190,8 @@ class Storage:
             raise StorageError(f"piece {piece} is not verified")
         parts = []
         for span in spans:
-            with self._places.losing(span.file):
-                parts.append(self._places.read(*span))
+            with self._mapper.invalidate_on_missing(span.file):
+                parts.append(self._mapper.read(*span))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_cached(self, piece: int, offset: int, length: int) -> bytes | bytearray | None:
@@ -214,7 +211,7 @@ class Storage:
             return None
         parts = []
         for span in spans:
-            part = self._places.read_cached(*span)
+            part = self._mapper.read_cached(*span)
             if part is None:
                 return None
             parts.append(part)
@@ -263,7 +260,7 @@ class Storage:
         if len(pieces) != geometry.pieces:
             raise ValueError(f"{len(pieces)} bits for {geometry.pieces} pieces")
         with self._recorder.verifying(pieces):
-            possible = pieces & self._places.possible()
+            possible = pieces & self._mapper.possible()
             self.have &= ~pieces | possible
             total, done = pieces.count(), pieces.count() - possible.count()
             if progress is not None and done:
@@ -284,7 +281,7 @@ class Storage:
         Raises:
             StorageError: if another one has it (``errno.EBUSY``), or the folder cannot be written.
         """
-        self._own.lock()
+        self._state_dir.lock()
 
     def restore(self) -> bitarray:
         """Take the lock, and trust what the last `checkpoint` has recorded of files that look as they did then.
@@ -315,12 +312,12 @@ class Storage:
         """Close all files, and let go of the lock. What is in use by another thread is closed when it is done. What has
         not been recorded by `checkpoint` is hashed again at the next start."""
         self._files.close()
-        self._own.close()
+        self._state_dir.close()
 
     def _want(self, files: Collection[int] | None) -> bitarray:
         """Take note of the wanted files. Returns the pieces that have bytes of them."""
         if files is None:
-            self._places.selected = None
+            self._mapper.selected = None
             return ones(self.torrent.geometry.pieces, "big")
         selected = frozenset(files)
         wanted = zeros(self.torrent.geometry.pieces, "big")
@@ -329,21 +326,21 @@ class Storage:
                 raise IndexError(f"file {index}: there are {len(self.torrent.files)}")
             pieces = self._layout.pieces(self.torrent.files[index])
             wanted[pieces.start : pieces.stop] = True
-        self._places.selected = selected
+        self._mapper.selected = selected
         return wanted
 
     def _leave_parts(self, index: int) -> None:
         """Move a file out of the parts file if it is wanted."""
-        if self._places.is_selected(index) and self._places.in_parts(index):
-            with self._places.losing(index):
-                self._places.leave_parts(index)
+        if self._mapper.is_selected(index) and self._mapper.in_parts(index):
+            with self._mapper.invalidate_on_missing(index):
+                self._mapper.leave_parts(index)
 
     def _read_stream(self, position: int, view: memoryview) -> bool:
         """Fill a buffer from the stream of all files, verified or not; whether it is all there."""
         filled = 0
         try:
             for span in self._layout.stream_spans(position, len(view)):
-                self._places.read_into(span.file, span.offset, view[filled : filled + span.length])
+                self._mapper.read_into(span.file, span.offset, view[filled : filled + span.length])
                 filled += span.length
         except MissingData:
             return False

@@ -23,24 +23,24 @@ from geventbt import limits
 from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, TorrentFile
-from geventbt.metainfo.paths import OWN_FOLDER
+from geventbt.metainfo.paths import STATE_DIR
 from geventbt.storage.disk.open_file import FileGone, MissingData, OpenFile
 from geventbt.storage.disk.open_files import OpenFiles
-from geventbt.storage.disk.own_folder import OwnFolder
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
+from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout, Span
 
 _STEP = 1 * limits.MIB
 """Bytes moved at a time."""
 
 
-class Places:
+class FileMapper:
     """Reads and writes ranges of a torrent's files, wherever they are.
 
     Args:
         torrent: the torrent.
         folder: the folder of its data.
-        own: our own folder there.
+        state_dir: the folder of our own files there.
         layout: the torrent's layout.
         have: the pieces that are verified: only of these are bytes moved.
         max_open_files: how many files are open at a time.
@@ -52,14 +52,14 @@ class Places:
     """
 
     def __init__(
-        self, torrent: Torrent, folder: Path, own: OwnFolder, layout: Layout, have: bitarray, max_open_files: int
+        self, torrent: Torrent, folder: Path, state_dir: StateDir, layout: Layout, have: bitarray, max_open_files: int
     ) -> None:
-        parts = TorrentFile((OWN_FOLDER, own.path("parts").name), torrent.geometry.length, 0)
+        parts = TorrentFile((STATE_DIR, state_dir.path("parts").name), torrent.geometry.length, 0)
         self.files = OpenFiles([*torrent.files, parts], folder, max_open_files)
         self.parts = len(torrent.files)
         self.selected: Collection[int] | None = None
         self._torrent = torrent
-        self._own = own
+        self._state_dir = state_dir
         self._layout = layout
         self._have = have
         self._in_parts: dict[int, bool] = {}
@@ -107,7 +107,7 @@ class Places:
             file.write(position, data)
 
     @contextmanager
-    def steady(self, spans: Iterable[Span]) -> Iterator[None]:
+    def hold_location(self, spans: Iterable[Span]) -> Iterator[None]:
         """No file of these changes its place as long as the block runs."""
         if any(self.in_parts(span.file) for span in spans):
             with self._moving:
@@ -146,10 +146,10 @@ class Places:
         status = self.files.status(index)
         return status is not None and status.st_size == self._torrent.files[index].length
 
-    def stamp(self, index: int) -> Stamp | None:
+    def fingerprint(self, index: int) -> Fingerprint | None:
         """How a file looks now, or None if it is not there."""
         status = self.files.status(index)
-        return Stamp.of(status) if status else None
+        return Fingerprint.of(status) if status else None
 
     def possible(self) -> bitarray:
         """The pieces whose bytes may all be on the disk."""
@@ -165,18 +165,18 @@ class Places:
         return possible
 
     @contextmanager
-    def losing(self, index: int) -> Iterator[None]:
+    def invalidate_on_missing(self, index: int) -> Iterator[None]:
         """Around what needs a file: if that is gone, or some of it, so are its pieces."""
         try:
             yield
         except FileGone:
-            self.lose(index)
+            self.invalidate(index)
             raise
         except MissingData:
-            self.lose(index, self._size(index))
+            self.invalidate(index, self._size(index))
             raise
 
-    def lose(self, index: int, start: int = 0) -> None:
+    def invalidate(self, index: int, start: int = 0) -> None:
         """Trust no piece any more that has bytes of a file from `start` on. If they were in the parts file, or it is
         that itself, it goes for all that was in it."""
         lost = {index: start}
@@ -187,17 +187,18 @@ class Places:
             self._have[pieces.start : pieces.stop] = False
 
     def _size(self, index: int) -> int:
-        stamp = self.stamp(index)
-        return stamp.size if stamp else 0
+        fingerprint = self.fingerprint(index)
+        return fingerprint.size if fingerprint else 0
 
     def _pieces_in_parts(self) -> bitarray:
         """The pieces of which there is anything in the parts file."""
         pieces = zeros(self._torrent.geometry.pieces, "big")
         if self.files.status(self.parts) is not None:
-            piece_length, length = self._torrent.geometry.piece_length, self._torrent.geometry.length
+            geometry = self._torrent.geometry
             with self.files.use(self.parts) as file:
                 for start, end in file.data_ranges():
-                    pieces[start // piece_length : -(-min(end, length) // piece_length)] = True
+                    found = geometry.pieces_of(start, min(end, geometry.length) - start)
+                    pieces[found.start : found.stop] = True
         return pieces
 
     def _belongs_in_parts(self, index: int) -> bool:
@@ -236,7 +237,7 @@ class Places:
 
         with self.files.use(self.parts) as source:
             try:
-                self.files.install(index, self._own.path(f"{index}.new"), fill)
+                self.files.install(index, self._state_dir.path(f"{index}.new"), fill)
             except StorageError as error:
                 if error.errno != errno.EXDEV:
                     raise

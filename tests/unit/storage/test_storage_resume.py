@@ -15,7 +15,7 @@ import pytest
 from geventbt import bencoding
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, create_torrent
-from geventbt.metainfo.paths import is_own_folder
+from geventbt.metainfo.paths import is_state_dir
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
 from geventbt.storage.disk.record import Stamp
@@ -420,19 +420,19 @@ def test_a_link_in_place_of_our_folder_is_refused(torrent: Torrent, folder: Path
 
 @pytest.mark.parametrize("name", [".geventbt", ".GeventBT", ".geventbt.", ".ge\u200cventbt", "GEVENT~1"])
 def test_a_torrent_cannot_plant_our_own_files(seeded: Path, tmp_path: Path, name: str):
-    assert is_own_folder(name)
+    assert is_state_dir(name)
     single = {"name": name, "piece length": PIECE, "pieces": bytes(20), "length": 5}
     several = {"name": name, "piece length": PIECE, "pieces": bytes(20), "files": [{"length": 5, "path": ["x"]}]}
     for info in (single, several):
         torrent = Torrent.from_info(bencoding.encode(info))
-        if is_own_folder(torrent.name):
+        if is_state_dir(torrent.name):
             with pytest.raises(StorageError, match="keeps its own files"):
                 Storage(torrent, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["geventbt", ".geventbt2", "a.geventbt", "gevent"])
 def test_other_names_are_free(name: str):
-    assert not is_own_folder(name)
+    assert not is_state_dir(name)
 
 
 def test_a_torrent_of_a_download_folder_leaves_our_own_files_out(half: Path):
