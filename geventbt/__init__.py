@@ -46,7 +46,9 @@ _EXPORTS = {
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
     "create_torrent": "geventbt.metainfo",
+    "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
+    "StorageBackend": "geventbt.storage",
     "new_peer_id": "geventbt.peer_id",
     "client_name": "geventbt.peer_id",
     "allowed_fast_set": "geventbt.protocol.fast",
@@ -143,7 +145,9 @@ if TYPE_CHECKING:
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
     from geventbt.protocol.handshake import Extensions as Extensions
     from geventbt.protocol.handshake import Handshake as Handshake
+    from geventbt.storage import MemoryBackend as MemoryBackend
     from geventbt.storage import Storage as Storage
+    from geventbt.storage import StorageBackend as StorageBackend
     from geventbt.wire.connect import connect as connect
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
+from geventbt.storage.backend import MissingData
 from geventbt.storage.disk.page_cache import CachedRead, find_cached_read
 from geventbt.storage.disk.record import FileRecord, Fingerprint
 
@@ -22,10 +23,6 @@ _HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """For every file in a folder that others can write to: no link is followed, and no pipe blocks."""
 _BLOCK = 512  # the unit of st_blocks
-
-
-class MissingData(StorageError):
-    """A file is not there, or ends before the bytes that were asked for."""
 
 
 class FileCut(MissingData):

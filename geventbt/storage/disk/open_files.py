@@ -15,7 +15,8 @@ from geventbt import limits
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
-from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, FileCut, FileGone, MissingData, OpenFile, storage_errors
+from geventbt.storage.backend import MissingData
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, FileCut, FileGone, OpenFile, storage_errors
 from geventbt.storage.disk.record import FileRecord
 
 

@@ -17,9 +17,9 @@ from bitarray.util import zeros
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
+from geventbt.storage.backend import MissingData
 from geventbt.storage.disk import resume
 from geventbt.storage.disk.file_mapper import FileMapper
-from geventbt.storage.disk.open_file import MissingData
 from geventbt.storage.disk.record import FileRecord, Fingerprint
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
@@ -31,20 +31,16 @@ class Recorder:
     Args:
         torrent: the torrent.
         layout: its layout.
-        mapper: where its bytes are.
+        mapper: where its bytes are. `restore`, and a checkpoint that misses a file, change its `have`.
         state_dir: the folder of our own files there.
-        have: the pieces that are verified; `restore` and a checkpoint that misses a file change it.
     """
 
-    def __init__(
-        self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir, have: bitarray
-    ) -> None:
+    def __init__(self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir) -> None:
         self._torrent = torrent
         self._layout = layout
         self._mapper = mapper
         self._files = mapper.files
         self._state_dir = state_dir
-        self._have = have
         self._written: bytes | None = None
         self._writing = new_lock()
 
@@ -52,7 +48,7 @@ class Recorder:
         """Trust what is recorded of files that look the same. Returns the pieces that are to be hashed."""
         data = self._state_dir.read("resume", resume.largest(self._torrent))
         recorded = resume.decode(self._torrent, data)
-        suspect = zeros(len(self._have), "big")
+        suspect = zeros(len(self._mapper.have), "big")
         changed: list[int] = []
         parts_same = self._is_same(self._mapper.parts, recorded.parts)
         for index, file in enumerate(self._torrent.files):
@@ -66,7 +62,7 @@ class Recorder:
                 pieces = self._layout.pieces(file)
                 suspect[pieces.start : pieces.stop] = True
                 changed.append(index)
-        self._have[:] = recorded.have & ~suspect
+        self._mapper.have[:] = recorded.have & ~suspect
         self._written = data
         suspect &= self._mapper.possible()
         for index in changed:
@@ -80,7 +76,7 @@ class Recorder:
         with self._writing:
             # First how files look, then the pieces: a file that is written to in between is only hashed once more.
             now = self._trusted()
-            now.have = self._have.copy()
+            now.have = self._mapper.have.copy()
             errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
             data = resume.encode(self._torrent, now)
             if data != self._written:
@@ -94,7 +90,7 @@ class Recorder:
     def verifying(self, pieces: bitarray) -> Iterator[None]:
         """Around a check of pieces. Files of which no other piece is trusted are vouched for afterwards, as they looked
         before."""
-        others = self._have & ~pieces
+        others = self._mapper.have & ~pieces
         renewed: list[tuple[FileRecord, Fingerprint | None]] = []
         for index, file in enumerate(self._torrent.files):
             of_file = self._layout.pieces(file)
@@ -117,7 +113,7 @@ class Recorder:
 
     def _trusted(self) -> resume.Resume:
         """Which files vouch for the verified pieces, and how they look; without the pieces."""
-        now = resume.Resume(self._have)
+        now = resume.Resume(self._mapper.have)
         for index, record in self._files.records():
             fingerprint = record.trusted_fingerprint()
             if index == self._mapper.parts:

@@ -18,7 +18,7 @@ from geventbt.metainfo import Torrent, create_torrent
 from geventbt.metainfo.paths import is_state_dir
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
 from tests.unit.storage_helpers import PIECE, A, B, C, D, pieces_of, seed
 
 needs_links = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links cannot be told from files here")
@@ -383,8 +383,10 @@ def test_a_record_that_is_too_large_is_not_even_read(torrent: Torrent, half: Pat
 
 
 def test_every_record_of_a_torrent_is_small_enough(torrent: Torrent):
-    stamps = {index: Stamp(2**63 - 1, -(2**63)) for index in range(len(torrent.files))}
-    everything = resume.Resume(~resume.decode(torrent, None).have, stamps, set(stamps), Stamp(2**63 - 1, 2**63 - 1))
+    fingerprints = {index: Fingerprint(2**63 - 1, -(2**63)) for index in range(len(torrent.files))}
+    everything = resume.Resume(
+        ~resume.decode(torrent, None).have, fingerprints, set(fingerprints), Fingerprint(2**63 - 1, 2**63 - 1)
+    )
     data = resume.encode(torrent, everything)
     assert len(data) <= resume.largest(torrent)
     assert resume.decode(torrent, data) == everything
