@@ -46,7 +46,9 @@ _EXPORTS = {
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
     "create_torrent": "geventbt.metainfo",
+    "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
+    "StorageBackend": "geventbt.storage",
     "new_peer_id": "geventbt.peer_id",
     "client_name": "geventbt.peer_id",
     "allowed_fast_set": "geventbt.protocol.fast",
@@ -72,6 +74,7 @@ _EXPORTS = {
             "MetainfoError",
             "MagnetError",
             "StorageError",
+            "FetchError",
             "TrackerError",
             "DownloadError",
             "NoPeersError",
@@ -106,6 +109,7 @@ if TYPE_CHECKING:
     from geventbt.discovery.trackers.tracker import scrape as scrape
     from geventbt.errors import BencodeError as BencodeError
     from geventbt.errors import DownloadError as DownloadError
+    from geventbt.errors import FetchError as FetchError
     from geventbt.errors import GeventBTError as GeventBTError
     from geventbt.errors import HandshakeError as HandshakeError
     from geventbt.errors import LocalProtocolError as LocalProtocolError
@@ -141,7 +145,9 @@ if TYPE_CHECKING:
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
     from geventbt.protocol.handshake import Extensions as Extensions
     from geventbt.protocol.handshake import Handshake as Handshake
+    from geventbt.storage import MemoryBackend as MemoryBackend
     from geventbt.storage import Storage as Storage
+    from geventbt.storage import StorageBackend as StorageBackend
     from geventbt.wire.connect import connect as connect
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
