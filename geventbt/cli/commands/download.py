@@ -10,7 +10,7 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.commands.info import print_files, read_whole
-from geventbt.cli.errors import DONE, UNFINISHED
+from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
@@ -39,7 +39,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_seeding(parser, "default: not at all")
     parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")
     parsing.add_views(parser)
-    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(arguments.save_torrent)
     source = read_source(arguments.source)
     if arguments.list:
-        whole = read_whole(source, arguments)
-        arguments.code_if_cut_off = DONE
+        with exit_code_if_output_closes(UNFINISHED):
+            whole = read_whole(source, arguments)
         print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
         return DONE
     with running_client(arguments.port, host=arguments.host, encryption=arguments.encryption) as client:
@@ -63,7 +63,7 @@ def _download(
     started = monotonic()
     stall = StallWatch(arguments.stall_timeout)
     seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
-    with closing(make_view(arguments)) as view:
+    with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
         torrent = add_source(
             client,
             source,
@@ -79,9 +79,8 @@ def _download(
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)
-        if not seeds:
-            arguments.code_if_cut_off = DONE
-    _report(torrent, monotonic() - started, arguments)
+    with exit_code_if_output_closes(UNFINISHED if seeds else DONE):
+        _report(torrent, monotonic() - started, arguments)
     if seeds:
         seed_enough(torrent, arguments)
 
@@ -136,9 +135,8 @@ def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse
 def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
     """Serve for the time or to the ratio that is wanted, or without end, and say how much was served."""
     started = monotonic()
-    with closing(make_view(arguments)) as view:
+    with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
         ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
-        arguments.code_if_cut_off = DONE
     uploaded = torrent.progress.uploaded
     if arguments.json:
         emit("seeded", uploaded=uploaded, ratio=round(ratio, 4), seconds=round(monotonic() - started, 3))
