@@ -33,7 +33,7 @@ _EXPORTS = {
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "Wire": "geventbt.wire.wire",
-    "Request": "geventbt.wire.state",
+    "Request": "geventbt.wire.requests",
     "PeerServer": "geventbt.wire.server",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
@@ -149,9 +149,9 @@ if TYPE_CHECKING:
     from geventbt.storage import Storage as Storage
     from geventbt.storage import StorageBackend as StorageBackend
     from geventbt.wire.connect import connect as connect
+    from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
-    from geventbt.wire.state import Request as Request
     from geventbt.wire.wire import Wire as Wire
 
 
