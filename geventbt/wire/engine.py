@@ -21,7 +21,7 @@ from geventbt.concurrency.dispatch import Backlog, Dispatcher, Events, Flow
 from geventbt.errors import GeventBTError, HandshakeError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
-from geventbt.protocol.messages import Buffer
+from geventbt.protocol.messages import Buffer, as_object
 from geventbt.rates.speed import SpeedMeter
 from geventbt.wire.requests import Feed, RangeWait, SharedWait, Token, Wait, Wakeups, waits_of
 from geventbt.wire.transports.encryption import InboundOpening, compute_soon
@@ -426,9 +426,6 @@ class WireCore:
         # Held, because an iterator that is forgotten may be collected at any moment.
         messages = self._messages
         if messages is not None:
-            # Here, because most programs never need it; see its first lines.
-            from geventbt.protocol.message_objects import as_object
-
             message = as_object(event)
             messages.put(message, sum(len(part) for part in event[1:] if isinstance(part, (bytes, memoryview))))
 
