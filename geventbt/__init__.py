@@ -45,7 +45,7 @@ _EXPORTS = {
     "Geometry": "geventbt.geometry",
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
-    "create_torrent": "geventbt.metainfo",
+    "create_torrent": "geventbt.metainfo.create",
     "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
     "StorageBackend": "geventbt.storage",
@@ -139,7 +139,7 @@ if TYPE_CHECKING:
     from geventbt.geometry import Geometry as Geometry
     from geventbt.metainfo import Magnet as Magnet
     from geventbt.metainfo import Torrent as Torrent
-    from geventbt.metainfo import create_torrent as create_torrent
+    from geventbt.metainfo.create import create_torrent as create_torrent
     from geventbt.peer_id import client_name as client_name
     from geventbt.peer_id import new_peer_id as new_peer_id
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
