@@ -13,7 +13,7 @@ from typing import NamedTuple
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
-from geventbt.cli.running import StallWatch, follow, running_client
+from geventbt.cli.running import StallTimer, follow, running_client
 from geventbt.cli.text import human_address, human_size
 from geventbt.cli.views import make_view
 
@@ -73,7 +73,7 @@ def _transfer(arguments: argparse.Namespace) -> _Result:
         with running_client(is_kept=False, encryption="disable") as client:
             job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
             with closing(make_view(arguments)) as view:
-                follow(job, view, StallWatch(None))
+                follow(job, view, StallTimer(None))
             seconds = monotonic() - started
             return _Result(job.progress.done, seconds, sum(1 for count in job.served.values() if count))
 

@@ -13,9 +13,9 @@ from geventbt.cli.commands.info import print_files, read_whole
 from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
+from geventbt.cli.running import StallTimer, add_source, follow, keep_seeding, running_client
 from geventbt.cli.selection import select_files
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable
 from geventbt.cli.views import make_view
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     if arguments.list:
         with exit_code_if_output_closes(UNFINISHED):
             whole = read_whole(source, arguments)
@@ -61,15 +61,16 @@ def _download(
     client: geventbt.Client, source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace
 ) -> None:
     started = monotonic()
-    stall = StallWatch(arguments.stall_timeout)
+    stall = StallTimer(arguments.stall_timeout)
     seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
     with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
         torrent = add_source(
             client,
             source,
             arguments.output,
-            arguments,
             lambda whole: _choose(arguments, source, whole),
+            peers=arguments.peer,
+            trackers=arguments.tracker,
             view=view,
             stall=stall,
             sequential=arguments.sequential,
