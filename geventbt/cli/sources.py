@@ -130,6 +130,6 @@ def _fetch(url: str) -> bytes:
     with interruptible():
         try:
             return fetch(url, max_bytes=limits.TORRENT_FILE)
-        except geventbt.TrackerError as error:
+        except geventbt.FetchError as error:
             code = NOT_FOUND if error.status in _GONE else NETWORK
             raise CommandError(code, f"the .torrent cannot be fetched: {error}; check the URL") from error

@@ -89,11 +89,10 @@ def _good_of(good: int, pieces: int) -> str:
 
 
 def _files(storage: geventbt.Storage, good: bitarray) -> Iterator[_Checked]:
-    piece_length = storage.torrent.geometry.piece_length
     for index, file in enumerate(storage.torrent.files):
         if not file.stored:
             continue
-        end = -(-(file.offset + file.length) // piece_length) if file.length else 0
-        pieces = good[file.offset // piece_length : end]
+        of_file = storage.torrent.geometry.pieces_of(file.offset, file.length)
+        pieces = good[of_file.start : of_file.stop]
         is_there = storage.path(index).exists()
         yield _Checked(index, "/".join(file.path), pieces.count() if is_there else None, len(pieces))

@@ -29,11 +29,11 @@ from geventbt.discovery.trackers.announce import (
     REGULAR,
     STARTED,
     STOPPED,
-    Address,
     AnnounceRequest,
     AnnounceResponse,
 )
 from geventbt.errors import TrackerError
+from geventbt.net.addresses import Address
 
 _log = logging.getLogger("geventbt")
 
