@@ -46,6 +46,8 @@ EVENTS = take("guides/wire", "Signals and messages", 0)
 MESSAGES = take("guides/wire", "Signals and messages", 1)
 SEED_BY_REQUEST = take("guides/serving", "Answer request by request")
 OWN_STORAGE = take("guides/serving", "Serve from any storage")
+MEMORY = take("guides/serving", "Download into any storage", 0)
+DATABASE = take("guides/serving", "Download into any storage", 1)
 EXTENSION = take("guides/extensions", "Extensions")
 CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
@@ -286,6 +288,25 @@ def test_the_seeder_with_its_own_storage_serves_a_whole_client(
     with listening(OWN_STORAGE, names) as port:
         geventbt.download(magnet, tmp_path / "out", peers=[("127.0.0.1", port)])
     assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_a_download_is_kept_in_memory(tracked: Any, tmp_path: Path) -> None:
+    names = execute(MEMORY, {"geventbt": geventbt})
+    assert names["beginning"] == CONTENT[:1000]
+    assert not (tmp_path / "ubuntu").exists()
+
+
+def test_a_download_is_kept_in_a_database_and_found_there_again(tracked: Any, tmp_path: Path) -> None:
+    names = execute(DATABASE, {"geventbt": geventbt})
+    names["fetch"]("ubuntu.torrent", tmp_path)
+    assert not (tmp_path / "ubuntu").exists()
+    database = names["Database"](geventbt.Torrent.from_file("ubuntu.torrent"), tmp_path)
+    assert (database.size(0), database.read(0, 100, 200_000)) == (len(CONTENT), CONTENT[100:200_100])
+    database.close()
+    with geventbt.Client(port=None) as client:
+        torrent = client.add("ubuntu.torrent", tmp_path, storage=names["Database"])
+        assert torrent.wait(10)
+        assert torrent.progress.downloaded == 0
 
 
 def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
