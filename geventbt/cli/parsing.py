@@ -213,7 +213,7 @@ def add_json(parser: Parser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one JSON object a line on standard output, for programs; python -m pydoc geventbt.cli.json_lines lists "
+        help="one JSON object per line on standard output, for programs; python -m pydoc geventbt.cli.json_lines lists "
         "the keys",
     )
 

@@ -27,7 +27,7 @@ _FILES = 3
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(
-        commands, "demo", "seeders and a downloader on this machine, to see that it works", _EXAMPLES
+        commands, "demo", "run seeders and a downloader on this machine, as a check", _EXAMPLES
     )
     parser.add_argument(
         "--size", type=values.size, default=256 << 20, help="bytes to transfer, such as 64M (default: 256M)"
