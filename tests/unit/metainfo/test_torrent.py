@@ -107,7 +107,7 @@ def test_any_buffer_is_read(kind: Any):
         (single(files=[entry(30, "x")]), "both"),
         (single(pieces=None), "pieces is missing"),
         (single(pieces=[HASHES]), "pieces is of a wrong type"),
-        (single(pieces=HASHES[:-1]), "no multiple of 20"),
+        (single(pieces=HASHES[:-1]), "not a multiple of 20"),
         (single(pieces=b""), "0 piece hashes"),
         ({**single(), "piece length": 0}, "must be 1 to"),
         ({**single(), "piece length": -16}, "must be 1 to"),
@@ -115,7 +115,7 @@ def test_any_buffer_is_read(kind: Any):
         ({**single(), "piece length": "16"}, "of a wrong type"),
         (multi(), "no files"),
         (multi(files={}), "of a wrong type"),
-        (multi("x"), "no dictionary"),
+        (multi("x"), "not a dictionary"),
         (multi({"length": 30}), "path is missing"),
         (multi({"path": ["x"]}), "length is missing"),
         (multi({"length": 30, "path": "x"}), "path is of a wrong type"),
@@ -124,8 +124,8 @@ def test_any_buffer_is_read(kind: Any):
         (multi(entry(30, *"x" * (limits.PATH_PARTS + 1))), "101 parts"),
         (multi(entry(40, "x"), entry(-10, "y")), "-10 bytes"),
         (multi(entry(0, "x")), "has no pieces"),
-        ([], "no dictionary"),
-        ("info", "no dictionary"),
+        ([], "not a dictionary"),
+        ("info", "not a dictionary"),
     ],
 )
 def test_a_torrent_that_cannot_be_used_is_refused(info: Any, words: str):
