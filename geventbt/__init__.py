@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from geventbt._version import __version__ as __version__
 
 _EXPORTS = {
     "connect": "geventbt.wire.connect",
@@ -33,7 +33,7 @@ _EXPORTS = {
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "Wire": "geventbt.wire.wire",
-    "Request": "geventbt.wire.state",
+    "Request": "geventbt.wire.requests",
     "PeerServer": "geventbt.wire.server",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
@@ -45,7 +45,7 @@ _EXPORTS = {
     "Geometry": "geventbt.geometry",
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
-    "create_torrent": "geventbt.metainfo",
+    "create_torrent": "geventbt.metainfo.create",
     "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
     "StorageBackend": "geventbt.storage",
@@ -139,7 +139,7 @@ if TYPE_CHECKING:
     from geventbt.geometry import Geometry as Geometry
     from geventbt.metainfo import Magnet as Magnet
     from geventbt.metainfo import Torrent as Torrent
-    from geventbt.metainfo import create_torrent as create_torrent
+    from geventbt.metainfo.create import create_torrent as create_torrent
     from geventbt.peer_id import client_name as client_name
     from geventbt.peer_id import new_peer_id as new_peer_id
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
@@ -149,9 +149,9 @@ if TYPE_CHECKING:
     from geventbt.storage import Storage as Storage
     from geventbt.storage import StorageBackend as StorageBackend
     from geventbt.wire.connect import connect as connect
+    from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
-    from geventbt.wire.state import Request as Request
     from geventbt.wire.wire import Wire as Wire
 
 

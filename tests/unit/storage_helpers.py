@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
 from geventbt.storage import DiskBackend
 
 PIECE = 1024

@@ -10,7 +10,7 @@ from geventbt import Geometry, RemoteProtocolError, RequestRejected, WireClosed,
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Feed, Wakeups
+from geventbt.wire.requests import WireDelegate
 from tests.loopback.harness import BLOCK, eventually
 
 LARGE_PIECES = Geometry(1 << 26, 1 << 20)
@@ -118,7 +118,7 @@ def test_a_wire_that_closes_meanwhile_ends_the_serving(raw):
 # --- a feed ---
 
 
-class Recorder(Feed):
+class Recorder(WireDelegate):
     """Remembers what it is told, in order."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class Recorder(Feed):
     def on_blocks(self, blocks: list[Event]) -> None:
         self.told.append([(piece, offset, bytes(block)) for _, piece, offset, block, _ in blocks])
 
-    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+    def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         self.told.append((key, type(error)))
 
     def on_message(self, event: Event) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from geventbt.bencoding import encode
 from geventbt.errors import StorageError
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
 from geventbt.storage import Storage, locate
 from geventbt.storage.disk.open_files import OpenFiles
 from tests.unit.storage_helpers import RecordingBackend

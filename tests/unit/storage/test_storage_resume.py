@@ -14,7 +14,8 @@ import pytest
 
 from geventbt import bencoding
 from geventbt.errors import StorageError
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
 from geventbt.metainfo.paths import is_state_dir
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
