@@ -46,6 +46,7 @@ EVENTS = take("guides/wire", "Signals and messages", 0)
 MESSAGES = take("guides/wire", "Signals and messages", 1)
 SEED_BY_REQUEST = take("guides/serving", "Answer request by request")
 OWN_STORAGE = take("guides/serving", "Serve from any storage")
+OWN_BACKEND = take("guides/serving", "Keep a torrent in a backend of your own")
 EXTENSION = take("guides/extensions", "Extensions")
 CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
@@ -286,6 +287,12 @@ def test_the_seeder_with_its_own_storage_serves_a_whole_client(
     with listening(OWN_STORAGE, names) as port:
         geventbt.download(magnet, tmp_path / "out", peers=[("127.0.0.1", port)])
     assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_the_backend_of_the_guide_has_the_contents(tracked: Any, tmp_path: Path) -> None:
+    names = execute(OWN_BACKEND, {"geventbt": geventbt})
+    assert names["contents"] == CONTENT
+    assert not (tmp_path / "ubuntu").exists()
 
 
 def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
