@@ -120,7 +120,7 @@ def test_any_buffer_is_read(kind: Any):
         (multi({"path": ["x"]}), "length is missing"),
         (multi({"length": 30, "path": "x"}), "path is of a wrong type"),
         (multi(entry(30)), "0 parts"),
-        (multi({"length": 30, "path": [1]}), "no string"),
+        (multi({"length": 30, "path": [1]}), "not a string"),
         (multi(entry(30, *"x" * (limits.PATH_PARTS + 1))), "101 parts"),
         (multi(entry(40, "x"), entry(-10, "y")), "-10 bytes"),
         (multi(entry(0, "x")), "has no pieces"),
