@@ -1,4 +1,4 @@
-"""Names that strangers chose, made safe to be used as names of files.
+"""Names from torrents, made safe to be used as names of files.
 
 Three things are settled here. Each part of a path becomes one plain name, so that no path can lead out of its folder:
 what is no good in a name becomes ``_``, as libtorrent does it. A name too long for file systems is cut, keeping its

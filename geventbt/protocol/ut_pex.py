@@ -72,9 +72,14 @@ def _unpack(value: Any, address_size: int) -> list[Address | None]:
     return list(islice(unpack_addresses(value, address_size), 2 * limits.PEX_PEERS))
 
 
-def changes(told: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
-    """What to tell a peer next, that has been told of some peers: at most 50 new ones, and 50 that are gone."""
+def changes(sent: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
+    """The next message to a peer: at most 50 peers that were not sent to it, and 50 that are gone.
+
+    Args:
+        sent: the peers that were sent to it and not dropped.
+        current: the peers as they are now, with their flags.
+    """
     now = dict(current)
-    added = {peer: flags for peer, flags in now.items() if peer not in told}
-    dropped = [peer for peer in told if peer not in now]
+    added = {peer: flags for peer, flags in now.items() if peer not in sent}
+    dropped = [peer for peer in sent if peer not in now]
     return PexMessage(dict(list(added.items())[: limits.PEX_PEERS]), tuple(dropped[: limits.PEX_PEERS]))

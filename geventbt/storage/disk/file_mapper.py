@@ -233,6 +233,6 @@ class FileMapper:
             except StorageError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # The folder of the file is another file system: who kills us here has its pieces fetched again.
+                # The folder of the file is another file system: if we are killed here, its pieces are fetched again.
                 with self.files.use(index, writable=True) as target:
                     fill(target)

@@ -22,7 +22,7 @@ from geventbt.storage.disk.record import FileRecord
 
 @dataclass(slots=True)
 class _Slot:
-    """An open file and how many threads are at it."""
+    """An open file and the number of threads that use it."""
 
     file: OpenFile
     writable: bool
@@ -51,7 +51,7 @@ class OpenFiles:
         self._closed = False
 
     def record(self, index: int) -> FileRecord:
-        """What is known of a file."""
+        """The record of a file."""
         return self._records.get(index) or self._records.setdefault(index, FileRecord())
 
     def records(self) -> list[tuple[int, FileRecord]]:
@@ -59,7 +59,7 @@ class OpenFiles:
         return list(self._records.items())
 
     def status(self, index: int) -> os.stat_result | None:
-        """What the system tells of a file, or None if it is not there."""
+        """The status of a file, or None if it is not there."""
         path = self.path(index)
         try:
             with storage_errors(path):
@@ -81,11 +81,11 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
-            FileGone: if it was there and is no more, or another one is in its place. This is told once: the next call
-                takes what is there now, or makes it.
-            FileCut: if it is to be written, and has been cut short. This is told once, too.
+            FileGone: if it was there and is no more, or another one is in its place. Raised once: the next call takes
+                what is there now, or makes it.
+            FileCut: if it is to be written, and has been cut short. Raised once, too.
             MissingData: if it is not there, and not `writable`.
-            StorageError: if it cannot be opened, is no regular file, or a symbolic link is at its place or on the way.
+            StorageError: if it cannot be opened, is not a regular file, or there is a symbolic link in its path.
         """
         slot = self._take(index, writable)
         try:
@@ -122,7 +122,7 @@ class OpenFiles:
             file.sync()
 
     def install(self, index: int, temporary: Path, fill: Callable[[OpenFile], None]) -> None:
-        """Make a file that is there only once it is filled: whoever kills us leaves it either whole or not at all.
+        """Make a file that is there only once it is filled: if we are killed, it is there as a whole or not at all.
 
         Args:
             index: the file's index.
@@ -195,7 +195,7 @@ class OpenFiles:
         self._records.pop(index, None)
 
     def _retire_idle(self, count: int) -> None:
-        """Retire up to `count` files that nobody is at, those used longest ago first."""
+        """Retire up to `count` files that are not in use, least recently used first."""
         for index in [index for index, slot in self._slots.items() if not slot.users][:count]:
             self._retire(index)
 

@@ -1,9 +1,8 @@
-"""Remembers which pieces are on the disk, so that a restart need not hash everything.
+"""Records which pieces are on the disk, so that a restart need not hash everything.
 
-What a checkpoint records is true whenever we are killed, and if the machine is, too: of a piece it says only that it is
-there if it has been made safe before, and for a file only how it looked when nobody but us had touched it since its
-pieces were verified. Whatever happens to the file afterwards, by us or by others, makes it look different, and its
-pieces are then hashed.
+A checkpoint is true even if the process or the machine is killed at any moment: it has only pieces that were synced
+before, and the fingerprint of a file only if no other program has changed it since its pieces were verified. Every
+later change, by us or by others, changes the fingerprint, and the pieces of the file are then hashed.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Recorder:
         self._writing = new_lock()
 
     def restore(self) -> bitarray:
-        """Trust what is recorded of files that look the same. Returns the pieces that are to be hashed."""
+        """Trust the recorded pieces of files with the recorded fingerprints. Returns the pieces that must be hashed."""
         data = self._state_dir.read("resume", resume.largest(self._torrent))
         recorded = resume.decode(self._torrent, data)
         suspect = zeros(len(self._mapper.have), "big")
@@ -72,9 +71,9 @@ class Recorder:
         return suspect
 
     def checkpoint(self) -> None:
-        """Make safe what was written, and record it. Raises what went wrong after all the rest has been done."""
+        """Sync what was written, and record it. An error is raised after all the rest has been done."""
         with self._writing:
-            # First how files look, then the pieces: a file that is written to in between is only hashed once more.
+            # First fingerprints, then pieces: a file that is written to in between is only hashed once more.
             now = self._trusted()
             now.have = self._mapper.have.copy()
             errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
@@ -88,8 +87,7 @@ class Recorder:
 
     @contextmanager
     def verifying(self, pieces: bitarray) -> Iterator[None]:
-        """Around a check of pieces. Files of which no other piece is trusted are vouched for afterwards, as they looked
-        before."""
+        """Enclose a check of pieces. Files of which no other piece is trusted get the fingerprint from before it."""
         others = self._mapper.have & ~pieces
         renewed: list[tuple[FileRecord, Fingerprint | None]] = []
         for index, file in enumerate(self._torrent.files):
@@ -105,14 +103,14 @@ class Recorder:
             record.externally_modified = record.fingerprint != fingerprint
 
     def _is_same(self, index: int, recorded: Fingerprint | None) -> bool:
-        """Whether a file looks as recorded; if so, that is how we know it from now on."""
+        """Whether a file has the recorded fingerprint; if so, its record starts again with it."""
         if recorded is None or self._mapper.fingerprint(index) != recorded:
             return False
         self._files.record(index).renew(recorded)
         return True
 
     def _trusted(self) -> resume.Resume:
-        """Which files vouch for the verified pieces, and how they look; without the pieces."""
+        """The fingerprints of the files that can be trusted; without the pieces."""
         now = resume.Resume(self._mapper.have)
         for index, record in self._files.records():
             fingerprint = record.trusted_fingerprint()
@@ -126,7 +124,7 @@ class Recorder:
         return now
 
     def _sync(self, index: int, record: FileRecord, now: resume.Resume) -> StorageError | None:
-        """Make what was written to a file safe. If that fails, the file vouches for nothing."""
+        """Sync a file. If that fails, it is not trusted."""
         try:
             self._files.sync(index)
             return None

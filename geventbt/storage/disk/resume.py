@@ -1,16 +1,16 @@
-"""What is remembered of a torrent's data from one run to the next.
+"""The resume file: the state of a torrent's data between two runs.
 
 A resume file is a bencoded dictionary::
 
     version     1
     info_hash   20 bytes
     bitfield    the pieces that were verified and on the disk (BEP 3)
-    files       [[index, size, mtime in ns], ...] of the files that looked like this, and that vouch for these pieces
+    files       [[index, size, mtime in ns], ...] the files that can be trusted, with their fingerprints
     in_parts    indices of the files whose bytes are in the parts file instead
     parts       [size, mtime in ns] of the parts file, or an empty list
     digest      SHA-256 of the same dictionary without this key
 
-It is believed all or not at all: whatever is wrong with it, it is as if there were none, and the data is hashed again.
+It is trusted as a whole or not at all: if anything in it is wrong, the data is hashed again as if there were none.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _TOKENS = 32  # of a resume file without files; each has four, and one more in t
 
 @dataclass(slots=True)
 class Resume:
-    """What a resume file says.
+    """The contents of a resume file.
 
     Attributes:
         have: the pieces that were verified and on the disk.
-        fingerprints: how the files looked, by index.
+        fingerprints: the fingerprints of the files, by index.
         in_parts: indices of the files whose bytes were in the parts file.
-        parts: how the parts file looked.
+        parts: the fingerprint of the parts file.
     """
 
     have: bitarray
@@ -68,7 +68,7 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
 
 
 def decode(torrent: Torrent, data: bytes | None) -> Resume:
-    """Read a resume file. What is none of this torrent is as one that says nothing."""
+    """Read a resume file. One that is not valid for this torrent reads as an empty one."""
     nothing = Resume(zeros(torrent.geometry.pieces, "big"))
     if data is None:
         return nothing

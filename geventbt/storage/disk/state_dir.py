@@ -1,6 +1,6 @@
 """Our own folder ``.geventbt`` beside the data: a lock for each torrent, and files that are replaced as a whole.
 
-Nothing in it is ever a link that we would follow, whoever put it there.
+No link in it is ever followed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class StateDir:
-    """What we keep of one torrent in the folder of its data. Nothing is made before it is needed.
+    """The files of our own for one torrent in the folder of its data. Nothing is made before it is needed.
 
     Args:
         folder: the folder of the data.
-        name: what all files of this torrent are called, before their endings.
+        name: the name of all files of this torrent, before their endings.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -53,8 +53,8 @@ class StateDir:
                 raise StorageError(errno.ENOTDIR, "not a folder, or a symbolic link", os.fspath(self._folder))
 
     def lock(self) -> None:
-        """Keep everybody else away from this torrent in this folder, until `close` or the end of the process. Again is
-        no harm.
+        """Keep all other programs away from this torrent in this folder, until `close` or the end of the process.
+        Locking twice does no harm.
 
         Raises:
             StorageError: if another program, or another storage of this one, has it.
@@ -78,7 +78,7 @@ class StateDir:
             self._descriptor = descriptor
 
     def close(self) -> None:
-        """Let others have it, for good. The lock's file stays, since somebody may be opening it at this moment."""
+        """Release the lock, for good. Its file stays, since another program may be opening it at this moment."""
         with self._locking:
             self._closed = True
             if self._descriptor is not None:
@@ -87,7 +87,7 @@ class StateDir:
                 self._descriptor = None
 
     def read(self, ending: str, limit: int) -> bytes | None:
-        """The contents of a file, or None if it is not there, not readable, no file or longer than `limit` bytes."""
+        """The contents of a file, or None if it is not there, not readable, not a file or longer than `limit` bytes."""
         try:
             if self._folder.is_symlink():
                 return None
@@ -153,5 +153,5 @@ else:
                 raise
 
     def _unlock(descriptor: int) -> None:
-        """Said in so many words, because a child of ours may still have the descriptor."""
+        """Unlock explicitly, because a child process may still have the descriptor."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -19,6 +19,7 @@ from geventbt.metainfo import Torrent
 from geventbt.metainfo.create import create_torrent
 from geventbt.storage import Storage, locate
 from geventbt.storage.disk.open_files import OpenFiles
+from tests.unit.storage_helpers import RecordingBackend
 
 PIECE = 1024
 LENGTHS = {"a": 1500, "b/c": 10, "b/empty": 0, "d": 3000}
@@ -184,20 +185,13 @@ def test_check_takes_back_what_is_gone(torrent: Torrent, seeded: Path):
     assert not storage.complete
 
 
-def test_missing_and_short_files_make_bad_pieces_and_are_not_hashed(
-    torrent: Torrent, seeded: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_missing_and_short_files_make_bad_pieces_and_are_not_hashed(torrent: Torrent, seeded: Path):
     (seeded / "torrent" / "b" / "c").unlink()
     with open(seeded / "torrent" / "d", "r+b") as file:
         file.truncate(2000)
-    storage = Storage(torrent, seeded)
-    read = storage._read_stream
-    looked_at: list[int] = []
-    monkeypatch.setattr(
-        storage, "_read_stream", lambda position, view: looked_at.append(position // PIECE) or read(position, view)
-    )
-    assert storage.check().to01() == "10100"
-    assert sorted(looked_at) == [0, 2]
+    backend = RecordingBackend(torrent, seeded)
+    assert Storage(torrent, seeded, backend=backend).check().to01() == "10100"
+    assert sorted(backend.reads) == [(0, 0), (3, 2 * PIECE - 1510)]
 
 
 def test_verify_piece_sees_missing_and_short_files_itself(torrent: Torrent, seeded: Path):
@@ -389,7 +383,7 @@ def test_a_folder_where_a_file_must_be_is_an_error(storage: Storage, stream: byt
 def test_it_works_without_positional_reading_and_writing(
     storage: Storage, stream: bytes, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("geventbt.storage.disk.open_file._HAS_POSITIONAL", False)
+    monkeypatch.setattr("geventbt.storage.disk.open_file.HAS_POSITIONAL", False)
     for piece, data in reversed(list(enumerate(pieces_of(stream)))):
         assert storage.write_piece(piece, data)
     assert storage.check().all()
