@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 DONE = 0
 USAGE = 2
 NOT_FOUND = 3
@@ -24,6 +27,28 @@ class CommandError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class OutputClosed(Exception):
+    """Standard output was closed by its reader, and this decides the exit code.
+
+    Args:
+        code: the exit code.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextmanager
+def exit_code_if_output_closes(code: int) -> Iterator[None]:
+    """Exit with `code` if the reader of standard output closes it meanwhile. Elsewhere the exit code is then 0, since
+    the output of most commands is all of their work."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosed(code) from error
 
 
 class Interrupted(KeyboardInterrupt):

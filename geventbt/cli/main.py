@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from geventbt import __version__
 from geventbt.cli.commands import cat, completion, create, demo, download, info, magnet, peer, seed, verify
-from geventbt.cli.errors import INTERRUPTED, UNFINISHED, Interrupted
+from geventbt.cli.errors import DONE, INTERRUPTED, UNFINISHED, Interrupted, OutputClosed
 from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
@@ -54,15 +54,18 @@ def run(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Or a name with signs that the terminal does not have would be an error.
         sys.stdout.reconfigure(errors="replace")
+    code = DONE
     try:
-        code: int = arguments.run(arguments)
+        code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt as interrupt:
         return _report_interrupted(interrupt, arguments)
     except BrokenPipeError:
-        return _report_cut_off(arguments)
+        return _report_output_closed(code)
+    except OutputClosed as closed:
+        return _report_output_closed(closed.code)
     except Exception as error:
         known = code_and_text(error, arguments)
         if known is None:
@@ -80,12 +83,10 @@ def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namesp
     return INTERRUPTED
 
 
-def _report_cut_off(arguments: argparse.Namespace) -> int:
-    """Whoever reads our output has enough. That is no error, but for work that is more than output."""
+def _report_output_closed(code: int) -> int:
     forget_output()
-    code: int = arguments.code_if_cut_off
     if code == UNFINISHED:
-        say("geventbt: nobody reads the output any more; what is there is kept, the same command goes on from there")
+        say("geventbt: standard output was closed; what is there is kept, and the same command goes on from there")
     return code
 
 

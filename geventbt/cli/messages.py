@@ -65,7 +65,7 @@ def _code(error: Exception) -> int | None:
     # What is negative is an error of looking up a name.
     if isinstance(error, OSError) and number is not None and (number < 0 or number in _NETWORK_ERRNOS):
         return NETWORK
-    if isinstance(error, (errors.TrackerError, errors.ProtocolError, ConnectionError)):
+    if isinstance(error, (errors.FetchError, errors.TrackerError, errors.ProtocolError, ConnectionError)):
         return NETWORK
     if isinstance(error, errors.DownloadError):
         return UNFINISHED
@@ -104,6 +104,6 @@ def _unknown_names(peers: Iterable[tuple[str, int]]) -> str:
     for host, port in peers:
         try:
             resolve(host, port)
-        except errors.TrackerError as error:
+        except errors.FetchError as error:
             unknown.append(str(error))
     return f" ({', '.join(unknown)})" if unknown else ""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from geventbt.cli import values
-from geventbt.cli.errors import DONE, USAGE
+from geventbt.cli.errors import USAGE
 from geventbt.cli.json_lines import emit_last
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -93,8 +93,6 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
-    # Of most commands the output is all of the work; the others set it.
-    parser.set_defaults(code_if_cut_off=DONE)
     return parser
 
 

@@ -83,11 +83,11 @@ def _how_to_go_on(progress: geventbt.Progress) -> str:
     return f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; the same command goes on from there"
 
 
-class StallWatch:
-    """Gives up when a download gets nothing for too long.
+class StallTimer:
+    """A timeout for downloads that receive nothing.
 
     Args:
-        timeout: seconds; None for ever.
+        timeout: in seconds; None for no timeout.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -95,11 +95,11 @@ class StallWatch:
         self._since = monotonic()
         self._seen: object = None
 
-    def look(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Look at a torrent, again and again.
+    def check(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Compare a torrent with the last call.
 
         Raises:
-            CommandError: nothing has come for too long.
+            CommandError: nothing has changed for the length of the timeout.
         """
         progress = torrent.progress
         now = (progress.state, progress.checked, progress.downloaded, progress.done)
@@ -114,44 +114,46 @@ def add_source(
     client: geventbt.Client,
     source: geventbt.Torrent | geventbt.Magnet,
     folder: str,
-    arguments: argparse.Namespace,
     choose: Choice,
     *,
+    peers: Sequence[tuple[str, int]],
+    trackers: Sequence[str],
     view: View,
-    stall: StallWatch,
+    stall: StallTimer,
     **options: object,
 ) -> geventbt.ActiveTorrent:
-    """Add what a person named to a client; blocks until its metadata is known, and the files are chosen.
+    """Add a torrent to a client. Blocks until its metadata is known and its files are selected.
 
     Args:
         client: the client.
-        source: what was named.
-        folder: where the files are to be.
-        arguments: has `peer` and `tracker`.
-        choose: which files.
-        view: shows how it goes.
-        stall: gives up.
-        options: as of `geventbt.Client.add`.
+        source: the torrent, or a link to it.
+        folder: the folder for its file or folder.
+        choose: selects the files.
+        peers: (host, port) of peers to connect to.
+        trackers: announce URLs, beside its own.
+        view: shows the progress.
+        stall: the timeout.
+        options: see `geventbt.Client.add`.
 
     Raises:
-        CommandError: there is nobody to ask, or no such file, or nobody answers in time.
-        GeventBTError: as `geventbt.ActiveTorrent.wait`.
+        CommandError: the link names no peer or tracker, a selected file does not exist, or the timeout is over.
+        GeventBTError: see `geventbt.ActiveTorrent.wait`.
     """
-    check_reachable(source, arguments.peer, arguments.tracker)
+    check_reachable(source, peers, trackers)
     is_known = isinstance(source, geventbt.Torrent)
     # Of a link the files are chosen as soon as they are known: until then none is.
     torrent = client.add(
         source,
         folder,
-        peers=arguments.peer,
-        trackers=arguments.tracker,
+        peers=peers,
+        trackers=trackers,
         files=choose(source) if isinstance(source, geventbt.Torrent) else (),
         ends_alone=True,
         **options,  # type: ignore[arg-type]
     )
     while torrent.metainfo is None and not torrent.wait(REFRESH):
         view.update(torrent)
-        stall.look(torrent)
+        stall.check(torrent)
     if not is_known:
         metainfo = torrent.wait_metadata()
         chosen = choose(metainfo)
@@ -159,11 +161,11 @@ def add_source(
     return torrent
 
 
-def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallWatch) -> None:
+def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> None:
     """Show a torrent until it is complete. Raises as `ActiveTorrent.wait`, or CommandError when nothing comes."""
     while not torrent.wait(REFRESH):
         view.update(torrent)
-        stall.look(torrent)
+        stall.check(torrent)
     view.update(torrent)
 
 
@@ -190,11 +192,11 @@ def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
 
 
 def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
-    """Fetch only what a link leads to, from its peers and trackers, and leave nothing on the disk.
+    """Fetch the metadata of a magnet link, and leave nothing on the disk.
 
     Args:
         magnet: the link.
-        arguments: has `peer`, `tracker`, `encryption`, `stall_timeout`, and what `make_view` wants.
+        arguments: of a command with `add_sources_of_peers`, `add_views` and a stall timeout.
     """
     import tempfile
 
@@ -203,6 +205,15 @@ def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> gev
         running_client(0, is_kept=False, encryption=arguments.encryption) as client,
         closing(make_view(arguments)) as view,
     ):
-        stall = StallWatch(arguments.stall_timeout)
-        torrent = add_source(client, magnet, folder, arguments, lambda torrent: (), view=view, stall=stall)
+        stall = StallTimer(arguments.stall_timeout)
+        torrent = add_source(
+            client,
+            magnet,
+            folder,
+            lambda torrent: (),
+            peers=arguments.peer,
+            trackers=arguments.tracker,
+            view=view,
+            stall=stall,
+        )
         return torrent.wait_metadata()

@@ -19,7 +19,7 @@ _QUOTE_IT = "put it in quotes ('magnet:?...'): the shell cuts it at the first &"
 _WHAT = "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 hex characters, or -"
 
 
-def read_source(text: str) -> geventbt.Torrent | geventbt.Magnet:
+def resolve_source(text: str) -> geventbt.Torrent | geventbt.Magnet:
     """Read or fetch what a person means.
 
     Raises:
@@ -67,8 +67,8 @@ def _read_file(text: str) -> geventbt.Torrent:
 
 
 def read_torrent(text: str, command: str) -> geventbt.Torrent:
-    """Read what must be a whole torrent, and not only a link to one. Raises as `read_source`."""
-    source = read_source(text)
+    """Read what must be a whole torrent, and not only a link to one. Raises as `resolve_source`."""
+    source = resolve_source(text)
     if isinstance(source, geventbt.Torrent):
         return source
     raise CommandError(
@@ -130,6 +130,6 @@ def _fetch(url: str) -> bytes:
     with interruptible():
         try:
             return fetch(url, max_bytes=limits.TORRENT_FILE)
-        except geventbt.TrackerError as error:
+        except geventbt.FetchError as error:
             code = NOT_FOUND if error.status in _GONE else NETWORK
             raise CommandError(code, f"the .torrent cannot be fetched: {error}; check the URL") from error

@@ -10,8 +10,9 @@ import gevent
 from geventbt import limits
 from geventbt.errors import GeventBTError, RemoteProtocolError
 from geventbt.extensions.extension import Extension, ExtensionWire
+from geventbt.net.addresses import Address
 from geventbt.protocol.extended import ExtendedHandshake
-from geventbt.protocol.ut_pex import Address, PexMessage, changes
+from geventbt.protocol.ut_pex import PexMessage, changes
 
 
 class UtPex(Extension):

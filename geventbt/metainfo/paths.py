@@ -31,18 +31,18 @@ _BAD_END_ON_WINDOWS = re.compile(r"[ .]+\Z")
 _RESERVED_ON_WINDOWS = re.compile(
     r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|\Z)", re.IGNORECASE
 )
-_LONGEST_EXTENSION = 16
+_MAX_EXTENSION = 16
 
-OWN_FOLDER = ".geventbt"
+STATE_DIR = ".geventbt"
 """Where we keep what we know of the torrents in a folder. No torrent may have this name."""
 # Windows finds a folder by its short name, too; and others see no difference of case or no end of dots.
-_OWN_NAMES = re.compile(r"\.geventbt[ .]*|gevent~[0-9]+")
+_STATE_DIR_NAMES = re.compile(r"\.geventbt[ .]*|gevent~[0-9]+")
 
 
-def is_own_folder(name: str) -> bool:
-    """Whether a name is, or could be taken by some file system for, that of `OWN_FOLDER`."""
+def is_state_dir(name: str) -> bool:
+    """Whether a name is, or could be taken by some file system for, that of `STATE_DIR`."""
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
-    return _OWN_NAMES.fullmatch(seen.casefold()) is not None
+    return _STATE_DIR_NAMES.fullmatch(seen.casefold()) is not None
 
 
 def safe_name(raw: bytes, *, windows: bool = WINDOWS) -> str:
@@ -114,7 +114,7 @@ class UniquePaths:
 def _split(name: str) -> tuple[str, str]:
     """A name as its stem and its extension with the dot; what is too long or leads the name is no extension."""
     stem, dot, extension = name.rpartition(".")
-    if not stem or len(extension.encode()) > _LONGEST_EXTENSION:
+    if not stem or len(extension.encode()) > _MAX_EXTENSION:
         return name, ""
     return stem, dot + extension
 

@@ -23,7 +23,7 @@ from geventbt.discovery.trackers.announce import (
     parse_scrape,
     scrape_url,
 )
-from geventbt.errors import TrackerError
+from geventbt.errors import FetchError, TrackerError
 from geventbt.net.http import read_response, redirected, split_url
 from geventbt.net.text import clean_text
 
@@ -58,17 +58,17 @@ bodies = st.binary(max_size=200) | answers.map(bencoding.encode)
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
-    """What it returns, or its TrackerError, whose text is one that can be printed."""
+    """What it returns, or its TrackerError or FetchError, whose text can be printed."""
     try:
         return call(*args)
-    except TrackerError as error:
+    except (TrackerError, FetchError) as error:
         text, result = str(error), error
     assert text.isprintable()
     return result
 
 
 def check(response: AnnounceResponse) -> None:
-    assert limits.ANNOUNCE_INTERVAL_SHORTEST <= response.interval <= limits.ANNOUNCE_INTERVAL_LONGEST
+    assert limits.MIN_ANNOUNCE_INTERVAL <= response.interval <= limits.MAX_ANNOUNCE_INTERVAL
     assert len(response.peers) == len(set(response.peers)) <= limits.TRACKER_PEERS
     for host, port in response.peers:
         assert 0 < port < 65536

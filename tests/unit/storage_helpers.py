@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
 
 PIECE = 1024
 LENGTHS = {"a": 1500, "b": 700, "c": 2000, "d": 3000}

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
-from geventbt.cli.running import StallWatch, add_source, running_client
+from geventbt.cli.running import StallTimer, add_source, running_client
 from geventbt.cli.selection import select_files
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
 
 _EXAMPLES = """
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     import tempfile
 
     _check_standard_output()
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
         client = stack.enter_context(running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption))
@@ -54,10 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
             client,
             source,
             folder,
-            arguments,
             lambda whole: [_choose(whole, arguments.file)],
+            peers=arguments.peer,
+            trackers=arguments.tracker,
             view=NoView(),
-            stall=StallWatch(arguments.stall_timeout),
+            stall=StallTimer(arguments.stall_timeout),
         )
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
         _copy(file, arguments.stall_timeout)

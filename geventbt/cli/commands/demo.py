@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 import geventbt
 from geventbt.cli import parsing, values
-from geventbt.cli.errors import DONE, UNFINISHED
-from geventbt.cli.running import StallWatch, follow, running_client
+from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
+from geventbt.cli.running import StallTimer, follow, running_client
 from geventbt.cli.text import human_address, human_size
 from geventbt.cli.views import make_view
 
@@ -34,11 +35,29 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument("--seeders", type=values.at_least_one, default=3, metavar="N", help="how many (default: 3)")
     parsing.add_quiet(parser)
     parsing.add_verbose(parser)
-    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED, json=False)
+    parser.set_defaults(run=run, json=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate a payload, seed it from several processes, download it, and say what came of it."""
+    with exit_code_if_output_closes(UNFINISHED):
+        result = _transfer(arguments)
+    print(
+        f"verified {human_size(result.verified)} in {result.seconds:.2f} s, "
+        f"{human_size(result.verified / result.seconds)}/s, served by {result.serving} of {arguments.seeders} peers"
+    )
+    return DONE
+
+
+class _Result(NamedTuple):
+    """Bytes verified, seconds that it took, and peers that served."""
+
+    verified: int
+    seconds: float
+    serving: int
+
+
+def _transfer(arguments: argparse.Namespace) -> _Result:
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="geventbt-demo-") as folder, ExitStack() as stack:
@@ -54,16 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         with running_client(is_kept=False, encryption="disable") as client:
             job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
             with closing(make_view(arguments)) as view:
-                follow(job, view, StallWatch(None))
+                follow(job, view, StallTimer(None))
             seconds = monotonic() - started
-            verified = job.progress.done
-            arguments.code_if_cut_off = code = DONE if verified == torrent.geometry.length else UNFINISHED
-            served = sum(1 for count in job.served.values() if count)
-        print(
-            f"verified {human_size(verified)} in {seconds:.2f} s, {human_size(verified / seconds)}/s, "
-            f"served by {served} of {len(peers)} peers"
-        )
-        return code
+            return _Result(job.progress.done, seconds, sum(1 for count in job.served.values() if count))
 
 
 def _generate(folder: Path, size: int) -> None:

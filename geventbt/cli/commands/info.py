@@ -10,7 +10,7 @@ from geventbt.cli.errors import DONE
 from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import fetch_torrent
-from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, read_source
+from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, resolve_source
 from geventbt.cli.text import counted, human_size, printable
 
 _EXAMPLES = """
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show a torrent. What a link leads to is fetched, if there is anybody to ask."""
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     is_bare = isinstance(source, geventbt.Magnet) and not is_reachable(source, arguments.peer, arguments.tracker)
     if is_bare and not arguments.save_torrent:
         assert isinstance(source, geventbt.Magnet)

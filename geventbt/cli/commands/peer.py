@@ -11,7 +11,7 @@ from geventbt.cli.errors import DONE, NETWORK, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
 from geventbt.cli.messages import without_numbers
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import human_address, printable
 
 _EXAMPLES = """
@@ -35,7 +35,7 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Shake hands with a peer, and print what it tells."""
-    info_hash = read_source(arguments.source).info_hash
+    info_hash = resolve_source(arguments.source).info_hash
     assert info_hash is not None
     with interruptible():
         report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _LONGEST_WAIT))

@@ -9,7 +9,7 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.commands.download import seed_enough
-from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError
+from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.running import REFRESH, running_client
 from geventbt.cli.sources import read_torrent
@@ -33,7 +33,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
-    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,8 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
             limit_up=arguments.limit_up,
             must_be_complete=True,
         )
-        _check(active, arguments)
-        _say_where(client, torrent, arguments)
+        with exit_code_if_output_closes(UNFINISHED):
+            _check(active, arguments)
+            _say_where(client, torrent, arguments)
         seed_enough(active, arguments)
     return DONE
 

@@ -103,7 +103,7 @@ class Swarm:
         self._on_peer = on_peer
         self.picker = picker
         self.geometry = self._torrent.geometry
-        self.blocks_per_piece = -(-self.geometry.piece_length // limits.BLOCK)
+        self.blocks_per_piece = self.geometry.blocks_per_piece
         self.assembly = Assembly(
             storage,
             picker,

@@ -11,16 +11,24 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit, urlunsplit
 
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, TrackerError
-from geventbt.net.addresses import AddressKind, kind_of
+from geventbt.net.addresses import (
+    IPV4_BYTES,
+    IPV6_BYTES,
+    Address,
+    is_host_name,
+    is_port,
+    normalise,
+    unique,
+    unpack_addresses,
+)
 from geventbt.net.text import clean_text
-
-Address: TypeAlias = "tuple[str, int]"
 
 STARTED = "started"
 COMPLETED = "completed"
@@ -31,7 +39,6 @@ EVENTS = (REGULAR, COMPLETED, STARTED, STOPPED)
 
 _HASH = 20
 _COUNT_END = 1 << 63
-_HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,10 @@ def parse_announce(data: bytes) -> AnnounceResponse:
         min_interval=None if _count(min_interval) is None else bounded_interval(min_interval),
         seeders=_count(answer.get(b"complete")),
         leechers=_count(answer.get(b"incomplete")),
-        peers=unique_peers([*_peers(answer.get(b"peers"), 4), *_peers(answer.get(b"peers6"), 16)]),
+        peers=unique(
+            chain(_peers(answer.get(b"peers"), IPV4_BYTES), _peers(answer.get(b"peers6"), IPV6_BYTES)),
+            limits.TRACKER_PEERS,
+        ),
         warning=_text(answer.get(b"warning message")),
         trackerid=_tracker_id(answer.get(b"tracker id")),
         external_ip=_external_ip(answer.get(b"external ip")),
@@ -229,7 +239,7 @@ def _retry_in(value: Any) -> float | None:
         value = int(value)
     if not isinstance(value, int) or value <= 0:
         return None
-    return min(value * 60.0, limits.ANNOUNCE_INTERVAL_LONGEST)
+    return min(value * 60.0, limits.MAX_ANNOUNCE_INTERVAL)
 
 
 def bounded_interval(value: Any) -> float:
@@ -237,7 +247,7 @@ def bounded_interval(value: Any) -> float:
     seconds = _count(value)
     if not seconds:
         return limits.ANNOUNCE_INTERVAL
-    return min(max(float(seconds), limits.ANNOUNCE_INTERVAL_SHORTEST), limits.ANNOUNCE_INTERVAL_LONGEST)
+    return min(max(float(seconds), limits.MIN_ANNOUNCE_INTERVAL), limits.MAX_ANNOUNCE_INTERVAL)
 
 
 def _count(value: Any) -> int | None:
@@ -256,60 +266,27 @@ def _external_ip(value: Any) -> str | None:
     return str(ipaddress.ip_address(value)) if isinstance(value, bytes) and len(value) in (4, 16) else None
 
 
-def _peers(value: Any, size: int) -> list[Address]:
+def _peers(value: Any, address_size: int) -> Iterable[Address | None]:
+    """The peers of an answer, compact (BEP 7, 23) or as dictionaries (BEP 3)."""
     if isinstance(value, bytes):
-        return compact_peers(value, size)
-    if isinstance(value, list):
-        return [peer for peer in map(_peer, value) if peer]
-    return []
+        return compact_peers(value, address_size)
+    return map(_dictionary_peer, value) if isinstance(value, list) else ()
 
 
-def compact_peers(data: bytes, size: int) -> list[Address]:
-    """Peers packed one after the other, at most `limits.TRACKER_PEERS` (BEP 7, 15, 23).
-
-    ::
-
-        offset   size         name
-        0        4 or 16      IP address
-        4 or 16  2            port
-
-    Args:
-        data: the peers; an incomplete one at the end is left out.
-        size: bytes of an address, 4 or 16.
-    """
-    stride = size + 2
-    end = min(len(data) // stride, limits.TRACKER_PEERS) * stride
-    return [
-        (str(ipaddress.ip_address(data[at : at + size])), int.from_bytes(data[at + size : at + stride], "big"))
-        for at in range(0, end, stride)
-    ]
+def compact_peers(data: bytes, address_size: int) -> Iterable[Address | None]:
+    """The first `limits.TRACKER_PEERS` of a compact list, None where no peer can have an address."""
+    return islice(unpack_addresses(data, address_size), limits.TRACKER_PEERS)
 
 
-def _peer(value: Any) -> Address | None:
+def _dictionary_peer(value: Any) -> Address | None:
     """A peer as a dictionary, whose "ip" is an address or a name (BEP 3)."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not isinstance(value.get(b"ip"), bytes):
         return None
-    host, port = value.get(b"ip"), value.get(b"port")
-    if not isinstance(host, bytes) or not isinstance(port, int):
-        return None
-    return host.decode("ascii", "replace"), port
-
-
-def unique_peers(peers: Iterable[Address]) -> tuple[Address, ...]:
-    """The peers that one could connect to, each once, in the same order, at most `limits.TRACKER_PEERS`."""
-    return tuple(dict.fromkeys(peer for peer in peers if _is_usable(*peer)))[: limits.TRACKER_PEERS]
-
-
-def _is_usable(host: str, port: int) -> bool:
-    if not 0 < port < 1 << 16 or "%" in host:
-        # A scope, as in fe80::1%eth0, means something on the tracker's machine only.
-        return False
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        # A name whose last part is a number would be taken for an address of some kind by one resolver or another.
-        return bool(_HOST.fullmatch(host)) and not host.rstrip(".").rpartition(".")[2].isdigit()
-    return not ip.is_unspecified and host != "255.255.255.255" and kind_of(host) is not AddressKind.MULTICAST
+    host, port = value[b"ip"].decode("ascii", "replace"), value.get(b"port")
+    if is_host_name(host):
+        return (host, port) if is_port(port) else None
+    # A scope, as in fe80::1%eth0, means something on the tracker's machine only.
+    return None if "%" in host else normalise((host, port))
 
 
 def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
@@ -321,7 +298,7 @@ def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
         first,
         interval=max(response.interval for response in responses),
         min_interval=max(least) if least else None,
-        peers=unique_peers(peer for response in responses for peer in response.peers),
+        peers=unique((peer for response in responses for peer in response.peers), limits.TRACKER_PEERS),
         warning=next((response.warning for response in responses if response.warning), None),
         external_ip=next((response.external_ip for response in responses if response.external_ip), None),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,9 +19,11 @@ from geventbt.discovery.trackers.announce import (
     parse_scrape,
     scrape_url,
 )
-from geventbt.errors import TrackerError
+from geventbt.discovery.trackers.families import over_families
+from geventbt.errors import FetchError, TrackerError
+from geventbt.net.deadline import deadline
 from geventbt.net.http import fetch
-from geventbt.net.resolve import Endpoint, deadline, over_families, resolve
+from geventbt.net.resolve import Endpoint, resolve
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
 
@@ -76,7 +79,7 @@ def scrape(
     """
     hashes = list(dict.fromkeys(hash_or_id(info_hash, "info hash") for info_hash in info_hashes))
     results: dict[bytes, ScrapeResult] = {}
-    with deadline(timeout, _no_answer(_split(url), timeout)):
+    with _tracker_errors(), deadline(timeout, _no_answer(_split(url), timeout)):
         for at in range(0, len(hashes), limits.SCRAPE_HASHES):
             results |= _scrape(url, hashes[at : at + limits.SCRAPE_HASHES], timeout)
     return results
@@ -114,7 +117,7 @@ def _split(url: str) -> SplitResult:
 
 def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> list[T]:
     """Ask over each address family that the tracker has, at the first of its addresses."""
-    with deadline(timeout, _no_answer(parts, timeout)):
+    with _tracker_errors(), deadline(timeout, _no_answer(parts, timeout)):
         port = parts.port or _PORTS[parts.scheme]
         found = resolve(str(parts.hostname), port, datagram=parts.scheme == "udp")
         first = {endpoint.family: endpoint for endpoint in reversed(found)}
@@ -122,7 +125,17 @@ def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> li
 
 
 def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str) -> bytes:
-    return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+    with _tracker_errors():
+        return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+
+
+@contextmanager
+def _tracker_errors() -> Iterator[None]:
+    """Turn a FetchError into a TrackerError."""
+    try:
+        yield
+    except FetchError as error:
+        raise TrackerError(str(error), status=error.status) from error
 
 
 def _no_answer(parts: SplitResult, timeout: float) -> str:

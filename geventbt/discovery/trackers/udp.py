@@ -19,6 +19,7 @@ from geventbt import limits
 from geventbt.discovery.trackers import udp_packets as packets
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
 from geventbt.errors import TrackerError
+from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES
 from geventbt.net.resolve import Endpoint
 
 _PACKET = 65536
@@ -67,7 +68,7 @@ def announce(endpoint: Endpoint, request: AnnounceRequest, *, timeout: float) ->
         return packets.pack_announce(connection_id, transaction_id, request)
 
     answer = _ask(endpoint, packets.ANNOUNCE, pack, timeout)
-    return packets.parse_announce(answer, 4 if endpoint.family == gevent_socket.AF_INET else 16)
+    return packets.parse_announce(answer, IPV4_BYTES if endpoint.family == gevent_socket.AF_INET else IPV6_BYTES)
 
 
 def scrape(endpoint: Endpoint, info_hashes: Sequence[bytes], *, timeout: float) -> dict[bytes, ScrapeResult]:

@@ -15,15 +15,14 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
+from geventbt.storage.backend import MissingData
 from geventbt.storage.disk.page_cache import CachedRead, find_cached_read
-from geventbt.storage.disk.record import FileRecord, Stamp
+from geventbt.storage.disk.record import FileRecord, Fingerprint
 
 _HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
+SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""For every file in a folder that others can write to: no link is followed, and no pipe blocks."""
 _BLOCK = 512  # the unit of st_blocks
-
-
-class MissingData(StorageError):
-    """A file is not there, or ends before the bytes that were asked for."""
 
 
 class FileCut(MissingData):
@@ -80,9 +79,9 @@ class OpenFile:
         return os.fstat(self._descriptor).st_nlink == 0
 
     @property
-    def stamp(self) -> Stamp:
+    def fingerprint(self) -> Fingerprint:
         """How it looks now."""
-        return Stamp.of(os.fstat(self._descriptor))
+        return Fingerprint.of(os.fstat(self._descriptor))
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes.

@@ -15,11 +15,9 @@ from geventbt import limits
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
-from geventbt.storage.disk.open_file import FileCut, FileGone, MissingData, OpenFile, storage_errors
+from geventbt.storage.backend import MissingData
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, FileCut, FileGone, OpenFile, storage_errors
 from geventbt.storage.disk.record import FileRecord
-
-# O_NONBLOCK: a pipe that somebody put in a file's place must not block us for ever before it is seen to be one.
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(slots=True)
@@ -135,7 +133,7 @@ class OpenFiles:
         with storage_errors(path):
             self._refuse_links(path)
             temporary.unlink(missing_ok=True)
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, self._mode(index))
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, self._mode(index))
             file = OpenFile(temporary, descriptor, FileRecord())
             try:
                 file.set_length(self._files[index].length)
@@ -143,7 +141,7 @@ class OpenFiles:
                 file.sync()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary, path)
-                self.record(index).renew(file.stamp)
+                self.record(index).renew(file.fingerprint)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -227,14 +225,14 @@ class OpenFiles:
         return _Slot(opened, writable)
 
     def _open_descriptor(self, index: int, writable: bool) -> int:
-        path, flags = self.path(index), (os.O_RDWR if writable else os.O_RDONLY) | _SAFELY
+        path, flags = self.path(index), (os.O_RDWR if writable else os.O_RDONLY) | SAFE_OPEN_FLAGS
         try:
             return os.open(path, flags)
         except FileNotFoundError:
             if not writable:
                 raise
         record = self.record(index)
-        if record.stamp is not None:
+        if record.fingerprint is not None:
             self._records.pop(index)
             raise FileGone(path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ _STEPS = (1, 2_000_000_000)
 """Nanoseconds by which times can be told apart: by file systems of today, and by all."""
 
 
-class Stamp(NamedTuple):
+class Fingerprint(NamedTuple):
     """How a file looks: it changes with its contents."""
 
     size: int
@@ -27,8 +27,8 @@ class Stamp(NamedTuple):
     """When it was changed, in nanoseconds since 1970."""
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Stamp:
-        """The stamp of a file, of which the system tells this."""
+    def of(cls, status: os.stat_result) -> Fingerprint:
+        """The fingerprint of a file, of which the system tells this."""
         return cls(status.st_size, status.st_mtime_ns)
 
 
@@ -36,50 +36,50 @@ class FileRecord:
     """What is known of one file, whether it is open or not. Its methods may be called from several threads at once.
 
     Attributes:
-        stamp: how it looked when we last had a hand in it, or None if it was not there.
-        foreign: somebody else has changed it since its pieces were verified.
+        fingerprint: how it looked when we last had a hand in it, or None if it was not there.
+        externally_modified: somebody else has changed it since its pieces were verified.
         unsynced: we have written to it, and not yet made sure that it is on the disk.
         identity: device and inode of what we have written to.
     """
 
-    __slots__ = ("_lock", "_vouched", "_writers", "foreign", "identity", "stamp", "unsynced")
+    __slots__ = ("_lock", "_trusted", "_writers", "externally_modified", "fingerprint", "identity", "unsynced")
 
     def __init__(self) -> None:
-        self.stamp: Stamp | None = None
-        self.foreign = False
+        self.fingerprint: Fingerprint | None = None
+        self.externally_modified = False
         self.unsynced = False
         self.identity: tuple[int, int] | None = None
-        self._vouched: Stamp | None = None
+        self._trusted: Fingerprint | None = None
         self._lock = new_lock()
         self._writers = 0
 
-    def vouch(self) -> Stamp | None:
-        """The stamp that vouches for the verified pieces of this file, or None. With our next change it looks
+    def trusted_fingerprint(self) -> Fingerprint | None:
+        """The fingerprint that vouches for the verified pieces of this file, or None. With our next change it looks
         different."""
         with self._lock:
-            self._vouched = None if self.foreign else self.stamp
-            return self._vouched
+            self._trusted = None if self.externally_modified else self.fingerprint
+            return self._trusted
 
-    def renew(self, stamp: Stamp | None) -> None:
+    def renew(self, fingerprint: Fingerprint | None) -> None:
         """Begin again with a file that looks like this, and is recorded so."""
         with self._lock:
-            self.stamp = self._vouched = stamp
-            self.foreign = False
+            self.fingerprint = self._trusted = fingerprint
+            self.externally_modified = False
 
     def notice_cut(self, status: os.stat_result) -> bool:
         """Whether somebody has cut it short since we had a hand in it. This is told once."""
-        if self.stamp is None or status.st_size >= self.stamp.size:
+        if self.fingerprint is None or status.st_size >= self.fingerprint.size:
             return False
-        self.stamp, self.foreign = Stamp.of(status), True
+        self.fingerprint, self.externally_modified = Fingerprint.of(status), True
         return True
 
-    def look(self, status: os.stat_result) -> None:
+    def compare(self, status: os.stat_result) -> None:
         """Compare how it looks with how it should."""
-        stamp = Stamp.of(status)
-        if self.stamp is None:
-            self.stamp = stamp
-        elif self.stamp != stamp:
-            self.foreign = True
+        fingerprint = Fingerprint.of(status)
+        if self.fingerprint is None:
+            self.fingerprint = fingerprint
+        elif self.fingerprint != fingerprint:
+            self.externally_modified = True
 
     @contextmanager
     def changing(self, descriptor: int) -> Iterator[bool]:
@@ -93,7 +93,7 @@ class FileRecord:
             if not self._writers:
                 status = os.fstat(descriptor)
                 whole = not self.notice_cut(status)
-                self.look(status)
+                self.compare(status)
                 self.identity = (status.st_dev, status.st_ino)
             self._writers += 1
         try:
@@ -104,7 +104,7 @@ class FileRecord:
                 # Only now: whoever makes the file safe in the meantime may have missed this change.
                 self.unsynced = True
                 if not self._writers:
-                    self.stamp = Stamp.of(self._different(descriptor))
+                    self.fingerprint = Fingerprint.of(self._different(descriptor))
 
     def _different(self, descriptor: int) -> os.stat_result:
         """How the file looks after a change. Its time is moved on if the clock of the file system has not.
@@ -113,7 +113,7 @@ class FileRecord:
         """
         status = os.fstat(descriptor)
         for step in _STEPS if os.utime in os.supports_fd else ():
-            if Stamp.of(status) != self._vouched:
+            if Fingerprint.of(status) != self._trusted:
                 break
             os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns + step))
             status = os.fstat(descriptor)

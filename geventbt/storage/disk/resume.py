@@ -25,7 +25,7 @@ from bitarray.util import zeros
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError
 from geventbt.metainfo import Torrent
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
 
 VERSION = 1
 _DIGEST = b"digest"
@@ -38,15 +38,15 @@ class Resume:
 
     Attributes:
         have: the pieces that were verified and on the disk.
-        stamps: how the files looked, by index.
+        fingerprints: how the files looked, by index.
         in_parts: indices of the files whose bytes were in the parts file.
         parts: how the parts file looked.
     """
 
     have: bitarray
-    stamps: dict[int, Stamp] = field(default_factory=dict)
+    fingerprints: dict[int, Fingerprint] = field(default_factory=dict)
     in_parts: set[int] = field(default_factory=set)
-    parts: Stamp | None = None
+    parts: Fingerprint | None = None
 
 
 def largest(torrent: Torrent) -> int:
@@ -60,7 +60,7 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
         b"version": VERSION,
         b"info_hash": torrent.info_hash,
         b"bitfield": resume.have.tobytes(),
-        b"files": [[index, *stamp] for index, stamp in sorted(resume.stamps.items())],
+        b"files": [[index, *fingerprint] for index, fingerprint in sorted(resume.fingerprints.items())],
         b"in_parts": sorted(resume.in_parts),
         b"parts": list(resume.parts or ()),
     }
@@ -95,6 +95,6 @@ def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
     if not 0 <= spare < 8:
         return None
     del have[torrent.geometry.pieces :]
-    stamps = {int(index): Stamp(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
-    parts = Stamp(*map(int, content[b"parts"])) if content[b"parts"] else None
-    return Resume(have, stamps, {int(index) for index in content[b"in_parts"]}, parts)
+    fingerprints = {int(index): Fingerprint(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
+    parts = Fingerprint(*map(int, content[b"parts"])) if content[b"parts"] else None
+    return Resume(have, fingerprints, {int(index) for index in content[b"in_parts"]}, parts)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,12 +165,26 @@ class TestStorage:
         monkeypatch.setattr(os, "preadv", preadv_of(OSError(errno.EIO, "broken")))
         assert storage.read_cached(0, 0, PIECE) is None
 
-    def test_nobody_waits_for_a_thread_that_opens_a_file(self, storage: Storage) -> None:
+    def test_nobody_waits_for_a_thread_that_opens_a_file(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opens, may_open, system_open = threading.Event(), threading.Event(), os.open
+
+        def slow_open(*args: Any) -> int:
+            opens.set()
+            assert may_open.wait(10)
+            return system_open(*args)
+
         storage.read(0, 0, PIECE)
-        with storage._files._lock:
-            assert storage.read_cached(0, 0, PIECE) is None
+        monkeypatch.setattr(os, "open", slow_open)
+        opener = threading.Thread(target=storage.read, args=(7, 0, 1))
+        opener.start()
+        assert opens.wait(10)
+        assert storage.read_cached(0, 0, PIECE) is None
+        may_open.set()
+        opener.join(10)
         assert storage.read_cached(0, 0, PIECE) is not None
 
     def test_a_range_that_is_none_is_refused(self, storage: Storage) -> None:
-        with pytest.raises(ValueError, match="no range"):
+        with pytest.raises(ValueError, match="not a range"):
             storage.read_cached(0, 0, PIECE + 1)

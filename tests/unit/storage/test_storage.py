@@ -15,8 +15,10 @@ import pytest
 
 from geventbt.bencoding import encode
 from geventbt.errors import StorageError
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
 from geventbt.storage import Storage, locate
+from geventbt.storage.disk.open_files import OpenFiles
 
 PIECE = 1024
 LENGTHS = {"a": 1500, "b/c": 10, "b/empty": 0, "d": 3000}
@@ -123,7 +125,7 @@ def test_a_piece_that_is_not_there_is_an_index_error(storage: Storage, piece: in
 
 @pytest.mark.parametrize("where", [(0, 0, 0), (0, 0, PIECE + 1), (0, -1, 5), (4, PIECE - 1, 1), (5, 0, 1), (-1, 0, 1)])
 def test_a_range_outside_of_a_piece_is_refused(storage: Storage, where: tuple[int, int, int]):
-    with pytest.raises(ValueError, match="no range of a piece"):
+    with pytest.raises(ValueError, match="not a range of a piece"):
         storage.read(*where)
 
 
@@ -253,7 +255,7 @@ def test_padding_is_never_written_and_reads_as_zeros(tmp_path: Path):
 def test_padding_of_anything_but_zeros_is_the_torrents_fault_and_no_peers(tmp_path: Path):
     torrent, stream = padded(b"f" * 1000, bytes(24), b"x" * 24)
     storage = Storage(torrent, tmp_path)
-    with pytest.raises(StorageError, match="padding is not of zeros"):
+    with pytest.raises(StorageError, match="padding is not made of zeros"):
         storage.write_piece(0, stream)
     assert not storage.have.any()
 
@@ -434,10 +436,10 @@ def test_a_closed_storage_refuses(torrent: Torrent, seeded: Path):
 
 @needs_descriptors
 def test_a_file_in_use_is_closed_only_afterwards(torrent: Torrent, seeded: Path):
-    storage = Storage(torrent, seeded)
+    files = OpenFiles(torrent.files, seeded)
     before = open_descriptors()
-    with storage._files.use(0) as file:
-        storage.close()
+    with files.use(0) as file:
+        files.close()
         assert file.read(0, 10) == (seeded / "torrent" / "a").read_bytes()[:10]
     assert open_descriptors() == before
 

@@ -14,15 +14,14 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
-from geventbt.metainfo.paths import OWN_FOLDER
-from geventbt.storage.disk.open_file import storage_errors
+from geventbt.metainfo.paths import STATE_DIR
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, storage_errors
 
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
-class OwnFolder:
+class StateDir:
     """What we keep of one torrent in the folder of its data. Nothing is made before it is needed.
 
     Args:
@@ -31,7 +30,7 @@ class OwnFolder:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder / OWN_FOLDER
+        self._folder = folder / STATE_DIR
         self._name = name
         self._descriptor: int | None = None
         self._closed = False
@@ -68,7 +67,7 @@ class OwnFolder:
                 raise StorageError(errno.EBADF, "the storage is closed", os.fspath(path))
             self.make()
             with storage_errors(path):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o666)
                 try:
                     _lock(descriptor)
                 except OSError as error:
@@ -92,7 +91,7 @@ class OwnFolder:
         try:
             if self._folder.is_symlink():
                 return None
-            descriptor = os.open(self.path(ending), os.O_RDONLY | _SAFELY)
+            descriptor = os.open(self.path(ending), os.O_RDONLY | SAFE_OPEN_FLAGS)
             with open(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     return None
@@ -112,7 +111,7 @@ class OwnFolder:
         with storage_errors(path):
             temporary.unlink(missing_ok=True)
             try:
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o666)
                 with open(descriptor, "wb") as file:
                     file.write(data)
                     file.flush()
