@@ -6,7 +6,7 @@ from typing import Any
 
 from gevent.hub import Waiter
 
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, is_heard
 from geventbt.signals import WIRE_SIGNALS
 from geventbt.wire.link import Link
 
@@ -24,7 +24,7 @@ class Publisher:
     def __init__(self, link: Link, sender: Any) -> None:
         self._link = link
         self._sender = sender
-        self._dispatcher = Dispatcher(link.flow)
+        self._dispatcher = Dispatcher(link.flow, link)
         self._own: dict[str, OwnSignal] | None = None
         self._waiting: list[tuple[str, Waiter[dict[str, Any] | None]]] = []
 
@@ -43,12 +43,12 @@ class Publisher:
         return self._own[name]
 
     def has_listeners(self, name: str) -> bool:
-        """Whether a handler is connected to this signal, or a greenlet may be waiting for it."""
+        """Whether a handler may hear this signal, or a greenlet may be waiting for it."""
         return bool(self._waiting) or self._has_handlers(name)
 
     def _has_handlers(self, name: str) -> bool:
         own = self._own
-        return bool(WIRE_SIGNALS[name].receivers or (own and name in own and own[name].receivers))
+        return is_heard(WIRE_SIGNALS[name]) or bool(own and name in own and is_heard(own[name]))
 
     def send(self, signal: str, /, **fields: Any) -> None:
         """Wake the greenlets that wait for this signal, and have its handlers called in order.
@@ -60,12 +60,8 @@ class Publisher:
                 self._waiting.remove(entry)
                 self._link.soon(entry[1].switch, fields)
         if self._has_handlers(signal):
-            self._dispatcher.call(self._deliver, signal, fields)
-
-    def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        deliver(WIRE_SIGNALS[name], self._sender, fields)
-        if self._own and name in self._own:
-            deliver(self._own[name], self._sender, fields)
+            own = self._own.get(signal) if self._own else None
+            self._dispatcher.call(deliver, heard_now(WIRE_SIGNALS[signal], own), self._sender, fields)
 
     def wait_for(self, name: str, timeout: float | None) -> dict[str, Any]:
         """Block until the next signal of that name. Returns its fields; raises: see `Wire.wait_for`."""

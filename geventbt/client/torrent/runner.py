@@ -27,7 +27,7 @@ from geventbt.client.swarm.swarm import TICK, Swarm
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.readahead import Windows
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, no_flow_control
 from geventbt.concurrency.notifier import Notifier
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.trackers.announce import AnnounceRequest
@@ -407,12 +407,9 @@ class TorrentJob:
             self._swarm.on_wants()
 
     def _send(self, name: str, **fields: Any) -> None:
-        if self._signals[name].receivers or TORRENT_SIGNALS[name].receivers:
-            self._dispatcher.call(self._deliver, name, fields)
-
-    def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        deliver(TORRENT_SIGNALS[name], self, fields)
-        deliver(self._signals[name], self, fields)
+        heard = heard_now(TORRENT_SIGNALS[name], self._signals[name])
+        if heard:
+            self._dispatcher.call(deliver, heard, self, fields)
 
     def _make_announce(self, event: str) -> AnnounceRequest:
         files, storage = self._files, self.storage
