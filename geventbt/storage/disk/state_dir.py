@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from geventbt.concurrency.forks import call_in_child, drop_in_child
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo.paths import STATE_DIR
@@ -19,6 +20,10 @@ from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, storage_errors
 
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+_locked_here: set[tuple[int, int]] = set()
+"""The lock files that this process has locked, by device and inode."""
+call_in_child(_locked_here.clear)
 
 
 class StateDir:
@@ -33,6 +38,7 @@ class StateDir:
         self._folder = folder / STATE_DIR
         self._name = name
         self._descriptor: int | None = None
+        self._identity = (0, 0)
         self._closed = False
         self._locking = new_lock()
 
@@ -68,20 +74,32 @@ class StateDir:
             self.make()
             with storage_errors(path):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o666)
+                status = os.fstat(descriptor)
+                identity = status.st_dev, status.st_ino
+                user = "this program itself" if identity in _locked_here else "another program"
                 try:
                     _lock(descriptor)
                 except OSError as error:
                     os.close(descriptor)
                     if error.errno in _TAKEN:
-                        raise StorageError(errno.EBUSY, "another program is using this torrent", str(path)) from error
+                        raise StorageError(errno.EBUSY, f"{user} is using this torrent", str(path)) from error
                     raise
             self._descriptor = descriptor
+            _locked_here.add(identity)
+            self._identity = identity
+            # A child that outlives this process would keep it locked.
+            drop_in_child(self)
+
+    def fileno(self) -> int:
+        """The descriptor of the lock; -1 when it is not held."""
+        return -1 if self._descriptor is None else self._descriptor
 
     def close(self) -> None:
         """Release the lock, for good. Its file stays, since another program may be opening it at this moment."""
         with self._locking:
             self._closed = True
             if self._descriptor is not None:
+                _locked_here.discard(self._identity)
                 _unlock(self._descriptor)
                 os.close(self._descriptor)
                 self._descriptor = None
