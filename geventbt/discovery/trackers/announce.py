@@ -10,14 +10,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit, urlunsplit
 
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, TrackerError
-from geventbt.net.addresses import AddressKind, kind_of
+from geventbt.net.addresses import AddressKind, kind_of, scope_of
 from geventbt.net.text import clean_text
 
 Address: TypeAlias = "tuple[str, int]"
@@ -91,6 +91,7 @@ class AnnounceResponse:
         warning: a text for the user, printable and bounded, or None.
         trackerid: what to say to this tracker next time, or None.
         external_ip: our address as the tracker sees it, or None (BEP 24).
+        address: the IP address of the tracker that answered, or None.
     """
 
     interval: float
@@ -101,6 +102,7 @@ class AnnounceResponse:
     warning: str | None = None
     trackerid: bytes | None = None
     external_ip: str | None = None
+    address: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,4 +326,6 @@ def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
         peers=unique_peers(peer for response in responses for peer in response.peers),
         warning=next((response.warning for response in responses if response.warning), None),
         external_ip=next((response.external_ip for response in responses if response.external_ip), None),
+        # The one from which the fewest peers may be named: see `may_connect`.
+        address=max((response.address for response in responses if response.address), key=scope_of, default=None),
     )

@@ -55,6 +55,7 @@ class TrackerStatus:
         peers: how many its last answer gave.
         external_ip: our address as it sees it, or None (BEP 24).
         knows_us: whether it has answered, and was not told since that we leave.
+        address: the IP address from which it answered last, or None.
     """
 
     error: str | None = None
@@ -65,6 +66,7 @@ class TrackerStatus:
     peers: int = 0
     external_ip: str | None = None
     knows_us: bool = False
+    address: str | None = None
 
 
 class Announcer:
@@ -195,6 +197,7 @@ class _Tracker:
         self.status.external_ip = response.external_ip or self.status.external_ip
         self.status.next_announce = self.wants_to_be_asked
         self.status.knows_us = True
+        self.status.address = response.address
 
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.ANNOUNCE_RETRY_LONGEST)
