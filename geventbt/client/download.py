@@ -63,7 +63,7 @@ def download(
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
-            ends_alone=True,
+            fail_without_peers=True,
         )
         active.wait()
         return active.wait_metadata()

@@ -62,7 +62,7 @@ def seed(
             trackers=trackers,
             max_peers=max_connections,
             limit_up=limit_up,
-            must_be_complete=True,
+            seed_only=True,
         )
         while not active.wait(_LOOK):
             if progress is not None:

@@ -89,7 +89,7 @@ def _copy(file: geventbt.TorrentReader, patience: float | None) -> None:
     stalled = CommandError(TIMED_OUT, f"nothing has come for {patience or 0:g} seconds")
     while True:
         with gevent.Timeout(patience, stalled):
-            chunk = file.read(_CHUNK)
+            chunk = file.read1(_CHUNK)
         if not chunk:
             return
         error = gevent.get_hub().threadpool.apply(_write, (target, chunk))

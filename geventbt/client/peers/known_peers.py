@@ -1,15 +1,15 @@
 """The addresses of a torrent's peers: which to try next, when, and which are banned. Pure.
 
-Addresses from untrusted parties are bounded, and ranked low. There is room for a number of addresses; when it is full, a
-new one comes in only in the place of one of a lower rank. Ranks go, in this order, by: not given up, has given us data
-before, has failed less often, named by a better source. One reporter has at most a quarter of the room, and a public
-host at most a few ports; so lists of invented addresses displace each other, and never a peer that worked.
+Addresses from untrusted parties are bounded, and ranked low. There is room for a number of addresses; when it is full,
+a new one comes in only in the place of one of a lower rank. Ranks go, in this order, by: not given up, has given us
+data before, has failed less often, named by a better source. One reporter has at most a quarter of the room, and a
+public host at most a few ports; so lists of invented addresses displace each other, and never a peer that worked.
 
 Bans. No honest peer is to be banned for what another one sent, and a host is not a peer: many share the address of
 their provider's or university's router, and several clients one machine. So a ban is of what a single peer has: the
-host and port that we connected to, or from which an inbound peer says that it listens; and of an inbound one its host
-with its peer id, as its port changes. A liar that takes a new id, or a new port, each time comes back, at the price of a
-connection for each failed piece; that is bounded, whereas a ban of its host would be a way to have others banned.
+host and port that we connected to, or at which an inbound peer says that it listens; and of an inbound one its host
+with its peer id, as its port changes. A liar that takes a new id, or a new port, each time comes back, at the price of
+a connection for each failed piece; that is bounded, whereas a ban of its host would be a way to have others banned.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class KnownPeers:
     """The known addresses of one torrent's peers. All times are seconds of one monotonic clock.
 
     Args:
-        limit: how many are kept.
-        rng: the order among those of equal worth.
+        limit: the number of addresses that are kept.
+        rng: the order among those of equal rank.
         retry: seconds before the first retry of one that failed; doubled with each further failure.
     """
 
@@ -99,7 +99,7 @@ class KnownPeers:
         self._by_reporter: Counter[_Reporter] = Counter()
         self._by_host: Counter[str] = Counter()
         # What was refused for want of room, by the reporter whose share was full, or None for the whole; until anything
-        # changes, all that is worth no more is refused without a look at everyone.
+        # changes, all that ranks no higher is refused without a look at every address.
         self._refused: dict[_Reporter | None, _Rank] = {}
         self._banned: dict[tuple[str, int | bytes], None] = {}
 
@@ -109,19 +109,19 @@ class KnownPeers:
     def __contains__(self, address: object) -> bool:
         return normalise(address) in self._known
 
-    # ------------------------------------------------------------------ what we are told
+    # ------------------------------------------------------------------ adding
 
     def add(self, address: object, source: Source, now: float, *, reported_by: str = "") -> bool:
-        """Learn of a peer.
+        """Add the address of a peer, if it is acceptable.
 
         One that was given up gets another try when it is named again, though not by peer exchange, and not soon.
 
         Args:
-            address: (host, port), as a stranger made it. A name is no address: it is to be resolved before.
-            source: what told of it.
+            address: (host, port), untrusted. A name is not an address: it must be resolved before.
+            source: what named it.
             now: the time.
-            reported_by: the IP address of the tracker, node or peer that told of it; the rules of `may_connect` and the
-                share of a reporter go by it. The user needs none.
+            reported_by: the IP address of the tracker, node or peer that named it; the rules of `may_connect` and the
+                share of a reporter go by it. Not needed for the user.
 
         Returns:
             Whether it is known now. It is not when we may not connect to it, it is banned, or there is no room for it.
@@ -132,7 +132,7 @@ class KnownPeers:
             return False
         peer = self._known.get(known)
         if peer is not None:
-            self._rename(peer, source, now)
+            self._renew(peer, source, now)
             return True
         peer = _KnownPeer(known, source, (source, reported_by), due=now)
         if not (trusted or self._host_has_room(known[0])) or not self._make_room(peer):
@@ -143,7 +143,7 @@ class KnownPeers:
         self._by_host[known[0]] += 1
         return True
 
-    def _rename(self, peer: _KnownPeer, source: Source, now: float) -> None:
+    def _renew(self, peer: _KnownPeer, source: Source, now: float) -> None:
         peer.source = max(peer.source, source)
         rested = now - peer.tried_at >= limits.RETRY_RENAMED
         if peer.given_up and peer.state is _State.IDLE and source is not Source.PEX and rested:
@@ -183,7 +183,7 @@ class KnownPeers:
         _count_down(self._by_reporter, peer.reporter)
         _count_down(self._by_host, peer.address[0])
 
-    # ------------------------------------------------------------------ whom to try
+    # ------------------------------------------------------------------ trying
 
     def next(self, now: float) -> Address | None:
         """The address to try now, or None; it is being tried until `connected` or `failed` is called.
@@ -220,10 +220,10 @@ class KnownPeers:
             for peer in self._known.values()
         )
 
-    # ------------------------------------------------------------------ what became of it
+    # ------------------------------------------------------------------ outcomes
 
     def connected(self, address: object) -> None:
-        """Note that there is a connection to a peer, whoever opened it: it is not to be tried until `closed`."""
+        """Note that a peer is connected, opened by either side: it is not tried until `closed`."""
         peer = self._find(address)
         if peer is not None:
             peer.state = _State.CONNECTED
@@ -266,7 +266,7 @@ class KnownPeers:
             peer.update_rank()
 
     def retry_all(self, now: float) -> None:
-        """Forget what went wrong: everyone is worth a try again, and at once, because we want more than before."""
+        """Forget failures: every address may be tried again at once, because we want more than before."""
         self._refused.clear()
         for peer in self._known.values():
             if peer.state is _State.IDLE:

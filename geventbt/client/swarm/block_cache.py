@@ -1,5 +1,5 @@
-"""Read cache for uploads: a long stretch is read at a time, by native threads where that may take long, and kept for the
-requests that follow."""
+"""Read cache for uploads: a long stretch is read at a time, by native threads where that may take long, and kept for
+the requests that follow."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Reputation:
                 self.served[sender.address] = self.served.get(sender.address, 0) + share
 
     def spares(self, sender: BlockSource) -> bool:
-        """Whether a source that sent a wrong piece gets the benefit of the doubt, for the good ones that it gave before.
+        """Whether a source that sent a wrong piece gets the benefit of the doubt, for the good ones it gave before.
 
         It may be the torrent that is wrong, and the only seed that is left. When another source sends the piece right,
         there is no doubt.

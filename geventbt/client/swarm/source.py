@@ -20,6 +20,9 @@ class BlockSource(Protocol):
     received: int
     address: Address | None
 
+    def __hash__(self) -> int:
+        """It is a key."""
+
     @property
     def remote_address(self) -> Address | None:
         """The (host, port) of its end of the connection; None for a source that is not a peer."""

@@ -17,6 +17,9 @@ from geventbt.rates.throttle import Throttle
 class UploadPeer(Protocol):
     """A peer that may be given blocks."""
 
+    def __hash__(self) -> int:
+        """It is a key."""
+
     @property
     def closed(self) -> bool:
         """Whether it has left."""
