@@ -78,7 +78,7 @@ class World:
         """A client that has all of a torrent."""
         options.setdefault("upload_slots", None)
         client = self.client(**options)
-        assert client.add(torrent, self.origin, must_be_complete=True).wait(10)
+        assert client.add(torrent, self.origin, seed_only=True).wait(10)
         return client
 
     def seeds(self, torrent: Torrent, count: int) -> list[Address]:
