@@ -20,7 +20,7 @@ from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError,
 from geventbt.client.swarm.swarm import Swarm
 from geventbt.errors import HandshakeError
 from tests.loopback.harness import RawPeer
-from tests.loopback.world import Address, Read, World, address, eventually, serve_well, stay_silent
+from tests.loopback.world import Address, OddWire, Read, World, address, eventually, serve_well, stay_silent
 
 
 @pytest.fixture
@@ -283,12 +283,12 @@ def reject_all(wire: Wire, read: Read) -> None:
         wire.reject(request.piece, request.offset, request.length)
 
 
-def give_other_blocks(wire: Wire, read: Read) -> None:
+def give_other_blocks(wire: OddWire, read: Read) -> None:
     """Answers, but never what was asked for."""
     wire.unchoke()
     for request in wire.incoming_requests():
         raw = b"\x07" + (30 - request.piece).to_bytes(4, "big") + bytes(4) + read(30 - request.piece, 0, 1000)
-        wire._transport.write(len(raw).to_bytes(4, "big") + raw)
+        wire.send_raw(len(raw).to_bytes(4, "big") + raw)
 
 
 def leave_after_each(wire: Wire, read: Read) -> None:
@@ -412,20 +412,20 @@ def test_what_several_were_asked_for_is_cancelled_once_it_is_there(world: World,
     assert job.progress.downloaded <= torrent.geometry.length * 1.2
 
 
-def break_off_in_a_message(wire: Wire, read: Read) -> None:
-    wire._transport.write(b"\x00\x00\x40\x09\x07" + bytes(8) + b"some")
+def break_off_in_a_message(wire: OddWire, read: Read) -> None:
+    wire.send_raw(b"\x00\x00\x40\x09\x07" + bytes(8) + b"some")
     gevent.sleep(0.05)
 
 
-def send_nonsense(wire: Wire, read: Read) -> None:
-    wire._transport.write(os.urandom(1000))
+def send_nonsense(wire: OddWire, read: Read) -> None:
+    wire.send_raw(os.urandom(1000))
     wire.wait_for("close")
 
 
-def ask_for_nonsense(wire: Wire, read: Read) -> None:
+def ask_for_nonsense(wire: OddWire, read: Read) -> None:
     """Requests, cancels and rejects of what cannot be."""
     for message in (6, 8, 16):
-        wire._transport.write(b"\x00\x00\x00\x0d" + bytes([message]) + b"\xff" * 12)
+        wire.send_raw(b"\x00\x00\x00\x0d" + bytes([message]) + b"\xff" * 12)
     wire.wait_for("close")
 
 
