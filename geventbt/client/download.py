@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterable
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER
 
 
+@whole_call
 def download(
     torrent: Torrent | Magnet | str | os.PathLike[str],
     folder: str | os.PathLike[str] = ".",
@@ -67,7 +69,7 @@ def download(
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
-            ends_alone=True,
+            fail_without_peers=True,
         )
         active.wait()
         return active.wait_metadata()

@@ -23,6 +23,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import (
     COMPLETED,
@@ -55,6 +56,7 @@ class TrackerStatus:
         peers: how many its last answer gave.
         external_ip: our address as it sees it, or None (BEP 24).
         registered: whether the tracker counts us as a peer: it has answered, and "stopped" was not sent since.
+        address: the IP address from which it answered last, or None.
     """
 
     error: str | None = None
@@ -65,6 +67,7 @@ class TrackerStatus:
     peers: int = 0
     external_ip: str | None = None
     registered: bool = False
+    address: str | None = None
 
 
 class Announcer:
@@ -110,7 +113,7 @@ class Announcer:
         """
         if self._greenlets or self._is_stopped:
             raise RuntimeError("an announcer is started once")
-        self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
+        self._greenlets = [spawn(f"announcing to {tier.trackers[0].url}", tier.run) for tier in self._tiers]
 
     def completed(self) -> None:
         """Announce "completed" to the tracker of each tier: at once, or as soon as it counts us as a peer.
@@ -144,7 +147,9 @@ class Announcer:
         others = [greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()]
         gevent.killall(others, timeout=limits.ANNOUNCE_STOP_TIMEOUT)
         knowing = [known for known in self._trackers() if known.status.registered]
-        leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
+        leaving = [
+            spawn("announcing that we leave", self._asker.leave, known, timeout) for known in knowing if timeout > 0
+        ]
         try:
             gevent.joinall(leaving, timeout=timeout)
         finally:
@@ -195,6 +200,7 @@ class _Tracker:
         self.status.external_ip = response.external_ip or self.status.external_ip
         self.status.next_announce = self.next_announce_at
         self.status.registered = True
+        self.status.address = response.address
 
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from geventbt import limits
+from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.trackers import udp
 from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
@@ -33,6 +35,7 @@ _PORTS = {"http": 80, "https": 443, "udp": 0}
 """The schemes, and the port where the URL gives none: UDP has none of its own."""
 
 
+@whole_call
 def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT) -> AnnounceResponse:
     """Announce to a tracker over HTTP, HTTPS or UDP, and block for its answer (BEP 3, 15).
 
@@ -52,14 +55,16 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
     parts = _split(url)
 
     def over_http(endpoint: Endpoint) -> AnnounceResponse:
-        return parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        response = parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        return replace(response, address=endpoint.host)
 
     def over_udp(endpoint: Endpoint) -> AnnounceResponse:
-        return udp.announce(endpoint, request, timeout=timeout)
+        return replace(udp.announce(endpoint, request, timeout=timeout), address=endpoint.host)
 
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
 
 
+@whole_call
 def scrape(
     url: str, info_hashes: Iterable[bytes | str], *, timeout: float = limits.TRACKER_TIMEOUT
 ) -> dict[bytes, ScrapeResult]:
