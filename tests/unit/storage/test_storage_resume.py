@@ -452,7 +452,7 @@ def test_two_storages_cannot_have_the_same_torrent(torrent: Torrent, half: Path)
         first.lock()
         second = Storage(torrent, half)
         for call in (second.lock, second.restore, second.checkpoint):
-            with pytest.raises(StorageError, match="another program is using this torrent") as caught:
+            with pytest.raises(StorageError, match="this program itself is using this torrent") as caught:
                 call()
             assert caught.value.errno == errno.EBUSY
     second.restore()
