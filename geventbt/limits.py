@@ -258,3 +258,97 @@ RESUME_FILE = 1 * KIB
 """Our own resume file, without its bitfield and without what it says of each file."""
 RESUME_ENTRY = 64
 """What a resume file says of one file: its index, twice, and its size and time in 64 bits each."""
+
+# --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
+DHT_PACKET = 1500
+"""A datagram that is read at all; more would have come in fragments."""
+DHT_MAX_ANSWER = 1024
+"""A datagram of ours (BEP 32: "must not send UDP datagrams with a payload larger than 1024 octets")."""
+DHT_TOKENS = 400
+"""Bencoded values in one packet: a list of peers fills it with less than 200."""
+DHT_DEPTH = 20
+"""Lists and dictionaries within each other in one packet; a stored value may be nested (BEP 44)."""
+DHT_K = 8
+"""Nodes of a bucket, of an answer, and that a value is stored on (BEP 5)."""
+DHT_FIRST_BUCKETS = (128, 64, 32, 16)
+"""Nodes of the farthest buckets, which make the first step of a lookup a longer one (libtorrent: the same)."""
+DHT_REPLACEMENTS = 8
+"""Nodes kept for each bucket until there is room (BEP 5)."""
+DHT_GOOD_TIME = 900.0
+"""After its last sign of life a node is questionable, and a bucket without a change is refreshed (BEP 5)."""
+DHT_MAX_FAILURES = 2
+"""Queries in a row that a node leaves unanswered before it is bad (BEP 5: "multiple queries in a row")."""
+DHT_REFRESH_INTERVAL = 10.0
+"""Between two refreshes of buckets."""
+DHT_PINGS_PER_SECOND = 5
+"""Pings of nodes that might fill a bucket (libtorrent: one in 5 s; *measured*: 70 s until 12 nodes know each other)."""
+DHT_LOOKUP_WIDTH = 4
+"""Queries of one lookup that are waited for at a time (*measured* in a simulation: 3 are slower, 8 send a third more)."""
+DHT_LOOKUP_CANDIDATES = 200
+"""Nodes that one lookup remembers."""
+DHT_LOOKUP_INSECURE = 16
+"""Answers, with those of nodes whose id does not fit their address, that end a lookup as 8 of others do (BEP 42)."""
+DHT_MIN_PATIENCE, DHT_MAX_PATIENCE = 0.3, 1.0
+"""For an answer before another node is asked as well; between them it follows the round trips (RFC 6298)."""
+DHT_LAST_PATIENCE = 1.5
+"""For the last answers of a lookup that has found fewer nodes than it wants."""
+DHT_ANSWER_TIMEOUT = 10.0
+"""For an answer that is still of use (libtorrent: 15; rqbit: 10)."""
+DHT_QUERY_RATE, DHT_QUERY_BURST = 50.0, 100.0
+"""Queries a second, by default (rqbit and anacrolix: 250; home routers have trouble above about 100 packets a second)."""
+DHT_ADDRESS_RATE, DHT_ADDRESS_BURST = 5.0, 5.0
+"""Queries a second to one address (*measured*: libtorrent goes silent for 5 minutes above it)."""
+DHT_SEARCHES = 1000
+"""Searches at a time; more wait for none of them and fail."""
+DHT_SOURCE_RATE, DHT_SOURCE_BURST = 5.0, 50.0
+"""Packets a second read of one network (/24, /64) that are not answers to us (libtorrent: 5, averaged over 10 s)."""
+DHT_SOURCES = 10_000
+"""Networks whose rates are remembered."""
+DHT_GLOBAL_RATE, DHT_GLOBAL_BURST = 500.0, 1000.0
+"""Packets a second of all of them together: about 2 % of a core."""
+DHT_UNEXPECTED = 4
+"""Packets from an address we wait for that are read although its network has sent too much."""
+DHT_ANSWER_RATE, DHT_ANSWER_BURST = 16.0 * KIB, 48.0 * KIB
+"""Bytes a second of answers to all (libtorrent: 8,000 bytes, 3 s)."""
+DHT_DRAIN = 32
+"""Datagrams read before other greenlets have their turn."""
+DHT_TOKEN_TIME = 300.0
+"""For which a secret of write tokens is used; its tokens are good as long again (BEP 5: 5 and 10 minutes)."""
+DHT_TOKEN = 64
+"""Bytes of a node's write token that are kept (libtorrent: 4; ours: 8)."""
+DHT_INFO_HASHES, DHT_SWARM_PEERS = 2000, 500
+"""Torrents whose peers are stored, and peers of each (libtorrent: the same)."""
+DHT_PEER_TIME = 2700.0
+"""For which an announced peer is stored (libtorrent: 45 minutes; clients announce each 15 to 30)."""
+DHT_VALUES = 80
+"""Peers in an answer over IPv4, and a third over IPv6: what fits beside 8 nodes."""
+DHT_SAMPLES, DHT_SAMPLE_INTERVAL = 20, 6 * 3600.0
+"""Info hashes in a sample, and the time for which it stays the same (BEP 51)."""
+DHT_ITEMS = 700
+"""Immutable items stored, and as many mutable ones (libtorrent: 700)."""
+DHT_ITEM_TIME = 7200.0
+"""For which an item is stored (BEP 44: 2 hours)."""
+DHT_VALUE, DHT_SALT = 1000, 64
+"""Bytes of an item's bencoded value, and of its salt (BEP 44)."""
+DHT_MAX_SEQ = (1 << 63) - 1
+"""The greatest sequence number of an item (BEP 44)."""
+DHT_PEERS_OF_ANSWER = 500
+"""Peers taken from one answer."""
+DHT_PEERS_OF_SEARCH = 10_000
+"""Peers found by one search."""
+DHT_VOTES, DHT_AGREEMENT = 8, 0.75
+"""Networks that tell our address before it is believed, and the part of them that must agree (BEP 42)."""
+DHT_SAVED_NODES = 300
+"""Nodes kept across runs, of each address family."""
+DHT_SAVE_INTERVAL = 300.0
+"""Between two records of the state."""
+DHT_STATE_FILE = 64 * KIB
+"""The file of the state."""
+DHT_ROUTERS_AFTER = 3.0
+"""With too few answers of known nodes before the routers are asked."""
+DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0
+"""Before the next try to find nodes; doubled each time."""
+DHT_ANNOUNCE_INTERVAL = 900.0
+"""Between two announces of a torrent, two minutes more or less (libtorrent: 15 minutes)."""
+DHT_KNOWN_TOKENS, DHT_KNOWN_TOKEN_TIME = 1000, 540.0
+"""Write tokens kept of nodes for the next announce, and for how long they are good (BEP 5: 10 minutes)."""
