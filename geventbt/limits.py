@@ -282,6 +282,8 @@ DHT_REFRESH_INTERVAL = 10.0
 """Between two refreshes of buckets."""
 DHT_PINGS_PER_SECOND = 5
 """Pings of nodes that might fill a bucket (libtorrent: one in 5 s; *measured*: 70 s until 12 nodes know each other)."""
+DHT_PING_INTERVAL = 2.0
+"""Between pings of nodes that would fill a bucket beyond what it needs."""
 DHT_LOOKUP_WIDTH = 4
 """Queries of one lookup that are waited for at a time (*measured* in a simulation: 3 are slower, 8 send a third more)."""
 DHT_LOOKUP_CANDIDATES = 200

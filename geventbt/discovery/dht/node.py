@@ -316,13 +316,17 @@ class Node:
                 self._blocked[search] = None
                 break
         if search not in self._blocked:
-            search.check(now, may_wait=self.upkeep.is_starting)
+            search.check(now, may_wait=self._may_find_more(search))
         self._starving.pop(search, None)
         if search.is_over:
             self._background_searches.discard(search)
-        elif self.upkeep.is_starting and search.lookup.is_starving:
+        elif self._may_find_more(search) and search.lookup.is_starving:
             self._starving[search] = None
         self._set_alarm(search, now)
+
+    def _may_find_more(self, search: Search) -> bool:
+        """Whether a search without nodes may wait for those that are being found."""
+        return self.upkeep.is_starting and search not in self._background_searches
 
     def _set_alarm(self, search: Search, now: float) -> None:
         wakes_at = max(search.wakes_at(), now + 0.001)

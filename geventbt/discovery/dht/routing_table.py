@@ -104,8 +104,15 @@ class RoutingTable:
 
     @property
     def depth(self) -> int:
-        """The greatest number of bits that a node shares with us."""
-        return max((bits for bits, bucket in self._buckets.items() if bucket.nodes), default=0)
+        """How many bits the nodes share with us that are closest to us, at the least. Of those that share as many or
+        more there are no others, as far as we know."""
+        counts = {bits: len(bucket.nodes) for bits, bucket in self._buckets.items()}
+        closest = 0
+        for bits in sorted(counts, reverse=True):
+            closest += counts[bits]
+            if closest >= limits.DHT_K:
+                return bits
+        return 0
 
     # ------------------------------------------------------------------ what nodes do
 
@@ -210,9 +217,20 @@ class RoutingTable:
 
     # ------------------------------------------------------------------ upkeep
 
-    def to_ping(self, now: float) -> Contact | None:
-        """A node to ping: one that might fill a bucket that has room, or a questionable one whose place is wanted."""
+    def has_enough(self, bits: int) -> bool:
+        """Whether the bucket of nodes that share so many bits with us has what one bucket needs."""
+        return bits in self._buckets and len(self._buckets[bits].nodes) >= limits.DHT_K
+
+    def to_ping(self, now: float, *, urgent: bool) -> Contact | None:
+        """A node to ping: one that might fill a bucket that has room, or a questionable one whose place is wanted.
+
+        Args:
+            now: the time.
+            urgent: only for a bucket that has less than it needs.
+        """
         for bucket in self._buckets.values():
+            if urgent and len(bucket.nodes) >= limits.DHT_K:
+                continue
             for node in reversed(bucket.replacements.values()):
                 if now - node.pinged_at < limits.DHT_GOOD_TIME:
                     continue

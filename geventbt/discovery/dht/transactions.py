@@ -65,7 +65,7 @@ class Transactions(Generic[_T]):
         """Seconds after which a node is slow."""
         if self._round_trip is None:
             return limits.DHT_MAX_PATIENCE
-        usual = self._round_trip + 4 * self._variation
+        usual = self._round_trip + 2 * self._variation
         return min(limits.DHT_MAX_PATIENCE, max(limits.DHT_MIN_PATIENCE, usual))
 
     def open(self, address: Address, owner: _T, now: float) -> Pending[_T]:

@@ -1,7 +1,7 @@
 """How a node comes into the DHT and stays there: first nodes, pings and refreshes (BEP 5). Pure.
 
 It begins with a lookup of our own id among the nodes that are known, then looks up an id in each bucket, from far to
-near, two at a time. As long as there are too few nodes it tries again, less and less often.
+near, two at a time, unless that has nodes enough. As long as there are too few nodes it tries again, less and less often.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Upkeep:
         self._unpinged: deque[Address] = deque(maxlen=_ADDRESSES)
         self._own_lookup: Search | None = None
         self._bucket_lookups: list[Search] = []
-        self._targets: deque[bytes] = deque()
+        self._thin_buckets: deque[int] = deque()
         self._tries = 0
         self._tries_at = float("inf")
         self._pings = Allowance(limits.DHT_PINGS_PER_SECOND, 1.0, now)
@@ -91,12 +91,12 @@ class Upkeep:
         """Look up our own id again."""
         self._is_started = True
         self._tries_at = float("inf")
-        self._targets.clear()
+        self._thin_buckets.clear()
         lookup = Lookup(self._node.node_id, self._node.node_id)
         lookup.add(self._contacts, trusted=True)
         lookup.add_doors(self._addresses)
         self._own_lookup = Search(FindNodes(self._node.node_id), lookup)
-        self._node.start(self._own_lookup, now)
+        self._node.start(self._own_lookup, now, is_background=True)
 
     def add_addresses(self, addresses: Iterable[Address], now: float) -> None:
         """Learn of nodes by their addresses: to begin with, or where there are nodes enough, to ping at leisure."""
@@ -136,17 +136,17 @@ class Upkeep:
             return
         if self._own_lookup is not None and self._own_lookup.is_over:
             self._own_lookup = None
-            self._targets.extend(
-                random_id_near(self._node.node_id, bits, self._rng) for bits in range(self._node.table.depth + 1)
-            )
+            self._thin_buckets.extend(range(self._node.table.depth))
             if len(self._node.table) < limits.DHT_K:
                 wait = min(limits.DHT_BOOTSTRAP_RETRY * 2.0**self._tries, limits.DHT_BOOTSTRAP_RETRY_LONGEST)
                 self._tries += 1
                 self._tries_at = now + wait
             self._node.stopped_starting(now)
         self._bucket_lookups = [search for search in self._bucket_lookups if not search.is_over]
-        while self._targets and len(self._bucket_lookups) < _BUCKETS_AT_ONCE:
-            self._look_up(self._targets.popleft(), now)
+        while self._thin_buckets and len(self._bucket_lookups) < _BUCKETS_AT_ONCE:
+            bits = self._thin_buckets.popleft()
+            if not self._node.table.has_enough(bits):
+                self._look_up(random_id_near(self._node.node_id, bits, self._rng), now)
         if now >= self._tries_at:
             self.restart(now)
         if now >= self._pings_at:
@@ -172,11 +172,12 @@ class Upkeep:
             if address not in self._node.table:
                 self._node.ask(address, m.Ping(), None, now)
                 return
-        contact = self._node.table.to_ping(now)
+        contact = self._node.table.to_ping(now, urgent=True)
+        if contact is None:
+            self._pings_at = now + limits.DHT_PING_INTERVAL
+            contact = self._node.table.to_ping(now, urgent=False)
         if contact is not None:
             self._node.ask(contact.address, m.Ping(), None, now)
-        else:
-            self._pings_at = now + 1.0
 
     def _refresh(self, now: float) -> None:
         self._refreshes_at = now + limits.DHT_REFRESH_INTERVAL * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
