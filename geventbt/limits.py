@@ -1,4 +1,4 @@
-"""What a stranger may make us hold, wait for or do: every limit of the package, each with its source.
+"""Resource limits and timeouts, with the source of each value.
 
 Sizes are in bytes, times in seconds. "Measured" means against the clients named, on loopback.
 """
@@ -110,7 +110,7 @@ CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
-READAHEAD_FIRST, READAHEAD_MOST = 512 * KIB, 16 * MIB
+FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
 """What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
 HASH_QUEUE = 8 * MIB
 """Complete pieces waiting for the hash and the disk, before no more is asked for."""
@@ -138,13 +138,13 @@ UPLOAD_QUOTA = 20 * MIB
 """Bytes that it gets at least in its turn (libtorrent: 20 pieces)."""
 
 # --- the window of requests, and the patience with a silent peer ---
-FIRST_REQUESTS, FEWEST_REQUESTS = 4, 2
+FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
 """What a peer delivers in it is asked for ahead (libtorrent: 3 s)."""
-SNUB_FIRST = 20.0
+FIRST_SNUB_TIMEOUT = 20.0
 """Without a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
-SNUB_SHORTEST, SNUB_LONGEST = 2.0, 60.0
+MIN_SNUB_TIMEOUT, MAX_SNUB_TIMEOUT = 2.0, 60.0
 """Without a block, for a peer whose usual pauses are known (libtorrent: 2 to 60 s)."""
 
 # --- rate limits ---
@@ -162,7 +162,7 @@ PEERS_OF_HOST = 8
 """Addresses kept of one public host: a list of ports is no way to have us hammer a stranger (libtorrent: 1)."""
 CONNECT_FAILURES = 6
 """After so many in a row an address is given up (libtorrent: 3, at longer intervals)."""
-RETRY_FIRST, RETRY_LONGEST = 5.0, 600.0
+FIRST_RETRY, MAX_RETRY = 5.0, 600.0
 """Before an address is tried again: doubled with each failure."""
 RETRY_RENAMED = 600.0
 """Before an address that was given up gets another try because it was named again."""
@@ -196,13 +196,13 @@ SCRAPE_HASHES = 70
 """Torrents in one scrape (BEP 15: "up to about 74")."""
 ANNOUNCE_INTERVAL = 1800.0
 """Between two announces to a tracker that does not say."""
-ANNOUNCE_INTERVAL_SHORTEST = 30.0
+MIN_ANNOUNCE_INTERVAL = 30.0
 """Between two announces, whatever the tracker says (libtorrent: 300, and 30 where there is no min interval)."""
-ANNOUNCE_INTERVAL_LONGEST = 24 * 3600.0
+MAX_ANNOUNCE_INTERVAL = 24 * 3600.0
 """Between two announces, whatever the tracker says: longer, and it had forgotten us."""
 ANNOUNCE_RETRY = 5.0
 """Before a tracker that failed is asked again; doubled with each failure (libtorrent: 5)."""
-ANNOUNCE_RETRY_LONGEST = 1800.0
+MAX_ANNOUNCE_RETRY = 1800.0
 """The longest that doubling leads to (libtorrent: 60 minutes)."""
 ANNOUNCE_STOP_TIMEOUT = 5.0
 """For telling the trackers that we leave (libtorrent: 5)."""

@@ -16,7 +16,7 @@ from geventbt import limits
 from geventbt.client.context import Session
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileRef
-from geventbt.concurrency.shield import to_the_end
+from geventbt.concurrency.shield import shielded
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
@@ -175,7 +175,7 @@ class Client:
         """
         self._session.check_thread()
         self._closed.set()
-        to_the_end(self._close, timeout)
+        shielded(self._close, timeout)
 
     def _close(self, timeout: float) -> None:
         # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.

@@ -39,7 +39,7 @@ def _size_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     return sum(len(value) for value in (*args, *kwargs.values(), *fields) if isinstance(value, bytes))
 
 
-class Flow:
+class FlowControl:
     """What the backlogs of one wire have in common.
 
     Args:
@@ -71,9 +71,9 @@ class Flow:
                 backlog.set_waiting(False)
 
 
-def unheld() -> Flow:
+def no_flow_control() -> FlowControl:
     """A flow for calls that no peer can make too many of."""
-    return Flow(lambda held: None, lambda: None)
+    return FlowControl(lambda held: None, lambda: None)
 
 
 class Backlog:
@@ -90,7 +90,7 @@ class Backlog:
 
     __slots__ = ("_abandon", "_flow", "_held", "_items", "_long", "_size", "_taker", "_waiting")
 
-    def __init__(self, flow: Flow, abandon: Callable[[Backlog], None] | None = None) -> None:
+    def __init__(self, flow: FlowControl, abandon: Callable[[Backlog], None] | None = None) -> None:
         self._flow = flow
         self._abandon = abandon
         # Weak: a greenlet that has been killed keeps alive whatever it was at.
@@ -195,7 +195,7 @@ class Dispatcher:
 
     __slots__ = ("_backlog", "_greenlet")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: FlowControl) -> None:
         self._backlog = Backlog(flow)
         self._greenlet: gevent.Greenlet | None = None
 

@@ -1,22 +1,32 @@
-"""A change that many may wait for, again and again."""
+"""A broadcast condition: one greenlet notifies, all that wait are woken."""
 
 from __future__ import annotations
 
 from gevent.event import Event
 
 
-class Changes:
-    """Wakes all that wait for the next change. Unlike an `Event` that is set and has to be cleared, it never lets
-    anybody spin who looks, sees that it was not the change wanted, and waits again."""
+class Notifier:
+    """Wakes every greenlet that waits for the next notification.
+
+    Unlike an `Event`, which has to be cleared, it needs no reset: a greenlet that is woken, finds that the change was
+    not the one it needs, and waits again, sleeps until the next notification.
+    """
 
     def __init__(self) -> None:
         self._next = Event()
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Wake every greenlet that waits now."""
         event, self._next = self._next, Event()
         event.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until the next change. Returns False if there was none in `timeout` seconds."""
+        """Block until the next notification.
+
+        Args:
+            timeout: seconds, or None to wait without limit.
+
+        Returns:
+            False if the timeout passed first.
+        """
         return bool(self._next.wait(timeout))

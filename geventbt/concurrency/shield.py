@@ -1,4 +1,4 @@
-"""Work that is done to its end, even if the greenlet that wants it done is killed or timed out meanwhile."""
+"""Calls that run to their end, even if the greenlet that waits for them is killed or times out (as `asyncio.shield`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import gevent
 _T = TypeVar("_T")
 
 
-def to_the_end(function: Callable[..., _T], *args: Any) -> _T:
-    """Call a function in a greenlet of its own, and block until it returns or raises."""
+def shielded(function: Callable[..., _T], *args: Any) -> _T:
+    """Call a function in a greenlet of its own, and block until it returns or raises.
+
+    Killing the calling greenlet ends the wait, not the call.
+    """
     result, error = gevent.spawn(outcome_of, function, args).get()
     if error is not None:
         raise error
@@ -19,8 +22,10 @@ def to_the_end(function: Callable[..., _T], *args: Any) -> _T:
 
 
 def outcome_of(function: Callable[..., _T], args: tuple[Any, ...]) -> tuple[_T | None, Exception | None]:
-    """What the function returned, and what it raised: gevent would print an exception that leaves a greenlet or
-    a thread of its pool."""
+    """The result of a call and None, or None and its exception.
+
+    For greenlets and threads of gevent's pools: gevent prints a traceback of each exception that leaves them.
+    """
     try:
         return function(*args), None
     except Exception as error:

@@ -13,13 +13,13 @@ from geventbt import limits
 from geventbt.errors import MagnetError
 from geventbt.metainfo.torrent import Torrent
 
-_LONGEST = 64 * limits.KIB
-_MOST_FIELDS = 1000
-_MOST_PEERS = 200
-_MOST_RANGES = 1000
+_MAX_LENGTH = 64 * limits.KIB
+_MAX_FIELDS = 1000
+_MAX_PEERS = 200
+_MAX_RANGES = 1000
 _LAST_FILE = 1 << 31
-_LONGEST_HOST = 253
-_LONGEST_LABEL = 63
+_MAX_HOST = 253
+_MAX_LABEL = 63
 
 _V1 = "urn:btih:"
 _V2 = "urn:btmh:"
@@ -58,13 +58,13 @@ class Magnet:
         Raises:
             MagnetError: it is none, or has no info hash that could be one.
         """
-        if len(text) > _LONGEST:
-            raise MagnetError(f"a magnet link of more than {_LONGEST} characters")
+        if len(text) > _MAX_LENGTH:
+            raise MagnetError(f"a magnet link of more than {_MAX_LENGTH} characters")
         scheme, _, query = text.strip().partition("?")
         if scheme.lower() != "magnet:":
             raise MagnetError("not a magnet link: it does not begin with magnet:?")
         try:
-            fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
+            fields = parse_qsl(query, max_num_fields=_MAX_FIELDS)
         except ValueError as error:
             raise MagnetError(f"not a magnet link: {error}") from None
         # A field may be numbered, as in tr.1 and tr.2.
@@ -156,7 +156,7 @@ def _read_peers(values: Iterable[str]) -> tuple[tuple[str, int], ...]:
         match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value)
         if match and 0 < int(match[3]) < 65536 and (_is_ipv6(match[1]) if match[1] else _is_host(match[2])):
             peers[match[1] or match[2], int(match[3])] = None
-    return tuple(peers)[:_MOST_PEERS]
+    return tuple(peers)[:_MAX_PEERS]
 
 
 def _is_ipv6(text: str) -> bool:
@@ -170,7 +170,7 @@ def _is_ipv6(text: str) -> bool:
 def _is_host(text: str) -> bool:
     """Whether labels and length are those of a name (RFC 1035); looking up any other is a UnicodeError."""
     labels = text.removesuffix(".").split(".")
-    return len(text) <= _LONGEST_HOST and all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+    return len(text) <= _MAX_HOST and all(0 < len(label) <= _MAX_LABEL for label in labels)
 
 
 def _read_select(values: Iterable[str]) -> tuple[tuple[int, int], ...]:
@@ -183,7 +183,7 @@ def _read_select(values: Iterable[str]) -> tuple[tuple[int, int], ...]:
             last = int(match[2]) if match[2] else first
             if first <= last < _LAST_FILE:
                 ranges.append((first, last))
-    return tuple(ranges[:_MOST_RANGES])
+    return tuple(ranges[:_MAX_RANGES])
 
 
 def _read_length(values: list[str]) -> int | None:

@@ -31,7 +31,7 @@ _BAD_END_ON_WINDOWS = re.compile(r"[ .]+\Z")
 _RESERVED_ON_WINDOWS = re.compile(
     r"(con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|\Z)", re.IGNORECASE
 )
-_LONGEST_EXTENSION = 16
+_MAX_EXTENSION = 16
 
 OWN_FOLDER = ".geventbt"
 """Where we keep what we know of the torrents in a folder. No torrent may have this name."""
@@ -114,7 +114,7 @@ class UniquePaths:
 def _split(name: str) -> tuple[str, str]:
     """A name as its stem and its extension with the dot; what is too long or leads the name is no extension."""
     stem, dot, extension = name.rpartition(".")
-    if not stem or len(extension.encode()) > _LONGEST_EXTENSION:
+    if not stem or len(extension.encode()) > _MAX_EXTENSION:
         return name, ""
     return stem, dot + extension
 

@@ -17,7 +17,7 @@ Address: TypeAlias = tuple[str, int]
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
-_LONGEST = 64
+_MAX_LENGTH = 64
 """Characters of an IP address with a zone."""
 
 
@@ -116,7 +116,7 @@ def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _known_host(host: Any) -> tuple[str, Scope] | None:
-    return _parse_host(host) if isinstance(host, str) and len(host) <= _LONGEST else None
+    return _parse_host(host) if isinstance(host, str) and len(host) <= _MAX_LENGTH else None
 
 
 @lru_cache(maxsize=1024)

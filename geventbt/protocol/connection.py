@@ -150,7 +150,7 @@ class PeerProtocol(SendingSide):
         ):
             self._refuse(key)
             return False
-        held[key] = self.unserved[key] = None
+        held[key] = self.unanswered_requests[key] = None
         return True
 
     def _on_cancel(self, message: Event) -> Iterable[Event]:

@@ -206,7 +206,7 @@ class SendingSide(ProtocolState):
         """`send_piece`, for a request whose key is at hand; the block is as long as it says."""
         if self.peer_requests.pop(key, NOT_PENDING) is NOT_PENDING:
             return False
-        self.unserved.pop(key, None)
+        self.unanswered_requests.pop(key, None)
         piece, offset, size = key
         self.outgoing += (m.PIECE_HEADER.pack(9 + size, c.PIECE, piece, offset), block)
         self.uploaded += size
@@ -318,7 +318,7 @@ class SendingSide(ProtocolState):
 
     def _drop_peer_request(self, key: RequestKey) -> None:
         del self.peer_requests[key]
-        self.unserved.pop(key, None)
+        self.unanswered_requests.pop(key, None)
         self._refuse(key)
 
     def _refuse(self, key: RequestKey) -> None:

@@ -40,7 +40,7 @@ class ProtocolState:
         peer_pieces: what the peer has, a `PeerPieces`.
         requests: our pending requests, {(piece, offset, length): token}.
         peer_requests: the peer's pending requests, in order of arrival.
-        unserved: those of them that nobody has taken to serve yet.
+        unanswered_requests: those of them that nobody has taken to serve yet.
         allowed_fast_set, peer_allowed_fast_set: pieces that may be asked for while choked, granted by us and by the
             peer (BEP 6).
         extended_handshake, peer_extended_handshake: what each side says of itself (BEP 10).
@@ -59,7 +59,7 @@ class ProtocolState:
         self.geometry: Geometry | None = None
         self.requests: dict[RequestKey, Any] = {}
         self.peer_requests: dict[RequestKey, None] = {}
-        self.unserved: OrderedDict[RequestKey, None] = OrderedDict()
+        self.unanswered_requests: OrderedDict[RequestKey, None] = OrderedDict()
         self.allowed_fast_set: set[int] = set()
         self.peer_allowed_fast_set: set[int] = set()
         self.extended_handshake: ExtendedHandshake = {"reqq": limits.PEER_REQUESTS}

@@ -8,7 +8,7 @@ from gevent import get_hub
 
 from geventbt import limits
 from geventbt.errors import RequestCancelled
-from geventbt.wire.requests import BlockWait, Feed, RangeWait, Wakeups, waits_of
+from geventbt.wire.requests import BlockWait, RangeWait, Wakeups, WireDelegate, waits_of
 from geventbt.wire.sends import WireSends
 
 
@@ -148,7 +148,7 @@ class WireDownloads(WireSends):
 
     # ------------------------------------------------------------------ for a client with many wires
 
-    def attach(self, feed: Feed) -> None:
+    def attach(self, feed: WireDelegate) -> None:
         """Have a feed follow this wire: it is told of everything at once, in the hub, without a greenlet between."""
         self._check_usable()
         self._feed = feed

@@ -17,13 +17,13 @@ import gevent.event
 from gevent.hub import Waiter
 
 from geventbt import __version__, limits
-from geventbt.concurrency.dispatch import Backlog, Dispatcher, Events, Flow
+from geventbt.concurrency.dispatch import Backlog, Dispatcher, Events, FlowControl
 from geventbt.errors import GeventBTError, HandshakeError, RemoteProtocolError, RequestTimeout, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import FAILED, Event, PeerProtocol, RequestKey
 from geventbt.protocol.messages import Buffer, as_object
 from geventbt.rates.speed import SpeedMeter
-from geventbt.wire.requests import Feed, RangeWait, SharedWait, Token, Wait, Wakeups, waits_of
+from geventbt.wire.requests import RangeWait, SharedWait, Token, Wait, Wakeups, WireDelegate, waits_of
 from geventbt.wire.transports.encryption import InboundOpening, compute_soon
 from geventbt.wire.transports.tcp import BULK_READ, SMALL_READ, Transport, adopt
 
@@ -111,14 +111,14 @@ class WireCore:
         self._uploaded_noted = 0
         # Bytes of blocks in the protocol's `outgoing`.
         self._unflushed = 0
-        self._flow = Flow(self._pause_if, self._give_up_on_handlers)
+        self._flow = FlowControl(self._pause_if, self._give_up_on_handlers)
         self._dispatcher = Dispatcher(self._flow)
         self._events = Events(self, self._dispatcher)
         # Extensions have a queue of their own, so that a slow handler does not stall them.
         self._extension_calls = Dispatcher(self._flow)
         self._extensions: dict[str, Any] = {}
         self._ranges: list[RangeWait] = []
-        self._feed: Feed | None = None
+        self._feed: WireDelegate | None = None
         self._conditions: list[tuple[Callable[[], bool], Waiter]] = []
         self._signal_waits: list[tuple[str, Waiter]] = []
         self._messages: Backlog | None = None
@@ -551,7 +551,7 @@ class WireCore:
         self._protocol.requests.clear()
         self._ranges.clear()
         self._protocol.peer_requests.clear()
-        self._protocol.unserved.clear()
+        self._protocol.unanswered_requests.clear()
         for wake, value in wakeups:
             self._soon(wake, value)
         if self._feed is not None:

@@ -110,7 +110,7 @@ class RangeWait:
             wakeups.append((self.waiter.throw, error))
 
 
-class Feed:
+class WireDelegate:
     """Follows a wire from within the hub and keeps it busy, for a client with many of them; see `Wire.attach`.
 
     A subclass does what it must at once: nothing here may block or switch, for all of it runs while the peer's bytes
@@ -170,9 +170,9 @@ class SharedWait:
             wait.fail(key, error, wakeups)
 
 
-Wait: TypeAlias = "BlockWait | RangeWait | Feed"
+Wait: TypeAlias = "BlockWait | RangeWait | WireDelegate"
 """One waiting greenlet, or the feed."""
-Token: TypeAlias = "BlockWait | RangeWait | Feed | SharedWait"
+Token: TypeAlias = "BlockWait | RangeWait | WireDelegate | SharedWait"
 """What a pending request carries."""
 
 

@@ -138,9 +138,9 @@ class WireState(WireCore):
         return [Request(*key) for key in self._protocol.peer_requests]
 
     @property
-    def has_unserved(self) -> bool:
+    def has_unanswered_requests(self) -> bool:
         """Whether the peer has asked for something that nobody has begun to answer."""
-        return bool(self._protocol.unserved)
+        return bool(self._protocol.unanswered_requests)
 
     @property
     def request_limit(self) -> int:

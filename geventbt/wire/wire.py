@@ -129,16 +129,16 @@ class Wire(WireDownloads):
 
         A request that is cancelled or choked away before it is its turn does not appear.
         """
-        unserved = self._protocol.unserved
+        unanswered_requests = self._protocol.unanswered_requests
         while True:
-            if not unserved:
+            if not unanswered_requests:
                 try:
-                    self._wait_until(lambda: bool(unserved), None)
+                    self._wait_until(lambda: bool(unanswered_requests), None)
                 except WireClosed:
                     return
             # Another greenlet may have been quicker.
-            if unserved:
-                yield Request(*unserved.popitem(last=False)[0])
+            if unanswered_requests:
+                yield Request(*unanswered_requests.popitem(last=False)[0])
 
     def serve(self, read_block: Callable[[int, int, int], Buffer]) -> None:
         """Answer the peer's requests until the wire closes.
@@ -148,13 +148,13 @@ class Wire(WireDownloads):
                 read-only one is sent without a copy), or raises, and then the request is rejected (BEP 6) or, without
                 the fast extension, dropped, and the wire goes on.
         """
-        unserved = self._protocol.unserved
+        unanswered_requests = self._protocol.unanswered_requests
         try:
             while True:
-                if not unserved:
-                    self._wait_until(lambda: bool(unserved), None)
-                while unserved:
-                    self._answer(unserved.popitem(last=False)[0], read_block)
+                if not unanswered_requests:
+                    self._wait_until(lambda: bool(unanswered_requests), None)
+                while unanswered_requests:
+                    self._answer(unanswered_requests.popitem(last=False)[0], read_block)
         except WireClosed:
             return
 
@@ -167,10 +167,10 @@ class Wire(WireDownloads):
             read_blocks: called with the oldest requests, a MiB of them. It returns for the first of them, at least for
                 one, the block in a buffer that nobody is going to change, or the exception for which it is refused.
         """
-        unserved = self._protocol.unserved
+        unanswered_requests = self._protocol.unanswered_requests
         send = self._protocol.send_block
         with suppress(WireClosed):
-            while unserved and not self._closed:
+            while unanswered_requests and not self._closed:
                 self.wait_drained()
                 batch = self._oldest_requests()
                 for key, block in zip(batch, read_blocks(batch), strict=False):
@@ -187,7 +187,7 @@ class Wire(WireDownloads):
         """The oldest requests that nobody serves yet, as many as may be queued."""
         batch: list[RequestKey] = []
         size = 0
-        for key in self._protocol.unserved:
+        for key in self._protocol.unanswered_requests:
             batch.append(key)
             size += key[2]
             if size >= limits.HIGH_WATER:

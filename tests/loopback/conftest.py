@@ -114,8 +114,8 @@ def nothing_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixtur
 @pytest.fixture
 def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that has failed, or is of no use, is not connected to again before the test is over."""
-    monkeypatch.setattr(limits, "RETRY_FIRST", 100.0)
-    monkeypatch.setattr(limits, "RETRY_LONGEST", 1000.0)
+    monkeypatch.setattr(limits, "FIRST_RETRY", 100.0)
+    monkeypatch.setattr(limits, "MAX_RETRY", 1000.0)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def state(protocol):
         "handshakes": (protocol.handshake_sent, protocol.handshake_received, protocol.agreed),
         "flags": (protocol.am_choking, protocol.am_interested, protocol.peer_choking, protocol.peer_interested),
         "pieces": (pieces.count, pieces.bits, pieces.announced, pieces.has_all, protocol.geometry),
-        "requests": (list(protocol.requests.items()), list(protocol.peer_requests), list(protocol.unserved)),
+        "requests": (list(protocol.requests.items()), list(protocol.peer_requests), list(protocol.unanswered_requests)),
         "fast": (set(protocol.allowed_fast_set), set(protocol.peer_allowed_fast_set)),
         "extended": (dict(protocol.peer_extended_handshake), dict(protocol.peer_extended_mapping)),
         "counts": (protocol.downloaded, protocol.uploaded),

@@ -230,7 +230,7 @@ class Conversation(RuleBasedStateMachine):
             self.check_event(me, event)
         me.flush(sender)
         assert sorted(me.open) == sorted(me.protocol.requests.values())
-        assert set(me.protocol.unserved) <= set(me.protocol.peer_requests)
+        assert set(me.protocol.unanswered_requests) <= set(me.protocol.peer_requests)
 
     def check_event(self, me, event):
         if event[0] == c.PIECE:

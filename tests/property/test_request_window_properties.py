@@ -30,7 +30,7 @@ def test_the_window_and_the_patience_stay_within_their_bounds(story, reqq, pendi
         size = window.size(reqq, now)
         assert 1 <= size <= max(1, min(reqq, limits.REQUESTS))
         assert size == 1 or not window.snubbed(now)
-        assert limits.SNUB_SHORTEST <= window.timeout <= limits.SNUB_LONGEST
+        assert limits.MIN_SNUB_TIMEOUT <= window.timeout <= limits.MAX_SNUB_TIMEOUT
 
 
 @given(st.floats(0.0001, 19), st.integers(1, 200), st.floats(0, 1e7))
@@ -51,4 +51,4 @@ def test_a_peer_that_stays_silent_has_snubbed_us_after_a_minute_at_the_most(paus
     window.on_requests(0)
     for answer in range(1, answers + 1):
         window.on_blocks(1, 1, answer * pause)
-    assert window.snubbed(answers * pause + limits.SNUB_LONGEST + 0.01)
+    assert window.snubbed(answers * pause + limits.MAX_SNUB_TIMEOUT + 0.01)

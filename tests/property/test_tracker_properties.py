@@ -68,7 +68,7 @@ def outcome(call: Callable[..., Any], *args: Any) -> Any:
 
 
 def check(response: AnnounceResponse) -> None:
-    assert limits.ANNOUNCE_INTERVAL_SHORTEST <= response.interval <= limits.ANNOUNCE_INTERVAL_LONGEST
+    assert limits.MIN_ANNOUNCE_INTERVAL <= response.interval <= limits.MAX_ANNOUNCE_INTERVAL
     assert len(response.peers) == len(set(response.peers)) <= limits.TRACKER_PEERS
     for host, port in response.peers:
         assert 0 < port < 65536

@@ -86,7 +86,7 @@ def state(protocol):
         (protocol.am_choking, protocol.am_interested, protocol.peer_choking, protocol.peer_interested),
         dict(protocol.requests),
         list(protocol.peer_requests),
-        list(protocol.unserved),
+        list(protocol.unanswered_requests),
         set(protocol.allowed_fast_set),
         set(protocol.peer_allowed_fast_set),
         protocol.peer_pieces.count,

@@ -91,7 +91,7 @@ class Candidates:
         limit: int = limits.KNOWN_PEERS,
         *,
         rng: random.Random | None = None,
-        retry: float = limits.RETRY_FIRST,
+        retry: float = limits.FIRST_RETRY,
     ) -> None:
         self._limit = limit
         self._share = max(1, limit // limits.KNOWN_SHARE)
@@ -281,7 +281,7 @@ class Candidates:
         self._refused.clear()
         candidate.state = _State.IDLE
         candidate.failures = failures
-        delay = backoff(max(1, failures), first=self._retry, longest=limits.RETRY_LONGEST, rng=self._rng)
+        delay = backoff(max(1, failures), first=self._retry, longest=limits.MAX_RETRY, rng=self._rng)
         candidate.due = math.inf if candidate.given_up else now + delay
         candidate.tried_at = now
         candidate.weigh()

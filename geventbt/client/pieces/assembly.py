@@ -103,7 +103,7 @@ class Assembly:
 
         Args:
             peer: who has sent them.
-            blocks: as `Feed.on_blocks` is told of them.
+            blocks: as `WireDelegate.on_blocks` is told of them.
 
         Returns:
             The other peers that were asked for one of them, and need not send it.

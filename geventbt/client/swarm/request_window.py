@@ -46,7 +46,7 @@ class RequestWindow:
     )
 
     def __init__(self) -> None:
-        self.timeout = limits.SNUB_FIRST
+        self.timeout = limits.FIRST_SNUB_TIMEOUT
         """Seconds without a block after which the peer has snubbed us."""
         self._size = limits.FIRST_REQUESTS
         self._slow_start = True
@@ -119,7 +119,7 @@ class RequestWindow:
         self._rate = rate if rate > self._rate else (rate + self._rate) / 2
         if not self._slow_start:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)
-            self._size = max(limits.FEWEST_REQUESTS, min(wanted, limits.REQUESTS))
+            self._size = max(limits.MIN_REQUESTS, min(wanted, limits.REQUESTS))
         self._learn_pause(pause)
         self._blocks, self._active = 0, 0.0
 
@@ -134,4 +134,4 @@ class RequestWindow:
             self._deviation += (abs(self._pause - pause) - self._deviation) / 4
             self._pause += (pause - self._pause) / 8
         patience = self._pause + max(4 * self._deviation, self._pause)
-        self.timeout = min(max(patience, limits.SNUB_SHORTEST), limits.SNUB_LONGEST)
+        self.timeout = min(max(patience, limits.MIN_SNUB_TIMEOUT), limits.MAX_SNUB_TIMEOUT)

@@ -16,7 +16,7 @@ from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Feed, Wakeups
+from geventbt.wire.requests import Wakeups, WireDelegate
 
 if TYPE_CHECKING:
     from geventbt.client.pieces.picker import Run
@@ -34,7 +34,7 @@ _FIRST_REST, _MOST_DISAPPOINTMENTS = 0.5, 7
 """Seconds of rest for a peer that let us down, doubled each time it does so again: to about a minute."""
 
 
-class Peer(Feed):
+class Peer(WireDelegate):
     """Drives the wire of a peer, from within the hub: no greenlet stands behind it, but one while it is being served.
 
     Args:
@@ -86,7 +86,7 @@ class Peer(Feed):
             wire.bitfield(have)
         if wire.peer_extended_handshake:
             self._swarm.on_extended_handshake(self)
-        if wire.has_unserved:
+        if wire.has_unanswered_requests:
             self._serve_soon()
         self._take_news()
         self.fill()
@@ -130,7 +130,7 @@ class Peer(Feed):
         self.update_interest()
 
     def on_batch(self, count: int, now: float) -> None:
-        if self.wire.has_unserved:
+        if self.wire.has_unanswered_requests:
             self._serve_soon()
         if count:
             self.received += count

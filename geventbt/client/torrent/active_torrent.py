@@ -18,7 +18,7 @@ from geventbt.client.swarm.swarm import TICK
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentJob
-from geventbt.concurrency.shield import to_the_end
+from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import StorageError, WireTimeout
 from geventbt.metainfo import Torrent
@@ -172,14 +172,14 @@ class ActiveTorrent(TorrentJob):
         self._session.check_thread()
         if self._paused and self.error is None:
             self._paused = False
-            to_the_end(self._join_swarm)
+            shielded(self._join_swarm)
             self._notify()
 
     def remove(self) -> None:
         """Stop, and leave the client; the files stay. Whoever waits or reads gets a DownloadError."""
         self._session.check_thread()
         self._forget(self)
-        to_the_end(self.close)
+        shielded(self.close)
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both of this torrent's own rates, in bytes a second. What is left out, or None, has no limit."""
@@ -205,7 +205,7 @@ class ActiveTorrent(TorrentJob):
         """
         self._known_files()
         self._raise_error()
-        to_the_end(self._set_priorities, priorities)
+        shielded(self._set_priorities, priorities)
 
     def _set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         file_map, storage = self._files, self.storage

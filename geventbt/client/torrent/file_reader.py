@@ -34,7 +34,7 @@ class TorrentReader(io.RawIOBase):
         self._file = file
         self._geometry = torrent.metainfo.geometry
         self._position = 0
-        self._readahead = limits.READAHEAD_FIRST
+        self._readahead = limits.FIRST_READAHEAD
         self._read_on_from = -1
         self._piece = -1
 
@@ -96,7 +96,7 @@ class TorrentReader(io.RawIOBase):
     def _look_ahead(self) -> None:
         """Have the piece that is needed fetched, and those that will be if the reader goes on as it does."""
         reads_on = self._position == self._read_on_from
-        self._readahead = min(2 * self._readahead, limits.READAHEAD_MOST) if reads_on else limits.READAHEAD_FIRST
+        self._readahead = min(2 * self._readahead, limits.MAX_READAHEAD) if reads_on else limits.FIRST_READAHEAD
         end = self._file.offset + min(self._position + self._readahead, self._file.length)
         ahead = range(self._piece, max(self._piece + 1, -(-end // self._geometry.piece_length)))
         self._torrent.read_ahead(id(self), ahead)

@@ -26,8 +26,8 @@ from geventbt.client.swarm.swarm import TICK, Swarm
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.readahead import Windows
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, unheld
-from geventbt.concurrency.notifier import Changes
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, no_flow_control
+from geventbt.concurrency.notifier import Notifier
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
@@ -98,7 +98,7 @@ class TorrentJob:
         self._forget = forget
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
-        self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.RETRY_FIRST)
+        self._candidates = Candidates(retry=_FIRST_RETRY if ends_alone else limits.FIRST_RETRY)
         self._finder = Finder(self._candidates, self._make_announce, self._notify)
         self._finder.tiers = self._tiers()
         self._search: MetadataSearch | None = None
@@ -113,12 +113,12 @@ class TorrentJob:
         self._checked = 0
         self._meter = SpeedMeter()
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in TORRENT_SIGNALS.items()}
-        self._dispatcher = Dispatcher(unheld())
+        self._dispatcher = Dispatcher(no_flow_control())
         self._known = Event()
         self._done = Event()
         # For the torrent's own greenlet, and for everybody else.
         self._news = Event()
-        self._changes = Changes()
+        self._changes = Notifier()
         # Joining and leaving peers, and choosing files, block: each is done to its end before the next.
         self._joining = RLock()
         self._choosing = RLock()

@@ -229,7 +229,7 @@ def _retry_in(value: Any) -> float | None:
         value = int(value)
     if not isinstance(value, int) or value <= 0:
         return None
-    return min(value * 60.0, limits.ANNOUNCE_INTERVAL_LONGEST)
+    return min(value * 60.0, limits.MAX_ANNOUNCE_INTERVAL)
 
 
 def bounded_interval(value: Any) -> float:
@@ -237,7 +237,7 @@ def bounded_interval(value: Any) -> float:
     seconds = _count(value)
     if not seconds:
         return limits.ANNOUNCE_INTERVAL
-    return min(max(float(seconds), limits.ANNOUNCE_INTERVAL_SHORTEST), limits.ANNOUNCE_INTERVAL_LONGEST)
+    return min(max(float(seconds), limits.MIN_ANNOUNCE_INTERVAL), limits.MAX_ANNOUNCE_INTERVAL)
 
 
 def _count(value: Any) -> int | None:

@@ -182,7 +182,7 @@ class _Tracker:
         return COMPLETED if self.owes_completed else REGULAR
 
     def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
-        least = limits.ANNOUNCE_INTERVAL_SHORTEST if response.min_interval is None else response.min_interval
+        least = limits.MIN_ANNOUNCE_INTERVAL if response.min_interval is None else response.min_interval
         self.failures = 0
         self.trackerid = response.trackerid or self.trackerid
         self.owes_completed = self.owes_completed and event != COMPLETED
@@ -197,7 +197,7 @@ class _Tracker:
         self.status.knows_us = True
 
     def failed(self, error: Exception, now: float) -> None:
-        wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.ANNOUNCE_RETRY_LONGEST)
+        wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
         told = error.retry_in if isinstance(error, TrackerError) else None
         self.failures += 1
         self.may_be_asked = self.wants_to_be_asked = now + (wait if told is None else told)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import gevent
 
-from geventbt.concurrency.dispatch import Dispatcher, unheld
+from geventbt.concurrency.dispatch import Dispatcher, no_flow_control
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.protocol.constants import PROTOCOL_STRING
 
@@ -78,7 +78,7 @@ def compute_soon(hub: Any, compute: Callable[[], None]) -> None:
     """Have a costly step of an opening taken, one at a time: many strangers at once must not hold the hub up."""
     queue = _key_queues.get(hub)
     if queue is None:
-        queue = _key_queues[hub] = Dispatcher(unheld())
+        queue = _key_queues[hub] = Dispatcher(no_flow_control())
     queue.call(_compute_and_yield, compute)
 
 

@@ -30,8 +30,8 @@ def torrent(world: World) -> geventbt.Torrent:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer has snubbed us after half a second."""
-    monkeypatch.setattr(limits, "SNUB_FIRST", 0.5)
-    monkeypatch.setattr(limits, "SNUB_SHORTEST", 0.5)
+    monkeypatch.setattr(limits, "FIRST_SNUB_TIMEOUT", 0.5)
+    monkeypatch.setattr(limits, "MIN_SNUB_TIMEOUT", 0.5)
 
 
 def job_of(client: Client) -> ActiveTorrent:
@@ -98,7 +98,7 @@ def test_a_peer_that_is_not_there_is_tried_again_later_and_later(world: World, t
         tries.append(gevent.get_hub().loop.now())
         wire.close(0)
 
-    monkeypatch.setattr(limits, "RETRY_FIRST", 0.1)
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     client = world.client(encryption="disable")
     world.download(torrent, [world.listen(refuse)], client=client)
     eventually(lambda: len(tries) == 5, 20)
@@ -398,7 +398,7 @@ def test_a_block_that_a_peer_sits_on_is_asked_of_another_in_the_endgame(world: W
     job = world.download(torrent, [world.odd(torrent, behave)])
     eventually(lambda: kept)
     job.add_peers([world.odd(torrent, serve_well)])
-    assert job.wait(limits.SNUB_FIRST / 2)
+    assert job.wait(limits.FIRST_SNUB_TIMEOUT / 2)
     assert job.progress.wasted == 0
 
 

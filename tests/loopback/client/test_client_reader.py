@@ -218,7 +218,7 @@ def test_reading_a_file_that_is_not_selected_fetches_it_and_only_what_is_read(wo
     assert job.done
     # What was on its way when the reader was closed still comes, and nothing after it.
     gevent.sleep(0.5)
-    assert job.pieces.count() <= 2 + limits.READAHEAD_FIRST // PIECE
+    assert job.pieces.count() <= 2 + limits.FIRST_READAHEAD // PIECE
     assert {path.name for path in (world.folder / "out" / "films").iterdir()} == {"wanted"}
 
 
@@ -232,7 +232,7 @@ def test_what_was_ahead_of_a_reader_is_not_fetched_once_it_is_closed(world: Worl
     with pytest.raises(ValueError, match="closed"):
         reading.get(timeout=5)
     begun = set(gate.asked)
-    assert len(begun) < limits.READAHEAD_FIRST // PIECE
+    assert len(begun) < limits.FIRST_READAHEAD // PIECE
     gate.withheld.clear()
     assert job.wait(10)
     gevent.sleep(0.3)
@@ -292,11 +292,11 @@ def test_the_readahead_grows_as_long_as_one_reads_on(world: World):
         file.read(PIECE)
         for _ in range(20):
             file.read(PIECE)
-    first = limits.READAHEAD_FIRST // PIECE
+    first = limits.FIRST_READAHEAD // PIECE
     assert [len(pieces) for pieces in ahead[:4]] == [first, 2 * first, 4 * first, 8 * first]
     assert ahead[4] == range(200, 200 + first)
     assert len(ahead[5]) == 2 * first
-    assert max(map(len, ahead)) <= limits.READAHEAD_MOST // PIECE
+    assert max(map(len, ahead)) <= limits.MAX_READAHEAD // PIECE
     assert ahead[-1] == range(0)
 
 

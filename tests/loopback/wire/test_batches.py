@@ -10,7 +10,7 @@ from geventbt import Geometry, RemoteProtocolError, RequestRejected, WireClosed,
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Feed, Wakeups
+from geventbt.wire.requests import Wakeups, WireDelegate
 from tests.loopback.harness import BLOCK, eventually
 
 LARGE_PIECES = Geometry(1 << 26, 1 << 20)
@@ -118,7 +118,7 @@ def test_a_wire_that_closes_meanwhile_ends_the_serving(raw):
 # --- a feed ---
 
 
-class Recorder(Feed):
+class Recorder(WireDelegate):
     """Remembers what it is told, in order."""
 
     def __init__(self) -> None:

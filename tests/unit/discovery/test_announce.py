@@ -173,9 +173,9 @@ def test_lists_of_peers_that_are_none_are_none():
         (0, limits.ANNOUNCE_INTERVAL),
         (-5, limits.ANNOUNCE_INTERVAL),
         ("soon", limits.ANNOUNCE_INTERVAL),
-        (1, limits.ANNOUNCE_INTERVAL_SHORTEST),
+        (1, limits.MIN_ANNOUNCE_INTERVAL),
         (1000, 1000),
-        (2**62, limits.ANNOUNCE_INTERVAL_LONGEST),
+        (2**62, limits.MAX_ANNOUNCE_INTERVAL),
     ],
 )
 def test_an_interval_is_kept_within_reason(said, taken):
@@ -215,7 +215,7 @@ def test_a_failure_without_a_reason_is_an_error_too(reason):
         (-1, None),
         ("soon", None),
         ([], None),
-        (10**9, limits.ANNOUNCE_INTERVAL_LONGEST),
+        (10**9, limits.MAX_ANNOUNCE_INTERVAL),
     ],
 )
 def test_a_failure_may_say_when_to_try_again(said, seconds):

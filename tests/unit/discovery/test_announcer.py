@@ -198,7 +198,7 @@ def test_a_failing_tracker_is_asked_again_after_times_that_double(trackers, anno
 
 def test_doubling_ends(trackers, announcing, monkeypatch):
     monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.001)
-    monkeypatch.setattr(limits, "ANNOUNCE_RETRY_LONGEST", 0.002)
+    monkeypatch.setattr(limits, "MAX_ANNOUNCE_RETRY", 0.002)
     trackers.does["a"] = TrackerError("no")
     announcing([["a"]])
     eventually(lambda: len(trackers.asked) > 40)

@@ -91,7 +91,7 @@ def test_no_request_out_of_range_is_left_to_be_served_when_the_geometry_is_known
     except RemoteProtocolError:
         return
     assert not protocol.peer_requests
-    assert not protocol.unserved
+    assert not protocol.unanswered_requests
 
 
 def test_an_early_far_have_allocates_nothing():

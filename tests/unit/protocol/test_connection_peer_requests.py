@@ -25,12 +25,12 @@ from tests.unit.protocol_helpers import (
 def test_a_request_is_held_and_answered():
     protocol = unchoking()
     assert receive(protocol, m.pack_range(c.REQUEST, 0, BLOCK, 4)) == [(c.REQUEST, 0, BLOCK, 4)]
-    assert list(protocol.peer_requests) == list(protocol.unserved) == [(0, BLOCK, 4)]
+    assert list(protocol.peer_requests) == list(protocol.unanswered_requests) == [(0, BLOCK, 4)]
     assert protocol.send_piece(0, BLOCK, b"good") is True
     assert taken(protocol) == piece_bytes(0, BLOCK, b"good")
     assert protocol.uploaded == 4
     assert not protocol.peer_requests
-    assert not protocol.unserved
+    assert not protocol.unanswered_requests
 
 
 def test_a_block_that_nobody_asked_for_is_not_sent():
@@ -77,7 +77,7 @@ def test_our_choke_goes_out_before_the_rejects_and_spares_allowed_fast():
     protocol.take_outgoing()
     protocol.send_choke()
     assert taken(protocol) == m.pack_bare(c.CHOKE) + m.pack_range(c.REJECT, 0, 0, BLOCK)
-    assert list(protocol.peer_requests) == list(protocol.unserved) == [(1, 0, BLOCK)]
+    assert list(protocol.peer_requests) == list(protocol.unanswered_requests) == [(1, 0, BLOCK)]
     assert protocol.send_piece(0, 0, bytes(BLOCK)) is False
     assert protocol.send_piece(1, 0, bytes(BLOCK)) is True
 
@@ -88,7 +88,7 @@ def test_our_choke_drops_every_request_silently_without_fast():
     protocol.send_choke()
     assert taken(protocol) == m.pack_bare(c.CHOKE)
     assert not protocol.peer_requests
-    assert not protocol.unserved
+    assert not protocol.unanswered_requests
 
 
 def test_a_request_of_128_kib_is_held_and_a_longer_one_refused():
@@ -125,7 +125,7 @@ def test_a_flood_of_requests_is_held_to_2000():
     for extensions in (FAST, PLAIN):
         protocol = unchoking(extensions)
         assert len(receive(protocol, b"".join(flood))) == limits.PEER_REQUESTS == 2000
-        assert len(protocol.peer_requests) == len(protocol.unserved) == 2000
+        assert len(protocol.peer_requests) == len(protocol.unanswered_requests) == 2000
         rejected = b"".join(m.pack_range(c.REJECT, 0, offset, 1) for offset in range(2000, 2005))
         assert taken(protocol) == (rejected if extensions.fast else b"")
         protocol.send_piece(0, 0, b"x")
@@ -138,7 +138,7 @@ def test_a_cancel_drops_the_request_and_is_answered_with_fast():
         receive(protocol, m.pack_range(c.REQUEST, 0, 0, BLOCK))
         assert receive(protocol, m.pack_range(c.CANCEL, 0, 0, BLOCK)) == [(c.CANCEL, 0, 0, BLOCK)]
         assert not protocol.peer_requests
-        assert not protocol.unserved
+        assert not protocol.unanswered_requests
         assert taken(protocol) == (m.pack_range(c.REJECT, 0, 0, BLOCK) if extensions.fast else b"")
         assert protocol.send_piece(0, 0, bytes(BLOCK)) is False
 

@@ -106,14 +106,14 @@ def test_a_fast_peer_snubs_us_sooner_than_one_that_makes_long_pauses():
     fast, slow = RequestWindow(), RequestWindow()
     assert deliver(fast, 1000, 10) == pytest.approx(10, abs=0.1)
     deliver(slow, 0.1, 100)
-    assert fast.timeout == limits.SNUB_SHORTEST
-    assert 20 <= slow.timeout <= limits.SNUB_LONGEST
+    assert fast.timeout == limits.MIN_SNUB_TIMEOUT
+    assert 20 <= slow.timeout <= limits.MAX_SNUB_TIMEOUT
 
 
 def test_no_patience_is_longer_than_a_minute():
     window = RequestWindow()
     deliver(window, 0.01, 300)
-    assert window.timeout == limits.SNUB_LONGEST
+    assert window.timeout == limits.MAX_SNUB_TIMEOUT
 
 
 def test_the_pauses_between_bursts_are_what_is_usual():
@@ -133,7 +133,7 @@ def test_a_peer_that_snubs_us_is_given_one_request_until_its_next_block():
     assert window.size(2000, now + 3) == 1
     window.on_blocks(1, 1, now + 4)
     assert not window.snubbed(now + 4)
-    assert window.size(2000, now + 4) == limits.FEWEST_REQUESTS
+    assert window.size(2000, now + 4) == limits.MIN_REQUESTS
     now = deliver(window, 1000, 5, now + 4)
     assert window.size(2000, now) == 500
 
