@@ -32,6 +32,12 @@ _EXPORTS = {
     "ScrapeResult": "geventbt.discovery.trackers.announce",
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
+    "DHT": "geventbt.discovery.dht.dht",
+    "DHTStatus": "geventbt.discovery.dht.results",
+    "Put": "geventbt.discovery.dht.results",
+    "Sample": "geventbt.discovery.dht.results",
+    "SwarmEstimate": "geventbt.discovery.dht.results",
+    "Item": "geventbt.discovery.dht.items",
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.state",
     "PeerServer": "geventbt.wire.server",
@@ -73,6 +79,10 @@ _EXPORTS = {
             "MagnetError",
             "StorageError",
             "TrackerError",
+            "DHTError",
+            "DHTTimeout",
+            "DHTNotFound",
+            "DHTRejected",
             "DownloadError",
             "NoPeersError",
         ),
@@ -97,6 +107,12 @@ if TYPE_CHECKING:
     from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
     from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata
+    from geventbt.discovery.dht.dht import DHT as DHT
+    from geventbt.discovery.dht.items import Item as Item
+    from geventbt.discovery.dht.results import DHTStatus as DHTStatus
+    from geventbt.discovery.dht.results import Put as Put
+    from geventbt.discovery.dht.results import Sample as Sample
+    from geventbt.discovery.dht.results import SwarmEstimate as SwarmEstimate
     from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult
@@ -105,6 +121,10 @@ if TYPE_CHECKING:
     from geventbt.discovery.trackers.tracker import announce as announce
     from geventbt.discovery.trackers.tracker import scrape as scrape
     from geventbt.errors import BencodeError as BencodeError
+    from geventbt.errors import DHTError as DHTError
+    from geventbt.errors import DHTNotFound as DHTNotFound
+    from geventbt.errors import DHTRejected as DHTRejected
+    from geventbt.errors import DHTTimeout as DHTTimeout
     from geventbt.errors import DownloadError as DownloadError
     from geventbt.errors import GeventBTError as GeventBTError
     from geventbt.errors import HandshakeError as HandshakeError

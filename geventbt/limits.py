@@ -285,7 +285,7 @@ DHT_PINGS_PER_SECOND = 5
 DHT_PING_INTERVAL = 2.0
 """Between pings of nodes that would fill a bucket beyond what it needs."""
 DHT_LOOKUP_WIDTH = 4
-"""Queries of one lookup that are waited for at a time (*measured* in a simulation: 3 are slower, 8 send a third more)."""
+"""Queries of one lookup that are waited for at a time (*measured*, simulated: 3 are slower, 8 send a third more)."""
 DHT_LOOKUP_CANDIDATES = 200
 """Nodes that one lookup remembers."""
 DHT_LOOKUP_INSECURE = 16
@@ -297,11 +297,11 @@ DHT_LAST_PATIENCE = 1.5
 DHT_ANSWER_TIMEOUT = 10.0
 """For an answer that is still of use (libtorrent: 15; rqbit: 10)."""
 DHT_QUERY_RATE, DHT_QUERY_BURST = 50.0, 100.0
-"""Queries a second, by default (rqbit and anacrolix: 250; home routers have trouble above about 100 packets a second)."""
+"""Queries a second, by default (rqbit and anacrolix: 250; home routers have trouble above about 100)."""
 DHT_ADDRESS_RATE, DHT_ADDRESS_BURST = 5.0, 5.0
 """Queries a second to one address (*measured*: libtorrent goes silent for 5 minutes above it)."""
-DHT_SEARCHES = 1000
-"""Searches at a time; more wait for none of them and fail."""
+DHT_CALLS = 1000
+"""Calls at a time; more fail."""
 DHT_SOURCE_RATE, DHT_SOURCE_BURST = 5.0, 50.0
 """Packets a second read of one network (/24, /64) that are not answers to us (libtorrent: 5, averaged over 10 s)."""
 DHT_SOURCES = 10_000
@@ -352,5 +352,3 @@ DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0
 """Before the next try to find nodes; doubled each time."""
 DHT_ANNOUNCE_INTERVAL = 900.0
 """Between two announces of a torrent, two minutes more or less (libtorrent: 15 minutes)."""
-DHT_KNOWN_TOKENS, DHT_KNOWN_TOKEN_TIME = 1000, 540.0
-"""Write tokens kept of nodes for the next announce, and for how long they are good (BEP 5: 10 minutes)."""

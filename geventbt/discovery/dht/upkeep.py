@@ -1,7 +1,8 @@
 """How a node comes into the DHT and stays there: first nodes, pings and refreshes (BEP 5). Pure.
 
 It begins with a lookup of our own id among the nodes that are known, then looks up an id in each bucket, from far to
-near, two at a time, unless that has nodes enough. As long as there are too few nodes it tries again, less and less often.
+near, two at a time, unless that has nodes enough. As long as there are too few nodes it tries again, less and less
+often.
 """
 
 from __future__ import annotations
