@@ -90,7 +90,6 @@ class DHT:
         self._rng = random.SystemRandom()
         self._state_file = None if state is None else StateFile(state)
         self._routers = list(ROUTERS if routers is None else _checked(routers))
-        self._asked_routers = False
         first = _checked(nodes)
         loaded = self._state_file.load() if self._state_file else {}
         self._drivers = self._bind(port, host, loaded, read_only=read_only, query_rate=query_rate)
@@ -98,9 +97,10 @@ class DHT:
             self._drivers[0].node.pair_with(self._drivers[1].node)
         self._calls: WeakSet[Call] = WeakSet()
         self._background: set[gevent.Greenlet] = set()
-        self._tasks = [gevent.spawn(self._begin, first), gevent.spawn(self._save_regularly)]
+        self._tasks = [gevent.spawn(self._find_nodes, first), gevent.spawn(self._save_regularly)]
         for driver in self._drivers:
             known = loaded.get(driver.node.family)
+            driver.node.upkeep.set_expects_nodes(bool(first or self._routers), monotonic())
             driver.node.upkeep.begin(known.contacts if known else (), monotonic())
             driver.flush()
 
@@ -307,7 +307,7 @@ class DHT:
         if normalise(known):
             self._add_addresses([known])
         else:
-            self._spawn(self._begin, [known])
+            self._spawn(self._add_by_name, known)
 
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
@@ -413,23 +413,43 @@ class DHT:
             _log.info("the DHT runs without IPv6: %s", error)
             return [first]
 
-    def _begin(self, nodes: Iterable[Address]) -> None:
-        """Look up the names of the first nodes; those of the routers only where no other node answers."""
+    def _find_nodes(self, nodes: Iterable[Address]) -> None:
+        """Look up the names of the first nodes; and as long as none of them answers, now and then those of the
+        routers."""
         for address in nodes:
             self._add_addresses(_resolved(address))
-        while self._routers and not self._asked_routers:
+        wait = limits.DHT_ROUTERS_AFTER
+        while self._routers:
             if any(driver.node.upkeep.wants_routers(monotonic()) for driver in self._drivers):
-                self._asked_routers = True
-                looking = [gevent.spawn(_resolved, router) for router in self._routers]
-                for greenlet in gevent.iwait(looking):
+                self._ask_routers()
+                self._expect_nodes(False)
+            gevent.sleep(wait)
+            self._expect_nodes(False)
+            wait = min(2 * wait, limits.DHT_BOOTSTRAP_RETRY_LONGEST)
+        self._expect_nodes(False)
+
+    def _ask_routers(self) -> None:
+        looking = [gevent.spawn(_resolved, router) for router in self._routers]
+        try:
+            with gevent.iwait(looking) as found:
+                for greenlet in found:
                     self._add_addresses(greenlet.value or [], are_routers=True)
-            gevent.sleep(limits.DHT_ROUTERS_AFTER)
+        finally:
+            gevent.killall(looking, block=False)
+
+    def _expect_nodes(self, expects_nodes: bool) -> None:
+        for driver in self._drivers:
+            driver.node.upkeep.set_expects_nodes(expects_nodes, monotonic())
+            driver.flush()
 
     def _add_addresses(self, addresses: Iterable[Address], *, are_routers: bool = False) -> None:
         known = list(addresses)
         for driver in self._drivers:
             driver.node.add_addresses(known, monotonic(), are_routers=are_routers)
             driver.flush()
+
+    def _add_by_name(self, address: Address) -> None:
+        self._add_addresses(_resolved(address))
 
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         greenlet = gevent.spawn(function, *arguments)

@@ -245,8 +245,8 @@ class StoreMutable:
     def __init__(
         self, value: Any, seed: bytes, salt: bytes = b"", seq: int | None = None, cas: int | None = None
     ) -> None:
-        self._make = lambda number: sign(value, seed, number, salt)
-        self._make(seq or 0)
+        sign(value, seed, seq or 0, salt)
+        self._value, self._seed, self._salt = value, seed, salt
         self._seq = seq
         self._cas = cas
         self._there = FindItem(Item(b"", public_key_of(seed), salt).target, salt)
@@ -266,7 +266,8 @@ class StoreMutable:
         """See `Goal`."""
         there = self._there.item
         newest = None if there is None else there.seq
-        self.item = self._make((newest or 0) + 1 if self._seq is None else self._seq)
+        seq = (newest or 0) + 1 if self._seq is None else self._seq
+        self.item = sign(self._value, self._seed, seq, self._salt)
         assert self.item.seq is not None
         if newest is None:
             return True

@@ -44,6 +44,8 @@ class PeerFilter:
 
     def estimate(self) -> float:
         """How many addresses are in it, about; of little use beyond 6,000."""
+        if not self._bits:
+            return 0.0
         zeros = min(_BITS - 1, _BITS - self._bits.bit_count())
         return log(max(zeros, 1) / _BITS) / (_HASHES * log(1 - 1 / _BITS))
 

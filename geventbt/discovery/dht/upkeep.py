@@ -77,6 +77,7 @@ class Upkeep:
         self._pings_at = now
         self._refreshes_at = now + limits.DHT_REFRESH_INTERVAL
         self._is_started = False
+        self._expects_nodes = False
 
     # ------------------------------------------------------------------ beginning
 
@@ -109,10 +110,15 @@ class Upkeep:
             self.restart(now)
         self._pings_at = min(self._pings_at, now)
 
+    def set_expects_nodes(self, expects_nodes: bool, now: float) -> None:
+        """Say whether addresses of first nodes are still to come, whose names are being looked up."""
+        self._expects_nodes = expects_nodes
+        self._stop_starting(now)
+
     @property
     def is_starting(self) -> bool:
         """Whether the first nodes are being found."""
-        return self._own_lookup is not None
+        return self._own_lookup is not None or self._expects_nodes
 
     def is_ready(self, now: float) -> bool:
         """Whether searches find what there is: there are nodes enough, or those that there are have all been asked."""
@@ -142,7 +148,7 @@ class Upkeep:
                 wait = min(limits.DHT_BOOTSTRAP_RETRY * 2.0**self._tries, limits.DHT_BOOTSTRAP_RETRY_LONGEST)
                 self._tries += 1
                 self._tries_at = now + wait
-            self._node.stopped_starting(now)
+            self._stop_starting(now)
         self._bucket_lookups = [search for search in self._bucket_lookups if not search.is_over]
         while self._thin_buckets and len(self._bucket_lookups) < _BUCKETS_AT_ONCE:
             bits = self._thin_buckets.popleft()
@@ -158,6 +164,10 @@ class Upkeep:
     def next_tick(self, now: float) -> float:
         """When to call `tick`."""
         return min(self._tries_at, self._pings_at, self._refreshes_at) if self._is_started else float("inf")
+
+    def _stop_starting(self, now: float) -> None:
+        if not self.is_starting:
+            self._node.stopped_starting(now)
 
     def _look_up(self, target: bytes, now: float) -> None:
         search = Search(FindNodes(target), Lookup(target, self._node.node_id))
