@@ -1,8 +1,8 @@
-"""The one door for bencode (BEP 3): what comes from strangers is read here, strictly and within bounds.
+"""Bounded bencode decoder, and encoder (BEP 3). Pure.
 
-The decoder of bencode.py must not see a stranger's bytes: version 4.1 loops for ever on the eleven bytes ``d1:ai1e-6:``
-and takes ``i1_000e`` for a number. A scanner that makes its input safe has already found every value, so the scanner
-here returns them, and bencode.py writes.
+All bencode of the package is read and written here. The decoder of bencode.py must not see untrusted bytes: version 4.1
+loops for ever on the eleven bytes ``d1:ai1e-6:`` and takes ``i1_000e`` for a number. A scanner that makes its input
+safe has found every value already, so the scanner here returns them, and bencode.py only encodes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: 
 
     Args:
         data: the bencoded bytes.
-        max_tokens: how many values, keys included, there may be.
-        max_depth: how deep lists and dictionaries may be nested.
+        max_tokens: the maximum number of values, keys included.
+        max_depth: the maximum depth of nested lists and dictionaries.
 
     Returns:
         An int, bytes, a list, or a dict with bytes for keys. Keys may be in any order, but none may come twice.
@@ -40,14 +40,14 @@ def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: 
     data = _as_bytes(data)
     value, end = decode_prefix(data, max_tokens=max_tokens, max_depth=max_depth)
     if end != len(data):
-        raise BencodeError(f"{len(data) - end} bytes behind the end of the value")
+        raise BencodeError(f"{len(data) - end} bytes after the end of the value")
     return value
 
 
 def decode_prefix(
     data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
 ) -> tuple[Any, int]:
-    """Decode the value at the start of `data`, as `decode` does, and tell where it ends."""
+    """Decode the value at the start of `data`, as `decode` does. Returns it and the position where it ends."""
     return _Scanner(_as_bytes(data), max_tokens, max_depth).scan()
 
 

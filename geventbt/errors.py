@@ -22,6 +22,7 @@
     ├── MetainfoError                 not a usable torrent                             (also ValueError)
     │   └── MagnetError               not a usable magnet link
     ├── StorageError                  the disk or a file failed us                     (also OSError)
+    ├── FetchError                    a URL, or the look-up of a name, failed          (also OSError)
     ├── TrackerError                  a tracker refused or failed
     ├── DHTError                      the DHT could not do what it was asked for
     │   ├── DHTTimeout                ... in time                                      (also TimeoutError)
@@ -127,6 +128,19 @@ class MagnetError(MetainfoError):
 
 class StorageError(GeventBTError, OSError):
     """The disk failed, or a file is not what it should be."""
+
+
+class FetchError(GeventBTError, OSError):
+    """A URL could not be fetched, or a name not looked up: no such name or server, no answer in time, a refusal, or an
+    answer over the limits.
+
+    Attributes:
+        status: the status of an HTTP answer that is not a success, such as 404; None for all else.
+    """
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class TrackerError(GeventBTError):

@@ -1,9 +1,14 @@
-"""The geometry of a torrent: its length cut into pieces and blocks, checked once and then trusted (BEP 3)."""
+"""The geometry of a torrent: its length cut into pieces and blocks, checked once and then trusted (BEP 3). Pure.
+
+The only place that knows how long a piece is, and where in the torrent's stream it begins.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from bitarray import bitarray
 
 from geventbt import limits
 
@@ -47,9 +52,47 @@ class Geometry:
             return self.length - piece * self.piece_length
         return self.piece_length
 
+    def start_of(self, piece: int) -> int:
+        """Where a piece begins in the stream of all files."""
+        return piece * self.piece_length
+
+    def piece_at(self, position: int) -> tuple[int, int]:
+        """The piece, and the offset in it, of a byte of the stream."""
+        return divmod(position, self.piece_length)
+
+    def pieces_of(self, start: int, length: int) -> range:
+        """The pieces that have bytes of a range of the stream; empty if the range is.
+
+        Args:
+            start: where the range begins.
+            length: its bytes.
+        """
+        if length <= 0:
+            return range(0)
+        return range(start // self.piece_length, (start + length - 1) // self.piece_length + 1)
+
+    def bytes_of(self, pieces: bitarray) -> int:
+        """The bytes of a set of pieces, a bit for each piece of the torrent."""
+        count: int = pieces.count()
+        shorter = self.piece_length - self.piece_size(self.pieces - 1)
+        return count * self.piece_length - (shorter if pieces[-1] else 0)
+
+    def pieces_in(self, size: int) -> int:
+        """How many pieces of full length fit into a number of bytes."""
+        return size // self.piece_length
+
+    def bytes_of_full(self, count: int) -> int:
+        """The bytes of a number of pieces of full length."""
+        return count * self.piece_length
+
+    @property
+    def blocks_per_piece(self) -> int:
+        """The number of blocks of a piece of full length."""
+        return -(-self.piece_length // limits.BLOCK)
+
     def contains(self, piece: int, offset: int, length: int) -> bool:
         """Whether a range is not empty and lies inside one piece."""
-        # Called for every request: what ends within the torrent is in one of its pieces.
+        # Called for every request. A range that ends within the torrent is in one of its pieces.
         end = offset + length
         return (
             piece >= 0

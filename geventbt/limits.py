@@ -26,11 +26,11 @@ PEER_REQUESTS = 2000
 REQUESTS = 500
 """Requests sent out to one peer at a time (libtorrent: 500), within the peer's own `reqq`."""
 DEFAULT_REQQ = 250
-"""The queue we credit a peer with that announced none (libtorrent and uTorrent: 250)."""
+"""The queue assumed of a peer that announced none (libtorrent and uTorrent: 250)."""
 FORGOTTEN_REQUESTS = 1000
-"""Requests given up (choke, cancel, timeout) whose late answer is still no offence: two full queues."""
+"""Requests given up (choke, cancel, timeout) whose late answer is tolerated: two full queues."""
 UNWANTED_ANSWERS = 64
-"""Blocks and rejects that were never asked for, before the wire closes."""
+"""Blocks and rejects that were never requested, before the wire closes."""
 ALLOWED_FAST_SENT = 10
 """Pieces in the allowed-fast set that we grant (BEP 6 suggests 10)."""
 ALLOWED_FAST_KEPT = 100
@@ -38,7 +38,7 @@ ALLOWED_FAST_KEPT = 100
 
 # --- extensions (BEP 9, 11) ---
 METADATA = 32 * MIB
-"""A torrent's metadata (libtorrent believes 4 MiB by default)."""
+"""A torrent's metadata (libtorrent: 4 MiB by default)."""
 METADATA_PIECE = 16 * KIB
 """A piece of metadata (BEP 9)."""
 METADATA_SOURCES = 4
@@ -58,7 +58,7 @@ PEX_INTERVAL = 60.0
 PEX_TOLERANCE = 0.75
 """The part of the interval after which a peer's next message is taken: clocks and networks jitter."""
 PEX_KNOWN = 200
-"""Peers kept of what one peer has told of (BEP 11 recommends to hold 200)."""
+"""Peers kept that one peer has sent (BEP 11 recommends to hold 200)."""
 
 # --- encryption (MSE/PE) ---
 MSE_PADDING = 512
@@ -117,11 +117,11 @@ HASH_QUEUE = 8 * MIB
 DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
 ENDGAME_CLAIMANTS = 3
-"""Peers that the same block is asked of in the endgame (Transmission: 2)."""
+"""Peers that the same block is requested from in the endgame (Transmission: 2)."""
 ENDGAME_PATIENCE = 0.5
-"""Seconds that a peer has had nothing to do before it is asked for what others were asked for."""
+"""Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
-"""Blocks that one peer is asked for at a time although others were (libtorrent: 1): most of them come twice."""
+"""Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
 URGENT_PIECES = 4
 """Pieces that a reader waits for and that may be begun although no other piece may be."""
 
@@ -141,7 +141,7 @@ UPLOAD_QUOTA = 20 * MIB
 FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
-"""What a peer delivers in it is asked for ahead (libtorrent: 3 s)."""
+"""Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
 FIRST_SNUB_TIMEOUT = 20.0
 """Without a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
 MIN_SNUB_TIMEOUT, MAX_SNUB_TIMEOUT = 2.0, 60.0
@@ -157,17 +157,17 @@ RATE_TICK = 0.01
 KNOWN_PEERS = 1000
 """Addresses kept for a torrent (libtorrent: 3000)."""
 KNOWN_SHARE = 4
-"""What one teller told of may take the whole by this number."""
+"""The peers from one reporter may take up to the total divided by this number."""
 PEERS_OF_HOST = 8
-"""Addresses kept of one public host: a list of ports is no way to have us hammer a stranger (libtorrent: 1)."""
+"""Addresses kept of one public host: a list of ports must not make us flood a host (libtorrent: 1)."""
 CONNECT_FAILURES = 6
-"""After so many in a row an address is given up (libtorrent: 3, at longer intervals)."""
+"""Failures in a row after which an address is given up (libtorrent: 3, at longer intervals)."""
 FIRST_RETRY, MAX_RETRY = 5.0, 600.0
 """Before an address is tried again: doubled with each failure."""
 RETRY_RENAMED = 600.0
 """Before an address that was given up gets another try because it was named again."""
 BANNED = 10_000
-"""Bans kept; each has cost its owner an address."""
+"""Bans kept."""
 
 # --- who sent bad data ---
 BLAMED_PIECES, BLAMED_BLOCKS = 64, 64 * KIB
@@ -197,19 +197,19 @@ SCRAPE_HASHES = 70
 ANNOUNCE_INTERVAL = 1800.0
 """Between two announces to a tracker that does not say."""
 MIN_ANNOUNCE_INTERVAL = 30.0
-"""Between two announces, whatever the tracker says (libtorrent: 300, and 30 where there is no min interval)."""
+"""The minimum between two announces (libtorrent: 300, and 30 where the tracker gives no min interval)."""
 MAX_ANNOUNCE_INTERVAL = 24 * 3600.0
-"""Between two announces, whatever the tracker says: longer, and it had forgotten us."""
+"""The maximum between two announces: after a longer one the tracker would have dropped us."""
 ANNOUNCE_RETRY = 5.0
 """Before a tracker that failed is asked again; doubled with each failure (libtorrent: 5)."""
 MAX_ANNOUNCE_RETRY = 1800.0
-"""The longest that doubling leads to (libtorrent: 60 minutes)."""
+"""The maximum of that delay (libtorrent: 60 minutes)."""
 ANNOUNCE_STOP_TIMEOUT = 5.0
-"""For telling the trackers that we leave (libtorrent: 5)."""
+"""For announcing "stopped" (libtorrent: 5)."""
 SECOND_FAMILY = 2.0
 """For the answer over the other address family, once there is one (BEP 7)."""
 LOOKUPS = 32
-"""Names of trackers that are looked up at one time, each in a native thread."""
+"""Names that are looked up at one time, each in a native thread."""
 UDP_RETRANSMIT = 15.0
 """Before a packet to a UDP tracker is sent again; doubled each time (BEP 15)."""
 UDP_RETRANSMISSIONS = 8
@@ -229,7 +229,7 @@ HTTP_OVERHEAD = 64 * KIB
 HTTP_ADDRESSES = 8
 """Addresses of one name that are tried."""
 
-# --- bencode from strangers ---
+# --- untrusted bencode ---
 BENCODE_DEPTH = 32
 """Lists and dicts within each other (libtorrent: 100)."""
 BENCODE_TOKENS = 2000
@@ -255,9 +255,9 @@ TRACKERS = 200
 OPEN_FILES = 64
 """Files of one torrent that are open at a time (libtorrent: 40 for all of them)."""
 RESUME_FILE = 1 * KIB
-"""Our own resume file, without its bitfield and without what it says of each file."""
+"""A resume file, without its bitfield and its entries of files."""
 RESUME_ENTRY = 64
-"""What a resume file says of one file: its index, twice, and its size and time in 64 bits each."""
+"""The entry of one file in a resume file: its index, twice, and its size and time in 64 bits each."""
 
 # --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
 DHT_PACKET = 1500

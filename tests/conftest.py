@@ -1,8 +1,11 @@
-"""What the tests of the command line begin with; other tests have their own by the same names."""
+"""How many processes run the tests, and the fixtures of the command line's tests."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,36 @@ from tests.cli_harness import make_origin, make_torrent_file
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+WORKERS = 4
+"""Processes for a large run, also on two cores: many tests wait for timeouts and for other processes."""
+MAX_FILES_ALONE = 3
+"""Test files that are run in one process, since starting the workers would take longer than the tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run more than a few files in several processes, where pytest-xdist is installed and no -n is given."""
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or config.option.collectonly or config.option.usepdb or not config.pluginmanager.hasplugin("xdist"):
+        return
+    if config.option.numprocesses is None and not config.option.tx and count_files(config.args) > MAX_FILES_ALONE:
+        config.option.numprocesses = WORKERS
+        config.option.dist = "worksteal"
+
+
+def count_files(arguments: list[str]) -> int:
+    """The number of test files that arguments of pytest name, alone or by their folder."""
+    paths = {Path(argument.partition("::")[0]) for argument in arguments}
+    return sum(len(list(path.rglob("test_*.py"))) if path.is_dir() else 1 for path in paths)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the programs that tests start share their bytecode where none is to be written beside the sources: each of
+    some hundred would compile the whole package."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = folder = tempfile.mkdtemp(prefix="pycache-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture

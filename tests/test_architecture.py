@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "geventbt"
 
 LAYERS = [
-    {"errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
+    {"_version", "errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
     {"concurrency", "rates", "net"},
     {"protocol"},
     {"wire", "extensions"},

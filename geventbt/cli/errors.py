@@ -1,6 +1,9 @@
-"""The exit codes, and the error of the command line itself."""
+"""Exit codes, and the errors of the command line itself."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 DONE = 0
 USAGE = 2
@@ -14,7 +17,7 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """An error that the command line itself has found.
+    """An error of the command line itself.
 
     Args:
         code: the exit code.
@@ -26,11 +29,33 @@ class CommandError(Exception):
         self.code = code
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, where it is known how far the work is.
+class OutputClosed(Exception):
+    """Standard output was closed by its reader, and this decides the exit code.
 
     Args:
-        text: how to go on; may be empty.
+        code: the exit code.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextmanager
+def exit_code_if_output_closes(code: int) -> Iterator[None]:
+    """Exit with `code` if the reader of standard output closes it meanwhile. Elsewhere the exit code is then 0, since
+    the output of most commands is all of their work."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosed(code) from error
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with the progress of the work.
+
+    Args:
+        text: how to resume; may be empty.
         done, wanted: bytes, or None where they are not known yet.
     """
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, where the event loop runs: once ends the command cleanly, twice at once."""
+"""Ctrl-C while the event loop runs: the first ends the command cleanly, the second at once."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from geventbt.cli.errors import INTERRUPTED
 from geventbt.cli.text import say
 
-_PATIENCE = 0.5
-"""Seconds after which a person is told what is going on."""
+_NOTICE_DELAY = 0.5
+"""Seconds after which a notice says what it is waiting for."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the calling greenlet on the first SIGINT, rather than wherever the loop happens to be,
-    where gevent would report it. The second one ends the process, whatever it is doing, with exit code 130."""
+    """Raise KeyboardInterrupt in the calling greenlet on the first SIGINT, and not in whichever greenlet runs, where
+    gevent would report it. The second one ends the process at once, with exit code 130."""
     import gevent
 
     caller = gevent.getcurrent()
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt() -> None:
-        # It leaves the signal with the system's default behaviour, so what is next comes after it.
+        # Cancelling restores the system's default behaviour, so the next handler is set after it.
         watcher.cancel()
         signal.signal(signal.SIGINT, _end_at_once)
         gevent.kill(caller, KeyboardInterrupt)
-        notice.start_later(_PATIENCE)
+        notice.start_later(_NOTICE_DELAY)
 
     notice = gevent.Greenlet(_say_stopping)
     watcher = gevent.signal_handler(signal.SIGINT, interrupt)
@@ -41,7 +41,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _say_stopping() -> None:
-    say("stopping: trackers and peers are told, the disk is written; Ctrl-C again stops at once")
+    say("stopping: informing trackers and peers, writing to disk; Ctrl-C again stops at once")
 
 
 def _end_at_once(number: int, frame: object) -> None:

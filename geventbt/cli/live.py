@@ -33,16 +33,16 @@ class LiveView:
     def __init__(self, verbose: bool) -> None:
         self._verbose = verbose
         self._console = Console(stderr=True)
-        # Standard output may lead elsewhere and is left alone.
+        # Standard output may be redirected, and is not touched.
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
         self._live.start()
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Draw it anew."""
+        """Redraw."""
         self._live.update(self._draw(torrent), refresh=True)
 
     def close(self) -> None:
-        """Leave the last drawing where it is."""
+        """End the view; the last drawing stays."""
         self._live.stop()
 
     def _draw(self, torrent: geventbt.ActiveTorrent) -> Group:
@@ -89,7 +89,7 @@ class LiveView:
 
 
 def _headline(name: str, progress: geventbt.Progress, state: str) -> Group:
-    """The bar, as wide as there is room, and what it stands for below."""
+    """The bar, as wide as the terminal allows, and the state below it."""
     is_checking = progress.state == "checking"
     total = (progress.pieces if is_checking else progress.wanted) or 1
     completed = progress.checked if is_checking else progress.done
@@ -97,7 +97,7 @@ def _headline(name: str, progress: geventbt.Progress, state: str) -> Group:
     line.add_column(no_wrap=True)
     line.add_column(ratio=1)
     line.add_column(no_wrap=True)
-    # Text never reads its characters as markup.
+    # Text does not interpret its characters as markup.
     line.add_row(
         Text(printable(name)[:_NAME]),
         ProgressBar(total=total, completed=completed),

@@ -1,4 +1,4 @@
-"""Arguments in, exit code out."""
+"""The command line: parse the arguments, run a command, map errors to exit codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from geventbt import __version__
 from geventbt.cli.commands import cat, completion, create, demo, download, info, magnet, peer, seed, verify
-from geventbt.cli.errors import INTERRUPTED, UNFINISHED, Interrupted
+from geventbt.cli.errors import DONE, INTERRUPTED, UNFINISHED, Interrupted, OutputClosed
 from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
@@ -25,11 +25,11 @@ _EPILOG = """examples:
 
 environment:
   Every option has a variable that is its default: --max-peers is GEVENTBT_MAX_PEERS, -o is GEVENTBT_OUTPUT.
-  Not so -o of create and of cat. Several peers have spaces between them, a switch is 1 or 0.
+  Only -o of create and of cat has none. A repeatable option takes values separated by spaces; a switch is 1 or 0.
 
 exit codes:
-  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (pieces that are wrong
-  whoever sends them, or nobody reads the output any more), 8 timed out, 130 interrupted by Ctrl-C
+  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (some
+  pieces are wrong from every peer, or standard output was closed), 8 timed out, 130 interrupted by Ctrl-C
 """
 
 
@@ -52,17 +52,20 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     _set_up_log(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Or a name with signs that the terminal does not have would be an error.
+        # A character that the terminal lacks would otherwise be an error.
         sys.stdout.reconfigure(errors="replace")
+    code = DONE
     try:
-        code: int = arguments.run(arguments)
+        code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt as interrupt:
         return _report_interrupted(interrupt, arguments)
     except BrokenPipeError:
-        return _report_cut_off(arguments)
+        return _report_output_closed(code)
+    except OutputClosed as closed:
+        return _report_output_closed(closed.code)
     except Exception as error:
         known = code_and_text(error, arguments)
         if known is None:
@@ -80,12 +83,10 @@ def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namesp
     return INTERRUPTED
 
 
-def _report_cut_off(arguments: argparse.Namespace) -> int:
-    """Whoever reads our output has enough. That is no error, but for work that is more than output."""
+def _report_output_closed(code: int) -> int:
     forget_output()
-    code: int = arguments.code_if_cut_off
     if code == UNFINISHED:
-        say("geventbt: nobody reads the output any more; what is there is kept, the same command goes on from there")
+        say("geventbt: standard output was closed; what is there is kept; run the same command again to resume")
     return code
 
 
@@ -96,7 +97,7 @@ def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
 
 
 def _end_output(arguments: argparse.Namespace, event: str, **fields: object) -> None:
-    """Tell programs, and write out what has been printed."""
+    """Write the last JSON object, or flush what was printed."""
     if getattr(arguments, "json", False):
         emit_last(event, **fields)
     elif sys.stdout is not None:
@@ -113,13 +114,13 @@ def _print_traceback() -> None:
 
 
 def _set_up_log(arguments: argparse.Namespace) -> None:
-    """Show warnings, such as that a peer sends wrong data, to those who want to see more. Python itself would print
-    them in any case, and in the middle of the progress."""
+    """Print the library's warnings, such as a peer that sends wrong data, only with --verbose. Without a handler Python
+    would always print them, in the middle of the progress."""
     import logging
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # Looked up each time: a live view puts itself in the place of standard error.
+            # Standard error is looked up each time, because a live view replaces it.
             say(f"geventbt: {printable(record.getMessage())}")
 
     log = logging.getLogger("geventbt")

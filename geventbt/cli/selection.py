@@ -16,7 +16,7 @@ _RANGE = re.compile(r"([0-9]{1,9})(-([0-9]{1,9})?)?")
 
 
 def select_files(torrent: geventbt.Torrent, wanted: Iterable[str]) -> list[int]:
-    """The indices of the files that are meant, in their order.
+    """The indices of the selected files, in order.
 
     Args:
         torrent: the torrent.
@@ -24,7 +24,7 @@ def select_files(torrent: geventbt.Torrent, wanted: Iterable[str]) -> list[int]:
             without the torrent's own, or several of them with commas between.
 
     Raises:
-        CommandError: one of them means no file.
+        CommandError: one of them matches no file.
     """
     names = ["/".join(file.path) for file in torrent.files]
     found: set[int] = set()
@@ -41,7 +41,7 @@ def _part(names: Sequence[str], text: str) -> set[int]:
     found = _indexed(match, len(names)) if match else _named(names, text)
     if not found:
         known = f"geventbt download --list shows them, from 0 to {len(names) - 1}"
-        raise CommandError(NOT_FOUND, f"{text!r} is no file of the torrent: {known}")
+        raise CommandError(NOT_FOUND, f"{text!r} is not a file of the torrent: {known}")
     return found
 
 
@@ -53,7 +53,7 @@ def _indexed(match: re.Match[str], count: int) -> set[int]:
 
 
 def _named(names: Sequence[str], text: str) -> set[int]:
-    """The files with a path that is so, or is in a folder that is so; whole, or without the torrent's own folder."""
+    """The files whose path, or a folder of it, matches; with or without the torrent's own folder."""
     pattern = text.rstrip("/")
     if not pattern:
         return set()

@@ -1,4 +1,4 @@
-"""What a person writes as the value of an option, and what it means. For argparse: each raises ArgumentTypeError."""
+"""Converters of option values, for argparse: each raises ArgumentTypeError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geventbt.cli.text import human_size
 
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST_TIME = 86400 * 36500
+_MAX_TIME = 86400 * 36500
 
 
 def peer_address(text: str) -> tuple[str, int]:
@@ -38,7 +38,7 @@ def rate(text: str) -> int | None:
 
 
 def piece_length(text: str) -> int:
-    """Read the length of a piece that other clients take, too."""
+    """Read a piece length that other clients accept."""
     value = size(text)
     if value > limits.PIECE_LENGTH:
         raise argparse.ArgumentTypeError(
@@ -54,13 +54,13 @@ def duration(text: str) -> float:
     if text == "forever":
         return math.inf
     value = _number(text, _TIMES, text[-1:])
-    if value is None or value > _LONGEST_TIME:
+    if value is None or value > _MAX_TIME:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 90, 30m or 2h")
     return value
 
 
 def positive_duration(text: str) -> float:
-    """Read a time that is over some day, but not at once."""
+    """Read a finite time above 0."""
     value = duration(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 90, 30m or 2h")
@@ -76,16 +76,18 @@ def ratio(text: str) -> float:
 
 
 def url(text: str) -> str:
-    """Read a URL, as torrents have them."""
+    """Read a URL that may stand in a torrent."""
     if "://" not in text or not text.isascii() or not text.isprintable() or " " in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a URL")
     return text
 
 
 def tracker(text: str) -> str:
-    """Read the URL of a tracker that we can ask."""
+    """Read the URL of a tracker with a supported scheme."""
     if not url(text).startswith(("http://", "https://", "udp://")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no tracker that can be asked: its URL has http, https or udp")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the URL of a tracker, which begins with http://, https:// or udp://"
+        )
     return text
 
 
@@ -108,7 +110,7 @@ def _is_port(text: str) -> bool:
 
 
 def _number(text: str, units: dict[str, int], suffix: str) -> float | None:
-    """A number with one of the units behind it; None if it is none. Whole numbers stay exact."""
+    """A number with one of the units as its suffix; None for other text. Whole numbers stay exact."""
     factor = units.get(suffix)
     number = text if factor is None or not suffix else text[:-1]
     match = re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", number)

@@ -20,13 +20,13 @@ NEEDS_RICH = "for a live view of the progress: pip install 'geventbt[cli]' (or g
 
 
 class View(Protocol):
-    """Shows a torrent until it is closed."""
+    """Shows the progress of a torrent until it is closed."""
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Show where it is now."""
+        """Show the current state."""
 
     def close(self) -> None:
-        """Show no more."""
+        """End the view."""
 
 
 class NoView:
@@ -97,7 +97,7 @@ class JsonView:
 
 
 def make_view(arguments: argparse.Namespace) -> View:
-    """The view that the options `quiet`, `verbose` and `json` ask for, or the best that standard error has room for."""
+    """The view that the options `quiet`, `verbose` and `json` ask for, or the best one that standard error supports."""
     if arguments.quiet:
         return NoView()
     if arguments.json:
@@ -110,7 +110,7 @@ def make_view(arguments: argparse.Namespace) -> View:
 
 
 def is_live() -> bool:
-    """Whether standard error can show a live view. Where only rich is missing for it, this says so."""
+    """Whether standard error can show a live view. Prints a hint if only rich is missing."""
     if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return False
     try:

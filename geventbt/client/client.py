@@ -20,6 +20,7 @@ from geventbt.concurrency.shield import shielded
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, check_policy
 from geventbt.wire.wire import Wire
@@ -107,6 +108,7 @@ class Client:
         max_peers: int = limits.TORRENT_PEERS,
         limit_down: int | None = None,
         limit_up: int | None = None,
+        storage: StorageFactory | None = None,
         ends_alone: bool = False,
         must_be_complete: bool = False,
     ) -> ActiveTorrent:
@@ -121,6 +123,8 @@ class Client:
             trackers: announce URLs, beside the torrent's own.
             max_peers: connections at one time.
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
+            storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
+                the data, such as `geventbt.MemoryBackend`. None for files in the folder.
             ends_alone: fail with NoPeersError when there is no tracker, and no peer is left; else it waits for ever.
             must_be_complete: fail with StorageError when anything is missing, and make no file; for seeding.
 
@@ -154,6 +158,7 @@ class Client:
             limit_up=limit_up,
             ends_alone=ends_alone,
             must_be_complete=must_be_complete,
+            storage=storage,
             forget=self._forget,
         )
         return active

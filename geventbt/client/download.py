@@ -10,12 +10,13 @@ from geventbt.client.client import Client
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER
 
 
 def download(
     torrent: Torrent | Magnet | str | os.PathLike[str],
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] = ".",
     *,
     peers: Iterable[Address] = (),
     files: Collection[FileRef] | None = None,
@@ -26,6 +27,7 @@ def download(
     max_peers: int = limits.TORRENT_PEERS,
     limit_down: int | None = None,
     limit_up: int | None = None,
+    storage: StorageFactory | None = None,
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
 
@@ -42,6 +44,7 @@ def download(
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second; None for no limit.
+        storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.
 
     Returns:
         The torrent.
@@ -63,6 +66,7 @@ def download(
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
+            storage=storage,
             ends_alone=True,
         )
         active.wait()

@@ -5,15 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TypeAlias
 
 from geventbt.errors import GeventBTError, WireTimeout
+from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name, new_peer_id
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.wire.connect import connect
 from geventbt.wire.wire import Wire
-
-Address: TypeAlias = tuple[str, int]
 
 
 @dataclass(slots=True)

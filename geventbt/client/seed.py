@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
-from geventbt.storage import locate
+from geventbt.storage import StorageFactory, locate
 from geventbt.wire.transports.encryption import PREFER
 
 _LOOK = 0.1
@@ -16,7 +16,7 @@ _LOOK = 0.1
 
 def seed(
     torrent: Torrent | str | os.PathLike[str],
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] = ".",
     address: tuple[str, int] | int = 0,
     *,
     trackers: Iterable[str] = (),
@@ -25,6 +25,7 @@ def seed(
     max_connections: int = limits.CONNECTIONS,
     upload_slots: int | None = None,
     limit_up: int | None = None,
+    storage: StorageFactory | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
@@ -39,6 +40,7 @@ def seed(
         max_connections: peers at one time.
         upload_slots: peers that are served at one time; None for all that ask.
         limit_up: bytes a second; None for no limit.
+        storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
         progress: called with (pieces checked, pieces) while the data is checked.
 
     Returns:
@@ -51,7 +53,7 @@ def seed(
     """
     if not isinstance(torrent, Torrent):
         torrent = Torrent.from_file(torrent)
-    folder = locate(torrent, data)
+    folder = data if storage is not None else locate(torrent, data)
     host, port = ("", address) if isinstance(address, int) else address
     client = Client(port, host=host, encryption=encryption, max_connections=max_connections, upload_slots=upload_slots)
     try:
@@ -62,6 +64,7 @@ def seed(
             trackers=trackers,
             max_peers=max_connections,
             limit_up=limit_up,
+            storage=storage,
             must_be_complete=True,
         )
         while not active.wait(_LOOK):

@@ -1,4 +1,4 @@
-"""Calls that run to their end, even if the greenlet that waits for them is killed or times out (as `asyncio.shield`)."""
+"""Calls that run to their end although the greenlet that waits is killed or times out (as `asyncio.shield`)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from geventbt.protocol.extended import ExtendedHandshake
 
 
 class UploadOnly(Extension):
-    """Tells the peer, and is told, that one side will not download (BEP 21).
+    """Announces, and learns, that one side will not download (BEP 21).
 
     Signals: `upload_only` (value: whether the peer is now), when it changes.
 
@@ -20,18 +20,18 @@ class UploadOnly(Extension):
     peer_upload_only = False
 
     def announce(self, value: bool) -> None:
-        """Tell the peer whether we only upload: in the extended handshake if it is still to come, else by a message."""
+        """Announce whether we only upload: in the extended handshake if it is not sent yet, else by a message."""
         self.wire.extended_handshake["upload_only"] = int(value)
         if self.supported:
             self.send(bytes([value]))
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """The peer may say so in its extended handshake."""
+        """Read the peer's state from its extended handshake."""
         if "upload_only" in handshake:
             self._set(bool(handshake["upload_only"]))
 
     def on_message(self, payload: bytes) -> None:
-        """Or later."""
+        """Read a later change of the peer's state."""
         if len(payload) == 1:
             self._set(payload != b"\0")
 

@@ -2,7 +2,7 @@
 order.
 
 A folder's files are taken in the order of their paths as raw bytes, which is libtorrent's canonical order, and hidden
-files belong to it, except for our own (`OWN_FOLDER`). Symbolic links below the folder are left out: what they lead to
+files belong to it, except for our own (`STATE_DIR`). Symbolic links below the folder are left out: what they lead to
 is not in the folder, and `Storage` would not follow them either.
 """
 
@@ -23,7 +23,7 @@ from geventbt import bencoding, limits
 from geventbt.errors import MetainfoError
 from geventbt.geometry import Geometry
 from geventbt.metainfo.hashing import ReadInto, hash_pieces
-from geventbt.metainfo.paths import OWN_FOLDER, safe_name
+from geventbt.metainfo.paths import STATE_DIR, safe_name
 from geventbt.metainfo.torrent import Torrent
 
 _SMALLEST_PIECE = 16 * limits.KIB
@@ -138,7 +138,7 @@ def _find(root: Path) -> list[_Source]:
         return [_source(root, (), root.stat())]
     sources: list[_Source] = []
     for folder, folders, names in os.walk(root, onerror=_raise):
-        folders[:] = [name for name in folders if name != OWN_FOLDER]
+        folders[:] = [name for name in folders if name != STATE_DIR]
         below = Path(folder).relative_to(root).parts
         for name in names:
             path = Path(folder, name)

@@ -22,7 +22,7 @@ BUFFER = 512 * limits.KIB
 """Bytes that are read and hashed at a time."""
 
 ReadInto: TypeAlias = Callable[[int, memoryview], bool]
-"""Fills a buffer with the bytes of the torrent's stream from a position on, and tells whether they are all there."""
+"""Fills a buffer with the bytes of the torrent's stream from a position on; returns whether they are all there."""
 Hashed: TypeAlias = tuple[int, "bytes | None"]
 """A piece and its SHA-1, or None if it is not all there."""
 
@@ -43,7 +43,7 @@ def hash_piece(read_into: ReadInto, geometry: Geometry, piece: int, buffer: memo
         IndexError: if there is no such piece.
     """
     digest = hashlib.sha1()
-    position = piece * geometry.piece_length
+    position = geometry.start_of(piece)
     end = position + geometry.piece_size(piece)
     while position < end:
         part = buffer[: end - position]
@@ -75,7 +75,7 @@ def hash_pieces(
     Raises:
         Exception: what reading raised, first of all threads.
     """
-    crew = _Crew(geometry, _runs(pieces, max(1, BUFFER // geometry.piece_length)), open_reader)
+    crew = _Crew(geometry, _runs(pieces, max(1, geometry.pieces_in(BUFFER))), open_reader)
     at_work = 0
     try:
         for _ in range(max(1, threads or os.cpu_count() or 1)):
@@ -126,7 +126,7 @@ class _Crew:
         self._taking = new_lock()
 
     def work(self) -> None:
-        """Read and hash runs of pieces until there are none, or somebody has said stop."""
+        """Read and hash runs of pieces until there are none, or `stopped` is set."""
         try:
             with self._open_reader() as read_into:
                 buffer = memoryview(bytearray(BUFFER))
@@ -144,10 +144,12 @@ class _Crew:
     def _hash(self, run: range, read_into: ReadInto, buffer: memoryview) -> list[Hashed]:
         """Hash a run of pieces: several that fit into the buffer with one read, as long as they are all there."""
         geometry = self._geometry
-        start = run.start * geometry.piece_length
-        length = (len(run) - 1) * geometry.piece_length + geometry.piece_size(run[-1])
+        start = geometry.start_of(run[0])
+        length = geometry.start_of(run[-1]) + geometry.piece_size(run[-1]) - start
         if len(run) == 1 or not read_into(start, buffer[:length]):
             return [(piece, hash_piece(read_into, geometry, piece, buffer)) for piece in run]
-        cuts = range(0, length, geometry.piece_length)
-        parts = (buffer[cut : min(cut + geometry.piece_length, length)] for cut in cuts)
-        return [(piece, hashlib.sha1(part).digest()) for piece, part in zip(run, parts, strict=True)]
+        hashed: list[Hashed] = []
+        for piece in run:
+            at = geometry.start_of(piece) - start
+            hashed.append((piece, hashlib.sha1(buffer[at : at + geometry.piece_size(piece)]).digest()))
+        return hashed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from urllib.parse import parse_qsl, quote
 from geventbt import limits
 from geventbt.errors import MagnetError
 from geventbt.metainfo.torrent import Torrent
+from geventbt.net.addresses import Address, is_host_name, is_port, normalise
 
 _MAX_LENGTH = 64 * limits.KIB
 _MAX_FIELDS = 1000
 _MAX_PEERS = 200
 _MAX_RANGES = 1000
 _LAST_FILE = 1 << 31
-_MAX_HOST = 253
-_MAX_LABEL = 63
 
 _V1 = "urn:btih:"
 _V2 = "urn:btmh:"
@@ -34,7 +32,7 @@ class Magnet:
     Attributes:
         info_hash: of version 1, 20 bytes; None in a link of version 2 only.
         info_hash_v2: of version 2, 32 bytes (BEP 52); or None.
-        name: what to call it until the metadata is here, or None. A stranger's text.
+        name: what to call it until the metadata is here, or None; untrusted text.
         trackers: announce URLs.
         peers: (host, port) of peers (x.pe).
         web_seeds: URLs that have the data.
@@ -150,27 +148,18 @@ def _read_urls(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(good))[: limits.TRACKERS]
 
 
-def _read_peers(values: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    peers: dict[tuple[str, int], None] = {}
+def _read_peers(values: Iterable[str]) -> tuple[Address, ...]:
+    peers: dict[Address, None] = {}
     for value in values:
-        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value)
-        if match and 0 < int(match[3]) < 65536 and (_is_ipv6(match[1]) if match[1] else _is_host(match[2])):
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value)
+        if match and _is_peer(match[1] or match[2], int(match[3])):
             peers[match[1] or match[2], int(match[3])] = None
     return tuple(peers)[:_MAX_PEERS]
 
 
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_host(text: str) -> bool:
-    """Whether labels and length are those of a name (RFC 1035); looking up any other is a UnicodeError."""
-    labels = text.removesuffix(".").split(".")
-    return len(text) <= _MAX_HOST and all(0 < len(label) <= _MAX_LABEL for label in labels)
+def _is_peer(host: str, port: int) -> bool:
+    """Whether a peer can be there; looking up what is not a name would be a UnicodeError."""
+    return is_port(port) and (is_host_name(host) or normalise((host, port)) is not None)
 
 
 def _read_select(values: Iterable[str]) -> tuple[tuple[int, int], ...]:

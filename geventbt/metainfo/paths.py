@@ -1,4 +1,4 @@
-"""Names that strangers chose, made safe to be used as names of files.
+"""Names from torrents, made safe to be used as names of files.
 
 Three things are settled here. Each part of a path becomes one plain name, so that no path can lead out of its folder:
 what is no good in a name becomes ``_``, as libtorrent does it. A name too long for file systems is cut, keeping its
@@ -33,16 +33,16 @@ _RESERVED_ON_WINDOWS = re.compile(
 )
 _MAX_EXTENSION = 16
 
-OWN_FOLDER = ".geventbt"
+STATE_DIR = ".geventbt"
 """Where we keep what we know of the torrents in a folder. No torrent may have this name."""
 # Windows finds a folder by its short name, too; and others see no difference of case or no end of dots.
-_OWN_NAMES = re.compile(r"\.geventbt[ .]*|gevent~[0-9]+")
+_STATE_DIR_NAMES = re.compile(r"\.geventbt[ .]*|gevent~[0-9]+")
 
 
-def is_own_folder(name: str) -> bool:
-    """Whether a name is, or could be taken by some file system for, that of `OWN_FOLDER`."""
+def is_state_dir(name: str) -> bool:
+    """Whether a name is, or could be taken by some file system for, that of `STATE_DIR`."""
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
-    return _OWN_NAMES.fullmatch(seen.casefold()) is not None
+    return _STATE_DIR_NAMES.fullmatch(seen.casefold()) is not None
 
 
 def safe_name(raw: bytes, *, windows: bool = WINDOWS) -> str:

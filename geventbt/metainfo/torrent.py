@@ -67,7 +67,7 @@ class Torrent:
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
-        comment: any text, or None. Like all text here it is a stranger's, and not fit to be printed as it is.
+        comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
         creation_date: when it was made, in seconds since 1970, or None.
     """
@@ -187,7 +187,7 @@ def _decode(data: bytes | bytearray | memoryview, key: bytes, what: str) -> tupl
 def _read_info(info_bytes: bytes, info: Any) -> Torrent:
     """Check an info dictionary, of which both the bytes and the decoded form are given."""
     if not isinstance(info, dict):
-        raise MetainfoError("the torrent's info is no dictionary")
+        raise MetainfoError("the torrent's info is not a dictionary")
     name = _name(info)
     piece_hashes = _piece_hashes(info)
     files = _files(info, name)
@@ -225,7 +225,7 @@ def _piece_hashes(info: dict[bytes, Any]) -> bytes:
         raise MetainfoError("v2-only torrents are not supported yet")
     piece_hashes: bytes = _required(info, b"pieces", bytes)
     if len(piece_hashes) % _SHA1:
-        raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: no multiple of {_SHA1}")
+        raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: not a multiple of {_SHA1}")
     return piece_hashes
 
 
@@ -259,7 +259,7 @@ def _files(info: dict[bytes, Any], name: str) -> tuple[TorrentFile, ...]:
 def _file(entry: Any, name: str, offset: int) -> TorrentFile:
     """One entry of ``files``, its path not yet compared with others."""
     if not isinstance(entry, dict):
-        raise MetainfoError("a file of the torrent is no dictionary")
+        raise MetainfoError("a file of the torrent is not a dictionary")
     attributes = _attributes(entry)
     link = b"l" in attributes
     length = 0 if link else _length(entry)
@@ -280,7 +280,7 @@ def _path(entry: dict[bytes, Any]) -> list[str]:
     if not 1 <= len(parts) <= limits.PATH_PARTS:
         raise MetainfoError(f"a path of {len(parts)} parts: must be 1 to {limits.PATH_PARTS}")
     if not all(isinstance(part, bytes) for part in parts):
-        raise MetainfoError("a part of a path is no string")
+        raise MetainfoError("a part of a path is not a string")
     return [safe_name(part) for part in parts]
 
 

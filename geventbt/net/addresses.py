@@ -1,16 +1,18 @@
-"""Addresses that untrusted parties name: their kinds, and which of them we may connect to (promise 11). Pure.
+"""Addresses of peers and servers: which are valid, how far away they are, and their compact form. Pure.
 
-A server on the internet that could redirect us to an address of this machine or its network would make us its proxy
-behind the firewall (server-side request forgery). A redirect must therefore stay with the kind of address it came from,
-and nobody names a peer that is nearer to us than they are.
+The only place that judges addresses. A server on the internet that could redirect us to an address of this machine or
+its network would make us its proxy behind the firewall (server-side request forgery). A redirect must therefore stay
+with the kind of address it came from, and no source may name a peer that is nearer to us than the source is.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from enum import Enum, IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
@@ -19,6 +21,11 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _MAX_LENGTH = 64
 """Characters of an IP address with a zone."""
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+IPV4_BYTES, IPV6_BYTES = 4, 16
+"""Bytes of a packed IP address."""
+_PORT_BYTES = 2
 
 
 class AddressKind(Enum):
@@ -27,17 +34,17 @@ class AddressKind(Enum):
     LOOPBACK = "loopback"
     """This machine."""
     LINK_LOCAL = "link-local"
-    """This network segment, such as 169.254.169.254, where clouds keep their secrets."""
+    """This network segment, such as 169.254.169.254, the metadata service of cloud providers."""
     PRIVATE = "private"
-    """This organisation's network, a carrier's, or one set aside for a purpose."""
+    """This organisation's network, a carrier's, or a range with a special purpose."""
     PUBLIC = "public"
     """The internet."""
     MULTICAST = "multicast"
-    """Many at once."""
+    """A group of hosts."""
 
 
 class Scope(IntEnum):
-    """From how far away an address can be reached; the wider the greater."""
+    """From how far away an address can be reached, in ascending order."""
 
     LOOPBACK = 0
     LOCAL = 1
@@ -48,42 +55,102 @@ _SCOPES = {AddressKind.LOOPBACK: Scope.LOOPBACK, AddressKind.PUBLIC: Scope.GLOBA
 
 
 def normalise(address: Any) -> Address | None:
-    """The one form of an address, or None for what no peer can have.
+    """The canonical form of a peer's address, or None if no peer can have it.
 
-    IPv4 addresses mapped into IPv6 become what they are, IPv6 ones are written in their shortest form, and what
-    sockets tell of flow and scope is left out. No peer has a name, port 0, or an address that is multicast,
+    IPv4 addresses mapped into IPv6 become IPv4 addresses, IPv6 ones are written in their shortest form, and flow and
+    scope of a socket's address are left out. Not valid are names, port 0, and addresses that are multicast,
     unspecified, broadcast or reserved.
 
     Args:
-        address: (host, port), or the longer tuple of a socket; of any types, as strangers made it.
+        address: (host, port), or the longer tuple of a socket; untrusted, of any types.
     """
     if not isinstance(address, (tuple, list)) or len(address) < 2:
         return None
     host, port = address[:2]
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-        return None
-    known = _known_host(host)
+    known = _known_host(host) if is_port(port) else None
     return None if known is None else (known[0], port)
 
 
+def is_port(port: Any) -> TypeGuard[int]:
+    """Whether a peer can listen on a port."""
+    return isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536
+
+
+def is_host_name(text: str) -> bool:
+    """Whether a text is the name of a host (RFC 1035) and not an IP address in any spelling.
+
+    A name whose last label is a number, as in "127.1" or "0x7f", is an address to some resolvers.
+    """
+    last_label = text.rstrip(".").rpartition(".")[2]
+    return bool(_HOST_NAME.fullmatch(text)) and not _NUMBER.fullmatch(last_label)
+
+
+def compact_size(address_size: int) -> int:
+    """The bytes of an address and port in compact form."""
+    return address_size + _PORT_BYTES
+
+
+def pack_address(address: Address, address_size: int) -> bytes:
+    """The compact form of a peer's address (BEP 7, 11, 23), or b"" if it is of the other family.
+
+    ::
+
+        offset   size         name
+        0        4 or 16      IP address
+        4 or 16  2            port
+
+    Args:
+        address: (IP address, port).
+        address_size: `IPV4_BYTES` or `IPV6_BYTES`.
+
+    Raises:
+        ValueError: the host is not an IP address.
+    """
+    packed = ip_address(address[0]).packed
+    return packed + address[1].to_bytes(_PORT_BYTES, "big") if len(packed) == address_size else b""
+
+
+def unpack_addresses(data: bytes, address_size: int) -> Iterator[Address | None]:
+    """Read compact addresses one after another, each as `normalise` makes it: None where no peer can have it.
+
+    Args:
+        data: the addresses, as `pack_address` writes them; an incomplete one at the end is left out.
+        address_size: `IPV4_BYTES` or `IPV6_BYTES`.
+    """
+    stride = compact_size(address_size)
+    for at in range(0, len(data) - stride + 1, stride):
+        port = int.from_bytes(data[at + address_size : at + stride], "big")
+        known = _judge(ip_address(data[at : at + address_size])) if port else None
+        yield None if known is None else (known[0], port)
+
+
+def unique(addresses: Iterable[Address | None], limit: int) -> tuple[Address, ...]:
+    """The first addresses of some, without repetitions and without None.
+
+    Args:
+        addresses: the addresses.
+        limit: the most that are returned.
+    """
+    return tuple(dict.fromkeys(filter(None, addresses)))[:limit]
+
+
 def scope_of(host: Any) -> Scope:
-    """The scope of an IP address: loopback, private and the like, or the internet. What is no address of a host, such
-    as a name, is taken for the last."""
+    """The scope of an IP address. What is not an address of a host, such as a name, has the global scope."""
     known = _known_host(host)
     return Scope.GLOBAL if known is None else known[1]
 
 
 def may_connect(address: Any, told_by: str | None) -> bool:
-    """Whether to connect to an address, given who told of it.
+    """Whether to connect to an address, given its source.
 
-    Nobody sends us to a place that is nearer to us than they are: a peer or tracker of the internet names only
-    addresses of the internet, one of our own network also those of such networks, and only the user and programs of
-    this machine name this machine. Otherwise a list of peers could reach what a firewall keeps to itself.
+    No source sends us to a place that is nearer to us than the source is: a peer or tracker of the internet may name
+    only addresses of the internet, one of our own network also those of such networks, and only the user and programs
+    of this machine may name this machine. Otherwise a list of peers could reach what a firewall protects.
 
     Args:
         address: (host, port).
-        told_by: the IP address of whoever told of it; its name is as good as an address of the internet. None is the
-            user, who may name any peer.
+        told_by: the IP address of the source; a name counts as an address of the internet. None is the user, who may
+            name any peer.
     """
     known = normalise(address)
     return known is not None and (told_by is None or scope_of(told_by) <= scope_of(known[0]))
@@ -94,7 +161,7 @@ def kind_of(address: str) -> AddressKind:
     one's.
 
     Raises:
-        ValueError: the text is no IP address.
+        ValueError: the text is not an IP address.
     """
     ip = _inner(ip_address(address))
     if ip.is_loopback or ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
@@ -121,11 +188,14 @@ def _known_host(host: Any) -> tuple[str, Scope] | None:
 
 @lru_cache(maxsize=1024)
 def _parse_host(host: str) -> tuple[str, Scope] | None:
-    """The one form of a host, and its scope. Kept for a while, as each address is looked at several times."""
+    """The canonical form of a host, and its scope. Cached, as each address is judged several times."""
     try:
-        ip = ip_address(host)
+        return _judge(ip_address(host))
     except ValueError:
         return None
+
+
+def _judge(ip: IPv4Address | IPv6Address) -> tuple[str, Scope] | None:
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
@@ -137,7 +207,7 @@ def _parse_host(host: str) -> tuple[str, Scope] | None:
 
 def _scope(ip: IPv4Address | IPv6Address) -> Scope:
     if isinstance(ip, IPv6Address) and ip.is_site_local:
-        # An outlived kind; Python's versions differ about it.
+        # A deprecated kind, which the versions of Python classify differently.
         return Scope.LOCAL
     return _SCOPES.get(kind_of(str(ip)), Scope.LOCAL)
 

@@ -1,9 +1,9 @@
 """One GET over HTTP or HTTPS, bounded in time and in bytes, for programs that need not be monkey-patched.
 
-The sockets are gevent's; the standard library reads the answer's head and its chunks from them. Whoever answers is a
-stranger: every byte that comes in counts against a budget, what is packed is unpacked no further than the limit, and
-each redirect is checked as the first URL was, and for where it leads: never from the internet to this machine or its
-network, never from HTTPS to HTTP. The address that was checked is the one that is connected to.
+The sockets are gevent's; the standard library parses the answer's head and its chunks. The server is untrusted: every
+byte received counts against a budget, a compressed body is unpacked up to the limit, and each redirect is checked like
+the first URL, and for where it leads: never from the internet to this machine or its network, never from HTTPS to
+HTTP. The address that was checked is the one that is connected to.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from gevent import socket as gevent_socket
 from gevent import ssl
 
 from geventbt import __version__, limits
-from geventbt.errors import TrackerError
+from geventbt.errors import FetchError
 from geventbt.net.addresses import AddressKind, kind_of
-from geventbt.net.resolve import Endpoint, deadline, resolve
+from geventbt.net.deadline import deadline
+from geventbt.net.resolve import Endpoint, resolve
 from geventbt.net.text import clean_text
 
 _PORTS = {"http": 80, "https": 443}
@@ -46,8 +47,8 @@ class Response(NamedTuple):
     """An answer.
 
     Attributes:
-        status: its number, such as 200.
-        reason: what it says to it. A stranger's text.
+        status: its status code, such as 200.
+        reason: its reason phrase; untrusted text.
         location: where a redirect leads, or "".
         body: unpacked; empty unless the status is one of success.
     """
@@ -73,11 +74,11 @@ def fetch(
         timeout: seconds for everything: the name, the connections, the redirects and the last byte.
         max_bytes: the most that there may be, unpacked.
         family: of the addresses to connect to, such as AF_INET6; 0 for any.
-        loopback_paths: for URLs that strangers give: on this machine itself, only paths that begin with one of these
-            are asked for. None for any path.
+        loopback_paths: for URLs from untrusted sources: on this machine itself, only paths that begin with one of these
+            are fetched. None for any path.
 
     Raises:
-        TrackerError: there is no such server, it does not answer in time, with success, or within the limits; or its
+        FetchError: there is no such server, it does not answer in time, with success, or within the limits; or its
             certificate is not valid.
     """
     with deadline(timeout, f"no answer within {timeout:g} seconds"):
@@ -93,20 +94,22 @@ def _follow(url: str, ends: float, max_bytes: int, family: int, loopback_paths: 
         if kind is not None:
             endpoints = [endpoint for endpoint in endpoints if kind_of(endpoint.host) is kind]
             if not endpoints:
-                raise TrackerError(f"{host}: a redirect from a {kind.value} address to another kind of address")
+                raise FetchError(f"{host}: a redirect from a {kind.value} address to another kind of address")
         try:
             kind, response = _get(parts, endpoints, ends, max_bytes, loopback_paths)
+        except FetchError:
+            raise
         except (OSError, ValueError, zlib.error, http.client.HTTPException) as error:
-            raise TrackerError(f"{host}: {_reason(error)}") from None
+            raise FetchError(f"{host}: {_reason(error)}") from None
         if response.status not in _REDIRECTS:
             return _body(host, response)
         url = redirected(parts, response.location)
-    raise TrackerError(f"more than {limits.REDIRECTS} redirects")
+    raise FetchError(f"more than {limits.REDIRECTS} redirects")
 
 
 def _body(host: str, response: Response) -> bytes:
     if not _is_success(response.status):
-        raise TrackerError(f"{host}: {response.status} {clean_text(response.reason)}".rstrip(), status=response.status)
+        raise FetchError(f"{host}: {response.status} {clean_text(response.reason)}".rstrip(), status=response.status)
     return response.body
 
 
@@ -126,21 +129,21 @@ def split_url(url: str) -> SplitResult:
     the line.
 
     Raises:
-        TrackerError: it is not.
+        FetchError: it is not.
     """
     if len(url) > limits.URL:
-        raise TrackerError(f"a URL of {len(url)} characters; at most {limits.URL}")
+        raise FetchError(f"a URL of {len(url)} characters: at most {limits.URL} are allowed")
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise TrackerError("a URL with characters that belong in none")
+        raise FetchError("not a URL: it has spaces, control characters or characters outside ASCII")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise TrackerError(f"not a URL: {clean_text(str(error))}") from None
+        raise FetchError(f"not a URL: {clean_text(str(error))}") from None
     if parts.scheme not in _PORTS:
-        raise TrackerError(f"{clean_text(parts.scheme) or 'nothing'}: not a scheme that can be fetched")
+        raise FetchError(f"cannot fetch a URL with the scheme {clean_text(parts.scheme)!r}: only http and https")
     if not parts.hostname or port == 0:
-        raise TrackerError("a URL without a host, or with port 0")
+        raise FetchError("not a URL that can be fetched: it has no host, or port 0")
     return parts
 
 
@@ -148,27 +151,27 @@ def redirected(parts: SplitResult, location: str) -> str:
     """The URL that a redirect leads to, relative to the one it comes from.
 
     Raises:
-        TrackerError: it leads nowhere, or from HTTPS to HTTP.
+        FetchError: it leads nowhere, or from HTTPS to HTTP.
     """
     if not location:
-        raise TrackerError("a redirect that leads nowhere")
+        raise FetchError("a redirect without a location")
     try:
         url = urljoin(parts.geturl(), location)
     except ValueError:
-        raise TrackerError("a redirect to what is no URL") from None
+        raise FetchError("a redirect to something that is not a URL") from None
     if parts.scheme == "https" and split_url(url).scheme != "https":
-        raise TrackerError("a redirect from HTTPS to HTTP")
+        raise FetchError("a redirect from HTTPS to HTTP")
     return url
 
 
 def _get(
     parts: SplitResult, endpoints: list[Endpoint], ends: float, max_bytes: int, loopback_paths: Sequence[str] | None
 ) -> tuple[AddressKind, Response]:
-    """Ask the first of the endpoints that takes a connection; tells what kind of address it has."""
+    """Send the request to the first endpoint that accepts a connection. Returns its kind of address, too."""
     sock, kind = _connect(endpoints, ends)
     try:
-        if kind is AddressKind.LOOPBACK and not _may_be_asked(parts.path, loopback_paths):
-            raise TrackerError(f"{parts.hostname}: this path is not asked for on this machine itself")
+        if kind is AddressKind.LOOPBACK and not _is_allowed(parts.path, loopback_paths):
+            raise FetchError(f"{parts.hostname}: this path is not fetched from this machine itself")
         if parts.scheme == "https":
             sock = tls_context().wrap_socket(sock, server_hostname=parts.hostname, do_handshake_on_connect=False)
             sock.do_handshake()
@@ -178,7 +181,7 @@ def _get(
         sock.close()
 
 
-def _may_be_asked(path: str, loopback_paths: Sequence[str] | None) -> bool:
+def _is_allowed(path: str, loopback_paths: Sequence[str] | None) -> bool:
     return loopback_paths is None or path.startswith(tuple(loopback_paths))
 
 
@@ -236,7 +239,7 @@ def read_response(sock: Any, max_bytes: int) -> Response:
         max_bytes: of the body, unpacked.
 
     Raises:
-        TrackerError: it is over the limit.
+        FetchError: it is over the limit.
         OSError, ValueError, zlib.error, http.client.HTTPException: it is no answer.
     """
     response = http.client.HTTPResponse(_Readable(sock, max_bytes + limits.HTTP_OVERHEAD), method="GET")  # type: ignore[arg-type]
@@ -255,7 +258,7 @@ def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     while data := response.read(_READ):
         body += _unpacked(unpacker, data, max_bytes - len(body)) if unpacker else data
         if len(body) > max_bytes:
-            raise TrackerError(f"an answer of more than {max_bytes} bytes")
+            raise FetchError(f"the answer is longer than {max_bytes} bytes")
     if response.length or (unpacker and not unpacker.eof):
         raise http.client.IncompleteRead(b"")
     return bytes(body)
@@ -293,5 +296,5 @@ class _Readable(io.RawIOBase):
         count: int = self._sock.recv_into(buffer)
         self._budget -= count
         if self._budget < 0:
-            raise TrackerError("an answer that is longer than we take")
+            raise FetchError("the answer, with its headers, is longer than the limit")
         return count

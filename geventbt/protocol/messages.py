@@ -6,6 +6,7 @@ want names, `as_object` turns such a tuple into the dataclass of its id, whose f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, TypeAlias
@@ -14,7 +15,7 @@ from geventbt.protocol import constants as c
 from geventbt.protocol.handshake import Extensions
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
-Message: TypeAlias = tuple[Any, ...]
+RawMessage: TypeAlias = tuple[Any, ...]
 """``(id, *fields)``; variable-length fields are memoryviews that are valid until the next bytes are fed."""
 
 KEEP_ALIVE_BYTES = b"\0\0\0\0"
@@ -244,7 +245,33 @@ class UnknownMessage:
     payload: bytes
 
 
-_OBJECTS: dict[int, Any] = {
+Message: TypeAlias = (
+    KeepAlive
+    | HandshakeReceived
+    | Choke
+    | Unchoke
+    | Interested
+    | NotInterested
+    | Have
+    | Bitfield
+    | Request
+    | Piece
+    | Cancel
+    | Port
+    | SuggestPiece
+    | HaveAll
+    | HaveNone
+    | RejectRequest
+    | AllowedFast
+    | Extended
+    | HashRequest
+    | Hashes
+    | HashReject
+    | UnknownMessage
+)
+"""A message of the peer, as `Wire.messages` yields it."""
+
+_OBJECTS: dict[int, Callable[..., Message]] = {
     c.KEEP_ALIVE: KeepAlive,
     c.HANDSHAKE: HandshakeReceived,
     c.CHOKE: Choke,
@@ -270,6 +297,6 @@ _OBJECTS: dict[int, Any] = {
 }
 
 
-def as_object(message: Message) -> Any:
+def as_object(message: RawMessage) -> Message:
     """The dataclass for a message tuple; its buffers are copied, so it may be kept."""
     return _OBJECTS[message[0]](*(bytes(x) if isinstance(x, memoryview) else x for x in message[1:]))

@@ -15,7 +15,7 @@ from geventbt import limits
 from geventbt.errors import RemoteProtocolError
 from geventbt.protocol import constants as c
 from geventbt.protocol.handshake import Handshake, check_protocol_string
-from geventbt.protocol.messages import PIECE_HEADER, Buffer, Message
+from geventbt.protocol.messages import PIECE_HEADER, Buffer, RawMessage
 
 _LENGTH = Struct(">I")
 _HEADER = Struct(">IB")
@@ -81,7 +81,7 @@ class Parser:
             return 0
         return 4 + int(_LENGTH.unpack_from(self._tail)[0]) - len(self._tail)
 
-    def feed(self, data: Buffer) -> Iterator[Message]:
+    def feed(self, data: Buffer) -> Iterator[RawMessage]:
         """Take the next bytes of the stream and yield the messages that they complete.
 
         The iterator must be run to its end before the next call. Buffers in the tuples are valid until then.
@@ -117,7 +117,7 @@ class Parser:
             yield self._decode(message)
         yield from self._feed_messages(view)
 
-    def _feed_messages(self, view: memoryview) -> Iterator[Message]:
+    def _feed_messages(self, view: memoryview) -> Iterator[RawMessage]:
         """Yield the whole messages at the start of `view` and keep the rest as the tail. This is the hot loop."""
         at = 0
         end = len(view)
@@ -201,7 +201,7 @@ class Parser:
                 bep=bep_of(message_id),
             )
 
-    def _decode(self, message: memoryview) -> Message:
+    def _decode(self, message: memoryview) -> RawMessage:
         """The tuple for one whole message, its length prefix included and checked already."""
         if len(message) == 4:
             return (c.KEEP_ALIVE,)
@@ -214,11 +214,11 @@ class Parser:
         return variable(payload) if variable else (c.UNKNOWN, message_id, payload)
 
 
-def _decode_piece(payload: memoryview) -> Message:
+def _decode_piece(payload: memoryview) -> RawMessage:
     return (c.PIECE, *_BLOCK_START.unpack_from(payload), payload[8:])
 
 
-def _decode_hashes(payload: memoryview) -> Message:
+def _decode_hashes(payload: memoryview) -> RawMessage:
     return (c.HASHES, *_HASHES.unpack_from(payload), payload[_HASHES.size :])
 
 

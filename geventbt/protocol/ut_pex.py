@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, TypeAlias
+from itertools import islice
+from typing import Any
 
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, RemoteProtocolError
+from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES, Address, compact_size, pack_address, unpack_addresses
 from geventbt.protocol.constants import EXTENDED
-
-Address: TypeAlias = tuple[str, int]
 
 ENCRYPTION, SEED, UTP, HOLEPUNCH, OUTGOING = 0x01, 0x02, 0x04, 0x08, 0x10
 """The flags of a peer: prefers encryption, only uploads, speaks uTP, supports ut_holepunch, can be connected to."""
 
-_FAMILIES: tuple[tuple[str, int], ...] = (("", 4), ("6", 16))
+_FAMILIES: tuple[tuple[str, int], ...] = (("", IPV4_BYTES), ("6", IPV6_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,10 @@ class PexMessage:
         """A bencoded dictionary with added, added.f, dropped, and the same for IPv6."""
         message: dict[str, bytes] = {}
         for suffix, size in _FAMILIES:
-            added = {packed: flags for peer, flags in self.added.items() if (packed := _pack(peer, size))}
+            added = {packed: flags for peer, flags in self.added.items() if (packed := pack_address(peer, size))}
             message[f"added{suffix}"] = b"".join(added)
             message[f"added{suffix}.f"] = bytes(added.values())
-            message[f"dropped{suffix}"] = b"".join(_pack(peer, size) for peer in self.dropped)
+            message[f"dropped{suffix}"] = b"".join(pack_address(peer, size) for peer in self.dropped)
         return bencoding.encode(message)
 
     @classmethod
@@ -65,33 +64,22 @@ class PexMessage:
         return cls(dict(list(added.items())[: limits.PEX_PEERS]), tuple(dropped[: limits.PEX_PEERS]))
 
 
-def _pack(peer: Address, size: int) -> bytes:
-    """The compact form of a peer, or nothing if it is of the other family."""
-    packed = ip_address(peer[0]).packed
-    return packed + peer[1].to_bytes(2, "big") if len(packed) == size else b""
-
-
-def _unpack(value: Any, size: int) -> list[Address | None]:
-    """The peers of a compact list, with None for what cannot be one; none at all if it is no such list."""
-    step = size + 2
-    if not isinstance(value, bytes) or len(value) % step:
+def _unpack(value: Any, address_size: int) -> list[Address | None]:
+    """The peers of a compact list, None where no peer can have an address; empty if it is not such a list."""
+    if not isinstance(value, bytes) or len(value) % compact_size(address_size):
         return []
     # A message has 50 of each; more than twice as many are not even looked at.
-    value = value[: step * 2 * limits.PEX_PEERS]
-    return [_peer(value[at : at + size], value[at + size : at + step]) for at in range(0, len(value), step)]
+    return list(islice(unpack_addresses(value, address_size), 2 * limits.PEX_PEERS))
 
 
-def _peer(packed: bytes, port: bytes) -> Address | None:
-    address = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
-    number = int.from_bytes(port, "big")
-    if not number or address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
-        return None
-    return str(address), number
+def changes(sent: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
+    """The next message to a peer: at most 50 peers that were not sent to it, and 50 that are gone.
 
-
-def changes(told: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
-    """What to tell a peer next, that has been told of some peers: at most 50 new ones, and 50 that are gone."""
+    Args:
+        sent: the peers that were sent to it and not dropped.
+        current: the peers as they are now, with their flags.
+    """
     now = dict(current)
-    added = {peer: flags for peer, flags in now.items() if peer not in told}
-    dropped = [peer for peer in told if peer not in now]
+    added = {peer: flags for peer, flags in now.items() if peer not in sent}
+    dropped = [peer for peer in sent if peer not in now]
     return PexMessage(dict(list(added.items())[: limits.PEX_PEERS]), tuple(dropped[: limits.PEX_PEERS]))

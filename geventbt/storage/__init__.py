@@ -1,11 +1,24 @@
-"""Pieces on the disk: which bytes of which files they are, and whether they are good. It knows no peers and no gevent.
+"""Verified pieces, and the backends that keep their bytes: the disk, memory, or the user's own. No peers, no gevent.
 
-Everything here blocks on the disk: the client calls it in native threads.
+Everything here may block: the client calls it in native threads.
 """
 
 from __future__ import annotations
 
+from geventbt.storage.backend import MissingData, StorageBackend, StorageFactory
+from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
+from geventbt.storage.memory import MemoryBackend
 from geventbt.storage.storage import Storage, locate
 
-__all__ = ["Layout", "Span", "Storage", "locate"]
+__all__ = [
+    "DiskBackend",
+    "Layout",
+    "MemoryBackend",
+    "MissingData",
+    "Span",
+    "Storage",
+    "StorageBackend",
+    "StorageFactory",
+    "locate",
+]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+from bitarray import bitarray
+from bitarray.util import ones
 
 from geventbt.geometry import Geometry
 from geventbt.metainfo import TorrentFile
@@ -36,6 +39,7 @@ class Layout:
         if sum(file.length for file in files) != geometry.length:
             raise ValueError("the files do not add up to the length of the torrent")
         self._geometry = geometry
+        self._torrent_files = files
         self._files = [index for index, file in enumerate(files) if file.length]
         self._starts = [files[index].offset for index in self._files]
         self._ends = [*self._starts[1:], geometry.length]
@@ -52,8 +56,8 @@ class Layout:
             ValueError: if the range is empty or not inside one piece.
         """
         if not self._geometry.contains(piece, offset, length):
-            raise ValueError(f"no range of a piece: piece {piece}, offset {offset}, length {length}")
-        return self.stream_spans(piece * self._geometry.piece_length + offset, length)
+            raise ValueError(f"not a range of a piece: piece {piece}, offset {offset}, length {length}")
+        return self.stream_spans(self._geometry.start_of(piece) + offset, length)
 
     def stream_spans(self, position: int, length: int) -> list[Span]:
         """The ranges of files that make up a range of the torrent's stream, in order.
@@ -74,7 +78,22 @@ class Layout:
 
     def pieces(self, file: TorrentFile, start: int = 0) -> range:
         """The pieces that have bytes of a file, from its byte `start` on: an empty range where there are none."""
-        if start >= file.length:
-            return range(0)
-        piece_length = self._geometry.piece_length
-        return range((file.offset + start) // piece_length, (file.offset + file.length - 1) // piece_length + 1)
+        return self._geometry.pieces_of(file.offset + start, file.length - start)
+
+    def covered(self, size: Callable[[int], int]) -> bitarray:
+        """The pieces whose bytes are all within the sizes of the files. Padding is always there.
+
+        Args:
+            size: called with the index of a file; returns how much of it is there.
+        """
+        covered = ones(self._geometry.pieces, "big")
+        for index, file in enumerate(self._torrent_files):
+            if file.stored:
+                missing = self.pieces(file, size(index))
+                covered[missing.start : missing.stop] = False
+        return covered
+
+    def clear(self, pieces: bitarray, file: int, start: int = 0) -> None:
+        """Clear in a set of pieces those that have bytes of a file, from its byte `start` on."""
+        cleared = self.pieces(self._torrent_files[file], start)
+        pieces[cleared.start : cleared.stop] = False

@@ -1,5 +1,7 @@
-"""The data of one torrent in a folder. A piece is trusted only once its SHA-1 has been compared: before it is written,
-or as it is read."""
+"""The verified pieces of one torrent, over a backend that keeps the bytes of its files.
+
+A piece is trusted only once its SHA-1 has been compared: before it is written, or as it is read.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from collections.abc import Callable, Collection
 from contextlib import closing, nullcontext
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from bitarray import bitarray
 from bitarray.util import ones, zeros
@@ -18,23 +21,20 @@ from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, hash_piece, hash_pieces
-from geventbt.metainfo.paths import is_own_folder
-from geventbt.storage.disk.open_file import MissingData
-from geventbt.storage.disk.own_folder import OwnFolder
-from geventbt.storage.disk.places import Places
-from geventbt.storage.disk.recorder import Recorder
-from geventbt.storage.layout import Layout
+from geventbt.storage.backend import MissingData, StorageBackend
+from geventbt.storage.disk.backend import DiskBackend
+from geventbt.storage.layout import Layout, Span
 
 
 class Storage:
-    """Reads and writes the pieces of a torrent. Its methods block on the disk, and may be called from several threads
-    at once.
+    """Reads and writes the pieces of a torrent. Its methods block on the backend, most often a disk, and may be called
+    from several threads at once.
 
     Nothing is opened or made before it is needed. To seed, call `check`; to download, `check` and `prepare`. To go on
     where the last run ended, call `restore` and ``check(pieces=...)`` with what it returns instead of a whole `check`,
     and `checkpoint` now and then.
 
-    A file that is gone, or has become too short, is a `StorageError` for whoever needs it, and its pieces leave `have`;
+    A file that is gone, or has become too short, is a `StorageError` where it is needed, and its pieces leave `have`;
     the others can be used as before.
 
     Args:
@@ -43,11 +43,13 @@ class Storage:
         selected: indices of the files that are wanted, by default all. Others are not made; see `select`.
         preallocate: whether `prepare` takes the room for the files on the disk at once. By default they are sparse.
         max_open_files: how many files are open at a time.
+        backend: keeps the bytes in place of a `DiskBackend`; `preallocate` and `max_open_files` are then not used.
 
     Attributes:
         torrent: the torrent.
         folder: the folder.
-        have: the pieces that are verified and on the disk, big-endian as in a bitfield. To be read only.
+        backend: keeps the bytes of the files.
+        have: the pieces that are verified and there, big-endian as in a bitfield. To be read only.
         wanted: the pieces that have bytes of the selected files. Replaced by `select`; to be read only.
 
     Raises:
@@ -63,21 +65,18 @@ class Storage:
         selected: Collection[int] | None = None,
         preallocate: bool = False,
         max_open_files: int = limits.OPEN_FILES,
+        backend: StorageBackend | None = None,
     ) -> None:
-        if any(map(is_own_folder, {file.path[0] for file in torrent.files})):
-            raise StorageError(
-                f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
-            )
         self.torrent = torrent
         self.folder = Path(os.path.abspath(folder))
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
-        self._preallocate = preallocate
+        self.backend: StorageBackend = backend or DiskBackend(
+            torrent, self.folder, preallocate=preallocate, max_open_files=max_open_files
+        )
         self._layout = Layout(torrent.files, torrent.geometry)
-        self._own = OwnFolder(self.folder, torrent.info_hash.hex())
-        self._places = Places(torrent, self.folder, self._own, self._layout, self.have, max_open_files)
-        self._files = self._places.files
-        self._recorder = Recorder(torrent, self._layout, self._places, self._own, self.have)
-        self.wanted = self._want(selected)
+        self._padding = [file.padding for file in torrent.files]
+        self._selected, self.wanted = self._want(selected)
+        self.backend.begin(self.have, self._selected)
 
     def __enter__(self) -> Storage:
         return self
@@ -89,20 +88,17 @@ class Storage:
 
     @property
     def complete(self) -> bool:
-        """Whether every piece is verified and on the disk."""
+        """Whether every piece is verified and there."""
         return bool(self.have.all())
 
     @property
     def verified_bytes(self) -> int:
-        """The bytes of all pieces that are verified and on the disk."""
-        geometry = self.torrent.geometry
-        count: int = self.have.count()
-        missing_at_end = geometry.pieces * geometry.piece_length - geometry.length
-        return count * geometry.piece_length - (missing_at_end if self.have[-1] else 0)
+        """The bytes of all pieces that are verified and there."""
+        return self.torrent.geometry.bytes_of(self.have)
 
     def path(self, file: int) -> Path:
-        """Where a file of the torrent is, or would be, by its index."""
-        return self._files.path(file)
+        """Where a file of the torrent is, or would be, on the disk, by its index."""
+        return self.folder.joinpath(*self.torrent.files[file].path)
 
     def prepare(self) -> None:
         """Make the folder and file of every selected file, each of its full length: sparse, or with `preallocate` with
@@ -111,38 +107,26 @@ class Storage:
         Raises:
             StorageError: if one cannot be made: ``errno.ENOSPC`` if there is no room for it.
         """
-        for index, file in enumerate(self.torrent.files):
-            if file.stored and self._places.is_selected(index):
-                self._leave_parts(index)
-                if self._preallocate or not self._places.has_length(index):
-                    with self._places.losing(index), self._files.use(index, writable=True) as opened:
-                        if self._preallocate:
-                            opened.allocate(file.length)
-        self._places.drop_parts()
+        files = enumerate(self.torrent.files)
+        self.backend.make(index for index, file in files if file.stored and self._is_selected(index))
 
     def select(self, files: Collection[int] | None) -> None:
         """Change which files are wanted.
 
-        What is here of a file that is wanted from now on is moved to its place; `prepare` makes the others. A file that
-        is there stays and is used, even if it is not wanted.
+        Bytes that are here of a file that is wanted from now on are moved to their place; `prepare` makes the others. A
+        file that is there stays and is used, even if it is not wanted.
 
         Args:
             files: indices of the wanted files, or None for all.
 
         Raises:
             IndexError: if there is no such file.
-            StorageError: if the disk failed, or somebody has put a file where one of ours is to be moved
+            StorageError: if the disk failed, or there is a file that is not ours where one of ours is to be moved
                 (``errno.EEXIST``). The same files as before are then wanted.
         """
-        before = self._places.selected
-        self.wanted = self._want(files)
-        try:
-            for index in range(len(self.torrent.files)):
-                self._leave_parts(index)
-        except StorageError:
-            self.wanted = self._want(before)
-            raise
-        self._places.drop_parts()
+        selected, wanted = self._want(files)
+        self.backend.select(selected)
+        self._selected, self.wanted = selected, wanted
 
     def write_piece(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
         """Write a whole piece if, and only if, it is the right one.
@@ -162,17 +146,14 @@ class Storage:
             return False
         position = 0
         spans = self._layout.spans(piece, 0, len(data))
-        for span in spans:
-            self._leave_parts(span.file)
-        with memoryview(data) as view, self._places.steady(spans):
+        with (
+            memoryview(data) as view,
+            self.backend.writing(span.file for span in spans if not self._padding[span.file]),
+        ):
             for span in spans:
                 part = view[position : position + span.length]
                 position += span.length
-                if self.torrent.files[span.file].padding:
-                    self._refuse_padding(part, span.file)
-                    continue
-                with self._places.losing(span.file):
-                    self._places.write(span.file, span.offset, part)
+                self._write(span, part)
             self.have[piece] = True
         return True
 
@@ -191,14 +172,11 @@ class Storage:
         spans = self._layout.spans(piece, offset, length)
         if not self.have[piece]:
             raise StorageError(f"piece {piece} is not verified")
-        parts = []
-        for span in spans:
-            with self._places.losing(span.file):
-                parts.append(self._places.read(*span))
+        parts = [self._read(span) for span in spans]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_cached(self, piece: int, offset: int, length: int) -> bytes | bytearray | None:
-        """Read a range of a verified piece if that needs no waiting, because the system has it in memory.
+        """Read a range of a verified piece if that takes no waiting, because it is in memory.
 
         Args:
             piece, offset, length: as for `read`.
@@ -214,7 +192,7 @@ class Storage:
             return None
         parts = []
         for span in spans:
-            part = self._places.read_cached(*span)
+            part = bytes(span.length) if self._padding[span.file] else self.backend.read_cached(*span)
             if part is None:
                 return None
             parts.append(part)
@@ -262,8 +240,8 @@ class Storage:
         pieces = ones(geometry.pieces, "big") if pieces is None else pieces
         if len(pieces) != geometry.pieces:
             raise ValueError(f"{len(pieces)} bits for {geometry.pieces} pieces")
-        with self._recorder.verifying(pieces):
-            possible = pieces & self._places.possible()
+        with self.backend.checking(pieces):
+            possible = pieces & self.backend.possible(self._layout)
             self.have &= ~pieces | possible
             total, done = pieces.count(), pieces.count() - possible.count()
             if progress is not None and done:
@@ -284,7 +262,7 @@ class Storage:
         Raises:
             StorageError: if another one has it (``errno.EBUSY``), or the folder cannot be written.
         """
-        self._own.lock()
+        self.backend.lock()
 
     def restore(self) -> bitarray:
         """Take the lock, and trust what the last `checkpoint` has recorded of files that look as they did then.
@@ -298,7 +276,8 @@ class Storage:
                 another torrent is no error, but as none.
         """
         self.lock()
-        return self._recorder.restore()
+        unknown = self.backend.restore()
+        return ones(self.torrent.geometry.pieces, "big") if unknown is None else unknown
 
     def checkpoint(self) -> None:
         """Take the lock, make all that was written safe on the disk, and record which pieces are there. Then a restart
@@ -309,19 +288,17 @@ class Storage:
                 All the rest has been recorded nevertheless, unless just that failed.
         """
         self.lock()
-        self._recorder.checkpoint()
+        self.backend.checkpoint()
 
     def close(self) -> None:
         """Close all files, and let go of the lock. What is in use by another thread is closed when it is done. What has
         not been recorded by `checkpoint` is hashed again at the next start."""
-        self._files.close()
-        self._own.close()
+        self.backend.close()
 
-    def _want(self, files: Collection[int] | None) -> bitarray:
-        """Take note of the wanted files. Returns the pieces that have bytes of them."""
+    def _want(self, files: Collection[int] | None) -> tuple[frozenset[int] | None, bitarray]:
+        """The wanted files, and the pieces that have bytes of them."""
         if files is None:
-            self._places.selected = None
-            return ones(self.torrent.geometry.pieces, "big")
+            return None, ones(self.torrent.geometry.pieces, "big")
         selected = frozenset(files)
         wanted = zeros(self.torrent.geometry.pieces, "big")
         for index in selected:
@@ -329,32 +306,58 @@ class Storage:
                 raise IndexError(f"file {index}: there are {len(self.torrent.files)}")
             pieces = self._layout.pieces(self.torrent.files[index])
             wanted[pieces.start : pieces.stop] = True
-        self._places.selected = selected
-        return wanted
+        return selected, wanted
 
-    def _leave_parts(self, index: int) -> None:
-        """Move a file out of the parts file if it is wanted."""
-        if self._places.is_selected(index) and self._places.in_parts(index):
-            with self._places.losing(index):
-                self._places.leave_parts(index)
+    def _is_selected(self, index: int) -> bool:
+        return self._selected is None or index in self._selected
+
+    def _read(self, span: Span) -> bytes:
+        """Read a range of a file; padding is zeros (BEP 47)."""
+        if self._padding[span.file]:
+            return bytes(span.length)
+        try:
+            return self.backend.read(*span)
+        except OSError as error:
+            self._fail(error, span.file)
+
+    def _write(self, span: Span, data: memoryview) -> None:
+        if self._padding[span.file]:
+            self._refuse_padding(data, span.file)
+            return
+        try:
+            self.backend.write(span.file, span.offset, data)
+        except OSError as error:
+            self._fail(error, span.file)
+
+    def _fail(self, error: OSError, file: int) -> NoReturn:
+        """Raise the error of a backend as a StorageError. Pieces of bytes that a file has lost are trusted no more."""
+        if isinstance(error, MissingData):
+            self._layout.clear(self.have, file, self.backend.size(file))
+        if isinstance(error, StorageError):
+            raise error
+        raise StorageError(error.errno, error.strerror or str(error), os.fspath(self.path(file))) from error
 
     def _read_stream(self, position: int, view: memoryview) -> bool:
         """Fill a buffer from the stream of all files, verified or not; whether it is all there."""
         filled = 0
         try:
             for span in self._layout.stream_spans(position, len(view)):
-                self._places.read_into(span.file, span.offset, view[filled : filled + span.length])
+                part = view[filled : filled + span.length]
                 filled += span.length
+                if self._padding[span.file]:
+                    part[:] = bytes(span.length)
+                else:
+                    self.backend.read_into(span.file, span.offset, part)
         except MissingData:
             return False
         return True
 
     def _refuse_padding(self, data: memoryview, index: int) -> None:
-        """Padding is zeros and never written (BEP 47): of other bytes we could give nothing back, and no peer is to
-        blame for them."""
+        """Padding is zeros and never written (BEP 47): other bytes could not be read back, and no peer is to blame for
+        them."""
         if data.tobytes() != bytes(len(data)):
-            path = os.fspath(self._files.path(index))
-            raise StorageError(errno.EINVAL, "the torrent's padding is not of zeros", path)
+            path = os.fspath(self.path(index))
+            raise StorageError(errno.EINVAL, "the torrent's padding is not made of zeros", path)
 
 
 def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:

@@ -73,4 +73,4 @@ def _encrypted_wire(sock: Any, info_hash: bytes, policy: str) -> Wire:
     except BaseException:
         sock.close()
         raise
-    return Wire.after_opening(sock, opening)
+    return Wire(sock, incoming=False, opening=opening)

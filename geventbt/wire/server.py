@@ -12,7 +12,7 @@ from gevent import socket as gevent_socket
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure
 from geventbt.errors import WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
@@ -152,7 +152,7 @@ class PeerServer(StreamServer):
             fields["wire"] = wire
         dispatcher = self._dispatchers.get(wire)
         if dispatcher is None:
-            dispatcher = Dispatcher(no_flow_control())
+            dispatcher = Dispatcher()
             if wire is None or not wire.closed:
                 self._dispatchers[wire] = dispatcher
         dispatcher.call(self._deliver, name, fields)

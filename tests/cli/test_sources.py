@@ -281,7 +281,7 @@ def test_info_of_a_link_that_nobody_answers_ends_in_time(capsys: pytest.CaptureF
     finally:
         silent.close()
     assert_one_line(error := capsys.readouterr().err)
-    assert "nothing has come for 0.3 seconds" in error
+    assert "nothing received for 0.3 seconds" in error
 
 
 def test_a_hash_becomes_a_link(capsys: pytest.CaptureFixture[str]) -> None:

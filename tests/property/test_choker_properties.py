@@ -30,7 +30,7 @@ actions = st.one_of(
 
 
 @given(st.lists(st.tuples(actions, st.floats(0, 40), st.booleans()), max_size=40), st.integers())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, seed):
     choker = Choker(3, rng=random.Random(seed))
     # A lower number of slots holds from the next round on.
@@ -69,7 +69,7 @@ def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, s
     st.booleans(),
     st.integers(),
 )
-@settings(max_examples=200)
+@settings(max_examples=150)
 def test_everyone_interested_gets_a_turn_in_the_end(crowd, slots, seeding, seed):
     """Whatever it gives or takes, and snubs or not; while the others stay as they are."""
     choker = Choker(slots, rng=random.Random(seed))

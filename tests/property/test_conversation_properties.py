@@ -292,4 +292,4 @@ def naive_pieces(told):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestConversation.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

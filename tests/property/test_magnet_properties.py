@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from geventbt.errors import MagnetError
 from geventbt.metainfo import Magnet
+from geventbt.net.addresses import is_host_name, normalise
 
-hosts = st.one_of(st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z0-9-]{1,20}){0,3}", fullmatch=True), st.ip_addresses().map(str))
+names = st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z0-9-]{1,20}){0,3}", fullmatch=True).filter(is_host_name)
+hosts = names | st.ip_addresses().map(str).filter(lambda ip: normalise((ip, 1)))
 texts = st.text(st.characters(exclude_categories=[]))
 urls = st.from_regex(r"(http|udp)://[!-~]{1,30}", fullmatch=True)
 ranges = st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda pair: (min(pair), max(pair)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from geventbt import bencoding
 from geventbt.metainfo import Torrent
 from geventbt.storage.disk import resume
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
 
 PIECES, FILES = 11, 4
 
@@ -18,11 +18,11 @@ TORRENT = Torrent.from_info(
     bencoding.encode({"name": "t", "piece length": 16, "pieces": bytes(20 * PIECES), "files": FILE_LIST})
 )
 
-stamps = st.builds(Stamp, st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
+fingerprints = st.builds(Fingerprint, st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
 indices = st.integers(0, FILES - 1)
 bits = st.lists(st.booleans(), min_size=PIECES, max_size=PIECES).map(lambda bits: bitarray(bits, endian="big"))
 resumes = st.builds(
-    resume.Resume, bits, st.dictionaries(indices, stamps), st.sets(indices), st.one_of(st.none(), stamps)
+    resume.Resume, bits, st.dictionaries(indices, fingerprints), st.sets(indices), st.one_of(st.none(), fingerprints)
 )
 values = st.recursive(
     st.one_of(st.integers(-(10**19), 10**19), st.binary(max_size=30)),

@@ -23,7 +23,7 @@ from geventbt.discovery.trackers.announce import (
     parse_scrape,
     scrape_url,
 )
-from geventbt.errors import TrackerError
+from geventbt.errors import FetchError, TrackerError
 from geventbt.net.http import read_response, redirected, split_url
 from geventbt.net.text import clean_text
 
@@ -58,10 +58,10 @@ bodies = st.binary(max_size=200) | answers.map(bencoding.encode)
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
-    """What it returns, or its TrackerError, whose text is one that can be printed."""
+    """What it returns, or its TrackerError or FetchError, whose text can be printed."""
     try:
         return call(*args)
-    except TrackerError as error:
+    except (TrackerError, FetchError) as error:
         text, result = str(error), error
     assert text.isprintable()
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.geometry import Geometry
@@ -56,3 +57,29 @@ def test_blocks_cover_a_piece():
     assert list(Geometry(250, 100).blocks(0, 40)) == [(0, 40), (40, 40), (80, 20)]
     assert list(Geometry(250, 100).blocks(2, 40)) == [(0, 40), (40, 10)]
     assert list(Geometry(250, 100).blocks(0)) == [(0, 100)]
+
+
+def test_where_pieces_lie_in_the_stream():
+    geometry = Geometry(250, 100)
+    assert [geometry.start_of(piece) for piece in range(3)] == [0, 100, 200]
+    assert [geometry.piece_at(position) for position in (0, 99, 100, 249)] == [(0, 0), (0, 99), (1, 0), (2, 49)]
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "pieces"),
+    [(0, 1, [0]), (0, 100, [0]), (0, 101, [0, 1]), (99, 2, [0, 1]), (100, 150, [1, 2]), (50, 0, []), (250, -1, [])],
+)
+def test_the_pieces_of_a_range_of_the_stream(start: int, length: int, pieces: list[int]):
+    assert list(Geometry(250, 100).pieces_of(start, length)) == pieces
+
+
+@pytest.mark.parametrize(("pieces", "size"), [("000", 0), ("110", 200), ("001", 50), ("111", 250)])
+def test_the_bytes_of_a_set_of_pieces(pieces: str, size: int):
+    assert Geometry(250, 100).bytes_of(bitarray(pieces)) == size
+
+
+def test_how_many_full_pieces_fit_and_what_they_hold():
+    geometry = Geometry(3 * limits.BLOCK, limits.BLOCK + 1)
+    assert geometry.blocks_per_piece == 2
+    assert geometry.pieces_in(2 * limits.BLOCK + 1) == 1
+    assert geometry.bytes_of_full(2) == 2 * limits.BLOCK + 2

@@ -10,12 +10,12 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.commands.info import print_files, read_whole
-from geventbt.cli.errors import DONE, UNFINISHED
+from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, running_client
+from geventbt.cli.running import StallTimer, add_source, follow, keep_seeding, running_client
 from geventbt.cli.selection import select_files
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable
 from geventbt.cli.views import make_view
 
@@ -30,26 +30,26 @@ def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "download", "fetch a torrent from peers", _EXAMPLES)
     parsing.add_source(parser)
-    parsing.add_output(parser, default=".", help="where to put it (default: here)")
+    parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
     parsing.add_select(parser)
-    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in their order")
+    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
-    parsing.add_seeding(parser, "default: not at all")
-    parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")
+    parsing.add_seeding(parser, "default: do not seed")
+    parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent of a link to this file")
     parsing.add_views(parser)
-    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch a torrent from the given peers, and from those that trackers and peers tell of."""
+    """Fetch a torrent from the given peers, and from those of trackers and peer exchange."""
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     if arguments.list:
-        whole = read_whole(source, arguments)
-        arguments.code_if_cut_off = DONE
+        with exit_code_if_output_closes(UNFINISHED):
+            whole = read_whole(source, arguments)
         print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
         return DONE
     with running_client(arguments.port, host=arguments.host, encryption=arguments.encryption) as client:
@@ -61,15 +61,16 @@ def _download(
     client: geventbt.Client, source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace
 ) -> None:
     started = monotonic()
-    stall = StallWatch(arguments.stall_timeout)
+    stall = StallTimer(arguments.stall_timeout)
     seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
-    with closing(make_view(arguments)) as view:
+    with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
         torrent = add_source(
             client,
             source,
             arguments.output,
-            arguments,
             lambda whole: _choose(arguments, source, whole),
+            peers=arguments.peer,
+            trackers=arguments.tracker,
             view=view,
             stall=stall,
             sequential=arguments.sequential,
@@ -79,9 +80,8 @@ def _download(
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)
-        if not seeds:
-            arguments.code_if_cut_off = DONE
-    _report(torrent, monotonic() - started, arguments)
+    with exit_code_if_output_closes(UNFINISHED if seeds else DONE):
+        _report(torrent, monotonic() - started, arguments)
     if seeds:
         seed_enough(torrent, arguments)
 
@@ -134,11 +134,10 @@ def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse
 
 
 def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    """Serve for the time or to the ratio that is wanted, or without end, and say how much was served."""
+    """Seed for the given time or to the given ratio, or without end, and print how much was sent."""
     started = monotonic()
-    with closing(make_view(arguments)) as view:
+    with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
         ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
-        arguments.code_if_cut_off = DONE
     uploaded = torrent.progress.uploaded
     if arguments.json:
         emit("seeded", uploaded=uploaded, ratio=round(ratio, 4), seconds=round(monotonic() - started, 3))

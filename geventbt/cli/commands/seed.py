@@ -9,7 +9,7 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.commands.download import seed_enough
-from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError
+from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.running import REFRESH, running_client
 from geventbt.cli.sources import read_torrent
@@ -26,18 +26,18 @@ _SOURCE = "a .torrent file, an http(s) URL of one, or - for standard input"
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "seed", "serve a torrent to whoever connects", _EXAMPLES)
+    parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
     parsing.add_source(parser, _SOURCE)
     parsing.add_data(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
-    parser.set_defaults(run=run, code_if_cut_off=UNFINISHED)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the data, say where it is served, and serve it until interrupted, or until it is enough."""
+    """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     from geventbt.storage import locate
 
     torrent = read_torrent(arguments.source, "seed")
@@ -55,14 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
             limit_up=arguments.limit_up,
             must_be_complete=True,
         )
-        _check(active, arguments)
-        _say_where(client, torrent, arguments)
+        with exit_code_if_output_closes(UNFINISHED):
+            _check(active, arguments)
+            _say_where(client, torrent, arguments)
         seed_enough(active, arguments)
     return DONE
 
 
 def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    """Wait until all of the data is found to be good."""
+    """Wait until all of the data is verified."""
     with closing(make_view(arguments)) as view:
         try:
             while not torrent.wait(REFRESH):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import geventbt
 from geventbt.cli import parsing
-from geventbt.cli.errors import CORRUPT, DONE
+from geventbt.cli.errors import CORRUPT, DONE, exit_code_if_output_closes
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
 from geventbt.cli.sources import read_torrent
@@ -41,9 +41,9 @@ def add_parser(commands: parsing.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Hash all data, and say which of it is as the torrent says. Nothing is changed or made.
+    """Hash all data and compare it with the torrent. Nothing is changed or created.
 
-    The exit code is that of wrong data unless all is good.
+    The exit code is CORRUPT unless all of it is good.
     """
     from geventbt.storage import locate
 
@@ -56,9 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
         good = storage.check(progress)
         files = list(_files(storage, good))
     is_complete = bool(good.all()) and all(file.good == file.pieces for file in files)
-    code: int = DONE if is_complete else CORRUPT
-    arguments.code_if_cut_off = code
-    if arguments.json:
+    code = DONE if is_complete else CORRUPT
+    with exit_code_if_output_closes(code):
+        _report(torrent, good, files, is_complete, as_json=arguments.json)
+    return code
+
+
+def _report(
+    torrent: geventbt.Torrent, good: bitarray, files: list[_Checked], is_complete: bool, *, as_json: bool
+) -> None:
+    if as_json:
         for file in files:
             emit("checked", index=file.number, path=file.name, good=file.good, pieces=file.pieces)
         emit(
@@ -75,7 +82,6 @@ def run(arguments: argparse.Namespace) -> int:
             if file.good != file.pieces:
                 result = "missing" if file.good is None else _good_of(file.good, file.pieces)
                 print(f"  {printable(file.name)}: {result}")
-    return code
 
 
 def _good_of(good: int, pieces: int) -> str:
@@ -83,11 +89,10 @@ def _good_of(good: int, pieces: int) -> str:
 
 
 def _files(storage: geventbt.Storage, good: bitarray) -> Iterator[_Checked]:
-    piece_length = storage.torrent.geometry.piece_length
     for index, file in enumerate(storage.torrent.files):
         if not file.stored:
             continue
-        end = -(-(file.offset + file.length) // piece_length) if file.length else 0
-        pieces = good[file.offset // piece_length : end]
+        of_file = storage.torrent.geometry.pieces_of(file.offset, file.length)
+        pieces = good[of_file.start : of_file.stop]
         is_there = storage.path(index).exists()
         yield _Checked(index, "/".join(file.path), pieces.count() if is_there else None, len(pieces))

@@ -94,7 +94,7 @@ class Assembly:
         self._complete: deque[int] = deque()
         self._verifying: set[gevent.Greenlet] = set()
         self._unverified = 0
-        self._most_unverified = max(_FEWEST_UNVERIFIED, limits.HASH_QUEUE // self._geometry.piece_length)
+        self._most_unverified = max(_FEWEST_UNVERIFIED, self._geometry.pieces_in(limits.HASH_QUEUE))
         self.wasted = 0
         self.failed: set[int] = set()
 

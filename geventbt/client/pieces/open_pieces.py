@@ -186,7 +186,7 @@ class OpenPieces(dict[int, OpenPiece]):
         if len(self) == len(without):
             return True
         size = self._geometry.piece_size(piece) - sum(open_piece.size for open_piece in without)
-        return self.has_room_for(size - more * self._geometry.piece_length)
+        return self.has_room_for(size - self._geometry.bytes_of_full(more))
 
     def has_room_for(self, size: int) -> bool:
         """Whether so many bytes more may be open."""

@@ -306,7 +306,7 @@ class BlockPicker:
     def _pick_free_blocks(self, state: PickerPeer, blocks: int, share: int) -> list[Run]:
         runs: list[Run] = []
         taken: set[int] = set()
-        takes_whole = not 0 < share < -(-self._geometry.piece_length // limits.BLOCK)
+        takes_whole = not 0 < share < self._geometry.blocks_per_piece
         joins_first = not takes_whole or self._order.free_count <= len(self._peers)
         may_begin = True
         while blocks > 0:

@@ -103,7 +103,7 @@ class Swarm:
         self._on_peer = on_peer
         self.picker = picker
         self.geometry = self._torrent.geometry
-        self.blocks_per_piece = -(-self.geometry.piece_length // limits.BLOCK)
+        self.blocks_per_piece = self.geometry.blocks_per_piece
         self.assembly = Assembly(
             storage,
             picker,
@@ -353,7 +353,7 @@ class Swarm:
         known = {address: SEED if self._by_address[address].wire.peer_has_all else 0 for address in chosen}
         for peer in self.peers:
             pex = peer.wire.ext.get("ut_pex")
-            if pex is not None and pex.supported:
+            if isinstance(pex, UtPex) and pex.supported:
                 pex.update(known)
 
     # ------------------------------------------------------------------ what peers are asked for

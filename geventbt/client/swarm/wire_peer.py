@@ -16,7 +16,6 @@ from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Wakeups, WireDelegate
 
 if TYPE_CHECKING:
     from geventbt.client.pieces.picker import Run
@@ -34,7 +33,7 @@ _FIRST_REST, _MOST_DISAPPOINTMENTS = 0.5, 7
 """Seconds of rest for a peer that let us down, doubled each time it does so again: to about a minute."""
 
 
-class Peer(WireDelegate):
+class Peer:
     """Drives the wire of a peer, from within the hub: no greenlet stands behind it, but one while it is being served.
 
     Args:
@@ -103,12 +102,11 @@ class Peer(WireDelegate):
             assert isinstance(other, Peer)
             other.cancel(piece, offset, len(block))
 
-    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+    def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         if isinstance(error, RequestRejected) and not self.wire.peer_choking:
             self._is_refused = True
-        if key is not None:
-            self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
-            self._swarm.wake_idle()
+        self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
+        self._swarm.wake_idle()
 
     def on_message(self, event: Event) -> None:
         kind = event[0]

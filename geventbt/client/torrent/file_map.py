@@ -120,10 +120,7 @@ class FileMap:
 
     def bytes_of(self, pieces: bitarray) -> int:
         """The bytes of a set of pieces."""
-        geometry = self._geometry
-        short = geometry.piece_length - geometry.piece_size(geometry.pieces - 1)
-        count: int = pieces.count()
-        return count * geometry.piece_length - (short if pieces[-1] else 0)
+        return self._geometry.bytes_of(pieces)
 
     def count(self, have: bitarray) -> None:
         """Count how many pieces of each file are missing; once, and then `note_verified` counts on."""

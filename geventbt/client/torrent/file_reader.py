@@ -71,7 +71,7 @@ class TorrentReader(io.RawIOBase):
         wanted = min(len(view), self._file.length - self._position)
         if wanted <= 0:
             return 0
-        piece, offset = divmod(self._file.offset + self._position, self._geometry.piece_length)
+        piece, offset = self._geometry.piece_at(self._file.offset + self._position)
         count = min(wanted, self._geometry.piece_size(piece) - offset)
         if piece != self._piece:
             self._piece = piece
@@ -98,7 +98,7 @@ class TorrentReader(io.RawIOBase):
         reads_on = self._position == self._read_on_from
         self._readahead = min(2 * self._readahead, limits.MAX_READAHEAD) if reads_on else limits.FIRST_READAHEAD
         end = self._file.offset + min(self._position + self._readahead, self._file.length)
-        ahead = range(self._piece, max(self._piece + 1, -(-end // self._geometry.piece_length)))
+        ahead = range(self._piece, max(self._piece + 1, self._geometry.pieces_of(0, end).stop))
         self._torrent.read_ahead(id(self), ahead)
 
     def _check_open(self) -> None:

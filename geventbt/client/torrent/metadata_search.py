@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TypeAlias
 
 import gevent
 from gevent.event import AsyncResult
@@ -17,6 +16,7 @@ from geventbt.client.peers.known_peers import Candidates, Source
 from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import Address
 from geventbt.peer_id import new_peer_id
 from geventbt.wire.connect import connect
 from geventbt.wire.transports.encryption import PREFER
@@ -24,7 +24,6 @@ from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
-Address: TypeAlias = tuple[str, int]
 
 _LOOK_AGAIN = 0.1
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -37,7 +38,7 @@ from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
 from geventbt.signals import TORRENT_SIGNALS
-from geventbt.storage import Storage
+from geventbt.storage import Storage, StorageFactory
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -75,6 +76,7 @@ class TorrentJob:
         limit_up: int | None,
         ends_alone: bool,
         must_be_complete: bool,
+        storage: StorageFactory | None,
         forget: Callable[[Any], None],
     ) -> None:
         info_hash = source.info_hash
@@ -95,6 +97,7 @@ class TorrentJob:
         self._max_peers = max_peers
         self._ends_alone = ends_alone
         self._must_be_complete = must_be_complete
+        self._storage_factory = storage
         self._forget = forget
         self._down = RateLimit(limit_down, monotonic())
         self._up = Throttle(limit_up, session.up)
@@ -191,7 +194,9 @@ class TorrentJob:
             file_map = self._file_map or FileMap(self.metainfo, self._selected)
         except LookupError as error:
             raise DownloadError(str(error)) from error
-        storage = self.storage = Storage(self.metainfo, self.folder, selected=file_map.selected)
+        # In a thread, since it may connect to something.
+        backend = in_thread(self._storage_factory, self.metainfo, Path(self.folder)) if self._storage_factory else None
+        storage = self.storage = Storage(self.metainfo, self.folder, selected=file_map.selected, backend=backend)
         self._known.set()
         unknown = self._restore(storage)
         with self._session.checking:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from geventbt.net.addresses import Address, Scope, normalise, scope_of
+from geventbt.net import addresses
+from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES, Address, Scope, scope_of
 
 IPV4, IPV6 = 4, 6
 """The address families, each of which has a DHT of its own (BEP 32)."""
 
 ID_LENGTH = 20
-_HOST_LENGTHS = {IPV4: 4, IPV6: 16}
+_HOST_LENGTHS = {IPV4: IPV4_BYTES, IPV6: IPV6_BYTES}
 _PORT_LENGTH = 2
 
 
@@ -58,21 +59,19 @@ def family_of(address: Address) -> int:
     return IPV6 if ":" in address[0] else IPV4
 
 
+@lru_cache(maxsize=8192)
 def pack_address(address: Address) -> bytes:
-    """An address as 6 or 18 bytes: the host, then the port in big-endian order (BEP 5, 32)."""
-    return host_of(address[0]).packed + address[1].to_bytes(_PORT_LENGTH, "big")
+    """An address as 6 or 18 bytes; see `geventbt.net.addresses.pack_address`. Cached, as each goes into many answers."""
+    return addresses.pack_address(address, len(host_of(address[0]).packed))
 
 
+@lru_cache(maxsize=8192)
 def unpack_address(data: bytes) -> Address | None:
-    """Read what `pack_address` writes; None if no node or peer can be there."""
+    """Read what `pack_address` writes; None if no node or peer can be there. Cached, as the same nodes come often."""
     length = len(data) - _PORT_LENGTH
-    if length == _HOST_LENGTHS[IPV4]:
-        host = ".".join(map(str, data[:length]))
-    elif length == _HOST_LENGTHS[IPV6]:
-        host = str(IPv6Address(data[:length]))
-    else:
+    if length not in _HOST_LENGTHS.values():
         return None
-    return normalise((host, int.from_bytes(data[length:], "big")))
+    return next(addresses.unpack_addresses(data, length))
 
 
 def pack_contacts(contacts: Iterable[Contact]) -> bytes:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, TypeAlias
 
-from geventbt import __version__
+from geventbt._version import __version__
 from geventbt.discovery.dht.contacts import IPV4, IPV6, Contact, pack_address
 from geventbt.discovery.dht.items import Item
 from geventbt.discovery.dht.peer_filter import PeerFilter

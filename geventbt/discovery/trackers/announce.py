@@ -1,8 +1,8 @@
-"""What is said to a tracker and what it answers, without a socket: dataclasses, query strings, bencoded answers.
+"""Requests to a tracker and its answers, without a socket: dataclasses, query strings, bencoded answers.
 
-An announce tells a tracker of us and gives the peers it knows (BEP 3); a scrape only counts them (BEP 48). A tracker is
-a stranger: what it says of peers, counts and times is taken where it makes sense and left out where it does not; only
-an answer that is none at all is an error.
+An announce registers us with a tracker and returns the peers it knows (BEP 3); a scrape only counts them (BEP 48). A
+tracker is untrusted: its peers, counts and times are used where they are valid and left out where they are not; only an
+answer that cannot be read at all is an error.
 """
 
 from __future__ import annotations
@@ -11,16 +11,24 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit, urlunsplit
 
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, TrackerError
-from geventbt.net.addresses import AddressKind, kind_of
+from geventbt.net.addresses import (
+    IPV4_BYTES,
+    IPV6_BYTES,
+    Address,
+    is_host_name,
+    is_port,
+    normalise,
+    unique,
+    unpack_addresses,
+)
 from geventbt.net.text import clean_text
-
-Address: TypeAlias = "tuple[str, int]"
 
 STARTED = "started"
 COMPLETED = "completed"
@@ -31,12 +39,11 @@ EVENTS = (REGULAR, COMPLETED, STARTED, STOPPED)
 
 _HASH = 20
 _COUNT_END = 1 << 63
-_HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 
 @dataclass(frozen=True, slots=True)
 class AnnounceRequest:
-    """What we tell a tracker of us (BEP 3).
+    """An announce (BEP 3).
 
     Args:
         info_hash: of the torrent, 20 bytes.
@@ -69,11 +76,11 @@ class AnnounceRequest:
         if len(self.info_hash) != _HASH or len(self.peer_id) != _HASH:
             raise ValueError(f"an info hash and a peer id have {_HASH} bytes")
         if not 0 <= self.port < 1 << 16:
-            raise ValueError(f"{self.port} is no port")
+            raise ValueError(f"{self.port} is not a port: must be 0 to 65535")
         if any(not 0 <= count < _COUNT_END for count in (self.uploaded, self.downloaded, self.left)):
             raise ValueError("uploaded, downloaded and left must be 0 or more bytes, within 63 bits")
         if self.event not in EVENTS:
-            raise ValueError(f"{self.event!r} is no event of an announce")
+            raise ValueError(f"{self.event!r} is not an event of an announce")
         if not 0 <= self.numwant < 1 << 31 or not 0 <= (self.key or 0) < 1 << 32:
             raise ValueError("numwant has 31 bits and the key 32")
 
@@ -87,7 +94,7 @@ class AnnounceResponse:
         min_interval: seconds that must pass before it, or None if the tracker does not say.
         seeders: peers that have everything, or None.
         leechers: peers that have not, or None.
-        peers: (host, port) of each, without repetition, at most `limits.TRACKER_PEERS`. A stranger's advice.
+        peers: (host, port) of each, without repetition, at most `limits.TRACKER_PEERS`; untrusted.
         warning: a text for the user, printable and bounded, or None.
         trackerid: what to say to this tracker next time, or None.
         external_ip: our address as the tracker sees it, or None (BEP 24).
@@ -110,7 +117,7 @@ class ScrapeResult:
     Attributes:
         seeders: peers that have everything.
         leechers: peers that have not.
-        completed: how often a peer has told that it completed the download.
+        completed: how many times a peer has announced that it completed the download.
     """
 
     seeders: int
@@ -179,7 +186,10 @@ def parse_announce(data: bytes) -> AnnounceResponse:
         min_interval=None if _count(min_interval) is None else bounded_interval(min_interval),
         seeders=_count(answer.get(b"complete")),
         leechers=_count(answer.get(b"incomplete")),
-        peers=unique_peers([*_peers(answer.get(b"peers"), 4), *_peers(answer.get(b"peers6"), 16)]),
+        peers=unique(
+            chain(_peers(answer.get(b"peers"), IPV4_BYTES), _peers(answer.get(b"peers6"), IPV6_BYTES)),
+            limits.TRACKER_PEERS,
+        ),
         warning=_text(answer.get(b"warning message")),
         trackerid=_tracker_id(answer.get(b"tracker id")),
         external_ip=_external_ip(answer.get(b"external ip")),
@@ -210,7 +220,7 @@ def _answer(data: bytes) -> dict[bytes, Any]:
     except BencodeError as error:
         raise TrackerError(f"not the answer of a tracker: {error}") from None
     if not isinstance(answer, dict):
-        raise TrackerError("not the answer of a tracker: no dictionary")
+        raise TrackerError("not the answer of a tracker: it is not a dictionary")
     if b"failure reason" in answer:
         raise _failure(answer)
     return answer
@@ -256,60 +266,27 @@ def _external_ip(value: Any) -> str | None:
     return str(ipaddress.ip_address(value)) if isinstance(value, bytes) and len(value) in (4, 16) else None
 
 
-def _peers(value: Any, size: int) -> list[Address]:
+def _peers(value: Any, address_size: int) -> Iterable[Address | None]:
+    """The peers of an answer, compact (BEP 7, 23) or as dictionaries (BEP 3)."""
     if isinstance(value, bytes):
-        return compact_peers(value, size)
-    if isinstance(value, list):
-        return [peer for peer in map(_peer, value) if peer]
-    return []
+        return compact_peers(value, address_size)
+    return map(_dictionary_peer, value) if isinstance(value, list) else ()
 
 
-def compact_peers(data: bytes, size: int) -> list[Address]:
-    """Peers packed one after the other, at most `limits.TRACKER_PEERS` (BEP 7, 15, 23).
-
-    ::
-
-        offset   size         name
-        0        4 or 16      IP address
-        4 or 16  2            port
-
-    Args:
-        data: the peers; an incomplete one at the end is left out.
-        size: bytes of an address, 4 or 16.
-    """
-    stride = size + 2
-    end = min(len(data) // stride, limits.TRACKER_PEERS) * stride
-    return [
-        (str(ipaddress.ip_address(data[at : at + size])), int.from_bytes(data[at + size : at + stride], "big"))
-        for at in range(0, end, stride)
-    ]
+def compact_peers(data: bytes, address_size: int) -> Iterable[Address | None]:
+    """The first `limits.TRACKER_PEERS` of a compact list, None where no peer can have an address."""
+    return islice(unpack_addresses(data, address_size), limits.TRACKER_PEERS)
 
 
-def _peer(value: Any) -> Address | None:
+def _dictionary_peer(value: Any) -> Address | None:
     """A peer as a dictionary, whose "ip" is an address or a name (BEP 3)."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not isinstance(value.get(b"ip"), bytes):
         return None
-    host, port = value.get(b"ip"), value.get(b"port")
-    if not isinstance(host, bytes) or not isinstance(port, int):
-        return None
-    return host.decode("ascii", "replace"), port
-
-
-def unique_peers(peers: Iterable[Address]) -> tuple[Address, ...]:
-    """The peers that one could connect to, each once, in the same order, at most `limits.TRACKER_PEERS`."""
-    return tuple(dict.fromkeys(peer for peer in peers if _is_usable(*peer)))[: limits.TRACKER_PEERS]
-
-
-def _is_usable(host: str, port: int) -> bool:
-    if not 0 < port < 1 << 16 or "%" in host:
-        # A scope, as in fe80::1%eth0, means something on the tracker's machine only.
-        return False
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        # A name whose last part is a number would be taken for an address of some kind by one resolver or another.
-        return bool(_HOST.fullmatch(host)) and not host.rstrip(".").rpartition(".")[2].isdigit()
-    return not ip.is_unspecified and host != "255.255.255.255" and kind_of(host) is not AddressKind.MULTICAST
+    host, port = value[b"ip"].decode("ascii", "replace"), value.get(b"port")
+    if is_host_name(host):
+        return (host, port) if is_port(port) else None
+    # A scope, as in fe80::1%eth0, means something on the tracker's machine only.
+    return None if "%" in host else normalise((host, port))
 
 
 def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
@@ -321,7 +298,7 @@ def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
         first,
         interval=max(response.interval for response in responses),
         min_interval=max(least) if least else None,
-        peers=unique_peers(peer for response in responses for peer in response.peers),
+        peers=unique((peer for response in responses for peer in response.peers), limits.TRACKER_PEERS),
         warning=next((response.warning for response in responses if response.warning), None),
         external_ip=next((response.external_ip for response in responses if response.external_ip), None),
     )

@@ -1,4 +1,4 @@
-"""`Announcer`: tells the trackers of one torrent of us, at the times they want, and hands on the peers they give.
+"""`Announcer`: announces one torrent to its trackers at their intervals, and passes on the peers they give.
 
 BEP 12 puts trackers into tiers. Within a tier the order is random at first; they are asked one after the other until
 one answers, which moves to the front. BEP 12 alone would go on to the next tier only when all of one have failed; as
@@ -29,11 +29,11 @@ from geventbt.discovery.trackers.announce import (
     REGULAR,
     STARTED,
     STOPPED,
-    Address,
     AnnounceRequest,
     AnnounceResponse,
 )
 from geventbt.errors import TrackerError
+from geventbt.net.addresses import Address
 
 _log = logging.getLogger("geventbt")
 
@@ -43,18 +43,18 @@ OnPeers = Callable[[list[Address], str], Any]
 
 @dataclass(slots=True)
 class TrackerStatus:
-    """How it goes with one tracker.
+    """The state of one tracker.
 
     Attributes:
-        error: why the last announce failed, or None if it did not. A stranger's text, printable and bounded.
-        warning: what the tracker said in its last answer, or None; likewise.
+        error: why the last announce failed, or None if it did not. Untrusted text, printable and bounded.
+        warning: the warning in its last answer, or None; untrusted, too.
         next_announce: when this tracker may be asked next, on the clock of `time.monotonic`: infinite if never; None
             before the first announce.
         seeders: in its last answer, or None.
         leechers: likewise.
         peers: how many its last answer gave.
         external_ip: our address as it sees it, or None (BEP 24).
-        knows_us: whether it has answered, and was not told since that we leave.
+        registered: whether the tracker counts us as a peer: it has answered, and "stopped" was not sent since.
     """
 
     error: str | None = None
@@ -64,7 +64,7 @@ class TrackerStatus:
     leechers: int | None = None
     peers: int = 0
     external_ip: str | None = None
-    knows_us: bool = False
+    registered: bool = False
 
 
 class Announcer:
@@ -96,7 +96,7 @@ class Announcer:
 
     @property
     def status(self) -> dict[str, TrackerStatus]:
-        """How it goes with each tracker, by its URL: tier by tier, the one that answered last first."""
+        """The state of each tracker, by its URL: tier by tier, the one that answered last first."""
         return {known.url: known.status for known in self._trackers()}
 
     def _trackers(self) -> Iterator[_Tracker]:
@@ -113,7 +113,7 @@ class Announcer:
         self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
 
     def completed(self) -> None:
-        """Tell the tracker of each tier that the download is complete: at once, or as soon as it knows us.
+        """Announce "completed" to the tracker of each tier: at once, or as soon as it counts us as a peer.
 
         Only the first call counts.
         """
@@ -122,7 +122,7 @@ class Announcer:
         self._is_completed = True
         for tier in self._tiers:
             for known in tier.trackers:
-                known.owes_completed = True
+                known.completed_pending = True
             tier.wake.set()
 
     def need_more(self) -> None:
@@ -132,18 +132,18 @@ class Announcer:
             tier.wake.set()
 
     def stop(self, timeout: float = limits.ANNOUNCE_STOP_TIMEOUT) -> None:
-        """Announce no more, and tell the trackers that know us that we leave, all of them side by side.
+        """Stop announcing, and announce "stopped" to the trackers that count us, all of them side by side.
 
         Args:
-            timeout: seconds for that. It blocks no longer; with 0 nobody is told.
+            timeout: seconds for that. It blocks no longer; with 0 nothing is sent.
         """
         self._is_stopped = True
         for tier in self._tiers:
             tier.is_over = True
-        # Whoever stops it in `on_peers` is on one of the greenlets, which then ends by itself.
+        # A call from `on_peers` runs on one of the greenlets, which then ends by itself.
         others = [greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()]
         gevent.killall(others, timeout=limits.ANNOUNCE_STOP_TIMEOUT)
-        knowing = [known for known in self._trackers() if known.status.knows_us]
+        knowing = [known for known in self._trackers() if known.status.registered]
         leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
         try:
             gevent.joinall(leaving, timeout=timeout)
@@ -164,49 +164,49 @@ def _distinct(tiers: Sequence[Sequence[str]]) -> list[list[str]]:
 
 @dataclass(slots=True, eq=False)
 class _Tracker:
-    """One tracker, and what it and we owe each other."""
+    """The announce state of one tracker."""
 
     url: str
     status: TrackerStatus = field(default_factory=TrackerStatus)
     trackerid: bytes | None = None
     failures: int = 0
-    owes_completed: bool = False
-    may_be_asked: float = 0.0
-    """When it may be asked for more peers."""
-    wants_to_be_asked: float = 0.0
-    """When its interval is over, or it may be tried again."""
+    completed_pending: bool = False
+    min_interval_at: float = 0.0
+    """When the tracker allows an announce for more peers."""
+    next_announce_at: float = 0.0
+    """When its interval is over, or the next try is due."""
 
     def next_event(self) -> str:
-        if not self.status.knows_us:
+        if not self.status.registered:
             return STARTED
-        return COMPLETED if self.owes_completed else REGULAR
+        return COMPLETED if self.completed_pending else REGULAR
 
     def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
         least = limits.MIN_ANNOUNCE_INTERVAL if response.min_interval is None else response.min_interval
         self.failures = 0
         self.trackerid = response.trackerid or self.trackerid
-        self.owes_completed = self.owes_completed and event != COMPLETED
-        self.may_be_asked = now + least
-        self.wants_to_be_asked = now + max(response.interval, least)
+        self.completed_pending = self.completed_pending and event != COMPLETED
+        self.min_interval_at = now + least
+        self.next_announce_at = now + max(response.interval, least)
         self.status.error = None
         self.status.warning = response.warning
         self.status.seeders, self.status.leechers = response.seeders, response.leechers
         self.status.peers = len(response.peers)
         self.status.external_ip = response.external_ip or self.status.external_ip
-        self.status.next_announce = self.wants_to_be_asked
-        self.status.knows_us = True
+        self.status.next_announce = self.next_announce_at
+        self.status.registered = True
 
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
-        told = error.retry_in if isinstance(error, TrackerError) else None
+        retry_in = error.retry_in if isinstance(error, TrackerError) else None
         self.failures += 1
-        self.may_be_asked = self.wants_to_be_asked = now + (wait if told is None else told)
+        self.min_interval_at = self.next_announce_at = now + (wait if retry_in is None else retry_in)
         self.status.error = str(error)
-        self.status.next_announce = self.wants_to_be_asked
+        self.status.next_announce = self.next_announce_at
 
 
 class _Asker:
-    """Asks one tracker and notes what comes of it. Neither a tracker nor a callback of the user makes it fail."""
+    """Announces to one tracker and notes the outcome. Neither a tracker nor a callback of the user makes it fail."""
 
     def __init__(
         self, make_request: MakeRequest, on_peers: OnPeers, announce: Callable[..., AnnounceResponse], key: int
@@ -247,8 +247,8 @@ class _Asker:
 
     def leave(self, known: _Tracker, timeout: float) -> None:
         """Announce "stopped", and "completed" before it where that has not been said yet."""
-        known.status.knows_us = False
-        for event in (COMPLETED, STOPPED) if known.owes_completed else (STOPPED,):
+        known.status.registered = False
+        for event in (COMPLETED, STOPPED) if known.completed_pending else (STOPPED,):
             try:
                 request = replace(self._request(known, event), numwant=0)
                 self._announce(known.url, request, timeout=timeout)
@@ -285,15 +285,15 @@ class _Tier:
         """When to ask next: the tracker that answered last, or else the first that may be tried again."""
         current = self._current
         if current is None:
-            return min(known.wants_to_be_asked for known in self.trackers)
-        if current.owes_completed:
+            return min(known.next_announce_at for known in self.trackers)
+        if current.completed_pending:
             return 0.0
-        return current.may_be_asked if self.needs_more else current.wants_to_be_asked
+        return current.min_interval_at if self.needs_more else current.next_announce_at
 
     def _ask_one(self) -> _Tracker | None:
         """Ask the trackers that may be asked, in order, until one answers, and move that one to the front (BEP 12)."""
         for known in list(self.trackers):
-            is_waiting = known is not self._current and known.wants_to_be_asked > monotonic()
+            is_waiting = known is not self._current and known.next_announce_at > monotonic()
             if not is_waiting and self._asker.ask(known):
                 self.trackers.remove(known)
                 self.trackers.insert(0, known)

@@ -1,8 +1,9 @@
-"""Asking one tracker, whatever it speaks: `announce` and `scrape`, each a call that blocks for the answer."""
+"""One request to one tracker over HTTP, HTTPS or UDP: `announce` and `scrape`, which block for the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,9 +19,11 @@ from geventbt.discovery.trackers.announce import (
     parse_scrape,
     scrape_url,
 )
-from geventbt.errors import TrackerError
+from geventbt.discovery.trackers.families import over_families
+from geventbt.errors import FetchError, TrackerError
+from geventbt.net.deadline import deadline
 from geventbt.net.http import fetch
-from geventbt.net.resolve import Endpoint, deadline, over_families, resolve
+from geventbt.net.resolve import Endpoint, resolve
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
 
@@ -33,9 +36,9 @@ _PORTS = {"http": 80, "https": 443, "udp": 0}
 def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT) -> AnnounceResponse:
     """Announce to a tracker over HTTP, HTTPS or UDP, and block for its answer (BEP 3, 15).
 
-    A tracker that has IPv4 and IPv6 addresses is told over both, and the answers are merged (BEP 7). On this machine
-    itself an HTTP tracker is only asked where its path begins with "/announce", as a torrent is a stranger's, and other
-    services there trust those who can reach them.
+    A tracker that has IPv4 and IPv6 addresses is asked over both, and the answers are merged (BEP 7). On this machine
+    itself an HTTP tracker is only asked if its path begins with "/announce", since a torrent is untrusted, and other
+    services of this machine may trust every local client.
 
     Args:
         url: the tracker's, from the torrent.
@@ -43,8 +46,8 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
         timeout: seconds for everything.
 
     Raises:
-        TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or answers
-            nonsense. Or the URL has a scheme that is not one of the three.
+        TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or its answer is
+            invalid. Or the URL has another scheme.
     """
     parts = _split(url)
 
@@ -76,7 +79,7 @@ def scrape(
     """
     hashes = list(dict.fromkeys(hash_or_id(info_hash, "info hash") for info_hash in info_hashes))
     results: dict[bytes, ScrapeResult] = {}
-    with deadline(timeout, _no_answer(_split(url), timeout)):
+    with _tracker_errors(), deadline(timeout, _no_answer(_split(url), timeout)):
         for at in range(0, len(hashes), limits.SCRAPE_HASHES):
             results |= _scrape(url, hashes[at : at + limits.SCRAPE_HASHES], timeout)
     return results
@@ -98,7 +101,7 @@ def _split(url: str) -> SplitResult:
     """Take a tracker's URL apart.
 
     Raises:
-        TrackerError: it is none that we could ask.
+        TrackerError: it is not the URL of a tracker.
     """
     try:
         parts = urlsplit(url)
@@ -106,15 +109,17 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise TrackerError(f"not a URL: {clean_text(str(error))}") from None
     if parts.scheme not in _PORTS:
-        raise TrackerError(f"{clean_text(parts.scheme) or 'nothing'}: not a scheme of trackers that we can ask")
+        raise TrackerError(
+            f"cannot announce to a URL with the scheme {clean_text(parts.scheme)!r}: only http, https and udp"
+        )
     if not parts.hostname or not (port or _PORTS[parts.scheme]):
-        raise TrackerError("the URL of a tracker without a host or a port")
+        raise TrackerError("not the URL of a tracker: it has no host, or no port")
     return parts
 
 
 def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> list[T]:
     """Ask over each address family that the tracker has, at the first of its addresses."""
-    with deadline(timeout, _no_answer(parts, timeout)):
+    with _tracker_errors(), deadline(timeout, _no_answer(parts, timeout)):
         port = parts.port or _PORTS[parts.scheme]
         found = resolve(str(parts.hostname), port, datagram=parts.scheme == "udp")
         first = {endpoint.family: endpoint for endpoint in reversed(found)}
@@ -122,7 +127,17 @@ def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> li
 
 
 def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str) -> bytes:
-    return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+    with _tracker_errors():
+        return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+
+
+@contextmanager
+def _tracker_errors() -> Iterator[None]:
+    """Turn a FetchError into a TrackerError."""
+    try:
+        yield
+    except FetchError as error:
+        raise TrackerError(str(error), status=error.status) from error
 
 
 def _no_answer(parts: SplitResult, timeout: float) -> str:

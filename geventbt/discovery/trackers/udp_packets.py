@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 
+from geventbt import limits
 from geventbt.discovery.trackers.announce import (
     EVENTS,
     AnnounceRequest,
@@ -17,9 +18,9 @@ from geventbt.discovery.trackers.announce import (
     ScrapeResult,
     bounded_interval,
     compact_peers,
-    unique_peers,
 )
 from geventbt.errors import TrackerError
+from geventbt.net.addresses import unique
 from geventbt.net.text import clean_text
 
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
@@ -151,7 +152,7 @@ def parse_announce(data: bytes, address_size: int) -> AnnounceResponse:
     """
     _check_size(data, _ANNOUNCE_ANSWER.size)
     _, _, interval, leechers, seeders = _ANNOUNCE_ANSWER.unpack_from(data)
-    peers = unique_peers(compact_peers(data[_ANNOUNCE_ANSWER.size :], address_size))
+    peers = unique(compact_peers(data[_ANNOUNCE_ANSWER.size :], address_size), limits.TRACKER_PEERS)
     return AnnounceResponse(bounded_interval(interval), seeders=seeders, leechers=leechers, peers=peers)
 
 
@@ -193,4 +194,4 @@ def parse_error(data: bytes) -> TrackerError:
 
 def _check_size(data: bytes, size: int) -> None:
     if len(data) < size:
-        raise TrackerError(f"an answer of {len(data)} bytes, where {size} are the least")
+        raise TrackerError(f"the answer is cut short: {len(data)} bytes, at least {size} are needed")

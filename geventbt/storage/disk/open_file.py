@@ -1,7 +1,7 @@
-"""One open file, and its errors as ours.
+"""One open file, whose errors are `StorageError`s.
 
 Reading and writing are positional (`pread`), so threads need not wait for each other; and they copy, rather than hand
-out views of a mapped file, because a file that somebody cuts short under a mapping ends the whole process with SIGBUS,
+out views of a mapped file, because a file that is cut short under a mapping ends the whole process with SIGBUS,
 and under `pread` is an error.
 """
 
@@ -15,15 +15,15 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
+from geventbt.storage.backend import MissingData
 from geventbt.storage.disk.page_cache import CachedRead, find_cached_read
-from geventbt.storage.disk.record import FileRecord, Stamp
+from geventbt.storage.disk.record import FileRecord, Fingerprint
 
-_HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
+HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
+"""Whether the system reads and writes at a position: Windows does not."""
+SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""For every file in a folder that others can write to: no link is followed, and no pipe blocks."""
 _BLOCK = 512  # the unit of st_blocks
-
-
-class MissingData(StorageError):
-    """A file is not there, or ends before the bytes that were asked for."""
 
 
 class FileCut(MissingData):
@@ -80,9 +80,9 @@ class OpenFile:
         return os.fstat(self._descriptor).st_nlink == 0
 
     @property
-    def stamp(self) -> Stamp:
+    def fingerprint(self) -> Fingerprint:
         """How it looks now."""
-        return Stamp.of(os.fstat(self._descriptor))
+        return Fingerprint.of(os.fstat(self._descriptor))
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes.
@@ -148,7 +148,7 @@ class OpenFile:
             os.ftruncate(self._descriptor, length)
 
     def allocate(self, length: int) -> None:
-        """Take the room on the disk for so many bytes, where the system can. What is in the file stays.
+        """Reserve room on the disk for a number of bytes, where the system can. The contents stay.
 
         Raises:
             StorageError: if there is not enough room: ``errno.ENOSPC``.
@@ -185,14 +185,14 @@ class OpenFile:
         os.close(self._descriptor)
 
     def _read(self, offset: int, length: int) -> bytes:
-        if _HAS_POSITIONAL:
+        if HAS_POSITIONAL:
             return os.pread(self._descriptor, length, offset)
         with self._seeking:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, length)
 
     def _read_into(self, offset: int, view: memoryview) -> int:
-        if _HAS_POSITIONAL:
+        if HAS_POSITIONAL:
             return os.preadv(self._descriptor, [view], offset)
         data = self._read(offset, len(view))
         view[: len(data)] = data
@@ -207,7 +207,7 @@ class OpenFile:
             raise
 
     def _write(self, offset: int, data: memoryview) -> int:
-        if _HAS_POSITIONAL:
+        if HAS_POSITIONAL:
             return os.pwrite(self._descriptor, data, offset)
         with self._seeking:
             os.lseek(self._descriptor, offset, os.SEEK_SET)

@@ -15,16 +15,14 @@ from geventbt import limits
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
-from geventbt.storage.disk.open_file import FileCut, FileGone, MissingData, OpenFile, storage_errors
+from geventbt.storage.backend import MissingData
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, FileCut, FileGone, OpenFile, storage_errors
 from geventbt.storage.disk.record import FileRecord
-
-# O_NONBLOCK: a pipe that somebody put in a file's place must not block us for ever before it is seen to be one.
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(slots=True)
 class _Slot:
-    """An open file and how many threads are at it."""
+    """An open file and the number of threads that use it."""
 
     file: OpenFile
     writable: bool
@@ -53,7 +51,7 @@ class OpenFiles:
         self._closed = False
 
     def record(self, index: int) -> FileRecord:
-        """What is known of a file."""
+        """The record of a file."""
         return self._records.get(index) or self._records.setdefault(index, FileRecord())
 
     def records(self) -> list[tuple[int, FileRecord]]:
@@ -61,7 +59,7 @@ class OpenFiles:
         return list(self._records.items())
 
     def status(self, index: int) -> os.stat_result | None:
-        """What the system tells of a file, or None if it is not there."""
+        """The status of a file, or None if it is not there."""
         path = self.path(index)
         try:
             with storage_errors(path):
@@ -83,11 +81,11 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
-            FileGone: if it was there and is no more, or another one is in its place. This is told once: the next call
-                takes what is there now, or makes it.
-            FileCut: if it is to be written, and has been cut short. This is told once, too.
+            FileGone: if it was there and is no more, or another one is in its place. Raised once: the next call takes
+                what is there now, or makes it.
+            FileCut: if it is to be written, and has been cut short. Raised once, too.
             MissingData: if it is not there, and not `writable`.
-            StorageError: if it cannot be opened, is no regular file, or a symbolic link is at its place or on the way.
+            StorageError: if it cannot be opened, is not a regular file, or there is a symbolic link in its path.
         """
         slot = self._take(index, writable)
         try:
@@ -124,7 +122,7 @@ class OpenFiles:
             file.sync()
 
     def install(self, index: int, temporary: Path, fill: Callable[[OpenFile], None]) -> None:
-        """Make a file that is there only once it is filled: whoever kills us leaves it either whole or not at all.
+        """Make a file that is there only once it is filled: if we are killed, it is there as a whole or not at all.
 
         Args:
             index: the file's index.
@@ -135,7 +133,7 @@ class OpenFiles:
         with storage_errors(path):
             self._refuse_links(path)
             temporary.unlink(missing_ok=True)
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, self._mode(index))
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, self._mode(index))
             file = OpenFile(temporary, descriptor, FileRecord())
             try:
                 file.set_length(self._files[index].length)
@@ -143,7 +141,7 @@ class OpenFiles:
                 file.sync()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary, path)
-                self.record(index).renew(file.stamp)
+                self.record(index).renew(file.fingerprint)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -197,7 +195,7 @@ class OpenFiles:
         self._records.pop(index, None)
 
     def _retire_idle(self, count: int) -> None:
-        """Retire up to `count` files that nobody is at, those used longest ago first."""
+        """Retire up to `count` files that are not in use, least recently used first."""
         for index in [index for index, slot in self._slots.items() if not slot.users][:count]:
             self._retire(index)
 
@@ -227,14 +225,14 @@ class OpenFiles:
         return _Slot(opened, writable)
 
     def _open_descriptor(self, index: int, writable: bool) -> int:
-        path, flags = self.path(index), (os.O_RDWR if writable else os.O_RDONLY) | _SAFELY
+        path, flags = self.path(index), (os.O_RDWR if writable else os.O_RDONLY) | SAFE_OPEN_FLAGS
         try:
             return os.open(path, flags)
         except FileNotFoundError:
             if not writable:
                 raise
         record = self.record(index)
-        if record.stamp is not None:
+        if record.fingerprint is not None:
             self._records.pop(index)
             raise FileGone(path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,7 @@
-"""What we know of a file on the disk: how it looked when we last had a hand in it.
+"""The fingerprint of a file on the disk after our last change, to notice changes by other programs.
 
-A checkpoint vouches for a file by its size and time of change, so these must never cover what somebody else has done to
-it: if a file does not look as we left it, even if we write to it afterwards, nobody vouches for it any more until it
-has been hashed again.
+A checkpoint trusts a file by its size and time of modification, so these must never cover a change by another program:
+a file that differs from its fingerprint, even if we write to it afterwards, is not trusted until it is hashed again.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from typing import NamedTuple
 from geventbt.concurrency.native import new_lock
 
 _STEPS = (1, 2_000_000_000)
-"""Nanoseconds by which times can be told apart: by file systems of today, and by all."""
+"""Nanoseconds that are the resolution of times: of current file systems, and of all."""
 
 
-class Stamp(NamedTuple):
-    """How a file looks: it changes with its contents."""
+class Fingerprint(NamedTuple):
+    """The size and time of modification of a file, which change with its contents."""
 
     size: int
     """In bytes."""
     mtime: int
-    """When it was changed, in nanoseconds since 1970."""
+    """Time of modification, in nanoseconds since 1970."""
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Stamp:
-        """The stamp of a file, of which the system tells this."""
+    def of(cls, status: os.stat_result) -> Fingerprint:
+        """The fingerprint of a file from its status."""
         return cls(status.st_size, status.st_mtime_ns)
 
 
@@ -36,55 +35,55 @@ class FileRecord:
     """What is known of one file, whether it is open or not. Its methods may be called from several threads at once.
 
     Attributes:
-        stamp: how it looked when we last had a hand in it, or None if it was not there.
-        foreign: somebody else has changed it since its pieces were verified.
-        unsynced: we have written to it, and not yet made sure that it is on the disk.
-        identity: device and inode of what we have written to.
+        fingerprint: its fingerprint after our last change or look, or None if it was not there.
+        externally_modified: another program has changed it since its pieces were verified.
+        unsynced: we have written to it since it was last synced to the disk.
+        identity: device and inode of the file that we have written to.
     """
 
-    __slots__ = ("_lock", "_vouched", "_writers", "foreign", "identity", "stamp", "unsynced")
+    __slots__ = ("_lock", "_trusted", "_writers", "externally_modified", "fingerprint", "identity", "unsynced")
 
     def __init__(self) -> None:
-        self.stamp: Stamp | None = None
-        self.foreign = False
+        self.fingerprint: Fingerprint | None = None
+        self.externally_modified = False
         self.unsynced = False
         self.identity: tuple[int, int] | None = None
-        self._vouched: Stamp | None = None
+        self._trusted: Fingerprint | None = None
         self._lock = new_lock()
         self._writers = 0
 
-    def vouch(self) -> Stamp | None:
-        """The stamp that vouches for the verified pieces of this file, or None. With our next change it looks
-        different."""
+    def trusted_fingerprint(self) -> Fingerprint | None:
+        """The fingerprint by which a restart may trust the verified pieces of this file, or None. Our next change makes
+        another one."""
         with self._lock:
-            self._vouched = None if self.foreign else self.stamp
-            return self._vouched
+            self._trusted = None if self.externally_modified else self.fingerprint
+            return self._trusted
 
-    def renew(self, stamp: Stamp | None) -> None:
-        """Begin again with a file that looks like this, and is recorded so."""
+    def renew(self, fingerprint: Fingerprint | None) -> None:
+        """Start again with a file that has this fingerprint, and is recorded with it."""
         with self._lock:
-            self.stamp = self._vouched = stamp
-            self.foreign = False
+            self.fingerprint = self._trusted = fingerprint
+            self.externally_modified = False
 
     def notice_cut(self, status: os.stat_result) -> bool:
-        """Whether somebody has cut it short since we had a hand in it. This is told once."""
-        if self.stamp is None or status.st_size >= self.stamp.size:
+        """Whether it has been cut short by another program since our last change. True only once."""
+        if self.fingerprint is None or status.st_size >= self.fingerprint.size:
             return False
-        self.stamp, self.foreign = Stamp.of(status), True
+        self.fingerprint, self.externally_modified = Fingerprint.of(status), True
         return True
 
-    def look(self, status: os.stat_result) -> None:
-        """Compare how it looks with how it should."""
-        stamp = Stamp.of(status)
-        if self.stamp is None:
-            self.stamp = stamp
-        elif self.stamp != stamp:
-            self.foreign = True
+    def compare(self, status: os.stat_result) -> None:
+        """Note it as externally modified if its fingerprint differs."""
+        fingerprint = Fingerprint.of(status)
+        if self.fingerprint is None:
+            self.fingerprint = fingerprint
+        elif self.fingerprint != fingerprint:
+            self.externally_modified = True
 
     @contextmanager
     def changing(self, descriptor: int) -> Iterator[bool]:
-        """Around each change that we make, so that it is not taken for a stranger's. Several threads may write at once:
-        how the file looks is noted before the first and after the last of them.
+        """Enclose a change that we make, so that it is not taken for another program's. Several threads may write at
+        once: the fingerprint is compared before the first and taken after the last of them.
 
         Yields whether the file is at least as long as it was: if not, verified pieces are gone.
         """
@@ -93,7 +92,7 @@ class FileRecord:
             if not self._writers:
                 status = os.fstat(descriptor)
                 whole = not self.notice_cut(status)
-                self.look(status)
+                self.compare(status)
                 self.identity = (status.st_dev, status.st_ino)
             self._writers += 1
         try:
@@ -101,19 +100,19 @@ class FileRecord:
         finally:
             with self._lock:
                 self._writers -= 1
-                # Only now: whoever makes the file safe in the meantime may have missed this change.
+                # Only now: a sync in the meantime may have missed this change.
                 self.unsynced = True
                 if not self._writers:
-                    self.stamp = Stamp.of(self._different(descriptor))
+                    self.fingerprint = Fingerprint.of(self._different(descriptor))
 
     def _different(self, descriptor: int) -> os.stat_result:
-        """How the file looks after a change. Its time is moved on if the clock of the file system has not.
+        """The status of the file after a change. Its time is advanced if the clock of the file system has not moved.
 
-        Whoever kills us just before that has the last pieces fetched again: the file looks as it did without them.
+        If we are killed just before that, the last pieces are fetched again: the fingerprint is the one without them.
         """
         status = os.fstat(descriptor)
         for step in _STEPS if os.utime in os.supports_fd else ():
-            if Stamp.of(status) != self._vouched:
+            if Fingerprint.of(status) != self._trusted:
                 break
             os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns + step))
             status = os.fstat(descriptor)

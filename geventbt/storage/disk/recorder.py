@@ -1,9 +1,8 @@
-"""Remembers which pieces are on the disk, so that a restart need not hash everything.
+"""Records which pieces are on the disk, so that a restart need not hash everything.
 
-What a checkpoint records is true whenever we are killed, and if the machine is, too: of a piece it says only that it is
-there if it has been made safe before, and for a file only how it looked when nobody but us had touched it since its
-pieces were verified. Whatever happens to the file afterwards, by us or by others, makes it look different, and its
-pieces are then hashed.
+A checkpoint is true even if the process or the machine is killed at any moment: it has only pieces that were synced
+before, and the fingerprint of a file only if no other program has changed it since its pieces were verified. Every
+later change, by us or by others, changes the fingerprint, and the pieces of the file are then hashed.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from bitarray.util import zeros
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
+from geventbt.storage.backend import MissingData
 from geventbt.storage.disk import resume
-from geventbt.storage.disk.open_file import MissingData
-from geventbt.storage.disk.own_folder import OwnFolder
-from geventbt.storage.disk.places import Places
-from geventbt.storage.disk.record import FileRecord, Stamp
+from geventbt.storage.disk.file_mapper import FileMapper
+from geventbt.storage.disk.record import FileRecord, Fingerprint
+from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
 
 
@@ -31,58 +30,56 @@ class Recorder:
     Args:
         torrent: the torrent.
         layout: its layout.
-        places: where its bytes are.
-        own: our own folder there.
-        have: the pieces that are verified; `restore` and a checkpoint that misses a file change it.
+        mapper: where its bytes are. `restore`, and a checkpoint that misses a file, change its `have`.
+        state_dir: the folder of our own files there.
     """
 
-    def __init__(self, torrent: Torrent, layout: Layout, places: Places, own: OwnFolder, have: bitarray) -> None:
+    def __init__(self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir) -> None:
         self._torrent = torrent
         self._layout = layout
-        self._places = places
-        self._files = places.files
-        self._own = own
-        self._have = have
+        self._mapper = mapper
+        self._files = mapper.files
+        self._state_dir = state_dir
         self._written: bytes | None = None
         self._writing = new_lock()
 
     def restore(self) -> bitarray:
-        """Trust what is recorded of files that look the same. Returns the pieces that are to be hashed."""
-        data = self._own.read("resume", resume.largest(self._torrent))
+        """Trust the recorded pieces of files with the recorded fingerprints. Returns the pieces that must be hashed."""
+        data = self._state_dir.read("resume", resume.largest(self._torrent))
         recorded = resume.decode(self._torrent, data)
-        suspect = zeros(len(self._have), "big")
+        suspect = zeros(len(self._mapper.have), "big")
         changed: list[int] = []
-        parts_same = self._is_same(self._places.parts, recorded.parts)
+        parts_same = self._is_same(self._mapper.parts, recorded.parts)
         for index, file in enumerate(self._torrent.files):
             if not file.stored:
                 continue
-            if self._places.in_parts(index):
+            if self._mapper.in_parts(index):
                 same = parts_same and index in recorded.in_parts
             else:
-                same = self._is_same(index, recorded.stamps.get(index))
+                same = self._is_same(index, recorded.fingerprints.get(index))
             if not same:
                 pieces = self._layout.pieces(file)
                 suspect[pieces.start : pieces.stop] = True
                 changed.append(index)
-        self._have[:] = recorded.have & ~suspect
+        self._mapper.have[:] = recorded.have & ~suspect
         self._written = data
-        suspect &= self._places.possible()
+        suspect &= self._mapper.possible()
         for index in changed:
             # Until its pieces have been hashed: they must be suspect at the next start, too.
             pieces = self._layout.pieces(self._torrent.files[index])
-            self._files.record(index).foreign = bool(suspect[pieces.start : pieces.stop].any())
+            self._files.record(index).externally_modified = bool(suspect[pieces.start : pieces.stop].any())
         return suspect
 
     def checkpoint(self) -> None:
-        """Make safe what was written, and record it. Raises what went wrong after all the rest has been done."""
+        """Sync what was written, and record it. An error is raised after all the rest has been done."""
         with self._writing:
-            # First how files look, then the pieces: a file that is written to in between is only hashed once more.
-            now = self._vouched()
-            now.have = self._have.copy()
+            # First fingerprints, then pieces: a file that is written to in between is only hashed once more.
+            now = self._trusted()
+            now.have = self._mapper.have.copy()
             errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
             data = resume.encode(self._torrent, now)
             if data != self._written:
-                self._own.replace("resume", data)
+                self._state_dir.replace("resume", data)
                 self._written = data
         error = next(filter(None, errors), None)
         if error is not None:
@@ -90,53 +87,52 @@ class Recorder:
 
     @contextmanager
     def verifying(self, pieces: bitarray) -> Iterator[None]:
-        """Around a check of pieces. Files of which no other piece is trusted are vouched for afterwards, as they looked
-        before."""
-        others = self._have & ~pieces
-        renewed: list[tuple[FileRecord, Stamp | None]] = []
+        """Enclose a check of pieces. Files of which no other piece is trusted get the fingerprint from before it."""
+        others = self._mapper.have & ~pieces
+        renewed: list[tuple[FileRecord, Fingerprint | None]] = []
         for index, file in enumerate(self._torrent.files):
             of_file = self._layout.pieces(file)
             if file.stored and not others[of_file.start : of_file.stop].any():
-                renewed.append((self._files.record(index), self._places.stamp(index)))
+                renewed.append((self._files.record(index), self._mapper.fingerprint(index)))
         if not others.any():
-            renewed.append((self._files.record(self._places.parts), self._places.stamp(self._places.parts)))
-        for record, stamp in renewed:
-            record.stamp, record.foreign = stamp, True
+            renewed.append((self._files.record(self._mapper.parts), self._mapper.fingerprint(self._mapper.parts)))
+        for record, fingerprint in renewed:
+            record.fingerprint, record.externally_modified = fingerprint, True
         yield
-        for record, stamp in renewed:
-            record.foreign = record.stamp != stamp
+        for record, fingerprint in renewed:
+            record.externally_modified = record.fingerprint != fingerprint
 
-    def _is_same(self, index: int, recorded: Stamp | None) -> bool:
-        """Whether a file looks as recorded; if so, that is how we know it from now on."""
-        if recorded is None or self._places.stamp(index) != recorded:
+    def _is_same(self, index: int, recorded: Fingerprint | None) -> bool:
+        """Whether a file has the recorded fingerprint; if so, its record starts again with it."""
+        if recorded is None or self._mapper.fingerprint(index) != recorded:
             return False
         self._files.record(index).renew(recorded)
         return True
 
-    def _vouched(self) -> resume.Resume:
-        """Which files vouch for the verified pieces, and how they look; without the pieces."""
-        now = resume.Resume(self._have)
+    def _trusted(self) -> resume.Resume:
+        """The fingerprints of the files that can be trusted; without the pieces."""
+        now = resume.Resume(self._mapper.have)
         for index, record in self._files.records():
-            stamp = record.vouch()
-            if index == self._places.parts:
-                now.parts = stamp
-            elif stamp is not None and not self._places.in_parts(index):
-                now.stamps[index] = stamp
+            fingerprint = record.trusted_fingerprint()
+            if index == self._mapper.parts:
+                now.parts = fingerprint
+            elif fingerprint is not None and not self._mapper.in_parts(index):
+                now.fingerprints[index] = fingerprint
         if now.parts is not None:
             files = enumerate(self._torrent.files)
-            now.in_parts = {i for i, file in files if file.stored and file.length and self._places.in_parts(i)}
+            now.in_parts = {i for i, file in files if file.stored and file.length and self._mapper.in_parts(i)}
         return now
 
     def _sync(self, index: int, record: FileRecord, now: resume.Resume) -> StorageError | None:
-        """Make what was written to a file safe. If that fails, the file vouches for nothing."""
+        """Sync a file. If that fails, it is not trusted."""
         try:
             self._files.sync(index)
             return None
         except StorageError as error:
-            record.foreign = True
-            now.stamps.pop(index, None)
-            if index == self._places.parts:
+            record.externally_modified = True
+            now.fingerprints.pop(index, None)
+            if index == self._mapper.parts:
                 now.parts = None
             if isinstance(error, MissingData):
-                self._places.lose(index)
+                self._mapper.invalidate(index)
             return error

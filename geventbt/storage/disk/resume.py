@@ -1,16 +1,16 @@
-"""What is remembered of a torrent's data from one run to the next.
+"""The resume file: the state of a torrent's data between two runs.
 
 A resume file is a bencoded dictionary::
 
     version     1
     info_hash   20 bytes
     bitfield    the pieces that were verified and on the disk (BEP 3)
-    files       [[index, size, mtime in ns], ...] of the files that looked like this, and that vouch for these pieces
+    files       [[index, size, mtime in ns], ...] the files that can be trusted, with their fingerprints
     in_parts    indices of the files whose bytes are in the parts file instead
     parts       [size, mtime in ns] of the parts file, or an empty list
     digest      SHA-256 of the same dictionary without this key
 
-It is believed all or not at all: whatever is wrong with it, it is as if there were none, and the data is hashed again.
+It is trusted as a whole or not at all: if anything in it is wrong, the data is hashed again as if there were none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bitarray.util import zeros
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError
 from geventbt.metainfo import Torrent
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
 
 VERSION = 1
 _DIGEST = b"digest"
@@ -34,19 +34,19 @@ _TOKENS = 32  # of a resume file without files; each has four, and one more in t
 
 @dataclass(slots=True)
 class Resume:
-    """What a resume file says.
+    """The contents of a resume file.
 
     Attributes:
         have: the pieces that were verified and on the disk.
-        stamps: how the files looked, by index.
+        fingerprints: the fingerprints of the files, by index.
         in_parts: indices of the files whose bytes were in the parts file.
-        parts: how the parts file looked.
+        parts: the fingerprint of the parts file.
     """
 
     have: bitarray
-    stamps: dict[int, Stamp] = field(default_factory=dict)
+    fingerprints: dict[int, Fingerprint] = field(default_factory=dict)
     in_parts: set[int] = field(default_factory=set)
-    parts: Stamp | None = None
+    parts: Fingerprint | None = None
 
 
 def largest(torrent: Torrent) -> int:
@@ -60,7 +60,7 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
         b"version": VERSION,
         b"info_hash": torrent.info_hash,
         b"bitfield": resume.have.tobytes(),
-        b"files": [[index, *stamp] for index, stamp in sorted(resume.stamps.items())],
+        b"files": [[index, *fingerprint] for index, fingerprint in sorted(resume.fingerprints.items())],
         b"in_parts": sorted(resume.in_parts),
         b"parts": list(resume.parts or ()),
     }
@@ -68,7 +68,7 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
 
 
 def decode(torrent: Torrent, data: bytes | None) -> Resume:
-    """Read a resume file. What is none of this torrent is as one that says nothing."""
+    """Read a resume file. One that is not valid for this torrent reads as an empty one."""
     nothing = Resume(zeros(torrent.geometry.pieces, "big"))
     if data is None:
         return nothing
@@ -95,6 +95,6 @@ def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
     if not 0 <= spare < 8:
         return None
     del have[torrent.geometry.pieces :]
-    stamps = {int(index): Stamp(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
-    parts = Stamp(*map(int, content[b"parts"])) if content[b"parts"] else None
-    return Resume(have, stamps, {int(index) for index in content[b"in_parts"]}, parts)
+    fingerprints = {int(index): Fingerprint(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
+    parts = Fingerprint(*map(int, content[b"parts"])) if content[b"parts"] else None
+    return Resume(have, fingerprints, {int(index) for index in content[b"in_parts"]}, parts)

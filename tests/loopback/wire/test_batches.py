@@ -10,7 +10,7 @@ from geventbt import Geometry, RemoteProtocolError, RequestRejected, WireClosed,
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Wakeups, WireDelegate
+from geventbt.wire.requests import WireDelegate
 from tests.loopback.harness import BLOCK, eventually
 
 LARGE_PIECES = Geometry(1 << 26, 1 << 20)
@@ -127,7 +127,7 @@ class Recorder(WireDelegate):
     def on_blocks(self, blocks: list[Event]) -> None:
         self.told.append([(piece, offset, bytes(block)) for _, piece, offset, block, _ in blocks])
 
-    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+    def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         self.told.append((key, type(error)))
 
     def on_message(self, event: Event) -> None:

@@ -138,7 +138,7 @@ def test_a_greenlet_that_is_killed_holds_nothing_back_even_if_it_is_kept(wires, 
     for piece in range(1, 3 * limits.EVENT_QUEUE):
         b.have(piece)
     if when == "while the peer waits":
-        eventually(lambda: a._transport.paused)
+        eventually(lambda: a.paused)
         taker.kill()
     a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
     assert taker.dead

@@ -160,7 +160,7 @@ def test_messages_that_nobody_takes_make_the_peer_wait(wires):
     messages = a.messages()
     for piece in range(4 * limits.EVENT_QUEUE):
         b.have(piece)
-    eventually(lambda: a._transport.paused)
+    eventually(lambda: a.paused)
     assert [next(messages).index for _ in range(4 * limits.EVENT_QUEUE)] == list(range(4 * limits.EVENT_QUEUE))
 
 

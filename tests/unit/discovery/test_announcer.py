@@ -100,7 +100,7 @@ def test_a_slow_tracker_delays_no_other_tier(trackers, announcing):
 def test_within_a_tier_the_next_is_asked_when_one_fails_and_moves_to_the_front(trackers, announcing):
     trackers.does["a"] = TrackerError("gone")
     announcer = announcing([["a", "b", "c"]])
-    eventually(lambda: announcer.status["b"].knows_us)
+    eventually(lambda: announcer.status["b"].registered)
     assert trackers.asked == [("a", "started"), ("b", "started")]
     assert list(announcer.status) == ["b", "a", "c"]
     assert announcer.status["a"].error == "gone"
@@ -150,7 +150,7 @@ def test_more_peers_are_asked_for_before_the_interval_but_not_before_the_min_int
 
 def test_completed_is_told_at_once_and_once(trackers, announcing):
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     announcer.completed()
     announcer.completed()
     eventually(lambda: len(trackers.asked) == 2)
@@ -173,7 +173,7 @@ def test_a_tracker_that_does_not_know_us_yet_is_told_started_before_completed(tr
 def test_completed_is_told_again_when_it_got_lost(trackers, announcing, monkeypatch):
     monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.01)
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     trackers.does["a"] = TrackerError("lost")
     announcer.completed()
     eventually(lambda: trackers.count("a") == 3)
@@ -192,7 +192,7 @@ def test_a_failing_tracker_is_asked_again_after_times_that_double(trackers, anno
     assert all(gap >= 0.01 * 2**index for index, gap in enumerate(gaps))
     assert [event for _, event in trackers.asked] == ["started"] * 5
     trackers.does["a"] = GOOD
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     assert announcer.status["a"].error is None
 
 
@@ -242,7 +242,7 @@ def test_the_status_tells_of_the_last_answer(trackers, announcing):
         LONG, seeders=3, leechers=4, peers=PEERS, warning="soon gone", external_ip="9.9.9.9"
     )
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     status = announcer.status["a"]
     assert (status.seeders, status.leechers, status.peers) == (3, 4, 1)
     assert (status.error, status.warning, status.external_ip) == (None, "soon gone", "9.9.9.9")
@@ -269,7 +269,7 @@ def test_an_exception_of_make_request_is_logged_and_ends_no_other_tier(trackers,
         return AnnounceRequest(b"i" * 20, b"p" * 20, 6881)
 
     announcer = announcing([["a"], ["b"]], make_request=once)
-    eventually(lambda: announcer.status["b"].knows_us)
+    eventually(lambda: announcer.status["b"].registered)
     assert "a bug of the user" in caplog.text
     assert trackers.asked == [("b", "started")]
 
@@ -278,7 +278,7 @@ def test_stop_tells_the_trackers_that_know_us_and_no_others(trackers, announcing
     trackers.does["bad"] = TrackerError("no")
     announcer = announcing([["a"], ["bad"], ["c", "backup"]])
     eventually(lambda: announcer.status["bad"].error and len(trackers.asked) == 3)
-    eventually(lambda: announcer.status["a"].knows_us and announcer.status["c"].knows_us)
+    eventually(lambda: announcer.status["a"].registered and announcer.status["c"].registered)
     announcer.stop()
     assert sorted(trackers.asked[3:]) == [("a", "stopped"), ("c", "stopped")]
     assert trackers.requests[-1].numwant == 0
@@ -288,7 +288,7 @@ def test_stop_tells_the_trackers_that_know_us_and_no_others(trackers, announcing
 
 def test_who_leaves_as_soon_as_it_is_complete_says_both(trackers, announcing):
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     announcer.completed()
     announcer.stop()
     assert trackers.asked == [("a", "started"), ("a", "completed"), ("a", "stopped")]
@@ -296,7 +296,7 @@ def test_who_leaves_as_soon_as_it_is_complete_says_both(trackers, announcing):
 
 def test_stop_waits_for_slow_trackers_no_longer_than_it_is_told(trackers, announcing):
     announcer = announcing([["a"], ["slow"], ["c"]])
-    eventually(lambda: all(status.knows_us for status in announcer.status.values()))
+    eventually(lambda: all(status.registered for status in announcer.status.values()))
     trackers.does["slow"] = trackers.does["a"] = hang
     announcer.stop(timeout=0.05)
     assert {(url, "stopped") for url in ("a", "slow", "c")} <= set(trackers.asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geventbt.errors import TrackerError
+from geventbt.errors import FetchError
 from geventbt.net.http import redirected, split_url
 
 
@@ -29,7 +29,7 @@ from geventbt.net.http import redirected, split_url
     ],
 )
 def test_a_url_that_cannot_be_fetched_is_an_error(url):
-    with pytest.raises(TrackerError):
+    with pytest.raises(FetchError):
         split_url(url)
 
 
@@ -41,5 +41,5 @@ def test_a_redirect_may_be_relative_or_go_to_https():
 
 @pytest.mark.parametrize("location", ["", "http://a/x", "file:///etc/passwd", "http://[::1", "gopher://a/"])
 def test_a_redirect_from_https_goes_nowhere_else(location):
-    with pytest.raises(TrackerError):
+    with pytest.raises(FetchError):
         redirected(split_url("https://a/x"), location)

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from geventbt import bencoding, limits
 from geventbt.errors import RemoteProtocolError
+from geventbt.net.addresses import normalise
 from geventbt.protocol.ut_pex import SEED, PexMessage, changes
 
-addresses = st.ip_addresses().filter(
-    lambda ip: not (ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255")
-)
+addresses = st.ip_addresses().filter(lambda ip: normalise((str(ip), 1)) == (str(ip), 1))
 peers = st.tuples(addresses.map(str), st.integers(1, 65535))
 
 

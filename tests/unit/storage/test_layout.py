@@ -41,7 +41,7 @@ def test_the_last_piece_ends_with_the_last_file():
 
 @pytest.mark.parametrize("where", [(0, 0, 0), (0, 0, 9), (0, -1, 1), (1, 7, 1), (2, 0, 1), (-1, 0, 1)])
 def test_a_range_that_is_not_inside_a_piece_is_refused(where: tuple[int, int, int]):
-    with pytest.raises(ValueError, match="no range of a piece"):
+    with pytest.raises(ValueError, match="not a range of a piece"):
         make_layout([10, 5], 8).spans(*where)
 
 

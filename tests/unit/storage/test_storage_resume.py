@@ -14,11 +14,12 @@ import pytest
 
 from geventbt import bencoding
 from geventbt.errors import StorageError
-from geventbt.metainfo import Torrent, create_torrent
-from geventbt.metainfo.paths import is_own_folder
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
+from geventbt.metainfo.paths import is_state_dir
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
 from tests.unit.storage_helpers import PIECE, A, B, C, D, pieces_of, seed
 
 needs_links = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links cannot be told from files here")
@@ -383,8 +384,10 @@ def test_a_record_that_is_too_large_is_not_even_read(torrent: Torrent, half: Pat
 
 
 def test_every_record_of_a_torrent_is_small_enough(torrent: Torrent):
-    stamps = {index: Stamp(2**63 - 1, -(2**63)) for index in range(len(torrent.files))}
-    everything = resume.Resume(~resume.decode(torrent, None).have, stamps, set(stamps), Stamp(2**63 - 1, 2**63 - 1))
+    fingerprints = {index: Fingerprint(2**63 - 1, -(2**63)) for index in range(len(torrent.files))}
+    everything = resume.Resume(
+        ~resume.decode(torrent, None).have, fingerprints, set(fingerprints), Fingerprint(2**63 - 1, 2**63 - 1)
+    )
     data = resume.encode(torrent, everything)
     assert len(data) <= resume.largest(torrent)
     assert resume.decode(torrent, data) == everything
@@ -420,19 +423,19 @@ def test_a_link_in_place_of_our_folder_is_refused(torrent: Torrent, folder: Path
 
 @pytest.mark.parametrize("name", [".geventbt", ".GeventBT", ".geventbt.", ".ge\u200cventbt", "GEVENT~1"])
 def test_a_torrent_cannot_plant_our_own_files(seeded: Path, tmp_path: Path, name: str):
-    assert is_own_folder(name)
+    assert is_state_dir(name)
     single = {"name": name, "piece length": PIECE, "pieces": bytes(20), "length": 5}
     several = {"name": name, "piece length": PIECE, "pieces": bytes(20), "files": [{"length": 5, "path": ["x"]}]}
     for info in (single, several):
         torrent = Torrent.from_info(bencoding.encode(info))
-        if is_own_folder(torrent.name):
+        if is_state_dir(torrent.name):
             with pytest.raises(StorageError, match="keeps its own files"):
                 Storage(torrent, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["geventbt", ".geventbt2", "a.geventbt", "gevent"])
 def test_other_names_are_free(name: str):
-    assert not is_own_folder(name)
+    assert not is_state_dir(name)
 
 
 def test_a_torrent_of_a_download_folder_leaves_our_own_files_out(half: Path):

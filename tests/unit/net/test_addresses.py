@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from geventbt.net.addresses import Scope, may_connect, normalise, scope_of
+from geventbt.net.addresses import (
+    IPV4_BYTES,
+    IPV6_BYTES,
+    Scope,
+    is_host_name,
+    may_connect,
+    normalise,
+    pack_address,
+    scope_of,
+    unpack_addresses,
+)
 
 PUBLIC, OTHER_PUBLIC, LAN, LOOPBACK = "93.184.216.34", "2606:4700::1111", "192.168.1.5", "127.0.0.1"
 
@@ -115,3 +125,29 @@ def test_each_address_has_a_scope(host, scope):
 )
 def test_nobody_sends_us_nearer_than_they_are(host, told_by, allowed):
     assert may_connect((host, 6881), told_by) is allowed
+
+
+@pytest.mark.parametrize("text", ["peer", "peer.example.org", "a.b.", "my_host", "x" * 63, "1.2.3.4.example"])
+def test_the_name_of_a_host(text):
+    assert is_host_name(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "a b", "a\n", "127.1", "1.2.3.4", "0x7f", "0x7f.1", "::1", "x" * 64, "é.example", "a." * 127 + "a"],
+)
+def test_what_is_not_the_name_of_a_host(text):
+    assert not is_host_name(text)
+
+
+def test_an_address_in_compact_form():
+    assert pack_address(("1.2.3.4", 258), IPV4_BYTES) == b"\1\2\3\4\1\2"
+    assert pack_address(("::1", 1), IPV6_BYTES) == bytes(15) + b"\1\0\1"
+    assert pack_address(("::1", 1), IPV4_BYTES) == b""
+
+
+def test_compact_addresses_are_read_with_none_for_what_no_peer_can_have():
+    data = b"\1\2\3\4\1\2" + b"\0\0\0\0\1\1" + b"\1\2\3\4\0\0" + b"\xe0\0\0\1\1\1" + b"\xff\xff\xff\xff\1\1" + b"cut"
+    assert list(unpack_addresses(data, IPV4_BYTES)) == [("1.2.3.4", 258), None, None, None, None]
+    mapped = bytes(10) + b"\xff\xff\1\2\3\4\0\1"
+    assert list(unpack_addresses(mapped, IPV6_BYTES)) == [("1.2.3.4", 1)]

@@ -1,9 +1,9 @@
-"""The README, held to what it says: all of its Python runs here, as it stands, against real peers on loopback; its
-commands and options exist; its tables are those of the code."""
+"""The documentation, held to what it says: all Python of the README and of docs/ runs here, as it stands, against real
+peers on loopback."""
 
 from __future__ import annotations
 
-import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,66 +20,62 @@ from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 
 import geventbt
-from geventbt import signals
-from geventbt.cli.main import make_parser, run
+from tests.documents import DOCUMENTS
 from tests.loopback.harness import eventually
-from tests.readme_tables import defaults_table, limits_table
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
 CONTENT = bytes(range(256)) * 1000
+TAKEN: set[tuple[str, str, int]] = set()
 
 
-def sections() -> dict[str, str]:
-    """The text under each heading; code is no heading."""
-    parts = re.split(r"^#+ (.*)$(?=\n\n)", README, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def take(document: str, heading: str, number: int = 0) -> str:
+    """A block of Python, for a test that runs it. To be called as the module is imported."""
+    TAKEN.add((document, heading, number))
+    return DOCUMENTS[document].blocks[heading, number]
 
 
-SECTIONS = sections()
-BLOCKS = {
-    (heading, number): code
-    for heading, text in SECTIONS.items()
-    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
-}
-TAKEN: set[tuple[str, int]] = set()
-
-
-def take(heading: str, number: int = 0) -> str:
-    """A block of the README, for a test that runs it. To be called as the module is imported."""
-    TAKEN.add((heading, number))
-    return BLOCKS[heading, number]
-
-
-DOWNLOAD = take("Get the files")
-BLOCK = take("Get a block")
-SEED = take("Seed")
-ERRORS = take("Errors and timeouts")
-WIRE = take("The wire in ten minutes") + take("Asking for blocks") + ERRORS
-EVENTS, MESSAGES = take("Signals and messages", 0), take("Signals and messages", 1)
-OWN_STORAGE = take("Seeding from your own storage")
-EXTENSION = take("Writing an extension")
-CLIENT = take("A client")
-CREATE = take("Make a torrent")
-SCRIPT = take("In a script that is not patched")
-PATCHED = take("In a monkey-patched program")
-GUNICORN = take("Under gunicorn")
-IN_GEVENT = take("Next to native threads")
-ASYNCIO = take("Next to asyncio")
+DOWNLOAD = take("README", "Get the files")
+BLOCK = take("README", "Get a block")
+SEED = take("README", "Seed")
+TUTORIAL_DOWNLOAD = take("tutorial", "Download a torrent")
+TUTORIAL_SEED = take("tutorial", "Make a torrent and seed it")
+TUTORIAL_BLOCK = take("tutorial", "Ask one peer for one block")
+TUTORIAL_SEVERAL = take("tutorial", "Do several things at once")
+ERRORS = take("guides/wire", "Errors and timeouts")
+WIRE = take("guides/wire", "The wire") + take("guides/wire", "Requests") + ERRORS
+EVENTS = take("guides/wire", "Signals and messages", 0)
+MESSAGES = take("guides/wire", "Signals and messages", 1)
+SEED_BY_REQUEST = take("guides/serving", "Answer request by request")
+OWN_STORAGE = take("guides/serving", "Serve from any storage")
+MEMORY = take("guides/serving", "Download into any storage", 0)
+DATABASE = take("guides/serving", "Download into any storage", 1)
+EXTENSION = take("guides/extensions", "Extensions")
+CLIENT = take("guides/client", "Client")
+WATCH = take("guides/client", "Watch a torrent")
+CHOOSE = take("guides/client", "Select files")
+CREATE = take("guides/client", "Make a torrent")
+STREAM = take("guides/streaming", "Streaming")
+SERVICE = take("guides/service", "In a Python program")
+SCRIPT = take("guides/concurrency", "In a script that is not patched")
+PATCHED = take("guides/concurrency", "In a monkey-patched program")
+GUNICORN = take("guides/concurrency", "Under gunicorn")
+IN_GEVENT = take("guides/concurrency", "Next to native threads")
+ASYNCIO = take("guides/concurrency", "Next to asyncio")
 
 
 def test_every_block_of_python_is_run_by_a_test() -> None:
-    assert BLOCKS.keys() == TAKEN
-    assert len(BLOCKS) == README.count("```python")
+    found = {(name, *block) for name, document in DOCUMENTS.items() for block in document.blocks}
+    assert found == TAKEN
+    assert len(found) == sum(document.text.count("```python") for document in DOCUMENTS.values())
 
 
-# --- peers for the README's code ---
+# --- peers for the code ---
 
 
 def execute(code: str, names: dict[str, Any], **replacements: str) -> dict[str, Any]:
     """Run code as it stands, except for what cannot be so here, such as a port. Returns its names."""
     for old, new in {"port=6881": "port=0", **replacements}.items():
         code = code.replace(old, new)
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "docs", "exec"), names)
     return names
 
 
@@ -96,7 +92,7 @@ def torrent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> geventbt.Torrent
 
 @pytest.fixture
 def names(torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """What the README's snippets take for known."""
+    """The names that the examples take for known."""
     with geventbt.Storage(torrent, tmp_path / "origin") as storage:
         storage.check()
         yield {
@@ -118,11 +114,25 @@ def listening(code: str, names: dict[str, Any]) -> Iterator[int]:
         yield server.server_port
 
 
+@pytest.fixture(params=[SEED, SEED_BY_REQUEST], ids=["README", "serving"])
+def port_of_each(request: pytest.FixtureRequest, names: dict[str, Any]) -> Iterator[int]:
+    """The port of each seeder of the documentation that answers request by request."""
+    with seeder(request.param, names) as port:
+        yield port
+
+
 @pytest.fixture
 def port(names: dict[str, Any]) -> Iterator[int]:
     """The port of the README's own seeder."""
-    code = SEED.replace("geventbt.listen(6881, seed).serve_forever()", "server = geventbt.listen(6881, seed)")
-    assert code != SEED
+    with seeder(SEED, names) as port:
+        yield port
+
+
+@contextmanager
+def seeder(seed: str, names: dict[str, Any]) -> Iterator[int]:
+    """Run code that serves forever beside the test. Gives its port."""
+    code = seed.replace("geventbt.listen(6881, seed).serve_forever()", "server = geventbt.listen(6881, seed)")
+    assert code != seed
     with listening(code, {**names, "peer_id": geventbt.new_peer_id()}) as port:
         yield port
 
@@ -165,20 +175,22 @@ def tracked(
 # --- its code ---
 
 
-def test_the_download_gets_the_files(tracked: Any, tmp_path: Path) -> None:
-    execute(DOWNLOAD, {})
+@pytest.mark.parametrize("code", [DOWNLOAD, TUTORIAL_DOWNLOAD], ids=["README", "tutorial"])
+def test_the_download_gets_the_files(code: str, tracked: Any, tmp_path: Path) -> None:
+    execute(code, {})
     assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
 
 
-def test_the_downloading_wire_gets_a_block(port: int, names: dict[str, Any]) -> None:
-    execute(BLOCK, names, **{"6881": str(port)})
+@pytest.mark.parametrize("code", [BLOCK, TUTORIAL_BLOCK], ids=["README", "tutorial"])
+def test_the_downloading_wire_gets_a_block(code: str, port: int, names: dict[str, Any]) -> None:
+    execute(code, names, **{"6881": str(port)})
     assert names["block"] == CONTENT[:16384]
     assert names["peer"].info_hash == names["info_hash"]
     names["wire"].close()
 
 
-def assert_no_traceback_for_strangers(port: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever asks a seeder for what does not exist is closed, and leaves nothing in the log."""
+def assert_no_traceback(port: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture) -> None:
+    """A peer that requests what does not exist is closed, and leaves nothing in the log."""
     with geventbt.connect(("127.0.0.1", port)) as wire:
         wire.handshake(torrent.info_hash, geventbt.new_peer_id())
         wire.interested()
@@ -188,10 +200,10 @@ def assert_no_traceback_for_strangers(port: int, torrent: geventbt.Torrent, capl
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
-def test_a_stranger_writes_no_traceback_into_the_log_of_the_seeder(
-    port: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture
+def test_an_untrusted_peer_causes_no_traceback_in_the_log_of_the_seeder(
+    port_of_each: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert_no_traceback_for_strangers(port, torrent, caplog)
+    assert_no_traceback(port_of_each, torrent, caplog)
 
 
 def test_serve_forever_blocks() -> None:
@@ -204,7 +216,7 @@ def test_serve_forever_blocks() -> None:
     assert greenlet.ready()
 
 
-def test_the_wire_of_ten_minutes_gets_blocks_pieces_and_ranges(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_wire_gets_blocks_pieces_and_ranges(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     names = execute(WIRE, {}, **{"6881": str(port)})
     assert capsys.readouterr().out.startswith("geventbt 0.1.0.0 Extensions(")
     assert names["block"] == CONTENT[:16384]
@@ -217,7 +229,7 @@ def test_the_wire_of_ten_minutes_gets_blocks_pieces_and_ranges(port: int, capsys
         names["fetch"](0, 16384, 16384)
 
 
-def test_the_errors_of_the_ten_minutes_are_caught_where_they_say() -> None:
+def test_the_errors_of_requests_are_caught_where_the_guide_says() -> None:
     def do_nothing(wire: geventbt.Wire) -> None:
         wire.handshake("11" * 20, geventbt.new_peer_id())
         wire.wait_for("close")
@@ -249,11 +261,11 @@ def test_the_seeder_by_events_serves(names: dict[str, Any], torrent: geventbt.To
         assert wire.read(1, 0, 100) == CONTENT[131072:131172]
 
 
-def test_a_stranger_writes_no_traceback_into_the_log_of_the_seeder_by_events(
+def test_an_untrusted_peer_causes_no_traceback_in_the_log_of_the_seeder_by_events(
     names: dict[str, Any], torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture
 ) -> None:
     with listening(EVENTS, names) as port:
-        assert_no_traceback_for_strangers(port, torrent, caplog)
+        assert_no_traceback(port, torrent, caplog)
 
 
 def test_the_messages_are_printed_until_the_peer_leaves(
@@ -276,6 +288,25 @@ def test_the_seeder_with_its_own_storage_serves_a_whole_client(
     with listening(OWN_STORAGE, names) as port:
         geventbt.download(magnet, tmp_path / "out", peers=[("127.0.0.1", port)])
     assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_a_download_is_kept_in_memory(tracked: Any, tmp_path: Path) -> None:
+    names = execute(MEMORY, {"geventbt": geventbt})
+    assert names["beginning"] == CONTENT[:1000]
+    assert not (tmp_path / "ubuntu").exists()
+
+
+def test_a_download_is_kept_in_a_database_and_found_there_again(tracked: Any, tmp_path: Path) -> None:
+    names = execute(DATABASE, {"geventbt": geventbt})
+    names["fetch"]("ubuntu.torrent", tmp_path)
+    assert not (tmp_path / "ubuntu").exists()
+    database = names["Database"](geventbt.Torrent.from_file("ubuntu.torrent"), tmp_path)
+    assert (database.size(0), database.read(0, 100, 200_000)) == (len(CONTENT), CONTENT[100:200_100])
+    database.close()
+    with geventbt.Client(port=None) as client:
+        torrent = client.add("ubuntu.torrent", tmp_path, storage=names["Database"])
+        assert torrent.wait(10)
+        assert torrent.progress.downloaded == 0
 
 
 def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,6 +333,55 @@ def test_the_client_reads_and_downloads(tracked: Any, tmp_path: Path, capsys: py
     assert f"{len(CONTENT)} bytes are verified, {len(CONTENT)} of them fetched" in capsys.readouterr().out
 
 
+def test_a_torrent_can_be_watched_and_its_files_selected(
+    tracked: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with geventbt.Client() as client:
+        active = client.add("ubuntu.torrent", tmp_path / "downloads", files=[])
+        execute(CHOOSE, {})["choose"](active)
+        execute(WATCH, {})["watch"](active)
+        assert active.files[0].priority == 7
+    assert capsys.readouterr().out.endswith("ubuntu complete\n")
+
+
+def test_a_file_is_streamed_to_standard_output(tracked: Any) -> None:
+    in_a_program(f"import geventbt\n{STREAM}", CONTENT)
+
+
+def test_the_torrent_of_the_tutorial_is_made_and_seeded(
+    torrent: geventbt.Torrent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "origin").rename(tmp_path / "downloads")
+    names = execute(TUTORIAL_SEED, {}, **{'"downloads/", 6881': '"downloads/", ("127.0.0.1", 0)'})
+    with names["client"] as client:
+        assert capsys.readouterr().out == f"{geventbt.Magnet.from_torrent(names['torrent'])} on port {client.port}\n"
+        geventbt.download("made.torrent", tmp_path / "out", peers=[("127.0.0.1", client.port)])
+    assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+
+
+def test_the_tutorial_downloads_two_at_once(tracked: Any, names: dict[str, Any], tmp_path: Path) -> None:
+    with other_seeder(names["torrent"], tmp_path) as magnet:
+        execute(TUTORIAL_SEVERAL, {}, **{'"debian.torrent"': repr(magnet)})
+    assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
+    assert (tmp_path / "downloads" / "debian").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_service_serves_until_a_signal(tracked: Any, tmp_path: Path, number: signal.Signals) -> None:
+    code = f"{SERVICE}\nserve(['ubuntu.torrent'], 'downloads', 0)"
+    process = gevent_subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    try:
+        target = tmp_path / "downloads" / "ubuntu"
+        eventually(lambda: target.exists() and target.read_bytes() == CONTENT, 30)
+        process.send_signal(number)
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
 def test_a_torrent_is_made(torrent: geventbt.Torrent, tmp_path: Path) -> None:
     (tmp_path / "origin").rename(tmp_path / "downloads")
     execute(CREATE, {"geventbt": geventbt})
@@ -313,10 +393,20 @@ def test_a_torrent_is_made(torrent: geventbt.Torrent, tmp_path: Path) -> None:
 # --- where it runs ---
 
 
-def in_a_program(code: str) -> None:
-    """Run code in an interpreter of its own, which must end well and say nothing."""
+def in_a_program(code: str, output: bytes | None = None) -> None:
+    """Run code in an interpreter of its own, which must exit with 0, with no errors and perhaps this output."""
     done = gevent_subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=50)
     assert (done.returncode, done.stderr) == (0, b"")
+    assert output is None or done.stdout == output
+
+
+@contextmanager
+def other_seeder(torrent: geventbt.Torrent, folder: Path) -> Iterator[str]:
+    """Seed a second torrent, debian. Gives its magnet link, with a peer in it."""
+    other = geventbt.create_torrent(folder / "origin" / "ubuntu", name="debian")
+    (folder / "origin" / "debian").write_bytes(CONTENT)
+    with geventbt.seed(other, folder / "origin", ("127.0.0.1", 0)) as client:
+        yield f"{geventbt.Magnet.from_torrent(other)}&x.pe=127.0.0.1:{client.port}"
 
 
 def test_it_runs_in_a_script_that_is_not_patched(tracked: Any, tmp_path: Path) -> None:
@@ -325,11 +415,7 @@ def test_it_runs_in_a_script_that_is_not_patched(tracked: Any, tmp_path: Path) -
 
 
 def test_it_runs_in_a_monkey_patched_program(tracked: Any, names: dict[str, Any], tmp_path: Path) -> None:
-    with geventbt.Storage(names["torrent"], tmp_path / "origin"):
-        other = geventbt.create_torrent(tmp_path / "origin" / "ubuntu", name="debian")
-    (tmp_path / "origin" / "debian").write_bytes(CONTENT)
-    with geventbt.seed(other, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
-        magnet = f"{geventbt.Magnet.from_torrent(other)}&x.pe=127.0.0.1:{seeder.port}"
+    with other_seeder(names["torrent"], tmp_path) as magnet:
         in_a_program(PATCHED.replace('"debian.torrent"', repr(magnet)))
     assert (tmp_path / "downloads" / "ubuntu").read_bytes() == CONTENT
     assert (tmp_path / "downloads" / "debian").read_bytes() == CONTENT
@@ -427,114 +513,3 @@ async def main():
 asyncio.run(main())
 """
     in_a_program(program)
-
-
-# --- its commands and tables ---
-
-
-def test_every_command_and_option_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    for command, options in re.findall(r"^geventbt (\w+) ?(.*)$", README, re.MULTILINE):
-        with pytest.raises(SystemExit) as caught:
-            run([command, "--help"])
-        assert caught.value.code == 0
-        usage = capsys.readouterr().out
-        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", options):
-            assert option in usage
-
-
-def test_the_options_without_a_variable_are_those_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GEVENTBT_OUTPUT", "/downloads")
-    told = re.findall(r"Only `-o` of `(\w+)` and of `(\w+)` has none", " ".join(SECTIONS["Command line"].split()))
-    assert [make_parser().parse_args([command, "x"]).output for command in told[0]] == [None, None]
-    assert make_parser().parse_args(["download", "x"]).output == "/downloads"
-
-
-def test_the_completion_is_set_up_as_the_help_says(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        run(["completion", "--help"])
-    shown = capsys.readouterr().out
-    for command in re.findall(
-        r"^(.*geventbt completion \w+[^#\n]*?)(?:  #.*)?$", SECTIONS["Command line"], re.MULTILINE
-    ):
-        assert command in shown
-
-
-def test_the_exit_codes_of_the_readme_are_those_of_the_command_line() -> None:
-    from geventbt.cli import errors
-
-    told = {
-        int(code)
-        for code in re.findall(
-            r"\b(\d+) (?:done|usage|not found|not a torrent|network|disk|unfinished|timed out|interrupted)",
-            " ".join(SECTIONS["Command line"].split()),
-        )
-    }
-    ours = {value for name, value in vars(errors).items() if name.isupper()} | {2}
-    assert told == ours
-
-
-@pytest.mark.parametrize(("heading", "table"), [("Defaults", defaults_table), ("Limits", limits_table)])
-def test_the_tables_are_those_of_the_code(heading: str, table: Callable[[], str]) -> None:
-    told = [line for line in SECTIONS[heading].splitlines() if line.startswith("|")]
-    assert told == table().splitlines(), "python tests/readme_tables.py prints the table as it should be"
-
-
-@pytest.mark.parametrize("heading", ["From bittorrent-protocol", "From Peerface"])
-def test_what_the_ancestors_users_are_referred_to_exists(heading: str) -> None:
-    rows = [re.split(r" \| ", line) for line in SECTIONS[heading].splitlines() if line.startswith("| ")][1:]
-    for theirs, ours, *_ in rows:
-        for code in re.findall(r"`([^`]*)`", ours):
-            assert exists(code), f"{theirs}: there is no {code}"
-
-
-def exists(code: str) -> bool:
-    """Whether the names that a piece of code begins with are there: a method, an attribute or a signal."""
-    names = re.findall(r"\b(wire|server|geventbt)\.(\w+)", code)
-    owners = {"wire": geventbt.Wire, "server": geventbt.PeerServer, "geventbt": geventbt}
-    for owner, name in names:
-        known = {"ut_metadata"} | {f"on_{signal}" for signal in signals.WIRE_SIGNALS}
-        if not (hasattr(owners[owner], name) or (owner == "wire" and name in known)):
-            return False
-    for name in re.findall(r'\.on\("(\w+)"', code):
-        if name not in {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}:
-            return False
-    return bool(names) or is_known(code.partition("(")[0])
-
-
-def is_known(name: str) -> bool:
-    """Whether a bare name is a signal, a hook of an extension, an exported name, or an argument with its value."""
-    return (
-        name in signals.WIRE_SIGNALS
-        or hasattr(geventbt.Extension, name)
-        or name in geventbt.__all__
-        or re.fullmatch(r'(encryption=)?"\w+"', name) is not None
-    )
-
-
-def test_the_signals_of_the_readme_are_all_and_have_the_fields_that_they_say() -> None:
-    rows = re.findall(r"^\| (.*`.*) \| (.*) ?\|$", SECTIONS["Signals and messages"], re.MULTILINE)
-    told: dict[str, str] = {}
-    for names, fields in rows:
-        for name in re.findall(r"`(\w+)`", names):
-            told[name] = ", ".join(re.findall(r"`(\w+)`", fields))
-    known = {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}
-    assert told.keys() == known.keys()
-    for name, fields in told.items():
-        doc = str(known[name].__doc__)
-        assert name == "stopping" or name == "stop" or not fields or doc.startswith(f"{fields}: "), (name, doc)
-
-
-def test_every_link_of_the_contents_leads_to_a_heading() -> None:
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in SECTIONS}
-    linked = set(re.findall(r"\]\(#([^)]*)\)", README))
-    assert linked <= anchors
-    for heading in re.findall(r"^## (.*)$", README, re.MULTILINE):
-        if heading not in ("Speed", "Licence"):
-            assert re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") in linked
-
-
-def test_every_program_that_is_named_is_there() -> None:
-    scripts = set(re.findall(r"`(?:python )?(scripts/\w+\.py)", README))
-    assert len(scripts) >= 8
-    for script in scripts:
-        assert (Path(__file__).parent.parent / script).exists()

@@ -1,6 +1,6 @@
 """Our own folder ``.geventbt`` beside the data: a lock for each torrent, and files that are replaced as a whole.
 
-Nothing in it is ever a link that we would follow, whoever put it there.
+No link in it is ever followed.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
-from geventbt.metainfo.paths import OWN_FOLDER
-from geventbt.storage.disk.open_file import storage_errors
+from geventbt.metainfo.paths import STATE_DIR
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, storage_errors
 
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
-class OwnFolder:
-    """What we keep of one torrent in the folder of its data. Nothing is made before it is needed.
+class StateDir:
+    """The files of our own for one torrent in the folder of its data. Nothing is made before it is needed.
 
     Args:
         folder: the folder of the data.
-        name: what all files of this torrent are called, before their endings.
+        name: the name of all files of this torrent, before their endings.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder / OWN_FOLDER
+        self._folder = folder / STATE_DIR
         self._name = name
         self._descriptor: int | None = None
         self._closed = False
@@ -54,8 +53,8 @@ class OwnFolder:
                 raise StorageError(errno.ENOTDIR, "not a folder, or a symbolic link", os.fspath(self._folder))
 
     def lock(self) -> None:
-        """Keep everybody else away from this torrent in this folder, until `close` or the end of the process. Again is
-        no harm.
+        """Keep all other programs away from this torrent in this folder, until `close` or the end of the process.
+        Locking twice does no harm.
 
         Raises:
             StorageError: if another program, or another storage of this one, has it.
@@ -68,7 +67,7 @@ class OwnFolder:
                 raise StorageError(errno.EBADF, "the storage is closed", os.fspath(path))
             self.make()
             with storage_errors(path):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o666)
                 try:
                     _lock(descriptor)
                 except OSError as error:
@@ -79,7 +78,7 @@ class OwnFolder:
             self._descriptor = descriptor
 
     def close(self) -> None:
-        """Let others have it, for good. The lock's file stays, since somebody may be opening it at this moment."""
+        """Release the lock, for good. Its file stays, since another program may be opening it at this moment."""
         with self._locking:
             self._closed = True
             if self._descriptor is not None:
@@ -88,11 +87,11 @@ class OwnFolder:
                 self._descriptor = None
 
     def read(self, ending: str, limit: int) -> bytes | None:
-        """The contents of a file, or None if it is not there, not readable, no file or longer than `limit` bytes."""
+        """The contents of a file, or None if it is not there, not readable, not a file or longer than `limit` bytes."""
         try:
             if self._folder.is_symlink():
                 return None
-            descriptor = os.open(self.path(ending), os.O_RDONLY | _SAFELY)
+            descriptor = os.open(self.path(ending), os.O_RDONLY | SAFE_OPEN_FLAGS)
             with open(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     return None
@@ -112,7 +111,7 @@ class OwnFolder:
         with storage_errors(path):
             temporary.unlink(missing_ok=True)
             try:
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o666)
                 with open(descriptor, "wb") as file:
                     file.write(data)
                     file.flush()
@@ -154,5 +153,5 @@ else:
                 raise
 
     def _unlock(descriptor: int) -> None:
-        """Said in so many words, because a child of ours may still have the descriptor."""
+        """Unlock explicitly, because a child process may still have the descriptor."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,11 +1,11 @@
-"""Where each byte of a torrent is on the disk: in its file, or in the parts file.
+"""Maps the bytes of a torrent's files to files on the disk: the file itself, or the parts file.
 
 A piece on the border of a file that is not wanted has bytes of that file, too. They must be kept, for the piece to be
 verified and served, but the file must not be made for them. So they go into one sparse file of our own, the parts file,
-at the very place that they have in the torrent's stream. When the file is wanted after all, they are moved.
+at the offset that they have in the torrent's stream. If the file is wanted later, they are moved.
 
-A file that is there is always used. Once bytes may have gone into a file, that is where it stays: only the way from the
-parts file to the file itself is ever taken, and only while nobody writes to the parts file.
+A file that is there is always used. Bytes only ever move from the parts file to the file itself, and only while nothing
+is written to the parts file.
 """
 
 from __future__ import annotations
@@ -17,51 +17,52 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bitarray import bitarray
-from bitarray.util import ones, zeros
+from bitarray.util import zeros
 
 from geventbt import limits
 from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, TorrentFile
-from geventbt.metainfo.paths import OWN_FOLDER
-from geventbt.storage.disk.open_file import FileGone, MissingData, OpenFile
+from geventbt.metainfo.paths import STATE_DIR
+from geventbt.storage.backend import MissingData
+from geventbt.storage.disk.open_file import FileGone, OpenFile
 from geventbt.storage.disk.open_files import OpenFiles
-from geventbt.storage.disk.own_folder import OwnFolder
-from geventbt.storage.disk.record import Stamp
+from geventbt.storage.disk.record import Fingerprint
+from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout, Span
 
 _STEP = 1 * limits.MIB
 """Bytes moved at a time."""
 
 
-class Places:
+class FileMapper:
     """Reads and writes ranges of a torrent's files, wherever they are.
 
     Args:
         torrent: the torrent.
         folder: the folder of its data.
-        own: our own folder there.
+        state_dir: the folder of our own files there.
         layout: the torrent's layout.
-        have: the pieces that are verified: only of these are bytes moved.
         max_open_files: how many files are open at a time.
 
     Attributes:
         files: the files of the torrent; the parts file is the one behind the last.
         parts: the index of the parts file.
-        selected: indices of the files that are wanted, or None for all.
+        have: the verified pieces: only their bytes are moved.
+        selected: indices of the wanted files, or None for all.
     """
 
     def __init__(
-        self, torrent: Torrent, folder: Path, own: OwnFolder, layout: Layout, have: bitarray, max_open_files: int
+        self, torrent: Torrent, folder: Path, state_dir: StateDir, layout: Layout, max_open_files: int
     ) -> None:
-        parts = TorrentFile((OWN_FOLDER, own.path("parts").name), torrent.geometry.length, 0)
+        parts = TorrentFile((STATE_DIR, state_dir.path("parts").name), torrent.geometry.length, 0)
         self.files = OpenFiles([*torrent.files, parts], folder, max_open_files)
         self.parts = len(torrent.files)
         self.selected: Collection[int] | None = None
         self._torrent = torrent
-        self._own = own
+        self._state_dir = state_dir
         self._layout = layout
-        self._have = have
+        self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self._in_parts: dict[int, bool] = {}
         self._moving = new_reentrant_lock()
 
@@ -79,37 +80,30 @@ class Places:
         return self.selected is None or index in self.selected
 
     def read(self, index: int, offset: int, length: int) -> bytes:
-        """Read a range of a file; padding is zeros (BEP 47)."""
-        if self._torrent.files[index].padding:
-            return bytes(length)
+        """Read a range of a file."""
         with self._at(index, offset) as (place, position), self.files.use(place) as file:
             return file.read(position, length)
 
     def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
         """A range of a file that is known to be in its own place, if it is in memory; never waits."""
-        if self._torrent.files[index].padding:
-            return bytes(length)
         if self._in_parts.get(index) is not False:
             return None
         return self.files.read_cached(index, offset, length)
 
     def read_into(self, index: int, offset: int, view: memoryview) -> None:
         """Fill a buffer with a range of a file."""
-        if self._torrent.files[index].padding:
-            view[:] = bytes(len(view))
-            return
         with self._at(index, offset) as (place, position), self.files.use(place) as file:
             file.read_into(position, view)
 
     def write(self, index: int, offset: int, data: memoryview) -> None:
-        """Write a range of a file that is no padding."""
+        """Write a range of a file."""
         with self._at(index, offset) as (place, position), self.files.use(place, writable=True) as file:
             file.write(position, data)
 
     @contextmanager
-    def steady(self, spans: Iterable[Span]) -> Iterator[None]:
-        """No file of these changes its place as long as the block runs."""
-        if any(self.in_parts(span.file) for span in spans):
+    def hold_location(self, files: Iterable[int]) -> Iterator[None]:
+        """Keep files at their places as long as the block runs."""
+        if any(self.in_parts(index) for index in files):
             with self._moving:
                 yield
         else:
@@ -120,8 +114,8 @@ class Places:
 
         Raises:
             MissingData: if the parts file does not have it any more.
-            StorageError: if it cannot be moved: ``errno.EEXIST`` where somebody else has put a file in its place. It is
-                then where it was.
+            StorageError: if it cannot be moved: ``errno.EEXIST`` where there is a file in its place that is not ours.
+                It then stays where it was.
         """
         with self._moving:
             if not self.in_parts(index):
@@ -129,7 +123,7 @@ class Places:
             spans = list(self._spans_in_parts(index))
             if spans and self.files.status(index) is not None:
                 path = os.fspath(self.files.path(index))
-                raise StorageError(errno.EEXIST, "somebody has put a file there while the torrent was in use", path)
+                raise StorageError(errno.EEXIST, "another file was put there while the torrent was in use", path)
             if spans:
                 self._move(index, spans)
             self._in_parts[index] = False
@@ -146,58 +140,57 @@ class Places:
         status = self.files.status(index)
         return status is not None and status.st_size == self._torrent.files[index].length
 
-    def stamp(self, index: int) -> Stamp | None:
-        """How a file looks now, or None if it is not there."""
+    def fingerprint(self, index: int) -> Fingerprint | None:
+        """The fingerprint of a file as it is now, or None if it is not there."""
         status = self.files.status(index)
-        return Stamp.of(status) if status else None
+        return Fingerprint.of(status) if status else None
 
     def possible(self) -> bitarray:
         """The pieces whose bytes may all be on the disk."""
-        possible = ones(self._torrent.geometry.pieces, "big")
+        files = self._torrent.files
+        possible = self._layout.covered(lambda i: files[i].length if self.in_parts(i) else self.size(i))
         in_parts = self._pieces_in_parts()
-        for index, file in enumerate(self._torrent.files):
+        for index, file in enumerate(files):
             if file.stored and self.in_parts(index):
                 pieces = self._layout.pieces(file)
                 possible[pieces.start : pieces.stop] &= in_parts[pieces.start : pieces.stop]
-            elif file.stored:
-                missing = self._layout.pieces(file, self._size(index))
-                possible[missing.start : missing.stop] = False
         return possible
 
     @contextmanager
-    def losing(self, index: int) -> Iterator[None]:
-        """Around what needs a file: if that is gone, or some of it, so are its pieces."""
+    def invalidate_on_missing(self, index: int) -> Iterator[None]:
+        """Clear the pieces of a file in `have` if it turns out in the block that it is gone, or a part of it."""
         try:
             yield
         except FileGone:
-            self.lose(index)
+            self.invalidate(index)
             raise
         except MissingData:
-            self.lose(index, self._size(index))
+            self.invalidate(index, self.size(index))
             raise
 
-    def lose(self, index: int, start: int = 0) -> None:
-        """Trust no piece any more that has bytes of a file from `start` on. If they were in the parts file, or it is
-        that itself, it goes for all that was in it."""
+    def invalidate(self, index: int, start: int = 0) -> None:
+        """Clear in `have` the pieces that have bytes of a file from `start` on. If the file is in the parts file, or is
+        the parts file, clear those of all files in it."""
         lost = {index: start}
         if index == self.parts or self.in_parts(index):
             lost = {i: 0 for i, file in enumerate(self._torrent.files) if file.stored and self.in_parts(i)}
         for i, first in lost.items():
-            pieces = self._layout.pieces(self._torrent.files[i], first)
-            self._have[pieces.start : pieces.stop] = False
+            self._layout.clear(self.have, i, first)
 
-    def _size(self, index: int) -> int:
-        stamp = self.stamp(index)
-        return stamp.size if stamp else 0
+    def size(self, index: int) -> int:
+        """The length of a file, 0 if it is not there."""
+        fingerprint = self.fingerprint(index)
+        return fingerprint.size if fingerprint else 0
 
     def _pieces_in_parts(self) -> bitarray:
         """The pieces of which there is anything in the parts file."""
         pieces = zeros(self._torrent.geometry.pieces, "big")
         if self.files.status(self.parts) is not None:
-            piece_length, length = self._torrent.geometry.piece_length, self._torrent.geometry.length
+            geometry = self._torrent.geometry
             with self.files.use(self.parts) as file:
                 for start, end in file.data_ranges():
-                    pieces[start // piece_length : -(-min(end, length) // piece_length)] = True
+                    found = geometry.pieces_of(start, min(end, geometry.length) - start)
+                    pieces[found.start : found.stop] = True
         return pieces
 
     def _belongs_in_parts(self, index: int) -> bool:
@@ -221,7 +214,7 @@ class Places:
         """What the parts file has of a file: its verified pieces."""
         geometry = self._torrent.geometry
         for piece in self._layout.pieces(self._torrent.files[index]):
-            if self._have[piece]:
+            if self.have[piece]:
                 spans = self._layout.spans(piece, 0, geometry.piece_size(piece))
                 yield from (span for span in spans if span.file == index)
 
@@ -236,10 +229,10 @@ class Places:
 
         with self.files.use(self.parts) as source:
             try:
-                self.files.install(index, self._own.path(f"{index}.new"), fill)
+                self.files.install(index, self._state_dir.path(f"{index}.new"), fill)
             except StorageError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # The folder of the file is another file system: who kills us here has its pieces fetched again.
+                # The folder of the file is another file system: if we are killed here, its pieces are fetched again.
                 with self.files.use(index, writable=True) as target:
                     fill(target)

@@ -1,4 +1,4 @@
-"""The README's tables of defaults and limits, made from the code: ``python tests/readme_tables.py`` prints them."""
+"""The tables of defaults and limits in docs/guides, made from the code: ``python tests/docs_tables.py`` writes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CALLS: dict[str, Any] = {
 }
 
 _COUNTS = ("BLAMED_BLOCKS",)
-"""Limits that are no bytes, although they are written as so many KIB."""
+"""Limits that are counts, although they are written with KIB."""
 
 
 def defaults_table() -> str:
@@ -78,5 +78,14 @@ def _amount(value: float, is_size: bool) -> str:
     return f"{value:g}" if isinstance(value, float) else f"{value:,}"
 
 
+def write(page: Path, table: str) -> None:
+    """Replace the table of a page, which has one."""
+    before, _, rest = page.read_text().partition("\n|")
+    after = rest.rpartition("|\n")[2]
+    page.write_text(f"{before}\n{table}\n{after}")
+
+
 if __name__ == "__main__":
-    print(defaults_table(), limits_table(), sep="\n\n")
+    guides = Path(__file__).parent.parent / "docs" / "guides"
+    write(guides / "defaults.md", defaults_table())
+    write(guides / "limits.md", limits_table())

@@ -1,0 +1,151 @@
+"""`DiskBackend`: a torrent's files in a folder, with a parts file, a lock and a resume file of our own beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from bitarray import bitarray
+
+from geventbt import limits
+from geventbt.errors import StorageError
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.paths import is_state_dir
+from geventbt.storage.backend import StorageBackend
+from geventbt.storage.disk.file_mapper import FileMapper
+from geventbt.storage.disk.recorder import Recorder
+from geventbt.storage.disk.state_dir import StateDir
+from geventbt.storage.layout import Layout
+
+
+class DiskBackend(StorageBackend):
+    """The files of a torrent on the disk: the default backend. No file is made before it is needed.
+
+    Args:
+        torrent: the torrent.
+        folder: the folder that its file or folder is in, or will be.
+        preallocate: whether `make` takes the room for the files on the disk at once. By default they are sparse.
+        max_open_files: how many files are open at a time.
+
+    Raises:
+        StorageError: the torrent has the name of our own folder, ``.geventbt``.
+    """
+
+    def __init__(
+        self,
+        torrent: Torrent,
+        folder: str | os.PathLike[str],
+        *,
+        preallocate: bool = False,
+        max_open_files: int = limits.OPEN_FILES,
+    ) -> None:
+        if any(map(is_state_dir, {file.path[0] for file in torrent.files})):
+            raise StorageError(
+                f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
+            )
+        layout = Layout(torrent.files, torrent.geometry)
+        self._torrent = torrent
+        self._preallocate = preallocate
+        self._state_dir = StateDir(Path(os.path.abspath(folder)), torrent.info_hash.hex())
+        self._mapper = FileMapper(torrent, Path(os.path.abspath(folder)), self._state_dir, layout, max_open_files)
+        self._files = self._mapper.files
+        self._recorder = Recorder(torrent, layout, self._mapper, self._state_dir)
+
+    def begin(self, have: bitarray, selected: Collection[int] | None) -> None:
+        """Take note of the verified pieces and the wanted files."""
+        self._mapper.have = have
+        self._mapper.selected = selected
+
+    def size(self, file: int) -> int:
+        """The length of a file as it is now, 0 if it is not there."""
+        return self._mapper.size(file)
+
+    def read(self, file: int, offset: int, length: int) -> bytes:
+        """Read a range of a file."""
+        with self._mapper.invalidate_on_missing(file):
+            return self._mapper.read(file, offset, length)
+
+    def read_cached(self, file: int, offset: int, length: int) -> bytes | bytearray | None:
+        """Read a range of a file if the system has it in memory."""
+        return self._mapper.read_cached(file, offset, length)
+
+    def read_into(self, file: int, offset: int, view: memoryview) -> None:
+        """Fill a buffer with a range of a file."""
+        self._mapper.read_into(file, offset, view)
+
+    def write(self, file: int, offset: int, data: memoryview) -> None:
+        """Write a range of a file, or of the parts file where the file is not wanted."""
+        with self._mapper.invalidate_on_missing(file):
+            self._mapper.write(file, offset, data)
+
+    @contextmanager
+    def writing(self, files: Iterable[int]) -> Iterator[None]:
+        """Move wanted files out of the parts file; no file changes its place as long as the block runs."""
+        files = list(files)
+        for file in files:
+            self._leave_parts(file)
+        with self._mapper.hold_location(files):
+            yield
+
+    def select(self, selected: Collection[int] | None) -> None:
+        """Move the files that are wanted from now on out of the parts file.
+
+        Raises:
+            StorageError: the disk failed, or there is a file that is not ours in the place of one
+                (``errno.EEXIST``). The same files as before are then wanted.
+        """
+        before, self._mapper.selected = self._mapper.selected, selected
+        try:
+            for file in range(len(self._torrent.files)):
+                self._leave_parts(file)
+        except StorageError:
+            self._mapper.selected = before
+            raise
+        self._mapper.drop_parts()
+
+    def make(self, files: Iterable[int]) -> None:
+        """Make files of their full length. One that is longer is cut, one of the right length is left alone.
+
+        Raises:
+            StorageError: one cannot be made: ``errno.ENOSPC`` if there is no room for it.
+        """
+        for file in files:
+            self._leave_parts(file)
+            if self._preallocate or not self._mapper.has_length(file):
+                with self._mapper.invalidate_on_missing(file), self._files.use(file, writable=True) as opened:
+                    if self._preallocate:
+                        opened.allocate(self._torrent.files[file].length)
+        self._mapper.drop_parts()
+
+    def possible(self, layout: Layout) -> bitarray:
+        """The pieces whose bytes may all be on the disk."""
+        return self._mapper.possible()
+
+    def checking(self, pieces: bitarray) -> AbstractContextManager[None]:
+        """Enclose a check of pieces, after which their files are trusted as they looked before it."""
+        return self._recorder.verifying(pieces)
+
+    def lock(self) -> None:
+        """Keep every other program, and every other storage of this one, away from this torrent in this folder."""
+        self._state_dir.lock()
+
+    def restore(self) -> bitarray:
+        """Trust what the last checkpoint recorded of files that look as they did then."""
+        return self._recorder.restore()
+
+    def checkpoint(self) -> None:
+        """Make all that was written safe on the disk, and record which pieces are there."""
+        self._recorder.checkpoint()
+
+    def close(self) -> None:
+        """Close all files, and release the lock."""
+        self._files.close()
+        self._state_dir.close()
+
+    def _leave_parts(self, file: int) -> None:
+        """Move a file out of the parts file if it is wanted."""
+        if self._mapper.is_selected(file) and self._mapper.in_parts(file):
+            with self._mapper.invalidate_on_missing(file):
+                self._mapper.leave_parts(file)
