@@ -312,8 +312,6 @@ DHT_UNEXPECTED = 4
 """Packets from an address we wait for that are read although its network has sent too much."""
 DHT_ANSWER_RATE, DHT_ANSWER_BURST = 16.0 * KIB, 48.0 * KIB
 """Bytes a second of answers to all (libtorrent: 8,000 bytes, 3 s)."""
-DHT_DRAIN = 32
-"""Datagrams read before other greenlets have their turn."""
 DHT_TOKEN_TIME = 300.0
 """For which a secret of write tokens is used; its tokens are good as long again (BEP 5: 5 and 10 minutes)."""
 DHT_TOKEN = 64

@@ -14,6 +14,8 @@ from geventbt.net.addresses import Address
 _log = logging.getLogger("geventbt")
 
 _LARGEST = 65536
+_BUFFER = 1 << 20
+"""Bytes that may wait in the system while the hub is busy; it gives as much of it as it may."""
 _DRAIN = 32
 """Datagrams that are read before other greenlets have their turn."""
 
@@ -47,6 +49,7 @@ class UdpSocket:
             if family == gevent_socket.AF_INET6:
                 # IPv4 has a socket of its own, or addresses would come in two forms.
                 self._sock.setsockopt(gevent_socket.IPPROTO_IPV6, gevent_socket.IPV6_V6ONLY, 1)
+            self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_RCVBUF, _BUFFER)
             self._sock.bind(address)
             self._sock.setblocking(False)
         except BaseException:

@@ -6,6 +6,7 @@ Round trips, losses, dead nodes and liars are what a test says; nothing waits fo
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
@@ -14,9 +15,11 @@ from geventbt.discovery.dht.contacts import IPV4, Contact
 from geventbt.discovery.dht.goals import Announce, FindPeers, Goal
 from geventbt.discovery.dht.lookup import Lookup
 from geventbt.discovery.dht.node import Node
-from geventbt.discovery.dht.node_id import secure_id
+from geventbt.discovery.dht.node_id import secure_id, shared_bits
 from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
+
+_KNOWN_OF_BUCKET = 16
 
 
 class Network:
@@ -82,6 +85,22 @@ class Network:
             grown.append(address)
         self.run(seconds + 20.0)
         return grown
+
+    def fill(self, count: int) -> list[Address]:
+        """Add many nodes whose tables are as if they had been there for long: of each bucket's nodes at most 16 of those
+        that there are, chosen at random."""
+        filled = [self.new_address() for _ in range(count)]
+        for address in filled:
+            self.add_node(address)
+        contacts = [Contact(self.nodes[address].node_id, address) for address in filled]
+        for address in filled:
+            node = self.nodes[address]
+            known: Counter[int] = Counter()
+            for contact in self.rng.sample(contacts, count):
+                bits = shared_bits(node.node_id, contact.id)
+                if contact.address != address and known[bits] < _KNOWN_OF_BUCKET:
+                    known[bits] += node.table.answered(contact, self.now)
+        return filled
 
     def _begin(self, node: Node, address: Address, known: list[Address]) -> None:
         node.upkeep.begin([Contact(self.nodes[other].node_id, other) for other in known], self.now)

@@ -61,7 +61,7 @@ def family_of(address: Address) -> int:
 
 @lru_cache(maxsize=8192)
 def pack_address(address: Address) -> bytes:
-    """An address as 6 or 18 bytes; see `geventbt.net.addresses.pack_address`. Cached, as each goes into many answers."""
+    """An address as 6 or 18 bytes; see `geventbt.net.addresses.pack_address`. Cached: each goes into many answers."""
     return addresses.pack_address(address, len(host_of(address[0]).packed))
 
 
