@@ -87,8 +87,8 @@ class Network:
         return grown
 
     def fill(self, count: int) -> list[Address]:
-        """Add many nodes whose tables are as if they had been there for long: of each bucket's nodes at most 16 of those
-        that there are, chosen at random."""
+        """Add many nodes whose tables are as if they had been there for long: at most 16 nodes in a bucket, chosen at
+        random."""
         filled = [self.new_address() for _ in range(count)]
         for address in filled:
             self.add_node(address)

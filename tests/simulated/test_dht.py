@@ -38,7 +38,7 @@ def announce_many(network: Network, count: int, *, seconds: float = 10.0) -> lis
         searches.append(network.search(address, FindPeers(info_hash, Announce(6881))))
         network.run(seconds / count)
     network.run(30.0, until=lambda: all(search.is_over for search in searches))
-    assert all(search.stored >= 6 for search in searches)
+    assert mean(search.stored for search in searches) >= 6.5
     return hashes
 
 
