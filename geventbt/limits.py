@@ -348,5 +348,21 @@ DHT_ROUTERS_AFTER = 3.0
 """With too few answers of known nodes before the routers are asked."""
 DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0
 """Before the next try to find nodes; doubled each time."""
+DHT_MIN_ANNOUNCE_INTERVAL = 60.0
+"""Between two searches of a torrent, however much it needs peers."""
 DHT_ANNOUNCE_INTERVAL = 900.0
 """Between two announces of a torrent, two minutes more or less (libtorrent: 15 minutes)."""
+
+# --- local service discovery (BEP 14) ---
+LSD_INTERVAL = 300.0
+"""Between two announces of a torrent (BEP 14: "every 5 minutes")."""
+LSD_MIN_INTERVAL = 60.0
+"""Between two announces of a client (BEP 14: "no more than 1 announce per minute")."""
+LSD_PACKET = 1400
+"""A datagram (BEP 14: "should not exceed 1400 bytes")."""
+LSD_INFO_HASHES = 20
+"""Torrents in one announce: what fits."""
+LSD_PEERS = 1000
+"""Peers counted of one torrent."""
+LSD_BYTES_PER_SECOND = 64 * KIB
+"""What is read: several hundred announces a second."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -36,12 +37,13 @@ class UdpSocket:
     Args:
         address: (host, port) to bind to; the host is an IP address, "" for all of IPv4 or "::" for all of IPv6.
         receiver: gets what comes.
+        shared: other programs may bind to the same port, as they do to that of a multicast group.
 
     Raises:
         OSError: it cannot be bound.
     """
 
-    def __init__(self, address: Address, receiver: DatagramReceiver) -> None:
+    def __init__(self, address: Address, receiver: DatagramReceiver, *, shared: bool = False) -> None:
         family = gevent_socket.AF_INET6 if ":" in address[0] else gevent_socket.AF_INET
         self._receiver = receiver
         self._sock: Any = gevent_socket.socket(family, gevent_socket.SOCK_DGRAM)
@@ -50,6 +52,8 @@ class UdpSocket:
                 # IPv4 has a socket of its own, or addresses would come in two forms.
                 self._sock.setsockopt(gevent_socket.IPPROTO_IPV6, gevent_socket.IPV6_V6ONLY, 1)
             self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_RCVBUF, _BUFFER)
+            if shared:
+                self._share()
             self._sock.bind(address)
             self._sock.setblocking(False)
         except BaseException:
@@ -71,6 +75,20 @@ class UdpSocket:
         except OSError:
             return False
         return True
+
+    def set_option(self, level: int, name: int, value: bytes | int) -> None:
+        """Set an option of the socket.
+
+        Raises:
+            OSError: the system does not take it.
+        """
+        self._sock.setsockopt(level, name, value)
+
+    def _share(self) -> None:
+        self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_REUSEADDR, 1)
+        if hasattr(gevent_socket, "SO_REUSEPORT") and not sys.platform.startswith("linux"):
+            # On Linux it would give each datagram to one of them only.
+            self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_REUSEPORT, 1)
 
     @property
     def is_closed(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -117,20 +117,31 @@ class DHT:
         Returns:
             An iterator that blocks for the next (host, port), each of which it gives once.
         """
-        target = hash_or_id(info_hash, "info hash")
-        goals = [FindPeers(target) for _ in self._drivers]
-        return self._found_peers(self._call(goals), goals, timeout)
+        return (address for address, _ in self.find_peers(info_hash, timeout=timeout))
 
-    def _found_peers(self, call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Iterator[Address]:
-        given: set[Address] = set()
-        with call:
-            for _ in call.changes(timeout):
-                for goal in goals:
-                    while goal.found:
-                        address, _node = goal.found.popleft()
-                        if address not in given:
-                            given.add(address)
-                            yield address
+    def find_peers(
+        self,
+        info_hash: bytes | str,
+        *,
+        announce_port: int | None = None,
+        seed: bool = False,
+        timeout: float | None = 30.0,
+    ) -> FoundPeers:
+        """Find the peers of a torrent, and in the same search announce that we are one.
+
+        Args:
+            info_hash: 20 bytes or 40 hex characters.
+            announce_port: where we take connections; None to announce nothing.
+            seed: we have all of the torrent.
+            timeout: seconds after which it ends; None for no limit.
+
+        Returns:
+            An iterator, see `FoundPeers`.
+        """
+        target = hash_or_id(info_hash, "info hash")
+        announce = None if announce_port is None else Announce(announce_port, is_seed=seed)
+        goals = [FindPeers(target, announce) for _ in self._drivers]
+        return FoundPeers(self._call(goals), goals, timeout)
 
     def announce(
         self,
@@ -468,6 +479,50 @@ class DHT:
 
     def _is_ready(self) -> bool:
         return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)
+
+
+class FoundPeers(Iterator[tuple[Address, str]]):
+    """The peers of a torrent as they are found: blocks for the next (address, IP address of the node that named it).
+
+    Args:
+        call: the searches.
+        goals: of the searches.
+        timeout: seconds for all of it; None for no limit.
+    """
+
+    def __init__(self, call: Call, goals: Sequence[FindPeers], timeout: float | None) -> None:
+        self._call = call
+        self._peers = _found(call, goals, timeout)
+
+    def __next__(self) -> tuple[Address, str]:
+        return next(self._peers)
+
+    @property
+    def stored(self) -> int:
+        """How many nodes have stored the announce."""
+        return self._call.stored
+
+    @property
+    def answers(self) -> int:
+        """How many nodes have answered."""
+        return self._call.answers
+
+    def close(self) -> None:
+        """Stop searching."""
+        self._peers.close()
+        self._call.close()
+
+
+def _found(call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Generator[tuple[Address, str], None, None]:
+    given: set[Address] = set()
+    with call:
+        for _ in call.changes(timeout):
+            for goal in goals:
+                while goal.found:
+                    address, node = goal.found.popleft()
+                    if address not in given:
+                        given.add(address)
+                        yield address, node
 
 
 class _Question:
