@@ -145,7 +145,7 @@ def test_fetch_metadata_asks_the_trackers_of_the_link(tracker: str, torrent_file
 
 def test_fetch_metadata_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
     done = call("fetch_metadata.py", "magnet:?xt=urn:btih:" + "ab" * 20, tmp_path / "got.torrent")
-    assert (done.returncode, done.stderr) == (1, b"no peers to ask for the metadata\n")
+    assert (done.returncode, done.stderr) == (1, b"no peers to ask for metadata\n")
 
 
 def test_watch_swarm_tells_what_a_peer_has(peer: str, torrent_file: Path) -> None:

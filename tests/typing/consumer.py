@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -183,7 +183,7 @@ def run_client(path: Path) -> None:
         progress: Progress = active.progress
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
-        trackers: dict[str, TrackerStatus] = active.trackers
+        trackers: Mapping[str, TrackerStatus] = active.trackers
         print(finished, progress, peers, files, trackers)
     complete: Torrent = geventbt.download(torrent, path)
     found: Torrent = geventbt.fetch_metadata(magnet, peers=[("127.0.0.1", 6881)])
