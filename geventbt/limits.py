@@ -344,6 +344,8 @@ DHT_SAVE_INTERVAL = 300.0
 """Between two records of the state."""
 DHT_STATE_FILE = 64 * KIB
 """The file of the state."""
+DHT_TORRENT_NODES = 20
+"""Nodes taken from a .torrent file."""
 DHT_ROUTERS_AFTER = 3.0
 """With too few answers of known nodes before the routers are asked."""
 DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0

@@ -20,6 +20,8 @@ from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.client.torrent.runner import TorrentRunner
 from geventbt.concurrency.shield import shielded
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
@@ -44,6 +46,8 @@ class Client:
         max_connections: of all torrents together.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
+        lsd: whether to find peers in the local network (BEP 14).
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -63,6 +67,8 @@ class Client:
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
+        dht: bool | DHT = True,
+        lsd: bool = False,
     ) -> None:
         check_policy(encryption)
         self.torrents: dict[bytes, ActiveTorrent] = {}
@@ -80,11 +86,20 @@ class Client:
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
+        self._own_dht = open_dht(host, self._context.port) if dht is True else None
+        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        if lsd and self._context.port is not None:
+            self._context.lsd = _open_lsd(self._context.port)
 
     @property
     def port(self) -> int | None:
         """Where peers can connect to us; None if we do not listen."""
         return self._context.port
+
+    @property
+    def dht(self) -> DHT | None:
+        """The node of the DHT that finds peers; None if there is none."""
+        return self._context.dht
 
     @property
     def peer_id(self) -> bytes:
@@ -191,6 +206,10 @@ class Client:
             gevent.joinall([gevent.spawn(runner.close, timeout) for runner in runners])
             if self.server is not None:
                 self.server.stop(timeout)
+            if self._own_dht is not None:
+                self._own_dht.close()
+            if self._context.lsd is not None:
+                self._context.lsd.close()
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
@@ -211,6 +230,27 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_dht(host: str = "", port: int | None = None) -> DHT:
+    """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
+
+    Args:
+        host: the address that the client listens on.
+        port: its port; None if it does not listen, so that its node only asks (BEP 43).
+    """
+    try:
+        return DHT(port or 0, host, read_only=port is None)
+    except OSError:
+        return DHT(0, host, read_only=port is None)
+
+
+def _open_lsd(port: int) -> LocalDiscovery | None:
+    try:
+        return LocalDiscovery(port)
+    except OSError as error:
+        _log.info("%s", error)
+        return None
 
 
 def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:

@@ -11,6 +11,8 @@ from gevent.lock import BoundedSemaphore
 from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.local import LocalDiscovery
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
@@ -32,6 +34,8 @@ class ClientContext:
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
         limiter: bounds how many connections are opened at one time, and a second.
+        dht: the node by which peers are found, or None.
+        lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
         checking: held while the data of a torrent is checked: one at a time, or the checks of several would keep the
@@ -45,6 +49,8 @@ class ClientContext:
         self.encryption = options.encryption
         self.upload_slots = options.upload_slots
         self.limiter = ConnectLimiter()
+        self.dht: DHT | None = None
+        self.lsd: LocalDiscovery | None = None
         self.down = RateLimit(options.limit_down, monotonic())
         self.up = Throttle(options.limit_up)
         self.checking = BoundedSemaphore(1)

@@ -43,7 +43,7 @@ def add_parser(commands: parsing.Commands) -> None:
         help=f"peers, announce: {parsing.SOURCE}; get: the target of an item, or the public key of a mutable one; "
         "put: a file of at most 996 bytes, or -",
     )
-    add_dht_nodes(parser)
+    parsing.add_dht_nodes(parser)
     parser.add_argument("--port", type=values.port, default=0, metavar="N", help="announce: where we take connections")
     parser.add_argument("--seed", action="store_true", help="announce: we have all of the torrent")
     parser.add_argument(
@@ -61,17 +61,6 @@ def add_parser(commands: parsing.Commands) -> None:
     )
     parsing.add_json(parser)
     parser.set_defaults(run=run)
-
-
-def add_dht_nodes(parser: parsing.Parser) -> None:
-    """The nodes to begin with."""
-    parsing.add_repeatable(
-        parser,
-        "--dht-node",
-        values.peer_address,
-        "HOST:PORT",
-        "a DHT node to begin with, in place of the public ones; again for each",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

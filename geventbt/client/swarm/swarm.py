@@ -8,6 +8,7 @@ The parts of a swarm: `Dialer` connects to peers, `PeerTable` holds them, `Reque
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -31,7 +32,8 @@ from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import Uploads
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.wire_peer import WirePeer
-from geventbt.errors import StorageError
+from geventbt.discovery.dht.dht import DHT
+from geventbt.errors import StorageError, WireClosed
 from geventbt.extensions.lt_donthave import LtDonthave
 from geventbt.extensions.upload_only import UploadOnly
 from geventbt.extensions.ut_metadata import UtMetadata
@@ -235,7 +237,8 @@ class Swarm:
         self._exchange.attach(wire)
         if self._context.port:
             wire.extended_handshake["p"] = self._context.port
-        wire.handshake(torrent.info_hash, self._context.peer_id, geometry=torrent.geometry)
+        has_dht = self._dht is not None
+        wire.handshake(torrent.info_hash, self._context.peer_id, dht=has_dht, geometry=torrent.geometry)
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
@@ -257,7 +260,24 @@ class Swarm:
             self._reputation.served.setdefault(address, 0)
         self._owner.on_peer_added(wire)
         peer.start()
+        self._send_dht_port(wire)
         return True
+
+    @property
+    def _dht(self) -> DHT | None:
+        """The DHT, for torrents that are not private (BEP 27)."""
+        return self._context.dht if self._finder.allows_exchange else None
+
+    def _send_dht_port(self, wire: Wire) -> None:
+        dht = self._dht
+        if dht is not None and wire.peer_extensions is not None and wire.peer_extensions.dht:
+            with suppress(WireClosed):
+                wire.port(dht.port)
+
+    def on_dht_port(self, peer: WirePeer, port: int) -> None:
+        """A peer has a node of the DHT; see `PeerOwner`."""
+        if self._dht is not None and port:
+            self._dht.add_node((peer.remote_address[0], port))
 
     def _gives_way(self, twin: Wire, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.

@@ -68,6 +68,9 @@ class PeerOwner(Protocol):
     def on_extended_handshake(self, peer: WirePeer) -> None:
         """The extended handshake of a peer is here (BEP 10)."""
 
+    def on_dht_port(self, peer: WirePeer, port: int) -> None:
+        """A peer says the UDP port of its node of the DHT (BEP 5)."""
+
     def on_useless(self, peer: WirePeer) -> None:
         """Neither side has anything for the other: both have everything that they want."""
 
@@ -199,6 +202,8 @@ class WirePeer(WireDelegate):
             self._has_news = True
         elif kind == c.EXTENDED and event[1] == c.EXTENDED_HANDSHAKE:
             self._owner.on_extended_handshake(self)
+        elif kind == c.PORT:
+            self._owner.on_dht_port(self, event[1])
 
     def on_piece_lost(self, piece: int) -> None:
         self._picker.peer_lost(self, piece)

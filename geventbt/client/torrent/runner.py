@@ -31,10 +31,14 @@ from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
 from geventbt.concurrency.notifier import Notifier
 from geventbt.concurrency.threads import in_thread
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.dht.source import DHTSource
+from geventbt.discovery.local import LocalSource
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import Address
 from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
@@ -80,7 +84,7 @@ class TorrentRunner:
         known: set once the metadata is here, or the torrent has failed.
         done: set while everything wanted is here, or the torrent has failed.
         swarm: its connected peers; None while it has none to do with.
-        finder, trackers: find peers.
+        finder, trackers, dht, lsd: find peers; the last two may be None.
         reputation: of its peers.
         totals: what it has transferred.
         meter: the speed of verified bytes.
@@ -119,6 +123,13 @@ class TorrentRunner:
             self._make_announce, lambda peers, address: self.finder.add(peers, Source.TRACKER, address)
         )
         self.finder.use(self.trackers)
+        self.dht: DHTSource | None = None
+        self.lsd: LocalSource | None = None
+        if context.dht is not None:
+            self.dht = self._use_dht(context.dht)
+        if context.lsd is not None:
+            self.lsd = LocalSource(context.lsd, info_hash, partial(self._on_found, Source.LOCAL))
+            self.finder.use(self.lsd)
         self._learn_trackers()
         self.reputation = Reputation(self._known_peers)
         self.totals = Totals()
@@ -139,6 +150,22 @@ class TorrentRunner:
         self._records = True
         self._checkpoint_at = 0.0
         self._greenlet: gevent.Greenlet = gevent.spawn(self._run)
+
+    def _use_dht(self, dht: DHT) -> DHTSource:
+        source = DHTSource(
+            dht,
+            self.info_hash,
+            partial(self._on_found, Source.DHT),
+            port=lambda: self._context.port,
+            is_seed=lambda: self._phase is TorrentState.SEEDING,
+        )
+        self.finder.use(source)
+        for node in self.metainfo.nodes if self.metainfo and not self.metainfo.private else ():
+            dht.add_node(node)
+        return source
+
+    def _on_found(self, source: Source, peers: list[Address], reported_by: str) -> None:
+        self.finder.add(peers, source, reported_by)
 
     @property
     def swarm(self) -> Swarm | None:

@@ -41,6 +41,9 @@ ROUTERS = (
 )
 """Public nodes that give others to everybody who begins."""
 
+ROUTERS_VARIABLE = "GEVENTBT_DHT_ROUTERS"
+"""The environment variable that names other ones, or none."""
+
 _LOOK = 0.05
 _LONGEST_WAIT = 1e6
 
@@ -60,8 +63,9 @@ class DHT:
     Args:
         port: the UDP port; 0 for any.
         host: the IP address to bind to; "" for all of both families.
-        routers: (host, port) of nodes that are asked for others where no others are known; None for the public ones,
-            an empty one for none.
+        routers: (host, port) of nodes that are asked for others where no others are known; an empty one for none. None
+            for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
+            spaces between them.
         nodes: (host, port) of nodes to begin with.
         state: a file in which the id and the good nodes are kept from one run to the next.
         read_only: ask others, but answer no queries (BEP 43): for a program that runs but for moments, or cannot be
@@ -89,7 +93,7 @@ class DHT:
         self._hub = gevent.get_hub()
         self._rng = random.SystemRandom()
         self._state_file = None if state is None else StateFile(state)
-        self._routers = list(ROUTERS if routers is None else _checked(routers))
+        self._routers = _checked(_usual_routers() if routers is None else routers)
         first = _checked(nodes)
         loaded = self._state_file.load() if self._state_file else {}
         self._drivers = self._bind(port, host, loaded, read_only=read_only, query_rate=query_rate)
@@ -306,6 +310,12 @@ class DHT:
     def port(self) -> int:
         """The UDP port."""
         return self._drivers[0].port
+
+    @property
+    def has_prospects(self) -> bool:
+        """Whether searches may find anything: there are nodes, or the first ones are being looked for."""
+        nodes = [driver.node for driver in self._drivers if not driver.is_closed]
+        return any(len(node.table) or node.upkeep.is_starting for node in nodes)
 
     def add_node(self, address: Address) -> None:
         """Learn of a node, such as one that a peer or a torrent names. It is asked soon whether it is there.
@@ -547,6 +557,19 @@ class _Question:
 
     def slow(self, address: Address, request: m.Request, now: float) -> None:
         """See `geventbt.discovery.dht.node.Listener`."""
+
+
+def _usual_routers() -> list[Address]:
+    named = os.environ.get(ROUTERS_VARIABLE)
+    if named is None:
+        return list(ROUTERS)
+    found: list[Address] = []
+    for word in named.split():
+        host, _, port = word.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"environment variable {ROUTERS_VARIABLE}: {word!r} is not HOST:PORT")
+        found.append((host.strip("[]"), int(port)))
+    return found
 
 
 def _store_goal(

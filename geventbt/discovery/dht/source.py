@@ -83,8 +83,8 @@ class DHTSource:
 
     @property
     def can_find_more(self) -> bool:
-        """Whether it may ever find another peer; see `PeerSource`. A single node may still learn of others."""
-        return not self._dht.is_closed and (self._status.last_announce is None or self._dht.status().is_ready)
+        """Whether it may ever find another peer; see `PeerSource`."""
+        return self._dht.has_prospects
 
     @property
     def status(self) -> Mapping[str, DHTSourceStatus]:
