@@ -170,6 +170,7 @@ def follow(wire: Wire) -> None:
 def serve() -> None:
     server: PeerServer = geventbt.listen(("127.0.0.1", 0), seed, info_hashes=[INFO_HASH], encryption="prefer")
     server.on("peer_connected", lambda server, wire: print(wire))
+    assert server.server_port is not None
     with server, geventbt.connect(("127.0.0.1", server.server_port), info_hash=INFO_HASH) as wire:
         leech(wire)
 
