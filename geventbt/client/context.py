@@ -1,4 +1,4 @@
-"""What all torrents of a client share: identity, limits and policy."""
+"""State that all torrents of a client share: identity, limits and policy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
 
-_PATIENCE = 0.2
-"""Seconds after which a torrent that has not asked again for its share no longer wants it."""
+_TURN_TIMEOUT = 0.2
+"""Seconds after which a torrent that has not asked again for its share loses its turn."""
 
 
 class ClientContext:
@@ -29,8 +29,8 @@ class ClientContext:
         count_connections: returns the number of connections of all torrents.
 
     Attributes:
-        peer_id: ours, the same for all torrents.
-        port: where we listen, or None.
+        peer_id: our peer id, the same for all torrents.
+        port: the port that we listen on, or None.
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
         limiter: bounds how many connections are opened at one time, and a second.
@@ -38,8 +38,8 @@ class ClientContext:
         lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
-        checking: held while the data of a torrent is checked: one at a time, or the checks of several would keep the
-            native threads from those that are downloaded.
+        checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
+            native threads away from torrents that are being downloaded.
     """
 
     def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
@@ -59,25 +59,25 @@ class ClientContext:
         self._waiting: dict[Hashable, float] = {}
 
     def check_thread(self) -> None:
-        """Raise RuntimeError in any native thread but the one that made the client, whose hub runs its greenlets."""
+        """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if gevent.get_hub() is not self._hub:
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
 
     def has_room(self) -> bool:
-        """Whether there may be one more connection."""
+        """Whether one more connection may be opened."""
         return self._count_connections() < self._max_connections
 
     def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
-        """Take blocks from a torrent's own rate and from that of all.
+        """Take blocks from a torrent's own rate and from the client's.
 
-        Torrents that wait for the rate of all take turns: else one whose blocks come in all the time takes each bit of
-        it before another that asks now and then.
+        Torrents that wait for the client's rate take turns: otherwise a torrent that receives blocks all the time
+        takes the whole rate, and one that asks rarely gets nothing.
 
         Args:
             torrent: the key of the torrent.
             own: its own rate.
-            blocks: how many it could request.
-            now: the time.
+            blocks: the number of blocks that it could request.
+            now: the time in seconds of the monotonic clock.
 
         Returns:
             The number of blocks that it may request.
@@ -94,9 +94,9 @@ class ClientContext:
         return taken
 
     def _is_turn_of(self, torrent: Hashable, now: float) -> bool:
-        """Whether no other torrent has waited longer. One that no longer asks has left the queue."""
+        """Whether no other torrent has waited longer; one that has not asked lately is removed from the queue."""
         for first, asked in list(self._waiting.items()):
-            if first is torrent or now - asked < _PATIENCE:
+            if first is torrent or now - asked < _TURN_TIMEOUT:
                 return first is torrent
             del self._waiting[first]
         return True

@@ -1,6 +1,6 @@
-"""The native threads that hash, read and write, so that the event loop never waits for a disk.
+"""The pool of native threads that hash, read and write, so that the event loop never waits for a disk.
 
-They are not gevent's own pool, which resolves names: a slow disk must not hold up a connection.
+It is separate from gevent's own pool, which resolves names: a slow disk must not delay a connection.
 """
 
 from __future__ import annotations

@@ -186,14 +186,14 @@ class BlockPicker(Generic[K]):
         """
         state = self._peers[peer]
         wanted = self._wanted
-        if state.witness >= 0 and wanted.missing_pieces[state.witness]:
+        if state.cached_interesting_piece >= 0 and wanted.missing_pieces[state.cached_interesting_piece]:
             return True
-        if state.bored_at == wanted.version:
+        if state.uninteresting_at == wanted.version:
             return False
-        state.witness = (wanted.missing_pieces & state.pieces).find(1)
-        if state.witness < 0:
-            state.bored_at = wanted.version
-        return state.witness >= 0
+        state.cached_interesting_piece = (wanted.missing_pieces & state.pieces).find(1)
+        if state.cached_interesting_piece < 0:
+            state.uninteresting_at = wanted.version
+        return state.cached_interesting_piece >= 0
 
     # ------------------------------------------------------------------ what is wanted
 
@@ -395,7 +395,7 @@ class BlockPicker(Generic[K]):
         """
         self._check(piece)
         self._open.close(piece)
-        self._open.set_alone(piece, False)
+        self._open.set_exclusive(piece, False)
         self._wanted.set_have(piece, True)
         self._open.relist(piece)
         self._deadlines.set(piece, None)
@@ -413,7 +413,7 @@ class BlockPicker(Generic[K]):
         """
         self._check(piece)
         self._open.close(piece)
-        self._open.set_alone(piece, alone)
+        self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
 
     def lost(self, piece: int) -> None:

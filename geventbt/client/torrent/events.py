@@ -10,7 +10,7 @@ from geventbt.signals import TORRENT_SIGNALS
 
 
 class TorrentEvents:
-    """Calls handlers, in order, on a greenlet of the torrent.
+    """Listeners to the signals of one torrent, called in order on a greenlet of its own.
 
     Attributes:
         sender: the torrent, the first argument of each handler.
@@ -32,7 +32,7 @@ class TorrentEvents:
         return self._signals[name].connect(handler)
 
     def send(self, name: str, **fields: Any) -> None:
-        """Have the handlers called soon."""
+        """Schedule a call of the handlers."""
         if self._signals[name].receivers or TORRENT_SIGNALS[name].receivers:
             self._dispatcher.call(self._deliver, name, fields)
 
