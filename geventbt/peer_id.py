@@ -25,10 +25,11 @@ _AZUREUS_CLIENTS = {
     "BF": "Bitflu",
     "BG": "BTG",
     "BI": "BiglyBT",
+    "BL": "BitLord",
     "BR": "BitRocket",
     "BS": "BTSlave",
     "BT": "BitTorrent",
-    "BW": "BitWombat",
+    "BW": "BitTorrent Web",
     "BX": "Bittorrent X",
     "CD": "Enhanced CTorrent",
     "CT": "CTorrent",
@@ -116,6 +117,11 @@ _DASHED_CLIENTS = {"M": "BitTorrent", "A2": "aria2"}
 """The prefix of a version whose numbers are separated by dashes: ``M7-9-2--``, ``A2-1-37-0-``."""
 
 _AZUREUS = re.compile(rb"-([0-9A-Za-z~]{2})([0-9A-Za-z.]{4})-")
+_NEARLY_AZUREUS = re.compile(rb"-([0-9A-Za-z~]{2})(?:([0-9A-Za-z.]{1,5})\0*-)?")
+"""The same with another number of signs, as uTorrent, BitTorrent and KTorrent have it, or a version written
+in another way, as BitLord, uTorrent Web and Free Download Manager do."""
+_TIXATI = re.compile(rb"TIX(\d\d)(\d\d)")
+_FREE_DOWNLOAD_MANAGER = re.compile(rb"FDM(\d?)")
 _DASHED = re.compile(rb"(M|A2-)(\d{1,3})-(\d{1,3})-(\d{1,3})-")
 _SHADOW = re.compile(rb"([AOQRSTU])([0-9A-Za-z.]{1,5})-{2,}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz."
@@ -145,6 +151,12 @@ def client_name(peer_id: bytes) -> str:
         return f"{_DASHED_CLIENTS[match[1].decode().rstrip('-')]} {b'.'.join(match.groups()[1:]).decode()}"
     if match := _SHADOW.match(peer_id):
         return f"{_SHADOW_CLIENTS[match[1].decode()]} {_numbers(match[2].decode())}"
+    if match := _TIXATI.match(peer_id):
+        return f"Tixati {int(match[1])}.{match[2].decode()}"
+    if match := _FREE_DOWNLOAD_MANAGER.match(peer_id):
+        return f"{_AZUREUS_CLIENTS['FD']} {match[1].decode()}".rstrip()
+    if (match := _NEARLY_AZUREUS.match(peer_id)) and (name := _AZUREUS_CLIENTS.get(match[1].decode())):
+        return f"{name} {_numbers(match[2].decode())}" if match[2] else name
     return f"unknown ({_UNSAFE.sub('.', bytes(peer_id[:8]).decode('latin-1'))})"
 
 

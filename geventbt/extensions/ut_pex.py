@@ -10,7 +10,7 @@ import gevent
 from geventbt import limits
 from geventbt.errors import GeventBTError, RemoteProtocolError
 from geventbt.extensions.extension import Extension, ExtensionWire
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, normalise
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.ut_pex import PexMessage, changes
 
@@ -54,10 +54,20 @@ class UtPex(Extension):
 
         Args:
             peers: their addresses as (host, port), and their flags where they are a mapping; see
-                `geventbt.protocol.ut_pex`.
+                `geventbt.protocol.ut_pex`. What a peer cannot have as its address, such as a name, is left out.
+
+        Raises:
+            ValueError: flags that do not fit into a byte.
         """
-        self._current = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
-        self._current.pop(self.wire.remote_address, None)
+        flagged = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
+        for peer, flags in flagged.items():
+            if not 0 <= flags <= 0xFF:
+                raise ValueError(f"the flags of {peer!r} are {flags!r}: must be 0 to 255")
+        known = ((normalise(peer), flags) for peer, flags in flagged.items())
+        self._current = {peer: flags for peer, flags in known if peer is not None}
+        own = normalise(self.wire.remote_address)
+        if own is not None:
+            self._current.pop(own, None)
         self._send_soon()
 
     def _send_soon(self) -> None:
