@@ -95,7 +95,7 @@ def peers(folder: Path, count: int) -> dict[str, float]:
     before, started = _resident(), time.perf_counter()
     holder = _child("--hold", str(port), torrent.info_hash.hex(), str(count))
     active = client.torrents[torrent.info_hash]
-    while active.connections < count:
+    while active.progress.peers < count:
         gevent.sleep(0.02)
     seconds = time.perf_counter() - started
     memory = (_resident() - before) / count

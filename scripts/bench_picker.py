@@ -44,7 +44,8 @@ class Bench:
         self.pieces = pieces
         self.peers = range(peers)
         have = self.bits(0.5)
-        self.picker = BlockPicker(Geometry(pieces * PIECE, PIECE), have, max_open=1 << 60, random=Random(2))
+        geometry = Geometry(pieces * PIECE, PIECE)
+        self.picker: BlockPicker[int | str] = BlockPicker(geometry, have, max_open=1 << 60, random=Random(2))
         self.bitfield = self.bitfields(swarm)
         for peer in self.peers:
             self.picker.add_peer(peer, self.bitfield())

@@ -25,6 +25,7 @@ from geventbt import limits
 from geventbt.errors import LocalProtocolError, RemoteProtocolError, RequestFailed
 from geventbt.geometry import Geometry
 from geventbt.protocol import constants as c
+from geventbt.protocol import message_objects as o
 from geventbt.protocol import messages as m
 from geventbt.protocol.connection import FAILED, PeerProtocol
 from geventbt.protocol.handshake import Extensions, Handshake
@@ -142,7 +143,7 @@ def _react(protocol: PeerProtocol, event: tuple[Any, ...]) -> None:
 def _comparable(event: tuple[Any, ...]) -> tuple[Any, ...]:
     if event[0] == FAILED:
         return (*event[:3], type(event[3]).__name__)
-    m.as_object(event[:4] if event[0] == c.PIECE else event)
+    o.as_object(event[:4] if event[0] == c.PIECE else event)
     return tuple(bytes(x) if isinstance(x, memoryview) else x for x in event)
 
 

@@ -36,7 +36,7 @@ gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 wanted = int(arguments.file) if arguments.file.isdigit() else arguments.file
 with tempfile.TemporaryDirectory() as folder, geventbt.Client(port=None) as client:
     try:
-        torrent = client.add(arguments.torrent, folder, peers=arguments.peer, files=[wanted], ends_alone=True)
+        torrent = client.add(arguments.torrent, folder, peers=arguments.peer, files=[wanted], fail_without_peers=True)
         # Whoever reads our output may have seen enough.
         with torrent.open(wanted) as file, suppress(BrokenPipeError):
             shutil.copyfileobj(file, sys.stdout.buffer)

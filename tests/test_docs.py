@@ -3,6 +3,7 @@ peers on loopback."""
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ WATCH = take("guides/client", "Watch a torrent")
 CHOOSE = take("guides/client", "Select files")
 CREATE = take("guides/client", "Make a torrent")
 STREAM = take("guides/streaming", "Streaming")
+PIECES = take("guides/streaming", "By pieces")
 SERVICE = take("guides/service", "In a Python program")
 SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
@@ -346,6 +348,13 @@ def test_a_torrent_can_be_watched_and_its_files_selected(
 
 def test_a_file_is_streamed_to_standard_output(tracked: Any) -> None:
     in_a_program(f"import geventbt\n{STREAM}", CONTENT)
+
+
+def test_the_pieces_are_processed_as_they_arrive(tracked: Any) -> None:
+    names = execute(PIECES, {"geventbt": geventbt})
+    pieces = [CONTENT[:131072], CONTENT[131072:]]
+    assert names["digests"] == {index: hashlib.sha256(piece).hexdigest() for index, piece in enumerate(pieces)}
+    assert names["first"] == pieces[0]
 
 
 def test_the_torrent_of_the_tutorial_is_made_and_seeded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -144,7 +145,7 @@ def test_fetch_metadata_asks_the_trackers_of_the_link(tracker: str, torrent_file
 
 def test_fetch_metadata_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
     done = call("fetch_metadata.py", "magnet:?xt=urn:btih:" + "ab" * 20, tmp_path / "got.torrent")
-    assert (done.returncode, done.stderr) == (1, b"no peers to ask for the metadata\n")
+    assert (done.returncode, done.stderr) == (1, b"no peers to ask for metadata\n")
 
 
 def test_watch_swarm_tells_what_a_peer_has(peer: str, torrent_file: Path) -> None:
@@ -275,6 +276,18 @@ def test_seed_folder_ends_well_when_it_is_interrupted(origin: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, b"")
+
+
+def test_bench_transfer_measures_every_side_in_each_row() -> None:
+    rows = ["download-256K", "seed"]
+    done = call("bench_transfer.py", "--size", 1, "--repeat", 1, "--rows", ",".join(rows), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told["rows"]) == rows
+    for sides in told["rows"].values():
+        assert list(sides) == ["libtorrent, best", "libtorrent, defaults", "geventbt"]
+        assert all(figure >= 0 for figures in sides.values() for (figure,) in figures.values())
+    assert told["libtorrent"]["best"]["tick_interval"] == 100
 
 
 def test_every_script_has_an_example_in_its_first_lines() -> None:

@@ -150,7 +150,7 @@ def add_source(
         peers=peers,
         trackers=trackers,
         files=choose(source) if isinstance(source, geventbt.Torrent) else (),
-        ends_alone=True,
+        fail_without_peers=True,
         **options,  # type: ignore[arg-type]
     )
     while torrent.metainfo is None and not torrent.wait(REFRESH):

@@ -13,9 +13,12 @@ from gevent.event import Event
 from gevent.lock import RLock
 
 from geventbt import limits
-from geventbt.client.context import Session
+from geventbt.client.context import ClientContext
+from geventbt.client.options import ClientOptions, TorrentOptions
+from geventbt.client.peers.finder import checked
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.client.torrent.runner import TorrentRunner
 from geventbt.concurrency.shield import shielded
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
@@ -66,35 +69,32 @@ class Client:
         self.server: PeerServer | None = None
         self._closed = Event()
         self._closing = RLock()
-        self._session = Session(
-            encryption=encryption,
-            upload_slots=upload_slots,
-            max_connections=max_connections,
-            limit_down=limit_down,
-            limit_up=limit_up,
-            count_connections=lambda: sum(torrent.connections for torrent in self.torrents.values()),
+        self._runners: dict[bytes, TorrentRunner] = {}
+        self._context = ClientContext(
+            ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up),
+            lambda: sum(runner.connections for runner in self._runners.values()),
         )
         if port is not None:
             self.server = listen(
                 (host, port), info_hashes=self.torrents.keys, encryption=encryption, max_connections=max_connections
             )
             self.server.on("peer_connected", self._take)
-            self._session.port = self.server.server_port
+            self._context.port = self.server.server_port
 
     @property
     def port(self) -> int | None:
         """Where peers can connect to us; None if we do not listen."""
-        return self._session.port
+        return self._context.port
 
     @property
     def peer_id(self) -> bytes:
         """Our 20 bytes."""
-        return self._session.peer_id
+        return self._context.peer_id
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
-        self._session.check_thread()
-        self._session.set_limits(down, up)
+        self._context.check_thread()
+        self._context.set_limits(down, up)
 
     def add(
         self,
@@ -109,8 +109,8 @@ class Client:
         limit_down: int | None = None,
         limit_up: int | None = None,
         storage: StorageFactory | None = None,
-        ends_alone: bool = False,
-        must_be_complete: bool = False,
+        fail_without_peers: bool = False,
+        seed_only: bool = False,
     ) -> ActiveTorrent:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
@@ -125,8 +125,8 @@ class Client:
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
                 the data, such as `geventbt.MemoryBackend`. None for files in the folder.
-            ends_alone: fail with NoPeersError when there is no tracker, and no peer is left; else it waits for ever.
-            must_be_complete: fail with StorageError when anything is missing, and make no file; for seeding.
+            fail_without_peers: fail with NoPeersError when no peer is left and none can be found; else it waits.
+            seed_only: fail with StorageError when anything is missing, and make no file.
 
         Returns:
             The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
@@ -137,7 +137,7 @@ class Client:
             ValueError: the client has this torrent already, or a peer is no (host, port).
             OSError: the .torrent file cannot be read.
         """
-        self._session.check_thread()
+        self._context.check_thread()
         source = read_source(torrent)
         info_hash = source.info_hash
         assert info_hash is not None
@@ -145,31 +145,31 @@ class Client:
             raise ValueError("the client is closed")
         if info_hash in self.torrents:
             raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
-        active = self.torrents[info_hash] = ActiveTorrent(
-            self._session,
-            source,
-            folder,
-            peers=peers,
+        options = TorrentOptions(
+            peers=tuple(checked(peers)),
             files=files,
             sequential=sequential,
-            trackers=trackers,
+            trackers=tuple(trackers),
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
-            ends_alone=ends_alone,
-            must_be_complete=must_be_complete,
             storage=storage,
-            forget=self._forget,
+            fail_without_peers=fail_without_peers,
+            seed_only=seed_only,
         )
+
+        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options)
+        active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
         return active
 
-    def _forget(self, torrent: ActiveTorrent) -> None:
+    def _remove(self, torrent: ActiveTorrent) -> None:
         if self.torrents.get(torrent.info_hash) is torrent:
             del self.torrents[torrent.info_hash]
+            shielded(self._runners.pop(torrent.info_hash).close)
 
     def serve_forever(self) -> None:
         """Block until the client is closed."""
-        self._session.check_thread()
+        self._context.check_thread()
         self._closed.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
@@ -178,16 +178,17 @@ class Client:
         Args:
             timeout: seconds for each of it.
         """
-        self._session.check_thread()
+        self._context.check_thread()
         self._closed.set()
         shielded(self._close, timeout)
 
     def _close(self, timeout: float) -> None:
         # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
-            torrents = list(self.torrents.values())
+            runners = list(self._runners.values())
+            self._runners.clear()
             self.torrents.clear()
-            gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
+            gevent.joinall([gevent.spawn(runner.close, timeout) for runner in runners])
             if self.server is not None:
                 self.server.stop(timeout)
 
@@ -195,11 +196,11 @@ class Client:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
         try:
             wire.wait_handshake()
-            torrent = self.torrents.get(wire.info_hash or b"")
-            if torrent is None:
+            runner = self._runners.get(wire.info_hash or b"")
+            if runner is None:
                 wire.close(0)
             else:
-                torrent.accept(wire)
+                runner.accept(wire)
         except (GeventBTError, OSError) as error:
             _log.debug("an inbound peer: %s", error)
 

@@ -67,7 +67,7 @@ def download(
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
-            ends_alone=True,
+            fail_without_peers=True,
         )
         active.wait()
         return active.wait_metadata()

@@ -65,7 +65,7 @@ def seed(
             max_peers=max_connections,
             limit_up=limit_up,
             storage=storage,
-            must_be_complete=True,
+            seed_only=True,
         )
         while not active.wait(_LOOK):
             if progress is not None:

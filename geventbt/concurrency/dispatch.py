@@ -11,7 +11,8 @@ import gevent
 from blinker import Signal
 from gevent import getcurrent
 
-from geventbt.concurrency.flow import Backlog, FlowControl, no_flow_control
+from geventbt.concurrency.flow import Backlog, FlowControl
+from geventbt.concurrency.flow import no_flow_control as no_flow_control
 from geventbt.errors import GeventBTError, LocalProtocolError, StorageError
 
 _log = logging.getLogger("geventbt")

@@ -43,7 +43,7 @@ def connect(
     """
     check_policy(encryption)
     if encryption == REQUIRE and info_hash is None:
-        raise ValueError("an encrypted opening needs the info hash")
+        raise ValueError('encryption="require" needs info_hash, the key of the encrypted opening')
     sock = _connect(address, timeout, source_address)
     if encryption == DISABLE or info_hash is None:
         return Wire(sock, incoming=False)
@@ -62,9 +62,9 @@ def _connect(address: tuple[str, int], timeout: float, source_address: tuple[str
     try:
         return gevent_socket.create_connection(address, timeout=timeout, source_address=source_address)
     except socket_timeout:
-        raise WireTimeout(f"no connection to {address[0]}:{address[1]} within {timeout:g} seconds") from None
+        raise WireTimeout(f"no connection to {address[0]}:{address[1]} within {timeout:g} s") from None
     except UnicodeError:
-        raise OSError(errno.EINVAL, f"{address[0]!r} is no host name") from None
+        raise OSError(errno.EINVAL, f"{address[0]!r} is not a host name") from None
 
 
 def _encrypted_wire(sock: Any, info_hash: bytes, policy: str) -> Wire:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from ipaddress import ip_address
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent.event
 
@@ -25,7 +25,6 @@ from geventbt.protocol.messages import Buffer
 from geventbt.rates.speed import SpeedMeter
 from geventbt.wire.conditions import Conditions
 from geventbt.wire.link import Link
-from geventbt.wire.message_queue import MessageQueue
 from geventbt.wire.pipeline import RequestPipeline
 from geventbt.wire.publisher import Publisher
 from geventbt.wire.requests import Wakeups
@@ -33,6 +32,9 @@ from geventbt.wire.serving import Serving
 from geventbt.wire.timer import CoarseTimer
 from geventbt.wire.transports.base import BULK_READ, SMALL_READ, Transport
 from geventbt.wire.transports.encryption import Encryption, InboundOpening, OpenedStream, OpeningDelegate
+
+if TYPE_CHECKING:
+    from geventbt.wire.message_queue import MessageQueue
 
 _log = logging.getLogger("geventbt")
 

@@ -9,7 +9,7 @@ from gevent import getcurrent
 from geventbt.concurrency.flow import Backlog
 from geventbt.errors import WireClosed
 from geventbt.protocol.connection import Event
-from geventbt.protocol.messages import Message, as_object
+from geventbt.protocol.message_objects import Message, as_object
 from geventbt.wire.conditions import Conditions
 from geventbt.wire.link import Link
 

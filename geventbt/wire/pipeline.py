@@ -77,7 +77,8 @@ class RequestPipeline:
         link.transport.flush_soon()
         flow = link.flow
         try:
-            return flow.wait(wait) if flow.consumed else wait.get()
+            block: bytes = flow.wait(wait) if flow.consumed else wait.get()
+            return block
         except BaseException:
             self._abandon(wait)
             raise

@@ -20,7 +20,6 @@ from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.engine import Engine
-from geventbt.wire.message_queue import MessageQueue, Messages
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.upload_only import UploadOnly
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
+    from geventbt.wire.message_queue import Messages
 
 _Extension = TypeVar("_Extension", bound="Extension")
 _Handler = TypeVar("_Handler", bound=Callable[..., object])
@@ -696,13 +696,16 @@ class Wire:
     def messages(self) -> Messages:
         """The peer's messages from now on, as objects with the BEPs' field names; blocks that we requested included.
 
-        An iterator that blocks between them, and ends when the wire closes. See `geventbt.protocol.messages` for their
-        classes. If iteration falls behind, the peer has to wait. One iterator at a time; it also ends when it is
+        An iterator that blocks between them, and ends when the wire closes. See `geventbt.protocol.message_objects` for
+        their classes. If iteration falls behind, the peer has to wait. One iterator at a time; it also ends when it is
         closed or dropped, or when the peer would have to wait for a greenlet that is dead.
 
         Raises:
             LocalProtocolError: there is an iterator already, and the greenlet that iterates is alive.
         """
+        # Imported where it is needed: few programs need the classes of messages.
+        from geventbt.wire.message_queue import MessageQueue, Messages
+
         self._link.check_thread()
         before = self._engine.messages
         if before is not None and not before.stopped:

@@ -34,8 +34,8 @@ COMMON = {
 
 
 def tuned() -> dict[str, Any]:
-    """The settings with which libtorrent is fastest here, by trying them one by one: its own preset, ticks of 100 ms
-    (it connects on a tick), socket buffers left to the system, and a disk queue as large as the preset's is small."""
+    """libtorrent's own preset for speed, with ticks of 100 ms (it connects on a tick), socket buffers left to the
+    system, and a disk queue that holds no download back: the preset's 7 MiB is for seeding."""
     changes = {
         "tick_interval": 100,
         "send_socket_buffer_size": 0,

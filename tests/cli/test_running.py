@@ -212,7 +212,7 @@ def test_a_torrent_whose_pieces_are_wrong_whoever_sends_them_stays_unfinished(
         options = [part for peer in peers for part in ("--peer", peer)]
         assert run_here("download", tmp_path / "wrong.torrent", "-q", "-o", tmp_path / "out", *options) == 7
     assert_one_line(error := capsys.readouterr().err)
-    assert "wrong whoever sends them" in error
+    assert "wrong from every peer" in error
 
 
 @contextmanager

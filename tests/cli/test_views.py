@@ -124,7 +124,7 @@ def test_verbose_shows_the_warnings_of_the_library_above_the_view(torrent_file: 
     arguments = ["-o", tmp_path / "out", "--peer", "no-such-host.invalid:1"]
     with OnTerminal("download", torrent_file, "-v", *arguments) as terminal:
         assert terminal.wait() == 5
-    assert "geventbt: the peer no-such-host.invalid:1 cannot be found" in terminal.output
+    assert "geventbt: the peer no-such-host.invalid:1 cannot be resolved" in terminal.output
     assert "Errno" not in terminal.output.rpartition("no peer could be reached")[2]
 
 

@@ -40,7 +40,7 @@ def state(protocol):
 
 
 def converse(ours, stream_parts, geometry):
-    """Feed a stream to a new protocol; all that comes of it, comparable."""
+    """WireDelegate a stream to a new protocol; all that comes of it, comparable."""
     protocol = PeerProtocol()
     if ours:
         protocol.send_handshake(Handshake(INFO_HASH, b"o" * 20, ours))

@@ -22,7 +22,7 @@ slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthChe
 
 
 def pour(data: bytes, into: mse.Opening, sizes: list[int]) -> None:
-    """Feed bytes in pieces of those sizes, in turn."""
+    """WireDelegate bytes in pieces of those sizes, in turn."""
     at = turn = 0
     while at < len(data):
         size = max(1, sizes[turn % len(sizes)])

@@ -90,7 +90,7 @@ def _copy(file: geventbt.TorrentReader, timeout: float | None) -> None:
     stalled = CommandError(TIMED_OUT, f"nothing received for {timeout or 0:g} seconds")
     while True:
         with gevent.Timeout(timeout, stalled):
-            chunk = file.read(_CHUNK)
+            chunk = file.read1(_CHUNK)
         if not chunk:
             return
         error = gevent.get_hub().threadpool.apply(_write, (target, chunk))

@@ -73,7 +73,7 @@ def _transfer(arguments: argparse.Namespace) -> _Result:
         print(f"{len(peers)} seeders: {', '.join(map(human_address, peers))}", flush=True)
         started = monotonic()
         with running_client(is_kept=False, encryption="disable") as client:
-            job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
+            job = client.add(torrent, Path(folder, "downloaded"), peers=peers, fail_without_peers=True)
             with closing(make_view(arguments)) as view:
                 follow(job, view, StallTimer(None))
             seconds = monotonic() - started

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_peers=arguments.max_peers,
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
-            must_be_complete=True,
+            seed_only=True,
         )
         with exit_code_if_output_closes(UNFINISHED):
             _check(active, arguments)

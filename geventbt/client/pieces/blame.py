@@ -16,18 +16,18 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from hashlib import blake2b
 from threading import Lock
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from geventbt import limits
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
-_Record: TypeAlias = "tuple[int, Hashable, bytes]"
+K = TypeVar("K", bound=Hashable)
 
 _DIGEST = 8
 """Bytes: a peer would have to find a block that collides under a salt that it does not know."""
 
 
-class Blame:
+class Blame(Generic[K]):
     """The failed pieces of a torrent, and who sent what of them.
 
     A sender is any hashable that stands for a peer, such as its address; None is nobody, for blocks that were on disk.
@@ -40,16 +40,16 @@ class Blame:
         self._salt = os.urandom(16)
         # Held for the books alone, never while a piece is hashed: the event loop may wait for it.
         self._lock = Lock()
-        self._records: OrderedDict[int, set[_Record]] = OrderedDict()
+        self._records: OrderedDict[int, set[tuple[int, K | None, bytes]]] = OrderedDict()
         self._record_count = 0
-        self._sole: OrderedDict[int, set[Hashable]] = OrderedDict()
+        self._sole: OrderedDict[int, set[K]] = OrderedDict()
 
     def __contains__(self, piece: object) -> bool:
         """Whether a good copy of a piece would tell anything."""
         return piece in self._records
 
     @property
-    def parked(self) -> Mapping[int, frozenset[Hashable]]:
+    def parked(self) -> Mapping[int, frozenset[K]]:
         """The pieces at which the torrent itself is probably wrong, and the sole senders of each: those are to be
         forgiven. Such a piece is best left until nothing else is missing."""
         with self._lock:
@@ -60,7 +60,7 @@ class Blame:
         """Whether a piece is one of `parked`."""
         return len(self._sole.get(piece, ())) >= limits.SOLE_SOURCES
 
-    def piece_failed(self, piece: int, blocks: Iterable[tuple[int, Hashable, Buffer]]) -> set[Hashable]:
+    def piece_failed(self, piece: int, blocks: Iterable[tuple[int, K | None, Buffer]]) -> set[K]:
         """Remember a piece whose hash was wrong.
 
         Args:
@@ -74,16 +74,17 @@ class Blame:
         """
         records = {(offset, sender, self._digest(data)) for offset, sender, data in blocks}
         senders = {sender for _, sender, _ in records}
+        sole = senders.pop() if len(senders) == 1 else None
         with self._lock:
             self._remember(piece, records)
-            if len(senders) != 1 or None in senders or self.is_parked(piece):
+            if sole is None or self.is_parked(piece):
                 return set()
-            self._sole.setdefault(piece, set()).update(senders)
+            self._sole.setdefault(piece, set()).add(sole)
             if len(self._sole) > limits.SOLE_PIECES:
                 self._sole.popitem(last=False)
-            return set() if self.is_parked(piece) else senders
+            return set() if self.is_parked(piece) else {sole}
 
-    def piece_good(self, piece: int, blocks: Iterable[tuple[int, Buffer]]) -> set[Hashable]:
+    def piece_good(self, piece: int, blocks: Iterable[tuple[int, Buffer]]) -> set[K]:
         """Compare a piece whose hash was right with what is remembered of it, and forget it.
 
         Args:
@@ -104,7 +105,7 @@ class Blame:
     def _digest(self, data: Buffer) -> bytes:
         return blake2b(data, digest_size=_DIGEST, key=self._salt).digest()
 
-    def _remember(self, piece: int, records: set[_Record]) -> None:
+    def _remember(self, piece: int, records: set[tuple[int, K | None, bytes]]) -> None:
         """Keep records, those of a peer that sends the same again but once, and forget the oldest for them."""
         both = records | self._forget(piece)
         # Of one piece alone, more than there is room for: the new ones are kept.
@@ -114,7 +115,7 @@ class Blame:
         while len(self._records) > limits.BLAMED_PIECES or self._record_count > limits.BLAMED_BLOCKS:
             self._forget(next(iter(self._records)))
 
-    def _forget(self, piece: int) -> set[_Record]:
+    def _forget(self, piece: int) -> set[tuple[int, K | None, bytes]]:
         records = self._records.pop(piece, set())
         self._record_count -= len(records)
         return records

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from typing import Generic
 
 from geventbt import limits
-from geventbt.client.pieces.availability import PickerPeer
-from geventbt.client.pieces.open_pieces import OpenPieces
+from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer
 from geventbt.client.pieces.order import PieceOrder
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 
 
-class PieceChooser:
+class PieceChooser(Generic[K]):
     """Chooses, and changes nothing."""
 
-    def __init__(self, open_pieces: OpenPieces, wanted: Wanted, deadlines: Deadlines, order: PieceOrder) -> None:
+    def __init__(self, open_pieces: OpenPieces[K], wanted: Wanted, deadlines: Deadlines, order: PieceOrder) -> None:
         self._open = open_pieces
         self._wanted = wanted
         self._deadlines = deadlines
         self._order = order
 
-    def choose(self, peer: PickerPeer, taken: Set[int], *, joins_first: bool, may_begin: bool) -> int | None:
+    def choose(self, peer: PickerPeer[K], taken: Set[int], *, joins_first: bool, may_begin: bool) -> int | None:
         """A piece with free blocks that a peer has, or None.
 
         Args:
@@ -42,14 +42,14 @@ class PieceChooser:
                     break
         return best
 
-    def _ways(self, joins_first: bool, may_begin: bool) -> tuple[Callable[[PickerPeer, Set[int]], int | None], ...]:
+    def _ways(self, joins_first: bool, may_begin: bool) -> tuple[Callable[[PickerPeer[K], Set[int]], int | None], ...]:
         if not may_begin:
             return self._own, self._joint
         if joins_first:
             return self._own, self._joint, self._free
         return self._own, self._free, self._joint
 
-    def _urgent(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _urgent(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         for piece in self._deadlines:
             if not peer.pieces[piece] or piece in taken:
                 continue
@@ -61,13 +61,13 @@ class PieceChooser:
                 return piece
         return None
 
-    def _own(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _own(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         return self._partial(peer, (self._open.partial.keys() & peer.working.keys()) - taken)
 
-    def _joint(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _joint(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         return self._partial(peer, self._open.partial.keys() - taken)
 
-    def _partial(self, peer: PickerPeer, pieces: Iterable[int]) -> int | None:
+    def _partial(self, peer: PickerPeer[K], pieces: Iterable[int]) -> int | None:
         """Of these partial pieces, the one that is wanted most and has the fewest blocks left."""
         best, best_key = None, (0, 0)
         for piece in pieces:
@@ -78,7 +78,7 @@ class PieceChooser:
                     best, best_key = piece, key
         return best
 
-    def _free(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _free(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         piece = self._order.first(peer.pieces, peer.shortlist)
         if piece is None or not self._open.has_room(piece):
             return None

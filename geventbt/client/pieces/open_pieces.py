@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from bitarray import bitarray
+from bitarray.util import zeros
 
 from geventbt import limits
-from geventbt.client.pieces.availability import PickerPeer
-from geventbt.client.pieces.order import PieceOrder
+from geventbt.client.pieces.order import PieceOrder, Shortlist
 from geventbt.client.pieces.wanted import Wanted
 from geventbt.geometry import Geometry
+
+K = TypeVar("K", bound=Hashable)
+"""The key by which the user of the picker knows a peer."""
 
 
 class Run(NamedTuple):
@@ -23,7 +26,43 @@ class Run(NamedTuple):
     blocks: int
 
 
-class OpenPiece:
+class PickerPeer(Generic[K]):
+    """One peer. Whoever uses the picker knows it as `key`."""
+
+    __slots__ = (
+        "alone",
+        "bored_at",
+        "claimed",
+        "count",
+        "is_active",
+        "key",
+        "pieces",
+        "shortlist",
+        "witness",
+        "working",
+    )
+
+    def __init__(self, key: K, size: int) -> None:
+        self.key = key
+        self.pieces = zeros(size, "big")
+        self.count = 0
+        """How many pieces it has."""
+        self.claimed = 0
+        """How many blocks it was asked for that have neither come nor been given back."""
+        self.alone: tuple[PickerPeer[K], ...] = (self,)
+        """The claimants of a block that only this peer was asked for: one object, told apart by `is`."""
+        self.working: dict[int, OpenPiece[K]] = {}
+        """The open pieces that it was ever asked for blocks of."""
+        self.is_active = False
+        """Whether it has picked, and not given back everything since: it is going to pick again."""
+        self.shortlist = Shortlist()
+        self.witness = -1
+        """A piece that made it interesting when we last looked."""
+        self.bored_at = -1
+        """The version of what we want at which it had nothing of that."""
+
+
+class OpenPiece(Generic[K]):
     """A piece that was begun and is not verified. Each block is free, claimed by some peers, or received.
 
     Args:
@@ -35,23 +74,23 @@ class OpenPiece:
 
     __slots__ = ("blocks", "claims", "free", "free_count", "missing", "owner", "piece", "senders", "size", "workers")
 
-    def __init__(self, piece: int, size: int, blocks: int, owner: PickerPeer | None) -> None:
+    def __init__(self, piece: int, size: int, blocks: int, owner: PickerPeer[K] | None) -> None:
         self.piece = piece
         self.size = size
         self.blocks = blocks
         self.owner = owner
         self.free = bitarray([1], "big") * blocks
         self.free_count = blocks
-        self.claims: dict[int, tuple[PickerPeer, ...]] = {}
+        self.claims: dict[int, tuple[PickerPeer[K], ...]] = {}
         """Who was asked for each claimed block, in the order of the first claims."""
-        self.senders: list[Hashable | None] = [None] * blocks
+        self.senders: list[K | None] = [None] * blocks
         """The key of the peer that sent each received block."""
         self.missing = blocks
         """How many blocks have not been received."""
-        self.workers: set[PickerPeer] = set()
+        self.workers: set[PickerPeer[K]] = set()
         """The peers that were ever asked for a block and are still there."""
 
-    def may_claim(self, peer: PickerPeer) -> bool:
+    def may_claim(self, peer: PickerPeer[K]) -> bool:
         """Whether a peer may be asked for blocks of this piece."""
         return self.owner is None or self.owner is peer
 
@@ -61,7 +100,7 @@ class OpenPiece:
             return False
         return not any(worker.is_active and worker.pieces[self.piece] for worker in self.workers)
 
-    def claim(self, peer: PickerPeer, most: int) -> list[Run]:
+    def claim(self, peer: PickerPeer[K], most: int) -> list[Run]:
         """Claim up to so many free blocks for a peer, the first ones."""
         runs = []
         while most > 0 and self.free_count:
@@ -78,7 +117,7 @@ class OpenPiece:
         self._note(peer)
         return runs
 
-    def join(self, peer: PickerPeer, claimants: int, most: int) -> list[Run]:
+    def join(self, peer: PickerPeer[K], claimants: int, most: int) -> list[Run]:
         """Claim blocks that so many others were asked for already, those asked for longest ago first (endgame)."""
         equals = (block for block, others in self.claims.items() if len(others) == claimants and peer not in others)
         late = list(islice(equals, most))
@@ -89,13 +128,13 @@ class OpenPiece:
             self._note(peer)
         return _runs(self.piece, late)
 
-    def _note(self, peer: PickerPeer) -> None:
+    def _note(self, peer: PickerPeer[K]) -> None:
         self.workers.add(peer)
         peer.working[self.piece] = self
 
-    def receive(self, peer: PickerPeer, blocks: Iterable[int]) -> dict[int, tuple[Hashable, ...] | None]:
+    def receive(self, peer: PickerPeer[K], blocks: Iterable[int]) -> dict[int, tuple[K, ...] | None]:
         """Blocks came from a peer. Returns what is special about some of them; see `BlockPicker.received`."""
-        special: dict[int, tuple[Hashable, ...] | None] = {}
+        special: dict[int, tuple[K, ...] | None] = {}
         claims, senders, alone, key = self.claims, self.senders, peer.alone, peer.key
         count = 0
         for block in blocks:
@@ -109,7 +148,7 @@ class OpenPiece:
         peer.claimed -= count
         return special
 
-    def _receive_shared(self, peer: PickerPeer, block: int) -> tuple[Hashable, ...] | None:
+    def _receive_shared(self, peer: PickerPeer[K], block: int) -> tuple[K, ...] | None:
         """A block that perhaps several were asked for came from a peer: the keys of the others, whose claims are over.
         None if this peer was not asked for it.
         """
@@ -123,7 +162,7 @@ class OpenPiece:
             claimant.claimed -= 1
         return tuple(claimant.key for claimant in claimants if claimant is not peer)
 
-    def give_back(self, peer: PickerPeer, block: int) -> None:
+    def give_back(self, peer: PickerPeer[K], block: int) -> None:
         """End a peer's claim to a block, if it has one."""
         claimants = self.claims.get(block, ())
         if peer not in claimants:
@@ -137,7 +176,7 @@ class OpenPiece:
             self.free[block] = 1
             self.free_count += 1
 
-    def give_back_all(self, peer: PickerPeer) -> None:
+    def give_back_all(self, peer: PickerPeer[K]) -> None:
         """End all claims of a peer."""
         for block in [block for block, claimants in self.claims.items() if peer in claimants]:
             self.give_back(peer, block)
@@ -153,7 +192,7 @@ class OpenPiece:
         self.workers.clear()
 
 
-class OpenPieces(dict[int, OpenPiece]):
+class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
     """All open pieces by their number, in the order in which they were begun.
 
     Args:
@@ -170,12 +209,12 @@ class OpenPieces(dict[int, OpenPiece]):
         self._order = order
         self._max_bytes = max_bytes
         self._alone: set[int] = set()
-        self.partial: dict[int, OpenPiece] = {}
+        self.partial: dict[int, OpenPiece[K]] = {}
         """Those that are wanted and have free blocks."""
         self.bytes = 0
         """The length of all open pieces."""
 
-    def has_room(self, piece: int, *, more: int = 0, without: Sequence[OpenPiece] = ()) -> bool:
+    def has_room(self, piece: int, *, more: int = 0, without: Sequence[OpenPiece[K]] = ()) -> bool:
         """Whether a piece may be begun.
 
         Args:
@@ -192,7 +231,7 @@ class OpenPieces(dict[int, OpenPiece]):
         """Whether so many bytes more may be open."""
         return not self or self.bytes + size <= self._max_bytes
 
-    def begin(self, piece: int, peer: PickerPeer) -> None:
+    def begin(self, piece: int, peer: PickerPeer[K]) -> None:
         """Open a free piece, for everyone or, if it is to come from one peer alone, for this one."""
         size = self._geometry.piece_size(piece)
         owner = peer if piece in self._alone else None

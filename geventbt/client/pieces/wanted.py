@@ -25,7 +25,7 @@ class Wanted:
         if wanted is not None:
             self.priorities = bytearray(bitarray(wanted, "big").unpack(one=bytes([NORMAL])))
         self.version = 0
-        """Changes whenever a piece becomes missing that was not."""
+        """Notifier whenever a piece becomes missing that was not."""
         self._count()
 
     def _count(self) -> None:

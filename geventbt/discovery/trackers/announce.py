@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import inf
 from typing import Any
@@ -25,6 +25,7 @@ from geventbt.net.addresses import (
     is_host_name,
     is_port,
     normalise,
+    scope_of,
     unique,
     unpack_addresses,
 )
@@ -98,6 +99,7 @@ class AnnounceResponse:
         warning: a text for the user, printable and bounded, or None.
         trackerid: what to say to this tracker next time, or None.
         external_ip: our address as the tracker sees it, or None (BEP 24).
+        address: the IP address of the tracker that answered, or None.
     """
 
     interval: float
@@ -108,6 +110,7 @@ class AnnounceResponse:
     warning: str | None = None
     trackerid: bytes | None = None
     external_ip: str | None = None
+    address: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,4 +304,6 @@ def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
         peers=unique((peer for response in responses for peer in response.peers), limits.TRACKER_PEERS),
         warning=next((response.warning for response in responses if response.warning), None),
         external_ip=next((response.external_ip for response in responses if response.external_ip), None),
+        # The one from which the fewest peers may be named: see `may_connect`.
+        address=max((response.address for response in responses if response.address), key=scope_of, default=None),
     )

@@ -55,6 +55,7 @@ class TrackerStatus:
         peers: how many its last answer gave.
         external_ip: our address as it sees it, or None (BEP 24).
         registered: whether the tracker counts us as a peer: it has answered, and "stopped" was not sent since.
+        address: the IP address from which it answered last, or None.
     """
 
     error: str | None = None
@@ -65,6 +66,7 @@ class TrackerStatus:
     peers: int = 0
     external_ip: str | None = None
     registered: bool = False
+    address: str | None = None
 
 
 class Announcer:
@@ -195,6 +197,7 @@ class _Tracker:
         self.status.external_ip = response.external_ip or self.status.external_ip
         self.status.next_announce = self.next_announce_at
         self.status.registered = True
+        self.status.address = response.address
 
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)

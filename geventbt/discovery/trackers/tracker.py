@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -52,10 +53,11 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
     parts = _split(url)
 
     def over_http(endpoint: Endpoint) -> AnnounceResponse:
-        return parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        response = parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        return replace(response, address=endpoint.host)
 
     def over_udp(endpoint: Endpoint) -> AnnounceResponse:
-        return udp.announce(endpoint, request, timeout=timeout)
+        return replace(udp.announce(endpoint, request, timeout=timeout), address=endpoint.host)
 
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
 

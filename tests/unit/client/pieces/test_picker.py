@@ -248,7 +248,7 @@ def test_the_last_piece_may_be_shorter():
 def test_no_more_pieces_are_open_than_may_be():
     picker = torrent("........", max_open=3, ann="########")
     assert len(order(picker, "ann")) == 3
-    assert picker.open_bytes == 3 * 4 * limits.BLOCK
+    assert len(picker.open_pieces) == 3
     picker.verified(picker.open_pieces[0])
     assert len(order(picker, "ann")) == 1
 
@@ -449,7 +449,7 @@ def test_a_piece_goes_to_hashing_when_its_last_block_is_here_and_is_done_when_ve
     picker.verified(0)
     assert picker.done
     assert picker.complete
-    assert picker.open_bytes == 0
+    assert picker.open_pieces == []
     assert picker.senders(0) == []
 
 
