@@ -252,12 +252,19 @@ FILE_NAME = 255
 """Bytes of a file's name in UTF-8: what common file systems take."""
 TRACKERS = 200
 """Announce URLs kept of one torrent, and as many web seeds: public lists have about a hundred."""
-OPEN_FILES = 64
-"""Files of one torrent that are open at a time (libtorrent: 40 for all of them)."""
+OPEN_FILES = 256
+"""Files of all torrents of the process that are open at a time (libtorrent: 40), where the limit of descriptors allows
+it; see `geventbt.concurrency.descriptors`."""
+IDLE_FILE = 30.0
+"""Seconds after its last use until a file is closed."""
+DESCRIPTORS = 65_536
+"""The limit of descriptors that a process asks the system for."""
+DESCRIPTORS_RESERVE = 96
+"""Descriptors that are kept free of files and peers: for trackers, names, locks, and the program itself."""
 RESUME_FILE = 1 * KIB
 """A resume file, without its bitfield and its entries of files."""
-RESUME_ENTRY = 64
-"""The entry of one file in a resume file: its index, twice, and its size and time in 64 bits each."""
+RESUME_ENTRY = 104
+"""The entries of one file in a resume file: its index, three times, and its size, time and inode in 64 bits each."""
 
 # --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
 DHT_PACKET = 1500
