@@ -233,8 +233,7 @@ class Node:
             self.table.heard_of(known, now)
         if self._partner is not None and others:
             self._partner.hear_of(others, now)
-        known = reply.nodes if contact.address in self._routers else [contact, *reply.nodes]
-        self._feed_starving(known, now)
+        self._feed_starving(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
 
     def _fit_id(self, now: float) -> None:
         """Take an id that fits our address, unless ours does (BEP 42)."""
