@@ -271,7 +271,7 @@ DHT_DEPTH = 20
 DHT_K = 8
 """Nodes of a bucket, of an answer, and that a value is stored on (BEP 5)."""
 DHT_FIRST_BUCKET = 128
-"""Nodes of the farthest bucket, halved for each further one, so that a lookup's first step is long (libtorrent: 128)."""
+"""Nodes of the farthest bucket, halved for each further one: a lookup's first step is long then (libtorrent: 128)."""
 DHT_REPLACEMENTS = 8
 """Nodes kept for each bucket until there is room (BEP 5)."""
 DHT_GOOD_TIME = 900.0

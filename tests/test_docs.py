@@ -77,6 +77,7 @@ def test_the_dht_finds_and_keeps(names: dict[str, Any], monkeypatch: pytest.Monk
         monkeypatch.setattr("geventbt.limits.DHT_ROUTERS_AFTER", 0.1)
         with geventbt.DHT(0, "127.0.0.1", routers=(), nodes=[("127.0.0.1", other.port)]) as third:
             third.wait_ready(10)
+            eventually(lambda: other.status().nodes == 1)
             executed = execute(DHT, names)
             assert executed["stored"] >= 1
             assert executed["value"] == b"any small value"

@@ -340,8 +340,10 @@ class Node:
 
     def stopped_starting(self, now: float) -> None:
         """No further nodes are being found: searches without any have to end."""
-        for search in list(self._starving):
+        for search in list(self._starving)[:_FED_AT_ONCE]:
             self._pump(search, now)
+        if self._starving:
+            self._wakes_at = now
 
     def _want(self) -> m.Want:
         is_both = self._partner is not None and len(self._partner.table) < limits.DHT_K
@@ -377,6 +379,8 @@ class Node:
             if self._queries.wait(now) > 0:
                 break
             self._pump(search, now)
+        if self._starving and not self.upkeep.is_starting:
+            self.stopped_starting(now)
         if now >= self._expires_at:
             self._expires_at = now + _EXPIRY_INTERVAL
             self.responder.expire(now)
