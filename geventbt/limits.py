@@ -277,8 +277,8 @@ DHT_DEPTH = 20
 """Lists and dictionaries within each other in one packet; a stored value may be nested (BEP 44)."""
 DHT_K = 8
 """Nodes of a bucket, of an answer, and that a value is stored on (BEP 5)."""
-DHT_FIRST_BUCKETS = (128, 64, 32, 16)
-"""Nodes of the farthest buckets, which make the first step of a lookup a longer one (libtorrent: the same)."""
+DHT_FIRST_BUCKET = 128
+"""Nodes of the farthest bucket, halved for each further one: a lookup's first step is long then (libtorrent: 128)."""
 DHT_REPLACEMENTS = 8
 """Nodes kept for each bucket until there is room (BEP 5)."""
 DHT_GOOD_TIME = 900.0

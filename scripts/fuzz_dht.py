@@ -113,7 +113,7 @@ class Fuzzer:
     def _check_kept(self) -> None:
         stores = self.node.responder
         kept = (
-            (len(self.node.table), sum(limits.DHT_FIRST_BUCKETS) + 156 * limits.DHT_K),
+            (len(self.node.table), 2 * limits.DHT_FIRST_BUCKET + 160 * limits.DHT_K),
             (len(stores.peers), limits.DHT_INFO_HASHES),
             (len(stores.items), 2 * limits.DHT_ITEMS),
         )

@@ -10,10 +10,16 @@ from bitarray import bitarray
 
 import geventbt
 from geventbt import (
+    DHT,
     AnnounceRequest,
     AnnounceResponse,
     BencodeError,
     Client,
+    DHTError,
+    DHTNotFound,
+    DHTRejected,
+    DHTStatus,
+    DHTTimeout,
     DownloadError,
     Extension,
     Extensions,
@@ -23,6 +29,7 @@ from geventbt import (
     GeventBTError,
     Handshake,
     HandshakeError,
+    Item,
     LocalProtocolError,
     LtDonthave,
     Magnet,
@@ -40,16 +47,19 @@ from geventbt import (
     PieceNotAvailable,
     Progress,
     ProtocolError,
+    Put,
     RemoteProtocolError,
     Request,
     RequestCancelled,
     RequestFailed,
     RequestRejected,
     RequestTimeout,
+    Sample,
     ScrapeResult,
     Storage,
     StorageBackend,
     StorageError,
+    SwarmEstimate,
     Torrent,
     TorrentReader,
     TrackerError,
@@ -209,6 +219,20 @@ def ask_trackers(url: str, request: AnnounceRequest) -> None:
     print(answer, counts, geventbt.Announcer.__doc__, geventbt.protocol.__doc__)
 
 
+def use_the_dht(path: Path) -> None:
+    with DHT(routers=[("127.0.0.1", 6881)], state=path, read_only=True) as dht, Client(None, dht=dht) as client:
+        dht.wait_ready(10)
+        for host, port in dht.get_peers(INFO_HASH):
+            print(host, port)
+        stored: int = dht.announce(INFO_HASH, 6881, seed=True)
+        put: Put = dht.put(b"value")
+        item: Item = dht.get(put.target)
+        counted: SwarmEstimate = dht.scrape(INFO_HASH)
+        sample: Sample = dht.sample(("127.0.0.1", 6881))
+        status: DHTStatus = dht.status()
+        print(stored, put.stored, item.value, counted.seeds, sample.info_hashes, status.nodes, client.dht)
+
+
 def name(error: GeventBTError) -> str:
     """Every error, from the special to the general."""
     if isinstance(error, RemoteProtocolError):
@@ -235,6 +259,10 @@ def name(error: GeventBTError) -> str:
         MetainfoError,
         StorageError,
         FetchError,
+        DHTTimeout,
+        DHTNotFound,
+        DHTRejected,
+        DHTError,
         NoPeersError,
         DownloadError,
     ):

@@ -29,6 +29,7 @@ from geventbt.discovery.dht.upkeep import Upkeep
 from geventbt.net.addresses import Address, normalise
 
 _EXPIRY_INTERVAL = 60.0
+_FED_AT_ONCE = 16
 
 
 class Listener(Protocol):
@@ -232,10 +233,7 @@ class Node:
             self.table.heard_of(known, now)
         if self._partner is not None and others:
             self._partner.hear_of(others, now)
-        for search in list(self._starving):
-            search.lookup.add([contact] if contact.address not in self._routers else [])
-            search.lookup.add(reply.nodes)
-            self._pump(search, now)
+        self._feed_starving(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
 
     def _fit_id(self, now: float) -> None:
         """Take an id that fits our address, unless ours does (BEP 42)."""
@@ -253,11 +251,10 @@ class Node:
 
     def hear_of(self, contacts: Iterable[Contact], now: float) -> None:
         """Learn of nodes that somebody else has named."""
-        for contact in contacts:
+        known = list(contacts)
+        for contact in known:
             self.table.heard_of(contact, now)
-            for search in list(self._starving):
-                search.lookup.add([contact])
-                self._pump(search, now)
+        self._feed_starving(known, now)
 
     def add_addresses(self, addresses: Iterable[Address], now: float, *, are_routers: bool = False) -> None:
         """Learn of nodes by their addresses alone; they are asked for others.
@@ -335,10 +332,18 @@ class Node:
             self._alarm_count += 1
             heappush(self._alarms, (wakes_at, self._alarm_count, search))
 
+    def _feed_starving(self, contacts: list[Contact], now: float) -> None:
+        """Give nodes to the searches that have none; not to all of very many at once, but each has its turn."""
+        for search in list(self._starving)[:_FED_AT_ONCE]:
+            search.lookup.add(contacts)
+            self._pump(search, now)
+
     def stopped_starting(self, now: float) -> None:
         """No further nodes are being found: searches without any have to end."""
-        for search in list(self._starving):
+        for search in list(self._starving)[:_FED_AT_ONCE]:
             self._pump(search, now)
+        if self._starving:
+            self._wakes_at = now
 
     def _want(self) -> m.Want:
         is_both = self._partner is not None and len(self._partner.table) < limits.DHT_K
@@ -371,7 +376,11 @@ class Node:
             if not search.is_over:
                 self._pump(search, now)
         for search in sorted(self._blocked, key=lambda search: search in self._background_searches):
+            if self._queries.wait(now) > 0:
+                break
             self._pump(search, now)
+        if self._starving and not self.upkeep.is_starting:
+            self.stopped_starting(now)
         if now >= self._expires_at:
             self._expires_at = now + _EXPIRY_INTERVAL
             self.responder.expire(now)

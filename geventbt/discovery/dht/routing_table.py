@@ -271,8 +271,7 @@ class RoutingTable:
         bits = shared_bits(self.node_id, node_id)
         bucket = self._buckets.get(bits)
         if bucket is None:
-            first = limits.DHT_FIRST_BUCKETS
-            capacity = first[bits] if bits < len(first) else limits.DHT_K
+            capacity = max(limits.DHT_K, limits.DHT_FIRST_BUCKET >> bits)
             bucket = self._buckets[bits] = _Bucket(capacity, now if changed_at is None else changed_at)
         return bucket
 

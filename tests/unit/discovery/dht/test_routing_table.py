@@ -40,7 +40,7 @@ def table() -> RoutingTable:
 
 def fill(table: RoutingTable, bits: int, now: float = 0.0) -> list[Contact]:
     """Fill a bucket."""
-    size = limits.DHT_FIRST_BUCKETS[bits] if bits < 4 else limits.DHT_K
+    size = max(limits.DHT_K, limits.DHT_FIRST_BUCKET >> bits)
     contacts = [local(bits, 1000 * (bits + 1) + number) for number in range(size)]
     assert all(table.answered(contact, now) for contact in contacts)
     return contacts
