@@ -7,13 +7,16 @@ on a greenlet of that wire, with the fields of the table below, which are named 
 
 from __future__ import annotations
 
-from blinker import Namespace, Signal
+from blinker import NamedSignal, Namespace
+
+from geventbt.handlers import HandlerSignal
 
 _namespace = Namespace()
 
 
-def _signal(name: str, doc: str) -> Signal:
-    return _namespace.signal(name, doc)
+def _signal(name: str, doc: str) -> HandlerSignal:
+    signal = _namespace[name] = HandlerSignal(name, doc)
+    return signal
 
 
 # --- wires ---
@@ -72,13 +75,13 @@ peer_removed = _signal("peer_removed", "wire: a peer has left")
 _TORRENTS_ONLY = ("piece_verified", "piece_failed", "file_complete", "complete", "peer_added", "peer_removed")
 _SERVERS_ONLY = ("peer_connected", "stopping", "stop")
 
-WIRE_SIGNALS: dict[str, Signal] = {
+WIRE_SIGNALS: dict[str, NamedSignal] = {
     name: signal for name, signal in _namespace.items() if name not in (*_SERVERS_ONLY, *_TORRENTS_ONLY)
 }
 """The signals that a wire sends, by name."""
 
-SERVER_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
+SERVER_SIGNALS: dict[str, NamedSignal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
 """The signals that a server sends, by name."""
 
-TORRENT_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_TORRENTS_ONLY)}
+TORRENT_SIGNALS: dict[str, NamedSignal] = {name: _namespace[name] for name in ("error", *_TORRENTS_ONLY)}
 """The signals that a torrent of a client sends, by name."""

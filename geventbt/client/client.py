@@ -19,6 +19,7 @@ from geventbt.client.peers.finder import checked
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
@@ -75,6 +76,9 @@ class Client:
         self.server: PeerServer | None = None
         self._closed = Event()
         self._closing = RLock()
+        self._closers = 0
+        self._is_closed = False
+        self._is_over = Event()
         self._runners: dict[bytes, TorrentRunner] = {}
         self._context = ClientContext(
             ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up),
@@ -183,9 +187,12 @@ class Client:
             shielded(self._runners.pop(torrent.info_hash).close)
 
     def serve_forever(self) -> None:
-        """Block until the client is closed."""
+        """Block until the client has been closed, to the end: trackers have been told, and port and files are free."""
         self._context.check_thread()
-        self._closed.wait()
+        # The loop goes on although there may be nothing else that it waits for yet.
+        with gevent.get_hub().loop.async_() as idle:
+            idle.start(lambda: None)
+            self._is_over.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop everything: tell trackers and peers, write and record what is verified. Closing twice is no error.
@@ -195,21 +202,33 @@ class Client:
         """
         self._context.check_thread()
         self._closed.set()
-        shielded(self._close, timeout)
+        self._closers += 1
+        try:
+            shielded(self._close, timeout)
+        finally:
+            self._closers -= 1
+            self._note_end()
 
     def _close(self, timeout: float) -> None:
-        # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
+        # A second call, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
             runners = list(self._runners.values())
             self._runners.clear()
             self.torrents.clear()
-            gevent.joinall([gevent.spawn(runner.close, timeout) for runner in runners])
+            gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
             if self.server is not None:
                 self.server.stop(timeout)
             if self._own_dht is not None:
                 self._own_dht.close()
             if self._context.lsd is not None:
                 self._context.lsd.close()
+            self._is_closed = True
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""
+        if self._is_closed and not self._closers:
+            self._is_over.set()
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
@@ -15,6 +16,7 @@ from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
+@whole_call
 def download(
     torrent: Torrent | Magnet | str | os.PathLike[str],
     folder: str | os.PathLike[str] = ".",

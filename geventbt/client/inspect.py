@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from geventbt.concurrency.hubs import whole_call
 from geventbt.errors import GeventBTError, WireTimeout
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name, new_peer_id
@@ -45,6 +46,7 @@ class PeerReport:
     error: Exception | None = None
 
 
+@whole_call
 def inspect_peer(address: Address, info_hash: bytes | str, *, wait: float = 2.0) -> PeerReport:
     """Connect to a peer, shake hands, and listen for a moment. A failure is not raised: it is in the report.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from geventbt import bencoding
 from geventbt.concurrency.dispatch import OwnSignal, deliver
+from geventbt.handlers import check_handler
 
 if TYPE_CHECKING:
     from geventbt.protocol.extended import ExtendedHandshake
@@ -69,6 +70,11 @@ class Extension:
     name: str = ""
     signal_names: tuple[str, ...] = ()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for hook in (cls.on_handshake, cls.on_extended_handshake, cls.on_message, cls.on_close):
+            check_handler(hook, f"{cls.__name__}.{hook.__name__}")
+
     def __init__(self, wire: ExtensionWire) -> None:
         self.wire = wire
         self._signals: dict[str, OwnSignal] | None = None
@@ -92,7 +98,7 @@ class Extension:
         if name not in self.signal_names:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         if self._signals is not None:
-            deliver(self._signals[name], self, fields)
+            deliver([self._signals[name]], self, fields)
 
     @property
     def supported(self) -> bool:

@@ -12,6 +12,7 @@ from gevent.event import Event
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.peers.known_peers import KnownPeers
+from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
 from geventbt.wire.connect import connect
@@ -67,7 +68,7 @@ class Dialer:
     def start(self) -> None:
         """Connect to peers, unless that has begun already."""
         if self._loop is None:
-            self._loop = gevent.spawn(self._run)
+            self._loop = spawn(f"dialer of {self._info_hash.hex()}", self._run)
 
     def stop(self) -> None:
         """Connect to no more peers, and give up the connections that are being made."""
@@ -101,7 +102,7 @@ class Dialer:
             has_room = self._has_room()
             address = self._known.next(now) if has_room else None
             if address is not None:
-                self._dialling[gevent.spawn(self._dial, address)] = address
+                self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address)] = address
                 continue
             due = self._known.next_due(now) if has_room else now + _MAX_WAIT
             self._news.wait(None if due is None else max(_MIN_WAIT, due - now))

@@ -32,6 +32,7 @@ from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import Uploads
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.wire_peer import WirePeer
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht.dht import DHT
 from geventbt.errors import StorageError, WireClosed
 from geventbt.extensions.lt_donthave import LtDonthave
@@ -133,7 +134,7 @@ class Swarm:
         """Connect to peers, and accept those that connect to us."""
         self._finder.listener = self.dialer
         self.dialer.start()
-        self._ticks = gevent.spawn(self._run_ticks)
+        self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
 
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
@@ -142,7 +143,9 @@ class Swarm:
         if ticks is not None:
             ticks.kill()
         self.dialer.stop()
-        gevent.joinall([gevent.spawn(peer.wire.close, min(timeout, _CLOSE_TIMEOUT)) for peer in self.table])
+        gevent.joinall(
+            [spawn(f"closing {peer.wire}", peer.wire.close, min(timeout, _CLOSE_TIMEOUT)) for peer in self.table]
+        )
         self._verifier.finish(timeout)
 
     def _run_ticks(self) -> None:
@@ -324,7 +327,7 @@ class Swarm:
     def on_useless(self, peer: WirePeer) -> None:
         """Two seeds have nothing to give to each other; see `PeerOwner`."""
         self._has_left_seeds = True
-        gevent.spawn(peer.close)
+        spawn(f"closing {peer.wire}", peer.close)
 
     def on_wants(self) -> None:
         """What we want has changed."""

@@ -15,6 +15,7 @@ from geventbt.client.pieces.assembly import Assembly, CompletePiece
 from geventbt.client.pieces.blame import Blame
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import THREADS, in_thread
 from geventbt.errors import StorageError
 from geventbt.storage import Storage
@@ -78,7 +79,7 @@ class Verifier:
     def on_complete(self) -> None:
         """A piece is complete: have it verified soon; see `AssemblyOwner`."""
         if len(self._verifying) < _VERIFIERS:
-            greenlet = gevent.spawn(self._run)
+            greenlet = spawn("verifying pieces", self._run)
             self._verifying.add(greenlet)
             greenlet.rawlink(self._verifying.discard)
 

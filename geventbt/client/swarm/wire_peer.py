@@ -18,6 +18,7 @@ from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
+from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import Address
@@ -392,7 +393,7 @@ class WirePeer(WireDelegate):
 
     def _serve_soon(self) -> None:
         if self._server is None:
-            self._server = gevent.spawn(self._serve)
+            self._server = spawn(f"serving {self.wire}", self._serve)
 
     def _serve(self) -> None:
         try:

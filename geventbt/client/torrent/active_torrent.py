@@ -42,6 +42,7 @@ class ActiveTorrent:
     def __init__(self, runner: TorrentRunner, remove: Callable[[ActiveTorrent], None]) -> None:
         self._runner = runner
         self._remove = remove
+        self._links: dict[Callable[[ActiveTorrent], object], Callable[[object], object]] = {}
         runner.events.sender = self
 
     def __repr__(self) -> str:
@@ -104,6 +105,22 @@ class ActiveTorrent:
             raise WireTimeout(f"no metadata for {self.name!r} within {timeout:g} s")
         assert self.metainfo is not None
         return self.metainfo
+
+    def ready(self) -> bool:
+        """See `done`; for `gevent.wait`."""
+        return self.done
+
+    def rawlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
+        """Call a function with the torrent, in the hub, once it is `done`; for `gevent.wait` and `gevent.iwait`."""
+        self._runner.check_thread()
+        self._links[callback] = lambda event: callback(self)
+        self._runner.done.rawlink(self._links[callback])
+
+    def unlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
+        """Undo `rawlink`."""
+        link = self._links.pop(callback, None)
+        if link is not None:
+            self._runner.done.unlink(link)
 
     # ------------------------------------------------------------------ how far it is
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, no_flow_control
 from geventbt.signals import TORRENT_SIGNALS
 
 
@@ -32,10 +32,7 @@ class TorrentEvents:
         return self._signals[name].connect(handler)
 
     def send(self, name: str, **fields: Any) -> None:
-        """Schedule a call of the handlers."""
-        if self._signals[name].receivers or TORRENT_SIGNALS[name].receivers:
-            self._dispatcher.call(self._deliver, name, fields)
-
-    def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        deliver(TORRENT_SIGNALS[name], self.sender, fields)
-        deliver(self._signals[name], self.sender, fields)
+        """Have the handlers called soon."""
+        heard = heard_now(TORRENT_SIGNALS[name], self._signals[name])
+        if heard:
+            self._dispatcher.call(deliver, heard, self.sender, fields)

@@ -15,6 +15,7 @@ from geventbt.client.options import ClientOptions
 from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.dht.source import DHTSource
 from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
@@ -30,6 +31,7 @@ _CHECK_INTERVAL = 0.1
 """Seconds between two looks whether any peer is left to ask."""
 
 
+@whole_call
 def fetch_metadata(
     magnet: Magnet | str,
     *,

@@ -29,6 +29,7 @@ from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.notifier import Notifier
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.dht import DHT
@@ -149,7 +150,7 @@ class TorrentRunner:
         self._choosing = RLock()
         self._records = True
         self._checkpoint_at = 0.0
-        self._greenlet: gevent.Greenlet = gevent.spawn(self._run)
+        self._greenlet: gevent.Greenlet = spawn(f"torrent {self.name!r}", self._run)
 
     def _use_dht(self, dht: DHT) -> DHTSource:
         source = DHTSource(
@@ -364,7 +365,7 @@ class TorrentRunner:
         """End with an error: those who wait get it, and all peers are left."""
         if self._fail(error):
             self.events.send("error", error=error)
-            gevent.spawn(self._leave)
+            spawn(f"leaving {self.name!r}", self._leave)
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop, and let go of peers and files; what is verified stays, and is recorded."""
@@ -424,7 +425,7 @@ class TorrentRunner:
     def _leave(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Leave all peers, and stop looking for them."""
         with self._joining:
-            stopping = gevent.spawn(self.finder.stop, timeout)
+            stopping = spawn(f"leaving the trackers of {self.name!r}", self.finder.stop, timeout)
             if self._search is not None:
                 self._search.stop()
             if self.swarm is not None:
@@ -438,7 +439,7 @@ class TorrentRunner:
         """Leave all peers until `resume`; blocks until they are left, trackers may take longer."""
         if not self._is_paused and self.error is None:
             self._is_paused = True
-            gevent.spawn(self._leave)
+            spawn(f"leaving {self.name!r}", self._leave)
             while self._is_paused and self.swarm is not None:
                 self.changes.wait()
 

@@ -23,6 +23,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import (
     COMPLETED,
@@ -112,7 +113,7 @@ class Announcer:
         """
         if self._greenlets or self._is_stopped:
             raise RuntimeError("an announcer is started once")
-        self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
+        self._greenlets = [spawn(f"announcing to {tier.trackers[0].url}", tier.run) for tier in self._tiers]
 
     def completed(self) -> None:
         """Announce "completed" to the tracker of each tier: at once, or as soon as it counts us as a peer.
@@ -146,7 +147,9 @@ class Announcer:
         others = [greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()]
         gevent.killall(others, timeout=limits.ANNOUNCE_STOP_TIMEOUT)
         knowing = [known for known in self._trackers() if known.status.registered]
-        leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
+        leaving = [
+            spawn("announcing that we leave", self._asker.leave, known, timeout) for known in knowing if timeout > 0
+        ]
         try:
             gevent.joinall(leaving, timeout=timeout)
         finally:

@@ -7,6 +7,7 @@ connection holds no buffer. Data goes out in batches, once a turn of the loop.
 
 from __future__ import annotations
 
+import _socket
 import socket as stdlib_socket
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,7 @@ import gevent
 from gevent import socket as gevent_socket
 
 from geventbt import limits
+from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
@@ -34,17 +36,38 @@ _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
 
 
 def adopt(sock: Any) -> gevent_socket.socket:
-    """A gevent socket for a connected stream socket of any kind.
+    """A gevent socket for a connected stream socket of any class.
 
-    A plain one is taken over (detached), so that it can never block the hub.
+    One that is not gevent's own is taken over (detached), so that it can never block the hub; what its class overrides
+    is no longer called.
 
     Raises:
-        TypeError: it is not a gevent or plain stream socket; one wrapped in TLS, for example.
+        TypeError: it is not a gevent or plain stream socket, or is wrapped in TLS.
         OSError: it is not connected; it is left as it is.
     """
-    if type(sock) not in (gevent_socket.socket, stdlib_socket.socket) or sock.type != stdlib_socket.SOCK_STREAM:
-        raise TypeError(f"a wire needs a Transport or a connected stream socket, not {sock!r}")
-    sock.getpeername()
+    stream = checked_stream(sock, "a wire needs a Transport or a connected stream socket")
+    stream.getpeername()
+    return take_over(stream)
+
+
+def checked_stream(sock: Any, needed: str) -> Any:
+    """The same socket, if it is a stream socket of the standard library or of gevent, or of a subclass.
+
+    Args:
+        needed: the beginning of the error's text.
+
+    Raises:
+        TypeError: it is not, or is wrapped in TLS, whose bytes are not those of its descriptor.
+    """
+    if hasattr(sock, "do_handshake"):
+        raise TypeError(f"{needed}, not one that is wrapped in TLS: {sock!r}")
+    if not isinstance(sock, (gevent_socket.socket, _socket.socket)) or sock.type != stdlib_socket.SOCK_STREAM:
+        raise TypeError(f"{needed}, not {sock!r}")
+    return sock
+
+
+def take_over(sock: Any) -> gevent_socket.socket:
+    """The same socket as gevent's own class; one of any other class is detached."""
     if type(sock) is gevent_socket.socket:
         return sock
     return gevent_socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
@@ -114,8 +137,8 @@ class TcpTransport:
     """
 
     __slots__ = (
-        "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering", "_pauses",
-        "_read_size", "_reader", "_scratch", "_sock", "_writer", "closed", "local_address", "queued",
+        "__weakref__", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering",
+        "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_writer", "closed", "local_address", "queued",
         "remote_address",
     )  # fmt: skip
 
@@ -140,12 +163,17 @@ class TcpTransport:
         self.queued = 0
         self.closed = False
         self._reader = self._hub.loop.io(sock.fileno(), _READ)
+        drop_socket_in_child(self)
 
     def attach(self, delegate: TransportDelegate) -> None:
         """Call this delegate from now on. Reading begins with the first one."""
         if self._delegate is _NOBODY:
-            self._reader.start(self._on_readable)
+            self._reader.start(self._on_readable, pass_events=True)
         self._delegate = delegate
+
+    def fileno(self) -> int:
+        """The descriptor of the socket; -1 when it is closed for good."""
+        return self._sock.fileno()
 
     @property
     def paused(self) -> bool:
@@ -162,7 +190,7 @@ class TcpTransport:
         """Undo one `pause`."""
         self._pauses -= 1
         if not self._pauses and not self.closed:
-            self._reader.start(self._on_readable)
+            self._reader.start(self._on_readable, pass_events=True)
 
     def encrypt(self, encryptor: Cipher, decryptor: Cipher) -> None:
         """From now on encrypt what is flushed, a whole batch at a time, and decrypt what is read, in place."""
@@ -257,7 +285,11 @@ class TcpTransport:
         self._sock.close()
         self._delegate.on_released()
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, events: int) -> None:
+        if events < 0:
+            # libuv stops watching at an error, such as a reset, although there may be bytes before it.
+            self._reader.stop()
+            self._reader.start(self._on_readable, pass_events=True)
         try:
             count = self._sock.recv_into(self._scratch, self._read_size)
         except BlockingIOError:
