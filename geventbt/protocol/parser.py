@@ -44,6 +44,7 @@ _FIXED: dict[int, Struct] = {
 _PIECE = c.PIECE
 _REQUEST = c.REQUEST
 _MAX_PIECE = limits.PEER_BLOCK + 9
+_MAX_MESSAGE = limits.MESSAGE + 1
 
 _HASHES = Struct(">32sIIII")
 _BEP_OF_ID = {
@@ -80,6 +81,14 @@ class Parser:
         if len(self._tail) < 5 or self._handshaking:
             return 0
         return 4 + int(_LENGTH.unpack_from(self._tail)[0]) - len(self._tail)
+
+    @property
+    def block_under_way(self) -> tuple[int, int, int] | None:
+        """(piece, offset, length) of the block that is cut off at the end; None if there is none."""
+        if len(self._tail) < 13 or self._handshaking or self._tail[4] != _PIECE:
+            return None
+        length, _, piece, offset = PIECE_HEADER.unpack_from(self._tail)
+        return piece, offset, length - 9
 
     def feed(self, data: Buffer) -> Iterator[RawMessage]:
         """Take the next bytes of the stream and yield the messages that they complete.
@@ -149,6 +158,7 @@ class Parser:
         """Where the message that starts at `at` ends, or 0 when it is not whole; its length has been checked."""
         (length,) = _LENGTH.unpack_from(view, at)
         if length:
+            _check_any_length(length)
             if end - at < 5:
                 return 0
             self._check_length(view[at + 4], length)
@@ -169,6 +179,7 @@ class Parser:
         (length,) = _LENGTH.unpack_from(self._tail)
         if not length:
             return view
+        _check_any_length(length)
         view = self._take(view, 5)
         if len(self._tail) < 5:
             return view
@@ -212,6 +223,12 @@ class Parser:
             return (message_id, *fixed.unpack(payload))
         variable: Any = _VARIABLE.get(message_id)
         return variable(payload) if variable else (c.UNKNOWN, message_id, payload)
+
+
+def _check_any_length(length: int) -> None:
+    """Refuse a length that no id allows, before the id is there."""
+    if length > _MAX_MESSAGE:
+        raise RemoteProtocolError(f"a message cannot have {length} bytes: at most {_MAX_MESSAGE}")
 
 
 def _decode_piece(payload: memoryview) -> RawMessage:

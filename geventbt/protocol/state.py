@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -22,6 +22,9 @@ Event: TypeAlias = tuple[Any, ...]
 
 FAILED = -4
 """The id of the event for one of our requests that has failed: ``(FAILED, key, token, error)``."""
+
+LATE = -5
+"""The id of the event for a block that we had asked for and given up: ``(LATE, piece, offset, block)``."""
 
 NOT_PENDING = object()
 """In place of a token, where a request is not pending: any other object may be a token."""
@@ -46,6 +49,8 @@ class ProtocolState:
         extended_handshake, peer_extended_handshake: of each side (BEP 10).
         extended_mapping: our extensions, {id: name}. peer_extended_mapping: the peer's, {name: id}.
         request_limit: how many requests the peer is ready to queue: its `reqq`, within our own limit.
+        takes_late_blocks: whether blocks that arrive after they were given up are used: they are then yielded, and
+            count as downloaded.
         downloaded, uploaded: bytes of blocks. wasted: bytes of those that were not requested, or no longer wanted.
         outgoing: buffers to be written.
     """
@@ -67,6 +72,7 @@ class ProtocolState:
         self.extended_mapping: dict[int, str] = {}
         self.peer_extended_mapping: dict[str, int] = {}
         self.request_limit = limits.DEFAULT_REQQ
+        self.takes_late_blocks = False
         self.downloaded = self.uploaded = self.wasted = 0
         self.outgoing: list[m.Buffer] = []
         # The extensions that both sides support; all off until both handshakes are known.
@@ -74,7 +80,12 @@ class ProtocolState:
         self._is_known_torrent = is_known_torrent
         self._parser = Parser()
         self._forgotten: OrderedDict[RequestKey, int] = OrderedDict()
+        # Those of them that the peer was not told of, the last ones.
+        self._given_up: deque[RequestKey] = deque(maxlen=limits.FORGOTTEN_REQUESTS)
+        # The answers that may be under way to requests which are forgotten in every detail.
+        self._owed_answers = 0
         self._unwanted_answers = 0
+        self._state_messages = self._whole_bitfields = 0
         # Messages handled, except for the blocks that we requested, which are counted in bytes.
         self.messages_received = 0
 
@@ -121,6 +132,16 @@ class ProtocolState:
         finds whole messages after them."""
         return self._parser.missing
 
+    @property
+    def block_under_way(self) -> RequestKey | None:
+        """The block that is being received and has been asked for, given up since or not; None if there is none."""
+        key = self._parser.block_under_way
+        return key if key in self.requests or key in self._forgotten else None
+
+    def forgive_state_messages(self) -> None:
+        """Count the messages that only change the peer's state anew: `limits.STATE_MESSAGES_TIME` has passed."""
+        self._state_messages = 0
+
     def may_request(self, piece: int) -> bool:
         """Whether the peer would answer a request for this piece now."""
         return not self.peer_choking or piece in self.peer_allowed_fast_set
@@ -145,7 +166,7 @@ class ProtocolState:
         """Note that one more answer to this request may still arrive."""
         self._forgotten[key] = self._forgotten.pop(key, 0) + 1
         if len(self._forgotten) > limits.FORGOTTEN_REQUESTS:
-            self._forgotten.popitem(last=False)
+            self._owed_answers += self._forgotten.popitem(last=False)[1]
 
     def _was_forgotten(self, key: RequestKey) -> bool:
         """Whether an answer was still expected to a request that was given up; one fewer is expected then."""
@@ -157,8 +178,9 @@ class ProtocolState:
         return count > 0
 
     def _note_unwanted(self, key: RequestKey, message_id: int) -> None:
-        """Count an answer to a request that is not pending; those to requests that were given up do not count."""
-        if self._was_forgotten(key):
+        """Count an answer to a request that is not pending or remembered: it is owed, or an offence."""
+        if self._owed_answers:
+            self._owed_answers -= 1
             return
         self._unwanted_answers += 1
         if self._unwanted_answers > limits.UNWANTED_ANSWERS:

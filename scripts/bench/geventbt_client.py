@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import geventbt
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 def download(torrent: str, folder: str, policy: EncryptionPolicy, *ports: str) -> None:
-    geventbt.download(torrent, folder, peers=[("127.0.0.1", int(port)) for port in ports], encryption=policy)
+    geventbt.download(
+        torrent, folder, peers=[("127.0.0.1", int(port)) for port in ports], encryption=cast("EncryptionPolicy", policy)
+    )
     print(json.dumps({"done": time.monotonic()}), flush=True)
 
 
-def seed(torrent: str, folder: str, policy: EncryptionPolicy) -> None:
+def seed(torrent: str, folder: str, policy: str) -> None:
     from gevent.fileobject import FileObject
 
-    with geventbt.seed(torrent, folder, ("127.0.0.1", 0), encryption=policy) as client:
+    with geventbt.seed(torrent, folder, ("127.0.0.1", 0), encryption=cast("EncryptionPolicy", policy)) as client:
         before = time.process_time()
         print(json.dumps({"ports": [client.port]}), flush=True)
         FileObject(sys.stdin, "rb", close=False).readline()

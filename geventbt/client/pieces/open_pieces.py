@@ -168,6 +168,26 @@ class OpenPiece(Generic[K]):
             claimant.claimed -= 1
         return tuple(claimant.key for claimant in claimants if claimant is not peer)
 
+    def receive_late(self, peer: PickerPeer[K], block: int) -> tuple[K, ...] | None:
+        """A block came from a peer that is not asked for it any more: the keys of those that are, whose claims are
+        over. None if it is of no use.
+        """
+        if self.senders[block] is not None or not self.may_claim(peer):
+            return None
+        claimants = self.claims.get(block)
+        if claimants is not None:
+            if peer not in claimants:
+                self._add_worker(peer)
+                self.claims[block] = (*claimants, peer)
+                peer.claimed += 1
+            return self._receive_shared(peer, block)
+        self.free[block] = 0
+        self.free_count -= 1
+        self._add_worker(peer)
+        self.senders[block] = peer.key
+        self.missing -= 1
+        return ()
+
     def give_back(self, peer: PickerPeer[K], block: int) -> None:
         """End a peer's claim to a block, if it has one."""
         claimants = self.claims.get(block, ())
@@ -252,6 +272,10 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
             self.partial.pop(piece, None)
             self.bytes -= open_piece.size
             open_piece.close()
+
+    def is_exclusive(self, piece: int) -> bool:
+        """Whether all blocks of a piece are to come from a single peer, when it is next begun."""
+        return piece in self._exclusive
 
     def set_exclusive(self, piece: int, exclusive: bool) -> None:
         """Set whether all blocks of a piece are to come from a single peer when it is next begun."""

@@ -16,7 +16,7 @@ from geventbt.errors import (
 )
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
-from geventbt.protocol.connection import FAILED
+from geventbt.protocol.connection import FAILED, LATE
 from tests.unit.protocol_helpers import (
     BLOCK,
     EXTENDED,
@@ -56,7 +56,7 @@ def test_any_token_will_do(token):
     assert failures(events) == [((0, BLOCK, BLOCK), token, RequestRejected)]
     protocol.send_cancel(0, 2 * BLOCK, BLOCK)
     assert taken(protocol) == m.pack_range(c.CANCEL, 0, 2 * BLOCK, BLOCK)
-    assert failures(receive(protocol, m.pack_bare(c.CHOKE))) == [((0, 3 * BLOCK, BLOCK), token, PeerChoking)]
+    assert failures(protocol.lose_piece(0)) == [((0, 3 * BLOCK, BLOCK), token, PieceNotAvailable)]
 
 
 def test_requests_are_refused_while_the_peer_chokes_us():
@@ -190,14 +190,100 @@ def test_choke_fails_pending_requests():
     assert not protocol.requests
 
 
-def test_choke_leaves_allowed_fast_requests_pending():
+def test_a_choke_leaves_it_to_the_peer_to_answer_each_request_with_the_fast_extension():
+    """BEP 6: a choke no longer implies that all requests are rejected."""
     protocol = unchoked(FAST)
     receive(protocol, m.pack_index(c.ALLOWED_FAST, 1))
-    protocol.send_request(0, 0, BLOCK, "slow")
-    protocol.send_request(1, 0, BLOCK, "fast")
-    assert failures(receive(protocol, m.pack_bare(c.CHOKE))) == [((0, 0, BLOCK), "slow", PeerChoking)]
-    assert protocol.requests == {(1, 0, BLOCK): "fast"}
-    assert receive(protocol, piece_bytes(1, 0, b"x" * BLOCK))[0][4] == "fast"
+    for piece, token in enumerate(("rejected", "allowed fast", "sent all the same")):
+        protocol.send_request(piece, 0, BLOCK, token)
+    assert failures(receive(protocol, m.pack_bare(c.CHOKE))) == []
+    assert len(protocol.requests) == 3
+    assert failures(receive(protocol, m.pack_range(c.REJECT, 0, 0, BLOCK))) == [
+        ((0, 0, BLOCK), "rejected", PeerChoking)
+    ]
+    assert receive(protocol, piece_bytes(1, 0, b"x" * BLOCK))[0][4] == "allowed fast"
+    assert receive(protocol, piece_bytes(2, 0, b"x" * BLOCK))[0][4] == "sent all the same"
+    assert protocol.wasted == 0
+
+
+def test_a_choke_ends_all_requests_without_the_fast_extension():
+    protocol = unchoked()
+    protocol.send_request(0, 0, BLOCK, "t")
+    protocol.send_request(1, 0, BLOCK, "u")
+    ended = failures(receive(protocol, m.pack_bare(c.CHOKE)))
+    assert ended == [((0, 0, BLOCK), "t", PeerChoking), ((1, 0, BLOCK), "u", PeerChoking)]
+
+
+@pytest.mark.parametrize("how", ["choke", "cancel", "give up", "lost piece"])
+@pytest.mark.parametrize("is_of_use", [True, False])
+def test_a_late_block_is_yielded_where_it_is_of_use_and_otherwise_wasted(how, is_of_use):
+    protocol = unchoked()
+    protocol.takes_late_blocks = is_of_use
+    protocol.send_request(0, 0, BLOCK, "t")
+    if how == "choke":
+        receive(protocol, m.pack_bare(c.CHOKE))
+    elif how == "cancel":
+        protocol.send_cancel(0, 0, BLOCK)
+    elif how == "give up":
+        assert protocol.give_up_request(0, 0, BLOCK) == "t"
+    else:
+        protocol.lose_piece(0)
+    events = receive(protocol, piece_bytes(0, 0, b"x" * BLOCK))
+    assert events == ([(LATE, 0, 0, b"x" * BLOCK)] if is_of_use else [])
+    assert (protocol.downloaded, protocol.wasted) == ((BLOCK, 0) if is_of_use else (0, BLOCK))
+    assert receive(protocol, piece_bytes(0, 0, b"x" * BLOCK)) == [], "the second copy was never asked for"
+
+
+def test_a_copy_of_a_block_that_is_here_is_cancelled():
+    protocol = unchoked()
+    protocol.send_request(0, 0, BLOCK, "t")
+    protocol.give_up_request(0, 0, BLOCK)
+    protocol.send_request(0, 0, BLOCK, "again")
+    protocol.take_outgoing()
+    assert receive(protocol, piece_bytes(0, 0, b"x" * BLOCK))[0][4] == "again"
+    assert taken(protocol) == m.pack_range(c.CANCEL, 0, 0, BLOCK)
+
+
+def test_however_many_requests_were_given_up_their_answers_are_no_offence():
+    protocol = unchoked()
+    keys = [(piece, offset * 4, 4) for piece in range(8) for offset in range(limits.FORGOTTEN_REQUESTS)]
+    for key in keys:
+        protocol.send_request(*key, "t")
+        protocol.send_cancel(*key)
+    for piece, offset, _ in keys:
+        receive(protocol, piece_bytes(piece, offset, b"late"))
+    assert protocol.wasted == 4 * len(keys)
+
+
+def test_the_block_under_way_is_known_if_it_was_asked_for():
+    protocol = unchoked()
+    protocol.send_request(1, 0, BLOCK, "t")
+    message = piece_bytes(1, 0, b"x" * BLOCK)
+    receive(protocol, message[:12])
+    assert protocol.block_under_way is None
+    receive(protocol, message[12:100])
+    assert protocol.block_under_way == (1, 0, BLOCK)
+    protocol.give_up_request(1, 0, BLOCK)
+    assert protocol.block_under_way == (1, 0, BLOCK)
+    receive(protocol, message[100:] + piece_bytes(2, 0, b"never asked for")[:20])
+    assert protocol.block_under_way is None
+
+
+@pytest.mark.parametrize("message_id", [c.CHOKE, c.UNCHOKE, c.INTERESTED, c.UNINTERESTED])
+def test_too_many_changes_of_state_in_one_time_are_an_offence(message_id):
+    protocol = unchoked()
+    for _ in range(3):
+        protocol.forgive_state_messages()
+        receive(protocol, m.pack_bare(message_id) * limits.STATE_MESSAGES)
+    offends(protocol, m.pack_bare(message_id), message_id)
+
+
+@pytest.mark.parametrize("message_id", [c.HAVE_ALL, c.HAVE_NONE])
+def test_too_many_bitfields_are_an_offence(message_id):
+    protocol = unchoked(FAST)
+    receive(protocol, m.pack_bare(message_id) * limits.WHOLE_BITFIELDS)
+    protocol.forgive_state_messages()
+    offends(protocol, m.pack_bare(message_id), message_id)
 
 
 def test_an_allowed_fast_piece_may_be_asked_for_while_choked():
@@ -234,11 +320,11 @@ def test_late_blocks_after_a_choke_are_dropped_without_blame():
     assert protocol.downloaded == 0
 
 
-def test_late_rejects_after_a_choke_are_dropped_without_blame():
+def test_late_rejects_of_what_was_cancelled_are_dropped_without_blame():
     protocol = unchoked(FAST)
     for offset in range(300):
         protocol.send_request(0, offset, 1, "t")
-    receive(protocol, m.pack_bare(c.CHOKE))
+        protocol.send_cancel(0, offset, 1)
     assert receive(protocol, b"".join(m.pack_range(c.REJECT, 0, offset, 1) for offset in range(300))) == []
 
 
