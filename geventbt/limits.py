@@ -211,6 +211,10 @@ ANNOUNCE_INTERVAL = 1800.0
 """Between two announces to a tracker that does not say."""
 MIN_ANNOUNCE_INTERVAL = 30.0
 """The minimum between two announces (libtorrent: 300, and 30 where the tracker gives no min interval)."""
+EARLY_ANNOUNCE = 60.0
+"""Before a tracker that gives no min interval is asked for more peers; doubled each time that it has no others."""
+TRACKER_GIVEN = 10_000
+"""Peers of one tracker that are remembered as given."""
 MAX_ANNOUNCE_INTERVAL = 24 * 3600.0
 """The maximum between two announces: after a longer one the tracker would have dropped us."""
 ANNOUNCE_RETRY = 5.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geventbt.wire.transports.encryption import EncryptionPolicy
 
 
-def download(torrent: str, folder: str, policy: EncryptionPolicy, *ports: str) -> None:
+def download(torrent: str, folder: str, policy: str, *ports: str) -> None:
     geventbt.download(
         torrent, folder, peers=[("127.0.0.1", int(port)) for port in ports], encryption=cast("EncryptionPolicy", policy)
     )
@@ -38,4 +38,7 @@ def seed(torrent: str, folder: str, policy: str) -> None:
 
 
 if __name__ == "__main__":
-    {"download": download, "seed": seed}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "download":
+        download(*sys.argv[2:])
+    else:
+        seed(*sys.argv[2:])
