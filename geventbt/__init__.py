@@ -25,6 +25,7 @@ _EXPORTS = {
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
     "FileStatus": "geventbt.client.status",
+    "TorrentState": "geventbt.client.status",
     "announce": "geventbt.discovery.trackers.tracker",
     "scrape": "geventbt.discovery.trackers.tracker",
     "AnnounceRequest": "geventbt.discovery.trackers.announce",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus
     from geventbt.client.status import Progress as Progress
+    from geventbt.client.status import TorrentState as TorrentState
     from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
     from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata

@@ -25,7 +25,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
-from geventbt.wire.transports.encryption import PREFER, check_policy
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -58,7 +58,7 @@ class Client:
         port: int | None = 0,
         *,
         host: str = "",
-        encryption: str = PREFER,
+        encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,

@@ -11,7 +11,7 @@ from geventbt.client.torrent.file_map import FileRef
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
 def download(
@@ -23,7 +23,7 @@ def download(
     sequential: bool = False,
     trackers: Iterable[str] = (),
     port: int | None = 0,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_peers: int = limits.TORRENT_PEERS,
     limit_down: int | None = None,
     limit_up: int | None = None,

@@ -9,7 +9,7 @@ from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ClientOptions:
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
     """
 
-    encryption: str = PREFER
+    encryption: EncryptionPolicy = PREFER
     max_connections: int = limits.CONNECTIONS
     upload_slots: int | None = limits.UPLOAD_SLOTS
     limit_down: int | None = None

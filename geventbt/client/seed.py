@@ -9,7 +9,7 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 _LOOK = 0.1
 
@@ -21,7 +21,7 @@ def seed(
     *,
     trackers: Iterable[str] = (),
     peers: Iterable[tuple[str, int]] = (),
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
     upload_slots: int | None = None,
     limit_up: int | None = None,

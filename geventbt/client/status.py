@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 
 class TorrentState(str, Enum):
@@ -105,7 +106,7 @@ class PeerStatus:
     address: tuple[str, int]
     client: str
     outgoing: bool
-    encryption: str | None
+    encryption: Literal["plaintext", "rc4"] | None
     download_speed: float
     upload_speed: float
     downloaded: int

@@ -12,7 +12,14 @@ from gevent.socket import timeout as socket_timeout
 from geventbt import limits
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.peer_id import hash_or_id
-from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, check_policy, open_encrypted
+from geventbt.wire.transports.encryption import (
+    DISABLE,
+    PREFER,
+    REQUIRE,
+    EncryptionPolicy,
+    check_policy,
+    open_encrypted,
+)
 from geventbt.wire.wire import Wire
 
 
@@ -20,7 +27,7 @@ def connect(
     address: tuple[str, int],
     *,
     timeout: float = limits.CONNECT_TIMEOUT,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
 ) -> Wire:

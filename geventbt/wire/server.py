@@ -16,7 +16,7 @@ from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_fa
 from geventbt.errors import WireClosed
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
+from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -54,7 +54,7 @@ class PeerServer(StreamServer):
         handler: Handler | None = None,
         *,
         info_hashes: InfoHashes | None = None,
-        encryption: str = PREFER,
+        encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
     ) -> None:
         check_policy(encryption)
@@ -201,7 +201,7 @@ def listen(
     handler: Handler | None = None,
     *,
     info_hashes: InfoHashes | None = None,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.

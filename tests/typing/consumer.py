@@ -52,6 +52,7 @@ from geventbt import (
     StorageError,
     Torrent,
     TorrentReader,
+    TorrentState,
     TrackerError,
     TrackerStatus,
     UploadOnly,
@@ -181,10 +182,15 @@ def run_client(path: Path) -> None:
         active: geventbt.ActiveTorrent = client.add(torrent, path)
         finished: bool = active.wait(10)
         progress: Progress = active.progress
+        state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
         trackers: Mapping[str, TrackerStatus] = active.trackers
-        print(finished, progress, peers, files, trackers)
+        print(finished, state is TorrentState.SEEDING, peers, files, trackers)
+        for status in peers:
+            cipher: Literal["plaintext", "rc4"] | None = status.encryption
+            print(status.address, cipher)
+        read(active)
     complete: Torrent = geventbt.download(torrent, path)
     found: Torrent = geventbt.fetch_metadata(magnet, peers=[("127.0.0.1", 6881)])
     seeding: Client = geventbt.seed(complete, path)
@@ -193,6 +199,21 @@ def run_client(path: Path) -> None:
     with Storage(torrent, path) as storage:
         block: bytes = storage.read(0, 0, 16)
         print(block, geventbt.allowed_fast_set("10.0.0.1", bytes(20), 100))
+
+
+def read(active: geventbt.ActiveTorrent) -> None:
+    with active.open(0) as file:
+        start: bytes = file.read(16)
+        size: int = file.size
+    piece: bytes = active.read_piece(0)
+    verified: list[tuple[int, bytes]] = list(active.iter_pieces())
+    print(start, size, piece, verified)
+
+
+def encrypt(policy: Literal["prefer", "require", "disable"]) -> None:
+    with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
+        print(client.port, server.server_port)
+    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
 
 
 def keep_in_memory(torrent: Torrent, path: Path) -> None:

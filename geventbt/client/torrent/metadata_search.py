@@ -19,7 +19,7 @@ from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeou
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
-from geventbt.wire.transports.encryption import PREFER, check_policy
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -33,7 +33,7 @@ def fetch_metadata(
     *,
     peers: Iterable[Address] = (),
     timeout: float = limits.REQUEST_TIMEOUT,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
 
