@@ -1,4 +1,4 @@
-"""Our requests: what may be asked for, and the one end that each of them has (BEP 3, 6, 54)."""
+"""Our requests: which may be sent, and the single outcome of each (BEP 3, 6, 54)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_piece_that_the_peer_lacks_is_not_asked_for():
     protocol.send_request(3, BLOCK, BLOCK, "t")
 
 
-def test_we_credit_a_peer_with_250_requests_until_it_has_told():
+def test_the_request_limit_is_250_until_the_peer_announces_its_reqq():
     protocol = established(EXTENDED)
     assert protocol.request_limit == 250
     for told, limit in [(100, 100), (500, 500), (2000, 500), (1, 1)]:
@@ -150,7 +150,7 @@ def test_no_more_requests_than_the_limit_are_forgotten_at_once_without_blame():
         (0, 0, BLOCK, -1),
     ],
 )
-def test_send_requests_is_the_same_as_so_many_calls_of_send_request(piece, offset, end, count):
+def test_send_requests_equals_a_send_request_for_each_block(piece, offset, end, count):
     many, one_by_one = unchoked(), unchoked()
     following = many.send_requests(piece, offset, end, count, "t")
     at = offset
@@ -210,8 +210,8 @@ def test_an_allowed_fast_piece_may_be_asked_for_while_choked():
     refused_locally(protocol, protocol.send_request, 0, 0, BLOCK, "t", error=PeerChoking)
 
 
-def test_one_who_hears_of_a_failure_may_cancel_the_rest():
-    """Whoever waits for several blocks gives the others up at the first failure, while the events are still coming."""
+def test_a_listener_to_a_failure_may_cancel_the_other_requests():
+    """A caller with several requests cancels the others at the first failure, before the other events."""
     protocol = unchoked()
     for offset in range(3):
         protocol.send_request(0, offset * BLOCK, BLOCK, "t")
@@ -293,14 +293,14 @@ def test_rejects_that_were_never_asked_for_are_bounded():
     offends(protocol, m.pack_range(c.REJECT, 0, 0, 1), c.REJECT, 6)
 
 
-def test_a_block_of_another_length_is_no_answer():
+def test_a_block_of_another_length_does_not_answer_the_request():
     protocol = unchoked()
     protocol.send_request(0, 0, BLOCK, "t")
     assert receive(protocol, piece_bytes(0, 0, b"x" * (BLOCK - 1))) == []
     assert list(protocol.requests) == [(0, 0, BLOCK)]
 
 
-def test_cancel_gives_the_token_back_and_tells_the_peer():
+def test_cancel_returns_the_token_and_sends_a_cancel():
     protocol = unchoked()
     protocol.send_request(0, 0, BLOCK, "t")
     protocol.take_outgoing()

@@ -1,4 +1,4 @@
-"""The stream parser: lengths checked per id, streams cut anywhere, nothing kept for a mere claim."""
+"""The stream parser: lengths checked per id, streams cut anywhere, no memory for a claimed length."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_messages_before_a_broken_one_are_given_first():
 
 
 @pytest.mark.parametrize("cut", range(len(WHOLE) + 1))
-def test_missing_is_what_completes_the_message_that_is_cut_off(cut):
+def test_missing_is_the_number_of_bytes_that_complete_a_cut_off_message(cut):
     parser = open_parser()
     list(parser.feed(WHOLE[:cut]))
     ends = [sum(map(len, STREAM[: i + 1])) for i in range(len(STREAM))]
@@ -312,7 +312,7 @@ def test_the_callers_buffer_may_be_used_again_for_the_next_bytes():
 
 
 @pytest.mark.parametrize("message_id", [c.BITFIELD, c.EXTENDED, 99])
-def test_a_claim_of_a_mebibyte_keeps_only_what_has_come(message_id):
+def test_a_claimed_length_of_a_mebibyte_keeps_only_the_bytes_received(message_id):
     parser = open_parser()
     tracemalloc.start()
     try:
