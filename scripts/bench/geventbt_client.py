@@ -12,25 +12,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import geventbt
 
-if TYPE_CHECKING:
-    from geventbt.wire.transports.encryption import EncryptionPolicy
 
-
-def download(torrent: str, folder: str, policy: str, *ports: str) -> None:
-    geventbt.download(
-        torrent, folder, peers=[("127.0.0.1", int(port)) for port in ports], encryption=cast("EncryptionPolicy", policy)
-    )
+def download(torrent: str, folder: str, policy: Any, *ports: str) -> None:
+    geventbt.download(torrent, folder, peers=[("127.0.0.1", int(port)) for port in ports], encryption=policy)
     print(json.dumps({"done": time.monotonic()}), flush=True)
 
 
-def seed(torrent: str, folder: str, policy: str) -> None:
+def seed(torrent: str, folder: str, policy: Any) -> None:
     from gevent.fileobject import FileObject
 
-    with geventbt.seed(torrent, folder, ("127.0.0.1", 0), encryption=cast("EncryptionPolicy", policy)) as client:
+    with geventbt.seed(torrent, folder, ("127.0.0.1", 0), encryption=policy) as client:
         before = time.process_time()
         print(json.dumps({"ports": [client.port]}), flush=True)
         FileObject(sys.stdin, "rb", close=False).readline()
@@ -38,7 +33,4 @@ def seed(torrent: str, folder: str, policy: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "download":
-        download(*sys.argv[2:])
-    else:
-        seed(*sys.argv[2:])
+    {"download": download, "seed": seed}[sys.argv[1]](*sys.argv[2:])
