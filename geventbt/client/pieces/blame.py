@@ -4,8 +4,9 @@ A failed piece says that one of its blocks is wrong, and not which. If all came 
 Otherwise a short digest of each block is kept with its sender until a good copy of the piece has come; whose blocks
 differ from it sent bad data, and whoever only shared the piece is never named. libtorrent's `smart_ban` does the same.
 
-The torrent may be wrong, too: then every peer's piece fails. Once three peers have each sent a whole piece in vain it
-is parked: nobody more is blamed for it, and those three are to be forgiven. Should a good copy come all the same, the
+The torrent may be wrong, too: then every peer's piece fails. Once peers of three networks have each sent a whole piece
+in vain it is parked: nobody more is blamed for it, and those are to be forgiven. One liar can have many ports, and many
+addresses of one IPv6 network, so peers are counted by that. Should a good copy come all the same, the
 torrent was right, and all that differ from it are named.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from hashlib import blake2b
 from threading import Lock
 from typing import Generic, TypeAlias, TypeVar
@@ -34,15 +35,19 @@ class Blame(Generic[K]):
     Bounded by `limits.BLAMED_PIECES` and `BLAMED_BLOCKS`: the oldest piece is forgotten, and its senders go free.
 
     Both methods hash all of a piece, so they are best called in another thread. They may be, by several at once.
+
+    Args:
+        network_of: what a sender is counted by where it is to be told whether many or one are behind a failure.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network_of: Callable[[K], Hashable] = lambda sender: sender) -> None:
+        self._network_of = network_of
         self._salt = os.urandom(16)
         # Held for the books alone, never while a piece is hashed: the event loop may wait for it.
         self._lock = Lock()
         self._records: OrderedDict[int, set[tuple[int, K | None, bytes]]] = OrderedDict()
         self._record_count = 0
-        self._sole: OrderedDict[int, set[K]] = OrderedDict()
+        self._sole: OrderedDict[int, dict[Hashable, set[K]]] = OrderedDict()
 
     def __contains__(self, piece: object) -> bool:
         """Whether a good copy of a piece would tell anything."""
@@ -53,8 +58,8 @@ class Blame(Generic[K]):
         """The pieces at which the torrent itself is probably wrong, and the sole senders of each: those are to be
         forgiven. Such a piece is best left until nothing else is missing."""
         with self._lock:
-            sole = [(piece, frozenset(senders)) for piece, senders in self._sole.items()]
-        return {piece: senders for piece, senders in sole if len(senders) >= limits.SOLE_SOURCES}
+            parked = [networks for networks in self._sole.items() if len(networks[1]) >= limits.SOLE_SOURCES]
+            return {piece: frozenset().union(*networks.values()) for piece, networks in parked}
 
     def is_parked(self, piece: int) -> bool:
         """Whether a piece is one of `parked`."""
@@ -79,7 +84,9 @@ class Blame(Generic[K]):
             self._remember(piece, records)
             if sole is None or self.is_parked(piece):
                 return set()
-            self._sole.setdefault(piece, set()).add(sole)
+            senders_there = self._sole.setdefault(piece, {}).setdefault(self._network_of(sole), set())
+            if len(senders_there) < limits.SOLE_SENDERS:
+                senders_there.add(sole)
             if len(self._sole) > limits.SOLE_PIECES:
                 self._sole.popitem(last=False)
             return set() if self.is_parked(piece) else {sole}

@@ -19,6 +19,7 @@ from geventbt import limits
 from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
+from geventbt.wire.transports.turn import turn_of
 
 _READ, _WRITE = 1, 2
 _SCRATCH = BULK_READ + MAX_MESSAGE
@@ -115,7 +116,7 @@ class TcpTransport:
 
     __slots__ = (
         "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering", "_pauses",
-        "_read_size", "_reader", "_scratch", "_sock", "_writer", "closed", "local_address", "queued",
+        "_read_size", "_reader", "_scratch", "_sock", "_turn", "_writer", "closed", "local_address", "queued",
         "remote_address",
     )  # fmt: skip
 
@@ -132,6 +133,7 @@ class TcpTransport:
         self._decryptor: Cipher | None = None
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
+        self._turn = turn_of(self._hub)
         self._buffers: list[Buffer] = []
         self._flush_due = False
         self._read_size = SMALL_READ
@@ -211,6 +213,7 @@ class TcpTransport:
         if self.closed:
             return
         self.closed = True
+        self._turn.forget(self._read)
         self._reader.stop()
         if self._writer is not None:
             self._writer.stop()
@@ -258,6 +261,12 @@ class TcpTransport:
         self._delegate.on_released()
 
     def _on_readable(self) -> None:
+        self._turn.run(self._hub.loop, self._read)
+
+    def _read(self) -> None:
+        if self.closed or self._pauses:
+            # Since it became readable.
+            return
         try:
             count = self._sock.recv_into(self._scratch, self._read_size)
         except BlockingIOError:

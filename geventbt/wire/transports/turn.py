@@ -1,0 +1,62 @@
+"""The share of a turn of the event loop that all wires of a hub may take for what they receive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from geventbt import limits
+
+
+class ReadingTurn:
+    """Runs readers until the time of the turn is spent, and those that come too late first in the next turn.
+
+    One read is short, but fifty peers that send only what costs us the most would hold up everything else in the hub
+    for the sum of theirs.
+    """
+
+    __slots__ = ("_is_begun", "_left", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_begun = False
+        self._left = limits.TURN
+        # In the order in which they came.
+        self._waiting: dict[Callable[[], None], None] = {}
+
+    def run(self, loop: Any, read: Callable[[], None]) -> None:
+        """Call a reader now, or in the next turn of the loop, which is the hub's."""
+        if not self._is_begun:
+            self._is_begun = True
+            loop.run_callback(self._end, loop)
+        if self._left <= 0:
+            self._waiting[read] = None
+            return
+        started = perf_counter()
+        read()
+        self._left -= perf_counter() - started
+
+    def forget(self, read: Callable[[], None]) -> None:
+        """Do not call a reader that waits for the next turn."""
+        self._waiting.pop(read, None)
+
+    def _end(self, loop: Any) -> None:
+        """The turn is over: run those that wait."""
+        self._is_begun = False
+        self._left = limits.TURN
+        waiting, self._waiting = self._waiting, {}
+        for read in waiting:
+            self.run(loop, read)
+
+
+# A turn refers to no hub, which would keep it alive.
+_turns: WeakKeyDictionary[Any, ReadingTurn] = WeakKeyDictionary()
+
+
+def turn_of(hub: Any) -> ReadingTurn:
+    """The turn of a hub."""
+    turn = _turns.get(hub)
+    if turn is None:
+        turn = _turns[hub] = ReadingTurn()
+    return turn
