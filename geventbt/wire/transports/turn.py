@@ -17,34 +17,47 @@ class ReadingTurn:
     for the sum of theirs.
     """
 
-    __slots__ = ("_is_begun", "_left", "_waiting")
+    __slots__ = ("_began_at", "_left", "_timer", "_waiting")
 
     def __init__(self) -> None:
-        self._is_begun = False
+        # The time of the loop stands still in each of its turns.
+        self._began_at = 0.0
         self._left = limits.TURN
         # In the order in which they came.
         self._waiting: dict[Callable[[], None], None] = {}
+        self._timer: Any = None
 
     def run(self, loop: Any, read: Callable[[], None]) -> None:
         """Call a reader now, or in the next turn of the loop, which is the hub's."""
-        if not self._is_begun:
-            self._is_begun = True
-            loop.run_callback(self._end, loop)
+        now = loop.now()
+        if now != self._began_at:
+            self._began_at = now
+            self._left = limits.TURN
         if self._left <= 0:
-            self._waiting[read] = None
+            self._wait(loop, read)
             return
         started = perf_counter()
         read()
         self._left -= perf_counter() - started
 
+    def charge(self, seconds: float) -> None:
+        """Account for what is going to be done because of what was read."""
+        self._left -= seconds
+
     def forget(self, read: Callable[[], None]) -> None:
         """Do not call a reader that waits for the next turn."""
         self._waiting.pop(read, None)
 
-    def _end(self, loop: Any) -> None:
-        """The turn is over: run those that wait."""
-        self._is_begun = False
-        self._left = limits.TURN
+    def _wait(self, loop: Any, read: Callable[[], None]) -> None:
+        self._waiting[read] = None
+        if self._timer is None:
+            # A callback would run in this very turn.
+            self._timer = loop.timer(0.0)
+            self._timer.start(self._run_waiting, loop)
+
+    def _run_waiting(self, loop: Any) -> None:
+        self._timer.close()
+        self._timer = None
         waiting, self._waiting = self._waiting, {}
         for read in waiting:
             self.run(loop, read)
