@@ -186,7 +186,12 @@ BANNED = 10_000
 BLAMED_PIECES, BLAMED_BLOCKS = 64, 64 * KIB
 """Failed pieces, and blocks of them, whose senders are remembered: about 10 MiB."""
 SOLE_SOURCES = 3
-"""Peers that each sent a whole piece that failed, before the torrent itself is thought to be wrong there."""
+"""Networks (IPv4 addresses, /64s of IPv6) whose peers each sent a whole piece that failed, before the torrent itself is
+thought to be wrong there."""
+SOLE_SENDERS = 8
+"""Peers of one network that are remembered with such a piece."""
+STUCK_TIME = 120.0
+"""Seconds in which trackers may still find a peer for what was wrong from every peer, before a download fails."""
 SOLE_PIECES = 1000
 """Pieces whose sole sources are remembered."""
 

@@ -95,6 +95,10 @@ class Dialer:
         due = self._known.next_due(now)
         return not self._dialling and (due is None or due > now)
 
+    def has_candidates(self) -> bool:
+        """Whether a connection is being made, or is going to be."""
+        return bool(self._dialling) or self._known.next_due(monotonic()) is not None
+
     def _run(self) -> None:
         while True:
             self._news.clear()
@@ -116,15 +120,24 @@ class Dialer:
                 wire = self._connect(address)
         except (GeventBTError, OSError) as error:
             _log.info("no connection to %s:%s: %s", *address, error)
-            self.last_failure = error
-            if self._loop is not None:
-                self._known.failed(address, monotonic())
+            self._note_failed(address, error)
+            return
+        except Exception as bug:
+            # Once: it will be the same for the next address.
+            level = logging.DEBUG if isinstance(bug, type(self.last_failure)) else logging.ERROR
+            _log.log(level, "no connection to %s:%s: %r", *address, bug)
+            self._note_failed(address, bug)
             return
         finally:
             self._dialling.pop(gevent.getcurrent(), None)
             self._news.set()
         self._known.connected(address)
         self._owner.on_connected(wire, address)
+
+    def _note_failed(self, address: Address, error: Exception) -> None:
+        self.last_failure = error
+        if self._loop is not None:
+            self._known.failed(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
         wire = connect(address, info_hash=self._info_hash, encryption=self._context.encryption)

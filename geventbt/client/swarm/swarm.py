@@ -49,6 +49,8 @@ _CLOSE_TIMEOUT = 1.0
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
 _THROTTLED_TICK = 0.05
+_TWIN_SILENCE = 10.0
+"""Seconds of silence after which a connection gives way to another one of the same peer."""
 
 
 class SwarmOwner(Protocol):
@@ -206,8 +208,9 @@ class Swarm:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether all that is missing is broken, although there are peers, and no other peer can be tried now."""
-        return bool(len(self.table) and self.picker.missing <= len(self.broken) and self.dialer.is_idle())
+        """Whether all that is missing is broken, although there are peers, and no other peer can be tried, now or
+        later."""
+        return bool(len(self.table) and self.picker.missing <= len(self.broken) and not self.dialer.has_candidates())
 
     def is_alone(self, failures: int) -> bool:
         """Whether no peer is connected, and none is left to connect to; see `KnownPeers.is_exhausted`."""
@@ -285,9 +288,12 @@ class Swarm:
     def _gives_way(self, twin: Wire, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.
 
-        When both sides have connected to each other at the same time, both must keep the same connection: the one that
-        was opened by the lower peer id.
+        One that has been silent may be half dead: its peer has lost it and comes back. When both sides have connected
+        to each other at the same time, both must keep the same connection: the one that was opened by the lower peer
+        id.
         """
+        if twin.silence >= _TWIN_SILENCE:
+            return True
         assert wire.peer_id is not None
         we_are_lower = self._context.peer_id < wire.peer_id
         return twin.type != wire.type and (wire.type == "outgoing") == we_are_lower
@@ -371,7 +377,8 @@ class Swarm:
 
     def spares(self, sender: BlockSource) -> bool:
         """See `VerifierOwner`."""
-        return self._reputation.spares(sender)
+        others = (peer for peer in self.table if peer is not sender and not peer.closed)
+        return self._reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
 
     def on_guilty(self, guilty: Set[BlockSource]) -> None:
         """Ban sources, and close them; see `VerifierOwner`."""

@@ -150,6 +150,7 @@ class TorrentRunner:
         self._choosing = RLock()
         self._records = True
         self._checkpoint_at = 0.0
+        self._stuck_since: float | None = None
         self._greenlet: gevent.Greenlet = spawn(f"torrent {self.name!r}", self._run)
 
     def _use_dht(self, dht: DHT) -> DHTSource:
@@ -348,7 +349,7 @@ class TorrentRunner:
         swarm = self.swarm
         if swarm is None or swarm.seeding:
             return
-        if swarm.is_stuck:
+        if self._is_stuck(swarm):
             pieces = ", ".join(map(str, sorted(swarm.broken)[:_MAX_NAMED]))
             raise DownloadError(f"pieces {pieces} are wrong from every peer: the torrent seems to be broken")
         if self.finder.can_find_more or not swarm.is_alone(MAX_RETRIES):
@@ -360,6 +361,16 @@ class TorrentRunner:
         if self.reputation.banned:
             what = "every peer has left, or sent wrong data"
         raise NoPeersError(f"{what}: {failure}" if failure else what) from failure
+
+    def _is_stuck(self, swarm: Swarm) -> bool:
+        """Whether nobody is left to ask for the pieces that were wrong from every peer: none is known, and trackers
+        have named none for a while."""
+        if not swarm.is_stuck:
+            self._stuck_since = None
+            return False
+        now = monotonic()
+        self._stuck_since = now if self._stuck_since is None else self._stuck_since
+        return not self.finder.can_find_more or now - self._stuck_since >= limits.STUCK_TIME
 
     def fail(self, error: Exception) -> None:
         """End with an error: those who wait get it, and all peers are left."""
