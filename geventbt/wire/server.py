@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ from gevent.server import StreamServer
 from geventbt import limits
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure
 from geventbt.errors import WireClosed
+from geventbt.net.addresses import Scope, network_of, scope_of
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
@@ -46,6 +48,8 @@ class PeerServer(StreamServer):
             None takes any, but in plaintext only.
         encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; over it they are refused, not queued.
+        max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class PeerServer(StreamServer):
         info_hashes: InfoHashes | None = None,
         encryption: str = PREFER,
         max_connections: int = limits.CONNECTIONS,
+        max_per_address: int | None = None,
+        exempt_loopback: bool = False,
     ) -> None:
         check_policy(encryption)
         if encryption == REQUIRE and info_hashes is None:
@@ -64,6 +70,7 @@ class PeerServer(StreamServer):
         self.max_connections = max_connections
         self.wires: set[Wire] = set()
         """The wires that are open now."""
+        self._networks = _Networks(max_per_address, exempt_loopback)
         self._handler = handler
         self._encryption = encryption
         self._torrents = None if info_hashes is None else _KnownTorrents(info_hashes)
@@ -92,7 +99,7 @@ class PeerServer(StreamServer):
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Take a peer, or refuse it when there are too many (overrides gevent's hook: never waits)."""
-        if len(self.wires) >= self.max_connections:
+        if len(self.wires) >= self.max_connections or not self._networks.has_room(address):
             sock.close()
             return
         try:
@@ -102,6 +109,7 @@ class PeerServer(StreamServer):
             sock.close()
             return
         self.wires.add(wire)
+        self._networks.add(wire)
         self._send("peer_connected", wire=wire)
         if self._handler:
             greenlet = gevent.spawn(self._handle_peer, wire)
@@ -138,6 +146,7 @@ class PeerServer(StreamServer):
 
     def _forget(self, wire: Wire) -> None:
         self.wires.discard(wire)
+        self._networks.discard(wire)
         if wire.close_reason is not None:
             self._send("error", error=wire.close_reason, wire=wire)
         # What is in it is still run.
@@ -203,6 +212,8 @@ def listen(
     info_hashes: InfoHashes | None = None,
     encryption: str = PREFER,
     max_connections: int = limits.CONNECTIONS,
+    max_per_address: int | None = None,
+    exempt_loopback: bool = False,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
@@ -215,12 +226,20 @@ def listen(
         encryption: "prefer" takes plaintext and encrypted peers on one port, and selects RC4 where the peer can;
             "require" takes RC4 or nothing; "disable" plaintext only.
         max_connections: peers at one time; over it they are refused, not queued.
+        max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers.
 
     Raises:
         OSError: the address is taken, or is not ours.
     """
     server = PeerServer(
-        address, handler, info_hashes=info_hashes, encryption=encryption, max_connections=max_connections
+        address,
+        handler,
+        info_hashes=info_hashes,
+        encryption=encryption,
+        max_connections=max_connections,
+        max_per_address=max_per_address,
+        exempt_loopback=exempt_loopback,
     )
     server.start()
     return server
@@ -239,6 +258,39 @@ def _listener(address: tuple[str, int] | int) -> gevent_socket.socket:
         listener.close()
         raise
     return listener
+
+
+class _Networks:
+    """Counts the connections of each network that one party can be taken to hold; see `network_of`."""
+
+    def __init__(self, bound: int | None, exempts_loopback: bool) -> None:
+        self._bound = bound
+        self._exempts_loopback = exempts_loopback
+        self._counts: Counter[str] = Counter()
+        self._of_wire: dict[Wire, str] = {}
+
+    def has_room(self, address: Any) -> bool:
+        """Whether one more may come from the address of a socket."""
+        if self._bound is None or not isinstance(address, tuple):
+            return True
+        if self._exempts_loopback and scope_of(address[0]) is Scope.LOOPBACK:
+            return True
+        return self._counts[network_of(address[0])] < self._bound
+
+    def add(self, wire: Wire) -> None:
+        """Count a connection."""
+        host = wire.remote_address[0]
+        if self._bound is not None and host:
+            network = self._of_wire[wire] = network_of(host)
+            self._counts[network] += 1
+
+    def discard(self, wire: Wire) -> None:
+        """Count it no longer."""
+        network = self._of_wire.pop(wire, None)
+        if network is not None:
+            self._counts[network] -= 1
+            if not self._counts[network]:
+                del self._counts[network]
 
 
 class _KnownTorrents:

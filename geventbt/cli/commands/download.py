@@ -52,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
             whole = read_whole(source, arguments)
         print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
         return DONE
-    with running_client(arguments.port, host=arguments.host, encryption=arguments.encryption) as client:
+    with running_client(
+        arguments.port, host=arguments.host, encryption=arguments.encryption, max_connections=arguments.max_peers
+    ) as client:
         _download(client, source, arguments)
     return DONE
 

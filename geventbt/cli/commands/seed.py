@@ -43,7 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     torrent = read_torrent(arguments.source, "seed")
     folder = locate(torrent, arguments.data)
     with running_client(
-        arguments.port, host=arguments.host, encryption=arguments.encryption, upload_slots=None
+        arguments.port,
+        host=arguments.host,
+        encryption=arguments.encryption,
+        upload_slots=None,
+        max_connections=arguments.max_peers,
+        # All peers may come through a tunnel or proxy of this machine.
+        exempt_loopback=True,
     ) as client:
         active = client.add(
             torrent,
