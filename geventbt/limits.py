@@ -118,6 +118,18 @@ CONNECTS_PER_SECOND = 30
 """Connections that are begun in a second (libtorrent: 30)."""
 TORRENT_PEERS = 200
 """Connections of one torrent, by default (Transmission: 50, libtorrent: no bound but its 200 in all)."""
+CONNECTIONS_PER_ADDRESS = 100
+"""Inbound connections of one address at one time, by default: half of what a torrent may have."""
+OUTBOUND_SHARE = 4
+"""While anything is missing, the total divided by this number is kept for peers that we connect to."""
+PENDING_PEERS = 50
+"""Inbound connections over the total, whose handshake is awaited: one may take the place of a peer of no use."""
+POINTLESS_PEER = 60.0
+"""Without a block, after which a peer that is in no way interested, nor we in it, gives its place up to another."""
+USELESS_PEER = 120.0
+"""Likewise for one where either side is interested."""
+EVICTION_INTERVAL = 5.0
+"""Between two peers that give their places up: the next one needs time to be connected to."""
 CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
 STOP_TIMEOUT = 5.0

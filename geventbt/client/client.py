@@ -45,6 +45,9 @@ class Client:
         host: the address to listen on; "" is every IPv4 interface.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together.
+        max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
+            peers come.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
@@ -65,6 +68,8 @@ class Client:
         host: str = "",
         encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
+        max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS,
+        exempt_loopback: bool = False,
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
@@ -86,7 +91,13 @@ class Client:
         )
         if port is not None:
             self.server = listen(
-                (host, port), info_hashes=self.torrents.keys, encryption=encryption, max_connections=max_connections
+                (host, port),
+                info_hashes=self.torrents.keys,
+                encryption=encryption,
+                # A peer that has shaken hands may take the place of another.
+                max_connections=max_connections + limits.PENDING_PEERS,
+                max_per_address=max_per_address,
+                exempt_loopback=exempt_loopback,
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port

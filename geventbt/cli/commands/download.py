@@ -53,7 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
         return DONE
     with running_client(
-        arguments.port, host=arguments.host, encryption=arguments.encryption, **dht_options(arguments)
+        arguments.port,
+        host=arguments.host,
+        encryption=arguments.encryption,
+        max_connections=arguments.max_peers,
+        **dht_options(arguments),
     ) as client:
         _download(client, source, arguments)
     return DONE

@@ -47,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         encryption=arguments.encryption,
         upload_slots=None,
+        max_connections=arguments.max_peers,
+        # All peers may come through a tunnel or proxy of this machine.
+        exempt_loopback=True,
         **dht_options(arguments),
     ) as client:
         active = client.add(

@@ -30,6 +30,9 @@ class DialerOwner(Protocol):
     def has_room(self) -> bool:
         """Whether one more peer may be connected to; how many there may be half open is the dialer's own concern."""
 
+    def make_room(self) -> None:
+        """Leave a peer that is of no use, if there is one: another waits for its place."""
+
     def shake_hands(self, wire: Wire) -> None:
         """Set up extensions, and exchange handshakes. May block; raises what ends the connection."""
 
@@ -108,7 +111,11 @@ class Dialer:
             if address is not None:
                 self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address)] = address
                 continue
-            due = self._known.next_due(now) if has_room else now + _MAX_WAIT
+            due = self._known.next_due(now)
+            if not has_room:
+                if due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN:
+                    self._owner.make_room()
+                due = now + _MAX_WAIT
             self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
 
     def _has_room(self) -> bool:

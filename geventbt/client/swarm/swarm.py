@@ -16,7 +16,8 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
+from geventbt.client.context import ClientContext, Evictable
+from geventbt.client.peers.eviction import Place
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.pieces.assembly import Assembly
@@ -135,12 +136,14 @@ class Swarm:
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
         self._finder.listener = self.dialer
+        self._context.enter(self)
         self.dialer.start()
         self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
 
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
         self._finder.listener = None
+        self._context.leave(self)
         ticks, self._ticks = self._ticks, None
         if ticks is not None:
             ticks.kill()
@@ -222,9 +225,39 @@ class Swarm:
         """Whether one more peer may be connected to; see `DialerOwner`."""
         return self.connections < self._max_peers
 
+    def make_room(self) -> None:
+        """Leave a peer that is of no use; see `DialerOwner`."""
+        self._make_room(inbound=False)
+
+    def _make_room(self, *, inbound: bool) -> bool:
+        """Whether there is a place, after a peer that is of no use has been left if it must."""
+        now = monotonic()
+        if not self.has_room() or (inbound and self.inbound >= self._max_inbound):
+            return self._context.make_room(now, self)
+        return self._context.has_room(inbound=inbound) or self._context.make_room(now)
+
+    @property
+    def _max_inbound(self) -> int:
+        return self._max_peers - (self._max_peers // limits.OUTBOUND_SHARE if self.keeps_outbound else 0)
+
+    @property
+    def places(self) -> Sequence[Place[Evictable]]:
+        """The connections; see `ConnectionHolder`."""
+        return [peer.place for peer in self.table]
+
+    @property
+    def inbound(self) -> int:
+        """How many of them were opened by the peer; see `ConnectionHolder`."""
+        return self.table.inbound
+
+    @property
+    def keeps_outbound(self) -> bool:
+        """Whether anything is missing; see `ConnectionHolder`."""
+        return not self.seeding
+
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
-        if self._ticks is None or not self.has_room() or not self._context.has_room():
+        if self._ticks is None or not self._make_room(inbound=True):
             wire.close(0)
             return
         try:

@@ -10,6 +10,7 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
+from geventbt.client.peers.eviction import Place
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.client.status import PeerStatus
@@ -122,6 +123,8 @@ class WirePeer(WireDelegate):
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
         self._server: gevent.Greenlet | None = None
+        self._exchanged = 0
+        self._exchanged_at = monotonic()
 
     def __repr__(self) -> str:
         return "{}:{}".format(*self.wire.remote_address)
@@ -367,6 +370,9 @@ class WirePeer(WireDelegate):
 
     def check_timeouts(self, now: float) -> None:
         """Withdraw the requests that are unanswered for too long. One at a time is sent from then on."""
+        exchanged = self.received + self.wire.uploaded
+        if exchanged != self._exchanged:
+            self._exchanged, self._exchanged_at = exchanged, now
         if self.wire.closed or not self._picker.claimed_by(self) or not self._window.is_overdue(now):
             return
         _log.info("%s leaves our requests unanswered", self)
@@ -426,6 +432,12 @@ class WirePeer(WireDelegate):
             snubbed=self.snubbed,
             requests=self._picker.claimed_by(self),
         )
+
+    @property
+    def place(self) -> Place[WirePeer]:
+        """What is to be known of it where there are too many."""
+        wire = self.wire
+        return Place(self, self._exchanged_at, wire.am_interested, wire.peer_interested, wire.am_choking)
 
     def _serve_soon(self) -> None:
         if self._server is None:
