@@ -17,9 +17,9 @@ _Handler = TypeVar("_Handler", bound=Callable[..., object])
 
 
 class ExtensionWire(Protocol):
-    """The part of `geventbt.Wire` that extensions use; see there.
+    """The part of `geventbt.Wire` that extensions use; see its documentation.
 
-    An extension that needs more of a wire takes a `geventbt.Wire` in its own ``__init__``, and keeps it.
+    An extension that needs more of a wire annotates the argument of its ``__init__`` as `geventbt.Wire`, and keeps it.
     """
 
     @property
@@ -58,8 +58,8 @@ class ExtensionWire(Protocol):
 class Extension:
     """An extension of one wire: subclass it, give it a `name`, and pass the class to `Wire.use`.
 
-    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; what they
-    raise is logged.
+    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; their
+    exceptions are logged.
 
     Attributes:
         name: as in the extended handshake, such as "ut_pex".
@@ -83,7 +83,7 @@ class Extension:
     def signals(self) -> dict[str, OwnSignal]:
         """A blinker signal of this extension for each of `signal_names`."""
         if self._signals is None:
-            # Most extensions of ten thousand peers never have a listener.
+            # Made when first used, as most extensions never have a listener.
             self._signals = {name: OwnSignal() for name in self.signal_names}
         return self._signals
 
@@ -94,7 +94,7 @@ class Extension:
         return self.signals[name].connect(handler)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Call the handlers of one of the signals at once; what they raise is logged."""
+        """Call the handlers of one of the signals at once; their exceptions are logged."""
         if name not in self.signal_names:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         if self._signals is not None:
@@ -119,7 +119,7 @@ class Extension:
         """
 
     def on_close(self, error: Exception | None) -> None:
-        """The wire is closed; `error` is the reason, if it was one."""
+        """The wire is closed; `error` is the reason, or None after an ordinary close."""
 
     def send(self, message: Mapping[Any, Any] | bytes, data: bytes = b"") -> None:
         """Send a message of this extension.

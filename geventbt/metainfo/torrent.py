@@ -16,7 +16,7 @@ from typing import Any
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, MetainfoError
 from geventbt.geometry import Geometry
-from geventbt.metainfo.paths import UniquePaths, safe_name
+from geventbt.metainfo.paths import UniquePaths, raw_name, safe_name
 
 _SHA1 = 20
 _LAST_DATE = 253402300799  # the end of the year 9999, the last one that `datetime` knows
@@ -36,6 +36,8 @@ class TorrentFile:
         executable: it was executable where the torrent was made (BEP 47).
         link: it stands for a symbolic link (BEP 47). None is ever made, since it could lead out of the folder; its
             length is 0.
+        raw_path: the parts of its path as they are in the torrent, where they differ from the safe ones but can be on
+            this system: where other programs have put the file. It is used if the file is there, and never made.
     """
 
     path: tuple[str, ...]
@@ -44,6 +46,7 @@ class TorrentFile:
     padding: bool = False
     executable: bool = False
     link: bool = False
+    raw_path: tuple[str, ...] | None = None
 
     @property
     def stored(self) -> bool:
@@ -67,6 +70,7 @@ class Torrent:
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
+        nodes: (host, port) of nodes of the DHT (BEP 5); a host may be a name.
         comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
         creation_date: when it was made, in seconds since 1970, or None.
@@ -84,6 +88,7 @@ class Torrent:
     comment: str | None = None
     created_by: str | None = None
     creation_date: int | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Torrent:
@@ -113,6 +118,7 @@ class Torrent:
             torrent,
             trackers=_trackers(metainfo),
             web_seeds=_web_seeds(metainfo),
+            nodes=_nodes(metainfo),
             comment=_text(metainfo, b"comment"),
             created_by=_text(metainfo, b"created by"),
             creation_date=_date(metainfo),
@@ -166,6 +172,7 @@ class Torrent:
             b"created by": self.created_by,
             b"creation date": self.creation_date,
             b"info": self.info_bytes,
+            b"nodes": self.nodes or None,
             b"url-list": self.web_seeds or None,
         }
         encoded = (
@@ -214,10 +221,15 @@ def _required(dictionary: dict[bytes, Any], key: bytes, kind: type) -> Any:
 
 
 def _name(info: dict[bytes, Any]) -> str:
-    name = _required(info, b"name.utf-8" if isinstance(info.get(b"name.utf-8"), bytes) else b"name", bytes)
+    name = _raw_name(info)
     if not name:
         raise MetainfoError("the torrent has no name")
     return safe_name(name)
+
+
+def _raw_name(info: dict[bytes, Any]) -> bytes:
+    name: bytes = _required(info, b"name.utf-8" if isinstance(info.get(b"name.utf-8"), bytes) else b"name", bytes)
+    return name
 
 
 def _piece_hashes(info: dict[bytes, Any]) -> bytes:
@@ -242,21 +254,35 @@ def _files(info: dict[bytes, Any], name: str) -> tuple[TorrentFile, ...]:
     """The files of either kind of torrent: ``length`` makes it one file, ``files`` a folder of them (BEP 3)."""
     if b"length" in info and b"files" in info:
         raise MetainfoError("the torrent has both a length and files")
+    raw = raw_name(_raw_name(info))
     if b"files" not in info:
-        return (TorrentFile((name,), _length(info), 0, executable=b"x" in _attributes(info)),)
+        raw_path = None if raw in (None, name) else (raw,)
+        return (TorrentFile((name,), _length(info), 0, executable=b"x" in _attributes(info), raw_path=raw_path),)
     entries = _required(info, b"files", list)
     if not entries:
         raise MetainfoError("the torrent has no files")
     files: list[TorrentFile] = []
     offset = 0
     for entry in entries:
-        files.append(_file(entry, name, offset))
+        files.append(_file(entry, name, raw, offset))
         offset += files[-1].length
     unique = UniquePaths(file.path for file in files if file.stored)
-    return tuple(replace(file, path=unique.take(file.path)) if file.stored else file for file in files)
+    raw_paths: set[tuple[str, ...] | None] = {None}
+    return tuple(_with_own_path(file, unique, raw_paths) if file.stored else file for file in files)
 
 
-def _file(entry: Any, name: str, offset: int) -> TorrentFile:
+def _with_own_path(file: TorrentFile, unique: UniquePaths, raw_paths: set[tuple[str, ...] | None]) -> TorrentFile:
+    """The file with paths that no other has."""
+    path, raw_path = unique.take(file.path), file.raw_path
+    if path == file.path and raw_path is None:
+        return file
+    if raw_path in raw_paths:
+        raw_path = None
+    raw_paths.add(raw_path)
+    return replace(file, path=path, raw_path=raw_path)
+
+
+def _file(entry: Any, name: str, raw: str | None, offset: int) -> TorrentFile:
     """One entry of ``files``, its path not yet compared with others."""
     if not isinstance(entry, dict):
         raise MetainfoError("a file of the torrent is not a dictionary")
@@ -264,7 +290,9 @@ def _file(entry: Any, name: str, offset: int) -> TorrentFile:
     link = b"l" in attributes
     length = 0 if link else _length(entry)
     padding = b"p" in attributes
-    path = (name, ".pad", str(length)) if padding and b"path" not in entry else (name, *_path(entry))
+    parts = [b".pad", b"%d" % length] if padding and b"path" not in entry else _path(entry)
+    path = (name, *(safe_name(part) for part in parts))
+    raw_path = (raw, *map(raw_name, parts))
     return TorrentFile(
         path,
         length,
@@ -272,16 +300,17 @@ def _file(entry: Any, name: str, offset: int) -> TorrentFile:
         padding=padding or path[-1].startswith(_BITCOMET_PADDING),
         executable=b"x" in attributes,
         link=link,
+        raw_path=None if raw_path == path or None in raw_path else raw_path,  # type: ignore[arg-type]
     )
 
 
-def _path(entry: dict[bytes, Any]) -> list[str]:
+def _path(entry: dict[bytes, Any]) -> list[bytes]:
     parts = _required(entry, b"path.utf-8" if isinstance(entry.get(b"path.utf-8"), list) else b"path", list)
     if not 1 <= len(parts) <= limits.PATH_PARTS:
         raise MetainfoError(f"a path of {len(parts)} parts: must be 1 to {limits.PATH_PARTS}")
     if not all(isinstance(part, bytes) for part in parts):
         raise MetainfoError("a part of a path is not a string")
-    return [safe_name(part) for part in parts]
+    return parts
 
 
 def _length(entry: dict[bytes, Any]) -> int:
@@ -311,6 +340,17 @@ def _trackers(metainfo: dict[bytes, Any]) -> tuple[tuple[str, ...], ...]:
     if not result:
         result = [(url,) for url in _urls([metainfo.get(b"announce")])]
     return tuple(result)
+
+
+def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
+    """The DHT nodes of ``nodes``, a list of [host, port] (BEP 5): `limits.DHT_TORRENT_NODES` at most, each once."""
+    value = metainfo.get(b"nodes")
+    found: list[tuple[str, int]] = []
+    for node in value if isinstance(value, list) else []:
+        host, port = node if isinstance(node, list) and len(node) == 2 else (None, None)
+        if isinstance(host, bytes) and host.isascii() and isinstance(port, int) and 0 < port < 1 << 16:
+            found.append((host.decode(), port))
+    return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
 
 
 def _web_seeds(metainfo: dict[bytes, Any]) -> tuple[str, ...]:

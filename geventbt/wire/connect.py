@@ -15,7 +15,15 @@ from geventbt import limits
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.net.resolve import Endpoint, resolve
 from geventbt.peer_id import hash_or_id
-from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, check_policy, log_once, open_encrypted
+from geventbt.wire.transports.encryption import (
+    DISABLE,
+    PREFER,
+    REQUIRE,
+    EncryptionPolicy,
+    check_policy,
+    log_once,
+    open_encrypted,
+)
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -25,7 +33,7 @@ def connect(
     address: tuple[str, int],
     *,
     timeout: float = limits.CONNECT_TIMEOUT,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
 ) -> Wire:

@@ -21,7 +21,7 @@ from geventbt.concurrency.dispatch import Dispatcher
 from geventbt.concurrency.flow import FlowControl
 from geventbt.errors import RemoteProtocolError, WireTimeout
 from geventbt.protocol import constants as c
-from geventbt.protocol.connection import FAILED, Event, PeerProtocol
+from geventbt.protocol.connection import FAILED, LATE, Event, PeerProtocol
 from geventbt.protocol.messages import Buffer
 from geventbt.rates.speed import SpeedMeter
 from geventbt.wire.conditions import Conditions
@@ -108,10 +108,10 @@ class Engine:
 
     # *Measured*: a `__dict__` for as many attributes is 1.5 KiB more for each idle peer.
     __slots__ = (
-        "_extension_calls", "_handshake_deadline", "_handshake_timeout", "_last_received", "_last_sent", "_on_closed",
-        "_plug_ins", "_protocol", "_released", "_timer", "_transport", "_uploaded_noted", "_waiting_for_end", "_wire",
-        "conditions", "download_meter", "encryption", "incoming", "keep_alive", "link", "messages", "pipeline",
-        "publisher", "serving", "upload_meter",
+        "_extension_calls", "_forgive_at", "_handshake_deadline", "_handshake_timeout", "_last_received", "_last_sent",
+        "_on_closed", "_plug_ins", "_protocol", "_released", "_sent_noted", "_timer", "_transport", "_uploaded_noted",
+        "_waiting_for_end", "_wire", "conditions", "download_meter", "encryption", "incoming", "keep_alive", "link",
+        "messages", "pipeline", "publisher", "serving", "upload_meter",
     )  # fmt: skip
 
     def __init__(
@@ -152,6 +152,8 @@ class Engine:
         now = monotonic()
         self._last_received = now
         self._last_sent = now
+        self._sent_noted = 0
+        self._forgive_at = now + limits.STATE_MESSAGES_TIME
         self._handshake_timeout = limits.HANDSHAKE_TIMEOUT
         self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
 
@@ -207,7 +209,13 @@ class Engine:
             if count:
                 self.download_meter.add(count, now)
                 self.publisher.send("download", count=count)
+            elif now >= self._forgive_at:
+                self._forgive_at = now + limits.STATE_MESSAGES_TIME
+                protocol.forgive_state_messages()
         pipeline = self.pipeline
+        if not count and (key := protocol.block_under_way) is not None:
+            self._last_received = monotonic()
+            pipeline.on_bytes(key, self._last_received)
         if error:
             self.shut(error)
         elif pipeline.ranges:
@@ -275,6 +283,10 @@ class Engine:
         event_id = event[0]
         if event_id == FAILED:
             event[2].fail(event[1], event[3], wakeups)
+            return
+        if event_id == LATE:
+            if self.pipeline.delegate_wait is not None:
+                self.pipeline.delegate_wait.delegate.on_late_block(event)
             return
         if self.pipeline.delegate_wait is not None:
             self.pipeline.delegate_wait.delegate.on_message(event)
@@ -362,6 +374,11 @@ class Engine:
 
     # ------------------------------------------------------------------ the timer
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the last sign of life of the peer: a message, or a byte of a block that we asked for."""
+        return monotonic() - self._last_received
+
     def limit_handshake(self, seconds: float, deadline: float) -> None:
         """Close the wire if the peer's handshake does not arrive by this deadline, or an earlier one."""
         if self._protocol.handshake_received is None and deadline < self._handshake_deadline:
@@ -378,7 +395,7 @@ class Engine:
 
     def _on_timer(self) -> None:
         now = monotonic()
-        if self._transport.paused:
+        if self._transport.paused or self._takes_what_we_owe():
             self._last_received = now
         if now >= self._handshake_deadline:
             self.shut(WireTimeout(f"no handshake from the peer within {self._handshake_timeout:g} s"))
@@ -391,6 +408,16 @@ class Engine:
         self.pipeline.expire(now)
         if not self.link.closed:
             self.rearm()
+
+    def _takes_what_we_owe(self) -> bool:
+        """Whether it is our turn: the peer waits for blocks, and has taken all that was sent, or more than when the
+        timer last fired."""
+        queued = self._transport.queued
+        sent = self._protocol.uploaded - queued
+        before, self._sent_noted = self._sent_noted, max(sent, self._sent_noted)
+        if queued:
+            return sent > before
+        return bool(self._protocol.peer_requests)
 
     def _send_keep_alive(self, now: float) -> None:
         # Also where none may be sent, or the timer would be due again at once.

@@ -692,8 +692,18 @@ class Wire:
         self._pipeline.request_run(piece, offset, length)
 
     def cancel_all(self) -> None:
-        """Cancel all requests of the delegate, which is not notified of it."""
+        """Cancel all requests of the delegate, which is not notified of it, and all that were given up."""
         self._pipeline.cancel_all()
+
+    def give_up_all(self) -> None:
+        """Give up all requests of the delegate, which is not notified of it. The peer is not told: blocks that it is
+        about to send are worth having; see `WireDelegate.on_late_block`."""
+        self._pipeline.give_up_all()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer's last sign of life: a message, or a byte of a block that we asked for."""
+        return self._engine.silence
 
     # ------------------------------------------------------------------ messages, signals, extensions
 

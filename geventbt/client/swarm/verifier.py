@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Hashable, Iterator, Sequence, Set
 from contextlib import suppress
 from operator import itemgetter
 from typing import Protocol
@@ -18,6 +18,7 @@ from geventbt.client.swarm.source import BlockSource
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import THREADS, in_thread
 from geventbt.errors import StorageError
+from geventbt.net.addresses import network_of
 from geventbt.storage import Storage
 
 _log = logging.getLogger("geventbt")
@@ -71,7 +72,7 @@ class Verifier:
         self._storage = storage
         self._picker = picker
         self._owner = owner
-        self._blame: Blame[BlockSource] = Blame()
+        self._blame: Blame[BlockSource] = Blame(_network)
         self._verifying: set[gevent.Greenlet] = set()
         self.assembly: Assembly[BlockSource] = Assembly(storage.torrent.geometry, picker, self)
         self.failed: set[int] = set()
@@ -152,6 +153,12 @@ class Verifier:
             # It may have left.
             with suppress(KeyError):
                 self._picker.peer_lost(sender, piece)
+
+
+def _network(source: BlockSource) -> Hashable:
+    """What a source is counted by where it is to be told whether many or one are behind a failure."""
+    address = source.remote_address
+    return source if address is None else network_of(address[0])
 
 
 def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -23,6 +23,7 @@ from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
+    from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
@@ -178,6 +179,15 @@ class ActiveTorrent:
     def trackers(self) -> Mapping[str, TrackerStatus]:
         """The status of each tracker, or its last one, by its URL."""
         return self._runner.trackers.status
+
+    @property
+    def dht(self) -> DHTSourceStatus | None:
+        """How it goes with the torrent in the DHT; None if that is not used."""
+        source = self._runner.dht
+        if source is None or not self._runner.finder.allows_exchange:
+            return None
+        (status,) = source.status.values()
+        return status
 
     @property
     def served(self) -> dict[Address, int]:

@@ -10,7 +10,7 @@ from geventbt.signals import TORRENT_SIGNALS
 
 
 class TorrentEvents:
-    """Calls handlers, in order, on a greenlet of the torrent.
+    """Listeners to the signals of one torrent, called in order on a greenlet of its own.
 
     Attributes:
         sender: the torrent, the first argument of each handler.

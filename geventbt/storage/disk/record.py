@@ -37,15 +37,26 @@ class FileRecord:
     Attributes:
         fingerprint: its fingerprint after our last change or look, or None if it was not there.
         externally_modified: another program has changed it since its pieces were verified.
+        unread_change: it has been noticed that another program has changed it, and its pieces are still trusted.
         unsynced: we have written to it since it was last synced to the disk.
         identity: device and inode of the file that we have written to.
     """
 
-    __slots__ = ("_lock", "_trusted", "_writers", "externally_modified", "fingerprint", "identity", "unsynced")
+    __slots__ = (
+        "_lock",
+        "_trusted",
+        "_writers",
+        "externally_modified",
+        "fingerprint",
+        "identity",
+        "unread_change",
+        "unsynced",
+    )
 
     def __init__(self) -> None:
         self.fingerprint: Fingerprint | None = None
         self.externally_modified = False
+        self.unread_change = False
         self.unsynced = False
         self.identity: tuple[int, int] | None = None
         self._trusted: Fingerprint | None = None
@@ -63,7 +74,7 @@ class FileRecord:
         """Start again with a file that has this fingerprint, and is recorded with it."""
         with self._lock:
             self.fingerprint = self._trusted = fingerprint
-            self.externally_modified = False
+            self.externally_modified = self.unread_change = False
 
     def notice_cut(self, status: os.stat_result) -> bool:
         """Whether it has been cut short by another program since our last change. True only once."""
@@ -72,13 +83,37 @@ class FileRecord:
         self.fingerprint, self.externally_modified = Fingerprint.of(status), True
         return True
 
+    def is_replaced(self, status: os.stat_result) -> bool:
+        """Whether it is another file than the one that we have written to."""
+        return self.identity not in (None, (status.st_dev, status.st_ino))
+
+    def is_changed(self, descriptor: int) -> bool:
+        """Whether another program has changed it since our last change or look.
+
+        While we write to it that cannot be told; it is told by the next call.
+        """
+        with self._lock:
+            if not self.unread_change and not self._writers:
+                self.compare(os.fstat(descriptor))
+            return self.unread_change
+
+    def looks_like(self, status: os.stat_result) -> bool:
+        """Whether it is surely as it was after our last change or look. Never waits."""
+        return not self._writers and not self.unread_change and self.fingerprint == Fingerprint.of(status)
+
     def compare(self, status: os.stat_result) -> None:
         """Note it as externally modified if its fingerprint differs."""
         fingerprint = Fingerprint.of(status)
         if self.fingerprint is None:
             self.fingerprint = fingerprint
         elif self.fingerprint != fingerprint:
-            self.externally_modified = True
+            self.externally_modified = self.unread_change = True
+
+    def accept_change(self, status: os.stat_result) -> None:
+        """Take a file as it is now, after its pieces have been given up: they are hashed before they are trusted."""
+        with self._lock:
+            self.fingerprint = Fingerprint.of(status)
+            self.unread_change = False
 
     @contextmanager
     def changing(self, descriptor: int) -> Iterator[bool]:

@@ -19,6 +19,7 @@ from geventbt.metainfo import Torrent
 from geventbt.storage.backend import MissingData
 from geventbt.storage.disk import resume
 from geventbt.storage.disk.file_mapper import FileMapper
+from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.record import FileRecord, Fingerprint
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
@@ -32,14 +33,18 @@ class Recorder:
         layout: its layout.
         mapper: where its bytes are. `restore`, and a checkpoint that misses a file, change its `have`.
         state_dir: the folder of our own files there.
+        ownership: knows which files we have made.
     """
 
-    def __init__(self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir) -> None:
+    def __init__(
+        self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir, ownership: Ownership
+    ) -> None:
         self._torrent = torrent
         self._layout = layout
         self._mapper = mapper
         self._files = mapper.files
         self._state_dir = state_dir
+        self._ownership = ownership
         self._written: bytes | None = None
         self._writing = new_lock()
 
@@ -47,6 +52,7 @@ class Recorder:
         """Trust the recorded pieces of files with the recorded fingerprints. Returns the pieces that must be hashed."""
         data = self._state_dir.read("resume", resume.largest(self._torrent))
         recorded = resume.decode(self._torrent, data)
+        self._ownership.made_before = recorded.made
         suspect = zeros(len(self._mapper.have), "big")
         changed: list[int] = []
         parts_same = self._is_same(self._mapper.parts, recorded.parts)
@@ -77,13 +83,38 @@ class Recorder:
             now = self._trusted()
             now.have = self._mapper.have.copy()
             errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
-            data = resume.encode(self._torrent, now)
-            if data != self._written:
-                self._state_dir.replace("resume", data)
-                self._written = data
+            now.made = self._ownership.made_files()
+            self._replace(now)
         error = next(filter(None, errors), None)
         if error is not None:
             raise error
+
+    def note_made(self) -> None:
+        """Record which files have been made, unless nobody has asked for the record or the lock. A restart must not
+        take for somebody else's what we were killed in while writing the first piece."""
+        with self._writing:
+            if not self._state_dir.locked:
+                return
+            now = resume.decode(self._torrent, self._written)
+            now.made = self._ownership.made_files()
+            self._replace(now)
+
+    def withdraw(self, pieces: bitarray) -> bool:
+        """Take pieces out of the record. Returns whether any was in it."""
+        with self._writing:
+            self._written = self._state_dir.read("resume", resume.largest(self._torrent))
+            recorded = resume.decode(self._torrent, self._written)
+            if not (recorded.have & pieces).any():
+                return False
+            recorded.have &= ~pieces
+            self._replace(recorded)
+            return True
+
+    def _replace(self, now: resume.Resume) -> None:
+        data = resume.encode(self._torrent, now)
+        if data != self._written:
+            self._state_dir.replace("resume", data)
+            self._written = data
 
     @contextmanager
     def verifying(self, pieces: bitarray) -> Iterator[None]:
@@ -97,7 +128,8 @@ class Recorder:
         if not others.any():
             renewed.append((self._files.record(self._mapper.parts), self._mapper.fingerprint(self._mapper.parts)))
         for record, fingerprint in renewed:
-            record.fingerprint, record.externally_modified = fingerprint, True
+            record.renew(fingerprint)
+            record.externally_modified = True
         yield
         for record, fingerprint in renewed:
             record.externally_modified = record.fingerprint != fingerprint

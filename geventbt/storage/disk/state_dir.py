@@ -1,4 +1,4 @@
-"""Our own folder ``.geventbt`` beside the data: a lock for each torrent, and files that are replaced as a whole.
+"""Our own folder ``.geventbt`` beside the data: the lock of each torrent, and files that are replaced as a whole.
 
 No link in it is ever followed.
 """
@@ -8,22 +8,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 
-from geventbt.concurrency.forks import call_in_child, drop_in_child
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo.paths import STATE_DIR
+from geventbt.storage.disk import folder_lock
 from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, storage_errors
 
-_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
-
-_locked_here: set[tuple[int, int]] = set()
-"""The lock files that this process has locked, by device and inode."""
-call_in_child(_locked_here.clear)
+_LOCK = "lock"
+"""The name of the file by which all torrents of the folder are locked."""
 
 
 class StateDir:
@@ -31,20 +26,22 @@ class StateDir:
 
     Args:
         folder: the folder of the data.
-        name: the name of all files of this torrent, before their endings.
+        info_hash: of the torrent; it begins the names of all its files.
+
+    Attributes:
+        locked: whether the torrent is locked.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, info_hash: bytes) -> None:
         self._folder = folder / STATE_DIR
-        self._name = name
-        self._descriptor: int | None = None
-        self._identity = (0, 0)
+        self._info_hash = info_hash
+        self.locked = False
         self._closed = False
         self._locking = new_lock()
 
     def path(self, ending: str) -> Path:
         """Where a file of this torrent is."""
-        return self._folder / f"{self._name}.{ending}"
+        return self._folder / f"{self._info_hash.hex()}.{ending}"
 
     def make(self) -> None:
         """Make the folder, if it is not there.
@@ -66,43 +63,21 @@ class StateDir:
             StorageError: if another program, or another storage of this one, has it.
         """
         with self._locking:
-            if self._descriptor is not None:
+            if self.locked:
                 return
-            path = self.path("lock")
             if self._closed:
-                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(path))
+                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self._folder))
             self.make()
-            with storage_errors(path):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o666)
-                status = os.fstat(descriptor)
-                identity = status.st_dev, status.st_ino
-                user = "this program itself" if identity in _locked_here else "another program"
-                try:
-                    _lock(descriptor)
-                except OSError as error:
-                    os.close(descriptor)
-                    if error.errno in _TAKEN:
-                        raise StorageError(errno.EBUSY, f"{user} is using this torrent", str(path)) from error
-                    raise
-            self._descriptor = descriptor
-            _locked_here.add(identity)
-            self._identity = identity
-            # A child that outlives this process would keep it locked.
-            drop_in_child(self)
-
-    def fileno(self) -> int:
-        """The descriptor of the lock; -1 when it is not held."""
-        return -1 if self._descriptor is None else self._descriptor
+            folder_lock.lock(self._folder / _LOCK, self._info_hash)
+            self.locked = True
 
     def close(self) -> None:
-        """Release the lock, for good. Its file stays, since another program may be opening it at this moment."""
+        """Release the lock, for good."""
         with self._locking:
             self._closed = True
-            if self._descriptor is not None:
-                _locked_here.discard(self._identity)
-                _unlock(self._descriptor)
-                os.close(self._descriptor)
-                self._descriptor = None
+            if self.locked:
+                folder_lock.unlock(self._folder / _LOCK, self._info_hash)
+                self.locked = False
 
     def read(self, ending: str, limit: int) -> bytes | None:
         """The contents of a file, or None if it is not there, not readable, not a file or longer than `limit` bytes."""
@@ -148,28 +123,3 @@ class StateDir:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        """Take the lock. A network file system that has none must not keep us from working."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-
-    def _unlock(descriptor: int) -> None:
-        """Unlock explicitly, because a child process may still have the descriptor."""
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

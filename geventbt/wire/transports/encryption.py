@@ -21,7 +21,8 @@ _log = logging.getLogger("geventbt")
 FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
 """From the `geventbt.protocol.mse.req2` of an info hash to the info hash, or None."""
 
-Policy: TypeAlias = Literal["prefer", "require", "disable"]
+EncryptionPolicy: TypeAlias = Literal["prefer", "require", "disable"]
+"""Whether connections are encrypted; see `geventbt.connect`."""
 Encryption: TypeAlias = Literal["plaintext", "rc4"]
 
 PREFER: Literal["prefer"] = "prefer"

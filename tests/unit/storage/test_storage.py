@@ -17,8 +17,9 @@ from geventbt.bencoding import encode
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.create import create_torrent
-from geventbt.storage import Storage, locate
+from geventbt.storage import Layout, Storage, locate
 from geventbt.storage.disk.open_files import OpenFiles
+from geventbt.storage.disk.ownership import Ownership
 from tests.unit.storage_helpers import RecordingBackend
 
 PIECE = 1024
@@ -149,6 +150,7 @@ def test_prepare_keeps_data_and_cuts_what_is_too_long(torrent: Torrent, seeded: 
     with open(seeded / "torrent" / "d", "r+b") as file:
         file.truncate(2000)
     storage = Storage(torrent, seeded)
+    storage.check()
     storage.prepare()
     assert (seeded / "torrent" / "a").stat().st_size == 1500
     assert (seeded / "torrent" / "d").stat().st_size == 3000
@@ -217,7 +219,7 @@ def test_reading_a_file_that_was_cut_short_is_an_error(torrent: Torrent, seeded:
     storage = Storage(torrent, seeded)
     storage.check()
     os.truncate(seeded / "torrent" / "d", 100)
-    with pytest.raises(StorageError, match="too short") as caught:
+    with pytest.raises(StorageError, match="changed by another program") as caught:
         storage.read(4, 0, 100)
     assert caught.value.filename == str(seeded / "torrent" / "d")
 
@@ -430,7 +432,8 @@ def test_a_closed_storage_refuses(torrent: Torrent, seeded: Path):
 
 @needs_descriptors
 def test_a_file_in_use_is_closed_only_afterwards(torrent: Torrent, seeded: Path):
-    files = OpenFiles(torrent.files, seeded)
+    guard = Ownership(torrent, seeded, Layout(torrent.files, torrent.geometry), overwrite=False)
+    files = OpenFiles(torrent.files, seeded, guard)
     before = open_descriptors()
     with files.use(0) as file:
         files.close()
@@ -449,7 +452,7 @@ def test_an_open_that_fails_leaves_nothing_open(storage: Storage):
 
 
 def test_a_file_that_was_read_can_be_written(torrent: Torrent, seeded: Path, stream: bytes):
-    storage = Storage(torrent, seeded)
+    storage = Storage(torrent, seeded, overwrite=True)
     (seeded / "torrent" / "d").write_bytes(bytes(3000))
     assert not storage.verify_piece(4)
     assert storage.write_piece(4, pieces_of(stream)[4])

@@ -306,6 +306,7 @@ def test_prepare_needs_no_right_to_write_what_is_as_it_should_be(
 
     monkeypatch.setattr(os, "open", note)
     with Storage(torrent, seeded) as storage:
+        storage.check()
         storage.prepare()
     assert made == ["c"] * len(made)
     assert (seeded / "torrent" / "c").stat().st_size == LENGTHS["c"]
