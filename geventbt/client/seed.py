@@ -26,6 +26,7 @@ def seed(
     upload_slots: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
+    check: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
@@ -41,6 +42,7 @@ def seed(
         upload_slots: peers that are served at one time; None for all that ask.
         limit_up: bytes a second; None for no limit.
         storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
+        check: hash all data, also what the last run has recorded as right.
         progress: called with (pieces checked, pieces) while the data is checked.
 
     Returns:
@@ -65,6 +67,7 @@ def seed(
             max_peers=max_connections,
             limit_up=limit_up,
             storage=storage,
+            check=check,
             seed_only=True,
         )
         while not active.wait(_LOOK):
