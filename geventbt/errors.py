@@ -24,6 +24,10 @@
     ├── StorageError                  the disk or a file failed                        (also OSError)
     ├── FetchError                    a URL, or the look-up of a name, failed          (also OSError)
     ├── TrackerError                  a tracker refused or failed
+    ├── DHTError                      the DHT could not do what it was asked for
+    │   ├── DHTTimeout                ... in time                                      (also TimeoutError)
+    │   ├── DHTNotFound               it has no such item                              (also LookupError)
+    │   └── DHTRejected               its nodes refused to store an item
     └── DownloadError                 a download cannot go on
         └── NoPeersError              no peer could be reached, or all of them left    (also ConnectionError)
 """
@@ -152,6 +156,30 @@ class TrackerError(GeventBTError):
         super().__init__(text)
         self.retry_in = retry_in
         self.status = status
+
+
+class DHTError(GeventBTError):
+    """The DHT could not do what it was asked for."""
+
+
+class DHTTimeout(DHTError, builtins.TimeoutError):
+    """The DHT did not do in time what it was asked for."""
+
+
+class DHTNotFound(DHTError, LookupError):
+    """No node of the DHT has the item."""
+
+
+class DHTRejected(DHTError):
+    """The nodes of the DHT refused to store an item, or what is there is not what was expected.
+
+    Attributes:
+        code: of the error (BEP 5, 44): 301 for another seq than `cas`, 302 for a seq that is too low.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class DownloadError(GeventBTError):

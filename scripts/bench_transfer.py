@@ -1,12 +1,12 @@
-"""How fast whole torrents move, ours against libtorrent's, on the same machine in the same run.
+"""Benchmark of whole downloads, ours against libtorrent's, on the same machine in the same run.
 
     python scripts/bench_transfer.py [--repeat 5] [--rows download-1M,seed] [--json]
 
 Every client is a whole process (`scripts/bench/`): Python's start and the imports count, and so does the end, by which
 the files are verified and on disk; each is then compared with the original. Plaintext TCP on loopback, the payload in a
-folder that should be on tmpfs. libtorrent stands twice in each row: at its best, with the settings that are printed,
-and with its defaults, as most of its users have it; ours has no settings. The clients of a row run in turns, so that
-they see the same machine; medians, with the range in brackets. Rows:
+folder that should be on tmpfs. libtorrent is measured twice in each row: at its best, with the settings that are
+printed, and with its defaults, as most of its users have it; ours has no settings. The clients of a row run in turns,
+so that they see the same machine; medians, with the range in brackets. Rows:
 
     download-256K, download-1M, download-4M   one libtorrent seeder at its best to one downloader: seconds
     download-rc4                              the same, encrypted, in pieces of 1 MiB

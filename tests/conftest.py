@@ -18,6 +18,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Nor has any test, or program that one runs, to do with the public nodes of the DHT.
+os.environ["GEVENTBT_DHT_ROUTERS"] = ""
+
 WORKERS = 4
 """Processes for a large run, also on two cores: many tests wait for timeouts and for other processes."""
 MAX_FILES_ALONE = 3

@@ -61,6 +61,7 @@ SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
 GUNICORN = take("guides/concurrency", "Under gunicorn")
 IN_GEVENT = take("guides/concurrency", "Next to native threads")
+DHT = take("guides/dht", "The DHT")
 ASYNCIO = take("guides/concurrency", "Next to asyncio")
 
 
@@ -68,6 +69,19 @@ def test_every_block_of_python_is_run_by_a_test() -> None:
     found = {(name, *block) for name, document in DOCUMENTS.items() for block in document.blocks}
     assert found == TAKEN
     assert len(found) == sum(document.text.count("```python") for document in DOCUMENTS.values())
+
+
+def test_the_dht_finds_and_keeps(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with geventbt.DHT(0, "127.0.0.1", routers=()) as other:
+        monkeypatch.setenv("GEVENTBT_DHT_ROUTERS", f"127.0.0.1:{other.port}")
+        monkeypatch.setattr("geventbt.limits.DHT_ROUTERS_AFTER", 0.1)
+        with geventbt.DHT(0, "127.0.0.1", routers=(), nodes=[("127.0.0.1", other.port)]) as third:
+            third.wait_ready(10)
+            eventually(lambda: other.status().nodes == 1)
+            executed = execute(DHT, names)
+            assert executed["stored"] >= 1
+            assert executed["value"] == b"any small value"
+    assert Path("dht.state").exists()
 
 
 # --- peers for the code ---

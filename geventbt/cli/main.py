@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from geventbt import __version__
-from geventbt.cli.commands import cat, completion, create, demo, download, info, magnet, peer, seed, verify
+from geventbt.cli.commands import cat, completion, create, demo, dht, download, info, magnet, peer, seed, verify
 from geventbt.cli.errors import DONE, INTERRUPTED, UNFINISHED, Interrupted, OutputClosed
 from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
 from geventbt.cli.text import printable, say
 
-_COMMANDS = (download, seed, create, info, magnet, verify, peer, cat, demo, completion)
+_COMMANDS = (download, seed, create, info, magnet, verify, peer, dht, cat, demo, completion)
 
 _EPILOG = """examples:
   geventbt demo

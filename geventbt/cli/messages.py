@@ -54,7 +54,7 @@ def _code(error: Exception) -> int | None:
     number = getattr(error, "errno", None)
     if isinstance(error, CommandError):
         return error.code
-    if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, FileNotFoundError):
+    if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, (FileNotFoundError, errors.DHTNotFound)):
         return NOT_FOUND
     if isinstance(error, (errors.MetainfoError, errors.BencodeError)):
         return CORRUPT
@@ -65,7 +65,9 @@ def _code(error: Exception) -> int | None:
     # Negative numbers are errors of name resolution.
     if isinstance(error, OSError) and number is not None and (number < 0 or number in _NETWORK_ERRNOS):
         return NETWORK
-    if isinstance(error, (errors.FetchError, errors.TrackerError, errors.ProtocolError, ConnectionError)):
+    if isinstance(
+        error, (errors.FetchError, errors.TrackerError, errors.DHTError, errors.ProtocolError, ConnectionError)
+    ):
         return NETWORK
     if isinstance(error, errors.DownloadError):
         return UNFINISHED

@@ -129,14 +129,27 @@ def add_select(parser: Parser) -> None:
 
 
 def add_sources_of_peers(parser: Parser) -> None:
-    """Add --peer, --tracker and --encryption."""
+    """Add --peer, --tracker, --dht-node, --no-dht and --encryption."""
     add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to this peer; repeatable")
     add_repeatable(parser, "--tracker", values.tracker, "URL", "announce to this tracker, too; repeatable")
+    add_dht_nodes(parser)
+    parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
     parser.add_argument(
         "--encryption",
         choices=("prefer", "require", "disable"),
         default="prefer",
         help="encryption of connections (default: prefer)",
+    )
+
+
+def add_dht_nodes(parser: Parser) -> None:
+    """Add --dht-node."""
+    add_repeatable(
+        parser,
+        "--dht-node",
+        values.peer_address,
+        "HOST:PORT",
+        "begin with this DHT node, in place of the public ones; repeatable",
     )
 
 

@@ -6,9 +6,9 @@ import argparse
 import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from time import monotonic
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import geventbt
 from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted
@@ -29,9 +29,19 @@ _BUSY = {
 }
 
 
+def dht_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `running_client` for the DHT, of a command with `add_sources_of_peers`."""
+    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node}
+
+
 @contextmanager
 def running_client(
-    port: int | None = None, *, host: str = "", is_kept: bool = True, **options: object
+    port: int | None = None,
+    *,
+    host: str = "",
+    is_kept: bool = True,
+    dht_nodes: Sequence[tuple[str, int]] = (),
+    **options: object,
 ) -> Iterator[geventbt.Client]:
     """A client that Ctrl-C stops cleanly, with what is verified recorded; a second Ctrl-C stops at once.
 
@@ -39,13 +49,17 @@ def running_client(
         port: to listen on; 0 takes a free one, None does not listen.
         host: the address to listen on.
         is_kept: whether the downloaded data is kept after the command.
+        dht_nodes: nodes of the DHT to begin with, in place of the public ones.
         options: see `geventbt.Client`.
 
     Raises:
         CommandError: the port cannot be listened on.
         Interrupted: by Ctrl-C.
     """
-    with interruptible():
+    with interruptible(), ExitStack() as stack:
+        if dht_nodes:
+            node = geventbt.DHT(host=host, routers=(), nodes=dht_nodes, read_only=port is None)
+            options["dht"] = stack.enter_context(node)
         try:
             client = geventbt.Client(port, host=host, **options)  # type: ignore[arg-type]
         except OSError as error:
@@ -141,7 +155,7 @@ def add_source(
         CommandError: the link names no peer or tracker, a selected file does not exist, or the timeout is over.
         GeventBTError: see `geventbt.ActiveTorrent.wait`.
     """
-    check_reachable(source, peers, trackers)
+    check_reachable(source, peers, trackers, dht=client.dht is not None)
     is_known = isinstance(source, geventbt.Torrent)
     # The files of a link are selected once they are known; until then none is.
     torrent = client.add(
@@ -204,7 +218,7 @@ def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> gev
 
     with (
         tempfile.TemporaryDirectory(prefix="geventbt-info-") as folder,
-        running_client(0, is_kept=False, encryption=arguments.encryption) as client,
+        running_client(0, is_kept=False, encryption=arguments.encryption, **dht_options(arguments)) as client,
         closing(make_view(arguments)) as view,
     ):
         stall = StallTimer(arguments.stall_timeout)

@@ -79,14 +79,18 @@ def read_torrent(text: str, command: str) -> geventbt.Torrent:
 
 
 def check_reachable(
-    source: geventbt.Torrent | geventbt.Magnet, peers: Collection[object], trackers: Collection[object]
+    source: geventbt.Torrent | geventbt.Magnet,
+    peers: Collection[object],
+    trackers: Collection[object],
+    *,
+    dht: bool,
 ) -> None:
-    """Check that there is a peer or a tracker to fetch a link's metadata from.
+    """Check that there is a peer, a tracker or the DHT to fetch a link's metadata from.
 
     Raises:
         CommandError: there is none; most often because the shell has cut the link.
     """
-    if isinstance(source, geventbt.Torrent) or is_reachable(source, peers, trackers):
+    if dht or isinstance(source, geventbt.Torrent) or is_reachable(source, peers, trackers):
         return
     raise CommandError(
         USAGE,

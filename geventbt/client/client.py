@@ -20,14 +20,17 @@ from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
 from geventbt.concurrency import descriptors
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
-from geventbt.wire.transports.encryption import PREFER, check_policy
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -44,8 +47,13 @@ class Client:
         host: the address to listen on; "" is every IPv4 interface.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together.
+        max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
+            peers come.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
+        lsd: whether to find peers in the local network (BEP 14).
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -60,11 +68,15 @@ class Client:
         port: int | None = 0,
         *,
         host: str = "",
-        encryption: str = PREFER,
+        encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
+        max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS,
+        exempt_loopback: bool = False,
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
+        dht: bool | DHT = True,
+        lsd: bool = False,
     ) -> None:
         check_policy(encryption)
         descriptors.raise_limit()
@@ -72,6 +84,9 @@ class Client:
         self.server: PeerServer | None = None
         self._closed = Event()
         self._closing = RLock()
+        self._closers = 0
+        self._is_closed = False
+        self._is_over = Event()
         self._runners: dict[bytes, TorrentRunner] = {}
         self._context = ClientContext(
             ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up),
@@ -79,15 +94,30 @@ class Client:
         )
         if port is not None:
             self.server = listen(
-                (host, port), info_hashes=self.torrents.keys, encryption=encryption, max_connections=max_connections
+                (host, port),
+                info_hashes=self.torrents.keys,
+                encryption=encryption,
+                # A peer that has shaken hands may take the place of another.
+                max_connections=max_connections + limits.PENDING_PEERS,
+                max_per_address=max_per_address,
+                exempt_loopback=exempt_loopback,
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
+        self._own_dht = open_dht(host, self._context.port) if dht is True else None
+        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        if lsd and self._context.port is not None:
+            self._context.lsd = _open_lsd(self._context.port)
 
     @property
     def port(self) -> int | None:
         """Where peers can connect to us; None if we do not listen."""
         return self._context.port
+
+    @property
+    def dht(self) -> DHT | None:
+        """The node of the DHT that finds peers; None if there is none."""
+        return self._context.dht
 
     @property
     def peer_id(self) -> bytes:
@@ -181,9 +211,12 @@ class Client:
             shielded(self._runners.pop(torrent.info_hash).close)
 
     def serve_forever(self) -> None:
-        """Block until the client is closed."""
+        """Block until the client has been closed, to the end: trackers have been told, and port and files are free."""
         self._context.check_thread()
-        self._closed.wait()
+        # The loop goes on although there may be nothing else that it waits for yet.
+        with gevent.get_hub().loop.async_() as idle:
+            idle.start(lambda: None)
+            self._is_over.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop everything: tell trackers and peers, write and record what is verified. Closing twice is no error.
@@ -193,17 +226,33 @@ class Client:
         """
         self._context.check_thread()
         self._closed.set()
-        shielded(self._close, timeout)
+        self._closers += 1
+        try:
+            shielded(self._close, timeout)
+        finally:
+            self._closers -= 1
+            self._note_end()
 
     def _close(self, timeout: float) -> None:
-        # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
+        # A second call, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
             runners = list(self._runners.values())
             self._runners.clear()
             self.torrents.clear()
-            gevent.joinall([gevent.spawn(runner.close, timeout) for runner in runners])
+            gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
             if self.server is not None:
                 self.server.stop(timeout)
+            if self._own_dht is not None:
+                self._own_dht.close()
+            if self._context.lsd is not None:
+                self._context.lsd.close()
+            self._is_closed = True
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""
+        if self._is_closed and not self._closers:
+            self._is_over.set()
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
@@ -224,6 +273,27 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_dht(host: str = "", port: int | None = None) -> DHT:
+    """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
+
+    Args:
+        host: the address that the client listens on.
+        port: its port; None if it does not listen, so that its node only asks (BEP 43).
+    """
+    try:
+        return DHT(port or 0, host, read_only=port is None)
+    except OSError:
+        return DHT(0, host, read_only=port is None)
+
+
+def _open_lsd(port: int) -> LocalDiscovery | None:
+    try:
+        return LocalDiscovery(port)
+    except OSError as error:
+        _log.info("%s", error)
+        return None
 
 
 def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:

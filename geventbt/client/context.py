@@ -1,9 +1,11 @@
-"""What all torrents of a client share: identity, limits and policy."""
+"""State that all torrents of a client share: identity, limits and policy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import logging
+from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
+from typing import Protocol
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -11,12 +13,40 @@ from gevent.lock import BoundedSemaphore
 from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
+from geventbt.client.peers.eviction import Place, least_useful
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.local import LocalDiscovery
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
 
-_PATIENCE = 0.2
-"""Seconds after which a torrent that has not asked again for its share no longer wants it."""
+_log = logging.getLogger("geventbt")
+
+_TURN_TIMEOUT = 0.2
+"""Seconds after which a torrent that has not asked again for its share loses its turn."""
+
+
+class Evictable(Protocol):
+    """A peer that can be left."""
+
+    def close(self) -> None:
+        """Leave it at once."""
+
+
+class ConnectionHolder(Protocol):
+    """Holds connections: a swarm."""
+
+    @property
+    def places(self) -> Sequence[Place[Evictable]]:
+        """The connections that it has."""
+
+    @property
+    def inbound(self) -> int:
+        """How many of them were opened by the peer."""
+
+    @property
+    def keeps_outbound(self) -> bool:
+        """Whether places are to be kept for peers that it connects to: something is missing."""
 
 
 class ClientContext:
@@ -27,15 +57,17 @@ class ClientContext:
         count_connections: returns the number of connections of all torrents.
 
     Attributes:
-        peer_id: ours, the same for all torrents.
-        port: where we listen, or None.
+        peer_id: our peer id, the same for all torrents.
+        port: the port that we listen on, or None.
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
         limiter: bounds how many connections are opened at one time, and a second.
+        dht: the node by which peers are found, or None.
+        lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
-        checking: held while the data of a torrent is checked: one at a time, or the checks of several would keep the
-            native threads from those that are downloaded.
+        checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
+            native threads away from torrents that are being downloaded.
     """
 
     def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
@@ -45,33 +77,74 @@ class ClientContext:
         self.encryption = options.encryption
         self.upload_slots = options.upload_slots
         self.limiter = ConnectLimiter()
+        self.dht: DHT | None = None
+        self.lsd: LocalDiscovery | None = None
         self.down = RateLimit(options.limit_down, monotonic())
         self.up = Throttle(options.limit_up)
         self.checking = BoundedSemaphore(1)
         self._max_connections = options.max_connections
         self._count_connections = count_connections
         self._waiting: dict[Hashable, float] = {}
+        self._holders: set[ConnectionHolder] = set()
+        self._evicted_at = float("-inf")
 
     def check_thread(self) -> None:
-        """Raise RuntimeError in any native thread but the one that made the client, whose hub runs its greenlets."""
+        """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if gevent.get_hub() is not self._hub:
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
 
-    def has_room(self) -> bool:
-        """Whether there may be one more connection."""
+    def has_room(self, *, inbound: bool = False) -> bool:
+        """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks
+        something."""
+        if inbound and sum(holder.inbound for holder in self._holders) >= self._max_connections - self._kept:
+            return False
         return self._count_connections() < self._max_connections
 
-    def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
-        """Take blocks from a torrent's own rate and from that of all.
+    @property
+    def _kept(self) -> int:
+        is_downloading = any(holder.keeps_outbound for holder in self._holders)
+        return self._max_connections // limits.OUTBOUND_SHARE if is_downloading else 0
 
-        Torrents that wait for the rate of all take turns: else one whose blocks come in all the time takes each bit of
-        it before another that asks now and then.
+    def enter(self, holder: ConnectionHolder) -> None:
+        """Count the peers of a swarm among those that may have to give their places up."""
+        self._holders.add(holder)
+
+    def leave(self, holder: ConnectionHolder) -> None:
+        """Count them no longer."""
+        self._holders.discard(holder)
+
+    def make_room(self, now: float, holder: ConnectionHolder | None = None) -> bool:
+        """Leave the peer that is of least use, if there is one and the last was not left just now.
+
+        Args:
+            now: the time.
+            holder: only a peer of this swarm; None for one of any torrent.
+
+        Returns:
+            Whether there is a place now.
+        """
+        if now < self._evicted_at + limits.EVICTION_INTERVAL:
+            return False
+        holders = self._holders if holder is None else [holder]
+        place = least_useful((place for each in holders for place in each.places), now)
+        if place is None:
+            return False
+        self._evicted_at = now
+        _log.info("%s gives its place up to another peer", place.peer)
+        place.peer.close()
+        return True
+
+    def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
+        """Take blocks from a torrent's own rate and from the client's.
+
+        Torrents that wait for the client's rate take turns: otherwise a torrent that receives blocks all the time
+        takes the whole rate, and one that asks rarely gets nothing.
 
         Args:
             torrent: the key of the torrent.
             own: its own rate.
-            blocks: how many it could request.
-            now: the time.
+            blocks: the number of blocks that it could request.
+            now: the time in seconds of the monotonic clock.
 
         Returns:
             The number of blocks that it may request.
@@ -88,9 +161,9 @@ class ClientContext:
         return taken
 
     def _is_turn_of(self, torrent: Hashable, now: float) -> bool:
-        """Whether no other torrent has waited longer. One that no longer asks has left the queue."""
+        """Whether no other torrent has waited longer; one that has not asked lately is removed from the queue."""
         for first, asked in list(self._waiting.items()):
-            if first is torrent or now - asked < _PATIENCE:
+            if first is torrent or now - asked < _TURN_TIMEOUT:
                 return first is torrent
             del self._waiting[first]
         return True

@@ -8,12 +8,15 @@ from collections.abc import Collection, Iterable
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.concurrency.hubs import whole_call
+from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
+@whole_call
 def download(
     torrent: Torrent | Magnet | str | os.PathLike[str],
     folder: str | os.PathLike[str] = ".",
@@ -23,13 +26,14 @@ def download(
     sequential: bool = False,
     trackers: Iterable[str] = (),
     port: int | None = 0,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_peers: int = limits.TORRENT_PEERS,
     limit_down: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
     check: bool = False,
     overwrite: bool = False,
+    dht: bool | DHT = True,
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
 
@@ -49,6 +53,7 @@ def download(
         storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.
         check: hash all data at the start, also what the last run has recorded as right.
         overwrite: write over files that are not the torrent's, see `Client.add`.
+        dht: whether to find peers by the DHT; see `Client`.
 
     Returns:
         The torrent.
@@ -59,7 +64,7 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption) as client:
+    with Client(port, encryption=encryption, dht=dht) as client:
         active = client.add(
             torrent,
             folder,

@@ -9,7 +9,7 @@ from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class ClientOptions:
     Attributes:
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         max_connections: connections of all torrents together.
-        upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
+        upload_slots: peers of each torrent that are unchoked at one time; None for no limit.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
     """
 
-    encryption: str = PREFER
+    encryption: EncryptionPolicy = PREFER
     max_connections: int = limits.CONNECTIONS
     upload_slots: int | None = limits.UPLOAD_SLOTS
     limit_down: int | None = None
@@ -35,10 +35,10 @@ class TorrentOptions:
     """Options of a torrent.
 
     Attributes:
-        peers: (host, port) of peers to connect to, beside those that are found.
+        peers: (host, port) of peers to connect to, besides those that are found.
         files: the files to fetch; None for all.
-        sequential: whether pieces are fetched in their order.
-        trackers: announce URLs, beside the torrent's own.
+        sequential: whether pieces are fetched in order of their index.
+        trackers: announce URLs, besides the torrent's own.
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second of this torrent; None for no limit.
         storage: makes the backend that keeps the data; None for files in the folder.

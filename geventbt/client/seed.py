@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 _LOOK = 0.1
 
@@ -21,13 +22,14 @@ def seed(
     *,
     trackers: Iterable[str] = (),
     peers: Iterable[tuple[str, int]] = (),
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
     upload_slots: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
     check: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    dht: bool | DHT = True,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -44,6 +46,7 @@ def seed(
         storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
         check: hash all data, also what the last run has recorded as right.
         progress: called with (pieces checked, pieces) while the data is checked.
+        dht: whether to announce by the DHT; see `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -57,7 +60,14 @@ def seed(
         torrent = Torrent.from_file(torrent)
     folder = data if storage is not None else locate(torrent, data)
     host, port = ("", address) if isinstance(address, int) else address
-    client = Client(port, host=host, encryption=encryption, max_connections=max_connections, upload_slots=upload_slots)
+    client = Client(
+        port,
+        host=host,
+        encryption=encryption,
+        max_connections=max_connections,
+        upload_slots=upload_slots,
+        dht=dht,
+    )
     try:
         active = client.add(
             torrent,

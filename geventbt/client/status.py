@@ -1,10 +1,11 @@
-"""The state of a torrent, of its peers and of its files, as plain values."""
+"""Snapshots of the state of a torrent, of its peers and of its files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 
 class TorrentState(str, Enum):
@@ -53,16 +54,16 @@ class Progress:
 
     Attributes:
         state: see `TorrentState`.
-        wanted: bytes of the pieces that are wanted.
-        done: bytes of those that are verified and on the disk.
-        checked: pieces that have been checked on disk, while that is being done.
+        wanted: bytes of the wanted pieces.
+        done: bytes of those that are verified and on disk.
+        checked: pieces that have been checked on disk, while the state is CHECKING.
         pieces: the number of pieces of the torrent; 0 while it is unknown.
         downloaded, uploaded: bytes of blocks in this session.
-        wasted: bytes that came twice, unrequested or wrong.
+        wasted: bytes received twice, unrequested or wrong.
         download_speed: verified bytes, over the last five seconds.
         upload_speed: bytes sent, over the last five seconds.
-        peers: connected ones.
-        seeds: those of them that have everything.
+        peers: the number of connected peers.
+        seeds: the number of those that have every piece.
     """
 
     state: TorrentState
@@ -85,7 +86,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until it is done, at the present speed; None if that is not known."""
+        """Seconds until it is done, at the present speed; None without a speed."""
         return (self.wanted - self.done) / self.download_speed if self.download_speed else None
 
 
@@ -95,7 +96,7 @@ class PeerStatus:
 
     Attributes:
         address: (host, port) of its end of the connection.
-        client: the name and version of its program, as it says. Untrusted text.
+        client: the name and version of its program, as it announces them. Untrusted text.
         outgoing: whether we connected to it.
         encryption: "plaintext" or "rc4".
         download_speed, upload_speed: from it and to it, bytes a second.
@@ -103,13 +104,13 @@ class PeerStatus:
         pieces: the number of pieces that it has.
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
-        requests: blocks that were requested from it and have not come.
+        requests: blocks that were requested from it and have not arrived.
     """
 
     address: tuple[str, int]
     client: str
     outgoing: bool
-    encryption: str | None
+    encryption: Literal["plaintext", "rc4"] | None
     download_speed: float
     upload_speed: float
     downloaded: int
@@ -128,10 +129,10 @@ class FileStatus:
     """A file of a torrent.
 
     Attributes:
-        index: its place in the torrent.
-        path: where it is on disk, or would be.
+        index: its position in the torrent.
+        path: its path on disk, whether it exists or not.
         name: its path in the torrent, with slashes.
-        length: its bytes.
+        length: its length in bytes.
         priority: 0 if it is not wanted, else 1 to 7; 4 is normal.
         complete: whether every piece of it is verified.
     """

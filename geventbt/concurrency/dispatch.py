@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from weakref import ReferenceType
 
@@ -13,7 +13,9 @@ from gevent import getcurrent
 
 from geventbt.concurrency.flow import Backlog, FlowControl
 from geventbt.concurrency.flow import no_flow_control as no_flow_control
+from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, StorageError
+from geventbt.handlers import HandlerSignal, check_handler
 
 _log = logging.getLogger("geventbt")
 
@@ -41,12 +43,14 @@ class Dispatcher:
 
     Args:
         flow: of the connection that causes the calls; None where no peer can cause too many.
+        owner: whose calls they are, for the name of the greenlet.
     """
 
-    __slots__ = ("_backlog", "_greenlet")
+    __slots__ = ("_backlog", "_greenlet", "_owner")
 
-    def __init__(self, flow: FlowControl | None = None) -> None:
+    def __init__(self, flow: FlowControl | None = None, owner: object = "") -> None:
         self._backlog = Backlog(no_flow_control() if flow is None else flow)
+        self._owner = owner
         self._greenlet: gevent.Greenlet | None = None
 
     @property
@@ -58,7 +62,7 @@ class Dispatcher:
         """Run a function soon; its exception is logged."""
         self._backlog.put((function, args, kwargs), _size_of(args, kwargs))
         if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
+            self._greenlet = spawn(f"handlers: {self._owner}", self._run)
             self._backlog.set_consumer(self._greenlet)
 
     def join(self, timeout: float) -> None:
@@ -83,15 +87,23 @@ class Dispatcher:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class OwnSignal(Signal):
-    """A blinker signal of one object. It holds its receivers strongly, and dies with the object."""
+class OwnSignal(HandlerSignal):
+    """A signal of one object. It holds its receivers strongly, and dies with the object.
+
+    Args:
+        doc: its fields.
+    """
+
+    def __init__(self, doc: str | None = None) -> None:
+        super().__init__("own", doc)
 
     def connect(self, receiver: _F, sender: Any = Signal.ANY, weak: bool = False) -> _F:
-        """Connect a receiver; held strongly unless `weak`. See `blinker.Signal.connect`."""
+        """Connect a receiver; held strongly unless `weak`. See `HandlerSignal.connect`."""
         return super().connect(receiver, sender, weak)
 
     def connect_once(self, receiver: Callable[..., Any]) -> None:
-        """Connect a receiver for the next signal only."""
+        """Connect a receiver for the next signal only. Raises TypeError for a coroutine function."""
+        check_handler(receiver)
         self.connect(_Once(self, receiver))
 
     def disconnect(self, receiver: Callable[..., Any], sender: Any = Signal.ANY) -> None:
@@ -126,10 +138,27 @@ def _in_order(signal: Signal, sender: Any) -> list[Callable[..., Any]]:
     return [receiver for receiver in connected if receiver in receivers]
 
 
-def deliver(signal: Signal, sender: Any, fields: dict[str, Any]) -> None:
-    """Call a signal's receivers. Unlike in `Signal.send`, one that fails does not keep the event from the others."""
-    for receiver in _in_order(signal, sender):
-        try:
-            receiver(sender, **fields)
-        except _FAILURES as error:
-            log_failure(receiver, error)
+def is_heard(signal: Signal) -> bool:
+    """Whether the signal has receivers, and is not muted."""
+    return bool(signal.receivers) and not signal.is_muted
+
+
+def heard_now(*signals: Signal | None) -> list[Signal]:
+    """Those of the signals that are heard. What happens while a signal is muted is not heard later either."""
+    return [signal for signal in signals if signal is not None and is_heard(signal)]
+
+
+def deliver(signals: Iterable[Signal], sender: Any, fields: dict[str, Any]) -> None:
+    """Call the receivers of signals, unless those are muted by now.
+
+    Unlike in `Signal.send`, a receiver that fails does not keep the event from the others.
+    """
+    for signal in signals:
+        for receiver in () if signal.is_muted else _in_order(signal, sender):
+            try:
+                if isinstance(signal, HandlerSignal):
+                    signal.call(receiver, sender, fields)
+                else:
+                    receiver(sender, **fields)
+            except _FAILURES as error:
+                log_failure(receiver, error)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from geventbt import bencoding
 from geventbt.concurrency.dispatch import OwnSignal, deliver
+from geventbt.handlers import check_handler
 
 if TYPE_CHECKING:
     from geventbt.protocol.extended import ExtendedHandshake
@@ -16,9 +17,9 @@ _Handler = TypeVar("_Handler", bound=Callable[..., object])
 
 
 class ExtensionWire(Protocol):
-    """The part of `geventbt.Wire` that extensions use; see there.
+    """The part of `geventbt.Wire` that extensions use; see its documentation.
 
-    An extension that needs more of a wire takes a `geventbt.Wire` in its own ``__init__``, and keeps it.
+    An extension that needs more of a wire annotates the argument of its ``__init__`` as `geventbt.Wire`, and keeps it.
     """
 
     @property
@@ -57,8 +58,8 @@ class ExtensionWire(Protocol):
 class Extension:
     """An extension of one wire: subclass it, give it a `name`, and pass the class to `Wire.use`.
 
-    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; what they
-    raise is logged.
+    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; their
+    exceptions are logged.
 
     Attributes:
         name: as in the extended handshake, such as "ut_pex".
@@ -69,6 +70,11 @@ class Extension:
     name: str = ""
     signal_names: tuple[str, ...] = ()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for hook in (cls.on_handshake, cls.on_extended_handshake, cls.on_message, cls.on_close):
+            check_handler(hook, f"{cls.__name__}.{hook.__name__}")
+
     def __init__(self, wire: ExtensionWire) -> None:
         self.wire = wire
         self._signals: dict[str, OwnSignal] | None = None
@@ -77,7 +83,7 @@ class Extension:
     def signals(self) -> dict[str, OwnSignal]:
         """A blinker signal of this extension for each of `signal_names`."""
         if self._signals is None:
-            # Most extensions of ten thousand peers never have a listener.
+            # Made when first used, as most extensions never have a listener.
             self._signals = {name: OwnSignal() for name in self.signal_names}
         return self._signals
 
@@ -88,11 +94,11 @@ class Extension:
         return self.signals[name].connect(handler)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Call the handlers of one of the signals at once; what they raise is logged."""
+        """Call the handlers of one of the signals at once; their exceptions are logged."""
         if name not in self.signal_names:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         if self._signals is not None:
-            deliver(self._signals[name], self, fields)
+            deliver([self._signals[name]], self, fields)
 
     @property
     def supported(self) -> bool:
@@ -113,7 +119,7 @@ class Extension:
         """
 
     def on_close(self, error: Exception | None) -> None:
-        """The wire is closed; `error` is the reason, if it was one."""
+        """The wire is closed; `error` is the reason, or None after an ordinary close."""
 
     def send(self, message: Mapping[Any, Any] | bytes, data: bytes = b"") -> None:
         """Send a message of this extension.

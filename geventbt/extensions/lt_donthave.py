@@ -10,7 +10,7 @@ _INDEX = Struct(">I")
 
 
 class LtDonthave(Extension):
-    """Announces, and learns, that a piece is gone (BEP 54).
+    """Announces and receives the loss of pieces (BEP 54).
 
     On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`.
 
@@ -21,7 +21,12 @@ class LtDonthave(Extension):
     signal_names = ("donthave",)
 
     def donthave(self, piece: int) -> None:
-        """Announce that we no longer have a piece. Raises LocalProtocolError if the peer does not support that."""
+        """Announce that we no longer have a piece.
+
+        Raises:
+            LocalProtocolError: the peer does not support the extension.
+            WireClosed: the wire is closed.
+        """
         self.send(_INDEX.pack(piece))
 
     def on_message(self, payload: bytes) -> None:

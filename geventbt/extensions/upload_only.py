@@ -1,4 +1,4 @@
-"""upload_only: a peer that wants nothing, such as a seed or one that has all the files it selected (BEP 21)."""
+"""upload_only: a peer that downloads nothing, such as a seed or one that has all its selected files (BEP 21)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from geventbt.protocol.extended import ExtendedHandshake
 
 
 class UploadOnly(Extension):
-    """Announces, and learns, that one side will not download (BEP 21).
+    """Announces and receives whether a side only uploads (BEP 21).
 
     Signals: `upload_only` (value: whether the peer is now), when it changes.
 
     Attributes:
-        peer_upload_only: whether the peer has said so.
+        peer_upload_only: whether the peer has announced that it only uploads.
     """
 
     name = "upload_only"

@@ -32,7 +32,7 @@ class UtMetadata(Extension):
 
     ``wire.use(UtMetadata)`` to fetch, ``wire.use(lambda wire: UtMetadata(wire, torrent.info_bytes))`` to serve as well.
 
-    Signals: `metadata` (metadata: the verified bytes), `warning` (error: the peer's fault).
+    Signals: `metadata` (metadata: the verified bytes), `warning` (error: the peer's violation of the protocol).
 
     Args:
         wire: the wire.
@@ -53,7 +53,7 @@ class UtMetadata(Extension):
 
     @property
     def metadata(self) -> bytes | None:
-        """The metadata that we serve or have fetched; None while there is none."""
+        """The metadata that we serve or have fetched; None before."""
         return self._metadata
 
     @metadata.setter
@@ -67,7 +67,7 @@ class UtMetadata(Extension):
         One fetch at a time.
 
         Args:
-            timeout: seconds for all of it.
+            timeout: seconds for the whole fetch.
             patience: seconds without progress.
 
         Returns:
@@ -75,7 +75,7 @@ class UtMetadata(Extension):
 
         Raises:
             MetadataNotAvailable: the peer does not support the extension, has no metadata, or keeps rejecting.
-            MetadataMismatch: the peer announced a wrong size, or sent other data than the torrent's.
+            MetadataMismatch: the peer announced a wrong size, or sent data that is not the torrent's.
             WireTimeout: it did not arrive in time.
             LocalProtocolError: another fetch is running on this wire.
             WireClosed: the wire is closed.
@@ -83,15 +83,15 @@ class UtMetadata(Extension):
         if self._metadata is not None:
             return self._metadata
         if self._fetch is not None:
-            raise LocalProtocolError("another greenlet fetches the metadata from this peer already")
+            raise LocalProtocolError("cannot fetch the metadata: another greenlet fetches it from this peer already")
         deadline = monotonic() + timeout
         self._wait(self._handshake_received, min(deadline, monotonic() + patience), "no extended handshake")
         fetch = self._fetch = _Fetch(self._assembly(), self._request)
         try:
             fetch.start()
             while not fetch.done:
-                fetch.news.clear()
-                self._wait(fetch.news, min(deadline, monotonic() + patience), "no piece of the metadata")
+                fetch.progressed.clear()
+                self._wait(fetch.progressed, min(deadline, monotonic() + patience), "no piece of the metadata")
             metadata = fetch.result()
         except MetadataError as error:
             self.emit("warning", error=error)
@@ -121,14 +121,14 @@ class UtMetadata(Extension):
         self.send(MetadataMessage(codec.REQUEST, piece).to_bytes())
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """Note that it is known whether the peer has metadata."""
+        """Wake the greenlet in `fetch`: it is known now whether the peer has metadata."""
         self._handshake_received.set()
 
     def on_close(self, error: Exception | None) -> None:
         """Wake the greenlet in `fetch`."""
         self._handshake_received.set()
         if self._fetch:
-            self._fetch.news.set()
+            self._fetch.progressed.set()
 
     def on_message(self, payload: bytes) -> None:
         """Answer a request, or take a piece or a reject."""
@@ -161,11 +161,11 @@ class UtMetadata(Extension):
 
 
 class _Fetch:
-    """One attempt to fetch all pieces, a window of them at a time."""
+    """One attempt to fetch all pieces, a window of requests at a time."""
 
     def __init__(self, assembly: MetadataAssembly, request: Callable[[int], None]) -> None:
         self.done = False
-        self.news = Event()
+        self.progressed = Event()
         self._assembly = assembly
         self._request = request
         self._to_request = deque(range(assembly.pieces))
@@ -196,7 +196,7 @@ class _Fetch:
             self._fail(error)
             return
         self.done = not self._assembly.missing
-        self.news.set()
+        self.progressed.set()
         self._request_more()
 
     def _request_again(self, piece: int) -> None:
@@ -214,7 +214,7 @@ class _Fetch:
     def _fail(self, error: MetadataError) -> None:
         self._error = error
         self.done = True
-        self.news.set()
+        self.progressed.set()
 
     def result(self) -> bytes:
         """The verified metadata. Raises MetadataError if the fetch has failed."""

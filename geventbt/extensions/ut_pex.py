@@ -10,7 +10,7 @@ import gevent
 from geventbt import limits
 from geventbt.errors import GeventBTError, RemoteProtocolError
 from geventbt.extensions.extension import Extension, ExtensionWire
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, normalise
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.ut_pex import PexMessage, changes
 
@@ -24,7 +24,7 @@ class UtPex(Extension):
     Args:
         wire: the wire.
         private: the torrent is private (BEP 27): nothing is sent, and what arrives is ignored.
-        on_peers: called like a handler of `peers`; for a client, so that its thousands of wires need no signal each.
+        on_peers: called like a handler of `peers`; saves a client with thousands of wires a signal for each.
 
     Attributes:
         peers: the peers announced and not dropped since, {(host, port): flags}; at most `limits.PEX_KNOWN`.
@@ -50,14 +50,24 @@ class UtPex(Extension):
         self._sender: gevent.Greenlet | None = None
 
     def update(self, peers: Mapping[Address, int] | Iterable[Address]) -> None:
-        """Set the peers that there are now. The changes are sent as soon as a message may go out again.
+        """Set the present peers. The changes are sent as soon as the next message is allowed.
 
         Args:
             peers: their addresses as (host, port), and their flags where they are a mapping; see
-                `geventbt.protocol.ut_pex`.
+                `geventbt.protocol.ut_pex`. What a peer cannot have as its address, such as a name, is left out.
+
+        Raises:
+            ValueError: flags that do not fit into a byte.
         """
-        self._current = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
-        self._current.pop(self.wire.remote_address, None)
+        flagged = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
+        for peer, flags in flagged.items():
+            if not 0 <= flags <= 0xFF:
+                raise ValueError(f"the flags of {peer!r} are {flags!r}: must be 0 to 255")
+        known = ((normalise(peer), flags) for peer, flags in flagged.items())
+        self._current = {peer: flags for peer, flags in known if peer is not None}
+        own = normalise(self.wire.remote_address)
+        if own is not None:
+            self._current.pop(own, None)
         self._send_soon()
 
     def _send_soon(self) -> None:
@@ -80,11 +90,11 @@ class UtPex(Extension):
         self._announced.update(message.added)
         for peer in message.dropped:
             self._announced.pop(peer, None)
-        # What did not fit into one message goes into the next.
+        # Changes that did not fit into this message go into the next.
         self._send_soon()
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """Send what was waiting for the extended handshake."""
+        """Send the changes that waited for the extended handshake."""
         if self._current:
             self._send_soon()
 
@@ -95,7 +105,7 @@ class UtPex(Extension):
             self._sender = None
 
     def on_message(self, payload: bytes) -> None:
-        """Take the peer's changes, unless they come too often."""
+        """Take the peer's changes; a message that follows the last one too early is ignored."""
         now = monotonic()
         if self._private or now < self._last_taken + limits.PEX_INTERVAL * limits.PEX_TOLERANCE:
             return

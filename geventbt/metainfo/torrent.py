@@ -70,6 +70,7 @@ class Torrent:
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
+        nodes: (host, port) of nodes of the DHT (BEP 5); a host may be a name.
         comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
         creation_date: when it was made, in seconds since 1970, or None.
@@ -87,6 +88,7 @@ class Torrent:
     comment: str | None = None
     created_by: str | None = None
     creation_date: int | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Torrent:
@@ -116,6 +118,7 @@ class Torrent:
             torrent,
             trackers=_trackers(metainfo),
             web_seeds=_web_seeds(metainfo),
+            nodes=_nodes(metainfo),
             comment=_text(metainfo, b"comment"),
             created_by=_text(metainfo, b"created by"),
             creation_date=_date(metainfo),
@@ -169,6 +172,7 @@ class Torrent:
             b"created by": self.created_by,
             b"creation date": self.creation_date,
             b"info": self.info_bytes,
+            b"nodes": self.nodes or None,
             b"url-list": self.web_seeds or None,
         }
         encoded = (
@@ -336,6 +340,17 @@ def _trackers(metainfo: dict[bytes, Any]) -> tuple[tuple[str, ...], ...]:
     if not result:
         result = [(url,) for url in _urls([metainfo.get(b"announce")])]
     return tuple(result)
+
+
+def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
+    """The DHT nodes of ``nodes``, a list of [host, port] (BEP 5): `limits.DHT_TORRENT_NODES` at most, each once."""
+    value = metainfo.get(b"nodes")
+    found: list[tuple[str, int]] = []
+    for node in value if isinstance(value, list) else []:
+        host, port = node if isinstance(node, list) and len(node) == 2 else (None, None)
+        if isinstance(host, bytes) and host.isascii() and isinstance(port, int) and 0 < port < 1 << 16:
+            found.append((host.decode(), port))
+    return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
 
 
 def _web_seeds(metainfo: dict[bytes, Any]) -> tuple[str, ...]:

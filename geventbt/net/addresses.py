@@ -104,9 +104,11 @@ def pack_address(address: Address, address_size: int) -> bytes:
         address_size: `IPV4_BYTES` or `IPV6_BYTES`.
 
     Raises:
-        ValueError: the host is not an IP address.
+        ValueError: the host is not an IP address, or the port not one from 1 to 65535.
     """
     packed = ip_address(address[0]).packed
+    if not is_port(address[1]):
+        raise ValueError(f"{address[1]!r} is not a port: must be 1 to 65535")
     return packed + address[1].to_bytes(_PORT_BYTES, "big") if len(packed) == address_size else b""
 
 
@@ -138,6 +140,15 @@ def scope_of(host: Any) -> Scope:
     """The scope of an IP address. What is not an address of a host, such as a name, has the global scope."""
     known = _known_host(host)
     return Scope.GLOBAL if known is None else known[1]
+
+
+def network_of(host: str) -> str:
+    """What one party can be taken to hold all of: an IPv4 address, or the /64 of an IPv6 address."""
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(IPv6Address(int(address) >> 64 << 64))
+    return host
 
 
 def may_connect(address: Any, told_by: str | None) -> bool:

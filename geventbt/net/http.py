@@ -40,6 +40,7 @@ _REDIRECTS = frozenset(
     }
 )
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b"
 _READ = 16 * limits.KIB
 
 
@@ -253,25 +254,56 @@ def read_response(sock: Any, max_bytes: int) -> Response:
 
 def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     is_packed = (response.getheader("Content-Encoding") or "").strip().lower() in ("gzip", "x-gzip")
-    unpacker = zlib.decompressobj(_GZIP) if is_packed else None
+    unpacker = _Unpacker() if is_packed else None
     body = bytearray()
     while data := response.read(_READ):
-        body += _unpacked(unpacker, data, max_bytes - len(body)) if unpacker else data
+        body += unpacker.unpack(data, max_bytes - len(body)) if unpacker else data
         if len(body) > max_bytes:
             raise FetchError(f"the answer is longer than {max_bytes} bytes")
-    if response.length or (unpacker and not unpacker.eof):
+    if response.length or (unpacker and not unpacker.is_whole):
         raise http.client.IncompleteRead(b"")
     return bytes(body)
 
 
-def _unpacked(unpacker: Any, data: bytes, room: int) -> bytes:
-    """Unpack, but no more than one byte over what there is room for; a little at a time, as a bomb keeps one busy."""
-    unpacked = bytearray()
-    while data and len(unpacked) <= room and not unpacker.eof:
-        unpacked += unpacker.decompress(data, min(limits.MIB, room + 1 - len(unpacked)))
-        data = unpacker.unconsumed_tail
-        gevent.sleep(0)
-    return bytes(unpacked)
+class _Unpacker:
+    """Unpacks gzip: one member after another (RFC 1952); what stands behind the last one is ignored."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP)
+        self._is_over = False
+        self._between = b""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no member is cut off."""
+        return self._is_over or self._member.eof
+
+    def unpack(self, data: bytes, room: int) -> bytes:
+        """Unpack, but no more than one byte over what there is room for; a little at a time, as a bomb keeps one
+        busy."""
+        unpacked = bytearray()
+        while data and len(unpacked) <= room and not self._is_over:
+            if self._member.eof:
+                data = self._begin_member(data)
+                continue
+            unpacked += self._member.decompress(data, min(limits.MIB, room + 1 - len(unpacked)))
+            data = self._member.unconsumed_tail or self._member.unused_data
+            gevent.sleep(0)
+        return bytes(unpacked)
+
+    def _begin_member(self, data: bytes) -> bytes:
+        """Begin the next member, if there is one. Returns what is to be unpacked of it."""
+        data = self._between + data
+        start = data[: len(_GZIP_MAGIC)]
+        self._between = b""
+        if start == _GZIP_MAGIC:
+            self._member = zlib.decompressobj(_GZIP)
+            return data
+        if _GZIP_MAGIC.startswith(start):
+            self._between = data
+        else:
+            self._is_over = True
+        return b""
 
 
 class _Readable(io.RawIOBase):

@@ -1,4 +1,4 @@
-"""The extended handshake (BEP 10): reading one from a stranger, key by key."""
+"""The extended handshake (BEP 10): validated decoding of an untrusted one, and encoding."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from geventbt.protocol.constants import EXTENDED
 from geventbt.protocol.messages import Buffer
 
 ExtendedHandshake = dict[str, Any]
-"""What one side says of itself: `m` (names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ...
-
-under the names of BEP 10.
-"""
+"""Fields by the names of BEP 10: `m` (extension names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ..."""
 
 _MAX_NAME = 64
 _MAX_VALUE = 1024
@@ -39,7 +36,7 @@ def _packed(*lengths: int) -> Callable[[Any], bytes | None]:
 
 
 def _mapping(value: Any) -> dict[str, int] | None:
-    """Extension names to the ids that their messages shall carry; 0 switches one off."""
+    """Read `m`: extension names to the ids of their messages; 0 switches an extension off."""
     if not isinstance(value, dict):
         return None
     return {
@@ -67,11 +64,11 @@ def read_extended_handshake(payload: Buffer) -> ExtendedHandshake:
     """Decode an extended handshake (BEP 10).
 
     Returns:
-        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys the numbers and
-        the strings of at most 1 KiB. A key with a senseless value is left out: wrong advice is ignored.
+        The fields of BEP 10 and of extensions of it whose values are of the right type and range, and of other fields
+        the numbers and the strings of at most 1 KiB. A field with an invalid value is left out.
 
     Raises:
-        RemoteProtocolError: when it is no bencoded dictionary, or one over the limits for strangers.
+        RemoteProtocolError: it is not a bencoded dictionary, or exceeds the limits for untrusted input.
     """
     try:
         decoded = bencoding.decode(payload)
@@ -100,7 +97,7 @@ def write_extended_handshake(handshake: ExtendedHandshake) -> bytes:
     """The bencoded payload of an extended handshake (BEP 10).
 
     Raises:
-        LocalProtocolError: when there is something in it that cannot be bencoded.
+        LocalProtocolError: a value cannot be bencoded.
     """
     try:
         return bencoding.encode(handshake)

@@ -22,7 +22,7 @@ _INDEX = Struct(">IBI")
 RANGE = Struct(">IBIII")
 """A message about one block: its length (13), id, index, begin and length."""
 PIECE_HEADER = Struct(">IBII")
-"""What stands before a block: the message's length, its id, index and begin."""
+"""The header of a piece message: its length, id, index and begin; the block follows."""
 _PORT = Struct(">IBH")
 _EXTENDED = Struct(">IBB")
 _HASH_RANGE = Struct(">IB32sIIII")

@@ -28,7 +28,7 @@ class Rc4:
         self._context.update(bytes(DISCARDED))
 
     def crypt(self, data: bytes | bytearray) -> bytes:
-        """Encrypt or decrypt, which is the same."""
+        """Encrypt or decrypt; both are the same operation."""
         return self._context.update(bytes(data))
 
     def crypt_in_place(self, data: bytearray | memoryview) -> None:

@@ -193,6 +193,31 @@ class SendingSide(ProtocolState):
         self.outgoing.append(m.pack_range(c.CANCEL, piece, offset, length))
         return token
 
+    def send_cancels_of_given_up(self) -> None:
+        """Cancel what `give_up_request` has ended and what has not come since."""
+        for key in self._given_up:
+            self._cancel_copies(key)
+        self._given_up.clear()
+
+    def _cancel_copies(self, key: RequestKey) -> None:
+        """Cancel a request that is not pending, and whose answer may still come."""
+        if key not in self.requests and key in self._forgotten:
+            self.outgoing.append(m.pack_range(c.CANCEL, *key))
+
+    def give_up_request(self, piece: int, offset: int, length: int) -> Any:
+        """End a pending request without telling the peer, which may answer it later: a block that is late may be half
+        way here, and a cancel would throw that away.
+
+        Returns:
+            Its token, or None if it is not pending.
+        """
+        token = self.requests.pop((piece, offset, length), NOT_PENDING)
+        if token is NOT_PENDING:
+            return None
+        self._forget((piece, offset, length))
+        self._given_up.append((piece, offset, length))
+        return token
+
     def send_piece(self, piece: int, offset: int, block: m.Buffer) -> bool:
         """``<len=0009+X><id=7><index><begin><block>`` (BEP 3), the answer to a pending request of the peer.
 

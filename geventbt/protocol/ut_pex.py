@@ -24,7 +24,7 @@ class PexMessage:
 
     Attributes:
         added: peers to their flags.
-        dropped: peers that are gone.
+        dropped: peers that have left.
     """
 
     added: dict[Address, int]
@@ -42,17 +42,17 @@ class PexMessage:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> PexMessage:
-        """Read a message: at most `limits.PEX_PEERS` added and dropped of it, and none that is no address of a peer.
+        """Read a message: at most `limits.PEX_PEERS` added and dropped; addresses that no peer can have are left out.
 
         Raises:
-            RemoteProtocolError: when it is none.
+            RemoteProtocolError: it is not a message of ut_pex.
         """
         try:
             message = bencoding.decode(payload)
         except BencodeError as error:
             raise RemoteProtocolError(f"bad ut_pex message: {error}", message_id=EXTENDED, bep=11) from None
         if not isinstance(message, dict):
-            raise RemoteProtocolError("bad ut_pex message: no dictionary", message_id=EXTENDED, bep=11)
+            raise RemoteProtocolError("bad ut_pex message: not a dictionary", message_id=EXTENDED, bep=11)
         added: dict[Address, int] = {}
         dropped: list[Address] = []
         for suffix, size in _FAMILIES:
@@ -73,7 +73,7 @@ def _unpack(value: Any, address_size: int) -> list[Address | None]:
 
 
 def changes(sent: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
-    """The next message to a peer: at most 50 peers that were not sent to it, and 50 that are gone.
+    """The next message to a peer: at most 50 peers that were not sent to it, and 50 that have left.
 
     Args:
         sent: the peers that were sent to it and not dropped.

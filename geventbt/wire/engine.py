@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import gevent.event
 
@@ -20,7 +21,7 @@ from geventbt.concurrency.dispatch import Dispatcher
 from geventbt.concurrency.flow import FlowControl
 from geventbt.errors import RemoteProtocolError, WireTimeout
 from geventbt.protocol import constants as c
-from geventbt.protocol.connection import FAILED, Event, PeerProtocol
+from geventbt.protocol.connection import FAILED, LATE, Event, PeerProtocol
 from geventbt.protocol.messages import Buffer
 from geventbt.rates.speed import SpeedMeter
 from geventbt.wire.conditions import Conditions
@@ -76,18 +77,28 @@ def _self_description(remote_host: str) -> dict[str, Any]:
     return description
 
 
+class PlugIns(dict[str, Any]):
+    """The extensions in use, by name.
+
+    Held by the wire alone: an extension refers to its wire, and the event loop to the engine, so that a wire that the
+    engine kept alive by its extensions would never be collected.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class Engine:
     """What a wire does by itself; the delegate of its transport.
 
     Args:
-        wire: the sender of the signals.
+        wire: the sender of the signals; referred to weakly, so that one that nobody holds can be collected.
+        plug_ins: of the wire, which holds them; see `PlugIns`.
         transport: carries the bytes.
         is_known_torrent: asked about the info hash of an inbound handshake; None accepts any.
         on_closed: called with the wire as soon as it is closed; it must not block.
 
     Attributes:
         link, conditions, publisher, pipeline, serving: the parts of the wire.
-        extensions: the plug-ins in use, by name.
         messages: what `Wire.messages` iterates; None until it is called.
         encryption: "plaintext" or "rc4"; None until that is settled.
         keep_alive: whether to send keep-alives.
@@ -97,15 +108,16 @@ class Engine:
 
     # *Measured*: a `__dict__` for as many attributes is 1.5 KiB more for each idle peer.
     __slots__ = (
-        "_extension_calls", "_handshake_deadline", "_handshake_timeout", "_last_received", "_last_sent", "_on_closed",
-        "_protocol", "_released", "_timer", "_transport", "_uploaded_noted", "_wire", "conditions", "download_meter",
-        "encryption", "extensions", "incoming", "keep_alive", "link", "messages", "pipeline", "publisher", "serving",
-        "upload_meter",
+        "_extension_calls", "_forgive_at", "_handshake_deadline", "_handshake_timeout", "_last_received", "_last_sent",
+        "_on_closed", "_plug_ins", "_protocol", "_released", "_sent_noted", "_timer", "_transport", "_uploaded_noted",
+        "_waiting_for_end", "_wire", "conditions", "download_meter", "encryption", "incoming", "keep_alive", "link",
+        "messages", "pipeline", "publisher", "serving", "upload_meter",
     )  # fmt: skip
 
     def __init__(
         self,
         wire: Any,
+        plug_ins: PlugIns,
         transport: Transport,
         *,
         incoming: bool,
@@ -113,7 +125,8 @@ class Engine:
         on_closed: Callable[[Any], object] | None,
     ) -> None:
         hub = gevent.get_hub()
-        self._wire = wire
+        self._wire = ref(wire)
+        self._plug_ins = ref(plug_ins)
         self._transport = transport
         self._protocol = PeerProtocol(is_known_torrent)
         self._protocol.extended_handshake.update(_self_description(transport.remote_address[0]))
@@ -126,7 +139,7 @@ class Engine:
         self.serving = Serving(self.link, self.conditions, self.publisher)
         # Extensions have a queue of their own, so that a slow handler does not stall them.
         self._extension_calls = Dispatcher(flow)
-        self.extensions: dict[str, Any] = {}
+        self._waiting_for_end: list[Callable[[Any], object]] | None = None
         self.messages: MessageQueue | None = None
         self.incoming = incoming
         self.encryption: Encryption | None = None
@@ -139,8 +152,16 @@ class Engine:
         now = monotonic()
         self._last_received = now
         self._last_sent = now
+        self._sent_noted = 0
+        self._forgive_at = now + limits.STATE_MESSAGES_TIME
         self._handshake_timeout = limits.HANDSHAKE_TIMEOUT
         self._handshake_deadline = now + limits.HANDSHAKE_TIMEOUT if incoming else _NEVER
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The plug-ins in use, by name."""
+        plug_ins = self._plug_ins()
+        return {} if plug_ins is None else plug_ins
 
     def start(self, opening: InboundOpening | OpenedStream | None) -> None:
         """Begin to read.
@@ -188,7 +209,13 @@ class Engine:
             if count:
                 self.download_meter.add(count, now)
                 self.publisher.send("download", count=count)
+            elif now >= self._forgive_at:
+                self._forgive_at = now + limits.STATE_MESSAGES_TIME
+                protocol.forgive_state_messages()
         pipeline = self.pipeline
+        if not count and (key := protocol.block_under_way) is not None:
+            self._last_received = monotonic()
+            pipeline.on_bytes(key, self._last_received)
         if error:
             self.shut(error)
         elif pipeline.ranges:
@@ -208,7 +235,7 @@ class Engine:
         except RemoteProtocolError as broken:
             return broken
         except Exception as bug:
-            _log.exception("processing a message failed: %r", self._wire)
+            _log.exception("processing a message failed: %r", self._wire())
             return bug
         return None
 
@@ -256,6 +283,10 @@ class Engine:
         event_id = event[0]
         if event_id == FAILED:
             event[2].fail(event[1], event[3], wakeups)
+            return
+        if event_id == LATE:
+            if self.pipeline.delegate_wait is not None:
+                self.pipeline.delegate_wait.delegate.on_late_block(event)
             return
         if self.pipeline.delegate_wait is not None:
             self.pipeline.delegate_wait.delegate.on_message(event)
@@ -343,6 +374,11 @@ class Engine:
 
     # ------------------------------------------------------------------ the timer
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the last sign of life of the peer: a message, or a byte of a block that we asked for."""
+        return monotonic() - self._last_received
+
     def limit_handshake(self, seconds: float, deadline: float) -> None:
         """Close the wire if the peer's handshake does not arrive by this deadline, or an earlier one."""
         if self._protocol.handshake_received is None and deadline < self._handshake_deadline:
@@ -359,7 +395,7 @@ class Engine:
 
     def _on_timer(self) -> None:
         now = monotonic()
-        if self._transport.paused:
+        if self._transport.paused or self._takes_what_we_owe():
             self._last_received = now
         if now >= self._handshake_deadline:
             self.shut(WireTimeout(f"no handshake from the peer within {self._handshake_timeout:g} s"))
@@ -372,6 +408,16 @@ class Engine:
         self.pipeline.expire(now)
         if not self.link.closed:
             self.rearm()
+
+    def _takes_what_we_owe(self) -> bool:
+        """Whether it is our turn: the peer waits for blocks, and has taken all that was sent, or more than when the
+        timer last fired."""
+        queued = self._transport.queued
+        sent = self._protocol.uploaded - queued
+        before, self._sent_noted = self._sent_noted, max(sent, self._sent_noted)
+        if queued:
+            return sent > before
+        return bool(self._protocol.peer_requests)
 
     def _send_keep_alive(self, now: float) -> None:
         # Also where none may be sent, or the timer would be due again at once.
@@ -399,8 +445,12 @@ class Engine:
         self._protocol.peer_requests.clear()
         self._protocol.unanswered_requests.clear()
         self.pipeline.close(link.closed_error())
+        wire = self._wire()
         if self._on_closed is not None:
-            self._on_closed(self._wire)
+            self._on_closed(wire)
+        for callback in self._waiting_for_end or ():
+            link.soon(callback, wire)
+        self._waiting_for_end = None
         if reason is not None:
             self.publisher.send("error", error=reason)
         self.publisher.send("close", error=reason)
@@ -408,6 +458,27 @@ class Engine:
         self.conditions.check()
         for extension in self.extensions.values():
             self._extension_calls.call(extension.on_close, reason)
+
+    def abandon(self, wire: Any, plug_ins: PlugIns) -> None:
+        """Close the wire that is being collected, in the hub. Handlers hear of it once more."""
+        if not self.link.closed:
+            # The garbage collector has cleared these.
+            self._wire = ref(wire)
+            self._plug_ins = ref(plug_ins)
+            self.publisher.set_sender(wire)
+            self.shut(None)
+
+    def link_end(self, callback: Callable[[Any], object]) -> None:
+        """Call a function with the wire, in the hub, once it is closed."""
+        if self.link.closed:
+            self.link.soon(callback, self._wire())
+        else:
+            self._waiting_for_end = [*(self._waiting_for_end or ()), callback]
+
+    def unlink_end(self, callback: Callable[[Any], object]) -> None:
+        """Undo `link_end`."""
+        if self._waiting_for_end and callback in self._waiting_for_end:
+            self._waiting_for_end.remove(callback)
 
     def wait_released(self, timeout: float) -> None:
         """Block while the peer may still read what has been sent: the program may end right after the close."""

@@ -43,6 +43,9 @@ class Link:
         self.closed = False
         self.close_reason: Exception | None = None
 
+    def __str__(self) -> str:
+        return "{}:{}".format(*self.transport.remote_address)
+
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the wire's."""
         if gevent.get_hub() is not self.hub:

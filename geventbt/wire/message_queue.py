@@ -68,10 +68,16 @@ class MessageQueue:
 
 
 class Messages(Iterator[Message]):
-    """The messages of a wire, one after another; see `Wire.messages`."""
+    """The messages of a wire, one after another; see `Wire.messages`.
 
-    def __init__(self, queue: MessageQueue) -> None:
+    Args:
+        queue: of the messages.
+        wire: kept as long as the iterator is.
+    """
+
+    def __init__(self, queue: MessageQueue, wire: object) -> None:
         self._queue = queue
+        self._wire = wire
 
     def __iter__(self) -> Messages:
         return self

@@ -137,6 +137,7 @@ class RequestPipeline:
         """See `Wire.attach`."""
         self._link.check_usable()
         self.delegate_wait = DelegateWait(delegate)
+        self._protocol.takes_late_blocks = True
 
     def request_run(self, piece: int, offset: int, length: int) -> None:
         """See `Wire.request_run`."""
@@ -153,6 +154,24 @@ class RequestPipeline:
         """See `Wire.cancel_all`."""
         if not self._link.closed and self.delegate_wait is not None:
             self._abandon(self.delegate_wait)
+            self._protocol.send_cancels_of_given_up()
+            self._link.transport.flush_soon()
+
+    def give_up_all(self) -> None:
+        """See `Wire.give_up_all`."""
+        protocol = self._protocol
+        for key in [key for key, token in protocol.requests.items() if token is self.delegate_wait]:
+            protocol.give_up_request(*key)
+
+    def on_bytes(self, key: RequestKey, now: float) -> None:
+        """A part of a block that was requested has arrived."""
+        if self.delegate_wait is not None:
+            self.delegate_wait.delegate.on_bytes(now)
+        token = self._protocol.requests.get(key)
+        if token is not None:
+            for wait in waits_of(token):
+                if isinstance(wait, RangeWait):
+                    wait.on_bytes()
 
     # ------------------------------------------------------------------ keeping the peer's queue full
 

@@ -61,8 +61,8 @@ class RangeWait:
         piece: the piece.
         offset: where the range starts in the piece.
         buffer: a writable byte memoryview as long as the range.
-        timeout: seconds without any block after which it fails. Progress is checked only when they have passed, not
-            at every block, so that it may take up to twice as long.
+        timeout: seconds without any byte of a block after which it fails. Progress is checked only when they have
+            passed, not at every block, so that it may take up to twice as long.
         deadline: the `time.monotonic` of the first check.
 
     Attributes:
@@ -73,6 +73,7 @@ class RangeWait:
 
     __slots__ = (
         "_buffer",
+        "_is_moving",
         "_left",
         "_left_before",
         "_offset",
@@ -91,6 +92,7 @@ class RangeWait:
         self.deadline = deadline
         self.waiter = Waiter(hub)
         self.done = False
+        self._is_moving = False
         self._offset = offset
         self.next = offset
         self.end = offset + len(buffer)
@@ -98,14 +100,19 @@ class RangeWait:
         self._left = self._left_before = len(buffer)
 
     def is_late(self, now: float) -> bool:
-        """Whether no block came before the deadline; if one did, there is a new deadline."""
+        """Whether nothing of a block came before the deadline; if it did, there is a new deadline."""
         if self.deadline > now:
             return False
-        if self._left < self._left_before:
+        if self._left < self._left_before or self._is_moving:
             self._left_before = self._left
+            self._is_moving = False
             self.deadline = now + self.timeout
             return False
         return True
+
+    def on_bytes(self) -> None:
+        """A part of a block has come."""
+        self._is_moving = True
 
     def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         if self.done:
@@ -138,8 +145,15 @@ class WireDelegate(Protocol):
         nearest cache what the interpreter needs for the next.
         """
 
+    def on_late_block(self, event: Event) -> None:
+        """A block has arrived that was requested and given up since: (LATE, piece, offset, block). It may still be of
+        use. The block is a memoryview that is valid during the call."""
+
+    def on_bytes(self, now: float) -> None:
+        """A part of a block has arrived that was requested, given up since or not: a sign of life."""
+
     def on_request_failed(self, key: RequestKey, error: Exception) -> None:
-        """A block that was requested will not come."""
+        """A block that was requested will not come, or not soon; where it does, see `on_late_block`."""
 
     def on_message(self, event: Event) -> None:
         """The peer has sent another message: (id, *fields); see `geventbt.protocol.messages`.

@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from geventbt import limits
+from geventbt.concurrency.dispatch import log_failure
 from geventbt.errors import LocalProtocolError, WireClosed
+from geventbt.handlers import check_handler
 from geventbt.protocol.connection import RequestKey
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.conditions import Conditions
@@ -66,13 +68,19 @@ class Serving:
 
     def serve(self, read_block: ReadBlock) -> None:
         """See `Wire.serve`."""
+        check_handler(read_block, "what answers requests")
+        logged: set[type[Exception]] = set()
         unanswered = self._protocol.unanswered_requests
         with suppress(WireClosed):
             while True:
                 if not unanswered:
                     self._wait_for_request()
                 while unanswered:
-                    self._answer(unanswered.popitem(last=False)[0], read_block)
+                    error = self._answer(unanswered.popitem(last=False)[0], read_block)
+                    # Once each: the peer decides how often it asks.
+                    if error is not None and type(error) not in logged:
+                        logged.add(type(error))
+                        log_failure(read_block, error)
 
     def _wait_for_request(self) -> None:
         unanswered = self._protocol.unanswered_requests
@@ -80,6 +88,7 @@ class Serving:
 
     def serve_pending(self, read_blocks: ReadBlocks) -> None:
         """See `Wire.serve_pending`."""
+        check_handler(read_blocks, "what answers requests")
         unanswered = self._protocol.unanswered_requests
         send = self._protocol.send_block
         link = self._link
@@ -127,12 +136,14 @@ class Serving:
                 self._refuse(key, answer)
             else:
                 self._link.check_usable()
-                self._answer(key, lambda piece, offset, length: answer)
+                error = self._answer(key, lambda piece, offset, length: answer)
+                if error is not None:
+                    log_failure(respond, error)
 
         return respond
 
-    def _answer(self, key: RequestKey, read_block: ReadBlock) -> None:
-        """Answer a request with the block that is read for it, or refuse it when reading fails."""
+    def _answer(self, key: RequestKey, read_block: ReadBlock) -> Exception | None:
+        """Answer a request with the block that is read for it, or refuse it when reading fails. Returns that error."""
         try:
             block = frozen(read_block(*key))
             if len(block) != key[2]:
@@ -141,8 +152,9 @@ class Serving:
                 )
         except Exception as error:
             self._refuse(key, error)
-        else:
-            self._send_block(key, block)
+            return error
+        self._send_block(key, block)
+        return None
 
     def _refuse(self, key: RequestKey, error: Exception) -> None:
         """Report an error, and reject the request if both sides have rejects (BEP 6)."""

@@ -19,7 +19,7 @@ from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
-from geventbt.wire.engine import Engine
+from geventbt.wire.engine import Engine, PlugIns
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
@@ -48,6 +48,9 @@ class Wire:
     waits while too much is queued. After the connection is gone all of them raise `WireClosed`, whose ``__cause__`` is
     the reason. Killing a greenlet that is blocked in a call gives up that call and nothing else.
 
+    A wire that nothing refers to any more is closed when it is collected, as a socket is; greenlets that are blocked in
+    its methods, and handlers of its own signals, keep it. `gevent.wait` waits for its end.
+
     Args:
         sock: a `Transport`, or a connected stream socket, gevent's or a plain one, which is taken over.
         incoming: whether the peer opened the connection.
@@ -58,7 +61,7 @@ class Wire:
     """
 
     # `__dict__` is for users.
-    __slots__ = ("__dict__", "__weakref__", "_engine", "_link", "_pipeline", "_protocol", "_serving")
+    __slots__ = ("__dict__", "__weakref__", "_engine", "_link", "_pipeline", "_plug_ins", "_protocol", "_serving")
 
     # Extensions of `use`, by name.
     ut_metadata: UtMetadata
@@ -106,8 +109,9 @@ class Wire:
         on_closed: Callable[[Wire], object] | None = None,
     ) -> None:
         transport = sock if isinstance(sock, Transport) else TcpTransport(sock)
+        self._plug_ins = PlugIns()
         self._engine = Engine(
-            self, transport, incoming=incoming, is_known_torrent=is_known_torrent, on_closed=on_closed
+            self, self._plug_ins, transport, incoming=incoming, is_known_torrent=is_known_torrent, on_closed=on_closed
         )
         self._link = self._engine.link
         self._protocol = self._link.protocol
@@ -278,7 +282,7 @@ class Wire:
     @property
     def ext(self) -> dict[str, Extension]:
         """The extensions in use, {name: plug-in}."""
-        return dict(self._engine.extensions)
+        return dict(self._plug_ins)
 
     @property
     def encryption(self) -> Encryption | None:
@@ -651,7 +655,7 @@ class Wire:
         Answer each with `piece` or `reject`. A request that is cancelled, or dropped because we choke the peer, before
         its turn does not appear.
         """
-        return self._serving.incoming_requests()
+        yield from self._serving.incoming_requests()
 
     def serve(self, read_block: ReadBlock) -> None:
         """Answer the peer's requests until the wire closes.
@@ -688,8 +692,18 @@ class Wire:
         self._pipeline.request_run(piece, offset, length)
 
     def cancel_all(self) -> None:
-        """Cancel all requests of the delegate, which is not notified of it."""
+        """Cancel all requests of the delegate, which is not notified of it, and all that were given up."""
         self._pipeline.cancel_all()
+
+    def give_up_all(self) -> None:
+        """Give up all requests of the delegate, which is not notified of it. The peer is not told: blocks that it is
+        about to send are worth having; see `WireDelegate.on_late_block`."""
+        self._pipeline.give_up_all()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer's last sign of life: a message, or a byte of a block that we asked for."""
+        return self._engine.silence
 
     # ------------------------------------------------------------------ messages, signals, extensions
 
@@ -713,7 +727,7 @@ class Wire:
                 raise LocalProtocolError("another greenlet iterates over the messages of this wire: close that first")
             before.stop()
         self._engine.messages = MessageQueue(self._link, self._engine.conditions)
-        return Messages(self._engine.messages)
+        return Messages(self._engine.messages, self)
 
     def on(self, name: str, handler: _Handler) -> _Handler:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
@@ -749,7 +763,7 @@ class Wire:
         self._link.check_usable()
         extension = factory(self)
         name = extension.name
-        used = self._engine.extensions
+        used = self._plug_ins
         if not name or name in used or name.startswith(("_", "on_")) or hasattr(type(self), name):
             raise LocalProtocolError(f"cannot use the extension {extension!r}: its name {name!r} is empty or taken")
         mapping = self._protocol.extended_mapping
@@ -762,8 +776,8 @@ class Wire:
     def __getattr__(self, name: str) -> Any:
         """Extensions by their name, and this wire's own signals as ``on_<name>``."""
         if not name.startswith("_"):
-            if name in self._engine.extensions:
-                return self._engine.extensions[name]
+            if name in self._plug_ins:
+                return self._plug_ins[name]
             if name.startswith("on_"):
                 try:
                     return self._engine.publisher.own(name[3:])
@@ -799,6 +813,25 @@ class Wire:
                 self._engine.conditions.wait_until(lambda: not transport.queued, timeout, "the send queue not empty")
         self._engine.shut(None, linger=timeout > 0)
         self._engine.wait_released(timeout)
+
+    def ready(self) -> bool:
+        """Whether the wire is closed; for `gevent.wait`."""
+        return self.closed
+
+    def rawlink(self, callback: Callable[[Wire], object]) -> None:
+        """Call a function with the wire, in the hub, once it is closed; for `gevent.wait` and `gevent.iwait`."""
+        self._link.check_thread()
+        self._engine.link_end(callback)
+
+    def unlink(self, callback: Callable[[Wire], object]) -> None:
+        """Undo `rawlink`."""
+        self._engine.unlink_end(callback)
+
+    def __del__(self) -> None:
+        # Any thread may collect it, but only its own may close it. It is there until the call has been made.
+        with suppress(Exception):
+            if not self._link.closed:
+                self._link.hub.loop.run_callback_threadsafe(self._engine.abandon, self, self._plug_ins)
 
     def __enter__(self) -> Wire:
         return self

@@ -1,10 +1,10 @@
-"""geventbt as its users have it, as a program for `scripts/bench_transfer.py`.
+"""geventbt with its defaults, as a program for `scripts/bench_transfer.py`.
 
     geventbt_client.py download TORRENT FOLDER POLICY PORT...
     geventbt_client.py seed     TORRENT FOLDER POLICY
 
-Speaks lines of JSON on standard output. A download says when its files are verified and on disk; a seeder says where
-it listens, and, when a line has come in, what the seeding has cost since.
+Prints lines of JSON. A download prints the time at which its files are verified and on disk; a seeder prints the port
+that it listens on and, after a line of input, the CPU time that it has used since.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 
 import geventbt
 
 
-def download(torrent: str, folder: str, policy: str, *ports: str) -> None:
+def download(torrent: str, folder: str, policy: Any, *ports: str) -> None:
     geventbt.download(torrent, folder, peers=[("127.0.0.1", int(port)) for port in ports], encryption=policy)
     print(json.dumps({"done": time.monotonic()}), flush=True)
 
 
-def seed(torrent: str, folder: str, policy: str) -> None:
+def seed(torrent: str, folder: str, policy: Any) -> None:
     from gevent.fileobject import FileObject
 
     with geventbt.seed(torrent, folder, ("127.0.0.1", 0), encryption=policy) as client:

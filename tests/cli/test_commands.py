@@ -187,7 +187,7 @@ def test_a_peer_is_shown_to_people_and_to_programs(seeder, torrent_file: Path) -
     shown = call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3")
     assert shown.returncode == 0, shown.stderr
     assert "client           geventbt 0.1" in shown.stdout
-    assert "reserved bits    fast, extended" in shown.stdout
+    assert "reserved bits    dht, fast, extended" in shown.stdout
     facts = json.loads(call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3", "--json").stdout)
     assert facts["extensions"]["ut_metadata"] == 1
     assert facts["metadata_size"] > 0

@@ -92,7 +92,7 @@ def test_an_info_hash_is_enough_where_a_peer_is_named(
 def test_a_magnet_that_the_shell_has_cut_is_noticed(
     command: str, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_here(command, source) == 2
+    assert run_here(command, source, "--no-dht") == 2
     assert_one_line(error := capsys.readouterr().err)
     assert "in quotes" in error
     assert "&" in error

@@ -1,4 +1,4 @@
-"""The choker, whatever peers do: its slots are kept, and everyone comes to a turn."""
+"""The choker with any behaviour of peers: it keeps to its slots, and every interested peer gets a turn."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, s
     st.integers(),
 )
 @settings(max_examples=150)
-def test_everyone_interested_gets_a_turn_in_the_end(crowd, slots, seeding, seed):
-    """Whatever it gives or takes, and snubs or not; while the others stay as they are."""
+def test_every_interested_peer_is_unchoked_in_the_end(crowd, slots, seeding, seed):
+    """With any rates, snubbed or not, while the other peers stay unchanged."""
     choker = Choker(slots, rng=random.Random(seed))
     peers = [
         PeerView(key, True, snubbed=snubbed, down_rate=rate, up_rate=rate) for key, (rate, snubbed) in enumerate(crowd)

@@ -1,4 +1,4 @@
-"""The known peers against a naive model of who is busy and who is banned, whatever is told and whatever happens."""
+"""The known peers against a naive model of busy and banned peers, after any reports and any events."""
 
 from __future__ import annotations
 

@@ -10,10 +10,16 @@ from bitarray import bitarray
 
 import geventbt
 from geventbt import (
+    DHT,
     AnnounceRequest,
     AnnounceResponse,
     BencodeError,
     Client,
+    DHTError,
+    DHTNotFound,
+    DHTRejected,
+    DHTStatus,
+    DHTTimeout,
     DownloadError,
     Extension,
     Extensions,
@@ -23,6 +29,7 @@ from geventbt import (
     GeventBTError,
     Handshake,
     HandshakeError,
+    Item,
     LocalProtocolError,
     LtDonthave,
     Magnet,
@@ -40,18 +47,22 @@ from geventbt import (
     PieceNotAvailable,
     Progress,
     ProtocolError,
+    Put,
     RemoteProtocolError,
     Request,
     RequestCancelled,
     RequestFailed,
     RequestRejected,
     RequestTimeout,
+    Sample,
     ScrapeResult,
     Storage,
     StorageBackend,
     StorageError,
+    SwarmEstimate,
     Torrent,
     TorrentReader,
+    TorrentState,
     TrackerError,
     TrackerStatus,
     UploadOnly,
@@ -170,6 +181,7 @@ def follow(wire: Wire) -> None:
 def serve() -> None:
     server: PeerServer = geventbt.listen(("127.0.0.1", 0), seed, info_hashes=[INFO_HASH], encryption="prefer")
     server.on("peer_connected", lambda server, wire: print(wire))
+    assert server.server_port is not None
     with server, geventbt.connect(("127.0.0.1", server.server_port), info_hash=INFO_HASH) as wire:
         leech(wire)
 
@@ -181,10 +193,15 @@ def run_client(path: Path) -> None:
         active: geventbt.ActiveTorrent = client.add(torrent, path)
         finished: bool = active.wait(10)
         progress: Progress = active.progress
+        state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
         trackers: Mapping[str, TrackerStatus] = active.trackers
-        print(finished, progress, peers, files, trackers)
+        print(finished, state is TorrentState.SEEDING, peers, files, trackers)
+        for status in peers:
+            cipher: Literal["plaintext", "rc4"] | None = status.encryption
+            print(status.address, cipher)
+        read(active)
     complete: Torrent = geventbt.download(torrent, path)
     found: Torrent = geventbt.fetch_metadata(magnet, peers=[("127.0.0.1", 6881)])
     seeding: Client = geventbt.seed(complete, path)
@@ -193,6 +210,21 @@ def run_client(path: Path) -> None:
     with Storage(torrent, path) as storage:
         block: bytes = storage.read(0, 0, 16)
         print(block, geventbt.allowed_fast_set("10.0.0.1", bytes(20), 100))
+
+
+def read(active: geventbt.ActiveTorrent) -> None:
+    with active.open(0) as file:
+        start: bytes = file.read(16)
+        size: int = file.size
+    piece: bytes = active.read_piece(0)
+    verified: list[tuple[int, bytes]] = list(active.iter_pieces())
+    print(start, size, piece, verified)
+
+
+def encrypt(policy: Literal["prefer", "require", "disable"]) -> None:
+    with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
+        print(client.port, server.server_port)
+    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
 
 
 def keep_in_memory(torrent: Torrent, path: Path) -> None:
@@ -206,6 +238,20 @@ def ask_trackers(url: str, request: AnnounceRequest) -> None:
     answer: AnnounceResponse = geventbt.announce(url, request)
     counts: dict[bytes, ScrapeResult] = geventbt.scrape(url, [INFO_HASH])
     print(answer, counts, geventbt.Announcer.__doc__, geventbt.protocol.__doc__)
+
+
+def use_the_dht(path: Path) -> None:
+    with DHT(routers=[("127.0.0.1", 6881)], state=path, read_only=True) as dht, Client(None, dht=dht) as client:
+        dht.wait_ready(10)
+        for host, port in dht.get_peers(INFO_HASH):
+            print(host, port)
+        stored: int = dht.announce(INFO_HASH, 6881, seed=True)
+        put: Put = dht.put(b"value")
+        item: Item = dht.get(put.target)
+        counted: SwarmEstimate = dht.scrape(INFO_HASH)
+        sample: Sample = dht.sample(("127.0.0.1", 6881))
+        status: DHTStatus = dht.status()
+        print(stored, put.stored, item.value, counted.seeds, sample.info_hashes, status.nodes, client.dht)
 
 
 def name(error: GeventBTError) -> str:
@@ -234,6 +280,10 @@ def name(error: GeventBTError) -> str:
         MetainfoError,
         StorageError,
         FetchError,
+        DHTTimeout,
+        DHTNotFound,
+        DHTRejected,
+        DHTError,
         NoPeersError,
         DownloadError,
     ):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
-from geventbt.cli.running import StallTimer, add_source, running_client
+from geventbt.cli.running import StallTimer, add_source, dht_options, running_client
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
@@ -49,7 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     source = resolve_source(arguments.source)
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
-        client = stack.enter_context(running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption))
+        client = stack.enter_context(
+            running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption, **dht_options(arguments))
+        )
         torrent = add_source(
             client,
             source,

@@ -13,7 +13,7 @@ from geventbt.cli.commands.info import print_files, read_whole
 from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.running import StallTimer, add_source, follow, keep_seeding, running_client
+from geventbt.cli.running import StallTimer, add_source, dht_options, follow, keep_seeding, running_client
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable
@@ -54,7 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
             whole = read_whole(source, arguments)
         print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
         return DONE
-    with running_client(arguments.port, host=arguments.host, encryption=arguments.encryption) as client:
+    with running_client(
+        arguments.port,
+        host=arguments.host,
+        encryption=arguments.encryption,
+        max_connections=arguments.max_peers,
+        **dht_options(arguments),
+    ) as client:
         _download(client, source, arguments)
     return DONE
 

@@ -60,7 +60,7 @@ def read_whole(source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.N
     """The torrent itself; that of a link is fetched from its peers."""
     if isinstance(source, geventbt.Torrent):
         return source
-    check_reachable(source, arguments.peer, arguments.tracker)
+    check_reachable(source, arguments.peer, arguments.tracker, dht=not arguments.no_dht)
     return fetch_torrent(source, arguments)
 
 

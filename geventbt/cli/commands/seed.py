@@ -12,7 +12,7 @@ from geventbt.cli import parsing
 from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
-from geventbt.cli.running import REFRESH, running_client
+from geventbt.cli.running import REFRESH, dht_options, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
@@ -49,7 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
             f"{printable(arguments.data)} is a symbolic link; served from {printable(os.path.realpath(arguments.data))}"
         )
     with running_client(
-        arguments.port, host=arguments.host, encryption=arguments.encryption, upload_slots=None
+        arguments.port,
+        host=arguments.host,
+        encryption=arguments.encryption,
+        upload_slots=None,
+        max_connections=arguments.max_peers,
+        # All peers may come through a tunnel or proxy of this machine.
+        exempt_loopback=True,
+        **dht_options(arguments),
     ) as client:
         active = client.add(
             torrent,

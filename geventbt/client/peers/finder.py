@@ -11,6 +11,7 @@ from typing import Protocol
 import gevent
 
 from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.source import PeerSource
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
@@ -90,7 +91,9 @@ class Finder:
     def stop(self, timeout: float) -> None:
         """Stop all sources, side by side; blocks for at most `timeout` seconds."""
         self._is_started = False
-        gevent.joinall([gevent.spawn(source.stop, timeout) for source in self._sources], timeout)
+        gevent.joinall(
+            [spawn(f"stopping {type(source).__name__}", source.stop, timeout) for source in self._sources], timeout
+        )
 
     def _allows(self, source: PeerSource) -> bool:
         return source.allowed_for_private or not self._is_private

@@ -16,6 +16,7 @@ from geventbt.client.pieces.open_pieces import K
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.geometry import Geometry
 from geventbt.protocol.connection import Event
+from geventbt.protocol.constants import PIECE
 
 MIN_UNVERIFIED = 3
 """Complete pieces, however long, that keep the native threads busy."""
@@ -107,6 +108,19 @@ class Assembly(Generic[K]):
             if of_piece and self._picker.is_open(piece):
                 self._put_in_place(piece, of_piece)
         return late
+
+    def receive_late(self, source: K, piece: int, offset: int, block: memoryview) -> list[tuple[K, Event]]:
+        """Take a block from a source that was asked for it once, and no longer is.
+
+        Returns as `receive`.
+        """
+        others = self._picker.received_late(source, piece, offset // limits.BLOCK)
+        if others is None:
+            self.wasted += len(block)
+            return []
+        event: Event = (PIECE, piece, offset, block, None)
+        self._put_in_place(piece, [event])
+        return [(other, event) for other in others]
 
     def _sort_out(
         self, blocks: list[Event], special: dict[int, tuple[K, ...] | None], late: list[tuple[K, Event]]

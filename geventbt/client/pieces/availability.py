@@ -1,4 +1,4 @@
-"""The peers as the picker sees them: what each has, what each was asked for, and how rare that makes every piece."""
+"""The peers as the picker sees them: the pieces that each has, and the rarity of pieces that follows from them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from geventbt.client.pieces.order import PieceOrder, Shortlist
 
 
 class PickerPeers(Generic[K]):
-    """All peers by their key, and what they have. Seeds share one bitfield and one shortlist, and do not count for the
-    rarity of pieces: coming and going they cost next to nothing.
+    """All peers by their key, and the pieces that they have.
+
+    Seeds share one bitfield and one shortlist, and do not count for the rarity of pieces: adding or removing one costs
+    almost nothing.
 
     Args:
         size: the number of pieces.
-        order: learns how rare each piece is.
+        order: keeps the rarity of each piece.
     """
 
     def __init__(self, size: int, order: PieceOrder) -> None:
@@ -39,13 +41,13 @@ class PickerPeers(Generic[K]):
         return peer.pieces is self._all
 
     def add(self, key: K, pieces: bitarray) -> None:
-        """A new peer.
+        """Add a peer.
 
         Raises:
-            ValueError: if it is here already, or for another number of pieces.
+            ValueError: it was added already, or the bitfield is for another number of pieces.
         """
         if key in self._by_key:
-            raise ValueError(f"peer {key!r} is here already")
+            raise ValueError(f"peer {key!r} was added already")
         pieces = self._checked(pieces)
         self._by_key[key] = peer = PickerPeer(key, self._size)
         self._add_pieces(peer, pieces)
@@ -56,29 +58,29 @@ class PickerPeers(Generic[K]):
         del self._by_key[peer.key]
 
     def replace(self, peer: PickerPeer[K], pieces: bitarray) -> None:
-        """A peer has exactly these pieces.
+        """Set the pieces of a peer.
 
         Raises:
-            ValueError: for another number of pieces.
+            ValueError: the bitfield is for another number of pieces.
         """
         pieces = self._checked(pieces)
         self._remove_pieces(peer)
         self._add_pieces(peer, pieces)
 
     def gained(self, peer: PickerPeer[K], piece: int) -> None:
-        """A peer has one piece more."""
+        """Note that a peer has one more piece."""
         if peer.pieces[piece]:
             return
         peer.pieces[piece] = 1
         peer.count += 1
-        peer.bored_at = -1
+        peer.uninteresting_at = -1
         self._order.add_piece(piece, peer.shortlist)
         if peer.count == self._size:
             self._order.remove_pieces(self._all)
             self._make_seed(peer)
 
     def lost(self, peer: PickerPeer[K], piece: int) -> None:
-        """A peer has one piece less (BEP 54)."""
+        """Note that a peer has lost a piece (BEP 54)."""
         if not peer.pieces[piece]:
             return
         if self.is_seed(peer):
@@ -88,7 +90,7 @@ class PickerPeers(Generic[K]):
             peer.shortlist = Shortlist()
         peer.pieces[piece] = 0
         peer.count -= 1
-        peer.witness = -1
+        peer.cached_interesting_piece = -1
         self._order.remove_piece(piece)
 
     def _checked(self, pieces: bitarray) -> bitarray:
@@ -98,7 +100,7 @@ class PickerPeers(Generic[K]):
 
     def _add_pieces(self, peer: PickerPeer[K], pieces: bitarray) -> None:
         peer.count = pieces.count()
-        peer.witness = peer.bored_at = -1
+        peer.cached_interesting_piece = peer.uninteresting_at = -1
         if peer.count == self._size:
             self._make_seed(peer)
             return

@@ -1,4 +1,4 @@
-"""Which piece a peer should be given blocks of next: one with a deadline, one that is open, or a free one."""
+"""The choice of the piece to request from a peer next: one with a deadline, an open one, or a free one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geventbt.client.pieces.wanted import Deadlines, Wanted
 
 
 class PieceChooser(Generic[K]):
-    """Chooses, and changes nothing."""
+    """Chooses pieces; the choice changes no state."""
 
     def __init__(self, open_pieces: OpenPieces[K], wanted: Wanted, deadlines: Deadlines, order: PieceOrder) -> None:
         self._open = open_pieces
@@ -24,17 +24,17 @@ class PieceChooser(Generic[K]):
         """A piece with free blocks that a peer has, or None.
 
         Args:
-            peer: who is going to be asked.
+            peer: the peer to request from.
             taken: open pieces that are not to be chosen.
             joins_first: whether the peer should join others in their pieces before it begins one.
-            may_begin: whether it may begin a piece, but for one with a deadline.
+            may_begin: whether it may begin a piece; it always may begin one with a deadline.
         """
         if self._deadlines:
             piece = self._urgent(peer, taken)
             if piece is not None:
                 return piece
         best, best_priority = None, 0
-        for find in self._ways(joins_first, may_begin):
+        for find in self._searches(joins_first, may_begin):
             piece = find(peer, taken)
             if piece is not None and self._wanted.priorities[piece] > best_priority:
                 best, best_priority = piece, self._wanted.priorities[piece]
@@ -42,7 +42,9 @@ class PieceChooser(Generic[K]):
                     break
         return best
 
-    def _ways(self, joins_first: bool, may_begin: bool) -> tuple[Callable[[PickerPeer[K], Set[int]], int | None], ...]:
+    def _searches(
+        self, joins_first: bool, may_begin: bool
+    ) -> tuple[Callable[[PickerPeer[K], Set[int]], int | None], ...]:
         if not may_begin:
             return self._own, self._joint
         if joins_first:
@@ -68,7 +70,7 @@ class PieceChooser(Generic[K]):
         return self._partial(peer, self._open.partial.keys() - taken)
 
     def _partial(self, peer: PickerPeer[K], pieces: Iterable[int]) -> int | None:
-        """Of these partial pieces, the one that is wanted most and has the fewest blocks left."""
+        """Of some partial pieces, the one with the highest priority and, among equals, the fewest free blocks."""
         best, best_key = None, (0, 0)
         for piece in pieces:
             open_piece = self._open.partial[piece]

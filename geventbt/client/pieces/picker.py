@@ -186,14 +186,14 @@ class BlockPicker(Generic[K]):
         """
         state = self._peers[peer]
         wanted = self._wanted
-        if state.witness >= 0 and wanted.missing_pieces[state.witness]:
+        if state.cached_interesting_piece >= 0 and wanted.missing_pieces[state.cached_interesting_piece]:
             return True
-        if state.bored_at == wanted.version:
+        if state.uninteresting_at == wanted.version:
             return False
-        state.witness = (wanted.missing_pieces & state.pieces).find(1)
-        if state.witness < 0:
-            state.bored_at = wanted.version
-        return state.witness >= 0
+        state.cached_interesting_piece = (wanted.missing_pieces & state.pieces).find(1)
+        if state.cached_interesting_piece < 0:
+            state.uninteresting_at = wanted.version
+        return state.cached_interesting_piece >= 0
 
     # ------------------------------------------------------------------ what is wanted
 
@@ -352,6 +352,26 @@ class BlockPicker(Generic[K]):
             self._settle(open_piece)
         return special
 
+    def received_late(self, peer: K, piece: int, block: int) -> tuple[K, ...] | None:
+        """A block came from a peer that was asked for it once, and no longer is: behind a choke, a cancel, a timeout.
+
+        Returns:
+            The other peers that are asked for it now, to cancel; None if it is of no use: the block is here already,
+            the piece is not wanted, there is no room for it, or it is to come from another peer alone.
+        """
+        state = self._peers.get(peer)
+        if state is None or not self._wanted.missing_pieces[piece]:
+            return None
+        open_piece = self._open.get(piece)
+        if open_piece is None:
+            if not self._open.has_room(piece) or self._open.is_exclusive(piece):
+                return None
+            self._open.begin(piece, state)
+            open_piece = self._open[piece]
+        others = open_piece.receive_late(state, block)
+        self._open.relist(piece)
+        return others
+
     def give_back(self, peer: K, piece: int, block: int) -> None:
         """A block will not come from a peer (rejected, timed out). Without effect if it was not asked for it."""
         state = self._peers.get(peer)
@@ -395,7 +415,7 @@ class BlockPicker(Generic[K]):
         """
         self._check(piece)
         self._open.close(piece)
-        self._open.set_alone(piece, False)
+        self._open.set_exclusive(piece, False)
         self._wanted.set_have(piece, True)
         self._open.relist(piece)
         self._deadlines.set(piece, None)
@@ -413,7 +433,7 @@ class BlockPicker(Generic[K]):
         """
         self._check(piece)
         self._open.close(piece)
-        self._open.set_alone(piece, alone)
+        self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
 
     def lost(self, piece: int) -> None:

@@ -2,14 +2,14 @@
 
 There are a number of slots, and only interested peers take one.
 
-- All slots but one go to the best: those that sent us most lately, while we download. When we seed, or where none gave
-  anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): a peer that has a slot keeps it, the
-  fastest first, until it had its quota and its minute; then the one that has waited longest comes before it.
-- The last slot is optimistic: for 30 seconds it goes to the first of a list of all peers that has none and would get
-  none otherwise, snubbed ones included. The list is then turned until that one is the last, so everyone comes to its
-  front in the end. As in the first client, a new peer is put at its front three times as often as at any other place.
+- All slots except one go to the best peers: those that sent us most lately, while we download. When we seed, or where
+  none sent anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): a peer that has a slot keeps
+  it, the fastest first, until it had its quota and its minute; then the one that has waited longest is preferred.
+- The last slot is optimistic: for 30 seconds it goes to the first peer of the rotation that has no slot and would get
+  none otherwise, snubbed ones included. The rotation is then turned until that peer is the last, so each peer comes to
+  the front in the end. As in the first client, a new peer is three times as likely to start at the front as elsewhere.
 - A round every ten seconds keeps peers from being choked and unchoked all the time (BEP 3: "fibrillation"). Between two
-  rounds nobody is choked for another; free slots are given away at once.
+  rounds no peer is choked in favour of another; free slots are given away at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from geventbt import limits
 
 _NEW_AT_FRONT = 3
-"""How much likelier a new peer starts at the front of the rotation than at any other place (BEP 3)."""
+"""How many times as likely a new peer starts at the front of the rotation as at another position (BEP 3)."""
 
 
 K = TypeVar("K", bound=Hashable)
@@ -31,15 +31,15 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class PeerView(Generic[K]):
-    """What the choker knows of a peer.
+    """A peer as the choker sees it.
 
     Attributes:
-        key: stands for the peer.
-        interested: whether it wants anything of us.
+        key: identifies the peer.
+        interested: whether it is interested in our pieces.
         snubbed: whether it leaves our requests unanswered.
         down_rate: bytes a second that we received from it lately.
-        up_rate: bytes a second that it received from us lately.
-        uploaded: all bytes that it received from us.
+        up_rate: bytes a second that we sent to it lately.
+        uploaded: all bytes that we sent to it.
     """
 
     key: K
@@ -52,19 +52,19 @@ class PeerView(Generic[K]):
 
 @dataclass(slots=True)
 class _Turn:
-    """Since when a peer has its slot, or had its last one, and what it had taken before."""
+    """A peer's present or last time in a slot: when it began, and the bytes that were sent to the peer before."""
 
     since: float = -math.inf
     uploaded: int = 0
 
 
 class Choker(Generic[K]):
-    """Decides which peers are unchoked. It remembers what it decided, so there is one for each set of slots.
+    """Decides which peers are unchoked. It remembers its decisions, so there is one for each set of slots.
 
     Args:
-        slots: peers that may be unchoked at one time, the optimistic one included; None for no bound.
-        quota: bytes after which a peer that gives us nothing makes room for those that wait.
-        rng: where new peers start in the optimistic rotation.
+        slots: peers that may be unchoked at one time, the optimistic one included; None for no limit.
+        quota: bytes after which a peer that sends us nothing makes room for waiting peers.
+        rng: draws the position of a new peer in the optimistic rotation.
 
     Raises:
         ValueError: for a negative number of slots.
@@ -88,13 +88,13 @@ class Choker(Generic[K]):
 
     @property
     def slots(self) -> int | None:
-        """How many may be unchoked at one time, or None for no bound. A change holds from the next round on."""
+        """How many peers may be unchoked at one time, or None for no limit. A change applies from the next round on."""
         return self._slots
 
     @slots.setter
     def slots(self, slots: int | None) -> None:
         if slots is not None and slots < 0:
-            raise ValueError(f"{slots} upload slots: must be 0 or more, or None for no bound")
+            raise ValueError(f"{slots} upload slots: must be 0 or more, or None for no limit")
         self._slots = slots
 
     @property
@@ -106,9 +106,9 @@ class Choker(Generic[K]):
         """Decide anew; to be called every `limits.CHOKE_INTERVAL` seconds.
 
         Args:
-            peers: all that are connected; whoever is not among them is forgotten.
+            peers: all that are connected; any others are forgotten.
             now: seconds of a monotonic clock.
-            seeding: whether we have all that we want, so that what peers give no longer counts.
+            seeding: whether we have all that we want, so that the rates at which peers send no longer count.
 
         Returns:
             The keys of those that are to be unchoked now; all others are to be choked.
@@ -130,10 +130,10 @@ class Choker(Generic[K]):
         return chosen
 
     def fill(self, peers: Iterable[PeerView[K]], now: float, *, seeding: bool) -> set[K]:
-        """Give free slots to the best of those that wait, and take none from anyone; for the time between two rounds.
+        """Give free slots to the best waiting peers, and take none away; for the time between two rounds.
 
         Returns:
-            The keys of those that are to be unchoked now, beside those that are unchoked already.
+            The keys of those that are to be unchoked now, besides those that are unchoked already.
         """
         waiting = []
         for peer in peers:
@@ -147,12 +147,12 @@ class Choker(Generic[K]):
         return {peer.key for peer in chosen}
 
     def on_interest(self, peer: PeerView[K], now: float, *, seeding: bool) -> bool:
-        """Note that a peer has become interested: whether it is to be unchoked at once, as there is a free slot."""
+        """Note that a peer has become interested. Returns whether to unchoke it at once, as there is a free slot."""
         self.fill([peer], now, seeding=seeding)
         return peer.key in self._unchoked
 
     def release(self, key: K) -> bool:
-        """Note that a peer is not interested any more, or has left: it is to be choked.
+        """Note that a peer is no longer interested, or has left: it is to be choked.
 
         Returns:
             Whether a slot became free, which `fill` may give to another.
@@ -163,19 +163,19 @@ class Choker(Generic[K]):
         return True
 
     def _best(self, waiting: Iterable[PeerView[K]], count: int, now: float, seeding: bool) -> list[PeerView[K]]:
-        """Those that have earned a slot; who snubs us has not, but a seed has no requests to be snubbed with."""
+        """The best peers for `count` slots. A peer that snubs us gets none, except when we seed and request nothing."""
         contenders = [peer for peer in waiting if seeding or not peer.snubbed]
         return sorted(contenders, key=lambda peer: self._rank(peer, now, seeding))[:count]
 
     def _rank(self, peer: PeerView[K], now: float, seeding: bool) -> tuple[float, bool, float, float]:
-        """The lower the better: what it gave, whether its turn is over, what it takes, when its last turn began."""
+        """The lower the better: bytes received, whether its turn is over, bytes sent, when its last turn began."""
         turn = self._turns[peer.key]
-        given = 0.0 if seeding else peer.down_rate
+        received = 0.0 if seeding else peer.down_rate
         if peer.key not in self._unchoked:
-            # What it takes is the rest of an earlier turn.
-            return -given, False, 0.0, turn.since
+            # Its upload rate is left over from an earlier turn.
+            return -received, False, 0.0, turn.since
         had_enough = peer.uploaded - turn.uploaded >= self._quota and now - turn.since >= limits.UPLOAD_TURN
-        return -given, had_enough, -peer.up_rate, turn.since
+        return -received, had_enough, -peer.up_rate, turn.since
 
     def _unchoke(self, peer: PeerView[K], now: float) -> None:
         if peer.key not in self._unchoked:
@@ -183,7 +183,7 @@ class Choker(Generic[K]):
             self._turns[peer.key] = _Turn(now, peer.uploaded)
 
     def _sync_peers(self, views: dict[K, PeerView[K]]) -> None:
-        """Forget who has left, and put who is new somewhere into the rotation."""
+        """Forget the peers that have left, and insert the new ones into the rotation."""
         self._turns = {key: self._turns.get(key) or _Turn() for key in views}
         self._rotation = [key for key in self._rotation if key in views]
         known = set(self._rotation)
@@ -192,9 +192,9 @@ class Choker(Generic[K]):
             self._rotation.insert(max(0, place), key)
 
     def _rotate(self, wanting: list[K], best: set[K], now: float) -> None:
-        """Give the optimistic slot to the first that has none and would get none, and put it at the rotation's end.
+        """Give the optimistic slot to the first peer that has none and would get none, and move that peer to the end.
 
-        If there is no such peer, whoever has it keeps it.
+        If there is no such peer, the slot stays where it is.
         """
         for key in wanting:
             if key not in best and key not in self._unchoked:

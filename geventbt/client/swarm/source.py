@@ -49,10 +49,10 @@ class BlockSource(Protocol):
         """A block need not be sent: another source was quicker."""
 
     def withdraw(self) -> None:
-        """Cancel all that was requested, for others to fetch."""
+        """Count on nothing that was requested: it is for others to fetch."""
 
     def check_timeouts(self, now: float) -> None:
-        """Withdraw what it has left unanswered for too long."""
+        """Withdraw what it has left unanswered for too long, and ask it for less."""
 
     def close(self) -> None:
         """End it."""

@@ -8,6 +8,7 @@ The parts of a swarm: `Dialer` connects to peers, `PeerTable` holds them, `Reque
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -15,7 +16,8 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
+from geventbt.client.context import ClientContext, Evictable
+from geventbt.client.peers.eviction import Place
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.pieces.assembly import Assembly
@@ -31,7 +33,9 @@ from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import Uploads
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.wire_peer import WirePeer
-from geventbt.errors import StorageError
+from geventbt.concurrency.greenlets import spawn
+from geventbt.discovery.dht.dht import DHT
+from geventbt.errors import StorageError, WireClosed
 from geventbt.extensions.lt_donthave import LtDonthave
 from geventbt.extensions.upload_only import UploadOnly
 from geventbt.extensions.ut_metadata import UtMetadata
@@ -46,6 +50,8 @@ _CLOSE_TIMEOUT = 1.0
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
 _THROTTLED_TICK = 0.05
+_TWIN_SILENCE = 10.0
+"""Seconds of silence after which a connection gives way to another one of the same peer."""
 
 
 class SwarmOwner(Protocol):
@@ -133,17 +139,21 @@ class Swarm:
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
         self._finder.listener = self.dialer
+        self._context.enter(self)
         self.dialer.start()
-        self._ticks = gevent.spawn(self._run_ticks)
+        self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
 
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
         self._finder.listener = None
+        self._context.leave(self)
         ticks, self._ticks = self._ticks, None
         if ticks is not None:
             ticks.kill()
         self.dialer.stop()
-        gevent.joinall([gevent.spawn(peer.wire.close, min(timeout, _CLOSE_TIMEOUT)) for peer in self.table])
+        gevent.joinall(
+            [spawn(f"closing {peer.wire}", peer.wire.close, min(timeout, _CLOSE_TIMEOUT)) for peer in self.table]
+        )
         self._verifier.finish(timeout)
 
     def _run_ticks(self) -> None:
@@ -204,8 +214,9 @@ class Swarm:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether all that is missing is broken, although there are peers, and no other peer can be tried now."""
-        return bool(len(self.table) and self.picker.missing <= len(self.broken) and self.dialer.is_idle())
+        """Whether all that is missing is broken, although there are peers, and no other peer can be tried, now or
+        later."""
+        return bool(len(self.table) and self.picker.missing <= len(self.broken) and not self.dialer.has_candidates())
 
     def is_alone(self, failures: int) -> bool:
         """Whether no peer is connected, and none is left to connect to; see `KnownPeers.is_exhausted`."""
@@ -217,9 +228,39 @@ class Swarm:
         """Whether one more peer may be connected to; see `DialerOwner`."""
         return self.connections < self._max_peers
 
+    def make_room(self) -> None:
+        """Leave a peer that is of no use; see `DialerOwner`."""
+        self._make_room(inbound=False)
+
+    def _make_room(self, *, inbound: bool) -> bool:
+        """Whether there is a place, after a peer that is of no use has been left if it must."""
+        now = monotonic()
+        if not self.has_room() or (inbound and self.inbound >= self._max_inbound):
+            return self._context.make_room(now, self)
+        return self._context.has_room(inbound=inbound) or self._context.make_room(now)
+
+    @property
+    def _max_inbound(self) -> int:
+        return self._max_peers - (self._max_peers // limits.OUTBOUND_SHARE if self.keeps_outbound else 0)
+
+    @property
+    def places(self) -> Sequence[Place[Evictable]]:
+        """The connections; see `ConnectionHolder`."""
+        return [peer.place for peer in self.table]
+
+    @property
+    def inbound(self) -> int:
+        """How many of them were opened by the peer; see `ConnectionHolder`."""
+        return self.table.inbound
+
+    @property
+    def keeps_outbound(self) -> bool:
+        """Whether anything is missing; see `ConnectionHolder`."""
+        return not self.seeding
+
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
-        if self._ticks is None or not self.has_room() or not self._context.has_room():
+        if self._ticks is None or not self._make_room(inbound=True):
             wire.close(0)
             return
         try:
@@ -238,7 +279,8 @@ class Swarm:
         self._exchange.attach(wire)
         if self._context.port:
             wire.extended_handshake["p"] = self._context.port
-        wire.handshake(torrent.info_hash, self._context.peer_id, geometry=torrent.geometry)
+        has_dht = self._dht is not None
+        wire.handshake(torrent.info_hash, self._context.peer_id, dht=has_dht, geometry=torrent.geometry)
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
@@ -260,14 +302,34 @@ class Swarm:
             self._reputation.served.setdefault(address, 0)
         self._owner.on_peer_added(wire)
         peer.start()
+        self._send_dht_port(wire)
         return True
+
+    @property
+    def _dht(self) -> DHT | None:
+        """The DHT, for torrents that are not private (BEP 27)."""
+        return self._context.dht if self._finder.allows_exchange else None
+
+    def _send_dht_port(self, wire: Wire) -> None:
+        dht = self._dht
+        if dht is not None and wire.peer_extensions is not None and wire.peer_extensions.dht:
+            with suppress(WireClosed):
+                wire.port(dht.port)
+
+    def on_dht_port(self, peer: WirePeer, port: int) -> None:
+        """A peer has a node of the DHT; see `PeerOwner`."""
+        if self._dht is not None and port:
+            self._dht.add_node((peer.remote_address[0], port))
 
     def _gives_way(self, twin: Wire, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.
 
-        When both sides have connected to each other at the same time, both must keep the same connection: the one that
-        was opened by the lower peer id.
+        One that has been silent may be half dead: its peer has lost it and comes back. When both sides have connected
+        to each other at the same time, both must keep the same connection: the one that was opened by the lower peer
+        id.
         """
+        if twin.silence >= _TWIN_SILENCE:
+            return True
         assert wire.peer_id is not None
         we_are_lower = self._context.peer_id < wire.peer_id
         return twin.type != wire.type and (wire.type == "outgoing") == we_are_lower
@@ -307,7 +369,7 @@ class Swarm:
     def on_useless(self, peer: WirePeer) -> None:
         """Two seeds have nothing to give to each other; see `PeerOwner`."""
         self._has_left_seeds = True
-        gevent.spawn(peer.close)
+        spawn(f"closing {peer.wire}", peer.close)
 
     def on_wants(self) -> None:
         """What we want has changed."""
@@ -374,7 +436,8 @@ class Swarm:
 
     def spares(self, sender: BlockSource) -> bool:
         """See `VerifierOwner`."""
-        return self._reputation.spares(sender)
+        others = (peer for peer in self.table if peer is not sender and not peer.closed)
+        return self._reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
 
     def on_guilty(self, guilty: Set[BlockSource]) -> None:
         """Ban sources, and close them; see `VerifierOwner`."""

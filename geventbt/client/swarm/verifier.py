@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Hashable, Iterator, Sequence, Set
 from contextlib import suppress
 from operator import itemgetter
 from typing import Protocol
@@ -15,8 +15,10 @@ from geventbt.client.pieces.assembly import Assembly, CompletePiece
 from geventbt.client.pieces.blame import Blame
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import THREADS, in_thread
 from geventbt.errors import StorageError
+from geventbt.net.addresses import network_of
 from geventbt.storage import Storage
 
 _log = logging.getLogger("geventbt")
@@ -70,7 +72,7 @@ class Verifier:
         self._storage = storage
         self._picker = picker
         self._owner = owner
-        self._blame: Blame[BlockSource] = Blame()
+        self._blame: Blame[BlockSource] = Blame(_network)
         self._verifying: set[gevent.Greenlet] = set()
         self.assembly: Assembly[BlockSource] = Assembly(storage.torrent.geometry, picker, self)
         self.failed: set[int] = set()
@@ -78,7 +80,7 @@ class Verifier:
     def on_complete(self) -> None:
         """A piece is complete: have it verified soon; see `AssemblyOwner`."""
         if len(self._verifying) < _VERIFIERS:
-            greenlet = gevent.spawn(self._run)
+            greenlet = spawn("verifying pieces", self._run)
             self._verifying.add(greenlet)
             greenlet.rawlink(self._verifying.discard)
 
@@ -150,6 +152,12 @@ class Verifier:
             # It may have left.
             with suppress(KeyError):
                 self._picker.peer_lost(sender, piece)
+
+
+def _network(source: BlockSource) -> Hashable:
+    """What a source is counted by where it is to be told whether many or one are behind a failure."""
+    address = source.remote_address
+    return source if address is None else network_of(address[0])
 
 
 def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -11,6 +11,7 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
+from geventbt.client.peers.eviction import Place
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.client.status import PeerStatus
@@ -19,6 +20,7 @@ from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
+from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, RequestFailed, RequestRejected, WireClosed
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import Address
@@ -35,8 +37,12 @@ _BITFIELDS = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
 _WHOLE_PIECE_TIME = 10.0
 """A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
 FIRST_BACKOFF, MAX_BACKOFF_STEPS = 0.5, 7
-"""Seconds in which nothing is requested from a peer that has failed us, doubled each time it does so again: to about a
-minute."""
+"""Seconds in which nothing is requested from a peer that rejects everything, doubled each time it does so again: to
+about a minute."""
+
+
+_SNUB_PAUSE = 0.5
+"""Seconds in which other peers can take over what one has left unanswered."""
 
 
 class PeerOwner(Protocol):
@@ -68,6 +74,9 @@ class PeerOwner(Protocol):
 
     def on_extended_handshake(self, peer: WirePeer) -> None:
         """The extended handshake of a peer is here (BEP 10)."""
+
+    def on_dht_port(self, peer: WirePeer, port: int) -> None:
+        """A peer says the UDP port of its node of the DHT (BEP 5)."""
 
     def on_useless(self, peer: WirePeer) -> None:
         """Neither side has anything for the other: both have everything that they want."""
@@ -107,13 +116,16 @@ class WirePeer(WireDelegate):
         self._geometry = owner.geometry
         self._window = RequestWindow()
         self._has_news = False
+        self._has_bitfield = False
         self._is_refused = False
+        self._has_delivered = False
         self._was_interested = False
-        self._requested_at = 0.0
         self._backoffs = 0
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
         self._server: gevent.Greenlet | None = None
+        self._exchanged = 0
+        self._exchanged_at = monotonic()
 
     def __repr__(self) -> str:
         return "{}:{}".format(*self.wire.remote_address)
@@ -184,6 +196,15 @@ class WirePeer(WireDelegate):
         for other, (_, piece, offset, block, _) in self._assembly.receive(self, blocks):
             other.cancel(piece, offset, len(block))
 
+    def on_late_block(self, event: Event) -> None:
+        _, piece, offset, block = event
+        for other, _ in self._assembly.receive_late(self, piece, offset, block):
+            other.cancel(piece, offset, len(block))
+
+    def on_bytes(self, now: float) -> None:
+        self._window.on_bytes(now)
+        self.snubbed = False
+
     def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         if isinstance(error, RequestRejected) and not self.wire.peer_choking:
             self._is_refused = True
@@ -194,19 +215,20 @@ class WirePeer(WireDelegate):
     def on_message(self, event: Event) -> None:
         kind = event[0]
         if kind == c.HAVE:
-            self._picker.peer_has(self, event[1])
+            if not self._has_bitfield:
+                self._picker.peer_has(self, event[1])
             self._has_news = True
         elif kind in _BITFIELDS:
-            self._picker.set_peer_pieces(self, self.wire.peer_pieces)
-            self._has_news = True
-        elif kind == c.CHOKE:
-            self._window.on_idle(monotonic())
-        elif kind in (c.UNCHOKE, c.INTERESTED, c.UNINTERESTED):
+            self._has_bitfield = self._has_news = True
+        elif kind in (c.CHOKE, c.UNCHOKE, c.INTERESTED, c.UNINTERESTED):
             self._has_news = True
         elif kind == c.EXTENDED and event[1] == c.EXTENDED_HANDSHAKE:
             self._owner.on_extended_handshake(self)
+        elif kind == c.PORT:
+            self._owner.on_dht_port(self, event[1])
 
     def on_piece_lost(self, piece: int) -> None:
+        self._take_bitfield()
         self._picker.peer_lost(self, piece)
         self.update_interest()
 
@@ -219,20 +241,40 @@ class WirePeer(WireDelegate):
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
             self.snubbed = False
             self._backoffs = 0
+            self._has_delivered = True
         if self._has_news:
             self._take_news()
+            if not self._picker.claimed_by(self):
+                self._window.on_idle(now)
         elif not count and not self._is_refused:
             return
         if self._is_refused:
-            self._is_refused = False
-            if not self._picker.claimed_by(self):
-                self._back_off(now)
+            self._on_refused(now)
         self.fill(now or None)
+
+    def _on_refused(self, now: float) -> None:
+        """Ask a peer that rejects requests for fewer; one that has not delivered either since the last time, later."""
+        self._is_refused = False
+        pending = self._picker.claimed_by(self)
+        self._window.on_rejects(pending)
+        if pending:
+            return
+        self._window.on_idle(now)
+        if not self._has_delivered:
+            self._back_off(now)
+        self._has_delivered = False
+
+    def _take_bitfield(self) -> None:
+        """Take over all that the peer says it has, once for all bitfields that were read together."""
+        if self._has_bitfield:
+            self._has_bitfield = False
+            self._picker.set_peer_pieces(self, self.wire.peer_pieces)
 
     def _take_news(self) -> None:
         """Act on messages once for all that were read together: a peer that says one thing and its contrary all the
         time would keep us busy with nothing else."""
         self._has_news = False
+        self._take_bitfield()
         if self.wire.peer_interested != self._was_interested:
             self._was_interested = self.wire.peer_interested
             if self._was_interested:
@@ -243,7 +285,7 @@ class WirePeer(WireDelegate):
             self.update_interest()
 
     def _back_off(self, now: float) -> None:
-        """Request nothing from the peer for a while, the longer the more often it has given nothing."""
+        """Request nothing from the peer for a while, the longer the more often it has only rejected."""
         self._backs_off_until = now + FIRST_BACKOFF * 2.0**self._backoffs
         self._backoffs = min(self._backoffs + 1, MAX_BACKOFF_STEPS)
 
@@ -290,7 +332,6 @@ class WirePeer(WireDelegate):
             _log.debug("%s: %s", self, error)
             self._picker.give_back_all(self)
         if runs:
-            self._requested_at = now
             self._window.on_requests(now)
             if not joins:
                 self._idle_since = _NEVER
@@ -324,23 +365,30 @@ class WirePeer(WireDelegate):
             self.fill()
 
     def withdraw(self) -> None:
-        """Cancel all requests, for others to fetch."""
+        """Count on no request any more: what is missing is for others to fetch.
+
+        At first nothing is cancelled, as what comes late is used. A peer that stays silent has perhaps lost our
+        requests, and would take another one for a repetition.
+        """
         self._picker.give_back_all(self)
         if not self.wire.closed:
-            self.wire.cancel_all()
-            self._window.on_idle(monotonic())
+            (self.wire.cancel_all if self.snubbed else self.wire.give_up_all)()
 
     def check_timeouts(self, now: float) -> None:
-        """Withdraw the requests that are unanswered for too long. One at a time is sent from then on, after a pause."""
-        if self.wire.closed or not self._picker.claimed_by(self):
+        """Withdraw the requests that are unanswered for too long. One at a time is sent from then on."""
+        exchanged = self.received + self.wire.uploaded
+        if exchanged != self._exchanged:
+            self._exchanged, self._exchanged_at = exchanged, now
+        if self.wire.closed or not self._picker.claimed_by(self) or not self._window.is_overdue(now):
             return
-        if self._window.snubbed(now) and now - self._requested_at > self._window.timeout:
-            self.snubbed = True
-            _log.info("%s leaves our requests unanswered", self)
-            self.withdraw()
-            self._back_off(now)
-            self._note_idle()
-            self._scheduler.wake_idle()
+        _log.info("%s leaves our requests unanswered", self)
+        self._window.on_timeout(now)
+        self.withdraw()
+        self.snubbed = True
+        # The others come first.
+        self._backs_off_until = now + _SNUB_PAUSE
+        self._note_idle()
+        self._scheduler.wake_idle()
 
     # ------------------------------------------------------------------ uploads
 
@@ -391,9 +439,15 @@ class WirePeer(WireDelegate):
             requests=self._picker.claimed_by(self),
         )
 
+    @property
+    def place(self) -> Place[WirePeer]:
+        """What is to be known of it where there are too many."""
+        wire = self.wire
+        return Place(self, self._exchanged_at, wire.am_interested, wire.peer_interested, wire.am_choking)
+
     def _serve_soon(self) -> None:
         if self._server is None:
-            self._server = gevent.spawn(self._serve)
+            self._server = spawn(f"serving {self.wire}", self._serve)
 
     def _serve(self) -> None:
         try:

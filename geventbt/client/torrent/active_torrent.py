@@ -24,6 +24,7 @@ from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
+    from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
@@ -45,6 +46,7 @@ class ActiveTorrent:
     def __init__(self, runner: TorrentRunner, remove: Callable[[ActiveTorrent], None]) -> None:
         self._runner = runner
         self._remove = remove
+        self._links: dict[Callable[[ActiveTorrent], object], Callable[[object], object]] = {}
         runner.events.sender = self
 
     def __repr__(self) -> str:
@@ -108,6 +110,22 @@ class ActiveTorrent:
         assert self.metainfo is not None
         return self.metainfo
 
+    def ready(self) -> bool:
+        """See `done`; for `gevent.wait`."""
+        return self.done
+
+    def rawlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
+        """Call a function with the torrent, in the hub, once it is `done`; for `gevent.wait` and `gevent.iwait`."""
+        self._runner.check_thread()
+        self._links[callback] = lambda event: callback(self)
+        self._runner.done.rawlink(self._links[callback])
+
+    def unlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
+        """Undo `rawlink`."""
+        link = self._links.pop(callback, None)
+        if link is not None:
+            self._runner.done.unlink(link)
+
     # ------------------------------------------------------------------ how far it is
 
     @property
@@ -168,6 +186,15 @@ class ActiveTorrent:
     def trackers(self) -> Mapping[str, TrackerStatus]:
         """The status of each tracker, or its last one, by its URL."""
         return self._runner.trackers.status
+
+    @property
+    def dht(self) -> DHTSourceStatus | None:
+        """How it goes with the torrent in the DHT; None if that is not used."""
+        source = self._runner.dht
+        if source is None or not self._runner.finder.allows_exchange:
+            return None
+        (status,) = source.status.values()
+        return status
 
     @property
     def served(self) -> dict[Address, int]:

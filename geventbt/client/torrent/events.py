@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, no_flow_control
 from geventbt.signals import TORRENT_SIGNALS
 
 
 class TorrentEvents:
-    """Calls handlers, in order, on a greenlet of the torrent.
+    """Listeners to the signals of one torrent, called in order on a greenlet of its own.
 
     Attributes:
         sender: the torrent, the first argument of each handler.
@@ -33,9 +33,6 @@ class TorrentEvents:
 
     def send(self, name: str, **fields: Any) -> None:
         """Have the handlers called soon."""
-        if self._signals[name].receivers or TORRENT_SIGNALS[name].receivers:
-            self._dispatcher.call(self._deliver, name, fields)
-
-    def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        deliver(TORRENT_SIGNALS[name], self.sender, fields)
-        deliver(self._signals[name], self.sender, fields)
+        heard = heard_now(TORRENT_SIGNALS[name], self._signals[name])
+        if heard:
+            self._dispatcher.call(deliver, heard, self.sender, fields)

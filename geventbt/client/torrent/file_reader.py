@@ -13,7 +13,7 @@ from geventbt.geometry import Geometry
 from geventbt.metainfo import TorrentFile
 
 BUFFER = 64 * limits.KIB
-"""Bytes read at least from the disk for a short read, and kept for the next one."""
+"""The least number of bytes that is read from disk at once; the rest is kept for the next read."""
 
 
 class PieceSource(Protocol):
@@ -27,11 +27,11 @@ class PieceSource(Protocol):
 
 
 class TorrentReader(io.BufferedIOBase):
-    """A binary file, to be used like any other: with `zipfile`, `shutil.copyfileobj` and their like.
+    """A binary file that works with `zipfile`, `shutil.copyfileobj` and everything else that reads files.
 
     `read(n)` blocks until n bytes, or all up to the end, are verified. The piece that is needed is fetched before all
-    others, and then those ahead of it: the further, the longer one has been reading on. `read1(n)` returns what one
-    piece has. Raises what fails the torrent. Made by `ActiveTorrent.open`.
+    others, and then those ahead of it, more of them the longer the file is read in order. `read1(n)` returns at most
+    the rest of one piece. A read raises the error that has failed the torrent. Made by `ActiveTorrent.open`.
 
     Args:
         pieces: the pieces of the torrent.
@@ -76,7 +76,7 @@ class TorrentReader(io.BufferedIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position of the next read; nothing is fetched before that."""
+        """Set the position of the next read. Fetches nothing until then."""
         self._check_open()
         offset = index(offset)
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
@@ -116,13 +116,13 @@ class TorrentReader(io.BufferedIOBase):
         return part
 
     def peek(self, size: int = 0, /) -> bytes:
-        """Read without moving the position; the number of bytes may be any but 0 before the end."""
+        """Read without moving the position: any number of bytes, but at least one before the end of the file."""
         self._check_open()
         left = self.size - self._position
         return self._read_part(self._position, min(left, max(1, size))) if left > 0 else b""
 
     def write(self, data: Any, /) -> int:
-        """Raise io.UnsupportedOperation: it cannot be written."""
+        """Raise io.UnsupportedOperation: the file is read-only."""
         raise io.UnsupportedOperation("not writable")
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class TorrentReader(io.BufferedIOBase):
         return data
 
     def _read_ahead(self, position: int) -> None:
-        """Have the piece that is needed fetched, and those that will be if the reader goes on as it does."""
+        """Request the piece that is needed, and those ahead of it; further ahead while the reader reads in order."""
         reads_on = position == self._expected
         self._readahead = min(2 * self._readahead, limits.MAX_READAHEAD) if reads_on else limits.FIRST_READAHEAD
         end = self._file.offset + min(position + self._readahead, self.size)

@@ -15,11 +15,14 @@ from geventbt.client.options import ClientOptions
 from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.concurrency.hubs import whole_call
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.dht.source import DHTSource
 from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
-from geventbt.wire.transports.encryption import PREFER, check_policy
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -28,12 +31,14 @@ _CHECK_INTERVAL = 0.1
 """Seconds between two looks whether any peer is left to ask."""
 
 
+@whole_call
 def fetch_metadata(
     magnet: Magnet | str,
     *,
     peers: Iterable[Address] = (),
     timeout: float = limits.REQUEST_TIMEOUT,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
+    dht: bool | DHT = True,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
 
@@ -42,6 +47,7 @@ def fetch_metadata(
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        dht: whether to find peers by the DHT; or the `DHT` to find them by.
 
     Returns:
         The torrent, with the trackers of the link.
@@ -61,14 +67,31 @@ def fetch_metadata(
     finder = Finder(known)
     context = ClientContext(ClientOptions(encryption=encryption))
     search = MetadataSearch(context, magnet.info_hash, known, finder, fail_without_peers=True)
+    own_dht = DHT(read_only=True) if dht is True else None
+    context.dht = own_dht or (dht if isinstance(dht, DHT) else None)
+    if context.dht is not None:
+        finder.use(_dht_source(context.dht, magnet.info_hash, finder))
     search.start()
+    finder.start()
     with gevent.Timeout(timeout, WireTimeout(f"no peer gave the metadata within {timeout:g} seconds")):
         try:
             finder.add_by_user(checked([*peers, *magnet.peers]))
             metadata = search.run()
         finally:
             search.stop()
+            finder.stop(0)
+            if own_dht is not None:
+                own_dht.close()
     return Torrent.from_info(metadata, trackers=[[tracker] for tracker in magnet.trackers])
+
+
+def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
+    """A source that searches without an announce."""
+
+    def add(peers: list[Address], node: str) -> None:
+        finder.add(peers, Source.DHT, node)
+
+    return DHTSource(dht, info_hash, add, port=lambda: None, is_seed=lambda: False)
 
 
 class MetadataSearch:
@@ -153,10 +176,15 @@ class MetadataSearch:
         is_full = asking >= limits.METADATA_SOURCES or self.connections >= self._max_peers
         return not self._answer.ready() and not is_full
 
+    def make_room(self) -> None:
+        """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
+        if self.has_room():
+            self._context.make_room(monotonic())
+
     def shake_hands(self, wire: Wire) -> None:
         """Exchange handshakes; see `DialerOwner`."""
         wire.use(UtMetadata)
-        wire.handshake(self._info_hash, self._context.peer_id)
+        wire.handshake(self._info_hash, self._context.peer_id, dht=self._context.dht is not None)
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Ask a peer that we have connected to; see `DialerOwner`."""

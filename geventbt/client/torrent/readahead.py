@@ -17,12 +17,12 @@ class Readahead:
     def move(self, reader: Hashable, pieces: Iterable[int], now: float) -> tuple[set[int], set[int]]:
         """Note that a reader needs these pieces, one after the other, and no others any more.
 
-        What it needed before is due as before: only that keeps the first piece ahead of those behind it.
+        A piece that it needed before keeps its deadline: so the first piece stays ahead of those after it.
 
         Args:
             reader: the key of the reader.
-            pieces: by number; none when it needs nothing more.
-            now: the time.
+            pieces: their indices, in order; none when it needs nothing more.
+            now: the time in seconds.
 
         Returns:
             The pieces whose deadline has changed, and those that no reader needs any more.

@@ -34,12 +34,17 @@ from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
 from geventbt.concurrency import descriptors
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.notifier import Notifier
 from geventbt.concurrency.threads import in_thread
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.dht.source import DHTSource
+from geventbt.discovery.local import LocalSource
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import Address
 from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
@@ -86,7 +91,7 @@ class TorrentRunner:
         known: set once the metadata is here, or the torrent has failed.
         done: set while everything wanted is here, or the torrent has failed.
         swarm: its connected peers; None while it has none to do with.
-        finder, trackers: find peers.
+        finder, trackers, dht, lsd: find peers; the last two may be None.
         reputation: of its peers.
         totals: what it has transferred.
         meter: the speed of verified bytes.
@@ -126,6 +131,13 @@ class TorrentRunner:
             self._make_announce, lambda peers, address: self.finder.add(peers, Source.TRACKER, address)
         )
         self.finder.use(self.trackers)
+        self.dht: DHTSource | None = None
+        self.lsd: LocalSource | None = None
+        if context.dht is not None:
+            self.dht = self._use_dht(context.dht)
+        if context.lsd is not None:
+            self.lsd = LocalSource(context.lsd, info_hash, partial(self._on_found, Source.LOCAL))
+            self.finder.use(self.lsd)
         self._learn_trackers()
         self.reputation = Reputation(self._known_peers)
         self.totals = Totals()
@@ -148,7 +160,24 @@ class TorrentRunner:
         self._is_suspended = self._is_resumed = self._is_check_due = False
         self._records = True
         self._checkpoint_at = 0.0
-        self._greenlet: gevent.Greenlet = gevent.spawn(self._run)
+        self._stuck_since: float | None = None
+        self._greenlet: gevent.Greenlet = spawn(f"torrent {self.name!r}", self._run)
+
+    def _use_dht(self, dht: DHT) -> DHTSource:
+        source = DHTSource(
+            dht,
+            self.info_hash,
+            partial(self._on_found, Source.DHT),
+            port=lambda: self._context.port,
+            is_seed=lambda: self._phase is TorrentState.SEEDING,
+        )
+        self.finder.use(source)
+        for node in self.metainfo.nodes if self.metainfo and not self.metainfo.private else ():
+            dht.add_node(node)
+        return source
+
+    def _on_found(self, source: Source, peers: list[Address], reported_by: str) -> None:
+        self.finder.add(peers, source, reported_by)
 
     @property
     def swarm(self) -> Swarm | None:
@@ -513,7 +542,7 @@ class TorrentRunner:
         swarm = self.swarm
         if swarm is None or swarm.seeding:
             return
-        if swarm.is_stuck:
+        if self._is_stuck(swarm):
             pieces = ", ".join(map(str, sorted(swarm.broken)[:_MAX_NAMED]))
             raise DownloadError(f"pieces {pieces} are wrong from every peer: the torrent seems to be broken")
         if self.finder.can_find_more or not swarm.is_alone(MAX_RETRIES):
@@ -526,11 +555,21 @@ class TorrentRunner:
             what = "every peer has left, or sent wrong data"
         raise NoPeersError(f"{what}: {failure}" if failure else what) from failure
 
+    def _is_stuck(self, swarm: Swarm) -> bool:
+        """Whether nobody is left to ask for the pieces that were wrong from every peer: none is known, and trackers
+        have named none for a while."""
+        if not swarm.is_stuck:
+            self._stuck_since = None
+            return False
+        now = monotonic()
+        self._stuck_since = now if self._stuck_since is None else self._stuck_since
+        return not self.finder.can_find_more or now - self._stuck_since >= limits.STUCK_TIME
+
     def fail(self, error: Exception) -> None:
         """End with an error: those who wait get it, and all peers are left."""
         if self._fail(error):
             self.events.send("error", error=error)
-            gevent.spawn(self._leave)
+            spawn(f"leaving {self.name!r}", self._leave)
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop, and let go of peers and files; what is verified stays, and is recorded."""
@@ -593,7 +632,7 @@ class TorrentRunner:
     def _leave(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Leave all peers, and stop looking for them."""
         with self._joining:
-            stopping = gevent.spawn(self.finder.stop, timeout)
+            stopping = spawn(f"leaving the trackers of {self.name!r}", self.finder.stop, timeout)
             if self._search is not None:
                 self._search.stop()
             if self.swarm is not None:
@@ -607,7 +646,7 @@ class TorrentRunner:
         """Leave all peers until `resume`; blocks until they are left, trackers may take longer."""
         if not self._is_paused and not self._is_over:
             self._is_paused = True
-            gevent.spawn(self._leave)
+            spawn(f"leaving {self.name!r}", self._leave)
             while self._is_paused and self.swarm is not None:
                 self.changes.wait()
 

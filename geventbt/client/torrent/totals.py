@@ -1,4 +1,4 @@
-"""What a torrent has transferred, over all of its swarms."""
+"""Bytes that a torrent has transferred, over all of its swarms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from geventbt.client.swarm.swarm import Swarm
 
 
 class Totals:
-    """Bytes of blocks that were received and sent, pauses included.
+    """Bytes of blocks received and sent; a pause ends a swarm, and not the count.
 
     Attributes:
         swarm: the one that is running, or None.
@@ -18,14 +18,14 @@ class Totals:
         self._session_start = (0, 0)
 
     def end_swarm(self) -> None:
-        """Note that the swarm is over; what it transferred still counts."""
+        """End the swarm; the bytes that it transferred still count."""
         if self.swarm is not None:
             self._past_downloaded, self._past_uploaded = self.downloaded, self.uploaded
             self._past_wasted = self.wasted
             self.swarm = None
 
     def start_session(self) -> None:
-        """Begin a new session: trackers are told only what was transferred since."""
+        """Begin a new session: announces to trackers count bytes from here on."""
         self._session_start = (self.downloaded, self.uploaded)
 
     @property

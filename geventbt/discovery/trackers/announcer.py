@@ -6,6 +6,8 @@ libtorrent and others do, each tier here has a greenlet of its own, so that we a
 tiers side by side, and a dead or slow tracker delays no other tier.
 
 A tracker that failed is not asked again before a time that doubles with each failure, or that it said itself (BEP 31).
+One that is asked for more peers before its interval is over, and gives none that it has not given before, is asked so
+after a time that doubles too, up to its interval.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import (
     COMPLETED,
@@ -34,11 +37,15 @@ from geventbt.discovery.trackers.announce import (
 )
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import Address
+from geventbt.net.text import clean_text
 
 _log = logging.getLogger("geventbt")
 
 MakeRequest = Callable[[str], AnnounceRequest]
 OnPeers = Callable[[list[Address], str], Any]
+
+_MAX_FRUITLESS = 20
+"""The wait is the interval long before."""
 
 
 @dataclass(slots=True)
@@ -112,7 +119,7 @@ class Announcer:
         """
         if self._greenlets or self._is_stopped:
             raise RuntimeError("an announcer is started once")
-        self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
+        self._greenlets = [spawn(f"announcing to {tier.trackers[0].url}", tier.run) for tier in self._tiers]
 
     def completed(self) -> None:
         """Announce "completed" to the tracker of each tier: at once, or as soon as it counts us as a peer.
@@ -136,19 +143,28 @@ class Announcer:
     def stop(self, timeout: float = limits.ANNOUNCE_STOP_TIMEOUT) -> None:
         """Stop announcing, and announce "stopped" to the trackers that count us, all of them side by side.
 
+        A tracker that has not answered "started" or "completed" yet has half of the time for it, and may count us
+        whether it answers or not.
+
         Args:
             timeout: seconds for that. It blocks no longer; with 0 nothing is sent.
         """
         self._is_stopped = True
+        ends = monotonic() + timeout
         for tier in self._tiers:
             tier.is_over = True
         # A call from `on_peers` runs on one of the greenlets, which then ends by itself.
-        others = [greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()]
-        gevent.killall(others, timeout=limits.ANNOUNCE_STOP_TIMEOUT)
-        knowing = [known for known in self._trackers() if known.status.registered]
-        leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
+        running = zip(self._tiers, self._greenlets, strict=False)
+        others = [(tier, greenlet) for tier, greenlet in running if greenlet is not gevent.getcurrent()]
+        if timeout > 0:
+            gevent.joinall([greenlet for tier, greenlet in others if tier.announces_event], timeout / 2)
+        gevent.killall([greenlet for _, greenlet in others], timeout=limits.ANNOUNCE_STOP_TIMEOUT)
+        knowing = [known for known in self._trackers() if known.may_count_us]
+        leaving = [
+            spawn("announcing that we leave", self._asker.leave, known, ends) for known in knowing if timeout > 0
+        ]
         try:
-            gevent.joinall(leaving, timeout=timeout)
+            gevent.joinall(leaving, timeout=max(0.0, ends - monotonic()))
         finally:
             gevent.killall(leaving)
 
@@ -173,8 +189,16 @@ class _Tracker:
     trackerid: bytes | None = None
     failures: int = 0
     completed_pending: bool = False
+    asking: str | None = None
+    """The event of the announce that is under way."""
+    may_count_us: bool = False
+    """Whether "started" was sent, and neither refused nor followed by "stopped"."""
+    given: set[Address] = field(default_factory=set)
+    """The peers that it has given."""
+    fruitless: int = 0
+    """Announces in a row that gave no other peers, without the first."""
     min_interval_at: float = 0.0
-    """When the tracker allows an announce for more peers."""
+    """When to announce for more peers at the earliest."""
     next_announce_at: float = 0.0
     """When its interval is over, or the next try is due."""
 
@@ -185,11 +209,16 @@ class _Tracker:
 
     def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
         least = limits.MIN_ANNOUNCE_INTERVAL if response.min_interval is None else response.min_interval
+        interval = max(response.interval, least)
         self.failures = 0
+        self._note_given(event, response.peers)
         self.trackerid = response.trackerid or self.trackerid
         self.completed_pending = self.completed_pending and event != COMPLETED
-        self.min_interval_at = now + least
-        self.next_announce_at = now + max(response.interval, least)
+        early = limits.EARLY_ANNOUNCE if response.min_interval is None else least
+        self.min_interval_at = now + min(early * 2.0**self.fruitless, interval)
+        self.next_announce_at = now + interval
+        if self.status.error is not None:
+            _log.info("the tracker %s answers again", self._shown)
         self.status.error = None
         self.status.warning = response.warning
         self.status.seeders, self.status.leechers = response.seeders, response.leechers
@@ -199,11 +228,29 @@ class _Tracker:
         self.status.registered = True
         self.status.address = response.address
 
+    def _note_given(self, event: str, peers: Sequence[Address]) -> None:
+        new = [peer for peer in peers if peer not in self.given]
+        is_fruitless = not new and event != STARTED
+        self.fruitless = min(self.fruitless + 1, _MAX_FRUITLESS) if is_fruitless else 0
+        if len(self.given) + len(new) > limits.TRACKER_GIVEN:
+            self.given.clear()
+        self.given.update(new)
+
+    @property
+    def _shown(self) -> str:
+        """Its scheme and host: the rest of the URL may hold a key of the user's."""
+        scheme, _, rest = self.url.partition("://")
+        return clean_text(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")
+
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
         retry_in = error.retry_in if isinstance(error, TrackerError) else None
         self.failures += 1
         self.min_interval_at = self.next_announce_at = now + (wait if retry_in is None else retry_in)
+        # It refuses, or nothing has reached it: it does not count us, unless it has before.
+        self.may_count_us = self.status.registered
+        if str(error) != self.status.error:
+            _log.warning("the tracker %s: %s", self._shown, error)
         self.status.error = str(error)
         self.status.next_announce = self.next_announce_at
 
@@ -221,9 +268,11 @@ class _Asker:
 
     def ask(self, known: _Tracker) -> bool:
         """Announce what is due; returns whether the tracker has answered."""
-        event = known.next_event()
+        event = known.asking = known.next_event()
         try:
-            response = self._announce(known.url, self._request(known, event))
+            request = self._request(known, event)
+            known.may_count_us = True
+            response = self._announce(known.url, request)
         except TrackerError as error:
             known.failed(error, monotonic())
             return False
@@ -231,6 +280,8 @@ class _Asker:
             _log.exception("an announce to %s failed", known.url)
             known.failed(error, monotonic())
             return False
+        finally:
+            known.asking = None
         known.answered(event, response, monotonic())
         self._hand_on(response, known.url)
         return True
@@ -248,17 +299,33 @@ class _Asker:
         except Exception:
             _log.exception("on_peers failed")
 
-    def leave(self, known: _Tracker, timeout: float) -> None:
-        """Announce "stopped", and "completed" before it where that has not been said yet."""
-        known.status.registered = False
-        for event in (COMPLETED, STOPPED) if known.completed_pending else (STOPPED,):
-            try:
-                request = replace(self._request(known, event), numwant=0)
-                self._announce(known.url, request, timeout=timeout)
-            except TrackerError as error:
-                known.status.error = str(error)
-            except Exception:
-                _log.exception("an announce to %s failed", known.url)
+    def leave(self, known: _Tracker, ends: float) -> None:
+        """Announce "stopped", and "completed" before it where that has not been said yet.
+
+        Args:
+            known: the tracker.
+            ends: when to end at the latest.
+        """
+        known.status.registered = known.may_count_us = False
+        if not known.completed_pending:
+            self._leave(known, STOPPED, ends)
+            return
+        completing = gevent.spawn(self._leave, known, COMPLETED, ends)
+        try:
+            # "stopped" is not to come first; nor is it to be lost where no answer comes.
+            completing.join((ends - monotonic()) / 2)
+            self._leave(known, STOPPED, ends)
+        finally:
+            completing.kill(block=False)
+
+    def _leave(self, known: _Tracker, event: str, ends: float) -> None:
+        try:
+            request = replace(self._request(known, event), numwant=0)
+            self._announce(known.url, request, timeout=max(0.001, ends - monotonic()))
+        except TrackerError as error:
+            known.status.error = str(error)
+        except Exception:
+            _log.exception("an announce to %s failed", known.url)
 
 
 class _Tier:
@@ -272,6 +339,11 @@ class _Tier:
         self.is_over = False
         self._asker = asker
         self._current: _Tracker | None = None
+
+    @property
+    def announces_event(self) -> bool:
+        """Whether "started" or "completed" is under way."""
+        return any(known.asking in (STARTED, COMPLETED) for known in self.trackers)
 
     def run(self) -> None:
         """Announce until it is over."""
@@ -296,6 +368,8 @@ class _Tier:
     def _ask_one(self) -> _Tracker | None:
         """Ask the trackers that may be asked, in order, until one answers, and move that one to the front (BEP 12)."""
         for known in list(self.trackers):
+            if self.is_over:
+                break
             is_waiting = known is not self._current and known.next_announce_at > monotonic()
             if not is_waiting and self._asker.ask(known):
                 self.trackers.remove(known)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from geventbt import limits
+from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.trackers import udp
 from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
@@ -34,6 +35,7 @@ _PORTS = {"http": 80, "https": 443, "udp": 0}
 """The schemes, and the port where the URL gives none: UDP has none of its own."""
 
 
+@whole_call
 def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT) -> AnnounceResponse:
     """Announce to a tracker over HTTP, HTTPS or UDP, and block for its answer (BEP 3, 15).
 
@@ -62,6 +64,7 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
 
 
+@whole_call
 def scrape(
     url: str, info_hashes: Iterable[bytes | str], *, timeout: float = limits.TRACKER_TIMEOUT
 ) -> dict[bytes, ScrapeResult]:

@@ -21,7 +21,8 @@ _log = logging.getLogger("geventbt")
 FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
 """From the `geventbt.protocol.mse.req2` of an info hash to the info hash, or None."""
 
-Policy: TypeAlias = Literal["prefer", "require", "disable"]
+EncryptionPolicy: TypeAlias = Literal["prefer", "require", "disable"]
+"""Whether connections are encrypted; see `geventbt.connect`."""
 Encryption: TypeAlias = Literal["plaintext", "rc4"]
 
 PREFER: Literal["prefer"] = "prefer"
@@ -32,6 +33,7 @@ POLICIES = (PREFER, REQUIRE, DISABLE)
 _PAUSE = 0.001
 """Seconds between two costly steps."""
 
+_logged: set[type[Exception]] = set()
 _key_queues: WeakKeyDictionary[Any, Dispatcher] = WeakKeyDictionary()
 
 
@@ -57,6 +59,14 @@ def check_policy(policy: str) -> None:
     """Raise ValueError for an unknown encryption policy."""
     if policy not in POLICIES:
         raise ValueError(f"encryption={policy!r}: must be one of {', '.join(POLICIES)}")
+
+
+def log_once(error: Exception) -> None:
+    """Log an unexpected error of an opening, with its traceback; only the first of its class, as every further
+    connection may fail in the same way."""
+    if type(error) not in _logged:
+        _logged.add(type(error))
+        _log.error("an encrypted opening failed, as others may: %r", error, exc_info=error)
 
 
 def _methods(policy: str) -> int:
@@ -104,7 +114,7 @@ def _compute_soon(hub: Any, compute: Callable[[], None]) -> None:
     """Run a costly step of an opening, one at a time: many untrusted peers at once must not hold the hub up."""
     queue = _key_queues.get(hub)
     if queue is None:
-        queue = _key_queues[hub] = Dispatcher()
+        queue = _key_queues[hub] = Dispatcher(owner="keys of encrypted openings")
     queue.call(_compute_and_yield, compute)
 
 
@@ -238,7 +248,7 @@ class OpeningDelegate:
             step()
         except Exception as error:
             if not isinstance(error, HandshakeError):
-                _log.exception("an inbound opening failed: %r", self._opening)
+                log_once(error)
             self.on_end(error)
             return
         self._transport.write(self._opening.take_outgoing())

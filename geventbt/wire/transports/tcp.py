@@ -7,6 +7,7 @@ connection holds no buffer. Data goes out in batches, once a turn of the loop.
 
 from __future__ import annotations
 
+import _socket
 import socket as stdlib_socket
 from contextlib import suppress
 from typing import Any
@@ -16,9 +17,11 @@ import gevent
 from gevent import socket as gevent_socket
 
 from geventbt import limits
+from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
+from geventbt.wire.transports.turn import turn_of
 
 _READ, _WRITE = 1, 2
 _SCRATCH = BULK_READ + MAX_MESSAGE
@@ -30,21 +33,45 @@ _BATCH = 128
 _LINGER = 1.0
 """Seconds for the peer to read what has been sent, and to close as well."""
 
+_CLOSE_TIME = 0.002
+"""Seconds of the turn for the close of a socket, which gevent defers. *Measured* with megabytes that are not read."""
+
 _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
 
 
 def adopt(sock: Any) -> gevent_socket.socket:
-    """A gevent socket for a connected stream socket of any kind.
+    """A gevent socket for a connected stream socket of any class.
 
-    A plain one is taken over (detached), so that it can never block the hub.
+    One that is not gevent's own is taken over (detached), so that it can never block the hub; what its class overrides
+    is no longer called.
 
     Raises:
-        TypeError: it is not a gevent or plain stream socket; one wrapped in TLS, for example.
+        TypeError: it is not a gevent or plain stream socket, or is wrapped in TLS.
         OSError: it is not connected; it is left as it is.
     """
-    if type(sock) not in (gevent_socket.socket, stdlib_socket.socket) or sock.type != stdlib_socket.SOCK_STREAM:
-        raise TypeError(f"a wire needs a Transport or a connected stream socket, not {sock!r}")
-    sock.getpeername()
+    stream = checked_stream(sock, "a wire needs a Transport or a connected stream socket")
+    stream.getpeername()
+    return take_over(stream)
+
+
+def checked_stream(sock: Any, needed: str) -> Any:
+    """The same socket, if it is a stream socket of the standard library or of gevent, or of a subclass.
+
+    Args:
+        needed: the beginning of the error's text.
+
+    Raises:
+        TypeError: it is not, or is wrapped in TLS, whose bytes are not those of its descriptor.
+    """
+    if hasattr(sock, "do_handshake"):
+        raise TypeError(f"{needed}, not one that is wrapped in TLS: {sock!r}")
+    if not isinstance(sock, (gevent_socket.socket, _socket.socket)) or sock.type != stdlib_socket.SOCK_STREAM:
+        raise TypeError(f"{needed}, not {sock!r}")
+    return sock
+
+
+def take_over(sock: Any) -> gevent_socket.socket:
+    """The same socket as gevent's own class; one of any other class is detached."""
     if type(sock) is gevent_socket.socket:
         return sock
     return gevent_socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
@@ -114,9 +141,9 @@ class TcpTransport:
     """
 
     __slots__ = (
-        "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering", "_pauses",
-        "_read_size", "_reader", "_scratch", "_sock", "_writer", "closed", "local_address", "queued",
-        "remote_address",
+        "__weakref__", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering",
+        "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_writer", "closed", "local_address",
+        "queued", "remote_address",
     )  # fmt: skip
 
     def __init__(self, sock: Any) -> None:
@@ -132,6 +159,7 @@ class TcpTransport:
         self._decryptor: Cipher | None = None
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
+        self._turn = turn_of(self._hub)
         self._buffers: list[Buffer] = []
         self._flush_due = False
         self._read_size = SMALL_READ
@@ -140,12 +168,17 @@ class TcpTransport:
         self.queued = 0
         self.closed = False
         self._reader = self._hub.loop.io(sock.fileno(), _READ)
+        drop_socket_in_child(self)
 
     def attach(self, delegate: TransportDelegate) -> None:
         """Call this delegate from now on. Reading begins with the first one."""
         if self._delegate is _NOBODY:
-            self._reader.start(self._on_readable)
+            self._reader.start(self._on_readable, pass_events=True)
         self._delegate = delegate
+
+    def fileno(self) -> int:
+        """The descriptor of the socket; -1 when it is closed for good."""
+        return self._sock.fileno()
 
     @property
     def paused(self) -> bool:
@@ -162,7 +195,7 @@ class TcpTransport:
         """Undo one `pause`."""
         self._pauses -= 1
         if not self._pauses and not self.closed:
-            self._reader.start(self._on_readable)
+            self._reader.start(self._on_readable, pass_events=True)
 
     def encrypt(self, encryptor: Cipher, decryptor: Cipher) -> None:
         """From now on encrypt what is flushed, a whole batch at a time, and decrypt what is read, in place."""
@@ -211,6 +244,7 @@ class TcpTransport:
         if self.closed:
             return
         self.closed = True
+        self._turn.forget(self._read)
         self._reader.stop()
         if self._writer is not None:
             self._writer.stop()
@@ -255,9 +289,20 @@ class TcpTransport:
         self._reader.stop()
         self._reader.close()
         self._sock.close()
+        self._turn.charge(_CLOSE_TIME)
         self._delegate.on_released()
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, events: int) -> None:
+        if events < 0:
+            # libuv stops watching at an error, such as a reset, although there may be bytes before it.
+            self._reader.stop()
+            self._reader.start(self._on_readable, pass_events=True)
+        self._turn.run(self._hub.loop, self._read)
+
+    def _read(self) -> None:
+        if self.closed or self._pauses:
+            # Since it became readable.
+            return
         try:
             count = self._sock.recv_into(self._scratch, self._read_size)
         except BlockingIOError:

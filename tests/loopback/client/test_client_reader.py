@@ -379,7 +379,7 @@ def test_a_reader_that_is_forgotten_wants_nothing_more(world: World, torrent):
     del file
     gc.collect()
     begun = set(gate.asked)
-    assert len(begun) < limits.READAHEAD_FIRST // PIECE
+    assert len(begun) < limits.FIRST_READAHEAD // PIECE
     gate.withheld.clear()
     eventually(lambda: job.pieces.count() >= len(begun))
     assert set(gate.asked) == begun

@@ -92,6 +92,7 @@ def test_a_handler_may_wait_for_an_answer_however_many_events_wait_for_it(wires)
 
 def test_a_peer_that_floods_a_handler_that_waits_for_it_is_closed(raw, monkeypatch):
     """It is read on for the handler's sake, but not without bound."""
+    monkeypatch.setattr(limits, "STATE_MESSAGES", 10_000)
     monkeypatch.setattr(limits, "EVENTS_WHILE_WAITING", 2000)
     wire, peer = raw()
     waiting = []
@@ -144,7 +145,7 @@ def test_a_handler_that_fails_by_what_the_peer_did_leaves_no_traceback(raw, capl
         peer.sock.close()
     else:
         answers = {
-            "chokes": m.pack_bare(c.CHOKE),
+            "chokes": m.pack_bare(c.CHOKE) + m.pack_range(c.REJECT, 0, 0, 4),
             "rejects": m.pack_range(c.REJECT, 0, 0, 4),
             "breaks a rule": b"\0\0\0\2\0x",
         }

@@ -157,6 +157,23 @@ def test_a_peer_is_not_told_of_itself(pair):
     eventually(lambda: list(a.ut_pex.peers) == [("10.0.0.1", 1)])
 
 
+BAD_ADDRESSES = [("localhost", 1), ("", 1), ("10.0.0.2", 0), ("10.0.0.2", -1), ("10.0.0.2", 70000), ("0.0.0.0", 1)]
+
+
+@pytest.mark.parametrize("bad", BAD_ADDRESSES)
+def test_an_address_that_cannot_be_sent_is_left_out_and_the_others_are_sent(pair, bad):
+    a, b = pair(UtPex)
+    b.ut_pex.update([("10.0.0.1", 1), bad, ("10.0.0.3", 3)])
+    eventually(lambda: a.ut_pex.peers == {("10.0.0.1", 1): 0, ("10.0.0.3", 3): 0})
+
+
+@pytest.mark.parametrize("flags", [-1, 256])
+def test_flags_that_do_not_fit_are_an_error_of_the_caller(pair, flags):
+    _, b = pair(UtPex)
+    with pytest.raises(ValueError, match="flags"):
+        b.ut_pex.update({("10.0.0.1", 1): flags})
+
+
 def test_a_peer_that_tells_too_often_is_not_heard(pair):
     a, b = pair(UtPex)
     for number in range(1, 5):

@@ -167,6 +167,7 @@ def test_choke_fails_pending_requests(unchoked):
     waits = [gevent.spawn(wire.request, 0, 0, BLOCK), gevent.spawn(wire.read, 1, 0, 65536)]
     eventually(lambda: len(wire.requests) == 5)
     peer.send(m.pack_bare(c.CHOKE))
+    peer.send(b"".join(m.pack_range(c.REJECT, *request) for request in wire.requests))
     for wait in waits:
         with pytest.raises(PeerChoking):
             wait.get(timeout=5)
@@ -180,7 +181,7 @@ def test_choke_leaves_requests_for_allowed_fast_pieces(unchoked):
     wire.wait_for("allowed_fast", timeout=5)
     allowed, other = gevent.spawn(wire.request, 1, 0, 4), gevent.spawn(wire.request, 2, 0, 4)
     eventually(lambda: len(wire.requests) == 2)
-    peer.send(m.pack_bare(c.CHOKE))
+    peer.send(m.pack_bare(c.CHOKE) + m.pack_range(c.REJECT, 2, 0, 4))
     with pytest.raises(PeerChoking):
         other.get(timeout=5)
     peer.send(piece_message(1, 0, b"good"))

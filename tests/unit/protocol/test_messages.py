@@ -131,6 +131,6 @@ def test_an_object_may_be_kept_when_the_buffer_is_used_again():
     assert all(not isinstance(getattr(piece, field.name), memoryview) for field in fields(piece))
 
 
-def test_the_piece_header_is_what_the_packed_piece_begins_with():
+def test_a_packed_piece_begins_with_the_piece_header():
     assert m.PIECE_HEADER.pack(9 + 3, c.PIECE, 1, 16384) == m.pack_piece_header(1, 16384, 3)
     assert m.RANGE.pack(13, c.REQUEST, 1, 16384, 16384) == m.pack_range(c.REQUEST, 1, 16384, 16384)

@@ -14,7 +14,7 @@ from geventbt import Geometry, Handshake, Wire, limits
 from geventbt.errors import WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
-from geventbt.wire.engine import Engine
+from geventbt.wire.engine import Engine, PlugIns
 from geventbt.wire.transports.base import BULK_READ, SMALL_READ, Transport
 from tests.recording_transport import RecordingTransport
 
@@ -40,7 +40,8 @@ def connected() -> tuple[Wire, RecordingTransport]:
 
 @pytest.fixture
 def engine() -> Any:
-    made = Engine("wire", RecordingTransport(), incoming=False, is_known_torrent=None, on_closed=None)
+    plug_ins = PlugIns()
+    made = Engine("wire", plug_ins, RecordingTransport(), incoming=False, is_known_torrent=None, on_closed=None)
     made.start(None)
     yield made
     made.shut(None)

@@ -40,7 +40,7 @@ class Download:
             self.picker.add_peer(peer, ~zeros(6, "big"))
 
     def request(self, peer: str, blocks: int = 1000) -> list[tuple[int, int, int, memoryview, None]]:
-        """The blocks that a peer sends for what it is asked for."""
+        """The blocks with which a peer answers its requests."""
         sent = []
         for run in self.picker.pick(peer, blocks):
             for block in range(run.first, run.first + run.blocks):
