@@ -236,18 +236,23 @@ class Client:
     def _close(self, timeout: float) -> None:
         # A second call, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
-            runners = list(self._runners.values())
-            self._runners.clear()
-            self.torrents.clear()
-            gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
-            if self.server is not None:
-                self.server.stop(timeout)
-            if self._own_dht is not None:
-                self._own_dht.close()
-            if self._context.lsd is not None:
-                self._context.lsd.close()
-            self._is_closed = True
-            self._note_end()
+            try:
+                self._close_all(timeout)
+            finally:
+                self._is_closed = True
+                self._note_end()
+
+    def _close_all(self, timeout: float) -> None:
+        runners = list(self._runners.values())
+        self._runners.clear()
+        self.torrents.clear()
+        gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
+        if self.server is not None:
+            self.server.stop(timeout)
+        if self._own_dht is not None:
+            self._own_dht.close()
+        if self._context.lsd is not None:
+            self._context.lsd.close()
 
     def _note_end(self) -> None:
         """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""

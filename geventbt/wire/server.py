@@ -266,6 +266,7 @@ def listen(
     max_connections: int = limits.CONNECTIONS,
     max_per_address: int | None = None,
     exempt_loopback: bool = False,
+    spawn: Any = "default",
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 

@@ -89,12 +89,16 @@ class Verifier:
         gevent.joinall(list(self._verifying), timeout)
 
     def _run(self) -> None:
-        while batch := self.assembly.take_complete(_BATCH):
-            try:
-                self._verify(batch)
-            finally:
-                self.assembly.finished(len(batch))
-                self._owner.on_room()
+        try:
+            while batch := self.assembly.take_complete(_BATCH):
+                try:
+                    self._verify(batch)
+                finally:
+                    self.assembly.finished(len(batch))
+                    self._owner.on_room()
+        finally:
+            # At once: the next piece may be complete before the links of this greenlet are called.
+            self._verifying.discard(gevent.getcurrent())
 
     def _verify(self, batch: list[CompletePiece[BlockSource]]) -> None:
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
