@@ -132,6 +132,8 @@ EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
 CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
+DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
+"""Before a torrent that the disk has failed tries again: doubled with each failure."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
@@ -282,6 +284,8 @@ TORRENT_DEPTH = 100
 """Lists and dicts within each other in a .torrent file: file trees of BEP 52 nest as folders do (libtorrent: 100)."""
 PATH_PARTS = 100
 """Folders within each other in a torrent (libtorrent: 100)."""
+PATH = 4095
+"""Bytes of a file's whole path (Linux: 4096 with a NUL); what has a longer one is kept in our own folder."""
 FILE_NAME = 255
 """Bytes of a file's name in UTF-8: what common file systems take."""
 TRACKERS = 200

@@ -17,10 +17,12 @@ from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions, TorrentOptions
 from geventbt.client.peers.finder import checked
 from geventbt.client.torrent.active_torrent import ActiveTorrent
-from geventbt.client.torrent.file_map import FileRef
+from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
+from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError, MagnetError
@@ -77,6 +79,7 @@ class Client:
         lsd: bool = False,
     ) -> None:
         check_policy(encryption)
+        descriptors.raise_limit()
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
@@ -141,6 +144,8 @@ class Client:
         storage: StorageFactory | None = None,
         fail_without_peers: bool = False,
         seed_only: bool = False,
+        check: bool = False,
+        overwrite: bool = False,
     ) -> ActiveTorrent:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
@@ -157,6 +162,10 @@ class Client:
                 the data, such as `geventbt.MemoryBackend`. None for files in the folder.
             fail_without_peers: fail with NoPeersError when no peer is left and none can be found; else it waits.
             seed_only: fail with StorageError when anything is missing, and make no file.
+            check: hash all data at the start, also what the last run has recorded as right.
+            overwrite: write over files that are not the torrent's. By default it fails with StorageError
+                (``errno.EEXIST``) if there is one in the place of one of its files: one that we have not made, and of
+                which no piece is right.
 
         Returns:
             The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
@@ -168,7 +177,9 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
-        source = read_source(torrent)
+        # In a thread: a torrent may have hundreds of thousands of files.
+        source = in_thread(read_source, torrent)
+        file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
         info_hash = source.info_hash
         assert info_hash is not None
         if self._closed.is_set():
@@ -186,9 +197,11 @@ class Client:
             storage=storage,
             fail_without_peers=fail_without_peers,
             seed_only=seed_only,
+            check=check,
+            overwrite=overwrite,
         )
 
-        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options)
+        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options, file_map)
         active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
         return active
 

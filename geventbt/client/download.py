@@ -31,6 +31,8 @@ def download(
     limit_down: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
+    check: bool = False,
+    overwrite: bool = False,
     dht: bool | DHT = True,
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
@@ -49,6 +51,8 @@ def download(
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second; None for no limit.
         storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.
+        check: hash all data at the start, also what the last run has recorded as right.
+        overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
 
     Returns:
@@ -72,6 +76,8 @@ def download(
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
+            check=check,
+            overwrite=overwrite,
             fail_without_peers=True,
         )
         active.wait()

@@ -33,6 +33,8 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
     parsing.add_select(parser)
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
+    parsing.add_check(parser)
+    parsing.add_overwrite(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
@@ -83,6 +85,8 @@ def _download(
             max_peers=arguments.max_peers,
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
+            check=arguments.check,
+            overwrite=arguments.overwrite,
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)

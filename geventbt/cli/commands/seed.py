@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import closing
 
 import geventbt
@@ -13,7 +14,7 @@ from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_co
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.running import REFRESH, dht_options, running_client
 from geventbt.cli.sources import read_torrent
-from geventbt.cli.text import human_address, human_size, printable
+from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
 
 _EXAMPLES = """
@@ -29,6 +30,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
     parsing.add_source(parser, _SOURCE)
     parsing.add_data(parser)
+    parsing.add_check(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
@@ -42,6 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     torrent = read_torrent(arguments.source, "seed")
     folder = locate(torrent, arguments.data)
+    if os.path.islink(arguments.data):
+        say(
+            f"{printable(arguments.data)} is a symbolic link; served from {printable(os.path.realpath(arguments.data))}"
+        )
     with running_client(
         arguments.port,
         host=arguments.host,
@@ -60,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_peers=arguments.max_peers,
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
+            check=arguments.check,
             seed_only=True,
         )
         with exit_code_if_output_closes(UNFINISHED):

@@ -64,7 +64,10 @@ class SwarmOwner(Protocol):
         """The hash of a piece was wrong."""
 
     def on_storage_error(self, error: StorageError) -> None:
-        """The disk failed."""
+        """A piece could not be written."""
+
+    def on_read_error(self, error: StorageError) -> None:
+        """A block could not be read for a peer."""
 
     def on_peer_added(self, wire: Wire) -> None:
         """A peer was added."""
@@ -407,6 +410,29 @@ class Swarm:
     def on_storage_error(self, error: StorageError) -> None:
         """See `VerifierOwner`."""
         self._owner.on_storage_error(error)
+
+    def on_read_error(self, error: StorageError) -> None:
+        """See `UploadsOwner`."""
+        self._owner.on_read_error(error)
+
+    def withdraw(self, piece: int) -> None:
+        """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
+        self.picker.set_priority(piece, 0)
+        self.picker.lost(piece)
+        for peer in self.table:
+            peer.announce_lost(piece)
+
+    def announce(self, piece: int) -> None:
+        """A piece is on the disk without having been fetched: tell the peers."""
+        self.picker.verified(piece)
+        for peer in self.table:
+            if not peer.closed and not peer.has(piece):
+                peer.wire.have(piece)
+
+    def set_wanted(self, priorities: bytes) -> None:
+        """Fetch pieces by these priorities; by zeros nothing, and the peers are only served."""
+        self.picker.set_priorities(priorities)
+        self.on_wants()
 
     def spares(self, sender: BlockSource) -> bool:
         """See `VerifierOwner`."""

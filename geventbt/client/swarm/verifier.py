@@ -109,6 +109,9 @@ class Verifier:
             # Not after a kill: a native thread may still be reading it.
             self.assembly.recycle(complete.buffer)
         if error is not None:
+            for complete in batch[len(outcomes) :]:
+                self._picker.failed(complete.piece)
+                self.assembly.recycle(complete.buffer)
             self._owner.on_storage_error(error)
 
     def _take_good(self, piece: int, data: memoryview, senders: list[BlockSource]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
-from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
+from geventbt.errors import GeventBTError, LocalProtocolError, RequestFailed, RequestRejected, WireClosed
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
@@ -157,6 +158,11 @@ class WirePeer(WireDelegate):
     def close(self) -> None:
         """Leave the peer at once."""
         self.wire.close(0)
+
+    def announce_lost(self, piece: int) -> None:
+        """Announce that we no longer have a piece, if the peer understands that; requests for it are rejected."""
+        with suppress(LocalProtocolError, WireClosed):
+            self.wire.lt_donthave.donthave(piece)
 
     # ------------------------------------------------------------------ state
 
