@@ -44,6 +44,8 @@ _FIXED: dict[int, Struct] = {
 _PIECE = c.PIECE
 _REQUEST = c.REQUEST
 _LONGEST_PIECE = limits.PEER_BLOCK + 9
+_LONGEST = limits.MESSAGE + 1
+"""The longest message of any kind, its id included."""
 
 _HASHES = Struct(">32sIIII")
 _BEP_OF_ID = {
@@ -149,6 +151,7 @@ class Parser:
         """Where the message that starts at `at` ends, or 0 when it is not whole; its length has been checked."""
         (length,) = _LENGTH.unpack_from(view, at)
         if length:
+            _check_any_length(length)
             if end - at < 5:
                 return 0
             self._check_length(view[at + 4], length)
@@ -169,6 +172,7 @@ class Parser:
         (length,) = _LENGTH.unpack_from(self._tail)
         if not length:
             return view
+        _check_any_length(length)
         view = self._take(view, 5)
         if len(self._tail) < 5:
             return view
@@ -212,6 +216,12 @@ class Parser:
             return (message_id, *fixed.unpack(payload))
         variable: Any = _VARIABLE.get(message_id)
         return variable(payload) if variable else (c.UNKNOWN, message_id, payload)
+
+
+def _check_any_length(length: int) -> None:
+    """Refuse a length that no id allows."""
+    if length > _LONGEST:
+        raise RemoteProtocolError(f"a message cannot have {length} bytes: the longest has {_LONGEST}")
 
 
 def _decode_piece(payload: memoryview) -> Message:

@@ -97,14 +97,23 @@ def test_a_message_of_one_length_is_taken_at_that_length_only(message_id, payloa
 
 @pytest.mark.parametrize("message_id", range(256))
 def test_no_id_may_claim_more_than_a_mebibyte(message_id):
-    assert_refused(open_parser(), header(limits.MESSAGE + 1, message_id), message_id)
-    assert_refused(open_parser(), header(2**32 - 2, message_id), message_id)
+    assert_refused(open_parser(), header(limits.MESSAGE + 1, message_id), None, bep=3)
+    assert_refused(open_parser(), header(2**32 - 2, message_id), None, bep=3)
 
 
-def test_a_length_is_refused_when_length_and_id_are_known_and_not_earlier():
+@pytest.mark.parametrize("length", [limits.MESSAGE + 2, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_a_length_that_no_message_may_have_is_refused_without_its_id(length, cut):
     parser = open_parser()
-    assert list(parser.feed(b"\xff\xff\xff\xff")) == []
-    assert_refused(parser, b"\x63", 0x63, bep=3)
+    assert list(parser.feed(pack(">I", length)[:cut])) == []
+    with pytest.raises(RemoteProtocolError, match=f"cannot have {length} bytes"):
+        list(parser.feed(pack(">I", length)[cut:]))
+
+
+def test_a_length_that_its_id_may_not_have_is_refused_when_the_id_is_known():
+    parser = open_parser()
+    assert list(parser.feed(pack(">I", 1000))) == []
+    assert_refused(parser, bytes([c.CHOKE]), c.CHOKE, bep=3)
 
 
 @pytest.mark.parametrize("message_id", [10, 11, 12, 18, 19, *range(24, 256)])
@@ -272,13 +281,6 @@ def test_missing_is_what_completes_the_message_that_is_cut_off(cut):
         assert parser.missing in (0, rest)  # the length is here, but not the id that it is checked with
     else:
         assert parser.missing == 0
-
-
-@pytest.mark.parametrize("length", [limits.MESSAGE + 2, 2**31, 2**32 - 1])
-def test_missing_never_believes_a_length_that_no_message_may_have(length):
-    parser = open_parser()
-    list(parser.feed(pack(">I", length)))
-    assert parser.missing <= limits.MESSAGE + 1
 
 
 # ---------------------------------------------------------------------- memory
