@@ -21,7 +21,7 @@ created        info_hash, name, length, piece_length, pieces, output, magnet
 checked        index, path, good, pieces: a file, and how many of its pieces are good; good is null where it is missing
 verified       info_hash, name, good, pieces, complete: the result for the whole torrent
 peer           what `geventbt peer` shows of a peer that shook hands
-interrupted    done, wanted: by Ctrl-C; null where they are not known
+interrupted    done, wanted: by Ctrl-C, SIGTERM or SIGHUP; null where they are not known
 error          code (the exit code), message
 =============  ========================================================================================================
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -42,8 +43,9 @@ class LiveView:
         self._live.update(self._draw(torrent), refresh=True)
 
     def close(self) -> None:
-        """Leave the last drawing where it is."""
-        self._live.stop()
+        """Leave the last drawing where it is. The terminal may be gone by now."""
+        with suppress(OSError):
+            self._live.stop()
 
     def _draw(self, torrent: geventbt.ActiveTorrent) -> Group:
         progress = torrent.progress

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TypeAlias
 
 import geventbt
-from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted
+from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted, Stopped
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.progress import tracker_lines
 from geventbt.cli.sources import check_reachable
@@ -33,7 +33,7 @@ _BUSY = {
 def running_client(
     port: int | None = None, *, host: str = "", is_kept: bool = True, **options: object
 ) -> Iterator[geventbt.Client]:
-    """A client, which Ctrl-C leaves cleanly: once with what is verified on disk and recorded, twice at once.
+    """A client, which a signal leaves cleanly: once with what is verified on disk and recorded, twice at once.
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen.
@@ -43,7 +43,7 @@ def running_client(
 
     Raises:
         CommandError: the port cannot be had.
-        Interrupted: by Ctrl-C.
+        Interrupted: by Ctrl-C, SIGTERM or SIGHUP.
     """
     with interruptible():
         try:
@@ -55,21 +55,22 @@ def running_client(
         with client:
             try:
                 yield client
-            except KeyboardInterrupt:
-                raise _interrupted(client, is_kept) from None
+            except Stopped as stopped:
+                raise _interrupted(client, is_kept, stopped.code) from None
 
 
-def _interrupted(client: geventbt.Client, is_kept: bool) -> Interrupted:
+def _interrupted(client: geventbt.Client, is_kept: bool, code: int) -> Interrupted:
     """What is known, and how to go on, before all of it is left, which takes a moment."""
     torrent = next(iter(client.torrents.values()), None)
     if torrent is None:
-        return Interrupted()
+        return Interrupted(code=code)
     progress = torrent.progress
     is_known = progress.wanted > 0
     return Interrupted(
         _how_to_go_on(progress) if is_kept else "",
         progress.done if is_known else None,
         progress.wanted if is_known else None,
+        code=code,
     )
 
 

@@ -90,7 +90,8 @@ def test_a_message_of_one_length_is_taken_at_that_length_only(message_id, payloa
     message = header(payload, message_id) + bytes(payload)
     assert [x[0] for x in open_parser().feed(message)] == [message_id]
     for wrong in {0, payload - 1, payload + 1, payload + 4, 1000, MIB, 2**32 - 2} - {payload, -1}:
-        assert_refused(open_parser(), header(wrong, message_id), message_id)
+        claimed_by = (message_id, None) if wrong <= MIB else (None, 3)
+        assert_refused(open_parser(), header(wrong, message_id), *claimed_by)
         if wrong <= 1000:
             assert_refused(open_parser(), header(wrong, message_id) + bytes(wrong + 20), message_id)
 
