@@ -37,7 +37,7 @@ def add_parser(commands: parsing.Commands) -> None:
         "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: fits the size)"
     )
     parsing.add_repeatable(parser, "--tracker", values.url, "URL", "again for each, the best one first")
-    parsing.add_repeatable(parser, "--web-seed", values.url, "URL", "again for each")
+    parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "again for each")
     parser.add_argument("--private", action="store_true", help="peers may only come from the trackers")
     parser.add_argument("--comment", metavar="TEXT", help="any text")
     parser.add_argument("--source", metavar="TEXT", help="makes the info hash a tracker's own")
