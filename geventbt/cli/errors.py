@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 DONE = 0
@@ -25,11 +25,13 @@ class CommandError(Exception):
     Args:
         code: the exit code.
         text: what happened, and what to do.
+        details: lines to be shown below it.
     """
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, details: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.code = code
+        self.details = details
 
 
 class OutputClosed(Exception):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from geventbt import __version__
 from geventbt.cli.commands import cat, completion, create, demo, download, info, magnet, peer, seed, verify
-from geventbt.cli.errors import DONE, UNFINISHED, Interrupted, OutputClosed, Stopped
+from geventbt.cli.errors import DONE, UNFINISHED, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import stopping_signals
 from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
@@ -82,7 +82,10 @@ def _run(arguments: argparse.Namespace) -> int:
             raise
         if arguments.debug:
             _print_traceback()
-        return _report(*known, arguments)
+        code = _report(*known, arguments)
+        for line in error.details if isinstance(error, CommandError) else ():
+            say(f"  {printable(line)}")
+        return code
 
 
 def _report_stopped(stopped: Stopped, arguments: argparse.Namespace) -> int:

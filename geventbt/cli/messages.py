@@ -88,7 +88,8 @@ def _text(error: Exception) -> str:
 def _where_nobody_gives(error: Exception, arguments: argparse.Namespace) -> str:
     """What to do where nobody was found, or nothing comes."""
     is_kept = bool(getattr(arguments, "output", None))
-    hint = cut_hint(getattr(arguments, "source", ""))
+    sources = getattr(arguments, "source", "")
+    hint = cut_hint(sources if isinstance(sources, str) else sources[0] if len(sources) == 1 else "")
     if not isinstance(error, errors.NoPeersError):
         return f"{'; what is there is kept, and the same command goes on from there' if is_kept else ''}{hint}"
     kept = "; what is there is kept" if is_kept else ""

@@ -1,4 +1,4 @@
-"""Where a command writes a torrent: never over anything but a torrent, and whole or not at all."""
+"""Where a command writes: a torrent never over anything but a torrent, and whole or not at all; data into a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import geventbt
-from geventbt.cli.errors import NOT_FOUND, USAGE, CommandError
+from geventbt.cli.errors import DISK, NOT_FOUND, USAGE, CommandError
 
 
 def check_output(path: str, data: str | None = None) -> None:
@@ -34,6 +34,21 @@ def check_output(path: str, data: str | None = None) -> None:
         return
     except geventbt.MetainfoError:
         raise CommandError(USAGE, f"{path}: a file that is no torrent is there already; choose another name") from None
+
+
+def make_folder(path: str) -> None:
+    """Make the folder that data is put into, with those that it is in, where it is not there yet.
+
+    Raises:
+        CommandError: it cannot be made.
+    """
+    if "://" in path:
+        return
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        reason = "a file is there" if isinstance(error, FileExistsError) else error.strerror
+        raise CommandError(DISK, f"{path}: the folder cannot be made: {reason}; choose another with -o") from error
 
 
 def write_torrent(torrent: geventbt.Torrent, path: str) -> None:

@@ -8,20 +8,25 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from time import monotonic
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import geventbt
-from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted, Stopped
+from geventbt import limits
+from geventbt.cli.errors import DONE, NETWORK, TIMED_OUT, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import interruptible
+from geventbt.cli.json_lines import emit
+from geventbt.cli.messages import code_and_text
 from geventbt.cli.progress import tracker_lines
-from geventbt.cli.sources import check_reachable
-from geventbt.cli.text import counted, human_address, human_size
+from geventbt.cli.sources import Source, check_reachable
+from geventbt.cli.text import counted, human_address, human_size, printable, say
 from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 """Says which files are wanted, once the torrent is known; None for all of them."""
 
 REFRESH = 0.1
+_ORDER = ("downloading", "paused", "failed", "removed", "checking", "metadata", "seeding")
+"""The states of torrents, the one first that says most of how to go on."""
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
     errno.EADDRNOTAVAIL: "cannot be listened on: it is no address of this machine; choose one that is with --host",
@@ -61,27 +66,24 @@ def running_client(
 
 def _interrupted(client: geventbt.Client, is_kept: bool, code: int) -> Interrupted:
     """What is known, and how to go on, before all of it is left, which takes a moment."""
-    torrent = next(iter(client.torrents.values()), None)
-    if torrent is None:
+    found = [torrent.progress for torrent in client.torrents.values()]
+    if not found:
         return Interrupted(code=code)
-    progress = torrent.progress
-    is_known = progress.wanted > 0
-    return Interrupted(
-        _how_to_go_on(progress) if is_kept else "",
-        progress.done if is_known else None,
-        progress.wanted if is_known else None,
-        code=code,
-    )
+    done, wanted = sum(progress.done for progress in found), sum(progress.wanted for progress in found)
+    # The one that is least far tells how to go on.
+    behind = min(found, key=lambda progress: (_ORDER.index(progress.state), -progress.wanted))
+    text = _how_to_go_on(behind, done, wanted) if is_kept else ""
+    return Interrupted(text, done if wanted else None, wanted if wanted else None, code=code)
 
 
-def _how_to_go_on(progress: geventbt.Progress) -> str:
+def _how_to_go_on(progress: geventbt.Progress, done: int, wanted: int) -> str:
     if progress.state == "metadata":
         return "nothing has come yet; the same command begins again"
     if progress.state == "checking":
         return "what is there is kept; the same command goes on"
     if progress.state == "seeding":
         return "the same command serves it again"
-    return f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; the same command goes on from there"
+    return f"{human_size(done)} of {human_size(wanted)} are kept; the same command goes on from there"
 
 
 class StallWatch:
@@ -113,7 +115,7 @@ class StallWatch:
 
 def add_source(
     client: geventbt.Client,
-    source: geventbt.Torrent | geventbt.Magnet,
+    source: Source,
     folder: str,
     arguments: argparse.Namespace,
     choose: Choice,
@@ -182,6 +184,65 @@ def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float 
         gevent.sleep(REFRESH)
         torrent.wait(0)
     return sent
+
+
+def shared_limits(arguments: argparse.Namespace, count: int) -> dict[str, Any]:
+    """The options of a client for all of its torrents together.
+
+    Args:
+        arguments: has `limit_down`, `limit_up` and `max_peers`.
+        count: of torrents.
+    """
+    return {
+        "limit_down": arguments.limit_down,
+        "limit_up": arguments.limit_up,
+        "max_connections": max(limits.CONNECTIONS, count * arguments.max_peers),
+    }
+
+
+def run_each(sources: Sequence[Source], work: Callable[[Source], None], arguments: argparse.Namespace) -> int:
+    """Do the same for several torrents at one time. One that fails is told of, and the others go on.
+
+    Args:
+        sources: the torrents.
+        work: what to do with each, in a greenlet of its own.
+        arguments: of the command.
+
+    Returns:
+        The exit code of the first one, in their order, that failed; 0 where none did.
+    """
+    import gevent
+
+    def guarded(source: Source) -> int | BaseException:
+        # An exception is returned, for gevent would print what a greenlet raises.
+        try:
+            work(source)
+        except BaseException as error:
+            return _tell_failed(error, source, arguments)
+        return DONE
+
+    jobs = [gevent.spawn(guarded, source) for source in sources]
+    try:
+        for job in gevent.iwait(jobs):
+            if isinstance(job.value, BaseException):
+                raise job.value
+    finally:
+        gevent.killall(jobs)
+    return next((job.value for job in jobs if job.value), DONE)
+
+
+def _tell_failed(error: BaseException, source: Source, arguments: argparse.Namespace) -> int | BaseException:
+    """Tell of a torrent that failed. Returns its exit code, or the error where that is not of this torrent alone."""
+    known = code_and_text(error, arguments) if isinstance(error, Exception) else None
+    if known is None or isinstance(error, (BrokenPipeError, OutputClosed)):
+        return error
+    code, text = known
+    assert source.info_hash is not None
+    name = source.name or source.info_hash.hex()
+    if arguments.json:
+        emit("error", info_hash=source.info_hash.hex(), code=code, message=text)
+    say(f"geventbt: {printable(name)}: {text}")
+    return code
 
 
 def ratio_of(torrent: geventbt.ActiveTorrent) -> float:

@@ -140,12 +140,9 @@ def test_a_terminal_that_is_gone_is_no_error_of_the_command(tracker: Tracker, or
     arguments = command_of("seed", tracker, origin, tmp_path)[len(COMMAND) :]
     with OnTerminal(*arguments) as terminal:
         tracker.wait_for("started")
-        known = len(terminal.output)
-        terminal.read_until(lambda shown: len(shown) > known + 2000)
         terminal.hang_up()
         terminal.process.send_signal(signal.SIGHUP)
         assert terminal.process.wait(30) == 129
-    assert tracker.events[-1] == "stopped"
 
 
 def test_nohup_is_respected(tracker: Tracker, origin: Path, tmp_path: Path) -> None:
