@@ -25,6 +25,7 @@ _EXPORTS = {
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
     "FileStatus": "geventbt.client.status",
+    "TorrentState": "geventbt.client.status",
     "announce": "geventbt.discovery.trackers.tracker",
     "scrape": "geventbt.discovery.trackers.tracker",
     "AnnounceRequest": "geventbt.discovery.trackers.announce",
@@ -32,8 +33,14 @@ _EXPORTS = {
     "ScrapeResult": "geventbt.discovery.trackers.announce",
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
+    "DHT": "geventbt.discovery.dht.dht",
+    "DHTStatus": "geventbt.discovery.dht.results",
+    "Put": "geventbt.discovery.dht.results",
+    "Sample": "geventbt.discovery.dht.results",
+    "SwarmEstimate": "geventbt.discovery.dht.results",
+    "Item": "geventbt.discovery.dht.items",
     "Wire": "geventbt.wire.wire",
-    "Request": "geventbt.wire.state",
+    "Request": "geventbt.wire.requests",
     "PeerServer": "geventbt.wire.server",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
@@ -45,7 +52,7 @@ _EXPORTS = {
     "Geometry": "geventbt.geometry",
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
-    "create_torrent": "geventbt.metainfo",
+    "create_torrent": "geventbt.metainfo.create",
     "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
     "StorageBackend": "geventbt.storage",
@@ -76,6 +83,10 @@ _EXPORTS = {
             "StorageError",
             "FetchError",
             "TrackerError",
+            "DHTError",
+            "DHTTimeout",
+            "DHTNotFound",
+            "DHTRejected",
             "DownloadError",
             "NoPeersError",
         ),
@@ -97,9 +108,16 @@ if TYPE_CHECKING:
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus
     from geventbt.client.status import Progress as Progress
+    from geventbt.client.status import TorrentState as TorrentState
     from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
     from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata
+    from geventbt.discovery.dht.dht import DHT as DHT
+    from geventbt.discovery.dht.items import Item as Item
+    from geventbt.discovery.dht.results import DHTStatus as DHTStatus
+    from geventbt.discovery.dht.results import Put as Put
+    from geventbt.discovery.dht.results import Sample as Sample
+    from geventbt.discovery.dht.results import SwarmEstimate as SwarmEstimate
     from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult
@@ -108,6 +126,10 @@ if TYPE_CHECKING:
     from geventbt.discovery.trackers.tracker import announce as announce
     from geventbt.discovery.trackers.tracker import scrape as scrape
     from geventbt.errors import BencodeError as BencodeError
+    from geventbt.errors import DHTError as DHTError
+    from geventbt.errors import DHTNotFound as DHTNotFound
+    from geventbt.errors import DHTRejected as DHTRejected
+    from geventbt.errors import DHTTimeout as DHTTimeout
     from geventbt.errors import DownloadError as DownloadError
     from geventbt.errors import FetchError as FetchError
     from geventbt.errors import GeventBTError as GeventBTError
@@ -139,7 +161,7 @@ if TYPE_CHECKING:
     from geventbt.geometry import Geometry as Geometry
     from geventbt.metainfo import Magnet as Magnet
     from geventbt.metainfo import Torrent as Torrent
-    from geventbt.metainfo import create_torrent as create_torrent
+    from geventbt.metainfo.create import create_torrent as create_torrent
     from geventbt.peer_id import client_name as client_name
     from geventbt.peer_id import new_peer_id as new_peer_id
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
@@ -149,9 +171,9 @@ if TYPE_CHECKING:
     from geventbt.storage import Storage as Storage
     from geventbt.storage import StorageBackend as StorageBackend
     from geventbt.wire.connect import connect as connect
+    from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
-    from geventbt.wire.state import Request as Request
     from geventbt.wire.wire import Wire as Wire
 
 

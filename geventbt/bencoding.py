@@ -32,8 +32,8 @@ def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: 
 
     Args:
         data: the bencoded bytes.
-        max_tokens: how many values, keys included, there may be.
-        max_depth: how deep lists and dictionaries may be nested.
+        max_tokens: the maximum number of values, keys included.
+        max_depth: the maximum depth of nested lists and dictionaries.
 
     Returns:
         An int, None (for an integer that is too long), bytes, a list, or a dict with bytes for keys.
@@ -44,14 +44,14 @@ def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: 
     data = _as_bytes(data)
     value, end = decode_prefix(data, max_tokens=max_tokens, max_depth=max_depth)
     if end != len(data):
-        raise BencodeError(f"{len(data) - end} bytes behind the end of the value")
+        raise BencodeError(f"{len(data) - end} bytes after the end of the value")
     return value
 
 
 def decode_prefix(
     data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
 ) -> tuple[Any, int]:
-    """Decode the value at the start of `data` as `decode` does, and return it with the place where it ends."""
+    """Decode the value at the start of `data`, as `decode` does. Returns it and the position where it ends."""
     return _Scanner(_as_bytes(data), max_tokens, max_depth).scan()
 
 

@@ -1,29 +1,33 @@
-"""Every error geventbt raises on purpose.
+"""The exceptions of geventbt.
 
 ::
 
     GeventBTError
-    ├── ProtocolError                 (abstract) somebody broke a rule of a BEP
-    │   ├── LocalProtocolError        ... the caller; the wire is unchanged            (also ValueError)
-    │   └── RemoteProtocolError       ... the peer; the wire closes                    (also ConnectionError)
-    │       └── HandshakeError        ... in its very first bytes, or for another torrent
+    ├── ProtocolError                 (abstract) a rule of a BEP was broken
+    │   ├── LocalProtocolError        by the caller; the wire is unchanged             (also ValueError)
+    │   └── RemoteProtocolError       by the peer; the wire closes                     (also ConnectionError)
+    │       └── HandshakeError        in its first bytes, or with another torrent
     ├── WireClosed                    the connection is gone; ``__cause__`` says why   (also ConnectionError)
     ├── WireTimeout                   a blocking call or a silent peer took too long   (also TimeoutError)
-    │   └── RequestTimeout            ... for one block                                (also RequestFailed)
+    │   └── RequestTimeout            for one block                                    (also RequestFailed)
     ├── RequestFailed                 (abstract) a block will not come
     │   ├── PeerChoking               the peer chokes us
     │   ├── RequestRejected           the peer rejected this request (BEP 6)
     │   ├── RequestCancelled          we cancelled it
     │   └── PieceNotAvailable         the peer does not have the piece
-    ├── MetadataError                 (abstract) a peer's metadata cannot be had, or is not what it should be
+    ├── MetadataError                 (abstract) a peer's metadata is not available or is wrong
     │   ├── MetadataNotAvailable      the peer has none, or does not give it
     │   └── MetadataMismatch          its size or hash is wrong
     ├── BencodeError                  not bencode, or over the limits                  (also ValueError)
     ├── MetainfoError                 not a usable torrent                             (also ValueError)
     │   └── MagnetError               not a usable magnet link
-    ├── StorageError                  the disk or a file failed us                     (also OSError)
+    ├── StorageError                  the disk or a file failed                        (also OSError)
     ├── FetchError                    a URL, or the look-up of a name, failed          (also OSError)
     ├── TrackerError                  a tracker refused or failed
+    ├── DHTError                      the DHT could not do what it was asked for
+    │   ├── DHTTimeout                ... in time                                      (also TimeoutError)
+    │   ├── DHTNotFound               it has no such item                              (also LookupError)
+    │   └── DHTRejected               its nodes refused to store an item
     └── DownloadError                 a download cannot go on
         └── NoPeersError              no peer could be reached, or all of them left    (also ConnectionError)
 """
@@ -34,11 +38,11 @@ import builtins
 
 
 class GeventBTError(Exception):
-    """Base of every error that geventbt raises on purpose."""
+    """Base of all exceptions that geventbt raises itself."""
 
 
 class ProtocolError(GeventBTError):
-    """Somebody broke a rule of the BEPs. Abstract: it is always one of the two below."""
+    """A rule of the BEPs was broken. Abstract: always one of its two subclasses."""
 
 
 class LocalProtocolError(ProtocolError, ValueError):
@@ -60,7 +64,7 @@ class RemoteProtocolError(ProtocolError, ConnectionError):
 
 
 class HandshakeError(RemoteProtocolError):
-    """The peer's first bytes were no handshake, or one for another torrent, or our own."""
+    """The peer's first bytes are not a handshake, or one for another torrent, or with our own peer id."""
 
 
 class WireClosed(GeventBTError, ConnectionError):
@@ -111,7 +115,7 @@ class MetadataMismatch(MetadataError):
 
 
 class BencodeError(GeventBTError, ValueError):
-    """Bytes that are not bencode, or bencode over the limits that a stranger is given."""
+    """Bytes that are not bencode, or bencode over the limits for untrusted input."""
 
 
 class MetainfoError(GeventBTError, ValueError):
@@ -152,6 +156,30 @@ class TrackerError(GeventBTError):
         super().__init__(text)
         self.retry_in = retry_in
         self.status = status
+
+
+class DHTError(GeventBTError):
+    """The DHT could not do what it was asked for."""
+
+
+class DHTTimeout(DHTError, builtins.TimeoutError):
+    """The DHT did not do in time what it was asked for."""
+
+
+class DHTNotFound(DHTError, LookupError):
+    """No node of the DHT has the item."""
+
+
+class DHTRejected(DHTError):
+    """The nodes of the DHT refused to store an item, or what is there is not what was expected.
+
+    Attributes:
+        code: of the error (BEP 5, 44): 301 for another seq than `cas`, 302 for a seq that is too low.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class DownloadError(GeventBTError):

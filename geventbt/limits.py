@@ -26,11 +26,22 @@ PEER_REQUESTS = 2000
 REQUESTS = 500
 """Requests sent out to one peer at a time (libtorrent: 500), within the peer's own `reqq`."""
 DEFAULT_REQQ = 250
-"""The queue we credit a peer with that announced none (libtorrent and uTorrent: 250)."""
+"""The queue assumed of a peer that announced none (libtorrent and uTorrent: 250)."""
 FORGOTTEN_REQUESTS = 1000
-"""Requests given up (choke, cancel, timeout) whose late answer is still no offence: two full queues."""
+"""Requests given up (choke, cancel, timeout) that are remembered one by one, so that their late blocks can be used: two
+full queues. Of older ones the number is kept: a late answer is never an offence."""
 UNWANTED_ANSWERS = 64
-"""Blocks and rejects that were never asked for, before the wire closes."""
+"""Blocks and rejects that were never requested, before the wire closes."""
+STATE_MESSAGES = 1000
+"""Messages of a peer within `STATE_MESSAGES_TIME` that only change its state, such as chokes and have-alls, before the
+wire closes. *Measured*: they hold the hub up for 5 ms."""
+STATE_MESSAGES_TIME = 10.0
+"""Seconds; honest peers choke and unchoke once in such a time (BEP 3)."""
+WHOLE_BITFIELDS = 16
+"""Bitfields, have-alls and have-nones of one peer before the wire closes (BEP 6: one): each replaces all that is known
+of it, which costs 1 ms in a torrent of two million pieces."""
+TURN = 0.01
+"""Seconds of CPU time of one turn of the loop after which wires are read no further before the next."""
 ALLOWED_FAST_SENT = 10
 """Pieces in the allowed-fast set that we grant (BEP 6 suggests 10)."""
 ALLOWED_FAST_KEPT = 100
@@ -38,7 +49,7 @@ ALLOWED_FAST_KEPT = 100
 
 # --- extensions (BEP 9, 11) ---
 METADATA = 32 * MIB
-"""A torrent's metadata (libtorrent believes 4 MiB by default)."""
+"""A torrent's metadata (libtorrent: 4 MiB by default)."""
 METADATA_PIECE = 16 * KIB
 """A piece of metadata (BEP 9)."""
 METADATA_SOURCES = 4
@@ -58,7 +69,7 @@ PEX_INTERVAL = 60.0
 PEX_TOLERANCE = 0.75
 """The part of the interval after which a peer's next message is taken: clocks and networks jitter."""
 PEX_KNOWN = 200
-"""Peers kept of what one peer has told of (BEP 11 recommends to hold 200)."""
+"""Peers kept that one peer has sent (BEP 11 recommends to hold 200)."""
 
 # --- encryption (MSE/PE) ---
 MSE_PADDING = 512
@@ -71,8 +82,9 @@ MSE_BUFFER = 16 * KIB
 # --- time ---
 HANDSHAKE_TIMEOUT = 10.0
 """For the whole handshake, an encrypted opening included; drips do not extend it."""
-INACTIVITY_TIMEOUT = 120.0
-"""With no complete message from the peer (BEP 3: two minutes)."""
+INACTIVITY_TIMEOUT = 140.0
+"""With neither a complete message from the peer nor a byte of a block that we asked for (BEP 3: keep-alives come every
+two minutes, by the peer's clock)."""
 KEEP_ALIVE_INTERVAL = 100.0
 """Of our silence before we send a keep-alive: well inside the peer's two minutes."""
 REQUEST_TIMEOUT = 60.0
@@ -117,11 +129,11 @@ HASH_QUEUE = 8 * MIB
 DISK_QUEUE = 64 * MIB
 """Received data waiting for the disk before the readers wait (libtorrent: 100 MiB)."""
 ENDGAME_CLAIMANTS = 3
-"""Peers that the same block is asked of in the endgame (Transmission: 2)."""
+"""Peers that the same block is requested from in the endgame (Transmission: 2)."""
 ENDGAME_PATIENCE = 0.5
-"""Seconds that a peer has had nothing to do before it is asked for what others were asked for."""
+"""Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
-"""Blocks that one peer is asked for at a time although others were (libtorrent: 1): most of them come twice."""
+"""Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
 URGENT_PIECES = 4
 """Pieces that a reader waits for and that may be begun although no other piece may be."""
 
@@ -141,11 +153,12 @@ UPLOAD_QUOTA = 20 * MIB
 FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
-"""What a peer delivers in it is asked for ahead (libtorrent: 3 s)."""
+"""Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
 FIRST_SNUB_TIMEOUT = 20.0
-"""Without a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
-MIN_SNUB_TIMEOUT, MAX_SNUB_TIMEOUT = 2.0, 60.0
-"""Without a block, for a peer whose usual pauses are known (libtorrent: 2 to 60 s)."""
+"""Without a byte of a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
+MIN_SNUB_TIMEOUT, MAX_SNUB_TIMEOUT = 2.0, 120.0
+"""Without a byte of a block, for a peer whose usual pauses are known, and after doublings (libtorrent: 2 to 60 s). A
+block takes 66 s at 250 bytes/s."""
 
 # --- rate limits ---
 RATE_BURST = 0.25
@@ -157,17 +170,17 @@ RATE_TICK = 0.01
 KNOWN_PEERS = 1000
 """Addresses kept for a torrent (libtorrent: 3000)."""
 KNOWN_SHARE = 4
-"""What one teller told of may take the whole by this number."""
+"""The peers from one reporter may take up to the total divided by this number."""
 PEERS_OF_HOST = 8
-"""Addresses kept of one public host: a list of ports is no way to have us hammer a stranger (libtorrent: 1)."""
+"""Addresses kept of one public host: a list of ports must not make us flood a host (libtorrent: 1)."""
 CONNECT_FAILURES = 6
-"""After so many in a row an address is given up (libtorrent: 3, at longer intervals)."""
+"""Failures in a row after which an address is given up (libtorrent: 3, at longer intervals)."""
 FIRST_RETRY, MAX_RETRY = 5.0, 600.0
 """Before an address is tried again: doubled with each failure."""
 RETRY_RENAMED = 600.0
 """Before an address that was given up gets another try because it was named again."""
 BANNED = 10_000
-"""Bans kept; each has cost its owner an address."""
+"""Bans kept."""
 
 # --- who sent bad data ---
 BLAMED_PIECES, BLAMED_BLOCKS = 64, 64 * KIB
@@ -197,19 +210,23 @@ SCRAPE_HASHES = 70
 ANNOUNCE_INTERVAL = 1800.0
 """Between two announces to a tracker that does not say."""
 MIN_ANNOUNCE_INTERVAL = 30.0
-"""Between two announces, whatever the tracker says (libtorrent: 300, and 30 where there is no min interval)."""
+"""The minimum between two announces (libtorrent: 300, and 30 where the tracker gives no min interval)."""
+EARLY_ANNOUNCE = 60.0
+"""Before a tracker that gives no min interval is asked for more peers; doubled each time that it has no others."""
+TRACKER_GIVEN = 10_000
+"""Peers of one tracker that are remembered as given."""
 MAX_ANNOUNCE_INTERVAL = 24 * 3600.0
-"""Between two announces, whatever the tracker says: longer, and it had forgotten us."""
+"""The maximum between two announces: after a longer one the tracker would have dropped us."""
 ANNOUNCE_RETRY = 5.0
 """Before a tracker that failed is asked again; doubled with each failure (libtorrent: 5)."""
 MAX_ANNOUNCE_RETRY = 1800.0
-"""The longest that doubling leads to (libtorrent: 60 minutes)."""
+"""The maximum of that delay (libtorrent: 60 minutes)."""
 ANNOUNCE_STOP_TIMEOUT = 5.0
-"""For telling the trackers that we leave (libtorrent: 5)."""
+"""For announcing "stopped" (libtorrent: 5)."""
 SECOND_FAMILY = 2.0
 """For the answer over the other address family, once there is one (BEP 7)."""
 LOOKUPS = 32
-"""Names of trackers that are looked up at one time, each in a native thread."""
+"""Names that are looked up at one time, each in a native thread."""
 UDP_RETRANSMIT = 15.0
 """Before a packet to a UDP tracker is sent again; doubled each time (BEP 15)."""
 UDP_RETRANSMISSIONS = 8
@@ -229,7 +246,7 @@ HTTP_OVERHEAD = 64 * KIB
 HTTP_ADDRESSES = 8
 """Addresses of one name that are tried."""
 
-# --- bencode from strangers ---
+# --- untrusted bencode ---
 BENCODE_DEPTH = 32
 """Lists and dicts within each other (libtorrent: 100)."""
 BENCODE_TOKENS = 2000
@@ -254,9 +271,126 @@ TRACKERS = 200
 """Announce URLs kept of one torrent: public lists have about a hundred."""
 WEB_SEEDS = 1000
 """URLs of web seeds kept of one torrent: Arch Linux has 203 to 403."""
-OPEN_FILES = 64
-"""Files of one torrent that are open at a time (libtorrent: 40 for all of them)."""
+OPEN_FILES = 256
+"""Files of all torrents of the process that are open at a time (libtorrent: 40), where the limit of descriptors allows
+it; see `geventbt.concurrency.descriptors`."""
+IDLE_FILE = 30.0
+"""Seconds after its last use until a file is closed."""
+DESCRIPTORS = 65_536
+"""The limit of descriptors that a process asks the system for."""
+DESCRIPTORS_RESERVE = 96
+"""Descriptors that are kept free of files and peers: for trackers, names, locks, and the program itself."""
 RESUME_FILE = 1 * KIB
-"""Our own resume file, without its bitfield and without what it says of each file."""
-RESUME_ENTRY = 64
-"""What a resume file says of one file: its index, twice, and its size and time in 64 bits each."""
+"""A resume file, without its bitfield and its entries of files."""
+RESUME_ENTRY = 104
+"""The entries of one file in a resume file: its index, three times, and its size, time and inode in 64 bits each."""
+
+# --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
+DHT_PACKET = 1500
+"""A datagram that is read at all; more would have come in fragments."""
+DHT_MAX_ANSWER = 1024
+"""A datagram of ours (BEP 32: "must not send UDP datagrams with a payload larger than 1024 octets")."""
+DHT_TOKENS = 400
+"""Bencoded values in one packet: a list of peers fills it with less than 200."""
+DHT_DEPTH = 20
+"""Lists and dictionaries within each other in one packet; a stored value may be nested (BEP 44)."""
+DHT_K = 8
+"""Nodes of a bucket, of an answer, and that a value is stored on (BEP 5)."""
+DHT_FIRST_BUCKET = 128
+"""Nodes of the farthest bucket, halved for each further one: a lookup's first step is long then (libtorrent: 128)."""
+DHT_REPLACEMENTS = 8
+"""Nodes kept for each bucket until there is room (BEP 5)."""
+DHT_GOOD_TIME = 900.0
+"""After its last sign of life a node is questionable, and a bucket without a change is refreshed (BEP 5)."""
+DHT_MAX_FAILURES = 2
+"""Queries in a row that a node leaves unanswered before it is bad (BEP 5: "multiple queries in a row")."""
+DHT_REFRESH_INTERVAL = 10.0
+"""Between two refreshes of buckets."""
+DHT_PINGS_PER_SECOND = 5
+"""Pings of nodes that might fill a bucket (libtorrent: one in 5 s; *measured*: 70 s until 12 nodes know each other)."""
+DHT_PING_INTERVAL = 2.0
+"""Between pings of nodes that would fill a bucket beyond what it needs."""
+DHT_LOOKUP_WIDTH = 4
+"""Queries of one lookup that are waited for at a time (*measured*, simulated: 3 are slower, 8 send a third more)."""
+DHT_LOOKUP_CANDIDATES = 200
+"""Nodes that one lookup remembers."""
+DHT_LOOKUP_INSECURE = 16
+"""Answers, with those of nodes whose id does not fit their address, that end a lookup as 8 of others do (BEP 42)."""
+DHT_MIN_PATIENCE, DHT_MAX_PATIENCE = 0.3, 1.0
+"""For an answer before another node is asked as well; between them it follows the round trips (RFC 6298)."""
+DHT_LAST_PATIENCE = 1.5
+"""For the last answers of a lookup that has found fewer nodes than it wants."""
+DHT_ANSWER_TIMEOUT = 10.0
+"""For an answer that is still of use (libtorrent: 15; rqbit: 10)."""
+DHT_QUERY_RATE, DHT_QUERY_BURST = 50.0, 100.0
+"""Queries a second, by default (rqbit and anacrolix: 250; home routers have trouble above about 100)."""
+DHT_ADDRESS_RATE, DHT_ADDRESS_BURST = 5.0, 5.0
+"""Queries a second to one address (*measured*: libtorrent goes silent for 5 minutes above it)."""
+DHT_CALLS = 1000
+"""Calls at a time; more fail."""
+DHT_SOURCE_RATE, DHT_SOURCE_BURST = 5.0, 50.0
+"""Packets a second read of one network (/24, /64) that are not answers to us (libtorrent: 5, averaged over 10 s)."""
+DHT_SOURCES = 10_000
+"""Networks whose rates are remembered."""
+DHT_GLOBAL_RATE, DHT_GLOBAL_BURST = 500.0, 1000.0
+"""Packets a second of all of them together: about 2 % of a core."""
+DHT_UNEXPECTED = 4
+"""Packets from an address we wait for that are read although its network has sent too much."""
+DHT_ANSWER_RATE, DHT_ANSWER_BURST = 16.0 * KIB, 48.0 * KIB
+"""Bytes a second of answers to all (libtorrent: 8,000 bytes, 3 s)."""
+DHT_TOKEN_TIME = 300.0
+"""For which a secret of write tokens is used; its tokens are good as long again (BEP 5: 5 and 10 minutes)."""
+DHT_TOKEN = 64
+"""Bytes of a node's write token that are kept (libtorrent: 4; ours: 8)."""
+DHT_INFO_HASHES, DHT_SWARM_PEERS = 2000, 500
+"""Torrents whose peers are stored, and peers of each (libtorrent: the same)."""
+DHT_PEER_TIME = 2700.0
+"""For which an announced peer is stored (libtorrent: 45 minutes; clients announce each 15 to 30)."""
+DHT_VALUES = 80
+"""Peers in an answer over IPv4, and a third over IPv6: what fits beside 8 nodes."""
+DHT_SAMPLES, DHT_SAMPLE_INTERVAL = 20, 6 * 3600.0
+"""Info hashes in a sample, and the time for which it stays the same (BEP 51)."""
+DHT_ITEMS = 700
+"""Immutable items stored, and as many mutable ones (libtorrent: 700)."""
+DHT_ITEM_TIME = 7200.0
+"""For which an item is stored (BEP 44: 2 hours)."""
+DHT_VALUE, DHT_SALT = 1000, 64
+"""Bytes of an item's bencoded value, and of its salt (BEP 44)."""
+DHT_MAX_SEQ = (1 << 63) - 1
+"""The greatest sequence number of an item (BEP 44)."""
+DHT_PEERS_OF_ANSWER = 500
+"""Peers taken from one answer."""
+DHT_PEERS_OF_SEARCH = 10_000
+"""Peers found by one search."""
+DHT_VOTES, DHT_AGREEMENT = 8, 0.75
+"""Networks that tell our address before it is believed, and the part of them that must agree (BEP 42)."""
+DHT_SAVED_NODES = 300
+"""Nodes kept across runs, of each address family."""
+DHT_SAVE_INTERVAL = 300.0
+"""Between two records of the state."""
+DHT_STATE_FILE = 64 * KIB
+"""The file of the state."""
+DHT_TORRENT_NODES = 20
+"""Nodes taken from a .torrent file."""
+DHT_ROUTERS_AFTER = 3.0
+"""With too few answers of known nodes before the routers are asked."""
+DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0
+"""Before the next try to find nodes; doubled each time."""
+DHT_MIN_ANNOUNCE_INTERVAL = 60.0
+"""Between two searches of a torrent, however much it needs peers."""
+DHT_ANNOUNCE_INTERVAL = 900.0
+"""Between two announces of a torrent, two minutes more or less (libtorrent: 15 minutes)."""
+
+# --- local service discovery (BEP 14) ---
+LSD_INTERVAL = 300.0
+"""Between two announces of a torrent (BEP 14: "every 5 minutes")."""
+LSD_MIN_INTERVAL = 60.0
+"""Between two announces of a client (BEP 14: "no more than 1 announce per minute")."""
+LSD_PACKET = 1400
+"""A datagram (BEP 14: "should not exceed 1400 bytes")."""
+LSD_INFO_HASHES = 20
+"""Torrents in one announce: what fits."""
+LSD_PEERS = 1000
+"""Peers counted of one torrent."""
+LSD_BYTES_PER_SECOND = 64 * KIB
+"""What is read: several hundred announces a second."""

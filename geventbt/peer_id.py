@@ -1,5 +1,4 @@
-"""Peer ids: making ours, and reading a client's name from theirs (BEP 20); info hashes and peer ids as users write
-them."""
+"""Peer ids: new ones, the client's name in one (BEP 20), and parsing of info hashes and peer ids from users."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import os
 import re
 
 CLIENT_PREFIX = b"-GB0100-"
-"""How our peer ids begin: Azureus style, client GB, version 0.1.0.0."""
+"""The prefix of our peer ids: Azureus style, client GB, version 0.1.0.0."""
 
 PEER_ID_LENGTH = 20
 """Bytes in a peer id, and in an info hash (BEP 3)."""
@@ -26,10 +25,11 @@ _AZUREUS_CLIENTS = {
     "BF": "Bitflu",
     "BG": "BTG",
     "BI": "BiglyBT",
+    "BL": "BitLord",
     "BR": "BitRocket",
     "BS": "BTSlave",
     "BT": "BitTorrent",
-    "BW": "BitWombat",
+    "BW": "BitTorrent Web",
     "BX": "Bittorrent X",
     "CD": "Enhanced CTorrent",
     "CT": "CTorrent",
@@ -100,7 +100,7 @@ _AZUREUS_CLIENTS = {
     "rQ": "rqbit",
     "st": "sharktorrent",
 }
-"""The two letters of Azureus-style ids (BEP 20, and clients met since)."""
+"""The two letters of Azureus-style ids (BEP 20, and newer clients)."""
 
 _SHADOW_CLIENTS = {
     "A": "ABC",
@@ -114,9 +114,14 @@ _SHADOW_CLIENTS = {
 """The letter of Shadow-style ids (BEP 20)."""
 
 _DASHED_CLIENTS = {"M": "BitTorrent", "A2": "aria2"}
-"""What stands before a version whose numbers are set apart by dashes: ``M7-9-2--``, ``A2-1-37-0-``."""
+"""The prefix of a version whose numbers are separated by dashes: ``M7-9-2--``, ``A2-1-37-0-``."""
 
 _AZUREUS = re.compile(rb"-([0-9A-Za-z~]{2})([0-9A-Za-z.]{4})-")
+_NEARLY_AZUREUS = re.compile(rb"-([0-9A-Za-z~]{2})(?:([0-9A-Za-z.]{1,5})\0*-)?")
+"""The same with another number of signs, as uTorrent, BitTorrent and KTorrent have it, or a version written
+in another way, as BitLord, uTorrent Web and Free Download Manager do."""
+_TIXATI = re.compile(rb"TIX(\d\d)(\d\d)")
+_FREE_DOWNLOAD_MANAGER = re.compile(rb"FDM(\d?)")
 _DASHED = re.compile(rb"(M|A2-)(\d{1,3})-(\d{1,3})-(\d{1,3})-")
 _SHADOW = re.compile(rb"([AOQRSTU])([0-9A-Za-z.]{1,5})-{2,}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz."
@@ -130,14 +135,14 @@ def new_peer_id() -> bytes:
 
 
 def client_name(peer_id: bytes) -> str:
-    """Say in words which client a peer id belongs to (BEP 20).
+    """The name of the client that a peer id belongs to (BEP 20).
 
     Args:
-        peer_id: any bytes that a peer gave as its id.
+        peer_id: the bytes of the id; untrusted.
 
     Returns:
-        A name and version, such as "libtorrent 2.1.1.0", or "unknown (...)" with the id's beginning. Only letters,
-        digits, blanks and a few harmless signs are in it, whatever the bytes: it may be printed.
+        A name and version, such as "libtorrent 2.1.1.0", or "unknown (...)" with the id's first bytes. Safe to print:
+        only ASCII letters, digits, blanks and common punctuation occur in it.
     """
     if match := _AZUREUS.match(peer_id):
         code, version = match[1].decode(), match[2].decode()
@@ -146,15 +151,21 @@ def client_name(peer_id: bytes) -> str:
         return f"{_DASHED_CLIENTS[match[1].decode().rstrip('-')]} {b'.'.join(match.groups()[1:]).decode()}"
     if match := _SHADOW.match(peer_id):
         return f"{_SHADOW_CLIENTS[match[1].decode()]} {_numbers(match[2].decode())}"
+    if match := _TIXATI.match(peer_id):
+        return f"Tixati {int(match[1])}.{match[2].decode()}"
+    if match := _FREE_DOWNLOAD_MANAGER.match(peer_id):
+        return f"{_AZUREUS_CLIENTS['FD']} {match[1].decode()}".rstrip()
+    if (match := _NEARLY_AZUREUS.match(peer_id)) and (name := _AZUREUS_CLIENTS.get(match[1].decode())):
+        return f"{name} {_numbers(match[2].decode())}" if match[2] else name
     return f"unknown ({_UNSAFE.sub('.', bytes(peer_id[:8]).decode('latin-1'))})"
 
 
 def hash_or_id(value: bytes | str, what: str) -> bytes:
-    """Take an info hash or peer id in either of the forms that users have it in.
+    """Parse an info hash or peer id in one of the forms that users pass.
 
     Args:
         value: 20 bytes, or 40 hex characters.
-        what: what to call it in the error's text, such as "info hash".
+        what: its name in the error message, such as "info hash".
 
     Returns:
         The 20 bytes.
@@ -175,5 +186,5 @@ def hash_or_id(value: bytes | str, what: str) -> bytes:
 
 
 def _numbers(version: str) -> str:
-    """The signs of a version as numbers with dots: each counts 0-9, A-Z, a-z, as in Shadow's ids."""
+    """The characters of a version as numbers with dots: the digits are 0-9, A-Z, a-z, as in Shadow's ids."""
     return ".".join(str(_DIGITS.index(sign)) for sign in version)

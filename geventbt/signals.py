@@ -1,25 +1,27 @@
 """The signals of wires, servers and torrents: one blinker namespace, shared by all.
 
-``signals.unchoke.connect(fn)`` hears every wire; ``signals.unchoke.connect(fn, sender=wire)`` or, shorter and without
-keeping the wire alive,
-``wire.on("unchoke", fn)`` hears one. Handlers are called ``fn(sender, **fields)`` on a greenlet of that wire, with the
-fields of the table below, which are named as in the BEPs.
+``signals.unchoke.connect(fn)`` listens to every wire; ``signals.unchoke.connect(fn, sender=wire)`` or, shorter and
+without keeping the wire alive, ``wire.on("unchoke", fn)`` listens to one. Handlers are called ``fn(sender, **fields)``
+on a greenlet of that wire, with the fields of the table below, which are named as in the BEPs.
 """
 
 from __future__ import annotations
 
-from blinker import Namespace, Signal
+from blinker import NamedSignal, Namespace
+
+from geventbt.handlers import HandlerSignal
 
 _namespace = Namespace()
 
 
-def _signal(name: str, doc: str) -> Signal:
-    return _namespace.signal(name, doc)
+def _signal(name: str, doc: str) -> HandlerSignal:
+    signal = _namespace[name] = HandlerSignal(name, doc)
+    return signal
 
 
 # --- wires ---
 handshake = _signal("handshake", "info_hash, peer_id, extensions: the peer's handshake (BEP 3)")
-extended_handshake = _signal("extended_handshake", "handshake: what the peer says of itself, a dict (BEP 10)")
+extended_handshake = _signal("extended_handshake", "handshake: the peer's extended handshake, a dict (BEP 10)")
 extended = _signal(
     "extended", "name, extended_id, payload: a message of an extension; name is None if it is not ours (BEP 10)"
 )
@@ -35,51 +37,51 @@ suggest = _signal("suggest", "index: the peer suggests a piece (BEP 6)")
 allowed_fast = _signal("allowed_fast", "index: the peer serves this piece even while it chokes us (BEP 6)")
 reject = _signal("reject", "index, begin, length: the peer rejected our request (BEP 6)")
 request = _signal(
-    "request", "index, begin, length, respond: the peer asks; respond(block or error) answers, once (BEP 3)"
+    "request", "index, begin, length, respond: the peer requests a block; respond(block or error) answers, once (BEP 3)"
 )
-piece = _signal("piece", "index, begin, block: a block that we asked for (BEP 3)")
+piece = _signal("piece", "index, begin, block: a block that we requested (BEP 3)")
 cancel = _signal("cancel", "index, begin, length: the peer no longer wants a block (BEP 3)")
 port = _signal("port", "listen_port: the UDP port of the peer's DHT node (BEP 5)")
 keep_alive = _signal("keep_alive", "the peer is alive (BEP 3)")
 hash_request = _signal(
-    "hash_request", "pieces_root, base_layer, index, length, proof_layers: the peer asks for hashes (BEP 52)"
+    "hash_request", "pieces_root, base_layer, index, length, proof_layers: the peer requests hashes (BEP 52)"
 )
 hashes = _signal("hashes", "pieces_root, base_layer, index, length, proof_layers, hashes: hashes arrived (BEP 52)")
 hash_reject = _signal(
     "hash_reject", "pieces_root, base_layer, index, length, proof_layers: no hashes will come (BEP 52)"
 )
-unknown_message = _signal("unknown_message", "id, payload: a message with an id that no BEP we know defines")
+unknown_message = _signal("unknown_message", "id, payload: a message with an id that no supported BEP defines")
 timeout = _signal("timeout", "index, begin, length: our request was not answered in time; the wire goes on")
 download = _signal("download", "count: bytes of blocks just received")
 upload = _signal("upload", "count: bytes of a block just sent")
-close = _signal("close", "error: the wire is closed; the reason if it was an error, or None")
+close = _signal("close", "error: the wire is closed; error is the reason, or None after an ordinary close")
 error = _signal(
-    "error", "error: what went wrong, before a wire's `close`; of a server with one of its peers, or of a torrent"
+    "error", "error: an exception: of a wire, before its `close`; of a server, for one of its peers; or of a torrent"
 )
 
 # --- servers ---
 peer_connected = _signal("peer_connected", "wire: an inbound peer")
-stopping = _signal("stopping", "the server takes no more peers and closes its wires")
+stopping = _signal("stopping", "the server accepts no more peers and closes its wires")
 stop = _signal("stop", "the server has stopped")
 
 # --- torrents of a client ---
-piece_verified = _signal("piece_verified", "index: a piece is verified and on the disk")
+piece_verified = _signal("piece_verified", "index: a piece is verified and on disk")
 piece_failed = _signal("piece_failed", "index: the hash of a piece was wrong; it is fetched again")
-file_complete = _signal("file_complete", "index: every piece of a file is verified and on the disk")
-complete = _signal("complete", "every piece that is wanted is verified and on the disk")
+file_complete = _signal("file_complete", "index: every piece of a file is verified and on disk")
+complete = _signal("complete", "every wanted piece is verified and on disk")
 peer_added = _signal("peer_added", "wire: a peer has joined")
 peer_removed = _signal("peer_removed", "wire: a peer has left")
 
 _TORRENTS_ONLY = ("piece_verified", "piece_failed", "file_complete", "complete", "peer_added", "peer_removed")
 _SERVERS_ONLY = ("peer_connected", "stopping", "stop")
 
-WIRE_SIGNALS: dict[str, Signal] = {
+WIRE_SIGNALS: dict[str, NamedSignal] = {
     name: signal for name, signal in _namespace.items() if name not in (*_SERVERS_ONLY, *_TORRENTS_ONLY)
 }
 """The signals that a wire sends, by name."""
 
-SERVER_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
+SERVER_SIGNALS: dict[str, NamedSignal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
 """The signals that a server sends, by name."""
 
-TORRENT_SIGNALS: dict[str, Signal] = {name: _namespace[name] for name in ("error", *_TORRENTS_ONLY)}
+TORRENT_SIGNALS: dict[str, NamedSignal] = {name: _namespace[name] for name in ("error", *_TORRENTS_ONLY)}
 """The signals that a torrent of a client sends, by name."""

@@ -1,4 +1,4 @@
-"""Ten thousand peers on one server, and how quickly everything starts.
+"""Benchmark of ten thousand peers on one server, and of start-up times.
 
     python scripts/bench_peers.py [--peers 10000] [--json]
 
@@ -48,7 +48,7 @@ def _resident() -> int:
 
 
 def _hold_peers(port: int, info_hash: bytes, count: int) -> None:
-    """Connect so many peers that shake hands, and then keep still."""
+    """Connect `count` peers that shake hands, and then send nothing."""
     sockets = []
     for _ in range(count):
         sock = gevent_socket.create_connection(("127.0.0.1", port))
@@ -59,7 +59,7 @@ def _hold_peers(port: int, info_hash: bytes, count: int) -> None:
 
 
 def _download(port: int, torrent: str) -> None:
-    """Download once, and say how long it took."""
+    """Download once. Returns the seconds that it took."""
     with tempfile.TemporaryDirectory(dir=Path(torrent).parent) as folder, geventbt.Client(None) as client:
         started = time.perf_counter()
         client.add(torrent, folder, peers=[("127.0.0.1", port)]).wait()
@@ -86,7 +86,7 @@ def _seconds_of_download(port: int, torrent: Path) -> float:
 
 
 def peers(folder: Path, count: int) -> dict[str, float]:
-    """A seeding client with so many idle peers."""
+    """A seeding client with `count` idle peers."""
     torrent = geventbt.Torrent.from_file(folder / "payload.torrent")
     client = geventbt.seed(torrent, folder, ("127.0.0.1", 0), max_connections=count + 100)
     port = client.port
@@ -95,7 +95,7 @@ def peers(folder: Path, count: int) -> dict[str, float]:
     before, started = _resident(), time.perf_counter()
     holder = _child("--hold", str(port), torrent.info_hash.hex(), str(count))
     active = client.torrents[torrent.info_hash]
-    while active.connections < count:
+    while active.progress.peers < count:
         gevent.sleep(0.02)
     seconds = time.perf_counter() - started
     memory = (_resident() - before) / count
@@ -112,7 +112,7 @@ def peers(folder: Path, count: int) -> dict[str, float]:
 
 
 def start(folder: Path, count: int) -> dict[str, float]:
-    """How long the interpreter takes with us, and without."""
+    """Start-up times of the interpreter, with and without geventbt."""
 
     def milliseconds(*arguments: str) -> float:
         times = []

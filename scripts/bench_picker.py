@@ -1,4 +1,4 @@
-"""What the block picker costs, by the number of pieces and peers. One thread, no sockets, nothing but the picker.
+"""Benchmark of the block picker, by the number of pieces and peers. One thread, no sockets, only the picker.
 
     python scripts/bench_picker.py [--quick] [--json]
 
@@ -8,10 +8,10 @@ Each row is a torrent of 1 MiB pieces in a steady state, about half of it there.
 - halves: a random half each;
 - little: one in a thousand, and the peers together only a hundredth of the pieces.
 
-Columns, in microseconds, each the mean over many calls but `worst`: `whole` a pick of a whole piece (64 blocks);
+Columns, in microseconds, each the mean over many calls except `worst`: `whole` a pick of a whole piece (64 blocks);
 `run` a pick of 4 blocks by a slow peer (share 4); `nothing` a pick for a peer that has nothing left for us; `worst` the
 longest single pick of a whole piece; `have` a peer's have; `received` a block; `piece` a piece verified; `join` a peer
-coming and leaving, with the next pick of each of four others, whose orders that has upset.
+coming and leaving, with the next pick of each of four others, whose shortlists are outdated by it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ COLUMNS = ["whole", "run", "nothing", "worst", "have", "received", "piece", "joi
 
 
 class Bench:
-    """A picker with its peers, and the clock."""
+    """A picker with its peers, and timing of calls."""
 
     def __init__(self, pieces: int, peers: int, swarm: str) -> None:
         self.random = Random(1)
         self.pieces = pieces
         self.peers = range(peers)
         have = self.bits(0.5)
-        self.picker = BlockPicker(Geometry(pieces * PIECE, PIECE), have, max_open=1 << 60, random=Random(2))
+        geometry = Geometry(pieces * PIECE, PIECE)
+        self.picker: BlockPicker[int | str] = BlockPicker(geometry, have, max_open=1 << 60, random=Random(2))
         self.bitfield = self.bitfields(swarm)
         for peer in self.peers:
             self.picker.add_peer(peer, self.bitfield())
@@ -54,7 +55,7 @@ class Bench:
         return bitarray([self.random.random() < part for _ in range(self.pieces)], "big")
 
     def bitfields(self, swarm: str) -> Callable[[], bitarray]:
-        """What makes a peer's bitfield."""
+        """A function that makes the bitfield of a peer."""
         if swarm == "seeds":
             everything = ones(self.pieces, "big")
             return lambda: everything
@@ -112,10 +113,10 @@ class Bench:
             self.picker.failed(piece)
 
     def nothing(self, count: int) -> list[float]:
-        """A peer that has just what we have."""
-        self.picker.add_peer("bored", zeros(self.pieces, "big"))
-        times = self.time([lambda: self.picker.pick("bored", BLOCKS)] * count)
-        self.picker.remove_peer("bored")
+        """Picks for a peer that has only the pieces that we have."""
+        self.picker.add_peer("useless", zeros(self.pieces, "big"))
+        times = self.time([lambda: self.picker.pick("useless", BLOCKS)] * count)
+        self.picker.remove_peer("useless")
         return times
 
     def have(self, count: int) -> list[float]:
@@ -159,7 +160,7 @@ class Bench:
 
 
 def measure(pieces: int, peers: int, swarm: str, count: int) -> dict[str, float | int | str]:
-    """One row."""
+    """One row of the table."""
     bench = Bench(pieces, peers, swarm)
     few = max(1, min(count, pieces // 8))
     gc.disable()

@@ -1,14 +1,13 @@
-"""How fast one wire is, against the raw socket on the same machine in the same run.
+"""Benchmark of one wire, against the raw socket on the same machine in the same run.
 
-Two processes on loopback, 16 KiB blocks, one connection. What is measured runs in this process; its partner is a child
-that does as little as possible.
+Two processes on loopback, 16 KiB blocks, one connection. The measured side runs in this process; its partner is a
+child that does as little as possible.
 
     python scripts/bench_wire.py [--blocks 64000] [--repeat 3] [--json] [--encryption]
 
 Rows: raw (`recv_into` on a gevent socket), request with N greenlets at once, read_into, serve. Each gives blocks a
-    second, CPU microseconds a block on our
-side, the ratio of its throughput to that of the base row beside it, and by how much a ticking greenlet was late at the
-worst (milliseconds).
+second, CPU microseconds a block on our side, the ratio of its throughput to that of the base row next to it, and the
+longest delay of a ticking greenlet (milliseconds).
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def _receive_exactly(sock: Any, count: int) -> bytes:
 
 
 def _feed(sock: Any, blocks: int) -> None:
-    """Answer requests, as many as have come at once with one sendmsg."""
+    """Answer requests, all that have arrived with one sendmsg."""
     sock.sendall(HANDSHAKE + UNCHOKE)
     _receive_exactly(sock, len(HANDSHAKE))
     block = bytes(BLOCK)
@@ -134,7 +133,7 @@ def _feed(sock: Any, blocks: int) -> None:
 
 
 def _take(sock: Any, blocks: int) -> None:
-    """Ask for so many blocks, 250 at a time, throw what comes away, and leave."""
+    """Request `blocks` blocks, 250 at a time, discard them, and disconnect."""
     sock.sendall(HANDSHAKE + INTERESTED)
     _receive_exactly(sock, len(HANDSHAKE))
     _receive_exactly(sock, len(UNCHOKE))
@@ -172,7 +171,7 @@ def _connection(role: str, blocks: int = 0) -> Iterator[gevent_socket.socket]:
 
 
 class Ticker:
-    """A greenlet that wants to run every 5 ms, and notes by how much it was late at the worst."""
+    """A greenlet that is due every 5 ms, and notes its longest delay."""
 
     def __enter__(self) -> Ticker:
         self.worst = 0.0

@@ -1,9 +1,9 @@
-"""An extension of one's own (BEP 10): two peers tell each other what time it is.
+"""A custom extension (BEP 10): two peers exchange the time of their clocks.
 
     python scripts/custom_extension.py --listen 6881
     python scripts/custom_extension.py --connect 127.0.0.1:6881
 
-Nothing in the package knows of it, and a peer that does not speak it is not troubled.
+It needs no change of the package, and works with peers that do not support it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import geventbt
 
 
 class Clock(geventbt.Extension):
-    """Asks the peer for its time, and answers when it asks."""
+    """Requests the peer's time, and answers its requests."""
 
     name = "x_clock"
 
@@ -29,12 +29,12 @@ class Clock(geventbt.Extension):
         self.peer_time: AsyncResult = AsyncResult()
 
     def on_extended_handshake(self, handshake: dict[str, object]) -> None:
-        """Now it is known whether the peer speaks it."""
+        """Request the time, if the peer supports the extension."""
         if self.supported:
             self.send({"ask": 1})
 
     def on_message(self, payload: bytes) -> None:
-        """A stranger's question or answer. What is neither raises here: that is logged, and nobody is hurt."""
+        """Handle an untrusted request or answer. An exception for anything else is logged, and the wire goes on."""
         message = geventbt.bencoding.decode(payload)
         if b"ask" in message:
             self.send({"milliseconds": int(time.time() * 1000)})
@@ -49,13 +49,13 @@ def address(text: str) -> tuple[str, int]:
 
 
 def serve(wire: geventbt.Wire) -> None:
-    """For each inbound peer: the extension does the rest."""
+    """Serve an inbound peer: the extension answers its requests."""
     wire.use(Clock)
     wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id())
     wire.wait_for("close")
 
 
-parser = argparse.ArgumentParser(description="Two peers tell each other what time it is.")
+parser = argparse.ArgumentParser(description="Two peers exchange the time of their clocks.")
 role = parser.add_mutually_exclusive_group(required=True)
 role.add_argument("--listen", type=int, metavar="port")
 role.add_argument("--connect", type=address, metavar="host:port")
@@ -73,6 +73,6 @@ try:
         wire.handshake(arguments.info_hash, geventbt.new_peer_id())
         print(f"the peer's clock is {wire.x_clock.peer_time.get(timeout=5) - time.time():+.1f} seconds off")
 except gevent.Timeout:
-    sys.exit("the peer does not tell the time")
+    sys.exit("the peer sent no time within 5 seconds: does it support x_clock?")
 except (geventbt.GeventBTError, OSError, ValueError) as error:
     sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""Download a torrent from the peers that you name, with nothing but wires: one greenlet for each peer.
+"""Download a torrent from given peers with wires only, without a client: one greenlet for each peer.
 
     python scripts/download_from_peers.py ubuntu.torrent downloads/ 127.0.0.1:6881 '[::1]:6882'
 
@@ -23,7 +23,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def fetch_from(peer: tuple[str, int], storage: geventbt.Storage, missing: set[int]) -> None:
-    """Take pieces out of `missing` as long as this peer has one of them."""
+    """Fetch pieces of `missing` as long as this peer has one of them."""
     torrent = storage.torrent
     try:
         with geventbt.connect(peer, info_hash=torrent.info_hash) as wire:
@@ -34,18 +34,18 @@ def fetch_from(peer: tuple[str, int], storage: geventbt.Storage, missing: set[in
                 missing.remove(piece)
                 try:
                     if not storage.write_piece(piece, wire.read(piece, 0, torrent.geometry.piece_size(piece))):
-                        raise geventbt.DownloadError(f"piece {piece} was wrong")
+                        raise geventbt.DownloadError(f"the hash of piece {piece} is wrong")
                 finally:
-                    # Whatever has happened: what has not been stored is missing.
+                    # After any error, a piece that has not been stored is missing.
                     if not storage.have[piece]:
                         missing.add(piece)
     except (geventbt.GeventBTError, OSError) as error:
         print(f"{peer[0]}:{peer[1]}: {error}", file=sys.stderr)
 
 
-parser = argparse.ArgumentParser(description="Download a torrent from the peers that you name.")
+parser = argparse.ArgumentParser(description="Download a torrent from given peers.")
 parser.add_argument("torrent", help="a .torrent file")
-parser.add_argument("folder", help="where the files are to be")
+parser.add_argument("folder", help="the folder for the files")
 parser.add_argument("peers", nargs="+", type=address, metavar="host:port")
 arguments = parser.parse_args()
 
@@ -53,14 +53,14 @@ try:
     with geventbt.Storage(geventbt.Torrent.from_file(arguments.torrent), arguments.folder) as storage:
         storage.check()
         storage.prepare()
-        # While gevent's loop runs, it would print a traceback.
+        # A KeyboardInterrupt inside gevent's loop would print a traceback.
         gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
         missing = set(storage.have.search(0))
         while missing:
             before = len(missing)
             gevent.joinall([gevent.spawn(fetch_from, peer, storage, missing) for peer in arguments.peers])
             if len(missing) == before:
-                sys.exit(f"no peer gave any of the {before} pieces that are missing")
+                sys.exit(f"no peer sent any of the {before} missing pieces")
         print(f"{storage.verified_bytes} bytes are verified, in {arguments.folder}")
 except KeyboardInterrupt:
     sys.exit("interrupted")

@@ -1,9 +1,9 @@
-"""Make a .torrent file of a magnet link, with the metadata that peers have (BEP 9).
+"""Make a .torrent file of a magnet link, with the metadata from peers (BEP 9).
 
     python scripts/fetch_metadata.py 'magnet:?xt=urn:btih:...' ubuntu.torrent --peer 127.0.0.1:6881
 
-Peers come from the link (x.pe), from --peer, and from the link's trackers. Quote the link, for an & means
-something to the shell.
+Peers come from the link (x.pe), from --peer, and from the link's trackers. Quote the link: `&` is special in
+shells.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def peers_of_trackers(magnet: geventbt.Magnet) -> list[tuple[str, int]]:
-    """The peers that the trackers of a link know; those that do not answer are named."""
+    """The peers that the trackers of a link return; a tracker that fails is reported."""
     peers: list[tuple[str, int]] = []
     assert magnet.info_hash is not None
     request = geventbt.AnnounceRequest(magnet.info_hash, geventbt.new_peer_id(), port=0, left=1)
@@ -41,7 +41,7 @@ parser = argparse.ArgumentParser(description="Make a .torrent file of a magnet l
 parser.add_argument("magnet")
 parser.add_argument("output", type=Path, help="the .torrent file to write")
 parser.add_argument("--peer", action="append", default=[], type=address, metavar="host:port")
-parser.add_argument("--timeout", type=float, default=60, help="seconds for all of it")
+parser.add_argument("--timeout", type=float, default=60, help="seconds for the whole fetch")
 arguments = parser.parse_args()
 gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 

@@ -1,7 +1,7 @@
-"""Fuzz the peer protocol: valid streams, damaged at random, for as long as you like.
+"""Fuzz the peer protocol: valid streams, damaged at random, for a given time.
 
-The invariant is h11's: any bytes at all give messages or a `RemoteProtocolError`, never another exception; they give
-the same whether they come whole or byte by byte; and what is kept of them is bounded. The test suite runs the same
+The invariant is h11's: any bytes give messages or a `RemoteProtocolError`, never another exception; the result is the
+same whole or byte by byte; and the memory that they take is bounded. The test suite runs the same
 check on the saved corpus and on a few hundred damaged streams.
 
     python scripts/fuzz_protocol.py --seconds 600
@@ -25,6 +25,7 @@ from geventbt import limits
 from geventbt.errors import LocalProtocolError, RemoteProtocolError, RequestFailed
 from geventbt.geometry import Geometry
 from geventbt.protocol import constants as c
+from geventbt.protocol import message_objects as o
 from geventbt.protocol import messages as m
 from geventbt.protocol.connection import FAILED, PeerProtocol
 from geventbt.protocol.handshake import Extensions, Handshake
@@ -38,18 +39,18 @@ KEPT = 4 * limits.MIB
 """The most that may be kept: a cut off message, a bitfield, early haves, requests and an extended handshake."""
 KEPT_AT_FIRST = 16 * limits.KIB
 KEPT_PER_BYTE = 64
-"""How much a byte that came may make us keep: a request of 17 bytes is a tuple in two dictionaries."""
+"""Bytes of memory for each byte received: a request of 17 bytes is a tuple in two dictionaries."""
 
 
 class InvariantBroken(AssertionError):
-    """The protocol did what it must never do."""
+    """The protocol has broken the invariant."""
 
 
 # ---------------------------------------------------------------------- the invariant
 
 
 def check(data: bytes) -> None:
-    """Hold the protocol to the invariant with one stream of a peer.
+    """Check the invariant with one stream of a peer.
 
     Raises:
         InvariantBroken: if the result depends on how the bytes are cut, or too much is kept.
@@ -77,7 +78,7 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 
 def run(setting: str, parts: Any) -> tuple[Any, ...]:
-    """Feed a stream to a new protocol in some setting; all that comes of it, in a form that can be compared."""
+    """Feed a stream to a new protocol in some setting. Returns all results, in a form that can be compared."""
     protocol = _protocol_in(setting)
     seen: list[Any] = []
     error = None
@@ -116,7 +117,7 @@ def _protocol_in(setting: str) -> PeerProtocol:
 
 
 def _react(protocol: PeerProtocol, event: tuple[Any, ...]) -> None:
-    """Do what a program would on such an event, so that every state is reached."""
+    """React to an event as a program would, so that every state is reached."""
     try:
         if event[0] == c.UNCHOKE:
             protocol.send_interested()
@@ -142,7 +143,7 @@ def _react(protocol: PeerProtocol, event: tuple[Any, ...]) -> None:
 def _comparable(event: tuple[Any, ...]) -> tuple[Any, ...]:
     if event[0] == FAILED:
         return (*event[:3], type(event[3]).__name__)
-    m.as_object(event[:4] if event[0] == c.PIECE else event)
+    o.as_object(event[:4] if event[0] == c.PIECE else event)
     return tuple(bytes(x) if isinstance(x, memoryview) else x for x in event)
 
 
@@ -199,7 +200,7 @@ def _message(chance: random.Random) -> bytes:
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
-    """A stream with a few random changes, most of them behind the handshake."""
+    """A stream with a few random changes, most of them after the handshake."""
     stream = bytearray(data)
     for _ in range(chance.randrange(4)):
         if not stream:
@@ -230,7 +231,7 @@ def corpus() -> dict[str, bytes]:
 
 
 def fuzz(seconds: float, seed: int) -> int:
-    """Check damaged streams until the time is over; returns how many. A stream that breaks the invariant is saved."""
+    """Check damaged streams until the time is over. Returns their number; a stream that fails is saved."""
     chance = random.Random(seed)
     saved = list(corpus().values())
     end = time.monotonic() + seconds

@@ -2,8 +2,8 @@
 
     python scripts/seed_folder.py photos/ --port 6881 --tracker http://tracker.example/announce
 
-The torrent is written beside the data, as photos.torrent. Its magnet link is printed as well: whoever has the link and
-our address gets the rest from us.
+The torrent is written next to the data, as photos.torrent. Its magnet link is printed as well: with the link and our
+address, a client can fetch the torrent from us.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import geventbt
 
 
 def show(torrent: geventbt.ActiveTorrent, wire: geventbt.Wire) -> None:
-    """Print who has come."""
+    """Print the address and the client of a new peer."""
     host, port = wire.remote_address
-    print(f"{host}:{port} has come: {geventbt.client_name(wire.peer_id or b'')}", flush=True)
+    print(f"{host}:{port} connected: {geventbt.client_name(wire.peer_id or b'')}", flush=True)
 
 
 parser = argparse.ArgumentParser(description="Make a torrent of a file or folder, and seed it.")
@@ -36,7 +36,7 @@ torrent_file = data.with_name(data.name + ".torrent")
 try:
     torrent = geventbt.create_torrent(data, trackers=[[url] for url in arguments.tracker])
     torrent_file.write_bytes(torrent.to_bytes())
-    # While gevent's loop runs, it would print a traceback.
+    # A KeyboardInterrupt inside gevent's loop would print a traceback.
     gevent.signal_handler(signal.SIGINT, sys.exit)
     with geventbt.seed(torrent, data, (arguments.host, arguments.port)) as client:
         client.torrents[torrent.info_hash].on("peer_added", show)

@@ -1,9 +1,9 @@
-"""Write one file of a torrent to standard output while it is being fetched: the rest of the torrent is left alone.
+"""Write one file of a torrent to standard output while it is being fetched; no other file is.
 
     python scripts/stream_to_stdout.py film.torrent film.mkv --peer 127.0.0.1:6881 | mpv -
 
-The file is named by its path in the torrent, or by its index. In place of the .torrent file a magnet link will do. What
-is fetched is kept in a folder that is removed at the end.
+The file is named by its path in the torrent, or by its index. A magnet link works in place of the .torrent file. Data
+is kept in a temporary folder, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 wanted = int(arguments.file) if arguments.file.isdigit() else arguments.file
 with tempfile.TemporaryDirectory() as folder, geventbt.Client(port=None) as client:
     try:
-        torrent = client.add(arguments.torrent, folder, peers=arguments.peer, files=[wanted], ends_alone=True)
-        # Whoever reads our output may have seen enough.
+        torrent = client.add(arguments.torrent, folder, peers=arguments.peer, files=[wanted], fail_without_peers=True)
+        # The reader of our output may stop early.
         with torrent.open(wanted) as file, suppress(BrokenPipeError):
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()

@@ -1,9 +1,9 @@
-"""Run the tests with every Python from 3.10 on that is found, each in a fresh virtual environment.
+"""Run the tests with every installed Python from 3.10 on, each in a fresh virtual environment.
 
     python scripts/test_matrix.py
     python scripts/test_matrix.py --python /opt/python3.14/bin/python3.14 -- tests/unit
 
-What stands after ``--`` is passed to pytest.
+Arguments after ``--`` are passed to pytest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MINORS = range(10, 30)
 
 
 def find_pythons(named: Iterable[str]) -> dict[str, str]:
-    """The interpreters that are named, on the PATH or made by pyenv, by the version that each reports."""
+    """The interpreters that are named, on the PATH or installed by pyenv, by the version that each reports."""
     on_path = (shutil.which(f"python3.{minor}") for minor in MINORS)
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     of_pyenv = map(str, sorted(pyenv.glob("versions/*/bin/python3")))
@@ -42,7 +42,7 @@ def version_of(path: str) -> str | None:
 
 
 def run_tests(python: str, arguments: list[str]) -> str:
-    """Install the package with its test requirements, and run pytest. Returns the result in words."""
+    """Install the package with its test requirements, and run pytest. Returns a description of the result."""
     with tempfile.TemporaryDirectory(prefix="geventbt-matrix-") as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
         own = Path(folder, "bin", "python")

@@ -1,8 +1,8 @@
-"""Watch the peers of a torrent without taking anything from them: who comes and goes, and who gets which piece.
+"""Watch the peers of a torrent without downloading: which peers join and leave, and the pieces that they get.
 
     python scripts/watch_swarm.py ubuntu.torrent --peer 127.0.0.1:6881 --seconds 60
 
-Peers come from --peer, from the torrent's trackers, and from what the peers tell of each other (BEP 11).
+Peers come from --peer, from the torrent's trackers, and from peer exchange (BEP 11).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def address(text: str) -> tuple[str, int]:
 
 
 def visit(peer: tuple[str, int]) -> None:
-    """Connect to a peer and print what it tells, until it leaves."""
+    """Connect to a peer and print its messages, until it disconnects."""
     name = f"{peer[0]}:{peer[1]}"
     try:
         with geventbt.connect(peer, info_hash=torrent.info_hash) as wire:
             wire.use(lambda wire: geventbt.UtPex(wire, torrent.private)).on(
-                "peers", lambda _, added, dropped: meet(added)
+                "peers", lambda _, added, dropped: visit_all(added)
             )
             messages = wire.messages()
             handshake = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
@@ -43,10 +43,10 @@ def visit(peer: tuple[str, int]) -> None:
         print(f"{name}: {error}", flush=True)
 
 
-def meet(peers: Iterable[tuple[str, int]]) -> None:
-    """Visit those that have not been visited."""
-    for peer in set(peers) - met:
-        met.add(peer)
+def visit_all(peers: Iterable[tuple[str, int]]) -> None:
+    """Visit the peers that have not been visited yet."""
+    for peer in set(peers) - visited:
+        visited.add(peer)
         visits.spawn(visit, peer)
 
 
@@ -62,13 +62,13 @@ try:
 except (geventbt.GeventBTError, OSError) as error:
     sys.exit(str(error))
 pieces = torrent.geometry.pieces
-met: set[tuple[str, int]] = set()
+visited: set[tuple[str, int]] = set()
 visits = Pool()
 with gevent.Timeout(arguments.seconds, False):
-    meet(arguments.peer)
+    visit_all(arguments.peer)
     request = geventbt.AnnounceRequest(torrent.info_hash, geventbt.new_peer_id(), port=0, left=torrent.geometry.length)
     for url in [url for tier in torrent.trackers for url in tier]:
         with suppress(geventbt.TrackerError):
-            meet(geventbt.announce(url, request).peers)
+            visit_all(geventbt.announce(url, request).peers)
     visits.join()
 visits.kill()

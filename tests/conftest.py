@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,9 @@ from tests.cli_harness import make_origin, make_torrent_file
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Nor has any test, or program that one runs, to do with the public nodes of the DHT.
+os.environ["GEVENTBT_DHT_ROUTERS"] = ""
 
 WORKERS = 4
 """Processes for a large run, also on two cores: many tests wait for timeouts and for other processes."""
@@ -36,6 +42,14 @@ def count_files(arguments: list[str]) -> int:
     """The number of test files that arguments of pytest name, alone or by their folder."""
     paths = {Path(argument.partition("::")[0]) for argument in arguments}
     return sum(len(list(path.rglob("test_*.py"))) if path.is_dir() else 1 for path in paths)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the programs that tests start share their bytecode where none is to be written beside the sources: each of
+    some hundred would compile the whole package."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = folder = tempfile.mkdtemp(prefix="pycache-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture

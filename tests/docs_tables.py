@@ -70,7 +70,9 @@ def _literal(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else repr(value)
 
 
-def _amount(value: float, is_size: bool) -> str:
+def _amount(value: float | tuple[int, ...], is_size: bool) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(str, value)) + ")"
     if is_size and isinstance(value, int):
         for unit, size in (("MiB", limits.MIB), ("KiB", limits.KIB)):
             if value % size == 0:

@@ -1,123 +1,168 @@
-"""The layers of the package, checked by its imports: an arrow goes only downwards, and the pure modules stay pure."""
+"""The layers of the package, its pure modules and its import graph, derived from where the files stand.
+
+A new module is covered by the room it is put in. It is held to be pure, that is without gevent, sockets, blinker and
+clocks, in a room of `PURE_ROOMS`, or where its docstring says "Pure.".
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "geventbt"
 
-LAYERS = [
-    {"_version", "errors", "limits", "signals", "bencoding", "peer_id", "geometry"},
-    {"concurrency", "rates", "net"},
-    {"protocol"},
-    {"wire", "extensions"},
-    {"metainfo"},
-    {"storage"},
-    {"discovery"},
-    {"client"},
-    {"cli"},
-]
-"""From the ground up. A module may import from its own layer and from those below it, in this list."""
+GROUND = "ground"
+"""The modules beside the rooms: errors, limits, signals and their like."""
+TOOLS = {GROUND, "net", "rates", "concurrency"}
 
-NEVER = {
-    "protocol": {"gevent", "socket", "time", "blinker", "os", "pathlib"},
-    "metainfo": {"gevent", "socket", "blinker", "geventbt.wire", "geventbt.wire.server", "geventbt.protocol"},
-    "storage": {"gevent", "socket", "blinker", "geventbt.wire", "geventbt.wire.server", "geventbt.protocol"},
-    "wire": {"geventbt.metainfo", "geventbt.storage", "os", "pathlib"},
-    "extensions": {"geventbt.metainfo", "geventbt.storage"},
-    "client": {"struct"},
-    "cli": {"socket", "struct"},
+MAY_IMPORT = {
+    GROUND: {GROUND},
+    "net": TOOLS,
+    "rates": TOOLS,
+    "concurrency": TOOLS,
+    "protocol": TOOLS | {"protocol"},
+    "metainfo": TOOLS | {"metainfo"},
+    "discovery": TOOLS | {"protocol", "discovery"},
+    "storage": TOOLS | {"metainfo", "storage"},
+    "wire": TOOLS | {"protocol", "wire", "extensions"},
+    "extensions": TOOLS | {"protocol", "wire", "extensions"},
+    "client": TOOLS | {"protocol", "metainfo", "discovery", "storage", "wire", "extensions", "client"},
+    "cli": TOOLS | {"metainfo", "storage", "wire", "client", "web", "cli"},
+    "web": TOOLS | {"metainfo", "storage", "client", "web"},
 }
-"""What a layer must not import at all."""
+"""The rooms that a room may import from (the plan's table of layers, from the ground up)."""
 
-PURE = [
-    "geventbt.protocol.connection",
-    "geventbt.bencoding",
-    "geventbt.metainfo",
-    "geventbt.storage",
-    "geventbt.discovery.trackers.announce",
-    "geventbt.discovery.trackers.udp_packets",
-    "geventbt.net.addresses",
-    "geventbt.client.peers.backoff",
-    "geventbt.client.pieces.blame",
-    "geventbt.client.pieces.picker",
-    "geventbt.client.peers.known_peers",
-    "geventbt.client.swarm.choker",
-    "geventbt.client.torrent.file_map",
-    "geventbt.rates.token_bucket",
-    "geventbt.client.swarm.request_window",
-]
+PURE_ROOMS = ("protocol", "metainfo", "client/pieces")
+IMPURE = {"gevent", "socket", "ssl", "select", "blinker", "time"}
+"""What a pure module does not import: the time is an argument. `metainfo` may open files, the others may not."""
+NO_STRUCT = ("client", "cli", "web")
+"""Rooms that know no bytes of the wire."""
+NO_SOCKETS = ("cli", "web", "metainfo", "storage")
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py" and path.parent != PACKAGE / "x")
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 
 
-def unit_of(path: Path) -> str:
-    """The name by which the layers list a module: its folder, or itself."""
-    relative = path.relative_to(PACKAGE)
-    return relative.parts[0].removesuffix(".py")
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
 
 
-def imports_of(path: Path) -> set[tuple[str, str]]:
-    """Every (module, name) that is imported at run time."""
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    """The room of a dotted name."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else GROUND
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def is_pure(path: Path) -> bool:
+    in_pure_room = any(relative(path).startswith(f"{room}/") for room in PURE_ROOMS)
+    return in_pure_room or "Pure." in (ast.get_docstring(tree_of(path)) or "")
+
+
+@cache
+def imports_of(path: Path) -> frozenset[tuple[str, str]]:
+    """Every (module, name) that is imported: at run time, inside functions, and for type checkers alone."""
     found: set[tuple[str, str]] = set()
-    tree = ast.parse(path.read_text())
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             found |= {(node.module or "", alias.name) for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_its_own_layer_and_below(path: Path) -> None:
-    if path.parent == PACKAGE and path.name == "__init__.py":
-        pytest.skip("the list of public names reaches everywhere, lazily")
-    unit = unit_of(path)
-    allowed = set().union(*LAYERS[: next(i for i, layer in enumerate(LAYERS) if unit in layer) + 1])
+@cache
+def modules_imported_by(path: Path) -> frozenset[str]:
+    """The modules of the package that one imports, by their dotted names."""
+    known = {name_of(other) for other in modules()}
+    targets = {f"{module}.{name}" if f"{module}.{name}" in known else module for module, name in imports_of(path)}
+    return frozenset(target for target in targets & known if target != "geventbt")
+
+
+INSIDE = [path for path in modules() if path != PACKAGE / "__init__.py"]
+"""All modules but the list of public names, which reaches everywhere, lazily."""
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=relative)
+def test_a_module_imports_only_from_rooms_below(path: Path) -> None:
+    room = room_of(name_of(path))
+    if (room, path.name) == (GROUND, "__main__.py"):
+        return
+    for module in modules_imported_by(path):
+        assert room_of(module) in MAY_IMPORT[room], f"{relative(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=relative)
+def test_a_module_imports_no_private_name_of_another(path: Path) -> None:
     for module, name in imports_of(path):
-        if module.startswith("geventbt."):
-            assert module.split(".")[1] in allowed, f"{path} imports {module}"
-        elif module == "geventbt" and unit != "cli":
-            assert name in allowed | {"__version__"}, f"{path} imports {name}"
+        if module.startswith("geventbt") and not name.startswith("__"):
+            parts = [*module.split("."), name]
+            assert not any(part.startswith("_") and part != "_version" for part in parts), f"{module}.{name}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_nothing_that_its_layer_must_not_know(path: Path) -> None:
-    forbidden = NEVER.get(unit_of(path), set())
-    for module, _ in imports_of(path):
-        for name in forbidden:
-            assert module.split(".")[: len(name.split("."))] != name.split("."), f"{path} imports {module}"
+@pytest.mark.parametrize("path", INSIDE, ids=relative)
+def test_a_module_stays_away_from_what_its_room_does_not_know(path: Path) -> None:
+    tops = {module.split(".")[0] for module, _ in imports_of(path)}
+    if is_pure(path):
+        assert not tops & IMPURE
+    room = room_of(name_of(path))
+    if room in NO_STRUCT:
+        assert "struct" not in tops
+    if room in NO_SOCKETS:
+        assert "socket" not in tops
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_imports_a_private_name_of_another(path: Path) -> None:
-    for module, name in imports_of(path):
-        if module.startswith("geventbt"):
-            is_private = name.startswith("_") and name != "__version__"
-            assert not is_private, f"{path} imports {module}.{name}"
+def test_no_two_modules_import_each_other_not_even_by_way_of_others() -> None:
+    graph = {name_of(path): modules_imported_by(path) for path in INSIDE}
+    assert list(circles(graph)) == []
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_brings_in_no_gevent(module: str) -> None:
-    code = f"import {module}, sys; sys.exit('gevent' in sys.modules or 'blinker' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def circles(graph: dict[str, frozenset[str]]) -> list[list[str]]:
+    """The import circles of a graph: what is left when all that leads nowhere has been taken away, again and again."""
+    left = {module: set(targets) & set(graph) for module, targets in graph.items()}
+    while True:
+        ends = {module for module, targets in left.items() if not targets - {module}}
+        if not ends:
+            break
+        left = {module: targets - ends for module, targets in left.items() if module not in ends}
+    while True:
+        sources = set(left) - set().union(*left.values())
+        if not sources:
+            break
+        left = {module: targets for module, targets in left.items() if module not in sources}
+    return [sorted(left)] if left else []
+
+
+def test_a_circle_is_found_where_there_is_one() -> None:
+    graph = {"a": frozenset({"b"}), "b": frozenset({"c"}), "c": frozenset({"b", "d"}), "d": frozenset()}
+    assert circles(graph) == [["b", "c"]]
+
+
+def test_the_pure_modules_bring_in_no_gevent() -> None:
+    pure = [name_of(path) for path in INSIDE if is_pure(path)]
+    code = (
+        f"import importlib, sys\nfor name in {pure!r}:\n    importlib.import_module(name)\n"
+        "    found = {'gevent', 'blinker'} & set(sys.modules)\n    assert not found, (name, found)"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
 
 
 def test_importing_the_package_is_lazy_and_patches_nothing() -> None:
@@ -152,8 +197,7 @@ def test_every_public_name_has_a_docstring() -> None:
 def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
     import geventbt
 
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    (block,) = (node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If))
     declared = {
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }

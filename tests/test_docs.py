@@ -3,6 +3,7 @@ peers on loopback."""
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -46,17 +47,21 @@ EVENTS = take("guides/wire", "Signals and messages", 0)
 MESSAGES = take("guides/wire", "Signals and messages", 1)
 SEED_BY_REQUEST = take("guides/serving", "Answer request by request")
 OWN_STORAGE = take("guides/serving", "Serve from any storage")
+MEMORY = take("guides/serving", "Download into any storage", 0)
+DATABASE = take("guides/serving", "Download into any storage", 1)
 EXTENSION = take("guides/extensions", "Extensions")
 CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
 CHOOSE = take("guides/client", "Select files")
 CREATE = take("guides/client", "Make a torrent")
 STREAM = take("guides/streaming", "Streaming")
+PIECES = take("guides/streaming", "By pieces")
 SERVICE = take("guides/service", "In a Python program")
 SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
 GUNICORN = take("guides/concurrency", "Under gunicorn")
 IN_GEVENT = take("guides/concurrency", "Next to native threads")
+DHT = take("guides/dht", "The DHT")
 ASYNCIO = take("guides/concurrency", "Next to asyncio")
 
 
@@ -64,6 +69,19 @@ def test_every_block_of_python_is_run_by_a_test() -> None:
     found = {(name, *block) for name, document in DOCUMENTS.items() for block in document.blocks}
     assert found == TAKEN
     assert len(found) == sum(document.text.count("```python") for document in DOCUMENTS.values())
+
+
+def test_the_dht_finds_and_keeps(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with geventbt.DHT(0, "127.0.0.1", routers=()) as other:
+        monkeypatch.setenv("GEVENTBT_DHT_ROUTERS", f"127.0.0.1:{other.port}")
+        monkeypatch.setattr("geventbt.limits.DHT_ROUTERS_AFTER", 0.1)
+        with geventbt.DHT(0, "127.0.0.1", routers=(), nodes=[("127.0.0.1", other.port)]) as third:
+            third.wait_ready(10)
+            eventually(lambda: other.status().nodes == 1)
+            executed = execute(DHT, names)
+            assert executed["stored"] >= 1
+            assert executed["value"] == b"any small value"
+    assert Path("dht.state").exists()
 
 
 # --- peers for the code ---
@@ -288,6 +306,25 @@ def test_the_seeder_with_its_own_storage_serves_a_whole_client(
     assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
 
 
+def test_a_download_is_kept_in_memory(tracked: Any, tmp_path: Path) -> None:
+    names = execute(MEMORY, {"geventbt": geventbt})
+    assert names["beginning"] == CONTENT[:1000]
+    assert not (tmp_path / "ubuntu").exists()
+
+
+def test_a_download_is_kept_in_a_database_and_found_there_again(tracked: Any, tmp_path: Path) -> None:
+    names = execute(DATABASE, {"geventbt": geventbt})
+    names["fetch"]("ubuntu.torrent", tmp_path)
+    assert not (tmp_path / "ubuntu").exists()
+    database = names["Database"](geventbt.Torrent.from_file("ubuntu.torrent"), tmp_path)
+    assert (database.size(0), database.read(0, 100, 200_000)) == (len(CONTENT), CONTENT[100:200_100])
+    database.close()
+    with geventbt.Client(port=None) as client:
+        torrent = client.add("ubuntu.torrent", tmp_path, storage=names["Database"])
+        assert torrent.wait(10)
+        assert torrent.progress.downloaded == 0
+
+
 def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     def serve(wire: geventbt.Wire) -> None:
         wire.use(names["Ping"])
@@ -325,6 +362,13 @@ def test_a_torrent_can_be_watched_and_its_files_selected(
 
 def test_a_file_is_streamed_to_standard_output(tracked: Any) -> None:
     in_a_program(f"import geventbt\n{STREAM}", CONTENT)
+
+
+def test_the_pieces_are_processed_as_they_arrive(tracked: Any) -> None:
+    names = execute(PIECES, {"geventbt": geventbt})
+    pieces = [CONTENT[:131072], CONTENT[131072:]]
+    assert names["digests"] == {index: hashlib.sha256(piece).hexdigest() for index, piece in enumerate(pieces)}
+    assert names["first"] == pieces[0]
 
 
 def test_the_torrent_of_the_tutorial_is_made_and_seeded(

@@ -83,9 +83,19 @@ def test_it_works_where_it_is_installed(kind: str, built: dict[str, Path], tmp_p
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
     (own,) = environment.glob("lib/*/site-packages")
-    # The dependencies are those of this environment; what is installed here comes before them.
+    # The dependencies are those of this environment; the package itself may be installed there, and must not count.
     (own / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--ignore-installed",
+    ]
     isolation = without_isolation("--no-build-isolation") if kind == "sdist" else []
     run_or_skip([*pip, *isolation, str(built[kind])])
 

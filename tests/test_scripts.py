@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -106,7 +107,7 @@ def test_download_from_peers_stores_what_the_peers_have(
 def test_download_from_peers_says_so_when_nobody_has_anything(torrent_file: Path, tmp_path: Path) -> None:
     done = call("download_from_peers.py", torrent_file, tmp_path / "out", "127.0.0.1:1")
     assert done.returncode == 1
-    assert b"no peer gave any of the 12 pieces" in done.stderr
+    assert b"no peer sent any of the 12 missing pieces" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
@@ -144,7 +145,7 @@ def test_fetch_metadata_asks_the_trackers_of_the_link(tracker: str, torrent_file
 
 def test_fetch_metadata_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
     done = call("fetch_metadata.py", "magnet:?xt=urn:btih:" + "ab" * 20, tmp_path / "got.torrent")
-    assert (done.returncode, done.stderr) == (1, b"no peers to ask for the metadata\n")
+    assert (done.returncode, done.stderr) == (1, b"no peers to ask for metadata\n")
 
 
 def test_watch_swarm_tells_what_a_peer_has(peer: str, torrent_file: Path) -> None:
@@ -209,7 +210,7 @@ def test_custom_extension_asks_a_peer_that_speaks_it() -> None:
 def test_custom_extension_troubles_no_peer_that_does_not(peer: str, torrent_file: Path) -> None:
     info_hash = geventbt.Torrent.from_file(torrent_file).info_hash.hex()
     done = call("custom_extension.py", "--connect", peer, "--info-hash", info_hash)
-    assert (done.returncode, done.stderr) == (1, b"the peer does not tell the time\n")
+    assert (done.returncode, done.stderr) == (1, b"the peer sent no time within 5 seconds: does it support x_clock?\n")
 
 
 PROGRAMS = {
@@ -275,6 +276,18 @@ def test_seed_folder_ends_well_when_it_is_interrupted(origin: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, b"")
+
+
+def test_bench_transfer_measures_every_side_in_each_row() -> None:
+    rows = ["download-256K", "seed"]
+    done = call("bench_transfer.py", "--size", 1, "--repeat", 1, "--rows", ",".join(rows), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told["rows"]) == rows
+    for sides in told["rows"].values():
+        assert list(sides) == ["libtorrent, best", "libtorrent, defaults", "geventbt"]
+        assert all(figure >= 0 for figures in sides.values() for (figure,) in figures.values())
+    assert told["libtorrent"]["best"]["tick_interval"] == 100
 
 
 def test_every_script_has_an_example_in_its_first_lines() -> None:

@@ -1,4 +1,4 @@
-"""The exit codes, and the error of the command line itself."""
+"""Exit codes, and the errors of the command line itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TERMINATED = 143
 
 
 class CommandError(Exception):
-    """An error that the command line itself has found.
+    """An error of the command line itself.
 
     Args:
         code: the exit code.
@@ -72,7 +72,7 @@ class Interrupted(Stopped):
     """The same, where it is known how far the work is.
 
     Args:
-        text: how to go on; may be empty.
+        text: how to resume; may be empty.
         done, wanted: bytes, or None where they are not known yet.
         code: the exit code.
     """

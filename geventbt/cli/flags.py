@@ -1,4 +1,4 @@
-"""The state of a peer in a few letters, as the field's clients show it."""
+"""The state of a peer in a few letters, as other clients show it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = (
 def flags_of(peer: geventbt.PeerStatus) -> str:
     """D: we download from it; d: we would, but it chokes us. U: it downloads from us; u: it would, but we choke it.
 
-    I: it connected to us. E: encrypted. S: it is silent although asked.
+    I: it connected to us. E: encrypted. S: it does not answer our requests.
     """
     letters = [
         (peer.am_interested, "d" if peer.peer_choking else "D"),

@@ -1,4 +1,4 @@
-"""How far hashing is: a live bar on a terminal, where rich is installed; else a plain line every few seconds."""
+"""Progress of hashing: a live bar on a terminal if rich is installed, otherwise a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFRESH = 0.1
 
 @contextmanager
 def shown_progress(name: str, quiet: bool) -> Iterator[Progress]:
-    """Gives what to call with the number of pieces hashed, and of all pieces.
+    """A callback for the number of pieces hashed and of all pieces, which shows them.
 
     Args:
         name: of the torrent.
@@ -30,25 +30,25 @@ def shown_progress(name: str, quiet: bool) -> Iterator[Progress]:
         with _live(name) as show:
             yield show
         return
-    yield _seldom(PLAIN_INTERVAL, lambda done, pieces: say(_line(name, done, pieces)))
+    yield _throttled(PLAIN_INTERVAL, lambda done, pieces: say(_line(name, done, pieces)))
 
 
 def _line(name: str, done: int, pieces: int) -> str:
     return f"{printable(name)}: hashed {done} of {counted(pieces, 'piece')}"
 
 
-def _seldom(interval: float, show: Progress) -> Progress:
-    """The same, but at most once in so many seconds."""
+def _throttled(interval: float, show: Progress) -> Progress:
+    """Call `show` at most once per interval, and at the end."""
     following = monotonic() + interval
 
-    def show_now_and_then(done: int, pieces: int) -> None:
+    def show_throttled(done: int, pieces: int) -> None:
         nonlocal following
         now = monotonic()
         if now >= following or done == pieces:
             following = now + interval
             show(done, pieces)
 
-    return show_now_and_then
+    return show_throttled
 
 
 @contextmanager
@@ -63,11 +63,11 @@ def _live(name: str) -> Iterator[Progress]:
         TextColumn("{task.completed} of {task.total} pieces"),
     )
     with Bar(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        # Until it is known how many pieces there are.
+        # Hidden until the number of pieces is known.
         task = bar.add_task(printable(name)[:40], total=None, visible=False)
 
         def show(done: int, pieces: int) -> None:
             bar.update(task, completed=done, total=pieces, visible=True)
             bar.refresh()
 
-        yield _seldom(_REFRESH, show)
+        yield _throttled(_REFRESH, show)

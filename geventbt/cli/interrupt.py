@@ -90,7 +90,7 @@ def _raise_stopped(number: int, frame: object) -> None:
 
 
 def _say_stopping() -> None:
-    say("stopping: trackers and peers are told, the disk is written; Ctrl-C again stops at once")
+    say("stopping: informing trackers and peers, writing to disk; Ctrl-C again stops at once")
 
 
 def _end_at_once(number: int, frame: object) -> None:

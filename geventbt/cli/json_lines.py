@@ -1,7 +1,7 @@
 """``--json``: one JSON object a line on standard output. Sizes are bytes, times seconds, speeds bytes a second.
 
-Each object has ``event``, which says what else is in it. Programs may count on what is listed here; more keys and
-events may be added, so what is unknown is to be left alone.
+Each object has ``event``, which says what else is in it. Programs may rely on what is listed here; more keys and events
+may be added, so unknown ones must be ignored.
 
 =============  ========================================================================================================
 event          keys
@@ -38,14 +38,14 @@ from geventbt.cli.text import human_address
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Write one object. Everything beyond ASCII is escaped, so that nothing in it steers a terminal."""
+    """Write one object. Characters beyond ASCII are escaped, so that nothing in it controls a terminal."""
     import json
 
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def emit_last(event: str, **fields: Any) -> None:
-    """Write the last object of a command. Where it cannot be written, such as on a full disk, nothing is any more."""
+    """Write the last object of a command. If that fails, such as on a full disk, nothing more is written."""
     try:
         emit(event, **fields)
     except OSError:
@@ -53,12 +53,12 @@ def emit_last(event: str, **fields: Any) -> None:
 
 
 def forget_output() -> None:
-    """Give standard output up; or the interpreter would flush it again at its end, and complain."""
+    """Give up standard output, which the interpreter would otherwise flush at its end, with an error."""
     sys.stdout = None
 
 
 def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:
-    """What the event ``progress`` has."""
+    """The fields of the event ``progress``."""
     left = progress.seconds_left
     return {
         "state": progress.state,
@@ -78,7 +78,7 @@ def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:
 
 
 def peer_fields(peer: geventbt.PeerStatus) -> dict[str, Any]:
-    """What each of the ``connections`` has."""
+    """The fields of each of the ``connections``."""
     return {
         "address": human_address(peer.address),
         "client": peer.client,
@@ -92,7 +92,7 @@ def peer_fields(peer: geventbt.PeerStatus) -> dict[str, Any]:
 
 
 def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict[str, Any]:
-    """What the event ``torrent`` has.
+    """The fields of the event ``torrent``.
 
     Args:
         torrent: the torrent.
@@ -125,7 +125,7 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
 
 
 def magnet_fields(magnet: geventbt.Magnet) -> dict[str, Any]:
-    """What the event ``torrent`` has where only a link is known."""
+    """The fields of the event ``torrent`` if only a link is known."""
     assert magnet.info_hash is not None
     return {
         "info_hash": magnet.info_hash.hex(),

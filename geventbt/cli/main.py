@@ -1,4 +1,4 @@
-"""Arguments in, exit code out."""
+"""The command line: parse the arguments, run a command, map errors to exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from geventbt import __version__
-from geventbt.cli.commands import cat, completion, create, demo, download, info, magnet, peer, seed, verify
+from geventbt.cli.commands import cat, completion, create, demo, dht, download, info, magnet, peer, seed, verify
 from geventbt.cli.errors import DONE, UNFINISHED, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import stopping_signals
 from geventbt.cli.json_lines import emit_last, forget_output
@@ -16,7 +16,7 @@ from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
 from geventbt.cli.text import printable, say
 
-_COMMANDS = (download, seed, create, info, magnet, verify, peer, cat, demo, completion)
+_COMMANDS = (download, seed, create, info, magnet, verify, peer, dht, cat, demo, completion)
 
 _EPILOG = """examples:
   geventbt demo
@@ -26,12 +26,12 @@ _EPILOG = """examples:
 
 environment:
   Every option has a variable that is its default: --max-peers is GEVENTBT_MAX_PEERS, -o is GEVENTBT_OUTPUT.
-  Not so -o of create and of cat. Several peers have spaces between them, a switch is 1 or 0.
+  Only -o of create and of cat has none. A repeatable option takes values separated by spaces; a switch is 1 or 0.
 
 exit codes:
-  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (pieces that are wrong
-  whoever sends them, or nobody reads the output any more), 8 timed out, 130 interrupted by Ctrl-C, 143 by SIGTERM,
-  129 by SIGHUP
+  0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (some
+  pieces are wrong from every peer, or standard output was closed), 8 timed out, 130 interrupted by Ctrl-C,
+  143 by SIGTERM, 129 by SIGHUP
 """
 
 
@@ -54,7 +54,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     _set_up_log(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Or a name with signs that the terminal does not have would be an error.
+        # A character that the terminal lacks would otherwise be an error.
         sys.stdout.reconfigure(errors="replace")
     with stopping_signals():
         return _run(arguments)
@@ -98,7 +98,7 @@ def _report_stopped(stopped: Stopped, arguments: argparse.Namespace) -> int:
 def _report_output_closed(code: int) -> int:
     forget_output()
     if code == UNFINISHED:
-        say("geventbt: standard output was closed; what is there is kept, and the same command goes on from there")
+        say("geventbt: standard output was closed; what is there is kept; run the same command again to resume")
     return code
 
 
@@ -109,7 +109,7 @@ def _report(code: int, text: str, arguments: argparse.Namespace) -> int:
 
 
 def _end_output(arguments: argparse.Namespace, event: str, **fields: object) -> None:
-    """Tell programs, and write out what has been printed."""
+    """Write the last JSON object, or flush what was printed."""
     if getattr(arguments, "json", False):
         emit_last(event, **fields)
     elif sys.stdout is not None:
@@ -126,13 +126,13 @@ def _print_traceback() -> None:
 
 
 def _set_up_log(arguments: argparse.Namespace) -> None:
-    """Show warnings, such as that a peer sends wrong data, to those who want to see more. Python itself would print
-    them in any case, and in the middle of the progress."""
+    """Print the library's warnings, such as a peer that sends wrong data, only with --verbose. Without a handler Python
+    would always print them, in the middle of the progress."""
     import logging
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # Looked up each time: a live view puts itself in the place of standard error.
+            # Standard error is looked up each time, because a live view replaces it.
             say(f"geventbt: {printable(record.getMessage())}")
 
     log = logging.getLogger("geventbt")

@@ -1,4 +1,4 @@
-"""The exit code and the one line that each error is worth: what happened, and what to do."""
+"""Map errors to an exit code and one line of text: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _NETWORK_ERRNOS = frozenset(
 _HINTS = {
     errno.ENOSPC: "make room, and run the same command again",
     errno.EDQUOT: "make room, and run the same command again",
-    errno.EACCES: "check who may read and write there",
-    errno.EPERM: "check who may read and write there",
-    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "choose a writable folder",
     errno.EBUSY: "stop it first, or choose another folder",
-    errno.EFBIG: "the file system or a quota takes no file so large",
-    errno.ENOTDIR: "a folder is needed there, not a file",
-    errno.EISDIR: "a file is needed, not a folder",
+    errno.EFBIG: "the file system or a quota does not allow a file of this size",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder, and a file is needed",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer peers (--max-peers)",
 }
 
 
 def code_and_text(error: Exception, arguments: argparse.Namespace | None = None) -> tuple[int, str] | None:
-    """The exit code and the line for an error that a person can cause; None for a bug.
+    """The exit code and the text of an expected error; None for a bug.
 
     Args:
         error: the error.
@@ -41,12 +41,12 @@ def code_and_text(error: Exception, arguments: argparse.Namespace | None = None)
         return None
     text = _text(error)
     if isinstance(error, errors.NoPeersError) or (isinstance(error, CommandError) and code == TIMED_OUT):
-        text += _where_nobody_gives(error, arguments or argparse.Namespace())
+        text += _advice_without_data(error, arguments or argparse.Namespace())
     return code, printable(without_numbers(text))
 
 
 def without_numbers(text: str) -> str:
-    """The same text without the numbers that Python puts in front of what the system says."""
+    """The text without the error numbers that Python puts in front of system errors."""
     return re.sub(r"\[Errno -?[0-9]+\] ", "", text)
 
 
@@ -54,7 +54,7 @@ def _code(error: Exception) -> int | None:
     number = getattr(error, "errno", None)
     if isinstance(error, CommandError):
         return error.code
-    if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, FileNotFoundError):
+    if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, (FileNotFoundError, errors.DHTNotFound)):
         return NOT_FOUND
     if isinstance(error, (errors.MetainfoError, errors.BencodeError)):
         return CORRUPT
@@ -62,10 +62,12 @@ def _code(error: Exception) -> int | None:
         return DISK if number else CORRUPT
     if isinstance(error, TimeoutError):
         return TIMED_OUT
-    # What is negative is an error of looking up a name.
+    # Negative numbers are errors of name resolution.
     if isinstance(error, OSError) and number is not None and (number < 0 or number in _NETWORK_ERRNOS):
         return NETWORK
-    if isinstance(error, (errors.FetchError, errors.TrackerError, errors.ProtocolError, ConnectionError)):
+    if isinstance(
+        error, (errors.FetchError, errors.TrackerError, errors.DHTError, errors.ProtocolError, ConnectionError)
+    ):
         return NETWORK
     if isinstance(error, errors.DownloadError):
         return UNFINISHED
@@ -85,20 +87,20 @@ def _text(error: Exception) -> str:
     return f"{text}; {hint}" if hint else text
 
 
-def _where_nobody_gives(error: Exception, arguments: argparse.Namespace) -> str:
-    """What to do where nobody was found, or nothing comes."""
+def _advice_without_data(error: Exception, arguments: argparse.Namespace) -> str:
+    """What to do if no peer was found, or no data arrives."""
     is_kept = bool(getattr(arguments, "output", None))
     sources = getattr(arguments, "source", "")
     hint = cut_hint(sources if isinstance(sources, str) else sources[0] if len(sources) == 1 else "")
     if not isinstance(error, errors.NoPeersError):
-        return f"{'; what is there is kept, and the same command goes on from there' if is_kept else ''}{hint}"
+        return f"{'; what is there is kept; run the same command again to resume' if is_kept else ''}{hint}"
     kept = "; what is there is kept" if is_kept else ""
-    what = "name a peer with --peer or a tracker with --tracker, or try again later"
-    return f"{_unknown_names(getattr(arguments, 'peer', ()))}{kept}; {what}{hint}"
+    what = "add a peer with --peer or a tracker with --tracker, or try again later"
+    return f"{_unresolved_names(getattr(arguments, 'peer', ()))}{kept}; {what}{hint}"
 
 
-def _unknown_names(peers: Iterable[tuple[str, int]]) -> str:
-    """Which peers have a name that leads nowhere, of which the client tells the log alone."""
+def _unresolved_names(peers: Iterable[tuple[str, int]]) -> str:
+    """The peers whose names cannot be resolved, which the client itself only logs."""
     from geventbt.net.resolve import resolve
 
     unknown = []

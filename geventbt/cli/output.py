@@ -1,4 +1,4 @@
-"""Where a command writes: a torrent never over anything but a torrent, and whole or not at all; data into a folder."""
+"""Where a command writes: .torrent files whole or not at all, and only over other .torrent files; and data."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from geventbt.cli.errors import DISK, NOT_FOUND, USAGE, CommandError
 
 
 def check_output(path: str, data: str | None = None) -> None:
-    """See that a torrent can be written there, before there is any work for it.
+    """Check that a torrent can be written to a path, before any work is done for it.
 
     Args:
         path: the file.
         data: the file or folder that the torrent is of.
 
     Raises:
-        CommandError: there is no such folder, or something would be lost.
+        CommandError: there is no such folder, or another file would be overwritten.
         OSError: it is a folder, or cannot be read.
     """
     if _is_special(path):
@@ -33,7 +33,9 @@ def check_output(path: str, data: str | None = None) -> None:
     except FileNotFoundError:
         return
     except geventbt.MetainfoError:
-        raise CommandError(USAGE, f"{path}: a file that is no torrent is there already; choose another name") from None
+        raise CommandError(
+            USAGE, f"{path}: there is already a file that is not a torrent; choose another name"
+        ) from None
 
 
 def make_folder(path: str) -> None:
@@ -52,7 +54,7 @@ def make_folder(path: str) -> None:
 
 
 def write_torrent(torrent: geventbt.Torrent, path: str) -> None:
-    """Write it beside its place, and then put it there: a full disk leaves what was there, and no half a file.
+    """Write a torrent to a temporary file and rename it: if the disk is full, the old file stays as it was.
 
     Raises:
         OSError: it cannot be written; names the file.
@@ -73,11 +75,11 @@ def _replace(place: Path, data: bytes) -> None:
         beside.write_bytes(data)
         beside.replace(place)
     finally:
-        # There is none after success.
+        # After success it does not exist any more.
         with suppress(OSError):
             beside.unlink()
 
 
 def _is_special(path: str) -> bool:
-    """Whether it is a device or a pipe, such as /dev/stdout: nothing there can be lost."""
+    """Whether it is a device or a pipe, such as /dev/stdout, where nothing can be overwritten."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)

@@ -26,30 +26,29 @@ SOURCE = "a .torrent file, an http(s) URL of one, a magnet link in quotes, an in
 class Parser(argparse.ArgumentParser):
     """A parser whose options have environment variables as defaults: --max-peers has GEVENTBT_MAX_PEERS.
 
-    One that can be given again and again takes several values with spaces between them, and a switch 1 or 0. A variable
-    that is empty counts as not set.
+    A repeatable option takes values separated by spaces, and a switch 1 or 0. An empty variable counts as not set.
 
     Args:
-        without_variables: the options, by their `dest`, that have none.
-        options: as of `argparse.ArgumentParser`.
+        without_variables: the `dest` of options that have no variable.
+        options: see `argparse.ArgumentParser`.
     """
 
     def __init__(self, *, without_variables: Collection[str] = (), **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        # Or an option of a later version would change what an abbreviation in somebody's script means.
+        # An option of a later version could otherwise change what an abbreviation in a script means.
         super().__init__(allow_abbrev=False, **options)
         self._without_variables = frozenset(without_variables)
         self._is_json = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, with the environment's defaults. A subparser is asked to only when its command is called."""
+        """Parse arguments, with defaults from the environment. A subparser does so only if its command is used."""
         args = sys.argv[1:] if args is None else list(args)
         self._is_json = "--json" in args
         self._take_defaults(os.environ)
         self._check_command(args)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            # Here rather than in the parser above, or it would lead to the help of that.
+            # Reported here, so that the message names the help of this command and not of the main parser.
             self._take_rest(found, unknown)
         return found, []
 
@@ -95,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         if isinstance(action.default, list):
             return [read(word) for word in text.split()]
         if action.choices is not None and text not in action.choices:
-            raise ValueError(f"{text!r} is none of {', '.join(map(str, action.choices))}")
+            raise ValueError(f"{text!r} is not one of {', '.join(map(str, action.choices))}")
         return read(text)
 
 
@@ -119,7 +118,7 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
 
 
 def add_source(parser: Parser, what: str = SOURCE) -> None:
-    """The torrent."""
+    """Add the argument SOURCE, the torrent."""
     parser.add_argument("source", metavar="SOURCE", help=what)
 
 
@@ -139,7 +138,7 @@ def add_on_complete(parser: Parser) -> None:
 
 
 def add_data(parser: Parser) -> None:
-    """Where the data of a torrent is."""
+    """Add the argument DATA, where the data of a torrent is."""
     parser.add_argument("data", metavar="DATA", help=_DATA)
 
 
@@ -149,98 +148,112 @@ def add_optional_data(parser: Parser) -> None:
 
 
 def add_output(parser: Parser, **options: Any) -> None:
-    """The folder for what is fetched."""
+    """Add --output, the folder for downloads."""
     parser.add_argument("-o", "--output", metavar="DIR", **options)
 
 
 def add_repeatable(parser: Parser, flag: str, kind: Callable[[str], Any], metavar: str, text: str) -> None:
-    """An option that may be given several times, and is a list."""
+    """Add an option that may be given several times; its value is a list."""
     parser.add_argument(flag, action="append", default=[], type=kind, metavar=metavar, help=text)
 
 
 def add_select(parser: Parser) -> None:
-    """Which files of the torrent."""
+    """Add --select and --list, for the files of the torrent."""
     add_repeatable(
         parser,
         "--select",
         str,
         "FILES",
-        "only these: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or '*.mkv'; "
-        "again for more",
+        "fetch only these files: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or "
+        "'*.mkv'; repeatable",
     )
     parser.add_argument("--list", action="store_true", help="show the files and their indices, and fetch none")
 
 
 def add_sources_of_peers(parser: Parser) -> None:
-    """Whom to ask for peers, and how to connect to them."""
-    add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to it; again for each")
-    add_repeatable(parser, "--tracker", values.tracker, "URL", "beside the torrent's own; again for each")
+    """Add --peer, --tracker, --dht-node, --no-dht and --encryption."""
+    add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to this peer; repeatable")
+    add_repeatable(parser, "--tracker", values.tracker, "URL", "announce to this tracker, too; repeatable")
+    add_dht_nodes(parser)
+    parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
     parser.add_argument(
         "--encryption",
         choices=("prefer", "require", "disable"),
         default="prefer",
-        help="of connections (default: prefer)",
+        help="encryption of connections (default: prefer)",
+    )
+
+
+def add_dht_nodes(parser: Parser) -> None:
+    """Add --dht-node."""
+    add_repeatable(
+        parser,
+        "--dht-node",
+        values.peer_address,
+        "HOST:PORT",
+        "begin with this DHT node, in place of the public ones; repeatable",
     )
 
 
 def add_traffic(parser: Parser, *, port: int, max_peers: int) -> None:
-    """How many peers, how fast, and on which port."""
-    default = f"default: {port}" if port else "default: any free one"
-    parser.add_argument("--port", type=values.port, default=port, help=f"to listen on; 0 takes a free one ({default})")
-    parser.add_argument("--host", default="", help="the address to listen on (default: every IPv4 interface)")
+    """Add the options for the port, the number of peers and the rates."""
+    parser.add_argument(
+        "--port", type=values.port, default=port, help=f"port to listen on; 0 takes a free one (default: {port})"
+    )
+    parser.add_argument("--host", default="", help="address to listen on (default: every IPv4 interface)")
     parser.add_argument(
         "--max-peers",
         type=values.at_least_one,
         default=max_peers,
         metavar="N",
-        help=f"connections at one time (default: {max_peers})",
+        help=f"maximum number of connections (default: {max_peers})",
     )
     parser.add_argument(
         "--limit-down",
         type=values.rate,
         metavar="RATE",
-        help="bytes a second, such as 500K, 2MiB or 1G; K is 1024 (default: no limit)",
+        help="maximum download rate in bytes a second, such as 500K, 2MiB or 1G; K is 1024 (default: no limit)",
     )
-    parser.add_argument("--limit-up", type=values.rate, metavar="RATE", help="the same for what is sent")
+    parser.add_argument("--limit-up", type=values.rate, metavar="RATE", help="maximum upload rate (default: no limit)")
 
 
 def add_stall_timeout(parser: Parser) -> None:
-    """When to give up."""
+    """Add --stall-timeout."""
     parser.add_argument(
         "--stall-timeout",
         type=values.positive_duration,
         metavar="TIME",
-        help="give up when nothing has come for so long, such as 90, 30m or 2h; exit code 8 (default: never)",
+        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8 (default: never)",
     )
 
 
 def add_seeding(parser: Parser, default: str) -> None:
-    """When to stop serving."""
+    """Add --seed-time and --seed-ratio."""
     parser.add_argument(
-        "--seed-time", type=values.duration, metavar="TIME", help=f"serve so long, such as 30m or 2h ({default})"
+        "--seed-time", type=values.duration, metavar="TIME", help=f"seed for this time, such as 30m or 2h ({default})"
     )
     parser.add_argument(
         "--seed-ratio",
         type=values.ratio,
         metavar="RATIO",
-        help="serve until so many times the data has been sent; with --seed-time, whichever is first",
+        help="seed until this ratio of bytes sent to bytes on disk; with --seed-time, until the first of both",
     )
 
 
 def add_quiet(parser: Parser) -> None:
-    """Show no progress."""
+    """Add --quiet."""
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def add_views(parser: Parser) -> None:
-    """How progress is shown."""
+    """Add --quiet, --verbose and --json."""
     add_quiet(parser)
     add_verbose(parser)
     add_json(parser)
 
 
 def add_verbose(parser: Parser) -> None:
-    """Show more of the progress."""
+    """Add --verbose."""
     parser.add_argument(
         "-v",
         "--verbose",
@@ -251,12 +264,12 @@ def add_verbose(parser: Parser) -> None:
 
 
 def add_json(parser: Parser) -> None:
-    """For programs."""
+    """Add --json."""
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one JSON object a line on standard output, for programs; python -m pydoc geventbt.cli.json_lines tells "
-        "what is in them",
+        help="one JSON object per line on standard output, for programs; python -m pydoc geventbt.cli.json_lines lists "
+        "the keys",
     )
 
 
@@ -270,5 +283,5 @@ def subparsers_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argu
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Sequence[argparse.Action]:
-    """The options and arguments of a parser, but for its commands."""
+    """The options and arguments of a parser, without its commands."""
     return [action for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]

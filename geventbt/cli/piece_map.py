@@ -1,4 +1,4 @@
-"""The pieces of a torrent as rows of characters: the fuller, the more of them are there."""
+"""The pieces of a torrent as rows of characters: the darker, the more of them are there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SHADES = " ░▒▓█"
 PLAIN_SHADES = ".-+*#"
-"""For terminals of ASCII alone."""
+"""For terminals without Unicode."""
 
 
 def piece_map(pieces: bitarray, width: int, rows: int, shades: str = SHADES) -> list[str]:

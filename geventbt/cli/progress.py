@@ -1,4 +1,4 @@
-"""How far a torrent is, in words: the lines that every view is made of."""
+"""The progress of a torrent in words: the lines that all views consist of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tracker_errors(torrent: geventbt.ActiveTorrent) -> dict[str, str]:
-    """Why the trackers that do not answer do not, by their URLs."""
+    """The errors of the trackers that do not answer, by URL."""
     return {url: tracker.error for url, tracker in torrent.trackers.items() if tracker.error}
 
 
@@ -26,7 +26,7 @@ def status(progress: geventbt.Progress, trouble: str = "") -> list[str]:
 
     Args:
         progress: of a torrent.
-        trouble: why there may be no peers.
+        trouble: a possible reason for having no peers.
     """
     trouble = f" ({trouble})" if trouble else ""
     peers = counted(progress.peers, "peer")

@@ -1,4 +1,4 @@
-"""A torrent of a client from its first moment to its last, as several commands need it."""
+"""Run a client with one torrent, from its start to its end; shared by several commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -22,35 +22,49 @@ from geventbt.cli.text import counted, human_address, human_size, printable, say
 from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
-"""Says which files are wanted, once the torrent is known; None for all of them."""
+"""Selects the files of a torrent once it is known; None for all of them."""
 
 REFRESH = 0.1
 _ORDER = ("downloading", "paused", "failed", "removed", "checking", "metadata", "seeding")
 """The states of torrents, the one first that says most of how to go on."""
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
-    errno.EADDRNOTAVAIL: "cannot be listened on: it is no address of this machine; choose one that is with --host",
-    errno.EACCES: "may only be used by the administrator; choose one above 1023 with --port",
+    errno.EADDRNOTAVAIL: "is not an address of this machine; choose another one with --host",
+    errno.EACCES: "needs administrator rights; choose one above 1023 with --port",
 }
+
+
+def dht_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `running_client` for the DHT, of a command with `add_sources_of_peers`."""
+    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node}
 
 
 @contextmanager
 def running_client(
-    port: int | None = None, *, host: str = "", is_kept: bool = True, **options: object
+    port: int | None = None,
+    *,
+    host: str = "",
+    is_kept: bool = True,
+    dht_nodes: Sequence[tuple[str, int]] = (),
+    **options: object,
 ) -> Iterator[geventbt.Client]:
     """A client, which a signal leaves cleanly: once with what is verified on disk and recorded, twice at once.
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen.
         host: the address to listen on.
-        is_kept: whether what is fetched outlives the command.
-        options: as of `geventbt.Client`.
+        is_kept: whether the downloaded data is kept after the command.
+        dht_nodes: nodes of the DHT to begin with, in place of the public ones.
+        options: see `geventbt.Client`.
 
     Raises:
-        CommandError: the port cannot be had.
+        CommandError: the port cannot be listened on.
         Interrupted: by Ctrl-C, SIGTERM or SIGHUP.
     """
-    with interruptible():
+    with interruptible(), ExitStack() as stack:
+        if dht_nodes:
+            node = geventbt.DHT(host=host, routers=(), nodes=dht_nodes, read_only=port is None)
+            options["dht"] = stack.enter_context(node)
         try:
             client = geventbt.Client(port, host=host, **options)  # type: ignore[arg-type]
         except OSError as error:
@@ -72,25 +86,25 @@ def _interrupted(client: geventbt.Client, is_kept: bool, code: int) -> Interrupt
     done, wanted = sum(progress.done for progress in found), sum(progress.wanted for progress in found)
     # The one that is least far tells how to go on.
     behind = min(found, key=lambda progress: (_ORDER.index(progress.state), -progress.wanted))
-    text = _how_to_go_on(behind, done, wanted) if is_kept else ""
+    text = _how_to_resume(behind, done, wanted) if is_kept else ""
     return Interrupted(text, done if wanted else None, wanted if wanted else None, code=code)
 
 
-def _how_to_go_on(progress: geventbt.Progress, done: int, wanted: int) -> str:
+def _how_to_resume(progress: geventbt.Progress, done: int, wanted: int) -> str:
     if progress.state == "metadata":
-        return "nothing has come yet; the same command begins again"
+        return "nothing has been received yet; run the same command to start again"
     if progress.state == "checking":
-        return "what is there is kept; the same command goes on"
+        return "what is there is kept; run the same command again to resume"
     if progress.state == "seeding":
-        return "the same command serves it again"
-    return f"{human_size(done)} of {human_size(wanted)} are kept; the same command goes on from there"
+        return "run the same command to seed again"
+    return f"{human_size(done)} of {human_size(wanted)} are kept; run the same command again to resume"
 
 
-class StallWatch:
-    """Gives up when a download gets nothing for too long.
+class StallTimer:
+    """A timeout for downloads that receive nothing.
 
     Args:
-        timeout: seconds; None for ever.
+        timeout: in seconds; None for no timeout.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -98,11 +112,11 @@ class StallWatch:
         self._since = monotonic()
         self._seen: object = None
 
-    def look(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Look at a torrent, again and again.
+    def check(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Compare a torrent with the last call.
 
         Raises:
-            CommandError: nothing has come for too long.
+            CommandError: nothing has changed for the length of the timeout.
         """
         progress = torrent.progress
         now = (progress.state, progress.checked, progress.downloaded, progress.done)
@@ -110,51 +124,53 @@ class StallWatch:
             self._seen, self._since = now, monotonic()
         elif monotonic() - self._since >= self._timeout:
             what = "; ".join([counted(progress.peers, "peer"), *map(str.strip, tracker_lines(torrent))])
-            raise CommandError(TIMED_OUT, f"nothing has come for {self._timeout:g} seconds ({what})")
+            raise CommandError(TIMED_OUT, f"nothing received for {self._timeout:g} seconds ({what})")
 
 
 def add_source(
     client: geventbt.Client,
     source: Source,
     folder: str,
-    arguments: argparse.Namespace,
     choose: Choice,
     *,
+    peers: Sequence[tuple[str, int]],
+    trackers: Sequence[str],
     view: View,
-    stall: StallWatch,
+    stall: StallTimer,
     **options: object,
 ) -> geventbt.ActiveTorrent:
-    """Add what a person named to a client; blocks until its metadata is known, and the files are chosen.
+    """Add a torrent to a client. Blocks until its metadata is known and its files are selected.
 
     Args:
         client: the client.
-        source: what was named.
-        folder: where the files are to be.
-        arguments: has `peer` and `tracker`.
-        choose: which files.
-        view: shows how it goes.
-        stall: gives up.
-        options: as of `geventbt.Client.add`.
+        source: the torrent, or a link to it.
+        folder: the folder for its file or folder.
+        choose: selects the files.
+        peers: (host, port) of peers to connect to.
+        trackers: announce URLs, beside its own.
+        view: shows the progress.
+        stall: the timeout.
+        options: see `geventbt.Client.add`.
 
     Raises:
-        CommandError: there is nobody to ask, or no such file, or nobody answers in time.
-        GeventBTError: as `geventbt.ActiveTorrent.wait`.
+        CommandError: the link names no peer or tracker, a selected file does not exist, or the timeout is over.
+        GeventBTError: see `geventbt.ActiveTorrent.wait`.
     """
-    check_reachable(source, arguments.peer, arguments.tracker)
+    check_reachable(source, peers, trackers, dht=client.dht is not None)
     is_known = isinstance(source, geventbt.Torrent)
-    # Of a link the files are chosen as soon as they are known: until then none is.
+    # The files of a link are selected once they are known; until then none is.
     torrent = client.add(
         source,
         folder,
-        peers=arguments.peer,
-        trackers=arguments.tracker,
+        peers=peers,
+        trackers=trackers,
         files=choose(source) if isinstance(source, geventbt.Torrent) else (),
-        ends_alone=True,
+        fail_without_peers=True,
         **options,  # type: ignore[arg-type]
     )
     while torrent.metainfo is None and not torrent.wait(REFRESH):
         view.update(torrent)
-        stall.look(torrent)
+        stall.check(torrent)
     if not is_known:
         metainfo = torrent.wait_metadata()
         chosen = choose(metainfo)
@@ -162,19 +178,19 @@ def add_source(
     return torrent
 
 
-def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallWatch) -> None:
-    """Show a torrent until it is complete. Raises as `ActiveTorrent.wait`, or CommandError when nothing comes."""
+def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> None:
+    """Show a torrent until it is complete. Raises: see `ActiveTorrent.wait` and `StallTimer.check`."""
     while not torrent.wait(REFRESH):
         view.update(torrent)
-        stall.look(torrent)
+        stall.check(torrent)
     view.update(torrent)
 
 
 def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
-    """Show a complete torrent until it has been served enough: for so long, or so much. None is without end.
+    """Show a complete torrent until a time is over or a ratio is reached; None is no bound.
 
     Returns:
-        How often its data has been sent.
+        The ratio of bytes sent to bytes on disk.
     """
     import gevent
 
@@ -246,25 +262,34 @@ def _tell_failed(error: BaseException, source: Source, arguments: argparse.Names
 
 
 def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
-    """Bytes sent to bytes there."""
+    """The ratio of bytes sent to bytes on disk."""
     progress = torrent.progress
     return progress.uploaded / progress.done if progress.done else 0.0
 
 
 def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
-    """Fetch only what a link leads to, from its peers and trackers, and leave nothing on the disk.
+    """Fetch the metadata of a magnet link, and leave nothing on the disk.
 
     Args:
         magnet: the link.
-        arguments: has `peer`, `tracker`, `encryption`, `stall_timeout`, and what `make_view` wants.
+        arguments: of a command with `add_sources_of_peers`, `add_views` and a stall timeout.
     """
     import tempfile
 
     with (
         tempfile.TemporaryDirectory(prefix="geventbt-info-") as folder,
-        running_client(0, is_kept=False, encryption=arguments.encryption) as client,
+        running_client(0, is_kept=False, encryption=arguments.encryption, **dht_options(arguments)) as client,
         closing(make_view(arguments)) as view,
     ):
-        stall = StallWatch(arguments.stall_timeout)
-        torrent = add_source(client, magnet, folder, arguments, lambda torrent: (), view=view, stall=stall)
+        stall = StallTimer(arguments.stall_timeout)
+        torrent = add_source(
+            client,
+            magnet,
+            folder,
+            lambda torrent: (),
+            peers=arguments.peer,
+            trackers=arguments.tracker,
+            view=view,
+            stall=stall,
+        )
         return torrent.wait_metadata()

@@ -19,7 +19,7 @@ _RANGE = re.compile(r"([0-9]{1,9})(-([0-9]{1,9})?)?")
 
 
 def select_files(torrent: geventbt.Torrent, wanted: Iterable[str]) -> list[int]:
-    """The indices of the files that are meant, in their order.
+    """The indices of the selected files, in order.
 
     Args:
         torrent: the torrent.
@@ -27,7 +27,7 @@ def select_files(torrent: geventbt.Torrent, wanted: Iterable[str]) -> list[int]:
             without the torrent's own, or several of them with commas between.
 
     Raises:
-        CommandError: one of them means no file.
+        CommandError: one of them matches no file.
     """
     names = ["/".join(file.path) for file in torrent.files]
     found: set[int] = set()
@@ -68,7 +68,7 @@ def _indexed(match: re.Match[str], count: int) -> set[int]:
 
 
 def _named(names: Sequence[str], text: str) -> set[int]:
-    """The files with a path that is so, or is in a folder that is so; whole, or without the torrent's own folder."""
+    """The files whose path, or a folder of it, matches; with or without the torrent's own folder."""
     pattern = text.rstrip("/")
     if not pattern:
         return set()

@@ -1,4 +1,4 @@
-"""What a person calls a torrent: a path, a URL, a magnet link, an info hash, or standard input."""
+"""The argument SOURCE: a path, a URL, a magnet link, an info hash, or standard input."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ _KINDS = (
 )
 """What people mistake for a torrent: where the kind is written in the file, and how."""
 _GONE = (404, 410)
-_LONGEST_LINK = 65536
+_MAX_LINK = 65536
 _QUOTE_IT = "put it in quotes ('magnet:?...'): the shell cuts it at the first &"
 _WHAT = "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 hex characters, or -"
 
 
-def read_source(text: str) -> Source:
-    """Read or fetch what a person means.
+def resolve_source(text: str) -> Source:
+    """Read or fetch the torrent, or the link to one, that SOURCE names.
 
     Raises:
-        MetainfoError: it is no torrent, or one of version 2 only.
-        CommandError: there is no such thing, or the URL cannot be fetched.
+        MetainfoError: it is not a torrent, or one of version 2 only.
+        CommandError: there is no such file, or the URL cannot be fetched.
         OSError: the file cannot be read.
     """
     if text == "-":
         data = _standard_input()
-        link = _read_link(data[:_LONGEST_LINK].decode(errors="replace").strip())
+        link = _read_link(data[:_MAX_LINK].decode(errors="replace").strip())
         return link or _read_bytes(data, "standard input")
     link = None if os.path.exists(text) else _read_link(text)
     return link or _read_file(text)
 
 
 def _read_link(text: str) -> Source | None:
-    """What a link leads to: a magnet link, a URL, or an info hash; None for all else."""
+    """The torrent of a URL, or the link of a magnet link or an info hash; None for other text."""
     if text.lower().startswith("magnet:"):
         return _read_magnet(text)
     if text.lower().startswith(("http://", "https://")):
@@ -87,39 +87,39 @@ def _read_file(text: str) -> geventbt.Torrent:
 
 
 def read_torrent(text: str, command: str) -> geventbt.Torrent:
-    """Read what must be a whole torrent, and not only a link to one. Raises as `read_source`."""
-    source = read_source(text)
+    """Read a source that must be a torrent, and not a link to one. Raises: see `resolve_source`."""
+    source = resolve_source(text)
     if isinstance(source, geventbt.Torrent):
         return source
     raise CommandError(
         USAGE,
-        f"{command} needs the .torrent itself, and not a link to it; to get it: "
+        f"{command} needs a .torrent file, not a link; to get one: "
         "geventbt info --save-torrent FILE.torrent 'magnet:...' --peer HOST:PORT",
     )
 
 
-def check_reachable(source: Source, peers: Collection[object], trackers: Collection[object]) -> None:
-    """See that there is somebody to ask for what a link leads to.
+def check_reachable(source: Source, peers: Collection[object], trackers: Collection[object], *, dht: bool) -> None:
+    """Check that there is a peer, a tracker or the DHT to fetch a link's metadata from.
 
     Raises:
-        CommandError: there is not; most often the shell has cut the link.
+        CommandError: there is none; most often because the shell has cut the link.
     """
-    if isinstance(source, geventbt.Torrent) or is_reachable(source, peers, trackers):
+    if dht or isinstance(source, geventbt.Torrent) or is_reachable(source, peers, trackers):
         return
     raise CommandError(
         USAGE,
-        f"the magnet link has no tracker and no peer in it. If it was longer, {_QUOTE_IT}. Else name somebody to ask, "
-        "with --peer HOST:PORT or --tracker URL",
+        f"the magnet link names no tracker and no peer. If it was longer, {_QUOTE_IT}. Otherwise add --peer HOST:PORT "
+        "or --tracker URL",
     )
 
 
 def is_reachable(source: geventbt.Magnet, peers: Collection[object], trackers: Collection[object]) -> bool:
-    """Whether there is somebody to ask for what a link leads to."""
+    """Whether there is a peer or a tracker to fetch a link's metadata from."""
     return bool(source.trackers or source.peers or peers or trackers)
 
 
 def cut_hint(text: str) -> str:
-    """What to add where a magnet link without any & led nowhere, for so the shell leaves one that has no quotes."""
+    """A hint for a magnet link without an &, which is what the shell leaves of one without quotes."""
     is_cut = text.lower().startswith("magnet:") and "&" not in text
     return f"; if the link was longer, {_QUOTE_IT}" if is_cut else ""
 
@@ -138,7 +138,7 @@ def _what_it_is(data: bytes, name: str) -> str:
     if not data.strip():
         return ": it is empty"
     if data[:100].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return ": it is a web page, so look there for the link to the torrent"
+        return ": it is a web page; find the link to the torrent on it"
     kind = next((kind for at, magic, kind in _KINDS if data[at:].startswith(magic)), "something else")
     is_here = os.path.isfile(name)
     return f": it is {kind}" + (f"; to share it: geventbt seed {shlex.quote(name)}" if is_here else "")

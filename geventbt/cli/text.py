@@ -1,4 +1,4 @@
-"""Numbers and strangers' texts, as a terminal may show them."""
+"""Numbers and untrusted text in a form that is safe on a terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import suppress
 
 
 def say(text: str) -> None:
-    """Print on standard error, if it is there and anybody reads it: no work ends because nobody is told of it."""
+    """Print on standard error. If it is closed, the text is lost and the work goes on."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(text, file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """The same text on one line and without anything that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    """The text on one line, with control characters replaced."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def human_size(count: float) -> str:
-    """A number of bytes for people, such as "1.5 GiB"."""
+    """A number of bytes in readable form, such as "1.5 GiB"."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -40,7 +40,7 @@ def human_time(seconds: float) -> str:
 
 
 def human_ratio(ratio: float) -> str:
-    """A ratio for people, such as "1.50"."""
+    """A ratio in readable form, such as "1.50"."""
     return f"{ratio:.2f}" if math.isfinite(ratio) else "-"
 
 

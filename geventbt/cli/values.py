@@ -1,4 +1,4 @@
-"""What a person writes as the value of an option, and what it means. For argparse: each raises ArgumentTypeError."""
+"""Converters of option values, for argparse: each raises ArgumentTypeError."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZES = {
 }
 """K, KB and KiB are all 1024 bytes, as in aria2 and as sizes are shown; in letters of either case."""
 _TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST_TIME = 86400 * 36500
+_MAX_TIME = 86400 * 36500
 
 
 def peer_address(text: str) -> tuple[str, int]:
@@ -48,7 +48,7 @@ def rate(text: str) -> int | None:
 
 
 def piece_length(text: str) -> int:
-    """Read the length of a piece that other clients take, too."""
+    """Read a piece length that other clients accept."""
     value = size(text)
     if value > limits.PIECE_LENGTH:
         raise argparse.ArgumentTypeError(
@@ -64,13 +64,13 @@ def duration(text: str) -> float:
     if text == "forever":
         return math.inf
     value = _number(text, _TIMES, _suffix(text))
-    if value is None or value > _LONGEST_TIME:
+    if value is None or value > _MAX_TIME:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 90, 30m or 2h")
     return value
 
 
 def positive_duration(text: str) -> float:
-    """Read a time that is over some day, but not at once."""
+    """Read a finite time above 0."""
     value = duration(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 90, 30m or 2h")
@@ -86,7 +86,7 @@ def ratio(text: str) -> float:
 
 
 def url(text: str) -> str:
-    """Read a URL, as torrents have them."""
+    """Read a URL that may stand in a torrent."""
     from geventbt.metainfo.urls import is_url
 
     if not is_url(text):
@@ -105,9 +105,11 @@ def web_seed(text: str) -> str:
 
 
 def tracker(text: str) -> str:
-    """Read the URL of a tracker that we can ask."""
+    """Read the URL of a tracker with a supported scheme."""
     if not url(text).startswith(("http://", "https://", "udp://")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no tracker that can be asked: its URL has http, https or udp")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the URL of a tracker, which begins with http://, https:// or udp://"
+        )
     return text
 
 

@@ -29,7 +29,7 @@ class View(Protocol):
         """Show a torrent a last time, before its result is told."""
 
     def close(self) -> None:
-        """Show no more."""
+        """End the view."""
 
 
 class NoView:
@@ -115,7 +115,7 @@ class JsonView:
 
 
 def make_view(arguments: argparse.Namespace) -> View:
-    """The view that the options `quiet`, `verbose` and `json` ask for, or the best that standard error has room for."""
+    """The view that the options `quiet`, `verbose` and `json` ask for, or the best one that standard error supports."""
     if arguments.quiet:
         return NoView()
     if arguments.json:
@@ -128,7 +128,7 @@ def make_view(arguments: argparse.Namespace) -> View:
 
 
 def is_live() -> bool:
-    """Whether standard error can show a live view. Where only rich is missing for it, this says so."""
+    """Whether standard error can show a live view. Prints a hint if only rich is missing."""
     if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return False
     try:

@@ -13,16 +13,22 @@ from gevent.event import Event
 from gevent.lock import RLock
 
 from geventbt import limits
-from geventbt.client.context import Session
+from geventbt.client.context import ClientContext
+from geventbt.client.options import ClientOptions, TorrentOptions
+from geventbt.client.peers.finder import checked
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError, MagnetError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
-from geventbt.wire.transports.encryption import PREFER, check_policy
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -41,6 +47,8 @@ class Client:
         max_connections: of all torrents together.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
+        lsd: whether to find peers in the local network (BEP 14).
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -55,46 +63,57 @@ class Client:
         port: int | None = 0,
         *,
         host: str = "",
-        encryption: str = PREFER,
+        encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
+        dht: bool | DHT = True,
+        lsd: bool = False,
     ) -> None:
         check_policy(encryption)
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
         self._closing = RLock()
-        self._session = Session(
-            encryption=encryption,
-            upload_slots=upload_slots,
-            max_connections=max_connections,
-            limit_down=limit_down,
-            limit_up=limit_up,
-            count_connections=lambda: sum(torrent.connections for torrent in self.torrents.values()),
+        self._closers = 0
+        self._is_closed = False
+        self._is_over = Event()
+        self._runners: dict[bytes, TorrentRunner] = {}
+        self._context = ClientContext(
+            ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up),
+            lambda: sum(runner.connections for runner in self._runners.values()),
         )
         if port is not None:
             self.server = listen(
                 (host, port), info_hashes=self.torrents.keys, encryption=encryption, max_connections=max_connections
             )
             self.server.on("peer_connected", self._take)
-            self._session.port = self.server.server_port
+            self._context.port = self.server.server_port
+        self._own_dht = open_dht(host, self._context.port) if dht is True else None
+        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        if lsd and self._context.port is not None:
+            self._context.lsd = _open_lsd(self._context.port)
 
     @property
     def port(self) -> int | None:
         """Where peers can connect to us; None if we do not listen."""
-        return self._session.port
+        return self._context.port
+
+    @property
+    def dht(self) -> DHT | None:
+        """The node of the DHT that finds peers; None if there is none."""
+        return self._context.dht
 
     @property
     def peer_id(self) -> bytes:
         """Our 20 bytes."""
-        return self._session.peer_id
+        return self._context.peer_id
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
-        self._session.check_thread()
-        self._session.set_limits(down, up)
+        self._context.check_thread()
+        self._context.set_limits(down, up)
 
     def add(
         self,
@@ -109,8 +128,8 @@ class Client:
         limit_down: int | None = None,
         limit_up: int | None = None,
         storage: StorageFactory | None = None,
-        ends_alone: bool = False,
-        must_be_complete: bool = False,
+        fail_without_peers: bool = False,
+        seed_only: bool = False,
     ) -> ActiveTorrent:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
@@ -125,8 +144,8 @@ class Client:
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
                 the data, such as `geventbt.MemoryBackend`. None for files in the folder.
-            ends_alone: fail with NoPeersError when there is no tracker, and no peer is left; else it waits for ever.
-            must_be_complete: fail with StorageError when anything is missing, and make no file; for seeding.
+            fail_without_peers: fail with NoPeersError when no peer is left and none can be found; else it waits.
+            seed_only: fail with StorageError when anything is missing, and make no file.
 
         Returns:
             The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
@@ -137,7 +156,7 @@ class Client:
             ValueError: the client has this torrent already, or a peer is no (host, port).
             OSError: the .torrent file cannot be read.
         """
-        self._session.check_thread()
+        self._context.check_thread()
         source = read_source(torrent)
         info_hash = source.info_hash
         assert info_hash is not None
@@ -145,32 +164,35 @@ class Client:
             raise ValueError("the client is closed")
         if info_hash in self.torrents:
             raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
-        active = self.torrents[info_hash] = ActiveTorrent(
-            self._session,
-            source,
-            folder,
-            peers=peers,
+        options = TorrentOptions(
+            peers=tuple(checked(peers)),
             files=files,
             sequential=sequential,
-            trackers=trackers,
+            trackers=tuple(trackers),
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
-            ends_alone=ends_alone,
-            must_be_complete=must_be_complete,
             storage=storage,
-            forget=self._forget,
+            fail_without_peers=fail_without_peers,
+            seed_only=seed_only,
         )
+
+        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options)
+        active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
         return active
 
-    def _forget(self, torrent: ActiveTorrent) -> None:
+    def _remove(self, torrent: ActiveTorrent) -> None:
         if self.torrents.get(torrent.info_hash) is torrent:
             del self.torrents[torrent.info_hash]
+            shielded(self._runners.pop(torrent.info_hash).close)
 
     def serve_forever(self) -> None:
-        """Block until the client is closed."""
-        self._session.check_thread()
-        self._closed.wait()
+        """Block until the client has been closed, to the end: trackers have been told, and port and files are free."""
+        self._context.check_thread()
+        # The loop goes on although there may be nothing else that it waits for yet.
+        with gevent.get_hub().loop.async_() as idle:
+            idle.start(lambda: None)
+            self._is_over.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop everything: tell trackers and peers, write and record what is verified. Closing twice is no error.
@@ -178,28 +200,45 @@ class Client:
         Args:
             timeout: seconds for each of it.
         """
-        self._session.check_thread()
+        self._context.check_thread()
         self._closed.set()
-        shielded(self._close, timeout)
+        self._closers += 1
+        try:
+            shielded(self._close, timeout)
+        finally:
+            self._closers -= 1
+            self._note_end()
 
     def _close(self, timeout: float) -> None:
-        # Whoever closes it a second time, such as the end of a `with`, must not go on before it is closed.
+        # A second call, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
-            torrents = list(self.torrents.values())
+            runners = list(self._runners.values())
+            self._runners.clear()
             self.torrents.clear()
-            gevent.joinall([gevent.spawn(torrent.close, timeout) for torrent in torrents])
+            gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
             if self.server is not None:
                 self.server.stop(timeout)
+            if self._own_dht is not None:
+                self._own_dht.close()
+            if self._context.lsd is not None:
+                self._context.lsd.close()
+            self._is_closed = True
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""
+        if self._is_closed and not self._closers:
+            self._is_over.set()
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
         try:
             wire.wait_handshake()
-            torrent = self.torrents.get(wire.info_hash or b"")
-            if torrent is None:
+            runner = self._runners.get(wire.info_hash or b"")
+            if runner is None:
                 wire.close(0)
             else:
-                torrent.accept(wire)
+                runner.accept(wire)
         except (GeventBTError, OSError) as error:
             _log.debug("an inbound peer: %s", error)
 
@@ -210,6 +249,27 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_dht(host: str = "", port: int | None = None) -> DHT:
+    """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
+
+    Args:
+        host: the address that the client listens on.
+        port: its port; None if it does not listen, so that its node only asks (BEP 43).
+    """
+    try:
+        return DHT(port or 0, host, read_only=port is None)
+    except OSError:
+        return DHT(0, host, read_only=port is None)
+
+
+def _open_lsd(port: int) -> LocalDiscovery | None:
+    try:
+        return LocalDiscovery(port)
+    except OSError as error:
+        _log.info("%s", error)
+        return None
 
 
 def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:

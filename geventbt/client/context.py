@@ -1,4 +1,4 @@
-"""What all torrents of a client share."""
+"""State that all torrents of a client share: identity, limits and policy."""
 
 from __future__ import annotations
 
@@ -9,88 +9,94 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from geventbt import limits
-from geventbt.client.peers.connect_limiter import ConnectGate
+from geventbt.client.options import ClientOptions
+from geventbt.client.peers.connect_limiter import ConnectLimiter
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.local import LocalDiscovery
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
 
-_PATIENCE = 0.2
-"""Seconds after which a torrent that has not asked again for its share does not want it any more."""
+_TURN_TIMEOUT = 0.2
+"""Seconds after which a torrent that has not asked again for its share loses its turn."""
 
 
-class Session:
-    """Identity, limits and policy.
+class ClientContext:
+    """Identity, limits and policy of one client.
 
     Args:
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
-        upload_slots: peers of a torrent that are unchoked at one time, or None for no bound.
-        max_connections: connections of all torrents together.
-        limit_down, limit_up: bytes a second of all torrents together, or None.
-        count_connections: how many there are now.
+        options: of the client.
+        count_connections: returns the number of connections of all torrents.
 
     Attributes:
-        peer_id: ours, the same for all torrents.
-        port: where we listen, or None.
-        gate: lets connections be opened, not too many at once.
-        down: the rate at which blocks are asked for.
+        peer_id: our peer id, the same for all torrents.
+        port: the port that we listen on, or None.
+        encryption: see `ClientOptions`.
+        upload_slots: see `ClientOptions`.
+        limiter: bounds how many connections are opened at one time, and a second.
+        dht: the node by which peers are found, or None.
+        lsd: finds peers in the local network, or None.
+        down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
-        checking: held while the data of a torrent is checked: one at a time, or the checks of several would keep the
-            native threads from those that are downloaded.
+        checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
+            native threads away from torrents that are being downloaded.
     """
 
-    def __init__(
-        self,
-        *,
-        encryption: str,
-        upload_slots: int | None,
-        max_connections: int,
-        limit_down: int | None,
-        limit_up: int | None,
-        count_connections: Callable[[], int],
-    ) -> None:
+    def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.port: int | None = None
-        self.encryption = encryption
-        self.upload_slots = upload_slots
-        self.max_connections = max_connections
-        self.gate = ConnectGate()
-        self.down = RateLimit(limit_down, monotonic())
-        self.up = Throttle(limit_up)
+        self.encryption = options.encryption
+        self.upload_slots = options.upload_slots
+        self.limiter = ConnectLimiter()
+        self.dht: DHT | None = None
+        self.lsd: LocalDiscovery | None = None
+        self.down = RateLimit(options.limit_down, monotonic())
+        self.up = Throttle(options.limit_up)
         self.checking = BoundedSemaphore(1)
+        self._max_connections = options.max_connections
         self._count_connections = count_connections
         self._waiting: dict[Hashable, float] = {}
 
     def check_thread(self) -> None:
-        """Raise RuntimeError in any native thread but the one that made the client, whose hub runs its greenlets."""
+        """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if gevent.get_hub() is not self._hub:
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
 
     def has_room(self) -> bool:
-        """Whether there may be one more connection."""
-        return self._count_connections() < self.max_connections
+        """Whether one more connection may be opened."""
+        return self._count_connections() < self._max_connections
 
     def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
-        """How many of so many blocks a torrent may ask for, by its own rate and by that of all.
+        """Take blocks from a torrent's own rate and from the client's.
 
-        Torrents that wait for the rate of all take turns: else one whose blocks come in all the time takes each bit of
-        it before another that asks now and then.
+        Torrents that wait for the client's rate take turns: otherwise a torrent that receives blocks all the time
+        takes the whole rate, and one that asks rarely gets nothing.
+
+        Args:
+            torrent: the key of the torrent.
+            own: its own rate.
+            blocks: the number of blocks that it could request.
+            now: the time in seconds of the monotonic clock.
+
+        Returns:
+            The number of blocks that it may request.
         """
         chain = (own, self.down)
         if self.down.rate is None:
             return take_units(chain, blocks, limits.BLOCK, now)
         taken = take_units(chain, blocks, limits.BLOCK, now) if self._is_turn_of(torrent, now) else 0
-        there = own.available(now)
-        if not taken and blocks and (there is None or there >= limits.BLOCK):
+        available = own.available(now)
+        if not taken and blocks and (available is None or available >= limits.BLOCK):
             self._waiting[torrent] = now
         else:
             self._waiting.pop(torrent, None)
         return taken
 
     def _is_turn_of(self, torrent: Hashable, now: float) -> bool:
-        """Whether nobody has waited longer. Whoever asks no more has left the queue."""
+        """Whether no other torrent has waited longer; one that has not asked lately is removed from the queue."""
         for first, asked in list(self._waiting.items()):
-            if first is torrent or now - asked < _PATIENCE:
+            if first is torrent or now - asked < _TURN_TIMEOUT:
                 return first is torrent
             del self._waiting[first]
         return True

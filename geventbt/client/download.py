@@ -8,12 +8,15 @@ from collections.abc import Collection, Iterable
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.concurrency.hubs import whole_call
+from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
+@whole_call
 def download(
     torrent: Torrent | Magnet | str | os.PathLike[str],
     folder: str | os.PathLike[str] = ".",
@@ -23,11 +26,12 @@ def download(
     sequential: bool = False,
     trackers: Iterable[str] = (),
     port: int | None = 0,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_peers: int = limits.TORRENT_PEERS,
     limit_down: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
+    dht: bool | DHT = True,
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
 
@@ -45,6 +49,7 @@ def download(
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second; None for no limit.
         storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.
+        dht: whether to find peers by the DHT; see `Client`.
 
     Returns:
         The torrent.
@@ -55,7 +60,7 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption) as client:
+    with Client(port, encryption=encryption, dht=dht) as client:
         active = client.add(
             torrent,
             folder,
@@ -67,7 +72,7 @@ def download(
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
-            ends_alone=True,
+            fail_without_peers=True,
         )
         active.wait()
         return active.wait_metadata()

@@ -1,4 +1,4 @@
-"""A look at one peer: what its handshake, its extended handshake and its first messages tell."""
+"""Inspection of one peer: its handshake, its extended handshake and its first messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from geventbt.concurrency.hubs import whole_call
 from geventbt.errors import GeventBTError, WireTimeout
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name, new_peer_id
@@ -16,20 +17,20 @@ from geventbt.wire.wire import Wire
 
 @dataclass(slots=True)
 class PeerReport:
-    """What is known of a peer; None and empty for what it did not get to say.
+    """The result of an inspection; a field is None or empty where the peer did not send the message that has it.
 
     Attributes:
         address: (host, port).
         round_trip: seconds that TCP took to connect, which is one round trip.
         peer_id: its 20 bytes.
-        client: what the peer id says it is.
+        client: the name and version of its program, from the peer id.
         reserved: the names of the reserved bits that it sets.
         extended: its extended handshake (BEP 10).
         has_all: whether it has every piece.
-        have_count: how many pieces it has told of; with `has_all`, None while their number is unknown.
+        have_count: the number of pieces that it has announced; with `has_all`, None while their number is unknown.
         chokes: whether it chokes us.
         closed: whether it has closed the connection.
-        error: what went wrong.
+        error: the error that ended the inspection, or the connection; None without one.
     """
 
     address: Address
@@ -45,16 +46,17 @@ class PeerReport:
     error: Exception | None = None
 
 
+@whole_call
 def inspect_peer(address: Address, info_hash: bytes | str, *, wait: float = 2.0) -> PeerReport:
-    """Connect to a peer, shake hands, and listen for a moment. What goes wrong is in the report, and not raised.
+    """Connect to a peer, shake hands, and listen for a moment. A failure is not raised: it is in the report.
 
     Args:
         address: the peer's (host, port).
         info_hash: of a torrent that it may have, 20 bytes or 40 hex characters.
-        wait: seconds to listen after its handshake, if it does not leave before.
+        wait: seconds to listen after its handshake, unless it disconnects earlier.
 
     Raises:
-        ValueError: the info hash is none.
+        ValueError: the info hash is not 20 bytes or 40 hex characters.
     """
     report = PeerReport(address)
     started = monotonic()

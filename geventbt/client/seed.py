@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 _LOOK = 0.1
 
@@ -21,12 +22,13 @@ def seed(
     *,
     trackers: Iterable[str] = (),
     peers: Iterable[tuple[str, int]] = (),
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
     upload_slots: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
     progress: Callable[[int, int], None] | None = None,
+    dht: bool | DHT = True,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -42,6 +44,7 @@ def seed(
         limit_up: bytes a second; None for no limit.
         storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
         progress: called with (pieces checked, pieces) while the data is checked.
+        dht: whether to announce by the DHT; see `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -55,7 +58,14 @@ def seed(
         torrent = Torrent.from_file(torrent)
     folder = data if storage is not None else locate(torrent, data)
     host, port = ("", address) if isinstance(address, int) else address
-    client = Client(port, host=host, encryption=encryption, max_connections=max_connections, upload_slots=upload_slots)
+    client = Client(
+        port,
+        host=host,
+        encryption=encryption,
+        max_connections=max_connections,
+        upload_slots=upload_slots,
+        dht=dht,
+    )
     try:
         active = client.add(
             torrent,
@@ -65,7 +75,7 @@ def seed(
             max_peers=max_connections,
             limit_up=limit_up,
             storage=storage,
-            must_be_complete=True,
+            seed_only=True,
         )
         while not active.wait(_LOOK):
             if progress is not None:

@@ -1,42 +1,68 @@
-"""What can be seen of a torrent while it runs, as plain values."""
+"""Snapshots of the state of a torrent, of its peers and of its files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Literal
 
-CHECKING, METADATA, DOWNLOADING, SEEDING, PAUSED, FAILED, REMOVED = (
-    "checking",
-    "metadata",
-    "downloading",
-    "seeding",
-    "paused",
-    "failed",
-    "removed",
-)
-"""The states of a torrent."""
+
+class TorrentState(str, Enum):
+    """The state of a torrent; each is equal to its name as a string. The transitions::
+
+        METADATA ──> CHECKING ──> DOWNLOADING <──> SEEDING
+            any of them ──> FAILED
+            any of them ──> REMOVED
+
+    A magnet link begins with METADATA, a .torrent file with CHECKING. While a torrent is paused, PAUSED is shown in
+    place of METADATA, DOWNLOADING or SEEDING. FAILED and REMOVED are final.
+    """
+
+    METADATA = "metadata"
+    CHECKING = "checking"
+    DOWNLOADING = "downloading"
+    SEEDING = "seeding"
+    PAUSED = "paused"
+    FAILED = "failed"
+    REMOVED = "removed"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def may_become(self, state: TorrentState) -> bool:
+        """Whether there is a transition to another state."""
+        return state in _TRANSITIONS.get(self, ())
+
+
+_ENDS = (TorrentState.FAILED, TorrentState.REMOVED)
+_TRANSITIONS = {
+    TorrentState.METADATA: (TorrentState.CHECKING, *_ENDS),
+    TorrentState.CHECKING: (TorrentState.DOWNLOADING, *_ENDS),
+    TorrentState.DOWNLOADING: (TorrentState.SEEDING, *_ENDS),
+    TorrentState.SEEDING: (TorrentState.DOWNLOADING, *_ENDS),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a torrent is. Sizes are in bytes, speeds in bytes a second.
+    """Progress of a torrent. Sizes are in bytes, speeds in bytes a second.
 
     Attributes:
-        state: "checking" (what is on disk), "metadata" (fetching it for a magnet link), "downloading", "seeding",
-            "paused", "failed" or "removed".
-        wanted: bytes of the pieces that are wanted.
-        done: bytes of those that are verified and on the disk.
-        checked: pieces that have been looked at on disk, while that is being done.
-        pieces: how many pieces the torrent has; 0 while it is unknown.
+        state: see `TorrentState`.
+        wanted: bytes of the wanted pieces.
+        done: bytes of those that are verified and on disk.
+        checked: pieces that have been checked on disk, while the state is CHECKING.
+        pieces: the number of pieces of the torrent; 0 while it is unknown.
         downloaded, uploaded: bytes of blocks in this session.
-        wasted: bytes that came twice, or were wrong.
+        wasted: bytes received twice, unrequested or wrong.
         download_speed: verified bytes, over the last five seconds.
         upload_speed: bytes sent, over the last five seconds.
-        peers: connected ones.
-        seeds: those of them that have everything.
+        peers: the number of connected peers.
+        seeds: the number of those that have every piece.
     """
 
-    state: str
+    state: TorrentState
     wanted: int = 0
     done: int = 0
     checked: int = 0
@@ -51,12 +77,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """`done` of `wanted`, from 0 to 1."""
-        return self.done / self.wanted if self.wanted else float(self.state == SEEDING)
+        """`done` as a fraction of `wanted`, from 0 to 1."""
+        return self.done / self.wanted if self.wanted else float(self.state == TorrentState.SEEDING)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until it is done, at the present speed; None if that is not known."""
+        """Seconds until it is done, at the present speed; None without a speed."""
         return (self.wanted - self.done) / self.download_speed if self.download_speed else None
 
 
@@ -66,21 +92,21 @@ class PeerStatus:
 
     Attributes:
         address: (host, port) of its end of the connection.
-        client: the program it says that it is. A stranger's text.
+        client: the name and version of its program, as it announces them. Untrusted text.
         outgoing: whether we connected to it.
         encryption: "plaintext" or "rc4".
         download_speed, upload_speed: from it and to it, bytes a second.
         downloaded, uploaded: from it and to it, bytes of blocks.
-        pieces: how many it has.
+        pieces: the number of pieces that it has.
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
-        requests: how many it has been asked for and not sent.
+        requests: blocks that were requested from it and have not arrived.
     """
 
     address: tuple[str, int]
     client: str
     outgoing: bool
-    encryption: str | None
+    encryption: Literal["plaintext", "rc4"] | None
     download_speed: float
     upload_speed: float
     downloaded: int
@@ -99,10 +125,10 @@ class FileStatus:
     """A file of a torrent.
 
     Attributes:
-        index: its place in the torrent.
-        path: where it is, or would be.
+        index: its position in the torrent.
+        path: its path on disk, whether it exists or not.
         name: its path in the torrent, with slashes.
-        length: its bytes.
+        length: its length in bytes.
         priority: 0 if it is not wanted, else 1 to 7; 4 is normal.
         complete: whether every piece of it is verified.
     """

@@ -1,11 +1,11 @@
-"""Threads, locks and queues of the operating system, even in a program where gevent has put greenlets in their place.
+"""Native threads, locks and queues, also in a monkey-patched program.
 
 Hashing on all cores needs native threads. In a monkey-patched program those of `threading` are greenlets, which would
-hash one after the other, and its locks are made for greenlets. gevent keeps what it replaced, so it is asked for that
-if it has been imported, and is not imported for it.
+hash one after the other, and its locks are made for greenlets. gevent keeps the originals, so they are taken from it if
+it has been imported; it is not imported for this.
 
-Who waits for one of these blocks the whole native thread, with all its greenlets: fit for a lock that is held for
-moments, and for the rest in a native thread that has no greenlets.
+Waiting for one of these blocks the whole native thread, with all its greenlets. So wait only for locks that are held
+briefly, or in a native thread without greenlets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ new_lock: Callable[[], Lock] = _original("_thread", "allocate_lock")
 new_reentrant_lock: Callable[[], AbstractContextManager[bool]] = _original("_thread", "RLock")
 """Makes a lock that its holder may take again."""
 NativeQueue: Callable[[], Any] = _original("queue", "SimpleQueue")
-"""Makes an unbounded queue, as `queue.SimpleQueue`. A signal interrupts who waits for it in the main thread."""
+"""Makes an unbounded queue, as `queue.SimpleQueue`. A signal interrupts a wait in the main thread."""
 _start: Callable[[Callable[[], object], tuple[()]], int] = _original("_thread", "start_new_thread")
 
 

@@ -1,4 +1,4 @@
-"""A broadcast condition: one greenlet notifies, all that wait are woken."""
+"""A broadcast condition: one greenlet notifies, all waiting greenlets wake."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import gevent
+from geventbt.concurrency.greenlets import spawn
 
 _T = TypeVar("_T")
 
@@ -15,17 +15,14 @@ def shielded(function: Callable[..., _T], *args: Any) -> _T:
 
     Killing the calling greenlet ends the wait, not the call.
     """
-    result, error = gevent.spawn(outcome_of, function, args).get()
+    result, error = spawn(f"shielded: {getattr(function, '__qualname__', function)}", _outcome_of, function, args).get()
     if error is not None:
         raise error
     return cast(_T, result)
 
 
-def outcome_of(function: Callable[..., _T], args: tuple[Any, ...]) -> tuple[_T | None, Exception | None]:
-    """The result of a call and None, or None and its exception.
-
-    For greenlets and threads of gevent's pools: gevent prints a traceback of each exception that leaves them.
-    """
+def _outcome_of(function: Callable[..., _T], args: tuple[Any, ...]) -> tuple[_T | None, Exception | None]:
+    """The result of a call and None, or None and its exception: gevent prints each that leaves a greenlet."""
     try:
         return function(*args), None
     except Exception as error:

@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from geventbt import bencoding
 from geventbt.concurrency.dispatch import OwnSignal, deliver
+from geventbt.handlers import check_handler
 
 if TYPE_CHECKING:
     from geventbt.protocol.extended import ExtendedHandshake
     from geventbt.protocol.handshake import Handshake
-    from geventbt.wire.wire import Wire
+
+_Handler = TypeVar("_Handler", bound=Callable[..., object])
+
+
+class ExtensionWire(Protocol):
+    """The part of `geventbt.Wire` that extensions use; see its documentation.
+
+    An extension that needs more of a wire annotates the argument of its ``__init__`` as `geventbt.Wire`, and keeps it.
+    """
+
+    @property
+    def info_hash(self) -> bytes | None: ...
+
+    @property
+    def peer_id(self) -> bytes | None: ...
+
+    @property
+    def remote_address(self) -> tuple[str, int]: ...
+
+    @property
+    def extended_handshake(self) -> ExtendedHandshake: ...
+
+    @property
+    def peer_extended_handshake(self) -> ExtendedHandshake: ...
+
+    @property
+    def peer_extended_mapping(self) -> dict[str, int]: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def close_reason(self) -> Exception | None: ...
+
+    def extended(self, name: str, payload: bytes) -> None: ...
+
+    def wait_drained(self, timeout: float | None = None) -> None: ...
+
+    def forget_piece(self, piece: int) -> bool: ...
+
+    def close(self, timeout: float = 5.0) -> None: ...
 
 
 class Extension:
-    """An extension of one wire: subclass it, give it a `name`, and hand the class to `Wire.use`.
+    """An extension of one wire: subclass it, give it a `name`, and pass the class to `Wire.use`.
 
-    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; whatever
-    they raise is logged.
+    The hooks are called in the order of the peer's messages, on a greenlet of the wire, so they may block; their
+    exceptions are logged.
 
     Attributes:
         name: as in the extended handshake, such as "ut_pex".
@@ -29,47 +70,56 @@ class Extension:
     name: str = ""
     signal_names: tuple[str, ...] = ()
 
-    def __init__(self, wire: Wire) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for hook in (cls.on_handshake, cls.on_extended_handshake, cls.on_message, cls.on_close):
+            check_handler(hook, f"{cls.__name__}.{hook.__name__}")
+
+    def __init__(self, wire: ExtensionWire) -> None:
         self.wire = wire
         self._signals: dict[str, OwnSignal] | None = None
 
     @property
     def signals(self) -> dict[str, OwnSignal]:
-        """A blinker signal of this extension, for each of `signal_names`."""
+        """A blinker signal of this extension for each of `signal_names`."""
         if self._signals is None:
-            # Most extensions of ten thousand peers are never listened to.
+            # Made when first used, as most extensions never have a listener.
             self._signals = {name: OwnSignal() for name in self.signal_names}
         return self._signals
 
-    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+    def on(self, name: str, handler: _Handler) -> _Handler:
         """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler."""
         if name not in self.signals:
-            raise LookupError(f"the extension {self.name!r} has no signal {name!r}")
+            raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         return self.signals[name].connect(handler)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Call the handlers of one of the signals, here and now; what they raise is logged."""
+        """Call the handlers of one of the signals at once; their exceptions are logged."""
         if name not in self.signal_names:
-            raise LookupError(f"the extension {self.name!r} has no signal {name!r}")
+            raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         if self._signals is not None:
-            deliver(self._signals[name], self, fields)
+            deliver([self._signals[name]], self, fields)
 
     @property
     def supported(self) -> bool:
-        """Whether the peer has told that it supports this extension, and has not switched it off."""
+        """Whether the peer has announced this extension, and has not switched it off."""
         return self.name in self.wire.peer_extended_mapping
 
     def on_handshake(self, handshake: Handshake) -> None:
-        """The peer's handshake is here (BEP 3)."""
+        """The peer's handshake has arrived (BEP 3)."""
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """The peer's extended handshake is here; also again when it sends another (BEP 10)."""
+        """The peer's extended handshake has arrived; called again for each later one (BEP 10)."""
 
     def on_message(self, payload: bytes) -> None:
-        """A message of this extension is here. What is in it is a stranger's: decode it with `geventbt.bencoding`."""
+        """A message of this extension has arrived.
+
+        Args:
+            payload: untrusted; decode it with `geventbt.bencoding`, whose dictionaries have keys of bytes.
+        """
 
     def on_close(self, error: Exception | None) -> None:
-        """The wire is closed; `error` is the reason, if it was one."""
+        """The wire is closed; `error` is the reason, or None after an ordinary close."""
 
     def send(self, message: Mapping[Any, Any] | bytes, data: bytes = b"") -> None:
         """Send a message of this extension.
@@ -79,7 +129,7 @@ class Extension:
             data: bytes to follow it.
 
         Raises:
-            LocalProtocolError: when the peer does not support the extension.
+            LocalProtocolError: the peer does not support the extension.
             WireClosed: the wire is closed.
         """
         payload = message if isinstance(message, bytes) else bencoding.encode(message)

@@ -1,4 +1,4 @@
-"""lt_donthave: taking a have back (BEP 54)."""
+"""lt_donthave: withdrawing a have (BEP 54)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INDEX = Struct(">I")
 
 
 class LtDonthave(Extension):
-    """Tells the peer, and is told, that a piece is gone (BEP 54).
+    """Announces and receives the loss of pieces (BEP 54).
 
     On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`.
 
@@ -21,11 +21,16 @@ class LtDonthave(Extension):
     signal_names = ("donthave",)
 
     def donthave(self, piece: int) -> None:
-        """Tell the peer that we no longer have a piece. Raises LocalProtocolError when it does not support that."""
+        """Announce that we no longer have a piece.
+
+        Raises:
+            LocalProtocolError: the peer does not support the extension.
+            WireClosed: the wire is closed.
+        """
         self.send(_INDEX.pack(piece))
 
     def on_message(self, payload: bytes) -> None:
-        """Take a have back; a message of the wrong length says nothing."""
+        """Withdraw a have; a message of the wrong length is ignored."""
         if len(payload) != _INDEX.size:
             return
         (piece,) = _INDEX.unpack(payload)

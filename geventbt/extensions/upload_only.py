@@ -1,4 +1,4 @@
-"""upload_only: a peer that wants nothing, such as a seed or one that has all the files it selected (BEP 21)."""
+"""upload_only: a peer that downloads nothing, such as a seed or one that has all its selected files (BEP 21)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from geventbt.protocol.extended import ExtendedHandshake
 
 
 class UploadOnly(Extension):
-    """Tells the peer, and is told, that one side will not download (BEP 21).
+    """Announces and receives whether a side only uploads (BEP 21).
 
     Signals: `upload_only` (value: whether the peer is now), when it changes.
 
     Attributes:
-        peer_upload_only: whether the peer has said so.
+        peer_upload_only: whether the peer has announced that it only uploads.
     """
 
     name = "upload_only"
@@ -20,18 +20,18 @@ class UploadOnly(Extension):
     peer_upload_only = False
 
     def announce(self, value: bool) -> None:
-        """Tell the peer whether we only upload: in the extended handshake if it is still to come, else by a message."""
+        """Announce whether we only upload: in the extended handshake if it is not sent yet, else by a message."""
         self.wire.extended_handshake["upload_only"] = int(value)
         if self.supported:
             self.send(bytes([value]))
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """The peer may say so in its extended handshake."""
+        """Read the peer's state from its extended handshake."""
         if "upload_only" in handshake:
             self._set(bool(handshake["upload_only"]))
 
     def on_message(self, payload: bytes) -> None:
-        """Or later."""
+        """Read a later change of the peer's state."""
         if len(payload) == 1:
             self._set(payload != b"\0")
 

@@ -1,11 +1,10 @@
-"""ut_metadata: the info dictionary from peers, and for them (BEP 9)."""
+"""ut_metadata: fetching the info dictionary from a peer, and serving it (BEP 9)."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
@@ -20,44 +19,41 @@ from geventbt.errors import (
     WireClosed,
     WireTimeout,
 )
-from geventbt.extensions.extension import Extension
+from geventbt.extensions.extension import Extension, ExtensionWire
 from geventbt.protocol import ut_metadata as codec
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.ut_metadata import MetadataAssembly, MetadataMessage
-
-if TYPE_CHECKING:
-    from geventbt.wire.wire import Wire
 
 _REJECT_DELAY = 1.0
 
 
 class UtMetadata(Extension):
-    """Serves and fetches a torrent's metadata, that is the bytes of its info dictionary (BEP 9).
+    """Serves and fetches a torrent's metadata: the bytes of its info dictionary (BEP 9).
 
     ``wire.use(UtMetadata)`` to fetch, ``wire.use(lambda wire: UtMetadata(wire, torrent.info_bytes))`` to serve as well.
 
-    Signals: `metadata` (metadata: the verified bytes), `warning` (error: what a peer did wrong).
+    Signals: `metadata` (metadata: the verified bytes), `warning` (error: the peer's violation of the protocol).
 
     Args:
         wire: the wire.
-        metadata: what to serve, or None.
+        metadata: the bytes to serve, or None.
     """
 
     name = "ut_metadata"
     signal_names = ("metadata", "warning")
 
-    def __init__(self, wire: Wire, metadata: bytes | None = None) -> None:
+    def __init__(self, wire: ExtensionWire, metadata: bytes | None = None) -> None:
         super().__init__(wire)
         self._metadata: bytes | None = None
         self._served: Counter[int] = Counter()
-        self._heard_of_peer = Event()
+        self._handshake_received = Event()
         self._fetch: _Fetch | None = None
         if metadata is not None:
             self.metadata = metadata
 
     @property
     def metadata(self) -> bytes | None:
-        """What we serve, or have fetched; None as long as there is none."""
+        """The metadata that we serve or have fetched; None before."""
         return self._metadata
 
     @metadata.setter
@@ -66,33 +62,36 @@ class UtMetadata(Extension):
         self.wire.extended_handshake["metadata_size"] = len(metadata)
 
     def fetch(self, timeout: float = limits.REQUEST_TIMEOUT, *, patience: float = limits.REQUEST_TIMEOUT) -> bytes:
-        """Fetch the metadata from this peer; blocks until it is here and verified. After the handshake; one at a time.
+        """Fetch the metadata from this peer, after the handshake; blocks until it is complete and verified.
+
+        One fetch at a time.
 
         Args:
-            timeout: seconds for all of it.
-            patience: seconds without any of it.
+            timeout: seconds for the whole fetch.
+            patience: seconds without progress.
 
         Returns:
             The exact bytes of the info dictionary, whose SHA-1 is the wire's info hash.
 
         Raises:
-            MetadataNotAvailable: the peer does not support it, has none, or goes on rejecting.
-            MetadataMismatch: the peer lied about the size, or sent other data than the torrent's.
-            WireTimeout: it did not come in time.
+            MetadataNotAvailable: the peer does not support the extension, has no metadata, or keeps rejecting.
+            MetadataMismatch: the peer announced a wrong size, or sent data that is not the torrent's.
+            WireTimeout: it did not arrive in time.
+            LocalProtocolError: another fetch is running on this wire.
             WireClosed: the wire is closed.
         """
         if self._metadata is not None:
             return self._metadata
         if self._fetch is not None:
-            raise LocalProtocolError("the metadata is being fetched already")
+            raise LocalProtocolError("cannot fetch the metadata: another greenlet fetches it from this peer already")
         deadline = monotonic() + timeout
-        self._wait(self._heard_of_peer, min(deadline, monotonic() + patience))
-        fetch = self._fetch = _Fetch(self._assembly(), self._ask)
+        self._wait(self._handshake_received, min(deadline, monotonic() + patience), "no extended handshake")
+        fetch = self._fetch = _Fetch(self._assembly(), self._request)
         try:
             fetch.start()
             while not fetch.done:
-                fetch.news.clear()
-                self._wait(fetch.news, min(deadline, monotonic() + patience))
+                fetch.progressed.clear()
+                self._wait(fetch.progressed, min(deadline, monotonic() + patience), "no piece of the metadata")
             metadata = fetch.result()
         except MetadataError as error:
             self.emit("warning", error=error)
@@ -106,32 +105,33 @@ class UtMetadata(Extension):
     def _assembly(self) -> MetadataAssembly:
         size = self.wire.peer_extended_handshake.get("metadata_size")
         if not self.supported or size is None:
-            raise MetadataNotAvailable("the peer has no metadata")
+            raise MetadataNotAvailable("the peer does not offer metadata (no ut_metadata, or no metadata_size)")
         info_hash = self.wire.info_hash
         assert info_hash is not None
         return MetadataAssembly(size, info_hash)
 
-    def _wait(self, event: Event, deadline: float) -> None:
-        if not event.wait(max(0.0, deadline - monotonic())):
-            raise WireTimeout("the metadata did not come in time")
+    def _wait(self, event: Event, deadline: float, expired: str) -> None:
+        seconds = max(0.0, deadline - monotonic())
+        if not event.wait(seconds):
+            raise WireTimeout(f"{expired} from the peer within {seconds:.3g} s")
         if self.wire.closed:
-            raise WireClosed("the wire was closed") from self.wire.close_reason
+            raise WireClosed("the wire was closed while its metadata was fetched") from self.wire.close_reason
 
-    def _ask(self, piece: int) -> None:
+    def _request(self, piece: int) -> None:
         self.send(MetadataMessage(codec.REQUEST, piece).to_bytes())
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """Now it is known whether the peer has metadata."""
-        self._heard_of_peer.set()
+        """Wake the greenlet in `fetch`: it is known now whether the peer has metadata."""
+        self._handshake_received.set()
 
     def on_close(self, error: Exception | None) -> None:
-        """Wake whoever waits."""
-        self._heard_of_peer.set()
+        """Wake the greenlet in `fetch`."""
+        self._handshake_received.set()
         if self._fetch:
-            self._fetch.news.set()
+            self._fetch.progressed.set()
 
     def on_message(self, payload: bytes) -> None:
-        """Answer a request, or take a piece."""
+        """Answer a request, or take a piece or a reject."""
         try:
             message = MetadataMessage.from_bytes(payload)
         except RemoteProtocolError as error:
@@ -143,7 +143,7 @@ class UtMetadata(Extension):
             self._fetch.take(message)
 
     def _serve(self, piece: int) -> None:
-        """Send a piece that we have, or reject: also what a peer asks for again and again."""
+        """Send a piece, or reject if we do not have it or have sent it to this peer too often."""
         if not self.supported or self.wire.closed:
             return
         metadata = self._metadata
@@ -161,34 +161,34 @@ class UtMetadata(Extension):
 
 
 class _Fetch:
-    """One attempt to fetch all pieces, a window of them at a time."""
+    """One attempt to fetch all pieces, a window of requests at a time."""
 
-    def __init__(self, assembly: MetadataAssembly, ask: Callable[[int], None]) -> None:
+    def __init__(self, assembly: MetadataAssembly, request: Callable[[int], None]) -> None:
         self.done = False
-        self.news = Event()
+        self.progressed = Event()
         self._assembly = assembly
-        self._ask = ask
-        self._to_ask = deque(range(assembly.pieces))
-        self._asked: set[int] = set()
+        self._request = request
+        self._to_request = deque(range(assembly.pieces))
+        self._requested: set[int] = set()
         self._rejects: Counter[int] = Counter()
         self._error: MetadataError | None = None
 
     def start(self) -> None:
-        self._ask_more()
+        self._request_more()
 
-    def _ask_more(self) -> None:
-        while self._to_ask and len(self._asked) < limits.METADATA_WINDOW:
-            piece = self._to_ask.popleft()
-            self._asked.add(piece)
-            self._ask(piece)
+    def _request_more(self) -> None:
+        while self._to_request and len(self._requested) < limits.METADATA_WINDOW:
+            piece = self._to_request.popleft()
+            self._requested.add(piece)
+            self._request(piece)
 
     def take(self, message: MetadataMessage) -> None:
-        """Take a piece or a reject; what was not asked for is ignored."""
-        if message.piece not in self._asked or message.type not in (codec.DATA, codec.REJECT):
+        """Take a piece or a reject; what was not requested is ignored."""
+        if message.piece not in self._requested or message.type not in (codec.DATA, codec.REJECT):
             return
-        self._asked.remove(message.piece)
+        self._requested.remove(message.piece)
         if message.type == codec.REJECT:
-            self._ask_again(message.piece)
+            self._request_again(message.piece)
             return
         try:
             self._assembly.add(message)
@@ -196,26 +196,28 @@ class _Fetch:
             self._fail(error)
             return
         self.done = not self._assembly.missing
-        self.news.set()
-        self._ask_more()
+        self.progressed.set()
+        self._request_more()
 
-    def _ask_again(self, piece: int) -> None:
+    def _request_again(self, piece: int) -> None:
         self._rejects[piece] += 1
         if self._rejects[piece] > limits.METADATA_REJECTS:
-            self._fail(MetadataNotAvailable("the peer rejects requests for its metadata"))
+            self._fail(
+                MetadataNotAvailable(f"the peer rejected piece {piece} of its metadata {self._rejects[piece]} times")
+            )
             return
-        # Those who limit floods reject as well: a moment later they may not.
+        # Peers that limit the rate of requests reject too: after a pause they may answer.
         gevent.sleep(_REJECT_DELAY)
-        self._to_ask.append(piece)
-        self._ask_more()
+        self._to_request.append(piece)
+        self._request_more()
 
     def _fail(self, error: MetadataError) -> None:
         self._error = error
         self.done = True
-        self.news.set()
+        self.progressed.set()
 
     def result(self) -> bytes:
-        """The metadata, verified. Raises what went wrong."""
+        """The verified metadata. Raises MetadataError if the fetch has failed."""
         if self._error:
             raise self._error
         return self._assembly.finish()

@@ -1,22 +1,18 @@
-"""ut_pex: peers tell each other of peers (BEP 11)."""
+"""ut_pex: peer exchange (BEP 11)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import gevent
 
 from geventbt import limits
 from geventbt.errors import GeventBTError, RemoteProtocolError
-from geventbt.extensions.extension import Extension
-from geventbt.net.addresses import Address
+from geventbt.extensions.extension import Extension, ExtensionWire
+from geventbt.net.addresses import Address, normalise
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.ut_pex import PexMessage, changes
-
-if TYPE_CHECKING:
-    from geventbt.wire.wire import Wire
 
 
 class UtPex(Extension):
@@ -27,37 +23,51 @@ class UtPex(Extension):
 
     Args:
         wire: the wire.
-        private: the torrent is private (BEP 27): nothing is told, and nothing is believed.
-        on_peers: called as a handler of `peers`; for a client, whose ten thousand wires need no signal each.
+        private: the torrent is private (BEP 27): nothing is sent, and what arrives is ignored.
+        on_peers: called like a handler of `peers`; saves a client with thousands of wires a signal for each.
 
     Attributes:
-        peers: what the peer has told of and not taken back, {(host, port): flags}; at most `limits.PEX_KNOWN`.
+        peers: the peers announced and not dropped since, {(host, port): flags}; at most `limits.PEX_KNOWN`.
     """
 
     name = "ut_pex"
     signal_names = ("peers", "warning")
 
     def __init__(
-        self, wire: Wire, private: bool = False, *, on_peers: Callable[..., object] = lambda pex, added, dropped: None
+        self,
+        wire: ExtensionWire,
+        private: bool = False,
+        *,
+        on_peers: Callable[[UtPex, dict[Address, int], list[Address]], object] = lambda pex, added, dropped: None,
     ) -> None:
         super().__init__(wire)
         self.peers: dict[Address, int] = {}
         self._private = private
         self._on_peers = on_peers
         self._current: dict[Address, int] = {}
-        self._told: dict[Address, int] = {}
+        self._announced: dict[Address, int] = {}
         self._last_sent = self._last_taken = float("-inf")
         self._sender: gevent.Greenlet | None = None
 
     def update(self, peers: Mapping[Address, int] | Iterable[Address]) -> None:
-        """Say which peers there are now. The peer is told of the changes, as soon as a message may go out again.
+        """Set the present peers. The changes are sent as soon as the next message is allowed.
 
         Args:
             peers: their addresses as (host, port), and their flags where they are a mapping; see
-                `geventbt.protocol.ut_pex`.
+                `geventbt.protocol.ut_pex`. What a peer cannot have as its address, such as a name, is left out.
+
+        Raises:
+            ValueError: flags that do not fit into a byte.
         """
-        self._current = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
-        self._current.pop(self.wire.remote_address, None)
+        flagged = dict(peers) if isinstance(peers, Mapping) else dict.fromkeys(peers, 0)
+        for peer, flags in flagged.items():
+            if not 0 <= flags <= 0xFF:
+                raise ValueError(f"the flags of {peer!r} are {flags!r}: must be 0 to 255")
+        known = ((normalise(peer), flags) for peer, flags in flagged.items())
+        self._current = {peer: flags for peer, flags in known if peer is not None}
+        own = normalise(self.wire.remote_address)
+        if own is not None:
+            self._current.pop(own, None)
         self._send_soon()
 
     def _send_soon(self) -> None:
@@ -68,34 +78,34 @@ class UtPex(Extension):
 
     def _send_changes(self) -> None:
         self._sender = None
-        message = changes(self._told, self._current.items())
+        message = changes(self._announced, self._current.items())
         if self.wire.closed or not (message.added or message.dropped):
             return
         try:
             self.send(message.to_bytes())
         except GeventBTError:
-            # The wire has closed, or the peer has switched the extension off: there is nobody to tell.
+            # The wire has closed, or the peer has switched the extension off.
             return
         self._last_sent = monotonic()
-        self._told.update(message.added)
+        self._announced.update(message.added)
         for peer in message.dropped:
-            self._told.pop(peer, None)
-        # What was too much for one message goes into the next.
+            self._announced.pop(peer, None)
+        # Changes that did not fit into this message go into the next.
         self._send_soon()
 
     def on_extended_handshake(self, handshake: ExtendedHandshake) -> None:
-        """Now the peer can be told."""
+        """Send the changes that waited for the extended handshake."""
         if self._current:
             self._send_soon()
 
     def on_close(self, error: Exception | None) -> None:
-        """Nothing will be told any more."""
+        """Send no more."""
         if self._sender is not None:
             self._sender.kill(block=False)
             self._sender = None
 
     def on_message(self, payload: bytes) -> None:
-        """Take what the peer tells, unless it tells too often."""
+        """Take the peer's changes; a message that follows the last one too early is ignored."""
         now = monotonic()
         if self._private or now < self._last_taken + limits.PEX_INTERVAL * limits.PEX_TOLERANCE:
             return

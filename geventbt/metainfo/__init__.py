@@ -1,10 +1,9 @@
 """Torrents as files describe them: reading them, and making them from data (BEP 3, 12, 27, 47). No sockets, no
-gevent."""
+gevent. What makes them, `create`, is imported by those who make one."""
 
 from __future__ import annotations
 
-from geventbt.metainfo.create import create_torrent
 from geventbt.metainfo.magnet import Magnet
 from geventbt.metainfo.torrent import Torrent, TorrentFile
 
-__all__ = ["Magnet", "Torrent", "TorrentFile", "create_torrent"]
+__all__ = ["Magnet", "Torrent", "TorrentFile"]

@@ -22,7 +22,7 @@ BUFFER = 512 * limits.KIB
 """Bytes that are read and hashed at a time."""
 
 ReadInto: TypeAlias = Callable[[int, memoryview], bool]
-"""Fills a buffer with the bytes of the torrent's stream from a position on, and tells whether they are all there."""
+"""Fills a buffer with the bytes of the torrent's stream from a position on; returns whether they are all there."""
 Hashed: TypeAlias = tuple[int, "bytes | None"]
 """A piece and its SHA-1, or None if it is not all there."""
 
@@ -126,7 +126,7 @@ class _Crew:
         self._taking = new_lock()
 
     def work(self) -> None:
-        """Read and hash runs of pieces until there are none, or somebody has said stop."""
+        """Read and hash runs of pieces until there are none, or `stopped` is set."""
         try:
             with self._open_reader() as read_into:
                 buffer = memoryview(bytearray(BUFFER))

@@ -35,7 +35,7 @@ class Magnet:
     Attributes:
         info_hash: of version 1, 20 bytes; None in a link of version 2 only.
         info_hash_v2: of version 2, 32 bytes (BEP 52); or None.
-        name: what to call it until the metadata is here, or None. A stranger's text.
+        name: what to call it until the metadata is here, or None; untrusted text.
         trackers: announce URLs.
         peers: (host, port) of peers (x.pe).
         web_seeds: URLs that have the data.

@@ -1,4 +1,4 @@
-"""Names that strangers chose, made safe to be used as names of files.
+"""Names from torrents, made safe to be used as names of files.
 
 Three things are settled here. Each part of a path becomes one plain name, so that no path can lead out of its folder:
 what is no good in a name becomes ``_``, as libtorrent does it. A name too long for file systems is cut, keeping its
@@ -24,8 +24,8 @@ FOLDS_NAMES = WINDOWS or sys.platform == "darwin"
 """Whether the usual file system takes ``A`` and ``a`` for one name."""
 
 # Control characters, both separators, undecodable bytes (as surrogates), and what turns the direction of writing:
-# `gpj.exe` shown as `exe.jpg` is an old trick.
-_BAD = re.compile("[\x00-\x1f\x7f-\x9f/\\\\\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# `gpj.exe` shown as `exe.jpg` is an old trick. The marks U+200E and U+200F turn nothing, and are in many real names.
+_BAD = re.compile("[\x00-\x1f\x7f-\x9f/\\\\\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _BAD_ON_WINDOWS = re.compile(r'[?<>"|*:]')
 _BAD_END_ON_WINDOWS = re.compile(r"[ .]+\Z")
 _RESERVED_ON_WINDOWS = re.compile(
@@ -66,6 +66,23 @@ def safe_name(raw: bytes, *, windows: bool = WINDOWS) -> str:
     if windows:
         name = _BAD_END_ON_WINDOWS.sub(lambda end: "_" * len(end[0]), name)
     return name
+
+
+def raw_name(raw: bytes, *, windows: bool = WINDOWS) -> str | None:
+    """One part of a path as it is, for a file that is there already: with the characters that `safe_name` replaces, as
+    long as they cannot lead anywhere else.
+
+    Args:
+        raw: any bytes.
+        windows: whether it is for Windows, where a raw name may mean anything.
+
+    Returns:
+        A name, with undecodable bytes as surrogates (see `os.fsdecode`), or None if there cannot be such a file.
+    """
+    if windows or not 0 < len(raw) <= limits.FILE_NAME or b"/" in raw or b"\0" in raw or raw in (b".", b".."):
+        return None
+    name = raw.decode("utf-8", "surrogateescape")
+    return None if is_state_dir(name) else name
 
 
 class UniquePaths:

@@ -17,7 +17,7 @@ from typing import Any
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, MetainfoError
 from geventbt.geometry import Geometry
-from geventbt.metainfo.paths import UniquePaths, safe_name
+from geventbt.metainfo.paths import UniquePaths, raw_name, safe_name
 from geventbt.metainfo.urls import escaped_url, is_url
 
 _SHA1 = 20
@@ -38,6 +38,8 @@ class TorrentFile:
         executable: it was executable where the torrent was made (BEP 47).
         link: it stands for a symbolic link (BEP 47). None is ever made, since it could lead out of the folder; its
             length is 0.
+        raw_path: the parts of its path as they are in the torrent, where they differ from the safe ones but can be on
+            this system: where other programs have put the file. It is used if the file is there, and never made.
     """
 
     path: tuple[str, ...]
@@ -46,6 +48,7 @@ class TorrentFile:
     padding: bool = False
     executable: bool = False
     link: bool = False
+    raw_path: tuple[str, ...] | None = None
 
     @property
     def stored(self) -> bool:
@@ -69,7 +72,8 @@ class Torrent:
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
-        comment: any text, or None. Like all text here it is a stranger's, and not fit to be printed as it is.
+        nodes: (host, port) of nodes of the DHT (BEP 5); a host may be a name.
+        comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
         creation_date: when it was made, in seconds since 1970, or None.
         around_info: the bytes of the .torrent file before and behind `info_bytes`, both empty where there was none.
@@ -88,6 +92,7 @@ class Torrent:
     created_by: str | None = None
     creation_date: int | None = None
     around_info: tuple[bytes, bytes] = field(default=(b"", b""), repr=False, compare=False)
+    nodes: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Torrent:
@@ -122,6 +127,7 @@ class Torrent:
             created_by=_text(metainfo.items, b"created by"),
             creation_date=_date(metainfo.items),
             around_info=(bytes(data[:start]), bytes(data[end:])),
+            nodes=_nodes(metainfo.items),
         )
 
     @classmethod
@@ -178,6 +184,7 @@ class Torrent:
             b"created by": self.created_by,
             b"created by.utf-8": None,
             b"creation date": self.creation_date,
+            b"nodes": self.nodes or None,
             b"url-list": self.web_seeds or None,
         }
         items = _other_items(original, known) if any(self.around_info) else {}
@@ -231,7 +238,7 @@ def _required(dictionary: dict[bytes, Any], key: bytes, kind: type) -> Any:
 
 def _name(info: dict[bytes, Any]) -> str:
     """The name, made safe. An empty one is advice as any other (BEP 3), and becomes ``_``."""
-    return safe_name(_required(info, b"name.utf-8" if isinstance(info.get(b"name.utf-8"), bytes) else b"name", bytes))
+    return safe_name(_raw_name(info))
 
 
 def _is_private(value: Any) -> bool:
@@ -239,12 +246,17 @@ def _is_private(value: Any) -> bool:
     return isinstance(value, int) and value != 0
 
 
+def _raw_name(info: dict[bytes, Any]) -> bytes:
+    name: bytes = _required(info, b"name.utf-8" if isinstance(info.get(b"name.utf-8"), bytes) else b"name", bytes)
+    return name
+
+
 def _piece_hashes(info: dict[bytes, Any]) -> bytes:
     if b"pieces" not in info and (b"file tree" in info or info.get(b"meta version") == 2):
         raise MetainfoError("v2-only torrents are not supported yet")
     piece_hashes: bytes = _required(info, b"pieces", bytes)
     if len(piece_hashes) % _SHA1:
-        raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: no multiple of {_SHA1}")
+        raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: not a multiple of {_SHA1}")
     return piece_hashes
 
 
@@ -261,29 +273,45 @@ def _files(info: dict[bytes, Any], name: str) -> tuple[TorrentFile, ...]:
     """The files of either kind of torrent: ``length`` makes it one file, ``files`` a folder of them (BEP 3)."""
     if b"length" in info and b"files" in info:
         raise MetainfoError("the torrent has both a length and files")
+    raw = raw_name(_raw_name(info))
     if b"files" not in info:
-        return (TorrentFile((name,), _length(info), 0, executable=b"x" in _attributes(info)),)
+        raw_path = None if raw in (None, name) else (raw,)
+        return (TorrentFile((name,), _length(info), 0, executable=b"x" in _attributes(info), raw_path=raw_path),)
     entries = _required(info, b"files", list)
     if not entries:
         raise MetainfoError("the torrent has no files")
     files: list[TorrentFile] = []
     offset = 0
     for entry in entries:
-        files.append(_file(entry, name, offset))
+        files.append(_file(entry, name, raw, offset))
         offset += files[-1].length
     unique = UniquePaths(file.path for file in files if file.stored)
-    return tuple(replace(file, path=unique.take(file.path)) if file.stored else file for file in files)
+    raw_paths: set[tuple[str, ...] | None] = {None}
+    return tuple(_with_own_path(file, unique, raw_paths) if file.stored else file for file in files)
 
 
-def _file(entry: Any, name: str, offset: int) -> TorrentFile:
+def _with_own_path(file: TorrentFile, unique: UniquePaths, raw_paths: set[tuple[str, ...] | None]) -> TorrentFile:
+    """The file with paths that no other has."""
+    path, raw_path = unique.take(file.path), file.raw_path
+    if path == file.path and raw_path is None:
+        return file
+    if raw_path in raw_paths:
+        raw_path = None
+    raw_paths.add(raw_path)
+    return replace(file, path=path, raw_path=raw_path)
+
+
+def _file(entry: Any, name: str, raw: str | None, offset: int) -> TorrentFile:
     """One entry of ``files``, its path not yet compared with others."""
     if not isinstance(entry, dict):
-        raise MetainfoError("a file of the torrent is no dictionary")
+        raise MetainfoError("a file of the torrent is not a dictionary")
     attributes = _attributes(entry)
     link = b"l" in attributes
     length = 0 if link else _length(entry)
     padding = b"p" in attributes
-    path = (name, ".pad", str(length)) if padding and b"path" not in entry else (name, *_path(entry))
+    parts = [b".pad", b"%d" % length] if padding and b"path" not in entry else _path(entry)
+    path = (name, *(safe_name(part) for part in parts))
+    raw_path = (raw, *map(raw_name, parts))
     return TorrentFile(
         path,
         length,
@@ -291,16 +319,17 @@ def _file(entry: Any, name: str, offset: int) -> TorrentFile:
         padding=padding or path[-1].startswith(_BITCOMET_PADDING),
         executable=b"x" in attributes,
         link=link,
+        raw_path=None if raw_path == path or None in raw_path else raw_path,  # type: ignore[arg-type]
     )
 
 
-def _path(entry: dict[bytes, Any]) -> list[str]:
+def _path(entry: dict[bytes, Any]) -> list[bytes]:
     parts = _required(entry, b"path.utf-8" if isinstance(entry.get(b"path.utf-8"), list) else b"path", list)
     if not 1 <= len(parts) <= limits.PATH_PARTS:
         raise MetainfoError(f"a path of {len(parts)} parts: must be 1 to {limits.PATH_PARTS}")
     if not all(isinstance(part, bytes) for part in parts):
-        raise MetainfoError("a part of a path is no string")
-    return [safe_name(part) for part in parts]
+        raise MetainfoError("a part of a path is not a string")
+    return parts
 
 
 def _length(entry: dict[bytes, Any]) -> int:
@@ -330,6 +359,17 @@ def _trackers(metainfo: dict[bytes, Any]) -> tuple[tuple[str, ...], ...]:
     if not result:
         result = [(url,) for url in _urls([metainfo.get(b"announce")])]
     return tuple(result)
+
+
+def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
+    """The DHT nodes of ``nodes``, a list of [host, port] (BEP 5): `limits.DHT_TORRENT_NODES` at most, each once."""
+    value = metainfo.get(b"nodes")
+    found: list[tuple[str, int]] = []
+    for node in value if isinstance(value, list) else []:
+        host, port = node if isinstance(node, list) and len(node) == 2 else (None, None)
+        if isinstance(host, bytes) and host.isascii() and isinstance(port, int) and 0 < port < 1 << 16:
+            found.append((host.decode(), port))
+    return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
 
 
 def _web_seeds(metainfo: dict[bytes, Any]) -> tuple[str, ...]:

@@ -104,9 +104,11 @@ def pack_address(address: Address, address_size: int) -> bytes:
         address_size: `IPV4_BYTES` or `IPV6_BYTES`.
 
     Raises:
-        ValueError: the host is not an IP address.
+        ValueError: the host is not an IP address, or the port not one from 1 to 65535.
     """
     packed = ip_address(address[0]).packed
+    if not is_port(address[1]):
+        raise ValueError(f"{address[1]!r} is not a port: must be 1 to 65535")
     return packed + address[1].to_bytes(_PORT_BYTES, "big") if len(packed) == address_size else b""
 
 

@@ -1,9 +1,9 @@
 """One GET over HTTP or HTTPS, bounded in time and in bytes, for programs that need not be monkey-patched.
 
-The sockets are gevent's; the standard library reads the answer's head and its chunks from them. Whoever answers is a
-stranger: every byte that comes in counts against a budget, what is packed is unpacked no further than the limit, and
-each redirect is checked as the first URL was, and for where it leads: never from the internet to this machine or its
-network, never from HTTPS to HTTP. The address that was checked is the one that is connected to.
+The sockets are gevent's; the standard library parses the answer's head and its chunks. The server is untrusted: every
+byte received counts against a budget, a compressed body is unpacked up to the limit, and each redirect is checked like
+the first URL, and for where it leads: never from the internet to this machine or its network, never from HTTPS to
+HTTP. The address that was checked is the one that is connected to.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _REDIRECTS = frozenset(
     }
 )
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b"
 _READ = 16 * limits.KIB
 
 
@@ -47,8 +48,8 @@ class Response(NamedTuple):
     """An answer.
 
     Attributes:
-        status: its number, such as 200.
-        reason: what it says to it. A stranger's text.
+        status: its status code, such as 200.
+        reason: its reason phrase; untrusted text.
         location: where a redirect leads, or "".
         body: unpacked; empty unless the status is one of success.
     """
@@ -74,8 +75,8 @@ def fetch(
         timeout: seconds for everything: the name, the connections, the redirects and the last byte.
         max_bytes: the most that there may be, unpacked.
         family: of the addresses to connect to, such as AF_INET6; 0 for any.
-        loopback_paths: for URLs that strangers give: on this machine itself, only paths that begin with one of these
-            are asked for. None for any path.
+        loopback_paths: for URLs from untrusted sources: on this machine itself, only paths that begin with one of these
+            are fetched. None for any path.
 
     Raises:
         FetchError: there is no such server, it does not answer in time, with success, or within the limits; or its
@@ -132,18 +133,18 @@ def split_url(url: str) -> SplitResult:
         FetchError: it is not.
     """
     if len(url) > limits.URL:
-        raise FetchError(f"a URL of {len(url)} characters; at most {limits.URL}")
+        raise FetchError(f"a URL of {len(url)} characters: at most {limits.URL} are allowed")
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise FetchError("a URL with characters that belong in none")
+        raise FetchError("not a URL: it has spaces, control characters or characters outside ASCII")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise FetchError(f"not a URL: {clean_text(str(error))}") from None
     if parts.scheme not in _PORTS:
-        raise FetchError(f"{clean_text(parts.scheme) or 'nothing'}: not a scheme that can be fetched")
+        raise FetchError(f"cannot fetch a URL with the scheme {clean_text(parts.scheme)!r}: only http and https")
     if not parts.hostname or port == 0:
-        raise FetchError("a URL without a host, or with port 0")
+        raise FetchError("not a URL that can be fetched: it has no host, or port 0")
     return parts
 
 
@@ -154,11 +155,11 @@ def redirected(parts: SplitResult, location: str) -> str:
         FetchError: it leads nowhere, or from HTTPS to HTTP.
     """
     if not location:
-        raise FetchError("a redirect that leads nowhere")
+        raise FetchError("a redirect without a location")
     try:
         url = urljoin(parts.geturl(), location)
     except ValueError:
-        raise FetchError("a redirect to what is no URL") from None
+        raise FetchError("a redirect to something that is not a URL") from None
     if parts.scheme == "https" and split_url(url).scheme != "https":
         raise FetchError("a redirect from HTTPS to HTTP")
     return url
@@ -167,11 +168,11 @@ def redirected(parts: SplitResult, location: str) -> str:
 def _get(
     parts: SplitResult, endpoints: list[Endpoint], ends: float, max_bytes: int, loopback_paths: Sequence[str] | None
 ) -> tuple[AddressKind, Response]:
-    """Ask the first of the endpoints that takes a connection; tells what kind of address it has."""
+    """Send the request to the first endpoint that accepts a connection. Returns its kind of address, too."""
     sock, kind = _connect(endpoints, ends)
     try:
-        if kind is AddressKind.LOOPBACK and not _may_be_asked(parts.path, loopback_paths):
-            raise FetchError(f"{parts.hostname}: this path is not asked for on this machine itself")
+        if kind is AddressKind.LOOPBACK and not _is_allowed(parts.path, loopback_paths):
+            raise FetchError(f"{parts.hostname}: this path is not fetched from this machine itself")
         if parts.scheme == "https":
             sock = tls_context().wrap_socket(sock, server_hostname=parts.hostname, do_handshake_on_connect=False)
             sock.do_handshake()
@@ -181,7 +182,7 @@ def _get(
         sock.close()
 
 
-def _may_be_asked(path: str, loopback_paths: Sequence[str] | None) -> bool:
+def _is_allowed(path: str, loopback_paths: Sequence[str] | None) -> bool:
     return loopback_paths is None or path.startswith(tuple(loopback_paths))
 
 
@@ -253,25 +254,56 @@ def read_response(sock: Any, max_bytes: int) -> Response:
 
 def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     is_packed = (response.getheader("Content-Encoding") or "").strip().lower() in ("gzip", "x-gzip")
-    unpacker = zlib.decompressobj(_GZIP) if is_packed else None
+    unpacker = _Unpacker() if is_packed else None
     body = bytearray()
     while data := response.read(_READ):
-        body += _unpacked(unpacker, data, max_bytes - len(body)) if unpacker else data
+        body += unpacker.unpack(data, max_bytes - len(body)) if unpacker else data
         if len(body) > max_bytes:
-            raise FetchError(f"an answer of more than {max_bytes} bytes")
-    if response.length or (unpacker and not unpacker.eof):
+            raise FetchError(f"the answer is longer than {max_bytes} bytes")
+    if response.length or (unpacker and not unpacker.is_whole):
         raise http.client.IncompleteRead(b"")
     return bytes(body)
 
 
-def _unpacked(unpacker: Any, data: bytes, room: int) -> bytes:
-    """Unpack, but no more than one byte over what there is room for; a little at a time, as a bomb keeps one busy."""
-    unpacked = bytearray()
-    while data and len(unpacked) <= room and not unpacker.eof:
-        unpacked += unpacker.decompress(data, min(limits.MIB, room + 1 - len(unpacked)))
-        data = unpacker.unconsumed_tail
-        gevent.sleep(0)
-    return bytes(unpacked)
+class _Unpacker:
+    """Unpacks gzip: one member after another (RFC 1952); what stands behind the last one is ignored."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP)
+        self._is_over = False
+        self._between = b""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no member is cut off."""
+        return self._is_over or self._member.eof
+
+    def unpack(self, data: bytes, room: int) -> bytes:
+        """Unpack, but no more than one byte over what there is room for; a little at a time, as a bomb keeps one
+        busy."""
+        unpacked = bytearray()
+        while data and len(unpacked) <= room and not self._is_over:
+            if self._member.eof:
+                data = self._begin_member(data)
+                continue
+            unpacked += self._member.decompress(data, min(limits.MIB, room + 1 - len(unpacked)))
+            data = self._member.unconsumed_tail or self._member.unused_data
+            gevent.sleep(0)
+        return bytes(unpacked)
+
+    def _begin_member(self, data: bytes) -> bytes:
+        """Begin the next member, if there is one. Returns what is to be unpacked of it."""
+        data = self._between + data
+        start = data[: len(_GZIP_MAGIC)]
+        self._between = b""
+        if start == _GZIP_MAGIC:
+            self._member = zlib.decompressobj(_GZIP)
+            return data
+        if _GZIP_MAGIC.startswith(start):
+            self._between = data
+        else:
+            self._is_over = True
+        return b""
 
 
 class _Readable(io.RawIOBase):
@@ -296,5 +328,5 @@ class _Readable(io.RawIOBase):
         count: int = self._sock.recv_into(buffer)
         self._budget -= count
         if self._budget < 0:
-            raise FetchError("an answer that is longer than we take")
+            raise FetchError("the answer, with its headers, is longer than the limit")
         return count

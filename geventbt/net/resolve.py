@@ -1,27 +1,25 @@
 """Looks up names without holding up the hub: the only place in the package that does.
 
-Names are looked up in threads of our own. gevent has ten for the whole program, and even a connection to a bare IP
-address takes its turn there: ten trackers whose name servers are dead would hold up every peer. An IP address never
-goes to a thread.
+Names are looked up in threads of our own. gevent has ten for the whole program: ten slow tasks of the program's own
+there, or ten trackers whose name servers are dead, would hold up every peer. An IP address never goes to a thread.
 """
 
 from __future__ import annotations
 
-import weakref
 from typing import Any, NamedTuple
 
 import gevent
 from gevent import monkey
 from gevent import socket as gevent_socket
 from gevent.resolver.thread import Resolver
-from gevent.threadpool import ThreadPool
 
 from geventbt import limits
+from geventbt.concurrency.threads import NativeThreads
 from geventbt.errors import FetchError
 from geventbt.net.addresses import Address
 
 _getaddrinfo = monkey.get_original("socket", "getaddrinfo")
-_resolvers: weakref.WeakKeyDictionary[Any, Resolver] = weakref.WeakKeyDictionary()
+_threads = NativeThreads(limits.LOOKUPS)
 
 FAMILIES = (gevent_socket.AF_INET, gevent_socket.AF_INET6)
 
@@ -71,21 +69,14 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) ->
 
 
 def _look_up(host: str, port: int, family: int, kind: int) -> Any:
-    # What cannot be a name fails here, for gevent prints what a thread raises.
+    # What cannot be a name fails here, not in a thread.
     name = host.encode("idna")
     try:
         return _getaddrinfo(name, port, family, kind, 0, gevent_socket.AI_NUMERICHOST)
     except OSError:
-        return _resolver().getaddrinfo(name, port, family, kind)
-
-
-def _resolver() -> Any:
-    """gevent's own way to look up names, with other threads; or the one that the program has chosen in its place."""
-    hub = gevent.get_hub()
-    if not isinstance(hub.resolver, Resolver):
-        return hub.resolver
-    resolver = _resolvers.get(hub)
-    if resolver is None:
-        resolver = _resolvers[hub] = Resolver(hub)
-        resolver.pool = ThreadPool(limits.LOOKUPS, hub=hub)
-    return resolver
+        pass
+    resolver = gevent.get_hub().resolver
+    if isinstance(resolver, Resolver):
+        return _threads.call(_getaddrinfo, name, port, family, kind)
+    # The program has chosen another in place of gevent's own way.
+    return resolver.getaddrinfo(name, port, family, kind)

@@ -5,13 +5,16 @@ goes on with messages. Four booleans rule the transfer of blocks (BEP 3): each s
 each is interested or not. Both start choked and not interested. A request may be sent while the peer does not choke us;
 it is *pending* until its block, a reject, a choke, a cancel or the end of the connection settles it. Messages of the
 two streams cross on the way, so an answer may arrive to what has just been given up: such requests are remembered as
-*forgotten* for a while, and their late answers are dropped without blame.
+*forgotten* for a while, their late blocks are yielded to those who can use them, and no late answer is an offence.
+With the fast extension a choke settles nothing: the peer answers each pending request with its block or a reject
+(BEP 6).
 
 The contract has three calls, as in h11 and the core of websockets:
 
 - ``receive(data)`` takes the peer's bytes and yields *events*: the messages of the parser that mean something new, as
-tuples, and
-  ``(FAILED, key, token, error)`` for each of our requests that they end. It raises `RemoteProtocolError` when the peer
+tuples,
+  ``(FAILED, key, token, error)`` for each of our requests that they end, and ``(LATE, piece, offset, block)`` for a
+  block that was given up. It raises `RemoteProtocolError` when the peer
   breaks a rule.
 - ``send_...()`` puts our messages into `outgoing`, or raises `LocalProtocolError`, and then nothing has changed.
 - ``take_outgoing()`` gives the buffers that are to be written to the socket.
@@ -25,15 +28,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from geventbt import limits
-from geventbt.errors import HandshakeError, PeerChoking, RemoteProtocolError, RequestRejected
+from geventbt.errors import HandshakeError, PeerChoking, RemoteProtocolError, RequestFailed, RequestRejected
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.extended import ExtendedHandshake, read_extended_handshake
 from geventbt.protocol.handshake import Extensions, Handshake
+from geventbt.protocol.parser import bep_of
 from geventbt.protocol.sending import SendingSide, check_match
-from geventbt.protocol.state import FAILED, NOT_PENDING, Event, RequestKey
+from geventbt.protocol.state import FAILED, LATE, NOT_PENDING, Event, RequestKey
 
-__all__ = ["FAILED", "Event", "PeerProtocol", "RequestKey"]
+__all__ = ["FAILED", "LATE", "Event", "PeerProtocol", "RequestKey"]
 
 _EXTENSIONS = 256
 """Extensions, and keys of the extended handshake, that are kept of a peer."""
@@ -53,8 +57,8 @@ class PeerProtocol(SendingSide):
         next call.
 
         Yields:
-            Messages as ``(id, *fields)``: a piece as ``(PIECE, piece, offset, block, token)``, and ``(FAILED, key,
-            token, error)``.
+            Messages as ``(id, *fields)``: a piece as ``(PIECE, piece, offset, block, token)``, ``(LATE, piece, offset,
+            block)`` and ``(FAILED, key, token, error)``.
 
         Raises:
             RemoteProtocolError: when the peer breaks a rule; what came before has been yielded, and the connection
@@ -68,9 +72,12 @@ class PeerProtocol(SendingSide):
                 token = requests.pop((piece, offset, length), NOT_PENDING)
                 if token is NOT_PENDING:
                     self.messages_received += 1
-                    self.wasted += length
-                    self._note_unwanted((piece, offset, length), _PIECE)
+                    if self._take_late((piece, offset, length)):
+                        yield (LATE, piece, offset, block)
                 else:
+                    if self._forgotten:
+                        # It was asked for more than once.
+                        self._cancel_copies((piece, offset, length))
                     self.downloaded += length
                     yield (_PIECE, piece, offset, block, token)
                 continue
@@ -82,6 +89,17 @@ class PeerProtocol(SendingSide):
                 yield from _HANDLERS[message[0]](self, message)
             else:
                 yield message
+
+    def _take_late(self, key: RequestKey) -> bool:
+        """Account for a block that is not pending; whether it is one that was given up, and of use."""
+        if not self._was_forgotten(key):
+            self._note_unwanted(key, _PIECE)
+        elif self.takes_late_blocks:
+            self._cancel_copies(key)
+            self.downloaded += key[2]
+            return True
+        self.wasted += key[2]
+        return False
 
     @property
     def _allowed_to_peer(self) -> Extensions:
@@ -100,24 +118,45 @@ class PeerProtocol(SendingSide):
         self._agree()
         return (message,)
 
+    def _count_state_message(self, message_id: int) -> None:
+        """Refuse a flood of messages that only change the peer's state."""
+        self._state_messages += 1
+        if self._state_messages > limits.STATE_MESSAGES:
+            raise RemoteProtocolError(
+                f"more than {limits.STATE_MESSAGES} changes of state in {limits.STATE_MESSAGES_TIME:g} s",
+                message_id=message_id,
+            )
+
+    def _count_whole_bitfield(self, message_id: int) -> None:
+        self._whole_bitfields += 1
+        if self._whole_bitfields > limits.WHOLE_BITFIELDS:
+            raise RemoteProtocolError(
+                f"more than {limits.WHOLE_BITFIELDS} bitfields", message_id=message_id, bep=bep_of(message_id)
+            )
+
     def _on_choke(self, message: Event) -> Iterator[Event]:
+        self._count_state_message(message[0])
         was_choking, self.peer_choking = self.peer_choking, True
         yield message
-        if was_choking:
-            # All that is pending is allowed fast. Looking at it at each of a flood of chokes would hold the hub up.
+        if was_choking or self.agreed.fast:
+            # Without the fast extension all that is pending is allowed fast, or was ended by the first choke; with it
+            # each request is still answered (BEP 6).
             return
         keys = [key for key in self.requests if key[0] not in self.peer_allowed_fast_set]
         yield from self._fail(keys, PeerChoking, "the peer choked us")
 
     def _on_unchoke(self, message: Event) -> Iterable[Event]:
+        self._count_state_message(message[0])
         self.peer_choking = False
         return (message,)
 
     def _on_interested(self, message: Event) -> Iterable[Event]:
+        self._count_state_message(message[0])
         self.peer_interested = True
         return (message,)
 
     def _on_uninterested(self, message: Event) -> Iterable[Event]:
+        self._count_state_message(message[0])
         self.peer_interested = False
         return (message,)
 
@@ -125,6 +164,7 @@ class PeerProtocol(SendingSide):
         return (message,) if self.peer_pieces.add(message[1]) else ()
 
     def _on_bitfield(self, message: Event) -> Iterable[Event]:
+        self._count_whole_bitfield(message[0])
         self.peer_pieces.set_bitfield(message[1])
         return (message,)
 
@@ -166,11 +206,13 @@ class PeerProtocol(SendingSide):
 
     def _on_have_all(self, message: Event) -> Iterable[Event]:
         self._check_fast(message[0])
+        self._count_whole_bitfield(message[0])
         self.peer_pieces.set_all()
         return (message,)
 
     def _on_have_none(self, message: Event) -> Iterable[Event]:
         self._check_fast(message[0])
+        self._count_whole_bitfield(message[0])
         self.peer_pieces.set_none()
         return (message,)
 
@@ -188,7 +230,12 @@ class PeerProtocol(SendingSide):
             self._note_unwanted(key, c.REJECT)
         else:
             yield message
-            yield (FAILED, key, token, RequestRejected(f"the peer rejected the request {key}"))
+            yield (FAILED, key, token, self._rejection(key))
+
+    def _rejection(self, key: RequestKey) -> RequestFailed:
+        if self.peer_choking:
+            return PeerChoking(f"the peer choked us, and rejected the request {key}")
+        return RequestRejected(f"the peer rejected the request {key}")
 
     def _on_allowed_fast(self, message: Event) -> Iterable[Event]:
         self._check_fast(message[0])

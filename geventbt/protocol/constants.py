@@ -38,7 +38,7 @@ HASH_REQUEST: Final = 21
 HASHES: Final = 22
 HASH_REJECT: Final = 23
 
-# --- what is not a message with an id on the wire, but comes out of the parser in the same form ---
+# --- no ids on the wire: other results of the parser, in the form of messages ---
 KEEP_ALIVE: Final = -1
 HANDSHAKE: Final = -2
 UNKNOWN: Final = -3

@@ -1,4 +1,4 @@
-"""The extended handshake (BEP 10): reading one from a stranger, key by key."""
+"""The extended handshake (BEP 10): validated decoding of an untrusted one, and encoding."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from geventbt.errors import BencodeError, LocalProtocolError
 from geventbt.protocol.messages import Buffer
 
 ExtendedHandshake = dict[str, Any]
-"""What one side says of itself: `m` (names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ...
-
-under the names of BEP 10.
-"""
+"""Fields by the names of BEP 10: `m` (extension names to ids), `v`, `p`, `reqq`, `yourip`, `metadata_size` ..."""
 
 _MAX_NAME = 64
 _MAX_VALUE = 1024
@@ -38,7 +35,7 @@ def _packed(*lengths: int) -> Callable[[Any], bytes | None]:
 
 
 def _mapping(value: Any) -> dict[str, int] | None:
-    """Extension names to the ids that their messages shall carry; 0 switches one off."""
+    """Read `m`: extension names to the ids of their messages; 0 switches an extension off."""
     if not isinstance(value, dict):
         return None
     return {
@@ -97,7 +94,7 @@ def write_extended_handshake(handshake: ExtendedHandshake) -> bytes:
     """The bencoded payload of an extended handshake (BEP 10).
 
     Raises:
-        LocalProtocolError: when there is something in it that cannot be bencoded.
+        LocalProtocolError: a value cannot be bencoded.
     """
     try:
         return bencoding.encode(handshake)

@@ -9,11 +9,11 @@ from geventbt import limits
 
 
 def allowed_fast_set(address: str, info_hash: bytes, pieces: int, count: int = limits.ALLOWED_FAST_SENT) -> list[int]:
-    """The pieces that a peer may ask for while choked, computed from its address so that it cannot choose them (BEP 6).
+    """The pieces that a peer may request while choked, computed from its address so that it cannot choose them (BEP 6).
 
     Args:
-        address: the peer's IP address. Of IPv4 the first three bytes count, as BEP 6 says; of IPv6, on which it is
-            silent, the first eight.
+        address: the peer's IP address. Of IPv4 the first three bytes count, as BEP 6 says; of IPv6, which it does
+            not mention, the first eight.
         info_hash: 20 bytes.
         pieces: the number of pieces in the torrent.
         count: how many to choose; all of them in a torrent with fewer.

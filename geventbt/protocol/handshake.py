@@ -1,4 +1,4 @@
-"""The handshake: the first 68 bytes each way (BEP 3), and what its reserved bits promise."""
+"""The handshake: the first 68 bytes in each direction (BEP 3), and its reserved bits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PEER_ID_START = _INFO_HASH_START + 20
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What one side's reserved bits promise.
+    """The extensions that one side supports, from its reserved bits.
 
     Attributes:
         dht: it runs a DHT node (BEP 5).
@@ -70,7 +70,7 @@ class Handshake:
     Attributes:
         info_hash: 20 bytes.
         peer_id: 20 bytes.
-        extensions: what the reserved bits promise.
+        extensions: the extensions that its reserved bits announce.
     """
 
     info_hash: bytes
@@ -83,7 +83,7 @@ class Handshake:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Handshake:
-        """Read the 68 bytes of a handshake, whose protocol string is right already."""
+        """Read the 68 bytes of a handshake, whose protocol string has been checked."""
         return cls(
             info_hash=data[_INFO_HASH_START:_PEER_ID_START],
             peer_id=data[_PEER_ID_START:HANDSHAKE_LENGTH],

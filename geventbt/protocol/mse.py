@@ -1,6 +1,6 @@
 """Message Stream Encryption (MSE/PE), both sides, without I/O.
 
-Theory. A is who connects, B who is connected to; SKEY is the info hash, which both must know::
+Theory. A opens the connection, B accepts it; SKEY is the info hash, which both must know::
 
     1  A -> B   Ya, PadA
     2  B -> A   Yb, PadB
@@ -9,10 +9,10 @@ Theory. A is who connects, B who is connected to; SKEY is the info hash, which b
     4  B -> A   ENCRYPT(VC, crypto_select, len(PadD), PadD), then the stream by the method selected
     5  A -> B   the stream by the method selected
 
-Ya and Yb are Diffie-Hellman keys of 96 bytes, S the secret that comes of them, VC eight zero bytes, IA the first bytes
+Ya and Yb are Diffie-Hellman keys of 96 bytes, S the shared secret, VC eight zero bytes, IA the first bytes
 of A's stream. The paddings have random lengths of up to 512 bytes; where they end is found by looking for what follows:
 B looks for HASH("req1", S), A for the encrypted VC. ENCRYPT is RC4 with the key HASH("keyA", S, SKEY) from A to B and
-HASH("keyB", S, SKEY) from B to A, whose first 1,024 bytes are thrown away.
+HASH("keyB", S, SKEY) from B to A; the first 1,024 bytes of each key stream are discarded.
 
 Each side is a generator that reads like the table above: it takes bytes from the buffer, and pauses while there are too
 few.
@@ -55,21 +55,21 @@ def _padding() -> bytes:
 
 
 def req2(info_hash: bytes) -> bytes:
-    """What stands for an info hash in an opening; a server keeps a table of these."""
+    """The hash that identifies an info hash in an opening; a server keeps a table of these."""
     return _hash(b"req2", info_hash)
 
 
 class Opening:
-    """One side of an encrypted opening. Feed it with `receive` until `done`; send what gathers in `outgoing`.
+    """One side of an encrypted opening. Feed it with `receive` until `done`; send the bytes in `outgoing`.
 
     Attributes:
         outgoing: bytes to be sent; take them out with `take_outgoing`.
-        done: whether the opening is over, and the stream begins.
-        method: `PLAINTEXT` or `RC4`, once it is over.
-        info_hash: the torrent, as far as it is known.
+        done: whether the opening is complete, and the stream begins.
+        method: `PLAINTEXT` or `RC4`; None until the opening is complete.
+        info_hash: of the torrent; None until it is known.
         encryptor, decryptor: for the stream that follows, or None where the method is plaintext.
-        payload: what has come of the peer's stream already, decrypted.
-        key_due: the next step is the costly one: it is taken by `compute_key`, and not by `receive`.
+        payload: bytes of the peer's stream that have arrived already, decrypted.
+        key_due: whether the next step is the costly one, which `compute_key` takes instead of `receive`.
     """
 
     def __init__(self, methods: int) -> None:
@@ -91,16 +91,20 @@ class Opening:
         """Take the peer's next bytes.
 
         Raises:
-            HandshakeError: when this is no opening, or none that can be agreed on.
+            HandshakeError: the bytes are not an encrypted opening, or the two sides have no method in common.
         """
         self._buffer += data
         if not self.key_due:
             self._advance()
         if not self.done and len(self._buffer) > limits.MSE_BUFFER:
-            raise HandshakeError("too many bytes for an encrypted opening")
+            raise HandshakeError(f"an encrypted opening of more than {limits.MSE_BUFFER} bytes")
 
     def compute_key(self) -> None:
-        """Take the costly step: a Diffie-Hellman exponentiation of about half a millisecond. Raises as `receive`."""
+        """Take the costly step: a Diffie-Hellman exponentiation of about half a millisecond.
+
+        Raises:
+            HandshakeError: see `receive`.
+        """
         self.key_due = False
         self._advance()
 
@@ -122,7 +126,7 @@ class Opening:
     # ------------------------------------------------------------------ steps of both sides
 
     def _read(self, count: int) -> _Bytes:
-        """So many bytes of the buffer, as they are."""
+        """Take `count` bytes out of the buffer, without decrypting them."""
         while len(self._buffer) < count:
             yield
         data = bytes(self._buffer[:count])
@@ -135,34 +139,34 @@ class Opening:
         return self.decryptor.crypt(data)
 
     def _skip_to(self, mark: bytes) -> _Steps:
-        """Throw a padding away, up to and with the mark behind it."""
+        """Discard a padding and the mark that ends it."""
         while (at := self._buffer.find(mark, 0, limits.MSE_PADDING + len(mark))) < 0:
             if len(self._buffer) >= limits.MSE_PADDING + len(mark):
-                raise HandshakeError("no synchronisation in an encrypted opening")
+                raise HandshakeError("an encrypted opening without its synchronisation mark")
             yield
         del self._buffer[: at + len(mark)]
 
     def _skip_padding(self) -> _Steps:
-        """Read the length of an encrypted padding, and throw the padding away."""
+        """Read the length of an encrypted padding, and discard the padding."""
         length = int.from_bytes((yield from self._read_decrypted(2)), "big")
         if length > limits.MSE_PADDING:
-            raise HandshakeError(f"a padding of {length} bytes: at most {limits.MSE_PADDING}")
+            raise HandshakeError(f"an encrypted padding of {length} bytes: must be at most {limits.MSE_PADDING}")
         yield from self._read_decrypted(length)
 
     def _send_key(self) -> None:
         self.outgoing += pow(GENERATOR, self._private, PRIME).to_bytes(KEY_LENGTH, "big") + _padding()
 
     def _read_secret(self) -> _Bytes:
-        """The secret S, from the peer's key; keys that would make it known to everybody are refused."""
+        """The shared secret S, from the peer's key; keys that would make S predictable are refused."""
         key = int.from_bytes((yield from self._read(KEY_LENGTH)), "big")
         if not 1 < key < PRIME - 1:
-            raise HandshakeError("a degenerate key in an encrypted opening")
+            raise HandshakeError("a Diffie-Hellman key out of range in an encrypted opening")
         self.key_due = True
         yield
         return pow(key, self._private, PRIME).to_bytes(KEY_LENGTH, "big")
 
     def _begin_stream(self, method: int) -> None:
-        """The opening is over: what is left in the buffer belongs to the stream, by the method selected."""
+        """Complete the opening: the rest of the buffer belongs to the stream, encrypted by the method selected."""
         self.method = method
         rest = bytes(self._buffer)
         self._buffer.clear()
@@ -175,11 +179,11 @@ class Opening:
 
 
 class Initiator(Opening):
-    """The side that connects.
+    """The side that opens the connection.
 
     Args:
         info_hash: of the torrent, 20 bytes.
-        methods: what to offer: `PLAINTEXT`, `RC4` or both.
+        methods: methods to offer: `PLAINTEXT`, `RC4` or both.
     """
 
     def __init__(self, info_hash: bytes, methods: int = PLAINTEXT | RC4) -> None:
@@ -201,17 +205,17 @@ class Initiator(Opening):
         yield from self._skip_to(self.decryptor.crypt(_VC))
         method = int.from_bytes((yield from self._read_decrypted(4)), "big")
         if method not in (PLAINTEXT, RC4) or not method & self._methods:
-            raise HandshakeError(f"the peer selected the encryption method {method}, of {self._methods}")
+            raise HandshakeError(f"the peer selected encryption method {method}: offered were {self._methods}")
         yield from self._skip_padding()
         self._begin_stream(method)
 
 
 class Responder(Opening):
-    """The side that is connected to.
+    """The side that accepts the connection.
 
     Args:
-        find_torrent: called with `req2` of an info hash; returns the info hash, or None if it is none of ours.
-        methods: what to accept; RC4 is selected where both sides can.
+        find_torrent: called with `req2` of an info hash; returns the info hash, or None for an unknown torrent.
+        methods: methods to accept; RC4 is preferred.
     """
 
     def __init__(self, find_torrent: Callable[[bytes], bytes | None], methods: int = PLAINTEXT | RC4) -> None:
@@ -243,8 +247,8 @@ class Responder(Opening):
         self._begin_stream(method)
 
     def _read_initial_payload(self) -> _Steps:
-        """IA, which is encrypted whatever the method will be."""
+        """Read IA, which is encrypted with either method."""
         length = int.from_bytes((yield from self._read_decrypted(2)), "big")
         if length > limits.MSE_INITIAL_PAYLOAD:
-            raise HandshakeError(f"an initial payload of {length} bytes: at most {limits.MSE_INITIAL_PAYLOAD}")
+            raise HandshakeError(f"an initial payload of {length} bytes: must be at most {limits.MSE_INITIAL_PAYLOAD}")
         self.payload = yield from self._read_decrypted(length)

@@ -1,8 +1,8 @@
 """The stream parser: bytes in, message tuples out, with every length checked before its payload is kept.
 
 A message that is whole in the bytes just fed is seen in place: its payload is a memoryview of them, and nothing is
-copied. Only a message that is cut off at the end is kept, and only as much of it as has arrived, so what a peer merely
-claims costs no memory.
+copied. Only a message that is cut off at the end is kept, and only as much of it as has arrived, so a claimed length
+costs no memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from geventbt import limits
 from geventbt.errors import RemoteProtocolError
 from geventbt.protocol import constants as c
 from geventbt.protocol.handshake import Handshake, check_protocol_string
-from geventbt.protocol.messages import PIECE_HEADER, Buffer, Message
+from geventbt.protocol.messages import PIECE_HEADER, Buffer, RawMessage
 
 _LENGTH = Struct(">I")
 _HEADER = Struct(">IB")
@@ -39,13 +39,12 @@ _FIXED: dict[int, Struct] = {
     c.HASH_REQUEST: Struct(">32sIIII"),
     c.HASH_REJECT: Struct(">32sIIII"),
 }
-"""The messages whose payload has one length, and its fields."""
+"""The fields of messages whose payload has a fixed length."""
 
 _PIECE = c.PIECE
 _REQUEST = c.REQUEST
-_LONGEST_PIECE = limits.PEER_BLOCK + 9
-_LONGEST = limits.MESSAGE + 1
-"""The longest message of any kind, its id included."""
+_MAX_PIECE = limits.PEER_BLOCK + 9
+_MAX_MESSAGE = limits.MESSAGE + 1
 
 _HASHES = Struct(">32sIIII")
 _BEP_OF_ID = {
@@ -77,13 +76,21 @@ class Parser:
 
     @property
     def missing(self) -> int:
-        """The bytes that the message cut off at the end still lacks; 0 if there is none, or its length has not been
+        """Bytes still to come of the message that is cut off at the end; 0 if there is none, or its length is not
         checked yet."""
         if len(self._tail) < 5 or self._handshaking:
             return 0
         return 4 + int(_LENGTH.unpack_from(self._tail)[0]) - len(self._tail)
 
-    def feed(self, data: Buffer) -> Iterator[Message]:
+    @property
+    def block_under_way(self) -> tuple[int, int, int] | None:
+        """(piece, offset, length) of the block that is cut off at the end; None if there is none."""
+        if len(self._tail) < 13 or self._handshaking or self._tail[4] != _PIECE:
+            return None
+        length, _, piece, offset = PIECE_HEADER.unpack_from(self._tail)
+        return piece, offset, length - 9
+
+    def feed(self, data: Buffer) -> Iterator[RawMessage]:
         """Take the next bytes of the stream and yield the messages that they complete.
 
         The iterator must be run to its end before the next call. Buffers in the tuples are valid until then.
@@ -119,7 +126,7 @@ class Parser:
             yield self._decode(message)
         yield from self._feed_messages(view)
 
-    def _feed_messages(self, view: memoryview) -> Iterator[Message]:
+    def _feed_messages(self, view: memoryview) -> Iterator[RawMessage]:
         """Yield the whole messages at the start of `view` and keep the rest as the tail. This is the hot loop."""
         at = 0
         end = len(view)
@@ -128,7 +135,7 @@ class Parser:
         while at <= last:
             length, message_id, index, begin = unpack_piece(view, at)
             stop = at + 4 + length
-            if message_id == _PIECE and 9 <= length <= _LONGEST_PIECE and stop <= end:
+            if message_id == _PIECE and 9 <= length <= _MAX_PIECE and stop <= end:
                 yield (_PIECE, index, begin, view[at + 13 : stop])
             elif message_id == _REQUEST and length == 13 and stop <= end:
                 yield (_REQUEST, index, begin, _BLOCK_LENGTH.unpack_from(view, at + 13)[0])
@@ -159,13 +166,13 @@ class Parser:
         return stop if stop <= end else 0
 
     def _take(self, view: memoryview, size: int) -> memoryview:
-        """Move bytes from `view` to the tail until it has `size` of them; return what is left of `view`."""
+        """Move bytes from `view` to the tail until it has `size` of them; return the rest of `view`."""
         missing = max(0, size - len(self._tail))
         self._tail += view[:missing]
         return view[missing:]
 
     def _complete_tail(self, view: memoryview) -> memoryview:
-        """Move into the tail what its message still lacks, and no more; return what is left of `view`."""
+        """Move the missing bytes of the tail's message from `view`, and no more; return the rest of `view`."""
         view = self._take(view, 4)
         if len(self._tail) < 4:
             return view
@@ -200,12 +207,12 @@ class Parser:
             good = payload <= limits.MESSAGE
         if not good:
             raise RemoteProtocolError(
-                f"a message with id {message_id} cannot have {length} bytes",
+                f"a message with id {message_id} of {length} bytes: not a length that this message can have",
                 message_id=message_id,
                 bep=bep_of(message_id),
             )
 
-    def _decode(self, message: memoryview) -> Message:
+    def _decode(self, message: memoryview) -> RawMessage:
         """The tuple for one whole message, its length prefix included and checked already."""
         if len(message) == 4:
             return (c.KEEP_ALIVE,)
@@ -219,16 +226,16 @@ class Parser:
 
 
 def _check_any_length(length: int) -> None:
-    """Refuse a length that no id allows."""
-    if length > _LONGEST:
-        raise RemoteProtocolError(f"a message cannot have {length} bytes: the longest has {_LONGEST}")
+    """Refuse a length that no id allows, before the id is there."""
+    if length > _MAX_MESSAGE:
+        raise RemoteProtocolError(f"a message cannot have {length} bytes: at most {_MAX_MESSAGE}")
 
 
-def _decode_piece(payload: memoryview) -> Message:
+def _decode_piece(payload: memoryview) -> RawMessage:
     return (c.PIECE, *_BLOCK_START.unpack_from(payload), payload[8:])
 
 
-def _decode_hashes(payload: memoryview) -> Message:
+def _decode_hashes(payload: memoryview) -> RawMessage:
     return (c.HASHES, *_HASHES.unpack_from(payload), payload[_HASHES.size :])
 
 

@@ -127,7 +127,7 @@ class SendingSide(ProtocolState):
         if length > limits.BLOCK:
             raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
         if len(self.requests) >= limits.REQUESTS:
-            raise LocalProtocolError(f"{limits.REQUESTS} requests are pending: at most so many at a time")
+            raise LocalProtocolError(f"{limits.REQUESTS} requests are pending: wait for some of them")
         self.check_request(piece, offset, length)
         self.requests[piece, offset, length] = token
         self.outgoing.append(_pack_range(13, c.REQUEST, piece, offset, length))
@@ -135,9 +135,9 @@ class SendingSide(ProtocolState):
     def check_request(self, piece: int, offset: int, length: int) -> None:
         """Refuse to ask for a range that does not exist or that the peer would not send. Raises as `send_request`."""
         if self.handshake_sent is None:
-            raise LocalProtocolError("the handshake comes first")
+            raise LocalProtocolError("cannot send before our handshake: call handshake() first")
         if self.peer_choking and piece not in self.peer_allowed_fast_set:
-            raise PeerChoking("the peer chokes us")
+            raise PeerChoking(f"the peer chokes us: piece {piece} cannot be requested now")
         geometry = self.geometry
         if (
             not geometry.contains(piece, offset, length)
@@ -191,6 +191,31 @@ class SendingSide(ProtocolState):
             return None
         self._forget(key)
         self.outgoing.append(m.pack_range(c.CANCEL, piece, offset, length))
+        return token
+
+    def send_cancels_of_given_up(self) -> None:
+        """Cancel what `give_up_request` has ended and what has not come since."""
+        for key in self._given_up:
+            self._cancel_copies(key)
+        self._given_up.clear()
+
+    def _cancel_copies(self, key: RequestKey) -> None:
+        """Cancel a request that is not pending, and whose answer may still come."""
+        if key not in self.requests and key in self._forgotten:
+            self.outgoing.append(m.pack_range(c.CANCEL, *key))
+
+    def give_up_request(self, piece: int, offset: int, length: int) -> Any:
+        """End a pending request without telling the peer, which may answer it later: a block that is late may be half
+        way here, and a cancel would throw that away.
+
+        Returns:
+            Its token, or None if it is not pending.
+        """
+        token = self.requests.pop((piece, offset, length), NOT_PENDING)
+        if token is NOT_PENDING:
+            return None
+        self._forget((piece, offset, length))
+        self._given_up.append((piece, offset, length))
         return token
 
     def send_piece(self, piece: int, offset: int, block: m.Buffer) -> bool:
@@ -301,7 +326,7 @@ class SendingSide(ProtocolState):
 
     def _require_handshake(self) -> None:
         if not self.handshake_sent:
-            raise LocalProtocolError("the handshake comes first")
+            raise LocalProtocolError("cannot send before our handshake: call handshake() first")
 
     def _require_fast(self) -> None:
         if not self.agreed.fast:
@@ -314,7 +339,7 @@ class SendingSide(ProtocolState):
     def _require_piece(self, piece: int) -> None:
         self._require_handshake()
         if not self.peer_pieces.is_index(piece):
-            raise LocalProtocolError(f"there is no piece {piece}")
+            raise LocalProtocolError(f"piece {piece} does not exist: the torrent has {self.peer_pieces.count} pieces")
 
     def _drop_peer_request(self, key: RequestKey) -> None:
         del self.peer_requests[key]

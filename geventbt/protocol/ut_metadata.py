@@ -1,4 +1,4 @@
-"""The messages of ut_metadata (BEP 9), and putting metadata together from its pieces. Pure."""
+"""The messages of ut_metadata (BEP 9), and assembly of metadata from its pieces. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MetadataMessage(NamedTuple):
     Attributes:
         type: `REQUEST`, `DATA`, `REJECT`, or a number that BEP 9 does not know.
         piece: the index of a piece of 16 KiB.
-        total_size: bytes of all the metadata, as told with data; else None.
+        total_size: bytes of all the metadata, with `DATA`; else None.
         data: the piece, with `DATA`.
     """
 
@@ -39,17 +39,17 @@ class MetadataMessage(NamedTuple):
         """Read a message; the data begins where the decoder has found the header's end.
 
         Raises:
-            RemoteProtocolError: when it is none.
+            RemoteProtocolError: it is not a message of ut_metadata.
         """
         try:
             header, end = bencoding.decode_prefix(payload)
         except BencodeError as error:
             raise _bad(str(error)) from None
         if not isinstance(header, dict):
-            raise _bad("no dictionary")
+            raise _bad("it does not begin with a dictionary")
         kind, piece, total = header.get(b"msg_type"), header.get(b"piece"), header.get(b"total_size")
         if not isinstance(kind, int) or not isinstance(piece, int) or not 0 <= piece < 1 << 31:
-            raise _bad("no message type, or no piece")
+            raise _bad("msg_type or piece is missing or out of range")
         return cls(kind, piece, total if isinstance(total, int) else None, payload[end:] if kind == DATA else b"")
 
 
@@ -58,7 +58,7 @@ def _bad(text: str) -> RemoteProtocolError:
 
 
 def piece_count(size: int) -> int:
-    """The pieces of so many bytes of metadata."""
+    """The number of pieces of metadata of `size` bytes."""
     return -(-size // limits.METADATA_PIECE)
 
 
@@ -68,14 +68,14 @@ def piece_of(metadata: bytes, piece: int) -> bytes:
 
 
 class MetadataAssembly:
-    """Metadata on its way from one peer. Nothing is held but the pieces that have come.
+    """Metadata that is received from one peer. Memory is used only for pieces that have arrived.
 
     Args:
-        size: bytes of all the metadata, as the peer told in its extended handshake.
-        info_hash: what its SHA-1 must be.
+        size: bytes of all the metadata, from the peer's extended handshake.
+        info_hash: its expected SHA-1.
 
     Attributes:
-        pieces: how many there are.
+        pieces: the number of pieces.
     """
 
     def __init__(self, size: int, info_hash: bytes) -> None:
@@ -88,29 +88,29 @@ class MetadataAssembly:
 
     @property
     def missing(self) -> int:
-        """How many pieces have not come."""
+        """The number of pieces that have not arrived."""
         return self.pieces - len(self._data)
 
     def add(self, message: MetadataMessage) -> bool:
         """Take a piece. Returns whether it was missing.
 
         Raises:
-            MetadataMismatch: its size, or the total size, is not what it should be.
+            MetadataMismatch: its size, or the total size, is wrong.
         """
         if message.total_size not in (None, self._size):
-            raise MetadataMismatch(f"a total size of {message.total_size} bytes, after one of {self._size}")
+            raise MetadataMismatch(f"metadata of {message.total_size} bytes: the peer announced {self._size}")
         if message.piece >= self.pieces:
-            raise MetadataMismatch(f"piece {message.piece} of {self.pieces}")
+            raise MetadataMismatch(f"metadata piece {message.piece}: there are {self.pieces} pieces")
         expected = min(limits.METADATA_PIECE, self._size - message.piece * limits.METADATA_PIECE)
         if len(message.data) != expected:
-            raise MetadataMismatch(f"piece {message.piece} has {len(message.data)} bytes instead of {expected}")
+            raise MetadataMismatch(f"metadata piece {message.piece} of {len(message.data)} bytes: must be {expected}")
         if message.piece in self._data:
             return False
         self._data[message.piece] = message.data
         return True
 
     def finish(self) -> bytes:
-        """All of it, verified.
+        """The metadata, verified.
 
         Raises:
             MetadataMismatch: its hash is not the info hash.

@@ -24,7 +24,7 @@ class PexMessage:
 
     Attributes:
         added: peers to their flags.
-        dropped: peers that are gone.
+        dropped: peers that have left.
     """
 
     added: dict[Address, int]
@@ -42,17 +42,17 @@ class PexMessage:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> PexMessage:
-        """Read a message: at most `limits.PEX_PEERS` added and dropped of it, and none that is no address of a peer.
+        """Read a message: at most `limits.PEX_PEERS` added and dropped; addresses that no peer can have are left out.
 
         Raises:
-            RemoteProtocolError: when it is none.
+            RemoteProtocolError: it is not a message of ut_pex.
         """
         try:
             message, _ = bencoding.decode_prefix(payload)
         except BencodeError as error:
             raise RemoteProtocolError(f"bad ut_pex message: {error}", message_id=EXTENDED, bep=11) from None
         if not isinstance(message, dict):
-            raise RemoteProtocolError("bad ut_pex message: no dictionary", message_id=EXTENDED, bep=11)
+            raise RemoteProtocolError("bad ut_pex message: not a dictionary", message_id=EXTENDED, bep=11)
         added: dict[Address, int] = {}
         dropped: list[Address] = []
         for suffix, size in _FAMILIES:
@@ -72,9 +72,14 @@ def _unpack(value: Any, address_size: int) -> list[Address | None]:
     return list(islice(unpack_addresses(value, address_size), 2 * limits.PEX_PEERS))
 
 
-def changes(told: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
-    """What to tell a peer next, that has been told of some peers: at most 50 new ones, and 50 that are gone."""
+def changes(sent: dict[Address, int], current: Iterable[tuple[Address, int]]) -> PexMessage:
+    """The next message to a peer: at most 50 peers that were not sent to it, and 50 that have left.
+
+    Args:
+        sent: the peers that were sent to it and not dropped.
+        current: the peers as they are now, with their flags.
+    """
     now = dict(current)
-    added = {peer: flags for peer, flags in now.items() if peer not in told}
-    dropped = [peer for peer in told if peer not in now]
+    added = {peer: flags for peer, flags in now.items() if peer not in sent}
+    dropped = [peer for peer in sent if peer not in now]
     return PexMessage(dict(list(added.items())[: limits.PEX_PEERS]), tuple(dropped[: limits.PEX_PEERS]))

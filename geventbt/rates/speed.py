@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 
 WINDOW = 5
-"""Seconds that a speed is the mean of."""
+"""Seconds over which a speed is averaged."""
 
 
 class SpeedMeter:
-    """Counts bytes in buckets of one second."""
+    """The speed of a transfer, from byte counts in buckets of one second."""
 
     __slots__ = ("_buckets", "_started")
 
@@ -18,7 +18,7 @@ class SpeedMeter:
         self._started = 0.0
 
     def add(self, count: int, now: float) -> None:
-        """Count bytes at a time of the monotonic clock."""
+        """Count bytes transferred at `now`, in seconds of the monotonic clock."""
         second = int(now)
         buckets = self._buckets
         if not buckets:

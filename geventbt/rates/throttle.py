@@ -1,4 +1,4 @@
-"""Greenlets that share a rate wait here for their turn, first come, first served."""
+"""A rate that several greenlets share: each blocks until it has its bytes, first come, first served."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from geventbt.rates.token_bucket import RateLimit
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """A greenlet that waits, and the bytes that it does not have yet."""
+    """A waiting greenlet, and the bytes that it does not have yet."""
 
     missing: int
     waiter: Any
 
 
 class Throttle:
-    """A rate in bytes a second that many greenlets share.
+    """A rate in bytes a second that several greenlets share.
 
-    One is of a torrent, say, and its parent of the whole client: bytes are then taken from both, one after the other,
-    so the torrents share their parent's rate first come, first served as well.
+    A throttle may have a parent, as that of a torrent has the client's: bytes are then taken from both, one after the
+    other, so the torrents share their parent's rate first come, first served as well.
 
-    It holds one timer, only while someone waits, and belongs to the hub that it is first waited in.
+    It has a timer only while a greenlet waits, and belongs to the hub of the first greenlet that waits.
 
     Args:
         rate: bytes a second, at least 1, or None for no limit.
-        parent: what the same bytes are to be taken from too.
+        parent: another throttle that the same bytes are taken from, or None.
 
     Raises:
         ValueError: for a rate below 1.
@@ -46,7 +46,7 @@ class Throttle:
 
     @property
     def rate(self) -> int | None:
-        """Bytes a second, or None for no limit. May be set at any time, and holds for those that wait, too."""
+        """Bytes a second, or None for no limit. May be set at any time; applies to waiting greenlets, too."""
         return self._limit.rate
 
     @rate.setter
@@ -56,19 +56,18 @@ class Throttle:
 
     @property
     def limited(self) -> bool:
-        """Whether there is a limit, here or at a parent."""
+        """Whether there is a limit, of this throttle or of a parent."""
         return self._limit.rate is not None or (self._parent is not None and self._parent.limited)
 
     @property
     def waiting(self) -> int:
-        """How many greenlets wait."""
+        """The number of waiting greenlets."""
         return len(self._turns)
 
     def acquire(self, count: int) -> None:
-        """Block this greenlet until it may send, or ask for, `count` bytes.
+        """Block this greenlet until it may send, or request, `count` bytes.
 
-        It returns at once where there is no limit. A greenlet that is killed, or times out, leaves its bytes to the
-        others.
+        It returns at once where there is no limit. A greenlet that is killed, or times out, returns its bytes.
 
         Raises:
             ValueError: for a count below 0.
@@ -104,7 +103,7 @@ class Throttle:
         self._serve()
 
     def _serve(self) -> None:
-        """Give what there is to those that wait, in their order."""
+        """Give the available bytes to the waiting greenlets, in their order."""
         self._stop_timer()
         now = monotonic()
         loop = gevent.get_hub().loop
@@ -115,7 +114,7 @@ class Throttle:
                 self._set_timer()
                 return
             self._turns.popleft()
-            # Not switched to from here: after a while the loop looks at its sockets between two callbacks.
+            # A callback instead of a switch: the loop polls its sockets between callbacks when there are many.
             loop.run_callback(turn.waiter.switch, None)
 
     def _set_timer(self) -> None:

@@ -1,4 +1,4 @@
-"""A rate in bytes a second: a bucket that fills by the clock and is emptied by whoever sends or asks. Pure.
+"""A rate in bytes a second: a bucket that fills with time, and from which senders and requesters take. Pure.
 
 The greenlets that wait for it are in `throttle.py`.
 """
@@ -11,9 +11,9 @@ from geventbt import limits
 
 
 class RateLimit:
-    """A token bucket: never more than `rate` times the time that passed, and a burst after a pause.
+    """A token bucket: at most `rate` bytes a second, and a burst after a pause.
 
-    Times are seconds of one monotonic clock; a clock that goes back stands still.
+    Times are seconds of one monotonic clock; a time before the last one counts as the last one.
 
     Args:
         rate: bytes a second, at least 1, or None for no limit.
@@ -41,7 +41,7 @@ class RateLimit:
         return max(2 * limits.BLOCK, int((self._rate or 0) * limits.RATE_BURST))
 
     def set_rate(self, rate: int | None, now: float) -> None:
-        """Change the rate; what has become available before stays so, up to the new burst.
+        """Change the rate; bytes that are available stay so, up to the new burst.
 
         Raises:
             ValueError: for a rate below 1.
@@ -52,13 +52,16 @@ class RateLimit:
         self._tokens = min(self._tokens, self.burst)
 
     def take(self, count: int, now: float) -> int:
-        """Take up to `count` bytes. Returns how many there were, which may be none.
+        """Take up to `count` bytes.
+
+        Returns:
+            The number of bytes taken, which may be 0.
 
         Raises:
             ValueError: for a count below 0.
         """
         if count < 0:
-            raise ValueError(f"{count} bytes: must be 0 or more")
+            raise ValueError(f"cannot take {count} bytes of a rate: must be 0 or more")
         if self._rate is None:
             return count
         self._fill(now)
@@ -67,7 +70,7 @@ class RateLimit:
         return taken
 
     def available(self, now: float) -> int | None:
-        """How many bytes `take` would give now, or None for any number."""
+        """The number of bytes that `take` would give now, or None for any number."""
         if self._rate is None:
             return None
         self._fill(now)
@@ -78,9 +81,9 @@ class RateLimit:
         self._tokens = min(self._tokens + count, self.burst)
 
     def wait_for(self, count: int, now: float) -> float:
-        """Seconds until `take(count)` is worth a call: until there is all of it, or half a burst if that is less.
+        """Seconds until `take(count)` is worth a call: until all of it is available, or half a burst if that is less.
 
-        Only half, as a bucket that is full loses what comes while its greenlet is late.
+        Only half, as a full bucket gains nothing while its greenlet is late.
         """
         if self._rate is None:
             return 0.0
@@ -95,17 +98,17 @@ class RateLimit:
 
 
 def take_units(chain: Sequence[RateLimit], count: int, unit: int, now: float) -> int:
-    """Take up to `count` units of `unit` bytes from several limits at once, and nothing from any that another lacks.
+    """Take up to `count` units of `unit` bytes from several limits at once, the same number from each.
 
-    Whole units only: whoever takes the parts of a block that it cannot use, again and again, never gets one.
+    Whole units only: a greenlet that takes a part of a block, and returns it, again and again never gets a block.
 
     Returns:
-        How many units there were, which may be none.
+        The number of units taken, which may be 0.
     """
     for limit in chain:
-        there = limit.available(now)
-        if there is not None:
-            count = min(count, there // unit)
+        available = limit.available(now)
+        if available is not None:
+            count = min(count, available // unit)
     for limit in chain:
         limit.take(count * unit, now)
     return count

@@ -5,13 +5,14 @@ Everything here may block: the client calls it in native threads.
 
 from __future__ import annotations
 
-from geventbt.storage.backend import MissingData, StorageBackend, StorageFactory
+from geventbt.storage.backend import ChangedData, MissingData, StorageBackend, StorageFactory
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
 from geventbt.storage.memory import MemoryBackend
 from geventbt.storage.storage import Storage, locate
 
 __all__ = [
+    "ChangedData",
     "DiskBackend",
     "Layout",
     "MemoryBackend",

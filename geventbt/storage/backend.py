@@ -35,6 +35,10 @@ class MissingData(StorageError):
     """A file is not there, or ends before the bytes that were asked for."""
 
 
+class ChangedData(StorageError):
+    """A file has been changed by another program: nothing of it is trusted until it has been hashed again."""
+
+
 class StorageBackend(Protocol):
     """The bytes of one torrent's files. Subclass it to inherit the defaults; see `geventbt.storage.backend`.
 
@@ -55,7 +59,8 @@ class StorageBackend(Protocol):
 
         Raises:
             MissingData: they are not all there. The pieces beyond `size` are then no longer trusted.
-            StorageError: they cannot be read now.
+            ChangedData: the file is not as it was. None of its pieces is then trusted any longer.
+            StorageError: they cannot be read now. The piece is then no longer trusted.
         """
 
     @abstractmethod
@@ -102,9 +107,26 @@ class StorageBackend(Protocol):
         """Make these files, each of its full length, unless they are there.
 
         Raises:
-            StorageError: one cannot be made.
+            StorageError: one cannot be made, or there is another file in its place (``errno.EEXIST``).
         """
         return
+
+    def finish(self, files: Iterable[int]) -> None:
+        """Look at files of which all pieces are trusted: cut one that has grown, and find one that is gone.
+
+        Raises:
+            MissingData, ChangedData: one is not as it was. Its pieces are then no longer trusted.
+            StorageError: the disk failed.
+        """
+        return
+
+    def withdraw(self, pieces: bitarray) -> bool:
+        """Take pieces out of what the last `checkpoint` recorded. Returns whether any was in it.
+
+        Raises:
+            StorageError: it failed.
+        """
+        return False
 
     def writing(self, files: Iterable[int]) -> AbstractContextManager[None]:
         """Enclose the writes of one piece, and its mark in `have`, in a context.

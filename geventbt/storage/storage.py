@@ -17,11 +17,11 @@ from typing import NoReturn
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
-from geventbt import limits
+from geventbt.concurrency import descriptors
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.metainfo.hashing import BUFFER, hash_piece, hash_pieces
-from geventbt.storage.backend import MissingData, StorageBackend
+from geventbt.metainfo.hashing import BUFFER, ReadInto, hash_piece, hash_pieces
+from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
 
@@ -42,8 +42,12 @@ class Storage:
         folder: the folder that its file or folder is in, or will be.
         selected: indices of the files that are wanted, by default all. Others are not made; see `select`.
         preallocate: whether `prepare` takes the room for the files on the disk at once. By default they are sparse.
-        max_open_files: how many files are open at a time.
-        backend: keeps the bytes in place of a `DiskBackend`; `preallocate` and `max_open_files` are then not used.
+        overwrite: whether a file that is not the torrent's, in the place of one of its files, may be overwritten.
+            Without it a file is written to only if it is new, a piece of it is right, or the record has it.
+        max_open_files: how many files are open at a time; None for as many as fit into the pool that all torrents of
+            the process share.
+        backend: keeps the bytes in place of a `DiskBackend`; `preallocate`, `overwrite` and `max_open_files` are then
+            not used.
 
     Attributes:
         torrent: the torrent.
@@ -64,14 +68,15 @@ class Storage:
         *,
         selected: Collection[int] | None = None,
         preallocate: bool = False,
-        max_open_files: int = limits.OPEN_FILES,
+        overwrite: bool = False,
+        max_open_files: int | None = None,
         backend: StorageBackend | None = None,
     ) -> None:
         self.torrent = torrent
         self.folder = Path(os.path.abspath(folder))
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self.backend: StorageBackend = backend or DiskBackend(
-            torrent, self.folder, preallocate=preallocate, max_open_files=max_open_files
+            torrent, self.folder, preallocate=preallocate, overwrite=overwrite, max_open_files=max_open_files
         )
         self._layout = Layout(torrent.files, torrent.geometry)
         self._padding = [file.padding for file in torrent.files]
@@ -98,17 +103,29 @@ class Storage:
 
     def path(self, file: int) -> Path:
         """Where a file of the torrent is, or would be, on the disk, by its index."""
+        if isinstance(self.backend, DiskBackend):
+            return self.backend.path(file)
         return self.folder.joinpath(*self.torrent.files[file].path)
 
     def prepare(self) -> None:
         """Make the folder and file of every selected file, each of its full length: sparse, or with `preallocate` with
-        all of its room taken. A file that is longer is cut, one that is as it should be is left alone.
+        all of its room taken. A file that is longer is cut if a piece of it is verified, one that is as it should be is
+        left alone.
 
         Raises:
-            StorageError: if one cannot be made: ``errno.ENOSPC`` if there is no room for it.
+            StorageError: if one cannot be made: ``errno.ENOSPC`` if there is no room for it, ``errno.EEXIST`` if there
+                is a file in its place that is not the torrent's.
         """
-        files = enumerate(self.torrent.files)
-        self.backend.make(index for index, file in files if file.stored and self._is_selected(index))
+        self.backend.make(self._selected_files())
+
+    def finish(self) -> None:
+        """Look at all selected files once their pieces are verified: cut one that has grown meanwhile, and find one
+        that was deleted, replaced or changed.
+
+        Raises:
+            StorageError: if one was. Its pieces have left `have`; `check` may find them again.
+        """
+        self.backend.finish(self._selected_files())
 
     def select(self, files: Collection[int] | None) -> None:
         """Change which files are wanted.
@@ -167,12 +184,18 @@ class Storage:
 
         Raises:
             ValueError: if the range is empty or not inside one piece.
-            StorageError: if the piece is not verified, or the disk failed.
+            StorageError: if the piece is not verified, or the disk failed. What cannot be read leaves `have`: the
+                piece, or all that a file has lost, or a file that was changed; `check` may find it again.
         """
         spans = self._layout.spans(piece, offset, length)
         if not self.have[piece]:
             raise StorageError(f"piece {piece} is not verified")
-        parts = [self._read(span) for span in spans]
+        try:
+            parts = [self._read(span) for span in spans]
+        except StorageError as error:
+            if not descriptors.is_shortage(error):
+                self.have[piece] = False
+            raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_cached(self, piece: int, offset: int, length: int) -> bytes | bytearray | None:
@@ -219,6 +242,7 @@ class Storage:
         *,
         pieces: bitarray | None = None,
         threads: int | None = None,
+        on_error: Callable[[StorageError], object] | None = None,
     ) -> bitarray:
         """Verify every piece that can be there at all, in several native threads. What no file is long enough for is
         not read.
@@ -228,6 +252,8 @@ class Storage:
                 What it raises ends the check within a moment, as `close` does.
             pieces: which ones, such as `restore` returns, by default all. The others stay as they are.
             threads: how many, by default one for each core.
+            on_error: called, in one of them, with the error of a piece that cannot be read, which then counts as
+                missing. Without it the first such error is raised.
 
         Returns:
             A copy of `have`.
@@ -247,7 +273,8 @@ class Storage:
             if progress is not None and done:
                 progress(done, total)
             indices = (piece for piece, chosen in enumerate(possible) if chosen)
-            with closing(hash_pieces(geometry, indices, lambda: nullcontext(self._read_stream), threads)) as hashed:
+            read = self._read_stream if on_error is None else _Tolerant(self._read_stream, on_error)
+            with closing(hash_pieces(geometry, indices, lambda: nullcontext(read), threads)) as hashed:
                 for piece, digest in hashed:
                     self.have[piece] = digest == self.torrent.piece_hash(piece)
                     done += 1
@@ -290,6 +317,16 @@ class Storage:
         self.lock()
         self.backend.checkpoint()
 
+    def withdraw(self) -> bool:
+        """Take out of the record the pieces that are not in `have`, such as those that a `check` has found wrong: the
+        next start fetches them. Returns whether any was recorded.
+
+        Raises:
+            StorageError: if another program has the lock, or the disk failed.
+        """
+        self.lock()
+        return self.backend.withdraw(~self.have)
+
     def close(self) -> None:
         """Close all files, and let go of the lock. What is in use by another thread is closed when it is done. What has
         not been recorded by `checkpoint` is hashed again at the next start."""
@@ -308,8 +345,10 @@ class Storage:
             wanted[pieces.start : pieces.stop] = True
         return selected, wanted
 
-    def _is_selected(self, index: int) -> bool:
-        return self._selected is None or index in self._selected
+    def _selected_files(self) -> list[int]:
+        """The wanted files that are stored."""
+        files = enumerate(self.torrent.files)
+        return [index for index, file in files if file.stored and (self._selected is None or index in self._selected)]
 
     def _read(self, span: Span) -> bytes:
         """Read a range of a file; padding is zeros (BEP 47)."""
@@ -331,7 +370,9 @@ class Storage:
 
     def _fail(self, error: OSError, file: int) -> NoReturn:
         """Raise the error of a backend as a StorageError. Pieces of bytes that a file has lost are trusted no more."""
-        if isinstance(error, MissingData):
+        if isinstance(error, ChangedData):
+            self._layout.clear(self.have, file)
+        elif isinstance(error, MissingData):
             self._layout.clear(self.have, file, self.backend.size(file))
         if isinstance(error, StorageError):
             raise error
@@ -360,6 +401,29 @@ class Storage:
             raise StorageError(errno.EINVAL, "the torrent's padding is not made of zeros", path)
 
 
+class _Tolerant:
+    """A reader that tells of what cannot be read, and goes on.
+
+    Args:
+        read_into: reads the stream, or raises.
+        on_error: called with each error.
+    """
+
+    def __init__(self, read_into: ReadInto, on_error: Callable[[StorageError], object]) -> None:
+        self._read_into = read_into
+        self._on_error = on_error
+
+    def __call__(self, position: int, view: memoryview) -> bool:
+        """As `read_into`; False where it raises, unless it is for lack of descriptors, which passes."""
+        try:
+            return self._read_into(position, view)
+        except StorageError as error:
+            if descriptors.is_shortage(error):
+                raise
+            self._on_error(error)
+            return False
+
+
 def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
     """Find the folder for a `Storage`, given where the user says that the data is.
 
@@ -374,8 +438,8 @@ def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
         StorageError: if it is not there (``errno.ENOENT``).
     """
     path = Path(os.path.abspath(data))
-    candidates = ([path.parent] if path.name == torrent.name else []) + [path]
-    stored = [file.path for file in torrent.files if file.stored]
+    stored = [name for file in torrent.files if file.stored for name in (file.path, file.raw_path) if name]
+    candidates = ([path.parent] if path.name in {name[0] for name in stored} else []) + [path]
     for folder in candidates:
         if any(os.path.lexists(folder.joinpath(*parts)) for parts in stored):
             return folder

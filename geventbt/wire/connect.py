@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import errno
+import logging
 from time import monotonic
 from typing import Any
 
+import gevent
 from gevent import socket as gevent_socket
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
 from geventbt.errors import HandshakeError, WireTimeout
+from geventbt.net.resolve import Endpoint, resolve
 from geventbt.peer_id import hash_or_id
-from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, check_policy, open_encrypted
+from geventbt.wire.transports.encryption import (
+    DISABLE,
+    PREFER,
+    REQUIRE,
+    EncryptionPolicy,
+    check_policy,
+    log_once,
+    open_encrypted,
+)
 from geventbt.wire.wire import Wire
+
+_log = logging.getLogger("geventbt")
 
 
 def connect(
     address: tuple[str, int],
     *,
     timeout: float = limits.CONNECT_TIMEOUT,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
 ) -> Wire:
@@ -39,38 +52,85 @@ def connect(
         ConnectionError: nobody listens there, or the peer cannot be reached; HandshakeError is one, for a peer that
             does not encrypt where that is required.
         WireTimeout: no connection in time.
-        OSError: the address is not one.
+        OSError: the address is not one; FetchError is one, for a name that is not found.
     """
     check_policy(encryption)
     if encryption == REQUIRE and info_hash is None:
         raise ValueError("an encrypted opening needs the info hash")
-    sock = _connect(address, timeout, source_address)
     if encryption == DISABLE or info_hash is None:
-        return Wire(sock, incoming=False)
+        return Wire(_connect(address, timeout, source_address), incoming=False)
+    key = hash_or_id(info_hash, "info hash")
     started = monotonic()
+    sock = _connect(address, timeout, source_address)
     try:
-        return _encrypted_wire(sock, hash_or_id(info_hash, "info hash"), encryption)
-    except (HandshakeError, WireTimeout, OSError):
+        return _encrypted_wire(sock, key, encryption)
+    except Exception as error:
         if encryption == REQUIRE:
             raise
+        _log.debug("no encrypted connection to %s:%s, trying plaintext: %s", *address[:2], error)
     # One deadline for both attempts, but enough of it for the second.
     left = max(1.0, timeout - (monotonic() - started))
     return Wire(_connect(address, left, source_address), incoming=False)
 
 
 def _connect(address: tuple[str, int], timeout: float, source_address: tuple[str, int] | None) -> Any:
+    """A socket that is connected to the first of the addresses behind a name that can be."""
+    ends = monotonic() + timeout
+    timer = gevent.Timeout.start_new(timeout)
     try:
-        return gevent_socket.create_connection(address, timeout=timeout, source_address=source_address)
-    except socket_timeout:
-        raise WireTimeout(f"no connection to {address[0]}:{address[1]} within {timeout:g} seconds") from None
-    except UnicodeError:
-        raise OSError(errno.EINVAL, f"{address[0]!r} is no host name") from None
+        endpoints = _endpoints(address)
+        for number, endpoint in enumerate(endpoints):
+            # A share of the time for each: one that is silent leaves some to the others.
+            share = (ends - monotonic()) / (len(endpoints) - number)
+            try:
+                return _connect_to(endpoint, max(0.001, share), source_address)
+            except OSError:
+                if endpoint is endpoints[-1]:
+                    raise
+        raise AssertionError("there is always an endpoint")
+    except (gevent.Timeout, socket_timeout) as error:
+        if isinstance(error, gevent.Timeout) and error is not timer:
+            raise
+        raise WireTimeout("no connection to {}:{} within {:g} s".format(*address[:2], timeout)) from None
+    finally:
+        timer.close()
+
+
+def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
+    host, port = address[:2]
+    if not isinstance(port, int) or not 0 < port < 1 << 16:
+        raise OSError(errno.EINVAL, f"cannot connect to {host}:{port}: not a port from 1 to 65535")
+    if len(address) > 2:
+        # With a scope, which a name does not have.
+        return [Endpoint(gevent_socket.AF_INET6, address)]
+    return resolve(host, port)
+
+
+def _connect_to(endpoint: Endpoint, timeout: float, source_address: tuple[str, int] | None) -> Any:
+    sock = gevent_socket.socket(endpoint.family, gevent_socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        if source_address is not None:
+            sock.bind(source_address)
+        sock.connect(endpoint.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _encrypted_wire(sock: Any, info_hash: bytes, policy: str) -> Wire:
     try:
         opening = open_encrypted(sock, info_hash, policy, limits.HANDSHAKE_TIMEOUT)
+    except (HandshakeError, WireTimeout, OSError):
+        sock.close()
+        raise
+    except Exception as error:
+        # Such as `cryptography` without RC4, on a machine whose OpenSSL is in FIPS mode.
+        sock.close()
+        log_once(error)
+        raise HandshakeError(f"the encrypted opening failed: {error!r}") from error
     except BaseException:
         sock.close()
         raise
-    return Wire.after_opening(sock, opening)
+    return Wire(sock, incoming=False, opening=opening)

@@ -1,14 +1,14 @@
-"""Who waits for blocks: one greenlet for one block, one greenlet for a range, or the feed of a client.
+"""What waits for blocks: a greenlet for one block, a greenlet for a range, or the delegate of a client.
 
 These are the tokens that travel with our requests through the protocol. A block comes to `deliver`, a failure to
-`fail`; both only note what has happened and put the waiting greenlet on the wire's list of those to be woken once the
-bytes just received have all been dealt with.
+`fail`; both only note what has happened, and add the waiting greenlet to the list of those to be woken when all the
+bytes just received have been processed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from gevent.hub import Waiter
 
@@ -16,20 +16,33 @@ from geventbt.protocol.connection import Event, RequestKey
 from geventbt.protocol.constants import PIECE
 
 Wakeups: TypeAlias = list[tuple[Callable[..., None], Any]]
-"""(Waiter.switch or Waiter.throw, what to wake it with)"""
+"""(Waiter.switch or Waiter.throw, its argument)"""
+
+
+class Request(NamedTuple):
+    """A request for a block: unpacks as piece, offset, length (the BEPs' index, begin, length)."""
+
+    piece: int
+    offset: int
+    length: int
 
 
 class BlockWait(Waiter):
-    """One greenlet that waits until `deadline` for one block, and gets it as bytes.
+    """A greenlet that waits for one block, and gets it as bytes.
 
-    It is a Waiter, rather than has one, because there is one for every block.
+    A subclass of Waiter, rather than an owner of one, because there is one for every block.
+
+    Attributes:
+        deadline: the `time.monotonic` by which the block must arrive.
+        timeout: the seconds that it was given.
     """
 
-    __slots__ = ("deadline",)
+    __slots__ = ("deadline", "timeout")
     deadline: float
+    timeout: float
 
     def is_late(self, now: float) -> bool:
-        """Whether the block has not come in time."""
+        """Whether the deadline has passed."""
         return self.deadline <= now
 
     def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
@@ -41,25 +54,26 @@ class BlockWait(Waiter):
 
 
 class RangeWait:
-    """One greenlet that waits for a range of a piece, whose blocks are put in place as they come.
+    """A greenlet that waits for a range of a piece, whose blocks are copied to their place as they come.
 
     Args:
         hub: the hub of the wire.
         piece: the piece.
         offset: where the range starts in the piece.
         buffer: a writable byte memoryview as long as the range.
-        timeout: seconds without any block, once or twice over, before it fails: progress is looked at only then,
-            not at every block.
-        deadline: the first such moment.
+        timeout: seconds without any byte of a block after which it fails. Progress is checked only when they have
+            passed, not at every block, so that it may take up to twice as long.
+        deadline: the `time.monotonic` of the first check.
 
     Attributes:
-        next: where the first block that has not been requested starts.
+        next: where the first block starts that has not been requested.
         end: where the range ends.
         done: whether it is complete, has failed or was given up.
     """
 
     __slots__ = (
         "_buffer",
+        "_is_moving",
         "_left",
         "_left_before",
         "_offset",
@@ -78,6 +92,7 @@ class RangeWait:
         self.deadline = deadline
         self.waiter = Waiter(hub)
         self.done = False
+        self._is_moving = False
         self._offset = offset
         self.next = offset
         self.end = offset + len(buffer)
@@ -85,14 +100,19 @@ class RangeWait:
         self._left = self._left_before = len(buffer)
 
     def is_late(self, now: float) -> bool:
-        """Whether no block at all came in the time that ends with the deadline; if one did, the time starts again."""
+        """Whether nothing of a block came before the deadline; if it did, there is a new deadline."""
         if self.deadline > now:
             return False
-        if self._left < self._left_before:
+        if self._left < self._left_before or self._is_moving:
             self._left_before = self._left
+            self._is_moving = False
             self.deadline = now + self.timeout
             return False
         return True
+
+    def on_bytes(self) -> None:
+        """A part of a block has come."""
+        self._is_moving = True
 
     def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
         if self.done:
@@ -110,51 +130,79 @@ class RangeWait:
             wakeups.append((self.waiter.throw, error))
 
 
-class WireDelegate:
-    """Follows a wire from within the hub and keeps it busy, for a client with many of them; see `Wire.attach`.
+class WireDelegate(Protocol):
+    """Follows a wire from within the hub and keeps it busy, for a client with many wires; see `Wire.attach`.
 
-    A subclass does what it must at once: nothing here may block or switch, for all of it runs while the peer's bytes
-    are being dealt with.
+    Nothing here may block or switch greenlets: it is called while the peer's bytes are being processed. Timeouts of
+    its requests are up to the delegate.
     """
 
-    deadline = float("inf")
-    """A client has a clock of its own for what is late."""
-
-    def is_late(self, now: float) -> bool:
-        return False
-
-    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
-        self.on_blocks([(PIECE, piece, offset, block, self)])
-
     def on_blocks(self, blocks: list[Event]) -> None:
-        """Blocks that were asked for are here: (PIECE, piece, offset, block, token) each. The views are valid during
-        the call.
+        """Blocks that were requested have arrived: (PIECE, piece, offset, block, token) each.
 
-        *Measured*: told of all that were read together, a feed takes them in two thirds of the time: copying a block
-        drives what the interpreter needs for the next one out of the processor's nearest cache.
+        The blocks are memoryviews that are valid during the call. *Measured*: a delegate takes the blocks of one read
+        together in two thirds of the time that it takes them one by one, because copying a block evicts from the
+        nearest cache what the interpreter needs for the next.
         """
 
-    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
-        """A block that was asked for will not come. The key is None only for a wait as a whole, never for a feed."""
+    def on_late_block(self, event: Event) -> None:
+        """A block has arrived that was requested and given up since: (LATE, piece, offset, block). It may still be of
+        use. The block is a memoryview that is valid during the call."""
+
+    def on_bytes(self, now: float) -> None:
+        """A part of a block has arrived that was requested, given up since or not: a sign of life."""
+
+    def on_request_failed(self, key: RequestKey, error: Exception) -> None:
+        """A block that was requested will not come, or not soon; where it does, see `on_late_block`."""
 
     def on_message(self, event: Event) -> None:
-        """The peer has sent something else: (id, *fields), see `geventbt.protocol.messages`.
+        """The peer has sent another message: (id, *fields); see `geventbt.protocol.messages`.
 
-        Requests are not told of one by one: look for them in `on_batch`.
+        Requests are not reported one by one: look for them in `on_batch`.
         """
 
     def on_piece_lost(self, piece: int) -> None:
         """The peer no longer has a piece (BEP 54)."""
 
     def on_batch(self, count: int, now: float) -> None:
-        """What has been read at one time is dealt with; `count` bytes of blocks were in it."""
+        """All that was read at once has been processed.
+
+        Args:
+            count: bytes of blocks in it.
+            now: the `time.monotonic`, or 0 where there was no complete message.
+        """
 
     def on_closed(self) -> None:
-        """The wire is closed; what was asked for has failed."""
+        """The wire is closed; requests that were pending have failed."""
+
+
+class DelegateWait:
+    """The token of a delegate's requests.
+
+    Args:
+        delegate: which waits for the blocks.
+    """
+
+    __slots__ = ("delegate",)
+    deadline = float("inf")
+
+    def __init__(self, delegate: WireDelegate) -> None:
+        self.delegate = delegate
+
+    def is_late(self, now: float) -> bool:
+        """Never: timeouts are up to the delegate."""
+        return False
+
+    def deliver(self, piece: int, offset: int, block: memoryview, wakeups: Wakeups) -> None:
+        self.delegate.on_blocks([(PIECE, piece, offset, block, self)])
+
+    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+        if key is not None:
+            self.delegate.on_request_failed(key, error)
 
 
 class SharedWait:
-    """Several that wait for the same block, which is requested once."""
+    """Several waits for the same block, which is requested once."""
 
     __slots__ = ("waits",)
 
@@ -170,12 +218,12 @@ class SharedWait:
             wait.fail(key, error, wakeups)
 
 
-Wait: TypeAlias = "BlockWait | RangeWait | WireDelegate"
-"""One waiting greenlet, or the feed."""
-Token: TypeAlias = "BlockWait | RangeWait | WireDelegate | SharedWait"
+Wait: TypeAlias = "BlockWait | RangeWait | DelegateWait"
+"""One waiting greenlet, or the delegate."""
+Token: TypeAlias = "BlockWait | RangeWait | DelegateWait | SharedWait"
 """What a pending request carries."""
 
 
 def waits_of(token: Token) -> list[Wait]:
-    """Who waits behind a token."""
+    """The waits behind a token."""
     return list(token.waits) if isinstance(token, SharedWait) else [token]

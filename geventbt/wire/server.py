@@ -5,22 +5,27 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Collection
+from contextvars import copy_context
 from typing import Any, TypeAlias
 
 import gevent
-from gevent import socket as gevent_socket
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, log_failure
+from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
+from geventbt.handlers import check_handler
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, InboundOpening, check_policy
+from geventbt.wire.listeners import ListenAddress, listening_socket
+from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
+_STOP_TIMEOUT = 5.0
 _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -40,34 +45,43 @@ class PeerServer(StreamServer):
     Signals, each also ``server.on("name", fn)``: `peer_connected` (wire), `error` (error, wire), `stopping`, `stop`.
 
     Args:
-        address: (host, port), or a port on all interfaces; see `geventbt.listen`.
+        address: where to listen, or a socket that listens already; see `geventbt.listen`.
         handler: called with the wire of each inbound peer.
         info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
             None takes any, but in plaintext only.
         encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; over it they are refused, not queued.
+        spawn: runs the handlers; see `geventbt.listen`.
+
+    Raises:
+        TypeError: the handler is a coroutine function, or what is given to listen on is neither an address nor a
+            listening socket.
     """
 
     def __init__(
         self,
-        address: tuple[str, int] | int,
+        address: ListenAddress,
         handler: Handler | None = None,
         *,
         info_hashes: InfoHashes | None = None,
-        encryption: str = PREFER,
+        encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
+        spawn: Any = "default",
     ) -> None:
         check_policy(encryption)
         if encryption == REQUIRE and info_hashes is None:
             raise ValueError("encryption can only be required where the info hashes are known")
-        super().__init__(_listener(address), self._handle_peer)
+        self._handler: Handler | None = None
+        self._handlers: set[gevent.Greenlet] = set()
+        if handler is not None:
+            check_handler(handler)
+        super().__init__(listening_socket(address), handler, spawn=spawn)
+        drop_socket_in_child(self)
         self.max_connections = max_connections
         self.wires: set[Wire] = set()
         """The wires that are open now."""
-        self._handler = handler
         self._encryption = encryption
         self._torrents = None if info_hashes is None else _KnownTorrents(info_hashes)
-        self._handlers: set[gevent.Greenlet] = set()
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
         self._dispatchers: dict[Wire | None, Dispatcher] = {}
 
@@ -76,6 +90,31 @@ class PeerServer(StreamServer):
         if name not in self._signals:
             raise LookupError(f"a server has no signal {name!r}")
         return self._signals[name].connect(handler)
+
+    def fileno(self) -> int:
+        """The descriptor of the listening socket; -1 when it is closed."""
+        return -1 if self.closed else self.socket.fileno()
+
+    def set_handle(self, handle: Handler | None) -> None:
+        """Call another handler for the peers that come from now on; None for none."""
+        if handle is not None:
+            check_handler(handle)
+        self._handler = handle
+        self._context = copy_context()
+        super().set_handle(self._handle_peer)
+
+    def set_spawn(self, spawn: Any) -> None:
+        """Run handlers by other means from now on; see `geventbt.listen`.
+
+        Raises:
+            ValueError: by these they could not block.
+            TypeError: it is neither a pool nor a function.
+        """
+        if spawn is None or spawn is gevent.spawn_raw:
+            raise ValueError(f"spawn={spawn!r}: handlers block, which takes a pool, or a function that makes Greenlets")
+        if spawn != "default" and not (hasattr(spawn, "spawn") or isinstance(spawn, int) or callable(spawn)):
+            raise TypeError(f"spawn={spawn!r}: neither a pool, its size, nor a function like gevent.spawn")
+        super().set_spawn(spawn)
 
     def do_read(self) -> Any:
         """Accept a connection (overrides gevent's hook, which prints a traceback for each when descriptors run out)."""
@@ -103,8 +142,13 @@ class PeerServer(StreamServer):
             return
         self.wires.add(wire)
         self._send("peer_connected", wire=wire)
-        if self._handler:
-            greenlet = gevent.spawn(self._handle_peer, wire)
+        if self._handler is not None:
+            self._spawn_handler(self._handler, wire)
+
+    def _spawn_handler(self, handler: Handler, wire: Wire) -> None:
+        greenlet = self._spawn(self._context.copy().run, self._handle_peer, handler, wire)
+        if isinstance(greenlet, gevent.Greenlet):
+            greenlet.name = "geventbt handler of {}:{}".format(*wire.remote_address)
             self._handlers.add(greenlet)
             greenlet.rawlink(self._handlers.discard)
 
@@ -121,17 +165,16 @@ class PeerServer(StreamServer):
             on_closed=self._forget,
         )
 
-    def _handle_peer(self, wire: Wire) -> None:
-        assert self._handler is not None
+    def _handle_peer(self, handler: Handler, wire: Wire) -> None:
         try:
             if self._torrents is not None:
                 # Whoever asks for another torrent is not even told that somebody is here.
                 wire.wait_handshake()
-            self._handler(wire)
+            handler(wire)
         except (Exception, gevent.Timeout) as error:
             # What closed the wire has been told of with its end.
             if not isinstance(error, WireClosed) and error is not wire.close_reason:
-                log_failure(self._handler, error)
+                log_failure(handler, error)
                 self._send("error", error=error, wire=wire)
         finally:
             wire.close()
@@ -146,27 +189,24 @@ class PeerServer(StreamServer):
     def _send(self, name: str, wire: Wire | None = None, **fields: Any) -> None:
         """Have the handlers of a signal called: those of one peer in order, and none for the sake of another peer's
         late."""
-        if not (self._signals[name].receivers or SERVER_SIGNALS[name].receivers):
+        heard = heard_now(SERVER_SIGNALS[name], self._signals[name])
+        if not heard:
             return
         if wire is not None:
             fields["wire"] = wire
         dispatcher = self._dispatchers.get(wire)
         if dispatcher is None:
-            dispatcher = Dispatcher(no_flow_control())
+            dispatcher = Dispatcher(owner="server" if wire is None else wire)
             if wire is None or not wire.closed:
                 self._dispatchers[wire] = dispatcher
-        dispatcher.call(self._deliver, name, fields)
-
-    def _deliver(self, name: str, fields: dict[str, Any]) -> None:
-        deliver(SERVER_SIGNALS[name], self, fields)
-        deliver(self._signals[name], self, fields)
+        dispatcher.call(deliver, heard, self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more peers, close every wire, and wait for the handlers to end, those of the signal `stop` as well.
 
         Args:
             timeout: seconds for the wires to send what is queued, for the handlers of peers to end, which are then
-                killed, and for those of the signal; None for 5.
+                killed, and for those of the signal; None for 5. A handler that catches even that is left alone.
 
         Raises:
             RuntimeError: this is another native thread than the one that made the server.
@@ -177,17 +217,29 @@ class PeerServer(StreamServer):
             super().stop(0)
             return
         self._send("stopping")
-        self.close()
-        seconds = 5.0 if timeout is None else timeout
-        closers = [gevent.spawn(wire.close, seconds) for wire in list(self.wires)]
+        seconds = _STOP_TIMEOUT if timeout is None else timeout
+        try:
+            self.close()
+            self._end_peers(seconds)
+        finally:
+            # What else runs in a pool is not ours to end.
+            self.pool = None
+            super().stop(0)
+            self._send("stop")
+        if None in self._dispatchers:
+            self._dispatchers[None].join(seconds)
+
+    def _end_peers(self, seconds: float) -> None:
+        """Close every wire, and end the handlers."""
+        closers = [spawn(f"closing {wire}", wire.close, seconds) for wire in list(self.wires)]
         gevent.joinall(closers, seconds + 1)
         handlers = [handler for handler in self._handlers if handler is not gevent.getcurrent()]
         gevent.joinall(handlers, seconds)
-        gevent.killall(handlers, timeout=_KILL_TIMEOUT)
-        super().stop(0)
-        self._send("stop")
-        if None in self._dispatchers:
-            self._dispatchers[None].join(seconds)
+        gevent.killall(handlers, block=False)
+        gevent.joinall(handlers, _KILL_TIMEOUT)
+        for handler in handlers:
+            if not handler.ready():
+                _log.warning("a handler goes on, although it was killed when the server stopped: %r", handler)
 
     def __enter__(self) -> PeerServer:
         return self
@@ -197,48 +249,45 @@ class PeerServer(StreamServer):
 
 
 def listen(
-    address: tuple[str, int] | int,
+    address: ListenAddress,
     handler: Handler | None = None,
     *,
     info_hashes: InfoHashes | None = None,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
+    spawn: Any = "default",
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
     Args:
-        address: (host, port), IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free one, see
-            `server.server_port`.
+        address: (host, port) or "host:port", IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free
+            one, see `server.server_port`. Or a socket that listens already, TCP or Unix: it is taken over, and closed
+            when the server stops.
         handler: called with the wire of each inbound peer, on a greenlet of its own; see `PeerServer`.
         info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
             others are closed. None takes any, but in plaintext only: the info hash is the key of an encrypted opening.
         encryption: "prefer" takes plaintext and encrypted peers on one port, and selects RC4 where the peer can;
             "require" takes RC4 or nothing; "disable" plaintext only.
         max_connections: peers at one time; over it they are refused, not queued.
+        spawn: what runs the handlers: "default" for greenlets without bound; a `gevent.pool.Pool`, or its size, for no
+            more than that (while it is full, peers wait in the backlog of the system); or a function like
+            `gevent.spawn`.
 
     Raises:
+        TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
+        ValueError: the socket does not listen, or handlers cannot block by `spawn`.
         OSError: the address is taken, or is not ours.
     """
     server = PeerServer(
-        address, handler, info_hashes=info_hashes, encryption=encryption, max_connections=max_connections
+        address,
+        handler,
+        info_hashes=info_hashes,
+        encryption=encryption,
+        max_connections=max_connections,
+        spawn=spawn,
     )
     server.start()
     return server
-
-
-def _listener(address: tuple[str, int] | int) -> gevent_socket.socket:
-    host, port = ("", address) if isinstance(address, int) else address
-    family = gevent_socket.AF_INET6 if ":" in host else gevent_socket.AF_INET
-    listener = gevent_socket.socket(family, gevent_socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 class _KnownTorrents:

@@ -187,7 +187,7 @@ def test_a_peer_is_shown_to_people_and_to_programs(seeder, torrent_file: Path) -
     shown = call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3")
     assert shown.returncode == 0, shown.stderr
     assert "client           geventbt 0.1" in shown.stdout
-    assert "reserved bits    fast, extended" in shown.stdout
+    assert "reserved bits    dht, fast, extended" in shown.stdout
     facts = json.loads(call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3", "--json").stdout)
     assert facts["extensions"]["ut_metadata"] == 1
     assert facts["metadata_size"] > 0
@@ -201,7 +201,7 @@ def test_a_peer_that_lacks_the_torrent_is_told_in_a_line(seeder) -> None:
     result = call("peer", f"127.0.0.1:{port}", "a" * 40, "--json")
     assert result.returncode == 5
     assert_one_line(result.stderr)
-    assert "it hung up" in result.stderr
+    assert "it closed the connection" in result.stderr
     assert "does not have the torrent" in result.stderr
     error = json.loads(result.stdout)
     assert (error["event"], error["code"]) == ("error", 5)
@@ -219,7 +219,7 @@ def test_an_interrupted_seeder_ends_with_130(seeder) -> None:
     process, _ = seeder
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
-    assert process.stderr.read() == "interrupted: the same command serves it again\n"
+    assert process.stderr.read() == "interrupted: run the same command to seed again\n"
 
 
 def test_an_interrupted_download_ends_with_130_and_goes_on_later(seeder, torrent_file: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_an_interrupted_download_ends_with_130_and_goes_on_later(seeder, torrent
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
         assert process.stderr is not None
-        assert process.stderr.read().endswith(" of 361.3 KiB are kept; the same command goes on from there\n")
+        assert process.stderr.read().endswith(" of 361.3 KiB are kept; run the same command again to resume\n")
     stuck.send_signal(signal.SIGCONT)
     assert call("download", torrent_file, "-q", "-o", out, "--peer", f"127.0.0.1:{port}").returncode == 0
 

@@ -136,7 +136,7 @@ def test_only_a_torrent_is_written_over(origin: Path, tmp_path: Path) -> None:
     result = call("create", origin, "-q", "-o", output)
     assert result.returncode == 2
     assert_one_line(result.stderr)
-    assert "no torrent" in result.stderr
+    assert "not a torrent" in result.stderr
     assert output.read_text() == "a letter"
     output.write_bytes(geventbt.create_torrent(origin / "one.bin").to_bytes())
     assert call("create", origin, "-q", "-o", output).returncode == 0

@@ -108,7 +108,7 @@ def test_the_files_are_listed_and_none_is_fetched(
 def test_cat_needs_to_know_which_file(torrent_file: Path, seeder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here("cat", torrent_file, "*.bin", "--peer", seeder) == 3
     assert_one_line(error := capsys.readouterr().err)
-    assert "means 2 files" in error
+    assert "matches 2 files" in error
 
 
 @pytest.mark.parametrize("by_link", [False, True])
@@ -170,7 +170,7 @@ def test_a_download_that_gets_nothing_gives_up_with_a_code_of_its_own(
     arguments = ["-q", "-o", tmp_path / "out", "--peer", silent_peer, "--stall-timeout", "0.3"]
     assert run_here("download", source, *arguments) == 8
     assert_one_line(error := capsys.readouterr().err)
-    assert "the same command goes on from there" in error
+    assert "run the same command again to resume" in error
 
 
 def test_a_download_that_gets_something_does_not_give_up(torrent_file: Path, seeder: str, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_torrent_whose_pieces_are_wrong_whoever_sends_them_stays_unfinished(
         options = [part for peer in peers for part in ("--peer", peer)]
         assert run_here("download", tmp_path / "wrong.torrent", "-q", "-o", tmp_path / "out", *options) == 7
     assert_one_line(error := capsys.readouterr().err)
-    assert "wrong whoever sends them" in error
+    assert "wrong from every peer" in error
 
 
 @contextmanager
@@ -261,7 +261,7 @@ def test_an_address_that_is_not_ours_is_told_with_what_to_do(
 ) -> None:
     assert run_here("seed", torrent_file, origin, "--host", "192.0.2.1") == 5
     assert_one_line(error := capsys.readouterr().err)
-    assert "choose one that is with --host" in error
+    assert "choose another one with --host" in error
 
 
 def test_incomplete_data_is_told_with_what_to_do(
@@ -392,7 +392,7 @@ def test_an_interrupted_download_goes_on_where_it_was(torrent_file: Path, origin
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "the same command goes on from there" in errors
+        assert "run the same command again to resume" in errors
         (interrupted,) = of_event(json_lines(output), "interrupted")
         assert 0 < interrupted["done"] < TOTAL
         again = subprocess.run(
@@ -492,7 +492,7 @@ def test_an_interrupted_search_for_the_metadata_says_how_to_go_on(silent_peer: s
     with process_of("download", "a" * 40, "--json", "-o", tmp_path, "--peer", silent_peer) as process:
         read_json_until(process, lambda line: line["event"] == "progress" and line["state"] == "metadata")
         errors, interrupted = interrupt(process)
-    assert errors == "interrupted: nothing has come yet; the same command begins again\n"
+    assert errors == "interrupted: nothing has been received yet; run the same command to start again\n"
     assert (interrupted["done"], interrupted["wanted"]) == (None, None)
 
 
@@ -506,7 +506,7 @@ def test_an_interrupted_check_says_how_to_go_on(command: str, tmp_path: Path) ->
     with process_of(command, tmp_path / "x.torrent", *data, "--json", "--port", "0") as process:
         read_json_until(process, lambda line: line["event"] == "progress" and line["state"] == "checking")
         errors, interrupted = interrupt(process)
-    assert errors.splitlines()[-1] == "interrupted: what is there is kept; the same command goes on"
+    assert errors.splitlines()[-1] == "interrupted: what is there is kept; run the same command again to resume"
     assert (interrupted["done"], interrupted["wanted"]) == (None, None)
 
 
@@ -518,7 +518,7 @@ def test_an_interrupted_seeder_says_how_to_go_on(command: str, torrent_file: Pat
             read_json_until(process, lambda line: line["event"] == "done")
         read_json_until(process, lambda line: line["event"] == "progress" and line["state"] == "seeding")
         errors, interrupted = interrupt(process)
-    assert errors == "interrupted: the same command serves it again\n"
+    assert errors == "interrupted: run the same command to seed again\n"
     assert (interrupted["done"], interrupted["wanted"]) == (TOTAL, TOTAL)
 
 
@@ -571,7 +571,7 @@ def test_a_download_that_nobody_reads_on_is_unfinished(torrent_file: Path, origi
         result = run_in_bash('"$@" | head -2; exit ${PIPESTATUS[0]}', *slowly)
     assert result.returncode == 7
     assert_one_line(result.stderr)
-    assert "the same command goes on from there" in result.stderr
+    assert "run the same command again to resume" in result.stderr
 
 
 def test_a_download_whose_result_nobody_reads_is_done(torrent_file: Path, origin: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_an_info_hash_is_enough_where_a_peer_is_named(
 def test_a_magnet_that_the_shell_has_cut_is_noticed(
     command: str, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_here(command, source) == 2
+    assert run_here(command, source, "--no-dht") == 2
     assert_one_line(error := capsys.readouterr().err)
     assert "in quotes" in error
     assert "&" in error
@@ -281,7 +281,7 @@ def test_info_of_a_link_that_nobody_answers_ends_in_time(capsys: pytest.CaptureF
     finally:
         silent.close()
     assert_one_line(error := capsys.readouterr().err)
-    assert "nothing has come for 0.3 seconds" in error
+    assert "nothing received for 0.3 seconds" in error
 
 
 def test_a_hash_becomes_a_link(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,7 @@ def test_verbose_shows_the_warnings_of_the_library_above_the_view(torrent_file: 
     arguments = ["-o", tmp_path / "out", "--peer", "no-such-host.invalid:1"]
     with OnTerminal("download", torrent_file, "-v", *arguments) as terminal:
         assert terminal.wait() == 5
-    assert "geventbt: the peer no-such-host.invalid:1 cannot be found" in terminal.output
+    assert "geventbt: the peer no-such-host.invalid:1 cannot be resolved" in terminal.output
     assert "Errno" not in terminal.output.rpartition("no peer could be reached")[2]
 
 
@@ -213,7 +213,7 @@ def test_a_tracker_that_fails_is_shown_where_there_are_no_peers(tmp_path: Path) 
     result = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert result.returncode == 8
     assert f"file: 0 B of 4 B, looking for peers (tracker {REFUSED})\n" in result.stderr
-    assert f"nothing has come for 5 seconds (0 peers; {REFUSED})" in result.stderr.splitlines()[-1]
+    assert f"nothing received for 5 seconds (0 peers; {REFUSED})" in result.stderr.splitlines()[-1]
 
 
 def test_a_terminal_shows_a_tracker_that_fails(tmp_path: Path) -> None:
@@ -229,7 +229,10 @@ def test_verbose_shows_a_tracker_that_fails_although_there_are_peers(
     slowly = ["--limit-down", "200K", "-v", "-o", str(tmp_path / "out"), "--peer", seeder, "--tracker", TRACKER]
     result = subprocess.run([*COMMAND, "download", torrent_file, *slowly], capture_output=True, text=True, timeout=50)
     assert result.returncode == 0
-    first, _, tracker = result.stderr.splitlines()[:3]
+    logged = "geventbt: the tracker http://127.0.0.1:1: 127.0.0.1: Connection refused"
+    lines = result.stderr.splitlines()
+    assert lines.count(logged) == 1
+    first, _, tracker = [line for line in lines if line != logged][:3]
     assert ", 1 peer, " in first
     assert tracker == f"  {REFUSED}"
 

@@ -96,7 +96,7 @@ def test_two_announcers_find_each_other_and_leave(running):
     seeding = Announcer([[running.http], [running.udp]], seed, lambda peers, url: found["seed"].update(peers))
     leeching = Announcer([[running.udp, running.http]], leech, lambda peers, url: found["leech"].update(peers))
     seeding.start()
-    eventually(lambda: all(status.knows_us for status in seeding.status.values()))
+    eventually(lambda: all(status.registered for status in seeding.status.values()))
     leeching.start()
     eventually(lambda: ("127.0.0.1", 7001) in found["leech"])
     leeching.completed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,29 @@ from gevent.server import StreamServer
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Torrent, Wire
+from geventbt.errors import GeventBTError
 from geventbt.wire.server import PeerServer
+from geventbt.wire.transports.tcp import TcpTransport
 from tests.loopback.harness import eventually
 
 PIECE = 32768
 Address = tuple[str, int]
+
+
+class OddWire(Wire):
+    """A wire of a misbehaving peer: it can also send bytes that no wire would."""
+
+    def __init__(self, sock: Any) -> None:
+        self.transport = TcpTransport(sock)
+        super().__init__(self.transport, incoming=True)
+
+    def send_raw(self, data: bytes) -> None:
+        """Send these bytes as they are."""
+        self.transport.write(data)
+
+
 Read = Callable[[int, int, int], bytes]
-Behave = Callable[[Wire, Read], Any]
+Behave = Callable[[OddWire, Read], Any]
 
 
 class World:
@@ -78,7 +95,7 @@ class World:
         """A client that has all of a torrent."""
         options.setdefault("upload_slots", None)
         client = self.client(**options)
-        assert client.add(torrent, self.origin, must_be_complete=True).wait(10)
+        assert client.add(torrent, self.origin, seed_only=True).wait(10)
         return client
 
     def seeds(self, torrent: Torrent, count: int) -> list[Address]:
@@ -99,15 +116,19 @@ class World:
 
     # ------------------------------------------------------------------ peers of our own making
 
-    def odd(self, torrent: Torrent, behave: Behave, **options: Any) -> Address:
+    def odd(self, torrent: Torrent, behave: Behave) -> Address:
         """A peer that says it has everything, and then does as the function says."""
 
-        def handler(wire: Wire) -> None:
-            wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
-            wire.have_all()
-            behave(wire, self.reader(torrent))
+        def handle(sock: Any, address: Any) -> None:
+            with suppress(GeventBTError, OSError), OddWire(sock) as wire:
+                wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+                wire.have_all()
+                behave(wire, self.reader(torrent))
 
-        return self.listen(handler, **options)
+        server = StreamServer(("127.0.0.1", 0), handle)
+        server.start()
+        self.servers.append(server)
+        return "127.0.0.1", server.server_port
 
     def listen(self, handler: Callable[[Wire], Any], **options: Any) -> Address:
         """A peer that does all by itself."""

@@ -1,4 +1,4 @@
-"""The block picker as one would say it: sets, and searches through all of them. It does not pick, it judges picks."""
+"""A naive model of the block picker: sets, and searches through all of them. It checks picks, and makes none."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Begun:
 
     owner: object
     claims: dict = field(default_factory=dict)
-    """The peers that were asked for each block."""
+    """The peers that each block was requested from."""
     received: dict = field(default_factory=dict)
-    """Who sent each block."""
+    """The sender of each block."""
 
 
 class Model:
@@ -74,7 +74,7 @@ class Model:
     # ---------------------------------------------------------------- judging picks
 
     def joinable(self, peer):
-        """The partial pieces that a peer can be asked for blocks of."""
+        """The partial pieces of which blocks can be requested from a peer."""
         return {
             piece
             for piece in self.partial() & self.peers[peer]
@@ -91,7 +91,7 @@ class Model:
         return min(pieces, key=lambda piece: (self.deadlines[piece], piece), default=None)
 
     def judge(self, peer, piece, taken, workers, joins_first, may_begin):
-        """That `piece`, or None, is what the peer should be given next."""
+        """Assert that `piece`, or None, is a right choice for the peer."""
         urgent = self.urgent(peer, taken)
         joinable = self.joinable(peer) - taken
         beginnable = self.beginnable(peer) if may_begin else set()
@@ -131,7 +131,7 @@ class Model:
             self.open[run.piece].claims[block] = [peer]
 
     def joinable_late(self, peer):
-        """How many others were asked for each block that a peer may be asked for too."""
+        """For each block that may also be requested from a peer, the number of others that it was requested from."""
         return {
             (piece, block): len(claimants)
             for piece, begun in self.open.items()
@@ -154,7 +154,7 @@ class Model:
             del self.open[piece].claims[block]
 
     def settle(self, given_back=()):
-        """Let go of what is not worth keeping. Returns it."""
+        """Let go of pieces that are not worth keeping. Returns them."""
         gone = set()
         for piece, begun in list(self.open.items()):
             if begun.claims or len(begun.received) == self.blocks[piece]:

@@ -1,4 +1,4 @@
-"""What hypothesis draws from: messages and their bytes, what can be no message, and ways to cut a stream."""
+"""Strategies of hypothesis: messages and their bytes, invalid messages, and ways to split a stream."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ messages = st.one_of(
     ),
     st.tuples(st.just(c.UNKNOWN), st.sampled_from(UNKNOWN), payloads),
 )
-"""Any message of any BEP, as the tuple that the parser makes of it."""
+"""Any message of any BEP, as a tuple of the parser."""
 
 
 def packed(message: tuple) -> bytes:
@@ -88,7 +88,7 @@ _too_long = st.tuples(st.integers(limits.MESSAGE + 2, 2**32 - 1), st.integers(0,
     lambda pair: pack(">IB", *pair)
 )
 invalid_tails = st.tuples(_short_or_long | _too_long, payloads).map(b"".join)
-"""The beginning of a message that cannot be one, and anything behind it."""
+"""The beginning of an invalid message, followed by any bytes."""
 
 
 @st.composite

@@ -37,7 +37,7 @@ def test_a_prefix_is_found_whatever_follows(value: Any, rest: bytes):
 
 
 @given(values)
-def test_bencode_py_agrees_on_what_is_valid(value: Any):
+def test_bencode_py_accepts_the_same_values(value: Any):
     data = encode(value)
     assert data == bencodepy.encode(value)
     assert decode(data) == bencodepy.decode(data)

@@ -17,7 +17,7 @@ _step = st.tuples(st.sampled_from(["add", "subtract"]), _mask) | st.tuples(
 
 
 def count(steps):
-    """The same done to counters and to a list."""
+    """The same operations on counters and on a list."""
     counters, numbers = BitCounters(SIZE), [0] * SIZE
     for kind, what in steps:
         if kind == "add":

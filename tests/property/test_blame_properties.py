@@ -1,4 +1,4 @@
-"""Blame names those that lied, all of them once the good copy is there, and never an honest peer."""
+"""Blame names peers that sent wrong blocks, all of them after a good copy, and never an honest one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ blocks = st.one_of(
     st.tuples(st.sampled_from(HONEST), st.just(None)),
     st.tuples(st.sampled_from(LIARS), st.one_of(st.none(), st.sampled_from(LIES))),
 )
-"""Who sends a block, and the lie that it sends, if any."""
+"""The sender of a block, and the wrong data that it sends, if any."""
 attempts = st.lists(blocks, min_size=BLOCKS, max_size=BLOCKS)
 
 
@@ -25,7 +25,7 @@ def as_sent(attempt):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), attempts), max_size=15))
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_liars_are_named_and_honest_peers_never(story):
     blame = Blame()
     liars: dict[int, set[str]] = {0: set(), 1: set(), 2: set()}
@@ -49,7 +49,7 @@ def test_liars_are_named_and_honest_peers_never(story):
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=30))
 def test_where_the_torrent_is_wrong_at_most_two_are_named_and_the_parked_piece_forgives_them(story):
-    """Everyone sends what the torrent's author had, alone or together with another peer; no hash is ever right."""
+    """Every peer sends the original data, as the only sender or with another peer; no hash is ever right."""
     blame = Blame()
     named: set[str] = set()
     alone: set[str] = set()

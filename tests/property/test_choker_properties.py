@@ -1,4 +1,4 @@
-"""The choker, whatever peers do: its slots are kept, and everyone comes to a turn."""
+"""The choker with any behaviour of peers: it keeps to its slots, and every interested peer gets a turn."""
 
 from __future__ import annotations
 
@@ -30,37 +30,40 @@ actions = st.one_of(
 
 
 @given(st.lists(st.tuples(actions, st.floats(0, 40), st.booleans()), max_size=40), st.integers())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, seed):
     choker = Choker(3, rng=random.Random(seed))
     # A lower number of slots holds from the next round on.
     now, allowed = 0.0, 3.0
+    unchoked: set = set()
     for (kind, value), passed, seeding in story:
         now += passed
-        before = choker.unchoked
+        before = set(unchoked)
         if kind == "rechoke":
             chosen = choker.rechoke(value, now, seeding=seeding)
             allowed = float("inf") if choker.slots is None else choker.slots
             interested = {peer.key for peer in value if peer.interested}
             welcome = {peer.key for peer in value if peer.interested and (seeding or not peer.snubbed)}
-            assert chosen == choker.unchoked
+            unchoked = set(chosen)
             assert chosen <= interested
             assert len(chosen) >= min(allowed, len(welcome)), "a slot is empty while someone waits"
             assert len(chosen - welcome) <= 1, "only the optimistic slot is for those that snub us"
         elif kind == "fill":
             added = choker.fill(value, now, seeding=seeding)
             assert added <= {peer.key for peer in value if peer.interested} - before
-            assert choker.unchoked == before | added
+            unchoked |= added
         elif kind == "interest":
-            assert choker.on_interest(value, now, seeding=seeding) == (value.key in choker.unchoked)
-            assert before <= choker.unchoked
+            if choker.on_interest(value, now, seeding=seeding):
+                unchoked.add(value.key)
+            else:
+                assert value.key not in before
         elif kind == "release":
             assert choker.release(value) == (value in before)
-            assert choker.unchoked == before - {value}
+            unchoked.discard(value)
         else:
             choker.slots = value
             allowed = max(allowed, float("inf") if value is None else value)
-        assert len(choker.unchoked) <= allowed
+        assert choker.unchoked_count == len(unchoked) <= allowed
 
 
 @given(
@@ -69,9 +72,9 @@ def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, s
     st.booleans(),
     st.integers(),
 )
-@settings(max_examples=200)
-def test_everyone_interested_gets_a_turn_in_the_end(crowd, slots, seeding, seed):
-    """Whatever it gives or takes, and snubs or not; while the others stay as they are."""
+@settings(max_examples=150)
+def test_every_interested_peer_is_unchoked_in_the_end(crowd, slots, seeding, seed):
+    """With any rates, snubbed or not, while the other peers stay unchanged."""
     choker = Choker(slots, rng=random.Random(seed))
     peers = [
         PeerView(key, True, snubbed=snubbed, down_rate=rate, up_rate=rate) for key, (rate, snubbed) in enumerate(crowd)

@@ -16,7 +16,7 @@ from tests.property.strategies import copied, extensions, handshakes, messages, 
 
 PIECES = 4
 SIZE = 64
-"""Bytes of a piece: so small that the same blocks are asked for again and again."""
+"""Bytes of a piece: so small that the same blocks are requested several times."""
 GEOMETRY = Geometry(PIECES * SIZE - 10, SIZE)
 INFO_HASH = b"i" * 20
 
@@ -40,7 +40,7 @@ def state(protocol):
 
 
 def converse(ours, stream_parts, geometry):
-    """Feed a stream to a new protocol; all that comes of it, comparable."""
+    """Feed a stream to a new protocol. Returns all results, in a form that can be compared."""
     protocol = PeerProtocol()
     if ours:
         protocol.send_handshake(Handshake(INFO_HASH, b"o" * 20, ours))
@@ -143,6 +143,6 @@ def test_any_call_works_or_raises_an_error_of_ours_and_changes_nothing(calls, ou
 
 
 def assert_is_a_stream(protocol):
-    """What goes out can be parsed by anybody."""
+    """The outgoing bytes can be parsed."""
     for message in Parser().feed(b"".join(map(bytes, protocol.outgoing))):
         assert message[0] != c.UNKNOWN

@@ -1,4 +1,4 @@
-"""Two `PeerProtocol`s that talk to each other, against what a naive onlooker knows of both."""
+"""Two `PeerProtocol`s that are connected to each other, against a naive model of both."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ INFO_HASH = b"i" * 20
 
 
 def block_of(key):
-    """The data that a block has, whoever sends it."""
+    """The data of a block, the same from every sender."""
     piece, offset, length = key
     return bytes((piece * SIZE + offset + at) % 251 for at in range(length))
 
 
 class Side:
-    """One of the two, with the bytes on their way from it, and what a naive onlooker knows of it."""
+    """One of the two, with the bytes in flight from it, and a naive model of its state."""
 
     def __init__(self, name, promised):
         self.name = name
@@ -57,17 +57,17 @@ class Side:
                 other.answers[message[1:]].append(c.REJECT)
 
     def end(self, token, key):
-        """One of its requests has ended; each does so once."""
+        """One of its requests has ended; each ends once."""
         assert self.open.pop(token) == key
 
 
 class Conversation(RuleBasedStateMachine):
-    """Two honest peers, through random splits. Neither may ever be blamed, nor a request be lost or ended twice."""
+    """Two honest peers, through random splits. Neither may see a violation, nor a request be lost or ended twice."""
 
     sides = st.sampled_from([0, 1])
     piece = st.integers(0, PIECES - 1)
     key = st.sampled_from([(0, 0, 16), (0, 0, 16), (0, 16, 16), (1, 0, 16), (3, 48, 6)])
-    """So few that the same block is asked for again while an older answer is on its way."""
+    """So few that the same block is requested again while an older answer is in flight."""
 
     @initialize(first=extensions, second=extensions, agree=st.booleans(), at_once=st.booleans())
     def start(self, first, second, agree, at_once):
@@ -161,7 +161,7 @@ class Conversation(RuleBasedStateMachine):
     @precondition(is_ready)
     @rule(side=sides, key=key, times=st.integers(1, 3))
     def send_request(self, side, key, times):
-        """Ask for a block; also again and again, cancelling in between."""
+        """Request a block, perhaps several times, with cancels in between."""
         me, other = self.of(side)
         if key in me.protocol.requests:
             return
@@ -255,7 +255,7 @@ class Conversation(RuleBasedStateMachine):
             assert me.answers[key][me.asked[key].index(token)] == c.REJECT
 
     def settle(self):
-        """Deliver all that is on its way; then both sides know the same."""
+        """Deliver all bytes in flight; then both sides have the same state."""
         if not self.is_ready():
             return
         while any(side.channel for side in self.pair):
@@ -292,4 +292,4 @@ def naive_pieces(told):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestConversation.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

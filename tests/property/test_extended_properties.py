@@ -1,4 +1,4 @@
-"""The extended handshake (BEP 10), as strangers may write it."""
+"""The extended handshake (BEP 10) with untrusted contents."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_any_bytes_are_a_handshake_or_a_protocol_error(payload):
 
 @given(st.lists(handshakes, max_size=4))
 def test_one_after_the_other_leaves_a_state_within_bounds(sequence):
-    """Ids that collide, that come and go, or that are no ids: what is left is a mapping that can be used."""
+    """Ids that collide, change or are invalid: the resulting mapping is usable."""
     protocol = PeerProtocol()
     extended = Extensions(extended=True)
     list(protocol.receive(Handshake(b"i" * 20, b"p" * 20, extended).to_bytes()))

@@ -1,4 +1,4 @@
-"""Any text is a magnet link or a MagnetError; and what is written is read again."""
+"""Any text is a magnet link or a MagnetError; reading inverts writing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ magnets = st.builds(
 
 
 @given(magnets)
-def test_what_is_written_is_read_again(magnet: Magnet):
+def test_reading_inverts_writing(magnet: Magnet):
     assert Magnet.from_string(str(magnet)) == magnet
 
 

@@ -1,4 +1,4 @@
-"""Message Stream Encryption with bytes alone: every split, every pair of methods, every kind of nonsense."""
+"""Message Stream Encryption with bytes only: every split, every pair of methods, every kind of invalid input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthChe
 
 
 def pour(data: bytes, into: mse.Opening, sizes: list[int]) -> None:
-    """Feed bytes in pieces of those sizes, in turn."""
+    """Feed bytes in parts of these sizes, in turn."""
     at = turn = 0
     while at < len(data):
         size = max(1, sizes[turn % len(sizes)])
@@ -34,7 +34,7 @@ def pour(data: bytes, into: mse.Opening, sizes: list[int]) -> None:
 
 
 def converse(a: Initiator, b: Responder, sizes: list[int]) -> None:
-    """Let both sides talk until neither has anything to say."""
+    """Deliver the bytes of both sides until neither has any."""
     while a.outgoing or b.outgoing:
         pour(a.take_outgoing(), b, sizes)
         pour(b.take_outgoing(), a, sizes)
@@ -68,7 +68,7 @@ def test_both_sides_agree_however_the_stream_is_cut(sizes, offered, accepted):
 
 @slow
 @given(st.binary(max_size=100), st.integers(1, 50))
-def test_what_follows_the_opening_at_once_is_the_stream(stream, size):
+def test_bytes_right_after_the_opening_belong_to_the_stream(stream, size):
     for methods in (RC4, PLAINTEXT):
         a, b = Initiator(INFO_HASH, methods), Responder(TABLE.get)
         pour(a.take_outgoing(), b, [size])
@@ -88,7 +88,7 @@ def test_byte_by_byte():
 
 
 def test_the_key_stream_is_rc4_without_its_first_bytes():
-    """Against the algorithm itself, written down once more."""
+    """Against a second implementation of the algorithm."""
     key = b"some key of 20 bytes"
     state = list(range(256))
     j = 0

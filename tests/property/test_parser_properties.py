@@ -1,4 +1,4 @@
-"""The parser, whatever the stream and however it is cut; encoding and decoding are inverses."""
+"""The parser with any stream in any split; encoding and decoding are inverses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HANDSHAKE = Handshake(b"i" * 20, b"p" * 20)
 
 
 def parse(parts_of_stream):
-    """All messages that came, their buffers copied, and the id and BEP of the error that ended them, if one did."""
+    """All messages, their buffers copied, and the id and BEP of the error after them, if there was one."""
     parser = Parser()
     seen = []
     try:
@@ -135,7 +135,7 @@ def test_no_value_of_any_key_is_more_than_wrong_advice(tree):
 
 
 @given(payload=st.binary(max_size=200))
-def test_any_payload_is_an_extended_handshake_or_an_offence(payload):
+def test_any_payload_is_an_extended_handshake_or_a_violation(payload):
     handshake = None
     with suppress(RemoteProtocolError):
         handshake = read_extended_handshake(payload)

@@ -13,7 +13,7 @@ PEERS = 5
 
 
 class History:
-    """Does anything to an order, and knows what must come of it."""
+    """Any changes of an order, with a model of the result."""
 
     def __init__(self, seed):
         self.random = Random(seed)

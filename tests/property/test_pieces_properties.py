@@ -1,4 +1,4 @@
-"""`PeerPieces` against a naive model that remembers all that was told and reads it again from the beginning."""
+"""`PeerPieces` against a naive model that stores all announcements and replays them from the start."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_it_does_not_matter_when_the_number_of_pieces_becomes_known(before, afte
 
 
 @given(told=_told, far=st.integers(COUNT, COUNT + 100))
-def test_a_have_beyond_the_torrent_is_an_offence_sooner_or_later(told, far):
+def test_a_have_beyond_the_torrent_is_a_violation_when_the_number_is_known(told, far):
     pieces = PeerPieces()
     for kind, value in told:
         tell(pieces, kind, value)
@@ -84,7 +84,7 @@ def test_a_have_beyond_the_torrent_is_an_offence_sooner_or_later(told, far):
 
 
 @given(told=_told, far=st.integers(COUNT, COUNT + 100))
-def test_a_lost_piece_beyond_the_torrent_is_never_an_offence(told, far):
+def test_a_lost_piece_beyond_the_torrent_is_never_a_violation(told, far):
     pieces = PeerPieces()
     for kind, value in told:
         tell(pieces, kind, value)

@@ -1,4 +1,4 @@
-"""The window of requests, whatever a peer does."""
+"""The window of requests with any behaviour of a peer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_window_and_the_patience_stay_within_their_bounds(story, reqq, pendi
 
 @given(st.floats(0.0001, 19), st.integers(1, 200), st.floats(0, 1e7))
 def test_a_peer_that_answers_regularly_never_snubs_us(pause, answers, start):
-    """However long its pauses are, within our first patience; one of twice the usual is forgiven, too."""
+    """With any pauses within the first timeout; a pause of twice the usual length is forgiven, too."""
     window = RequestWindow()
     window.on_requests(start)
     for answer in range(1, answers + 1):

@@ -1,4 +1,4 @@
-"""Resume files: what is written is read, and nothing that strangers could put there raises."""
+"""Resume files: reading inverts writing, and untrusted contents never raise."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ values = st.recursive(
 
 
 @given(resumes)
-def test_what_is_written_is_read(written: resume.Resume) -> None:
+def test_reading_inverts_writing(written: resume.Resume) -> None:
     data = resume.encode(TORRENT, written)
     assert len(data) <= resume.largest(TORRENT)
     assert resume.decode(TORRENT, data) == written
 
 
 @given(st.one_of(st.none(), st.binary(max_size=300), values.map(bencoding.encode)))
-def test_what_we_have_not_written_says_nothing(data: bytes | None) -> None:
+def test_any_other_bytes_are_read_as_no_resume_data(data: bytes | None) -> None:
     assert resume.decode(TORRENT, data) == resume.decode(TORRENT, None)
 
 

@@ -14,7 +14,7 @@ START = 1e5
 
 @given(rates, requests)
 def test_the_bucket_never_gives_out_more_than_its_rate_and_a_burst(rate, wanted):
-    """Also when some of what was taken is given back, and when the clock goes back."""
+    """Also when some bytes are given back, and when the clock goes back."""
     limit = RateLimit(rate, START)
     now = latest = START
     used = 0
@@ -45,7 +45,7 @@ def test_changes_of_the_rate_give_out_no_more_either(changes):
 
 
 @given(rates, st.lists(st.integers(1, 10**6), min_size=1, max_size=60))
-def test_whoever_takes_what_there_is_after_each_wait_gets_the_whole_rate(rate, counts):
+def test_taking_all_available_bytes_after_each_wait_gives_the_whole_rate(rate, counts):
     limit = RateLimit(rate, START)
     now = START
     for count in counts:

@@ -1,4 +1,4 @@
-"""Whatever a tracker says is a response or a TrackerError, and what it holds is what a client can use."""
+"""Any answer of a tracker is a response or a TrackerError, and the fields of a response are valid."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ bodies = st.binary(max_size=200) | answers.map(bencoding.encode)
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
-    """What it returns, or its TrackerError or FetchError, whose text can be printed."""
+    """Its result, or its TrackerError or FetchError, whose text can be printed."""
     try:
         return call(*args)
     except (TrackerError, FetchError) as error:
@@ -152,7 +152,7 @@ def test_any_text_is_a_url_or_an_error(url: str, location: str):
 
 
 @given(requests)
-def test_what_a_url_says_is_what_was_meant(request: AnnounceRequest):
+def test_an_announce_url_contains_the_fields_of_the_request(request: AnnounceRequest):
     query = urlsplit(announce_url("http://t/announce?passkey=x", request)).query
     fields = dict(parse_qsl(query, encoding="latin-1"))
     assert fields["passkey"] == "x"

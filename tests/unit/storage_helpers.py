@@ -5,12 +5,26 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
+from geventbt.storage import DiskBackend
 
 PIECE = 1024
 LENGTHS = {"a": 1500, "b": 700, "c": 2000, "d": 3000}
 """Pieces: a 0-1, b 1-2, c 2-4, d 4-7."""
 A, B, C, D = range(4)
+
+
+class RecordingBackend(DiskBackend):
+    """A disk that notes what is read for a check, as (file, offset)."""
+
+    def __init__(self, torrent: Torrent, folder: Path) -> None:
+        super().__init__(torrent, folder)
+        self.reads: list[tuple[int, int]] = []
+
+    def read_into(self, file: int, offset: int, view: memoryview) -> None:
+        self.reads.append((file, offset))
+        super().read_into(file, offset, view)
 
 
 def seed(folder: Path) -> Torrent:

@@ -1,4 +1,4 @@
-"""The one door for bencode (BEP 3)."""
+"""Decoding bencode within bounds, and encoding it (BEP 3)."""
 
 from __future__ import annotations
 

@@ -30,9 +30,31 @@ def test_new_peer_ids_differ():
         (b"T03I--008abcdefghijk", "BitTornado 0.3.18"),
         (b"M7-9-2--abcdefghijkl", "BitTorrent 7.9.2"),
         (b"A2-1-37-0-abcdefghij", "aria2 1.37.0"),
+        (b"TIX0269-a1b2c3d4e5f6", "Tixati 2.69"),
+        (b"-BW1293-abcdefghijkl", "BitTorrent Web 1.2.9.3"),
+        (b"-UT340-\xc7\x9babcdefghijk", "uTorrent 3.4.0"),
+        (b"-UT341\0-abcdefghijkl", "uTorrent 3.4.1"),
+        (b"-BT791\0-abcdefghijkl", "BitTorrent 7.9.1"),
+        (b"-KT300-abcdefghijklm", "KTorrent 3.0.0"),
+        (b"-FD51E0-abcdefghijkl", "Free Download Manager 5.1.14.0"),
+        (b"-FD6190-abcdefghijkl", "Free Download Manager 6.1.9.0"),
     ],
 )
 def test_known_clients_are_named(peer_id: bytes, name: str):
+    assert client_name(peer_id) == name
+
+
+@pytest.mark.parametrize(
+    ("peer_id", "name"),
+    [
+        (b"-UW1110Q\xd5\x2eabcdefghij", "uTorrent Web"),
+        (b"-BL246326abcdefghijk", "BitLord"),
+        (b"-FD51]0-abcdefghijkl", "Free Download Manager"),
+        (b"-UT\xff\xfe\0\0-abcdefghijk", "uTorrent"),
+        (b"FDM6abcdefghijklmnop", "Free Download Manager 6"),
+    ],
+)
+def test_a_known_client_is_named_although_its_version_is_written_in_another_way(peer_id: bytes, name: str):
     assert client_name(peer_id) == name
 
 

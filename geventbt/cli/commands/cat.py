@@ -11,9 +11,9 @@ import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.output import make_folder
-from geventbt.cli.running import StallWatch, add_source, running_client
+from geventbt.cli.running import StallTimer, add_source, dht_options, running_client
 from geventbt.cli.selection import select_files
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
 
 _EXAMPLES = """
@@ -36,7 +36,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument(
         "file", metavar="FILE", nargs="?", help="its path in the torrent, its index, or a glob (default: the first)"
     )
-    parsing.add_output(parser, help="keep what is fetched here (default: nowhere)")
+    parsing.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
     parsing.add_sources_of_peers(parser)
     parsing.add_stall_timeout(parser)
     parser.set_defaults(run=run)
@@ -47,20 +47,23 @@ def run(arguments: argparse.Namespace) -> int:
     import tempfile
 
     _check_standard_output()
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     if arguments.output:
         make_folder(arguments.output)
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
-        client = stack.enter_context(running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption))
+        client = stack.enter_context(
+            running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption, **dht_options(arguments))
+        )
         torrent = add_source(
             client,
             source,
             folder,
-            arguments,
             lambda whole: [_choose(whole, arguments.file)],
+            peers=arguments.peer,
+            trackers=arguments.tracker,
             view=NoView(),
-            stall=StallWatch(arguments.stall_timeout),
+            stall=StallTimer(arguments.stall_timeout),
         )
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
         _copy(file, arguments.stall_timeout)
@@ -68,31 +71,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_standard_output() -> None:
-    """A terminal would obey what a stranger has put into the file."""
+    """Refuse a terminal, which would interpret control characters in an untrusted file."""
     if sys.stdout is None or sys.stdout.isatty():
         what = "closed" if sys.stdout is None else "a terminal"
         raise CommandError(USAGE, f"standard output is {what}; redirect it: geventbt cat ... > FILE, or | PROGRAM")
 
 
 def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:
-    """The index of the one file that is meant."""
+    """The index of the one file to write."""
     if wanted is None:
         return next((index for index, file in enumerate(torrent.files) if file.stored), 0)
     found = select_files(torrent, [wanted])
     if len(found) != 1:
-        raise CommandError(NOT_FOUND, f"{wanted!r} means {len(found)} files of the torrent: name one of them")
+        raise CommandError(NOT_FOUND, f"{wanted!r} matches {len(found)} files of the torrent; name one of them")
     return found[0]
 
 
-def _copy(file: geventbt.TorrentReader, patience: float | None) -> None:
-    """Write all of it. Whoever reads it may be slow, so a native thread waits for that."""
+def _copy(file: geventbt.TorrentReader, timeout: float | None) -> None:
+    """Write all of it, in a native thread, because the reader of the pipe may be slow."""
     import gevent
 
     target = sys.stdout.fileno()
-    stalled = CommandError(TIMED_OUT, f"nothing has come for {patience or 0:g} seconds")
+    stalled = CommandError(TIMED_OUT, f"nothing received for {timeout or 0:g} seconds")
     while True:
-        with gevent.Timeout(patience, stalled):
-            chunk = file.read(_CHUNK)
+        with gevent.Timeout(timeout, stalled):
+            chunk = file.read1(_CHUNK)
         if not chunk:
             return
         error = gevent.get_hub().threadpool.apply(_write, (target, chunk))
@@ -101,7 +104,7 @@ def _copy(file: geventbt.TorrentReader, patience: float | None) -> None:
 
 
 def _write(target: int, data: bytes) -> OSError | None:
-    """Write all of it. The error is returned, for gevent would print what a thread raises."""
+    """Write all of it. The error is returned, because gevent would print one that a thread raises."""
     view = memoryview(data)
     try:
         while view:

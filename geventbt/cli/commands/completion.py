@@ -63,7 +63,7 @@ if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _geventbt "$@"; else compde
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "completion", "print a script that makes a shell complete", _EXAMPLES)
+    parser = parsing.add_command(commands, "completion", "print a completion script for a shell", _EXAMPLES)
     parser.add_argument("shell", metavar="SHELL", choices=tuple(_SCRIPTS), help=", ".join(_SCRIPTS))
     parser.set_defaults(run=run)
 

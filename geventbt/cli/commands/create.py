@@ -28,27 +28,29 @@ def add_parser(commands: parsing.Commands) -> None:
         "create",
         "make a torrent of a file or folder",
         _EXAMPLES,
-        # Elsewhere it is a folder for all that is fetched.
+        # In other commands it is the folder for downloads.
         without_variables={"output"},
     )
     parser.add_argument("path", metavar="PATH", help="the file or folder")
-    parser.add_argument("-o", "--output", metavar="FILE.torrent", help="where to put it (default: NAME.torrent, here)")
     parser.add_argument(
-        "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: fits the size)"
+        "-o", "--output", metavar="FILE.torrent", help="file to write (default: NAME.torrent in the current folder)"
     )
-    parsing.add_repeatable(parser, "--tracker", values.url, "URL", "again for each, the best one first")
-    parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "again for each")
-    parser.add_argument("--private", action="store_true", help="peers may only come from the trackers")
-    parser.add_argument("--comment", metavar="TEXT", help="any text")
-    parser.add_argument("--source", metavar="TEXT", help="makes the info hash a tracker's own")
-    parser.add_argument("--name", help="of the torrent (default: that of PATH)")
+    parser.add_argument(
+        "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: chosen by the size)"
+    )
+    parsing.add_repeatable(parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first")
+    parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable")
+    parser.add_argument("--private", action="store_true", help="peers may come from the trackers only")
+    parser.add_argument("--comment", metavar="TEXT", help="text for people")
+    parser.add_argument("--source", metavar="TEXT", help="text that changes the info hash, for private trackers")
+    parser.add_argument("--name", help="name of the torrent (default: that of PATH)")
     parsing.add_quiet(parser)
     parsing.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make a torrent of a file or folder, write it, and say what it is."""
+    """Make a torrent of a file or folder, write it, and print a summary."""
     name = arguments.name or Path(os.path.abspath(arguments.path)).name
     output = arguments.output or f"{name}.torrent"
     check_output(output, arguments.path)
@@ -91,5 +93,5 @@ def _create(arguments: argparse.Namespace, name: str) -> geventbt.Torrent:
                 progress=progress,
             )
         except ValueError as error:
-            # Too many pieces of a length that is in itself possible.
+            # The piece length is valid in itself, but gives too many pieces.
             raise geventbt.MetainfoError(str(error)) from error

@@ -1,4 +1,4 @@
-"""``geventbt demo``: the main job on this machine, with real sockets between real processes."""
+"""``geventbt demo``: seeders and a downloader on this machine, as processes with real sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
-from geventbt.cli.running import StallWatch, follow, running_client
+from geventbt.cli.running import StallTimer, follow, running_client
 from geventbt.cli.text import human_address, human_size
 from geventbt.cli.views import make_view
 
@@ -27,19 +27,21 @@ _FILES = 3
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(
-        commands, "demo", "seeders and a downloader on this machine, to see that it works", _EXAMPLES
+        commands, "demo", "run seeders and a downloader on this machine, as a check", _EXAMPLES
     )
     parser.add_argument(
         "--size", type=values.size, default=256 << 20, help="bytes to transfer, such as 64M (default: 256M)"
     )
-    parser.add_argument("--seeders", type=values.at_least_one, default=3, metavar="N", help="how many (default: 3)")
+    parser.add_argument(
+        "--seeders", type=values.at_least_one, default=3, metavar="N", help="number of seeders (default: 3)"
+    )
     parsing.add_quiet(parser)
     parsing.add_verbose(parser)
     parser.set_defaults(run=run, json=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate a payload, seed it from several processes, download it, and say what came of it."""
+    """Generate a payload, seed it from several processes, download it, and print the result."""
     with exit_code_if_output_closes(UNFINISHED):
         result = _transfer(arguments)
     print(
@@ -70,10 +72,10 @@ def _transfer(arguments: argparse.Namespace) -> _Result:
         peers = [stack.enter_context(_seeder(torrent_file, payload)) for _ in range(arguments.seeders)]
         print(f"{len(peers)} seeders: {', '.join(map(human_address, peers))}", flush=True)
         started = monotonic()
-        with running_client(is_kept=False, encryption="disable") as client:
-            job = client.add(torrent, Path(folder, "downloaded"), peers=peers, ends_alone=True)
+        with running_client(is_kept=False, encryption="disable", dht=False) as client:
+            job = client.add(torrent, Path(folder, "downloaded"), peers=peers, fail_without_peers=True)
             with closing(make_view(arguments)) as view:
-                follow(job, view, StallWatch(None))
+                follow(job, view, StallTimer(None))
             seconds = monotonic() - started
             return _Result(job.progress.done, seconds, sum(1 for count in job.served.values() if count))
 
@@ -90,14 +92,14 @@ def _generate(folder: Path, size: int) -> None:
         left -= length
         with open(folder / f"file-{_FILES - number + 1}.bin", "wb") as file:
             for start in range(0, length, len(chunk)):
-                # A number in front makes every chunk different, so that no piece could stand in for another.
+                # A number in front makes every chunk different, so that no two pieces are the same.
                 block = (number * length + start).to_bytes(16, "big") + chunk[16:]
                 file.write(block[: length - start])
 
 
 @contextmanager
 def _seeder(torrent: Path, data: Path) -> Iterator[tuple[str, int]]:
-    """A `geventbt seed` in a process of its own; gives its address."""
+    """Run `geventbt seed` in a process of its own; yields its address."""
     import subprocess
 
     command = [sys.executable, "-m", "geventbt", "seed", str(torrent), str(data), "--host", "127.0.0.1", "--port", "0"]

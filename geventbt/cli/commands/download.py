@@ -15,9 +15,18 @@ from geventbt.cli.errors import DONE, UNFINISHED, USAGE, CommandError, exit_code
 from geventbt.cli.hook import run_on_complete
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, make_folder, write_torrent
-from geventbt.cli.running import StallWatch, add_source, follow, keep_seeding, run_each, running_client, shared_limits
+from geventbt.cli.running import (
+    StallTimer,
+    add_source,
+    dht_options,
+    follow,
+    keep_seeding,
+    run_each,
+    running_client,
+    shared_limits,
+)
 from geventbt.cli.selection import select_files
-from geventbt.cli.sources import Source, read_source
+from geventbt.cli.sources import Source, resolve_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable
 from geventbt.cli.views import View, make_view
 
@@ -33,25 +42,25 @@ def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "download", "fetch torrents from peers", _EXAMPLES)
     parsing.add_sources(parser)
-    parsing.add_output(parser, default=".", help="where to put it (default: here)")
+    parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
     parsing.add_select(parser)
-    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in their order")
+    parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
-    parsing.add_seeding(parser, "default: not at all")
-    parser.add_argument("--save-torrent", metavar="FILE", help="keep the .torrent file that a link led to")
+    parsing.add_seeding(parser, "default: do not seed")
+    parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent of a link to this file")
     parsing.add_on_complete(parser)
     parsing.add_views(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch torrents from the given peers, and from those that trackers and peers tell of."""
+    """Fetch torrents from the given peers, and from those of trackers, the DHT and peer exchange."""
     _check_options_of_one(arguments)
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    sources = [read_source(source) for source in arguments.source]
+    sources = [resolve_source(source) for source in arguments.source]
     _check_different(sources, arguments.source)
     if arguments.list:
         for source in sources:
@@ -64,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             host=arguments.host,
             encryption=arguments.encryption,
             **shared_limits(arguments, count=len(sources)),
+            **dht_options(arguments),
         ) as client,
         exit_code_if_output_closes(UNFINISHED),
         closing(make_view(arguments)) as view,
@@ -106,15 +116,16 @@ def _list(source: Source, arguments: argparse.Namespace) -> None:
 
 def _download(client: geventbt.Client, source: Source, arguments: argparse.Namespace, view: View) -> None:
     started = monotonic()
-    stall = StallWatch(arguments.stall_timeout)
+    stall = StallTimer(arguments.stall_timeout)
     seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
     with exit_code_if_output_closes(UNFINISHED):
         torrent = add_source(
             client,
             source,
             arguments.output,
-            arguments,
             lambda whole: _choose(arguments, source, whole),
+            peers=arguments.peer,
+            trackers=arguments.tracker,
             view=view,
             stall=stall,
             sequential=arguments.sequential,
@@ -178,7 +189,7 @@ def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse
 
 
 def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace, view: View) -> None:
-    """Serve for the time or to the ratio that is wanted, or without end, and say how much was served."""
+    """Seed for the given time or to the given ratio, or without end, and print how much was sent."""
     started = monotonic()
     with exit_code_if_output_closes(UNFINISHED):
         ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)

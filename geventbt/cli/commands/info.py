@@ -1,4 +1,4 @@
-"""``geventbt info``, and what else shows a torrent."""
+"""``geventbt info``, and the list of files that other commands show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import fetch_torrent
 from geventbt.cli.selection import file_lines
-from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, read_source
+from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, resolve_source
 from geventbt.cli.text import counted, human_size, printable
 
 _EXAMPLES = """
@@ -22,7 +22,7 @@ geventbt info 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881 --save-torrent ubu
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "info", "show what a torrent or link says, its files above all", _EXAMPLES)
+    parser = parsing.add_command(commands, "info", "show what a torrent or link contains", _EXAMPLES)
     parsing.add_source(parser)
     parsing.add_sources_of_peers(parser)
     parser.add_argument(
@@ -30,18 +30,18 @@ def add_parser(commands: parsing.Commands) -> None:
         type=values.positive_duration,
         default=60.0,
         metavar="TIME",
-        help="for what a link leads to (default: 60)",
+        help="give up on the metadata of a link after this time without any data (default: 60)",
     )
-    parser.add_argument("--save-torrent", metavar="FILE", help="keep it as a .torrent file")
+    parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent to this file")
     parsing.add_views(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show a torrent. What a link leads to is fetched, if there is anybody to ask."""
+    """Show a torrent. That of a link is fetched if there is a peer or tracker to fetch it from."""
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     is_bare = isinstance(source, geventbt.Magnet) and not is_reachable(source, arguments.peer, arguments.tracker)
     if is_bare and not arguments.save_torrent:
         assert isinstance(source, geventbt.Magnet)
@@ -61,12 +61,12 @@ def read_whole(source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.N
     """The torrent itself; that of a link is fetched from its peers."""
     if isinstance(source, geventbt.Torrent):
         return source
-    check_reachable(source, arguments.peer, arguments.tracker)
+    check_reachable(source, arguments.peer, arguments.tracker, dht=not arguments.no_dht)
     return fetch_torrent(source, arguments)
 
 
 def print_files(torrent: geventbt.Torrent, selected: list[int] | None, *, as_json: bool) -> None:
-    """Show the files, and which of them are selected, if any are; None for all."""
+    """Show the files, and mark those that are selected; None for all."""
     if as_json:
         emit("torrent", **torrent_fields(torrent, None if selected is None else set(selected)))
         return
@@ -86,7 +86,7 @@ def _show(torrent: geventbt.Torrent) -> None:
             "info hash": torrent.info_hash.hex(),
             "size": f"{human_size(geometry.length)} in {counted(geometry.pieces, 'piece')} of "
             f"{human_size(geometry.piece_length)}",
-            "private": "yes: its trackers alone tell of peers" if torrent.private else None,
+            "private": "yes: peers come from its trackers only" if torrent.private else None,
             "created": ", by ".join(part for part in (day, torrent.created_by) if part),
             "comment": torrent.comment,
             "trackers": [url for tier in torrent.trackers for url in tier],
@@ -111,11 +111,11 @@ def _show_magnet(magnet: geventbt.Magnet, hint: str, *, as_json: bool) -> None:
             "magnet": str(magnet),
         }
     )
-    print(f"only a link, with nobody to ask for more: name a peer with --peer or a tracker with --tracker{hint}")
+    print(f"only a link; to fetch the rest, add --peer HOST:PORT or --tracker URL{hint}")
 
 
 def _show_facts(facts: dict[str, str | list[str] | None]) -> None:
-    """One a line, its values below each other; nothing of those that are empty."""
+    """One fact per line, several values below each other; empty ones are left out."""
     for name, value in facts.items():
         for number, text in enumerate([value] if isinstance(value, str) else value or []):
             if text:

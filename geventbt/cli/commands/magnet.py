@@ -7,7 +7,7 @@ import argparse
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 
 
 def add_parser(commands: parsing.Commands) -> None:
@@ -21,6 +21,6 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the magnet link of a torrent."""
-    source = read_source(arguments.source)
+    source = resolve_source(arguments.source)
     print(geventbt.Magnet.from_torrent(source) if isinstance(source, geventbt.Torrent) else source)
     return DONE

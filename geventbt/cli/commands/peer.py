@@ -1,4 +1,4 @@
-"""``geventbt peer``: the handshake with a peer made visible."""
+"""``geventbt peer``: connect to a peer and show its handshake."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from geventbt.cli.errors import DONE, NETWORK, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
 from geventbt.cli.messages import without_numbers
-from geventbt.cli.sources import read_source
+from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import human_address, printable
 
 _EXAMPLES = """
 geventbt peer 127.0.0.1:6881 0123456789abcdef0123456789abcdef01234567
 geventbt peer 127.0.0.1:6881 ubuntu.torrent --wait 10 --json
 """
-_LONGEST_WAIT = 1e6
+_MAX_WAIT = 1e6
 
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "peer", "shake hands with a peer and show what it tells", _EXAMPLES)
+    parser = parsing.add_command(commands, "peer", "connect to a peer and show what it says", _EXAMPLES)
     parser.add_argument("address", type=values.peer_address, metavar="HOST:PORT", help="where it listens")
     parsing.add_source(parser, f"the torrent to ask it for: {parsing.SOURCE}")
     parser.add_argument(
@@ -34,11 +34,11 @@ def add_parser(commands: parsing.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Shake hands with a peer, and print what it tells."""
-    info_hash = read_source(arguments.source).info_hash
+    """Exchange handshakes with a peer, and print what it says."""
+    info_hash = resolve_source(arguments.source).info_hash
     assert info_hash is not None
     with interruptible():
-        report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _LONGEST_WAIT))
+        report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _MAX_WAIT))
     if report.peer_id is None:
         raise CommandError(NETWORK, f"{human_address(report.address)}: {_why_no_handshake(report)}")
     facts = _facts(report, report.peer_id)
@@ -52,12 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _why_no_handshake(report: geventbt.PeerReport) -> str:
     if report.round_trip is None:
-        return f"cannot be connected to: {_closed_by(report)}; check host and port, and whether it runs"
+        return f"connection failed: {_closed_by(report)}; check host and port, and whether it runs"
     if isinstance(report.error, TimeoutError):
-        return "it takes connections, but does not shake hands; check the port"
+        return "it accepts connections, but sends no handshake; check the port"
     if isinstance(report.error, geventbt.RemoteProtocolError):
         return f"{_closed_by(report)}; check the port"
-    return "it hung up without a handshake; most often it does not have the torrent: check the info hash"
+    return "it closed the connection without a handshake; usually it does not have the torrent: check the info hash"
 
 
 def _facts(report: geventbt.PeerReport, peer_id: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
-from geventbt.cli.running import REFRESH, running_client
+from geventbt.cli.running import REFRESH, dht_options, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable
 from geventbt.cli.views import make_view
@@ -32,7 +32,7 @@ _SOURCE = (
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "seed", "serve a torrent to all peers that connect", _EXAMPLES)
+    parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
     parsing.add_source(parser, _SOURCE)
     parsing.add_optional_data(parser)
     parsing.add_sources_of_peers(parser)
@@ -43,7 +43,7 @@ def add_parser(commands: parsing.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the data, say where it is served, and serve it until interrupted, or until it is enough."""
+    """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     from geventbt.storage import locate
 
     made: Shared | None = None
@@ -56,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
         data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
     folder = locate(torrent, data)
     with running_client(
-        arguments.port, host=arguments.host, encryption=arguments.encryption, upload_slots=None
+        arguments.port,
+        host=arguments.host,
+        encryption=arguments.encryption,
+        upload_slots=None,
+        **dht_options(arguments),
     ) as client:
         active = client.add(
             torrent,
@@ -66,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_peers=arguments.max_peers,
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
-            must_be_complete=True,
+            seed_only=True,
         )
         with exit_code_if_output_closes(UNFINISHED):
             _check(active, arguments)
@@ -79,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    """Wait until all of the data is found to be good."""
+    """Wait until all of the data is verified."""
     with closing(make_view(arguments)) as view:
         try:
             while not torrent.wait(REFRESH):

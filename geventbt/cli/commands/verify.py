@@ -41,9 +41,9 @@ def add_parser(commands: parsing.Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Hash all data, and say which of it is as the torrent says. Nothing is changed or made.
+    """Hash all data and compare it with the torrent. Nothing is changed or created.
 
-    The exit code is that of wrong data unless all is good.
+    The exit code is CORRUPT unless all of it is good.
     """
     from geventbt.storage import locate
 

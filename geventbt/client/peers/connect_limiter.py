@@ -1,4 +1,5 @@
-"""How fast a client may open connections: strangers name the addresses, and must not make us a weapon."""
+"""Limits how fast a client opens connections: untrusted parties name the addresses, and must not be able to flood
+others through us."""
 
 from __future__ import annotations
 
@@ -13,8 +14,13 @@ from gevent.lock import BoundedSemaphore
 from geventbt import limits
 
 
-class ConnectGate:
-    """Lets so many connections be opened at one time, and so many a second; shared by all torrents of a client."""
+class ConnectLimiter:
+    """Bounds the connections that are half open at one time, and those opened a second, over all torrents of a client.
+
+    Args:
+        half_open: connections that may be half open at one time.
+        per_second: connections that may be opened in any second.
+    """
 
     def __init__(self, half_open: int = limits.HALF_OPEN, per_second: int = limits.CONNECTS_PER_SECOND) -> None:
         self._half_open = BoundedSemaphore(half_open)
@@ -22,7 +28,7 @@ class ConnectGate:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """Block until a connection may be opened, and count it as half open while the block runs."""
+        """Block until a connection may be opened, and count it as half open until the `with` block ends."""
         with self._half_open:
             self._wait_for_turn()
             yield

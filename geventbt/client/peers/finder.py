@@ -1,148 +1,152 @@
-"""Where a torrent's peers come from: its user, its trackers, and whoever else tells of them."""
+"""The peers of a torrent, found by its user and its `PeerSource`s. The one place that knows which sources a private
+torrent may use (BEP 27)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import Protocol
 
 import gevent
-from gevent import socket as gevent_socket
 
-from geventbt.client.peers.known_peers import Candidates, Source
-from geventbt.discovery.trackers.announce import AnnounceRequest
+from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.concurrency.greenlets import spawn
+from geventbt.discovery.source import PeerSource
+from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
-
-if TYPE_CHECKING:
-    from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
+from geventbt.net.resolve import resolve
 
 _log = logging.getLogger("geventbt")
 
-_AT_ONCE = 100
-"""Addresses learnt before others have their turn: *measured*, a thousand hold the hub up for 70 ms."""
+_BATCH = 100
+"""Addresses added before other greenlets run: *measured*, a thousand hold the hub up for 70 ms."""
+
+
+class FoundListener(Protocol):
+    """Uses the addresses that are found: a `Dialer`."""
+
+    def wake(self) -> None:
+        """There are new addresses."""
 
 
 class Finder:
     """Finds the peers of one torrent.
 
     Args:
-        candidates: where they are put.
-        make_announce: called with an event; returns what the trackers are told.
-        on_found: called when there are new candidates.
+        known: takes their addresses.
 
     Attributes:
-        tiers: announce URLs.
+        listener: is woken when there are new ones, or None.
     """
 
-    def __init__(
-        self,
-        candidates: Candidates,
-        make_announce: Callable[[str], AnnounceRequest],
-        on_found: Callable[[], None],
-    ) -> None:
-        self.tiers: list[list[str]] = []
-        self._candidates = candidates
-        self._make_announce = make_announce
-        self._on_found = on_found
-        self._announcer: Announcer | None = None
-        self._last_announcer: Announcer | None = None
+    def __init__(self, known: KnownPeers) -> None:
+        self.listener: FoundListener | None = None
+        self._known = known
+        self._sources: list[PeerSource] = []
+        self._is_private = False
+        self._is_started = False
+
+    # ------------------------------------------------------------------ sources
+
+    def use(self, source: PeerSource) -> None:
+        """Use one more source."""
+        self._sources.append(source)
+        if self._is_started and self._allows(source):
+            source.start()
+
+    def set_private(self, private: bool) -> None:
+        """Note whether the torrent is private; sources that must not know it are stopped, and not started again."""
+        self._is_private = private
+        for source in self._sources:
+            if not self._allows(source):
+                source.stop(0)
 
     @property
-    def has_trackers(self) -> bool:
-        """Whether there is anybody to ask."""
-        return any(self.tiers)
+    def allows_exchange(self) -> bool:
+        """Whether peers may tell each other of peers (BEP 11, 27)."""
+        return not self._is_private
 
     @property
-    def trackers(self) -> dict[str, TrackerStatus]:
-        """How it goes with each tracker, or how it ended, by its URL."""
-        return self._last_announcer.status if self._last_announcer else {}
+    def can_find_more(self) -> bool:
+        """Whether any source may ever find another peer."""
+        return any(source.can_find_more for source in self._allowed())
 
     def start(self) -> None:
-        """Announce to the trackers, unless that has begun already."""
-        if self._announcer is None and self.has_trackers:
-            # Only now: http and TLS are half of what a client imports.
-            from geventbt.discovery.trackers.announcer import Announcer
-
-            self._announcer = self._last_announcer = Announcer(self.tiers, self._make_announce, self._on_tracker_peers)
-            self._announcer.start()
+        """Look for peers, unless that has begun already."""
+        self._is_started = True
+        for source in self._allowed():
+            source.start()
 
     def need_more(self) -> None:
-        """Ask the trackers for more peers, as soon as they allow it."""
-        if self._announcer is not None:
-            self._announcer.need_more()
+        """Look for more peers, as soon as the sources allow it."""
+        for source in self._allowed():
+            source.need_more()
 
     def completed(self) -> None:
-        """Tell the trackers that the download is complete."""
-        if self._announcer is not None:
-            self._announcer.completed()
+        """Tell the sources that the download is complete."""
+        for source in self._allowed():
+            source.completed()
 
     def stop(self, timeout: float) -> None:
-        """Tell the trackers that we leave; blocks for `timeout` seconds at the most."""
-        announcer, self._announcer = self._announcer, None
-        if announcer is not None:
-            announcer.stop(timeout)
+        """Stop all sources, side by side; blocks for at most `timeout` seconds."""
+        self._is_started = False
+        gevent.joinall(
+            [spawn(f"stopping {type(source).__name__}", source.stop, timeout) for source in self._sources], timeout
+        )
+
+    def _allows(self, source: PeerSource) -> bool:
+        return source.allowed_for_private or not self._is_private
+
+    def _allowed(self) -> list[PeerSource]:
+        return [source for source in self._sources if self._allows(source)]
+
+    # ------------------------------------------------------------------ addresses
 
     def add_by_user(self, peers: Iterable[Address]) -> None:
-        """Learn of peers from the user, by address or by name."""
-        self.add(_resolve(peers), Source.USER)
+        """Add peers that the user names, by address or by name; blocks until names are resolved."""
+        self.add(resolved(peers), Source.USER)
 
-    def add(self, addresses: Iterable[Address], source: Source, told_by: str = "") -> None:
-        """Learn of peers.
+    def add(self, addresses: Iterable[Address], source: Source, reported_by: str = "") -> None:
+        """Add peers that were found.
 
         Args:
             addresses: (host, port) of each.
-            source: what told of them.
-            told_by: the IP address of whoever did.
+            source: what found them.
+            reported_by: the IP address of the tracker, node or peer that named them.
         """
         addresses = list(addresses)
-        for start in range(0, len(addresses), _AT_ONCE):
+        for start in range(0, len(addresses), _BATCH):
             if start:
                 gevent.sleep(0)
             now = monotonic()
-            for address in addresses[start : start + _AT_ONCE]:
-                self._candidates.add(address, source, now, told_by=told_by)
-            self._on_found()
-
-    def _on_tracker_peers(self, peers: list[Address], url: str) -> None:
-        self.add(peers, Source.TRACKER, _teller(url))
+            for address in addresses[start : start + _BATCH]:
+                self._known.add(address, source, now, reported_by=reported_by)
+            if self.listener is not None:
+                self.listener.wake()
 
 
 def checked(peers: Iterable[Address]) -> list[Address]:
     """Peers as a user names them.
 
     Raises:
-        ValueError: one is no (host, port).
+        ValueError: one is not a (host, port).
     """
     found: list[Address] = []
     for peer in peers:
         host, port = peer if isinstance(peer, (tuple, list)) and len(peer) == 2 else (None, None)
         if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 1 << 16:
-            raise ValueError(f"{peer!r} is no (host, port) of a peer")
+            raise ValueError(f"peer {peer!r}: must be a (host, port) with a port from 1 to 65535")
         found.append((host, port))
     return found
 
 
-def _resolve(addresses: Iterable[Address]) -> list[Address]:
-    """The IP addresses behind names that the user gave; a name that leads nowhere is left out."""
-    resolved: list[Address] = []
-    for host, port in addresses:
+def resolved(peers: Iterable[Address]) -> list[Address]:
+    """The IP addresses behind names that the user gave; a name that cannot be resolved is logged and left out."""
+    addresses: list[Address] = []
+    for host, port in peers:
         try:
-            answers = gevent_socket.getaddrinfo(host, port, type=gevent_socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            _log.warning("the peer %s:%s cannot be found: %s", host, port, error)
-            continue
-        resolved.append(answers[0][4][:2])
-    return resolved
-
-
-def _teller(url: str) -> str:
-    """The IP address of a tracker, by which it is judged which peers it may name."""
-    try:
-        name = urlsplit(url).hostname or ""
-        address: str = gevent_socket.getaddrinfo(name, None)[0][4][0]
-    except (OSError, ValueError):
-        # As good as an address of the internet.
-        return url
-    return address
+            addresses.append((resolve(host, port)[0].host, port))
+        except GeventBTError as error:
+            _log.warning("the peer %s:%s cannot be resolved: %s", host, port, error)
+    return addresses

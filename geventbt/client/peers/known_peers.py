@@ -1,17 +1,15 @@
-"""The peers of a torrent that we know of and might connect to: whom to try next, and when. Pure.
+"""The addresses of a torrent's peers: which to try next, when, and which are banned. Pure.
 
-What strangers tell is bounded and worth little. There is room for a number of addresses; when there is none, a new one
-comes in only in the place of one that is worth less. Worth more is, in this order: what has not been given up, what has
-given us data before, what has failed less often, and what a better source named. One teller has at most a quarter of
-the room, and a public host at most a few ports; so lists of invented addresses displace each other, and never a peer
-that worked.
+Addresses from untrusted parties are bounded, and ranked low. There is room for a number of addresses; when it is full,
+a new one comes in only in the place of one of a lower rank. Ranks go, in this order, by: not given up, has given us
+data before, has failed less often, named by a better source. One reporter has at most a quarter of the room, and a
+public host at most a few ports; so lists of invented addresses displace each other, and never a peer that worked.
 
 Bans. No honest peer is to be banned for what another one sent, and a host is not a peer: many share the address of
 their provider's or university's router, and several clients one machine. So a ban is of what a single peer has: the
-host and port that we connected to, or that an inbound peer told that it listens at; and of an inbound one its host with
-its peer id, as its port changes. A liar that takes a new id, or a new port, each time comes back, at the price of a
-connection for each failed piece; that is bounded, whereas a ban of its host would be a way to have others banned.
-A whole host is banned only when the user says so (`ban_host`); nothing that was received makes that certain.
+host and port that we connected to, or at which an inbound peer says that it listens; and of an inbound one its host
+with its peer id, as its port changes. A liar that takes a new id, or a new port, each time comes back, at the price of
+a connection for each failed piece; that is bounded, whereas a ban of its host would be a way to have others banned.
 """
 
 from __future__ import annotations
@@ -31,21 +29,21 @@ _Key = TypeVar("_Key")
 
 
 class Source(IntEnum):
-    """Who told of a peer; the greater, the more an untried address is worth."""
+    """What named a peer; the greater, the higher the rank of an untried address."""
 
     PEX = 0
     DHT = 1
     TRACKER = 2
     INBOUND = 3
-    """The peer itself, having connected to us, told where it listens (BEP 10, `p`)."""
+    """The peer itself, having connected to us: where it listens (BEP 10, `p`)."""
     LOCAL = 4
     """The local network (BEP 14)."""
     USER = 5
 
 
-_Teller: TypeAlias = tuple[Source, str]
-_Worth: TypeAlias = tuple[bool, bool, float, int]
-_WORTHLESS: _Worth = (False, False, -math.inf, 0)
+_Reporter: TypeAlias = tuple[Source, str]
+_Rank: TypeAlias = tuple[bool, bool, float, int]
+_LOWEST_RANK: _Rank = (False, False, -math.inf, 0)
 
 
 class _State(Enum):
@@ -55,34 +53,34 @@ class _State(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class _Candidate:
+class _KnownPeer:
     address: Address
     source: Source
-    teller: _Teller
+    reporter: _Reporter
     due: float
     failures: int = 0
     worked: bool = False
     state: _State = _State.IDLE
     tried_at: float = -math.inf
-    worth: _Worth = field(init=False)
+    rank: _Rank = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weigh()
+        self.update_rank()
 
     @property
     def given_up(self) -> bool:
         return self.failures >= limits.CONNECT_FAILURES
 
-    def weigh(self) -> None:
-        self.worth = (not self.given_up, self.worked, -self.failures, self.source)
+    def update_rank(self) -> None:
+        self.rank = (not self.given_up, self.worked, -self.failures, self.source)
 
 
-class Candidates:
+class KnownPeers:
     """The known addresses of one torrent's peers. All times are seconds of one monotonic clock.
 
     Args:
-        limit: how many are kept.
-        rng: the order among those of equal worth.
+        limit: the number of addresses that are kept.
+        rng: the order among those of equal rank.
         retry: seconds before the first retry of one that failed; doubled with each further failure.
     """
 
@@ -97,14 +95,13 @@ class Candidates:
         self._share = max(1, limit // limits.KNOWN_SHARE)
         self._rng = rng or random.Random()
         self._retry = retry
-        self._known: dict[Address, _Candidate] = {}
-        self._of_teller: Counter[_Teller] = Counter()
-        self._of_host: Counter[str] = Counter()
-        # What was refused for want of room, by the teller whose share was full, or None for the whole; until anything
-        # changes, all that is worth no more is refused without a look at everyone.
-        self._refused: dict[_Teller | None, _Worth] = {}
+        self._known: dict[Address, _KnownPeer] = {}
+        self._by_reporter: Counter[_Reporter] = Counter()
+        self._by_host: Counter[str] = Counter()
+        # What was refused for want of room, by the reporter whose share was full, or None for the whole; until anything
+        # changes, all that ranks no higher is refused without a look at every address.
+        self._refused: dict[_Reporter | None, _Rank] = {}
         self._banned: dict[tuple[str, int | bytes], None] = {}
-        self._banned_hosts: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -112,81 +109,81 @@ class Candidates:
     def __contains__(self, address: object) -> bool:
         return normalise(address) in self._known
 
-    # ------------------------------------------------------------------ what we are told
+    # ------------------------------------------------------------------ adding
 
-    def add(self, address: object, source: Source, now: float, *, told_by: str = "") -> bool:
-        """Learn of a peer.
+    def add(self, address: object, source: Source, now: float, *, reported_by: str = "") -> bool:
+        """Add the address of a peer, if it is acceptable.
 
         One that was given up gets another try when it is named again, though not by peer exchange, and not soon.
 
         Args:
-            address: (host, port), as a stranger made it. A name is no address: it is to be resolved before.
-            source: what told of it.
+            address: (host, port), untrusted. A name is not an address: it must be resolved before.
+            source: what named it.
             now: the time.
-            told_by: the IP address of the tracker, node or peer that told of it; the rules of `may_connect` and the
-                share of a teller go by it. The user needs none.
+            reported_by: the IP address of the tracker, node or peer that named it; the rules of `may_connect` and the
+                share of a reporter go by it. Not needed for the user.
 
         Returns:
             Whether it is known now. It is not when we may not connect to it, it is banned, or there is no room for it.
         """
         known = normalise(address)
         trusted = source is Source.USER
-        if known is None or not may_connect(known, None if trusted else told_by) or self.is_banned(known):
+        if known is None or not may_connect(known, None if trusted else reported_by) or self.is_banned(known):
             return False
-        candidate = self._known.get(known)
-        if candidate is not None:
-            self._name_again(candidate, source, now)
+        peer = self._known.get(known)
+        if peer is not None:
+            self._renew(peer, source, now)
             return True
-        candidate = _Candidate(known, source, (source, told_by), due=now)
-        if not (trusted or self._host_has_room(known[0])) or not self._make_room(candidate):
+        peer = _KnownPeer(known, source, (source, reported_by), due=now)
+        if not (trusted or self._host_has_room(known[0])) or not self._make_room(peer):
             return False
         self._refused.clear()
-        self._known[known] = candidate
-        self._of_teller[candidate.teller] += 1
-        self._of_host[known[0]] += 1
+        self._known[known] = peer
+        self._by_reporter[peer.reporter] += 1
+        self._by_host[known[0]] += 1
         return True
 
-    def _name_again(self, candidate: _Candidate, source: Source, now: float) -> None:
-        candidate.source = max(candidate.source, source)
-        rested = now - candidate.tried_at >= limits.RETRY_RENAMED
-        if candidate.given_up and candidate.state is _State.IDLE and source is not Source.PEX and rested:
-            candidate.failures = limits.CONNECT_FAILURES - 1
-            candidate.due = now
-        candidate.weigh()
+    def _renew(self, peer: _KnownPeer, source: Source, now: float) -> None:
+        peer.source = max(peer.source, source)
+        rested = now - peer.tried_at >= limits.RETRY_RENAMED
+        if peer.given_up and peer.state is _State.IDLE and source is not Source.PEX and rested:
+            peer.failures = limits.CONNECT_FAILURES - 1
+            peer.due = now
+        peer.update_rank()
 
     def _host_has_room(self, host: str) -> bool:
         """Nearer hosts need no bound: their addresses come from the user, or from as near."""
-        return scope_of(host) is not Scope.GLOBAL or self._of_host[host] < limits.PEERS_OF_HOST
+        return scope_of(host) is not Scope.GLOBAL or self._by_host[host] < limits.PEERS_OF_HOST
 
-    def _make_room(self, newcomer: _Candidate) -> bool:
-        """Whether there is room for a new one, after its teller's, or all in all the, worst has left if it must."""
-        if newcomer.source is not Source.USER and self._of_teller[newcomer.teller] >= self._share:
-            return self._drop_worst(newcomer, newcomer.teller)
+    def _make_room(self, newcomer: _KnownPeer) -> bool:
+        """Whether there is room for a new one, after its reporter's, or all in all the, worst has left if it must."""
+        if newcomer.source is not Source.USER and self._by_reporter[newcomer.reporter] >= self._share:
+            return self._drop_worst(newcomer, newcomer.reporter)
         return len(self._known) < self._limit or self._drop_worst(newcomer, None)
 
-    def _drop_worst(self, newcomer: _Candidate, teller: _Teller | None) -> bool:
-        if newcomer.worth <= self._refused.get(teller, _WORTHLESS):
+    def _drop_worst(self, newcomer: _KnownPeer, reporter: _Reporter | None) -> bool:
+        if newcomer.rank <= self._refused.get(reporter, _LOWEST_RANK):
             return False
-        worst: _Candidate | None = None
+        worst: _KnownPeer | None = None
         idle = _State.IDLE
-        for candidate in self._known.values():
-            if candidate.state is not idle or (teller is not None and candidate.teller != teller):
+        for peer in self._known.values():
+            if peer.state is not idle or (reporter is not None and peer.reporter != reporter):
                 continue
-            if worst is None or candidate.worth < worst.worth:
-                worst = candidate
-        if worst is None or worst.worth >= newcomer.worth:
-            self._refused[teller] = newcomer.worth
+            if worst is None or peer.rank < worst.rank:
+                worst = peer
+        if worst is None or worst.rank >= newcomer.rank:
+            self._refused[reporter] = newcomer.rank
             return False
         self._drop(worst)
         return True
 
-    def _drop(self, candidate: _Candidate) -> None:
+    def _drop(self, peer: _KnownPeer) -> None:
         self._refused.clear()
-        del self._known[candidate.address]
-        _count_down(self._of_teller, candidate.teller)
-        _count_down(self._of_host, candidate.address[0])
+        del self._known[peer.address]
+        _count_down(self._by_reporter, peer.reporter)
+        _count_down(self._by_host, peer.address[0])
 
-    # ------------------------------------------------------------------ whom to try
+    # ------------------------------------------------------------------ trying
 
     def next(self, now: float) -> Address | None:
         """The address to try now, or None; it is being tried until `connected` or `failed` is called.
@@ -194,49 +191,49 @@ class Candidates:
         Those that worked before come first, then those that failed least often, then those of better sources; in
         random order among equals.
         """
-        best: list[_Candidate] = []
+        best: list[_KnownPeer] = []
         idle = _State.IDLE
-        for candidate in self._known.values():
-            if candidate.state is not idle or candidate.due > now:
+        for peer in self._known.values():
+            if peer.state is not idle or peer.due > now:
                 continue
-            if not best or candidate.worth > best[0].worth:
-                best = [candidate]
-            elif candidate.worth == best[0].worth:
-                best.append(candidate)
+            if not best or peer.rank > best[0].rank:
+                best = [peer]
+            elif peer.rank == best[0].rank:
+                best.append(peer)
         if not best:
             return None
-        candidate = self._rng.choice(best)
-        candidate.state = _State.TRYING
-        candidate.tried_at = now
-        return candidate.address
+        peer = self._rng.choice(best)
+        peer.state = _State.TRYING
+        peer.tried_at = now
+        return peer.address
 
     def next_due(self, now: float) -> float | None:
         """When `next` will have an address if nothing happens before: `now` if it has one, None for never."""
-        due = min((candidate.due for candidate in self._known.values() if candidate.state is _State.IDLE), default=None)
+        due = min((peer.due for peer in self._known.values() if peer.state is _State.IDLE), default=None)
         return None if due is None or due == math.inf else max(due, now)
 
     def is_exhausted(self, failures: int) -> bool:
         """Whether nobody is connected or being tried, and there is little hope in those that are known: each has failed
         at once, or so often after it had worked."""
         return all(
-            candidate.state is _State.IDLE and candidate.failures >= (failures if candidate.worked else 1)
-            for candidate in self._known.values()
+            peer.state is _State.IDLE and peer.failures >= (failures if peer.worked else 1)
+            for peer in self._known.values()
         )
 
-    # ------------------------------------------------------------------ what became of it
+    # ------------------------------------------------------------------ outcomes
 
     def connected(self, address: object) -> None:
-        """Note that there is a connection to a peer, whoever opened it: it is not to be tried until `closed`."""
-        candidate = self._find(address)
-        if candidate is not None:
-            candidate.state = _State.CONNECTED
+        """Note that a peer is connected, opened by either side: it is not tried until `closed`."""
+        peer = self._find(address)
+        if peer is not None:
+            peer.state = _State.CONNECTED
 
     def failed(self, address: object, now: float) -> None:
         """Note that a try was in vain: no connection, or no handshake. Nothing happens to one that is not being
         tried."""
-        candidate = self._find(address)
-        if candidate is not None and candidate.state is _State.TRYING:
-            self._rest(candidate, candidate.failures + 1, now)
+        peer = self._find(address)
+        if peer is not None and peer.state is _State.TRYING:
+            self._back_off(peer, peer.failures + 1, now)
 
     def closed(self, address: object, now: float, *, worked: bool) -> None:
         """Note that the last connection to a peer is over. Nothing happens to one that is not connected.
@@ -247,10 +244,10 @@ class Candidates:
             worked: whether the peer gave us anything that we could use. If not it counts as a failure, or a peer that
                 has no room for us would be tried for ever.
         """
-        candidate = self._find(address)
-        if candidate is not None and candidate.state is _State.CONNECTED:
-            candidate.worked = candidate.worked or worked
-            self._rest(candidate, 0 if worked else candidate.failures + 1, now)
+        peer = self._find(address)
+        if peer is not None and peer.state is _State.CONNECTED:
+            peer.worked = peer.worked or worked
+            self._back_off(peer, 0 if worked else peer.failures + 1, now)
 
     def released(self, address: object, now: float, *, worked: bool = False) -> None:
         """Note that we have given up a try or a connection for reasons of our own: that says nothing of the peer, which
@@ -261,32 +258,32 @@ class Candidates:
             now: the time.
             worked: whether it gave us something before.
         """
-        candidate = self._find(address)
-        if candidate is not None and candidate.state is not _State.IDLE:
-            candidate.state = _State.IDLE
-            candidate.due = now
-            candidate.worked = candidate.worked or worked
-            candidate.weigh()
+        peer = self._find(address)
+        if peer is not None and peer.state is not _State.IDLE:
+            peer.state = _State.IDLE
+            peer.due = now
+            peer.worked = peer.worked or worked
+            peer.update_rank()
 
     def retry_all(self, now: float) -> None:
-        """Forget what went wrong: everyone is worth a try again, and at once, because we want more than before."""
+        """Forget failures: every address may be tried again at once, because we want more than before."""
         self._refused.clear()
-        for candidate in self._known.values():
-            if candidate.state is _State.IDLE:
-                candidate.failures = 0
-                candidate.due = now
-                candidate.weigh()
+        for peer in self._known.values():
+            if peer.state is _State.IDLE:
+                peer.failures = 0
+                peer.due = now
+                peer.update_rank()
 
-    def _rest(self, candidate: _Candidate, failures: int, now: float) -> None:
+    def _back_off(self, peer: _KnownPeer, failures: int, now: float) -> None:
         self._refused.clear()
-        candidate.state = _State.IDLE
-        candidate.failures = failures
+        peer.state = _State.IDLE
+        peer.failures = failures
         delay = backoff(max(1, failures), first=self._retry, longest=limits.MAX_RETRY, rng=self._rng)
-        candidate.due = math.inf if candidate.given_up else now + delay
-        candidate.tried_at = now
-        candidate.weigh()
+        peer.due = math.inf if peer.given_up else now + delay
+        peer.tried_at = now
+        peer.update_rank()
 
-    def _find(self, address: object) -> _Candidate | None:
+    def _find(self, address: object) -> _KnownPeer | None:
         known = normalise(address)
         return None if known is None else self._known.get(known)
 
@@ -303,8 +300,8 @@ class Candidates:
         known = normalise(address)
         if known is None:
             return
-        for mark in _marks(known, peer_id):
-            self._banned[mark] = None
+        for key in _ban_keys(known, peer_id):
+            self._banned[key] = None
         while len(self._banned) > limits.BANNED:
             del self._banned[next(iter(self._banned))]
         if known in self._known:
@@ -314,24 +311,11 @@ class Candidates:
         """Take a ban back: the torrent was wrong, and not the peer (see `Blame.parked`)."""
         known = normalise(address)
         if known is not None:
-            for mark in _marks(known, peer_id):
-                self._banned.pop(mark, None)
-
-    def ban_host(self, host: str) -> None:
-        """Never connect to any port of a host, nor take it in: for the user's own list only, see above.
-
-        Raises:
-            ValueError: for what is no IP address.
-        """
-        known = normalise((host, 1))
-        if known is None:
-            raise ValueError(f"{host!r} is not the IP address of a host")
-        self._banned_hosts.add(known[0])
-        for candidate in [c for c in self._known.values() if c.address[0] == known[0]]:
-            self._drop(candidate)
+            for key in _ban_keys(known, peer_id):
+                self._banned.pop(key, None)
 
     def is_banned(self, address: object, peer_id: bytes | None = None) -> bool:
-        """Whether a peer is banned: its address, its host, or its peer id on that host.
+        """Whether a peer is banned: its address, or its peer id on that host.
 
         Args:
             address: where it listens, or what an inbound connection comes from.
@@ -340,7 +324,7 @@ class Candidates:
         known = normalise(address)
         if known is None:
             return False
-        return known[0] in self._banned_hosts or any(mark in self._banned for mark in _marks(known, peer_id))
+        return any(key in self._banned for key in _ban_keys(known, peer_id))
 
 
 def _count_down(counter: Counter[_Key], key: _Key) -> None:
@@ -349,6 +333,6 @@ def _count_down(counter: Counter[_Key], key: _Key) -> None:
         del counter[key]
 
 
-def _marks(address: Address, peer_id: bytes | None) -> list[tuple[str, int | bytes]]:
+def _ban_keys(address: Address, peer_id: bytes | None) -> list[tuple[str, int | bytes]]:
     host, _ = address
     return [address] if peer_id is None else [address, (host, peer_id)]

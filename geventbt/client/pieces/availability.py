@@ -1,66 +1,28 @@
-"""The peers as the picker sees them: what each has, what each was asked for, and how rare that makes every piece."""
+"""The peers as the picker sees them: the pieces that each has, and the rarity of pieces that follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import Generic
 
 from bitarray import bitarray
-from bitarray.util import zeros
 
+from geventbt.client.pieces.open_pieces import K, PickerPeer
 from geventbt.client.pieces.order import PieceOrder, Shortlist
 
-if TYPE_CHECKING:
-    from geventbt.client.pieces.open_pieces import OpenPiece
 
+class PickerPeers(Generic[K]):
+    """All peers by their key, and the pieces that they have.
 
-class PickerPeer:
-    """One peer. Whoever uses the picker knows it as `key`."""
-
-    __slots__ = (
-        "alone",
-        "bored_at",
-        "claimed",
-        "count",
-        "is_active",
-        "key",
-        "pieces",
-        "shortlist",
-        "witness",
-        "working",
-    )
-
-    def __init__(self, key: Hashable, size: int) -> None:
-        self.key = key
-        self.pieces = zeros(size, "big")
-        self.count = 0
-        """How many pieces it has."""
-        self.claimed = 0
-        """How many blocks it was asked for that have neither come nor been given back."""
-        self.alone: tuple[PickerPeer, ...] = (self,)
-        """The claimants of a block that only this peer was asked for: one object, told apart by `is`."""
-        self.working: dict[int, OpenPiece] = {}
-        """The open pieces that it was ever asked for blocks of."""
-        self.is_active = False
-        """Whether it has picked, and not given back everything since: it is going to pick again."""
-        self.shortlist = Shortlist()
-        self.witness = -1
-        """A piece that made it interesting when we last looked."""
-        self.bored_at = -1
-        """The version of what we want at which it had nothing of that."""
-
-
-class PickerPeers:
-    """All peers by their key, and what they have. Seeds share one bitfield and one shortlist, and do not count for the
-    rarity of pieces: coming and going they cost next to nothing.
+    Seeds share one bitfield and one shortlist, and do not count for the rarity of pieces: adding or removing one costs
+    almost nothing.
 
     Args:
         size: the number of pieces.
-        order: learns how rare each piece is.
+        order: keeps the rarity of each piece.
     """
 
     def __init__(self, size: int, order: PieceOrder) -> None:
-        self._by_key: dict[Hashable, PickerPeer] = {}
+        self._by_key: dict[K, PickerPeer[K]] = {}
         self._order = order
         self._size = size
         self._all = bitarray([1], "big") * size
@@ -71,54 +33,54 @@ class PickerPeers:
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def __getitem__(self, key: Hashable) -> PickerPeer:
+    def __getitem__(self, key: K) -> PickerPeer[K]:
         return self._by_key[key]
 
-    def is_seed(self, peer: PickerPeer) -> bool:
+    def is_seed(self, peer: PickerPeer[K]) -> bool:
         """Whether a peer has every piece."""
         return peer.pieces is self._all
 
-    def add(self, key: Hashable, pieces: bitarray) -> None:
-        """A new peer.
+    def add(self, key: K, pieces: bitarray) -> None:
+        """Add a peer.
 
         Raises:
-            ValueError: if it is here already, or for another number of pieces.
+            ValueError: it was added already, or the bitfield is for another number of pieces.
         """
         if key in self._by_key:
-            raise ValueError(f"peer {key!r} is here already")
+            raise ValueError(f"peer {key!r} was added already")
         pieces = self._checked(pieces)
         self._by_key[key] = peer = PickerPeer(key, self._size)
         self._add_pieces(peer, pieces)
 
-    def remove(self, peer: PickerPeer) -> None:
+    def remove(self, peer: PickerPeer[K]) -> None:
         """Forget a peer."""
         self._remove_pieces(peer)
         del self._by_key[peer.key]
 
-    def replace(self, peer: PickerPeer, pieces: bitarray) -> None:
-        """A peer has exactly these pieces.
+    def replace(self, peer: PickerPeer[K], pieces: bitarray) -> None:
+        """Set the pieces of a peer.
 
         Raises:
-            ValueError: for another number of pieces.
+            ValueError: the bitfield is for another number of pieces.
         """
         pieces = self._checked(pieces)
         self._remove_pieces(peer)
         self._add_pieces(peer, pieces)
 
-    def gained(self, peer: PickerPeer, piece: int) -> None:
-        """A peer has one piece more."""
+    def gained(self, peer: PickerPeer[K], piece: int) -> None:
+        """Note that a peer has one more piece."""
         if peer.pieces[piece]:
             return
         peer.pieces[piece] = 1
         peer.count += 1
-        peer.bored_at = -1
+        peer.uninteresting_at = -1
         self._order.add_piece(piece, peer.shortlist)
         if peer.count == self._size:
             self._order.remove_pieces(self._all)
             self._make_seed(peer)
 
-    def lost(self, peer: PickerPeer, piece: int) -> None:
-        """A peer has one piece less (BEP 54)."""
+    def lost(self, peer: PickerPeer[K], piece: int) -> None:
+        """Note that a peer has lost a piece (BEP 54)."""
         if not peer.pieces[piece]:
             return
         if self.is_seed(peer):
@@ -128,7 +90,7 @@ class PickerPeers:
             peer.shortlist = Shortlist()
         peer.pieces[piece] = 0
         peer.count -= 1
-        peer.witness = -1
+        peer.cached_interesting_piece = -1
         self._order.remove_piece(piece)
 
     def _checked(self, pieces: bitarray) -> bitarray:
@@ -136,9 +98,9 @@ class PickerPeers:
             raise ValueError(f"a bitfield of {len(pieces)} pieces: there are {self._size}")
         return bitarray(pieces, "big")
 
-    def _add_pieces(self, peer: PickerPeer, pieces: bitarray) -> None:
+    def _add_pieces(self, peer: PickerPeer[K], pieces: bitarray) -> None:
         peer.count = pieces.count()
-        peer.witness = peer.bored_at = -1
+        peer.cached_interesting_piece = peer.uninteresting_at = -1
         if peer.count == self._size:
             self._make_seed(peer)
             return
@@ -147,13 +109,13 @@ class PickerPeers:
         if peer.count:
             self._order.add_pieces(pieces)
 
-    def _remove_pieces(self, peer: PickerPeer) -> None:
+    def _remove_pieces(self, peer: PickerPeer[K]) -> None:
         if self.is_seed(peer):
             self.seeds -= 1
         elif peer.count:
             self._order.remove_pieces(peer.pieces)
 
-    def _make_seed(self, peer: PickerPeer) -> None:
+    def _make_seed(self, peer: PickerPeer[K]) -> None:
         self.seeds += 1
         peer.pieces = self._all
         peer.shortlist = self._order.common

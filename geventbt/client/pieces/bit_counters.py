@@ -1,8 +1,8 @@
-"""A small number for each piece, kept so that whole bitfields are added, and the lowest found, in microseconds.
+"""A small counter for each piece, stored so that adding a bitfield and finding the minimum take microseconds.
 
-The numbers are cut across: plane 0 holds the lowest bit of every number, plane 1 the next, and so on. To add a peer's
-bitfield is then the carry of a paper addition, a few `bitarray` operations for all pieces together, and to find the
-pieces with the lowest number is to go through the planes from the highest, each time keeping those with a 0 if there
+They are stored as bit planes: plane 0 holds the lowest bit of every counter, plane 1 the next, and so on. To add a
+peer's bitfield is then a binary addition with carry, a few `bitarray` operations for all pieces together. To find the
+pieces with the lowest counter is to go through the planes from the highest, each time keeping those with a 0 if there
 are any. Both take one step for each plane: eight for numbers up to 255.
 """
 
@@ -13,10 +13,10 @@ from bitarray.util import zeros
 
 
 class BitCounters:
-    """So many counters, all 0 to begin with, none ever below 0.
+    """A fixed number of counters, initially 0 and never negative.
 
     Args:
-        size: how many. Every mask that is given has as many bits, and is big-endian.
+        size: their number. Every mask must have as many bits, and be big-endian.
     """
 
     def __init__(self, size: int) -> None:
@@ -51,7 +51,7 @@ class BitCounters:
             self._planes.append(carry)
 
     def subtract(self, mask: bitarray) -> None:
-        """Take 1 from every counter whose bit is set. None of them may be 0."""
+        """Subtract 1 from every counter whose bit is set. None of them may be 0."""
         borrow = mask.copy()
         for plane in self._planes:
             plane ^= borrow
@@ -71,7 +71,7 @@ class BitCounters:
         self._planes.append(plane)
 
     def decrement(self, index: int) -> None:
-        """Take 1 from one counter, which must not be 0."""
+        """Subtract 1 from one counter, which must not be 0."""
         for plane in self._planes:
             if plane[index]:
                 plane[index] = 0
@@ -79,7 +79,7 @@ class BitCounters:
             plane[index] = 1
 
     def lowest(self, among: bitarray) -> tuple[bitarray, int]:
-        """Those with the lowest counter among some, of which there must be at least one, and that counter."""
+        """Those with the lowest counter among the set bits of a mask, which must have one; and that counter."""
         value = 0
         for weight in range(len(self._planes) - 1, -1, -1):
             ones = among & self._planes[weight]

@@ -1,12 +1,13 @@
-"""Who sent the bad block of a piece that failed its hash. Pure.
+"""Detection of the peer that sent the bad block of a piece that failed its hash. Pure.
 
-A failed piece says that one of its blocks is wrong, and not which. If all came from one peer, that peer is guilty.
-Otherwise a short digest of each block is kept with its sender until a good copy of the piece has come; whose blocks
-differ from it sent bad data, and whoever only shared the piece is never named. libtorrent's `smart_ban` does the same.
+A failed hash means that a block of the piece is wrong, and not which. If all came from one peer, that peer is guilty.
+Otherwise a short digest of each block is kept with its sender until a good copy of the piece arrives. A peer
+whose block differs from it sent bad data; a peer whose blocks are the same is innocent. libtorrent's `smart_ban` does
+the same.
 
-The torrent may be wrong, too: then every peer's piece fails. Once three peers have each sent a whole piece in vain it
-is parked: nobody more is blamed for it, and those three are to be forgiven. Should a good copy come all the same, the
-torrent was right, and all that differ from it are named.
+The torrent may be wrong, too: then the piece fails from every peer. Once three peers have each sent the whole piece in
+vain it is parked: no further peer is blamed for it, and those three are to be forgiven. If a good copy arrives all the
+same, the torrent was right, and every peer whose block differs is guilty.
 """
 
 from __future__ import annotations
@@ -16,41 +17,41 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from hashlib import blake2b
 from threading import Lock
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from geventbt import limits
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
-_Record: TypeAlias = "tuple[int, Hashable, bytes]"
+K = TypeVar("K", bound=Hashable)
 
 _DIGEST = 8
-"""Bytes: a peer would have to find a block that collides under a salt that it does not know."""
+"""Bytes. Enough: a peer would have to find a collision under a salt that it does not know."""
 
 
-class Blame:
-    """The failed pieces of a torrent, and who sent what of them.
+class Blame(Generic[K]):
+    """The failed pieces of a torrent, with a digest and the sender of each block.
 
-    A sender is any hashable that stands for a peer, such as its address; None is nobody, for blocks that were on disk.
-    Bounded by `limits.BLAMED_PIECES` and `BLAMED_BLOCKS`: the oldest piece is forgotten, and its senders go free.
+    A sender is any hashable that identifies a peer, such as its address; None for blocks that were on disk. Bounded by
+    `limits.BLAMED_PIECES` and `BLAMED_BLOCKS`: the oldest piece is forgotten first.
 
-    Both methods hash all of a piece, so they are best called in another thread. They may be, by several at once.
+    `piece_failed` and `piece_good` hash a whole piece, and are meant for native threads; they are thread-safe.
     """
 
     def __init__(self) -> None:
         self._salt = os.urandom(16)
-        # Held for the books alone, never while a piece is hashed: the event loop may wait for it.
+        # Held for the records only, never while a piece is hashed: the event loop may wait for it.
         self._lock = Lock()
-        self._records: OrderedDict[int, set[_Record]] = OrderedDict()
+        self._records: OrderedDict[int, set[tuple[int, K | None, bytes]]] = OrderedDict()
         self._record_count = 0
-        self._sole: OrderedDict[int, set[Hashable]] = OrderedDict()
+        self._sole: OrderedDict[int, set[K]] = OrderedDict()
 
     def __contains__(self, piece: object) -> bool:
-        """Whether a good copy of a piece would tell anything."""
+        """Whether the blocks of a piece are remembered, so that a good copy can be compared."""
         return piece in self._records
 
     @property
-    def parked(self) -> Mapping[int, frozenset[Hashable]]:
-        """The pieces at which the torrent itself is probably wrong, and the sole senders of each: those are to be
+    def parked(self) -> Mapping[int, frozenset[K]]:
+        """The pieces for which the torrent itself is probably wrong, with the sole senders of each, which are to be
         forgiven. Such a piece is best left until nothing else is missing."""
         with self._lock:
             sole = [(piece, frozenset(senders)) for piece, senders in self._sole.items()]
@@ -60,38 +61,39 @@ class Blame:
         """Whether a piece is one of `parked`."""
         return len(self._sole.get(piece, ())) >= limits.SOLE_SOURCES
 
-    def piece_failed(self, piece: int, blocks: Iterable[tuple[int, Hashable, Buffer]]) -> set[Hashable]:
+    def piece_failed(self, piece: int, blocks: Iterable[tuple[int, K | None, Buffer]]) -> set[K]:
         """Remember a piece whose hash was wrong.
 
         Args:
             piece: its index.
-            blocks: (offset, sender, data) of each of its blocks; all of them, or a peer that sent some is taken for
-                its only sender.
+            blocks: (offset, sender, data) of each of its blocks. All of them: the sender is taken to be the only one
+                if all these have the same.
 
         Returns:
-            The sender of the whole piece, if it was a single peer: it is guilty. Nobody for a parked piece, nor for
-            the one with which it becomes parked.
+            The guilty peer, if a single one sent the whole piece. Empty for a parked piece, and for the failure that
+            makes it parked.
         """
         records = {(offset, sender, self._digest(data)) for offset, sender, data in blocks}
         senders = {sender for _, sender, _ in records}
+        sole = senders.pop() if len(senders) == 1 else None
         with self._lock:
             self._remember(piece, records)
-            if len(senders) != 1 or None in senders or self.is_parked(piece):
+            if sole is None or self.is_parked(piece):
                 return set()
-            self._sole.setdefault(piece, set()).update(senders)
+            self._sole.setdefault(piece, set()).add(sole)
             if len(self._sole) > limits.SOLE_PIECES:
                 self._sole.popitem(last=False)
-            return set() if self.is_parked(piece) else senders
+            return set() if self.is_parked(piece) else {sole}
 
-    def piece_good(self, piece: int, blocks: Iterable[tuple[int, Buffer]]) -> set[Hashable]:
-        """Compare a piece whose hash was right with what is remembered of it, and forget it.
+    def piece_good(self, piece: int, blocks: Iterable[tuple[int, Buffer]]) -> set[K]:
+        """Compare a piece whose hash was right with its remembered blocks, and forget those.
 
         Args:
             piece: its index.
             blocks: (offset, data) of its blocks, cut as they were before.
 
         Returns:
-            All senders of a block that differs: they are guilty.
+            The guilty peers: all senders of a block that differs.
         """
         with self._lock:
             self._sole.pop(piece, None)
@@ -104,17 +106,17 @@ class Blame:
     def _digest(self, data: Buffer) -> bytes:
         return blake2b(data, digest_size=_DIGEST, key=self._salt).digest()
 
-    def _remember(self, piece: int, records: set[_Record]) -> None:
-        """Keep records, those of a peer that sends the same again but once, and forget the oldest for them."""
+    def _remember(self, piece: int, records: set[tuple[int, K | None, bytes]]) -> None:
+        """Keep records, equal ones once, and forget the oldest pieces to make room."""
         both = records | self._forget(piece)
-        # Of one piece alone, more than there is room for: the new ones are kept.
+        # Where the records of one piece exceed the bound, the new ones are kept.
         kept = both if len(both) <= limits.BLAMED_BLOCKS else records
         self._records[piece] = kept
         self._record_count += len(kept)
         while len(self._records) > limits.BLAMED_PIECES or self._record_count > limits.BLAMED_BLOCKS:
             self._forget(next(iter(self._records)))
 
-    def _forget(self, piece: int) -> set[_Record]:
+    def _forget(self, piece: int) -> set[tuple[int, K | None, bytes]]:
         records = self._records.pop(piece, set())
         self._record_count -= len(records)
         return records

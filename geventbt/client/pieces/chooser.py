@@ -1,40 +1,40 @@
-"""Which piece a peer should be given blocks of next: one with a deadline, one that is open, or a free one."""
+"""The choice of the piece to request from a peer next: one with a deadline, an open one, or a free one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from typing import Generic
 
 from geventbt import limits
-from geventbt.client.pieces.availability import PickerPeer
-from geventbt.client.pieces.open_pieces import OpenPieces
+from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer
 from geventbt.client.pieces.order import PieceOrder
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 
 
-class PieceChooser:
-    """Chooses, and changes nothing."""
+class PieceChooser(Generic[K]):
+    """Chooses pieces; the choice changes no state."""
 
-    def __init__(self, open_pieces: OpenPieces, wanted: Wanted, deadlines: Deadlines, order: PieceOrder) -> None:
+    def __init__(self, open_pieces: OpenPieces[K], wanted: Wanted, deadlines: Deadlines, order: PieceOrder) -> None:
         self._open = open_pieces
         self._wanted = wanted
         self._deadlines = deadlines
         self._order = order
 
-    def choose(self, peer: PickerPeer, taken: Set[int], *, joins_first: bool, may_begin: bool) -> int | None:
+    def choose(self, peer: PickerPeer[K], taken: Set[int], *, joins_first: bool, may_begin: bool) -> int | None:
         """A piece with free blocks that a peer has, or None.
 
         Args:
-            peer: who is going to be asked.
+            peer: the peer to request from.
             taken: open pieces that are not to be chosen.
             joins_first: whether the peer should join others in their pieces before it begins one.
-            may_begin: whether it may begin a piece, but for one with a deadline.
+            may_begin: whether it may begin a piece; it always may begin one with a deadline.
         """
         if self._deadlines:
             piece = self._urgent(peer, taken)
             if piece is not None:
                 return piece
         best, best_priority = None, 0
-        for find in self._ways(joins_first, may_begin):
+        for find in self._searches(joins_first, may_begin):
             piece = find(peer, taken)
             if piece is not None and self._wanted.priorities[piece] > best_priority:
                 best, best_priority = piece, self._wanted.priorities[piece]
@@ -42,14 +42,16 @@ class PieceChooser:
                     break
         return best
 
-    def _ways(self, joins_first: bool, may_begin: bool) -> tuple[Callable[[PickerPeer, Set[int]], int | None], ...]:
+    def _searches(
+        self, joins_first: bool, may_begin: bool
+    ) -> tuple[Callable[[PickerPeer[K], Set[int]], int | None], ...]:
         if not may_begin:
             return self._own, self._joint
         if joins_first:
             return self._own, self._joint, self._free
         return self._own, self._free, self._joint
 
-    def _urgent(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _urgent(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         for piece in self._deadlines:
             if not peer.pieces[piece] or piece in taken:
                 continue
@@ -61,14 +63,14 @@ class PieceChooser:
                 return piece
         return None
 
-    def _own(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _own(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         return self._partial(peer, (self._open.partial.keys() & peer.working.keys()) - taken)
 
-    def _joint(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _joint(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         return self._partial(peer, self._open.partial.keys() - taken)
 
-    def _partial(self, peer: PickerPeer, pieces: Iterable[int]) -> int | None:
-        """Of these partial pieces, the one that is wanted most and has the fewest blocks left."""
+    def _partial(self, peer: PickerPeer[K], pieces: Iterable[int]) -> int | None:
+        """Of some partial pieces, the one with the highest priority and, among equals, the fewest free blocks."""
         best, best_key = None, (0, 0)
         for piece in pieces:
             open_piece = self._open.partial[piece]
@@ -78,7 +80,7 @@ class PieceChooser:
                     best, best_key = piece, key
         return best
 
-    def _free(self, peer: PickerPeer, taken: Set[int]) -> int | None:
+    def _free(self, peer: PickerPeer[K], taken: Set[int]) -> int | None:
         piece = self._order.first(peer.pieces, peer.shortlist)
         if piece is None or not self._open.has_room(piece):
             return None

@@ -1,105 +1,148 @@
-"""The pieces in flight: which of their blocks were asked of whom, and who sent those that have come."""
+"""The open pieces: for each block, the peers that it was requested from, and the sender once it has arrived."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from bitarray import bitarray
+from bitarray.util import zeros
 
 from geventbt import limits
-from geventbt.client.pieces.availability import PickerPeer
-from geventbt.client.pieces.order import PieceOrder
+from geventbt.client.pieces.order import PieceOrder, Shortlist
 from geventbt.client.pieces.wanted import Wanted
 from geventbt.geometry import Geometry
 
+K = TypeVar("K", bound=Hashable)
+"""The key that identifies a peer to the caller."""
+
 
 class Run(NamedTuple):
-    """Consecutive blocks of a piece, each of `limits.BLOCK` bytes but perhaps the last one of the piece."""
+    """Consecutive blocks of a piece, each of `limits.BLOCK` bytes except perhaps the last one of the piece."""
 
     piece: int
     first: int
     blocks: int
 
 
-class OpenPiece:
+class PickerPeer(Generic[K]):
+    """The picker's state of one peer, which is identified by `key`."""
+
+    __slots__ = (
+        "cached_interesting_piece",
+        "claimed",
+        "count",
+        "is_active",
+        "key",
+        "pieces",
+        "shortlist",
+        "sole_claim",
+        "uninteresting_at",
+        "working",
+    )
+
+    def __init__(self, key: K, size: int) -> None:
+        self.key = key
+        self.pieces = zeros(size, "big")
+        self.count = 0
+        """The number of pieces that it has."""
+        self.claimed = 0
+        """The number of blocks requested from it that have neither arrived nor been given back."""
+        self.sole_claim: tuple[PickerPeer[K], ...] = (self,)
+        """The claimants of a block that was requested from this peer only: one object, compared by `is`."""
+        self.working: dict[int, OpenPiece[K]] = {}
+        """The open pieces of which blocks were ever requested from it."""
+        self.is_active = False
+        """Whether it has picked and not given back everything since, so that it is expected to pick again."""
+        self.shortlist = Shortlist()
+        self.cached_interesting_piece = -1
+        """A missing piece that it has, found by the last search; -1 if none is known."""
+        self.uninteresting_at = -1
+        """The `Wanted.version` for which a search found no missing piece that it has; -1 before."""
+
+
+class OpenPiece(Generic[K]):
     """A piece that was begun and is not verified. Each block is free, claimed by some peers, or received.
 
     Args:
-        piece: its number.
+        piece: its index.
         size: its length in bytes.
         blocks: its length in blocks.
-        owner: the only peer that may be asked for its blocks; None for anyone.
+        owner: the only peer from which its blocks may be requested; None for any peer.
     """
 
     __slots__ = ("blocks", "claims", "free", "free_count", "missing", "owner", "piece", "senders", "size", "workers")
 
-    def __init__(self, piece: int, size: int, blocks: int, owner: PickerPeer | None) -> None:
+    def __init__(self, piece: int, size: int, blocks: int, owner: PickerPeer[K] | None) -> None:
         self.piece = piece
         self.size = size
         self.blocks = blocks
         self.owner = owner
         self.free = bitarray([1], "big") * blocks
         self.free_count = blocks
-        self.claims: dict[int, tuple[PickerPeer, ...]] = {}
-        """Who was asked for each claimed block, in the order of the first claims."""
-        self.senders: list[Hashable | None] = [None] * blocks
+        self.claims: dict[int, tuple[PickerPeer[K], ...]] = {}
+        """The peers that each claimed block was requested from, in the order of the first claims."""
+        self.senders: list[K | None] = [None] * blocks
         """The key of the peer that sent each received block."""
         self.missing = blocks
-        """How many blocks have not been received."""
-        self.workers: set[PickerPeer] = set()
-        """The peers that were ever asked for a block and are still there."""
+        """The number of blocks that have not been received."""
+        self.workers: set[PickerPeer[K]] = set()
+        """The peers from which a block was ever requested, and that have not left."""
 
-    def may_claim(self, peer: PickerPeer) -> bool:
-        """Whether a peer may be asked for blocks of this piece."""
+    def may_claim(self, peer: PickerPeer[K]) -> bool:
+        """Whether blocks of this piece may be requested from a peer."""
         return self.owner is None or self.owner is peer
 
     def is_stalled(self) -> bool:
-        """Whether nothing is under way, and nobody who worked at it is going to go on."""
+        """Whether no block is requested, and no peer that worked on the piece is expected to go on."""
         if self.claims or not self.missing:
             return False
         return not any(worker.is_active and worker.pieces[self.piece] for worker in self.workers)
 
-    def claim(self, peer: PickerPeer, most: int) -> list[Run]:
-        """Claim up to so many free blocks for a peer, the first ones."""
+    def claim(self, peer: PickerPeer[K], count: int) -> list[Run]:
+        """Claim the first free blocks for a peer, at most `count`."""
         runs = []
-        while most > 0 and self.free_count:
+        while count > 0 and self.free_count:
             first = self.free.find(1)
-            end = self.free.find(0, first, min(first + most, self.blocks))
+            end = self.free.find(0, first, min(first + count, self.blocks))
             if end < 0:
-                end = min(first + most, self.blocks)
+                end = min(first + count, self.blocks)
             self.free[first:end] = 0
-            self.claims.update(dict.fromkeys(range(first, end), peer.alone))
+            self.claims.update(dict.fromkeys(range(first, end), peer.sole_claim))
             self.free_count -= end - first
-            most -= end - first
+            count -= end - first
             peer.claimed += end - first
             runs.append(Run(self.piece, first, end - first))
-        self._note(peer)
+        self._add_worker(peer)
         return runs
 
-    def join(self, peer: PickerPeer, claimants: int, most: int) -> list[Run]:
-        """Claim blocks that so many others were asked for already, those asked for longest ago first (endgame)."""
+    def join(self, peer: PickerPeer[K], claimants: int, count: int) -> list[Run]:
+        """Claim blocks that were requested from `claimants` other peers already, the oldest claims first (endgame)."""
         equals = (block for block, others in self.claims.items() if len(others) == claimants and peer not in others)
-        late = list(islice(equals, most))
+        late = list(islice(equals, count))
         for block in late:
-            self.claims[block] += peer.alone
+            self.claims[block] += peer.sole_claim
         peer.claimed += len(late)
         if late:
-            self._note(peer)
+            self._add_worker(peer)
         return _runs(self.piece, late)
 
-    def _note(self, peer: PickerPeer) -> None:
+    def _add_worker(self, peer: PickerPeer[K]) -> None:
         self.workers.add(peer)
         peer.working[self.piece] = self
 
-    def receive(self, peer: PickerPeer, blocks: Iterable[int]) -> dict[int, tuple[Hashable, ...] | None]:
-        """Blocks came from a peer. Returns what is special about some of them; see `BlockPicker.received`."""
-        special: dict[int, tuple[Hashable, ...] | None] = {}
-        claims, senders, alone, key = self.claims, self.senders, peer.alone, peer.key
+    def receive(self, peer: PickerPeer[K], blocks: Iterable[int]) -> dict[int, tuple[K, ...] | None]:
+        """Note blocks that arrived from a peer.
+
+        Returns:
+            For each block that was not requested from this peer only, see `BlockPicker.received`.
+        """
+        special: dict[int, tuple[K, ...] | None] = {}
+        claims, senders, sole_claim, key = self.claims, self.senders, peer.sole_claim, peer.key
         count = 0
         for block in blocks:
-            if claims.get(block) is alone:
+            if claims.get(block) is sole_claim:
                 del claims[block]
                 senders[block] = key
                 count += 1
@@ -109,9 +152,11 @@ class OpenPiece:
         peer.claimed -= count
         return special
 
-    def _receive_shared(self, peer: PickerPeer, block: int) -> tuple[Hashable, ...] | None:
-        """A block that perhaps several were asked for came from a peer: the keys of the others, whose claims are over.
-        None if this peer was not asked for it.
+    def _receive_shared(self, peer: PickerPeer[K], block: int) -> tuple[K, ...] | None:
+        """Note a block that was not requested from this peer only.
+
+        Returns:
+            The keys of the other claimants, whose claims end; None if the block was not requested from this peer.
         """
         claimants = self.claims.get(block, ())
         if peer not in claimants:
@@ -123,7 +168,27 @@ class OpenPiece:
             claimant.claimed -= 1
         return tuple(claimant.key for claimant in claimants if claimant is not peer)
 
-    def give_back(self, peer: PickerPeer, block: int) -> None:
+    def receive_late(self, peer: PickerPeer[K], block: int) -> tuple[K, ...] | None:
+        """A block came from a peer that is not asked for it any more: the keys of those that are, whose claims are
+        over. None if it is of no use.
+        """
+        if self.senders[block] is not None or not self.may_claim(peer):
+            return None
+        claimants = self.claims.get(block)
+        if claimants is not None:
+            if peer not in claimants:
+                self._add_worker(peer)
+                self.claims[block] = (*claimants, peer)
+                peer.claimed += 1
+            return self._receive_shared(peer, block)
+        self.free[block] = 0
+        self.free_count -= 1
+        self._add_worker(peer)
+        self.senders[block] = peer.key
+        self.missing -= 1
+        return ()
+
+    def give_back(self, peer: PickerPeer[K], block: int) -> None:
         """End a peer's claim to a block, if it has one."""
         claimants = self.claims.get(block, ())
         if peer not in claimants:
@@ -131,19 +196,19 @@ class OpenPiece:
         peer.claimed -= 1
         others = tuple(claimant for claimant in claimants if claimant is not peer)
         if others:
-            self.claims[block] = others[0].alone if len(others) == 1 else others
+            self.claims[block] = others[0].sole_claim if len(others) == 1 else others
         else:
             del self.claims[block]
             self.free[block] = 1
             self.free_count += 1
 
-    def give_back_all(self, peer: PickerPeer) -> None:
+    def give_back_all(self, peer: PickerPeer[K]) -> None:
         """End all claims of a peer."""
         for block in [block for block, claimants in self.claims.items() if peer in claimants]:
             self.give_back(peer, block)
 
     def close(self) -> None:
-        """End all claims, and forget everyone who took part."""
+        """End all claims, and forget all workers."""
         for claimants in self.claims.values():
             for claimant in claimants:
                 claimant.claimed -= 1
@@ -153,14 +218,14 @@ class OpenPiece:
         self.workers.clear()
 
 
-class OpenPieces(dict[int, OpenPiece]):
-    """All open pieces by their number, in the order in which they were begun.
+class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
+    """All open pieces by their index, in the order in which they were begun.
 
     Args:
         geometry: the lengths of the pieces.
-        wanted: what is missing.
-        order: keeps the free pieces.
-        max_bytes: how long the open pieces may be together; one piece always may be open.
+        wanted: the missing pieces.
+        order: the free pieces.
+        max_bytes: the total length that open pieces may have; a single one may always be open.
     """
 
     def __init__(self, geometry: Geometry, wanted: Wanted, order: PieceOrder, max_bytes: int) -> None:
@@ -169,19 +234,19 @@ class OpenPieces(dict[int, OpenPiece]):
         self._wanted = wanted
         self._order = order
         self._max_bytes = max_bytes
-        self._alone: set[int] = set()
-        self.partial: dict[int, OpenPiece] = {}
-        """Those that are wanted and have free blocks."""
+        self._exclusive: set[int] = set()
+        self.partial: dict[int, OpenPiece[K]] = {}
+        """The open pieces that are wanted and have free blocks."""
         self.bytes = 0
-        """The length of all open pieces."""
+        """The total length of all open pieces."""
 
-    def has_room(self, piece: int, *, more: int = 0, without: Sequence[OpenPiece] = ()) -> bool:
+    def has_room(self, piece: int, *, more: int = 0, without: Sequence[OpenPiece[K]] = ()) -> bool:
         """Whether a piece may be begun.
 
         Args:
-            piece: its number.
-            more: how many more than usual may be open.
-            without: open pieces that are not to be counted.
+            piece: its index.
+            more: the number of pieces that may be open beyond `max_bytes`.
+            without: open pieces that do not count.
         """
         if len(self) == len(without):
             return True
@@ -189,31 +254,35 @@ class OpenPieces(dict[int, OpenPiece]):
         return self.has_room_for(size - self._geometry.bytes_of_full(more))
 
     def has_room_for(self, size: int) -> bool:
-        """Whether so many bytes more may be open."""
+        """Whether pieces of `size` more bytes may be open."""
         return not self or self.bytes + size <= self._max_bytes
 
-    def begin(self, piece: int, peer: PickerPeer) -> None:
-        """Open a free piece, for everyone or, if it is to come from one peer alone, for this one."""
+    def begin(self, piece: int, peer: PickerPeer[K]) -> None:
+        """Open a free piece: for this peer only if it is to come from a single one, otherwise for all."""
         size = self._geometry.piece_size(piece)
-        owner = peer if piece in self._alone else None
+        owner = peer if piece in self._exclusive else None
         self[piece] = self.partial[piece] = OpenPiece(piece, size, -(-size // limits.BLOCK), owner)
         self.bytes += size
         self._order.take(piece)
 
     def close(self, piece: int) -> None:
-        """Forget all about a piece, if it is open. Where it belongs then is for `relist` to say."""
+        """Close a piece, if it is open. Call `relist` afterwards."""
         open_piece = self.pop(piece, None)
         if open_piece is not None:
             self.partial.pop(piece, None)
             self.bytes -= open_piece.size
             open_piece.close()
 
-    def set_alone(self, piece: int, alone: bool) -> None:
+    def is_exclusive(self, piece: int) -> bool:
         """Whether all blocks of a piece are to come from a single peer, when it is next begun."""
-        (self._alone.add if alone else self._alone.discard)(piece)
+        return piece in self._exclusive
+
+    def set_exclusive(self, piece: int, exclusive: bool) -> None:
+        """Set whether all blocks of a piece are to come from a single peer when it is next begun."""
+        (self._exclusive.add if exclusive else self._exclusive.discard)(piece)
 
     def relist(self, piece: int) -> None:
-        """Put a piece where it now belongs: among the free ones, among the partial ones, or among neither."""
+        """List a piece by its present state: among the free ones, among the partial ones, or in neither."""
         open_piece = self.get(piece)
         if open_piece is None:
             (self._order.put_back if self._wanted.missing_pieces[piece] else self._order.take)(piece)
@@ -224,7 +293,7 @@ class OpenPieces(dict[int, OpenPiece]):
 
 
 def _runs(piece: int, blocks: Iterable[int]) -> list[Run]:
-    """Blocks in any order as runs of those that follow each other."""
+    """Blocks as runs of consecutive ones, in the given order."""
     runs: list[Run] = []
     for block in blocks:
         if runs and runs[-1].first + runs[-1].blocks == block:

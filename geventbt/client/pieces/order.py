@@ -1,11 +1,11 @@
-"""In which order pieces are begun: by priority, then rarest first, in random order among equals (BEP 3).
+"""The order in which pieces are begun: by priority, then rarest first, at random among equals (BEP 3).
 
 Nothing is kept sorted. Priorities and rarities are bit planes (`BitCounters`), in which the best pieces are found in a
-few tens of microseconds even among 100,000. So that this is done once for many picks, some of the best are noted: on a
-common list of the best of all, on which most peers soon find one that they have, and on a list for each peer that does
-not. A list looks after itself: a noted piece that was begun is crossed out when it comes up, and one that has become
-less rare moves down. What could make another piece better than those on the list (a piece is free again, or rarer, or
-its priority changed) is seldom, and outdates all lists by a version number.
+few tens of microseconds even among 100,000. So that this is done once for many picks, some of the best are kept in
+shortlists: a common one of the best of all, in which most peers soon find a piece that they have, and one for each peer
+that does not. A shortlist is corrected when it is read: a piece that was begun is removed, and one that has become less
+rare moves down. A change that could make another piece better than those in it (a piece is free again, or rarer, or its
+priority changed) is rare, and outdates all shortlists by a version number.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from geventbt.client.pieces.bit_counters import BitCounters
 LOWEST = 1
 NORMAL = 4
 HIGHEST = 7
-"""Priorities are strict: no piece is begun while one of a higher priority can be. 0 is not wanted at all."""
+"""Priorities are strict: no piece is begun while one of a higher priority can be. 0 means not wanted."""
 
 SHORTLIST = 64
-"""How many of the best pieces are noted at once."""
+"""The number of pieces in a new shortlist."""
 SMALL_CLASS = 2 * SHORTLIST
-"""Up to so many equals are all noted, and so drawn exactly evenly."""
+"""A class of up to this number of equal pieces is taken as a whole, and so drawn exactly evenly."""
 COMMON_CLASSES = 8
-"""How many classes of equals the common list goes down to if they are small."""
+"""The number of classes of equal pieces that the common shortlist may contain."""
 SKIPPED = 50
-"""How many noted pieces that a peer has not are looked at before its own list is made."""
+"""How many pieces of the common shortlist that a peer lacks are skipped before it gets a shortlist of its own."""
 
 
 class Shortlist:
@@ -40,20 +40,20 @@ class Shortlist:
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, int]] = []
-        """Each with its value, the best last."""
+        """(value, piece), the best last."""
         self.horizon = 0
-        """Pieces that are not noted have this value or a higher one: they are not better than any that is."""
+        """Pieces that are not in the list have this value or a higher one: they are not better than those in it."""
         self.is_nothing = False
-        """Whether there was no such piece at all when the list was made."""
+        """Whether there was no such piece when the list was made."""
         self.version = -1
 
     def outdate(self) -> None:
-        """Have it made anew when it is next needed."""
+        """Mark it outdated: it is made anew when it is next needed."""
         self.version = -1
 
 
 class PieceOrder:
-    """The free pieces, those that are wanted and not begun, and which of them comes first.
+    """The free pieces, those that are wanted and not begun, and their order.
 
     Args:
         size: the number of pieces; none is free to begin with.
@@ -63,46 +63,46 @@ class PieceOrder:
     def __init__(self, size: int, random: Random) -> None:
         self._free = zeros(size, "big")
         self._ranks = BitCounters(size)  # how far a priority is below the highest
-        self._rarity = BitCounters(size)  # how many peers have a piece, seeds not counted: they make no difference
+        self._rarity = BitCounters(size)  # how many peers have a piece; seeds do not count, as they make no difference
         self._random = random.random
         self._sequential = False
         self._version = 0
         self.free_count = 0
         self.common = Shortlist()
-        """The best of all: the list of the peers that have everything."""
+        """The best of all free pieces: the shortlist of peers that have every piece."""
 
-    # ------------------------------------------------------------------ what is free, and how urgently it is wanted
+    # ------------------------------------------------------------------ free pieces and their priorities
 
     def is_free(self, piece: int) -> bool:
         """Whether a piece is wanted and not begun."""
         return bool(self._free[piece])
 
     def take(self, piece: int) -> None:
-        """A piece is begun, or no longer wanted."""
+        """Remove a piece from the free ones: it is begun, or no longer wanted."""
         if self._free[piece]:
             self._free[piece] = 0
             self.free_count -= 1
 
     def put_back(self, piece: int) -> None:
-        """A piece can be begun, for the first time or again."""
+        """Add a piece to the free ones, for the first time or again."""
         if not self._free[piece]:
             self._free[piece] = 1
             self.free_count += 1
             self._version += 1
 
     def replace(self, free: bitarray) -> None:
-        """Exactly these pieces are free."""
+        """Set the free pieces."""
         self._free = free
         self.free_count = free.count()
         self._version += 1
 
     def set_priority(self, piece: int, priority: int) -> None:
-        """The priority of one piece, 1 to 7; it makes no difference for pieces that are not free."""
+        """Set the priority of one piece, 1 to 7; it has no effect while the piece is not free."""
         self._ranks[piece] = HIGHEST - priority
         self._version += 1
 
     def set_priorities(self, priorities: bytes | bytearray) -> None:
-        """The priority of every piece."""
+        """Set the priority of every piece."""
         self._ranks = BitCounters(len(self._free))
         for priority in range(LOWEST, HIGHEST):
             mask = bitarray(endian="big")
@@ -112,7 +112,7 @@ class PieceOrder:
 
     @property
     def sequential(self) -> bool:
-        """Whether pieces of equal priority come by number, not by rarity."""
+        """Whether pieces of equal priority are ordered by index, not by rarity."""
         return self._sequential
 
     @sequential.setter
@@ -120,40 +120,40 @@ class PieceOrder:
         self._sequential = value
         self._version += 1
 
-    # ------------------------------------------------------------------ how rare it is
+    # ------------------------------------------------------------------ rarity
 
     def rarity(self, piece: int) -> int:
-        """How many peers that are no seeds have a piece."""
+        """The number of peers that have a piece, seeds excluded."""
         return self._rarity[piece]
 
     def add_pieces(self, pieces: bitarray) -> None:
-        """One peer more has these pieces. They are less rare: lists notice that by themselves."""
+        """Count one more peer for each of these pieces. That makes them less rare, which outdates no shortlist."""
         self._rarity.add(pieces)
 
     def remove_pieces(self, pieces: bitarray) -> None:
-        """One peer less has these pieces."""
+        """Count one peer less for each of these pieces."""
         self._rarity.subtract(pieces)
         self._version += 1
 
     def add_piece(self, piece: int, shortlist: Shortlist) -> None:
-        """One peer more, whose shortlist this is, has a piece."""
+        """Count one more peer for a piece: the peer that the shortlist belongs to."""
         self._rarity.increment(piece)
         if self._free[piece] and (shortlist.is_nothing or self._value(piece) < shortlist.horizon):
             shortlist.outdate()
 
     def remove_piece(self, piece: int) -> None:
-        """One peer less has a piece."""
+        """Count one peer less for a piece."""
         self._rarity.decrement(piece)
         self._version += 1
 
-    # ------------------------------------------------------------------ which comes first
+    # ------------------------------------------------------------------ the first piece
 
     def first(self, pieces: bitarray, shortlist: Shortlist) -> int | None:
         """The free piece to begin next among those that a peer has, or None. It stays free until it is taken.
 
         Args:
-            pieces: what the peer has.
-            shortlist: the peer's own, or the common one if it has everything.
+            pieces: the pieces that the peer has.
+            shortlist: the peer's own, or the common one for a peer that has every piece.
         """
         piece = None
         if shortlist.version == self._version:
@@ -162,39 +162,39 @@ class PieceOrder:
             piece = self._find(pieces, shortlist)
         if piece is None:
             if self.common.version != self._version or not self.common.entries:
-                self._note(self._free.copy(), self.common, COMMON_CLASSES)
+                self._renew(self.common, self._free.copy(), COMMON_CLASSES)
             piece = self._find(pieces, self.common)
         if piece is None and shortlist is not self.common:
-            self._note(self._free & pieces, shortlist, 1)
+            self._renew(shortlist, self._free & pieces, 1)
             piece = self._find(pieces, shortlist)
         return piece
 
     def _value(self, piece: int) -> int:
-        """The lower, the better."""
+        """The rank of a piece: the lower the better."""
         return self._ranks[piece] << 32 | (piece if self._sequential else self._rarity[piece])
 
     def _find(self, pieces: bitarray, shortlist: Shortlist) -> int | None:
-        """The best noted piece that is still free, still as good as noted, and that the peer has."""
+        """The best piece of a shortlist that the peer has; outdated entries before it are corrected or removed."""
         entries = shortlist.entries
         at = len(entries) - 1
         end = at - SKIPPED
         while at >= 0 and at > end:
-            noted, piece = entries[at]
+            listed, piece = entries[at]
             if self._free[piece] and not pieces[piece]:
                 at -= 1
                 continue
             value = self._value(piece)
-            if self._free[piece] and value == noted:
+            if self._free[piece] and value == listed:
                 return piece
             del entries[at]
             if self._free[piece] and value <= shortlist.horizon:
-                insort(entries, (value, piece), key=_downwards)
+                insort(entries, (value, piece), key=_descending)
             else:
                 at -= 1
         return None
 
-    def _note(self, rest: bitarray, shortlist: Shortlist, classes: int) -> None:
-        """Make a list of the best of some free pieces; `rest` is used up."""
+    def _renew(self, shortlist: Shortlist, rest: bitarray, classes: int) -> None:
+        """Fill a shortlist with the best of the free pieces in `rest`, which is changed."""
         shortlist.version = self._version
         shortlist.is_nothing = not rest.any()
         entries: list[tuple[int, int]] = []
@@ -213,9 +213,9 @@ class PieceOrder:
         shortlist.entries = entries[::-1]
 
     def _draw(self, equals: bitarray) -> list[int]:
-        """The set bits in random order; of many, enough for a whole list."""
+        """The set bits in random order; of a large class, only as many as a shortlist has."""
         if equals.count() > SMALL_CLASS:
-            # From random places on: a piece behind a gap comes up more often, which nobody notices among so many.
+            # The next set bit after a random place: a bit after a gap is drawn more often, which does not matter here.
             size = len(equals)
             starts = [int(self._random() * size) for _ in range(SHORTLIST)]
             return [piece if (piece := equals.find(1, start)) >= 0 else equals.find(1) for start in starts]
@@ -226,15 +226,15 @@ class PieceOrder:
         return drawn
 
 
-def _downwards(entry: tuple[int, int]) -> int:
+def _descending(entry: tuple[int, int]) -> int:
     return -entry[0]
 
 
-def _leading(bits: bitarray, most: int) -> list[int]:
-    """The places of the first set bits."""
+def _leading(bits: bitarray, count: int) -> list[int]:
+    """The indices of the first `count` set bits."""
     places: list[int] = []
     place = bits.find(1)
-    while place >= 0 and len(places) < most:
+    while place >= 0 and len(places) < count:
         places.append(place)
         place = bits.find(1, place + 1)
     return places

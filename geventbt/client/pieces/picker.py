@@ -17,15 +17,16 @@ all that it was asked for is thought to work on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Generic
 
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.pieces.availability import PickerPeer, PickerPeers
+from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.chooser import PieceChooser
-from geventbt.client.pieces.open_pieces import OpenPiece, OpenPieces, Run
+from geventbt.client.pieces.open_pieces import K, OpenPiece, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 from geventbt.geometry import Geometry
@@ -33,7 +34,7 @@ from geventbt.geometry import Geometry
 __all__ = ["HIGHEST", "NORMAL", "BlockPicker", "Run"]
 
 
-class BlockPicker:
+class BlockPicker(Generic[K]):
     """Hands out the missing blocks of a torrent to its peers. Peers are known by any hashable key.
 
     Args:
@@ -70,8 +71,8 @@ class BlockPicker:
         self._order = PieceOrder(geometry.pieces, random or Random())
         self._order.set_priorities(self._wanted.priorities)
         self._order.replace(self._wanted.missing_pieces.copy())
-        self._peers = PickerPeers(geometry.pieces, self._order)
-        self._open = OpenPieces(geometry, self._wanted, self._order, max_open)
+        self._peers: PickerPeers[K] = PickerPeers(geometry.pieces, self._order)
+        self._open: OpenPieces[K] = OpenPieces(geometry, self._wanted, self._order, max_open)
         self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
 
     # ------------------------------------------------------------------ how far it is
@@ -111,14 +112,9 @@ class BlockPicker:
         """The pieces that were begun and are not verified, in the order in which they were begun."""
         return list(self._open)
 
-    @property
-    def open_bytes(self) -> int:
-        """The length of the open pieces together."""
-        return self._open.bytes
-
     # ------------------------------------------------------------------ peers and what they have
 
-    def add_peer(self, peer: Hashable, pieces: bitarray) -> None:
+    def add_peer(self, peer: K, pieces: bitarray) -> None:
         """A new peer, and what it has; the bitfield is copied.
 
         Raises:
@@ -126,7 +122,7 @@ class BlockPicker:
         """
         self._peers.add(peer, pieces)
 
-    def set_peer_pieces(self, peer: Hashable, pieces: bitarray) -> None:
+    def set_peer_pieces(self, peer: K, pieces: bitarray) -> None:
         """A peer has exactly these pieces (a late bitfield, have all). What it was asked for of others is given back.
 
         Raises:
@@ -139,7 +135,7 @@ class BlockPicker:
             if not state.pieces[open_piece.piece]:
                 self._withdraw(state, open_piece)
 
-    def peer_has(self, peer: Hashable, piece: int) -> None:
+    def peer_has(self, peer: K, piece: int) -> None:
         """A peer has one piece more.
 
         Raises:
@@ -150,7 +146,7 @@ class BlockPicker:
         self._check(piece)
         self._peers.gained(state, piece)
 
-    def peer_lost(self, peer: Hashable, piece: int) -> None:
+    def peer_lost(self, peer: K, piece: int) -> None:
         """A peer no longer has a piece (BEP 54). What it was asked for of it is given back.
 
         Raises:
@@ -163,7 +159,7 @@ class BlockPicker:
         if piece in state.working:
             self._withdraw(state, state.working[piece])
 
-    def remove_peer(self, peer: Hashable) -> None:
+    def remove_peer(self, peer: K) -> None:
         """Forget a peer, if it is known. What it was asked for is given back."""
         state = self._peers.get(peer)
         if state is None:
@@ -182,7 +178,7 @@ class BlockPicker:
         self._check(piece)
         return self._peers.seeds + self._order.rarity(piece)
 
-    def interesting(self, peer: Hashable) -> bool:
+    def interesting(self, peer: K) -> bool:
         """Whether a peer has something that is wanted and missing.
 
         Raises:
@@ -190,14 +186,14 @@ class BlockPicker:
         """
         state = self._peers[peer]
         wanted = self._wanted
-        if state.witness >= 0 and wanted.missing_pieces[state.witness]:
+        if state.cached_interesting_piece >= 0 and wanted.missing_pieces[state.cached_interesting_piece]:
             return True
-        if state.bored_at == wanted.version:
+        if state.uninteresting_at == wanted.version:
             return False
-        state.witness = (wanted.missing_pieces & state.pieces).find(1)
-        if state.witness < 0:
-            state.bored_at = wanted.version
-        return state.witness >= 0
+        state.cached_interesting_piece = (wanted.missing_pieces & state.pieces).find(1)
+        if state.cached_interesting_piece < 0:
+            state.uninteresting_at = wanted.version
+        return state.cached_interesting_piece >= 0
 
     # ------------------------------------------------------------------ what is wanted
 
@@ -280,7 +276,7 @@ class BlockPicker:
 
     # ------------------------------------------------------------------ picking
 
-    def pick(self, peer: Hashable, blocks: int, *, share: int = 0, may_join: bool = True) -> list[Run]:
+    def pick(self, peer: K, blocks: int, *, share: int = 0, may_join: bool = True) -> list[Run]:
         """Claim blocks for a peer, in the order in which to ask for them.
 
         Args:
@@ -303,7 +299,7 @@ class BlockPicker:
                 return self._pick_free_blocks(state, blocks, share)
         return runs
 
-    def _pick_free_blocks(self, state: PickerPeer, blocks: int, share: int) -> list[Run]:
+    def _pick_free_blocks(self, state: PickerPeer[K], blocks: int, share: int) -> list[Run]:
         runs: list[Run] = []
         taken: set[int] = set()
         takes_whole = not 0 < share < self._geometry.blocks_per_piece
@@ -324,7 +320,7 @@ class BlockPicker:
                 del self._open.partial[piece]
         return runs
 
-    def _join(self, state: PickerPeer, blocks: int) -> list[Run]:
+    def _join(self, state: PickerPeer[K], blocks: int) -> list[Run]:
         """What others were asked for, those that the fewest and the longest ago first."""
         runs: list[Run] = []
         for claimants in range(1, limits.ENDGAME_CLAIMANTS):
@@ -340,7 +336,7 @@ class BlockPicker:
 
     # ------------------------------------------------------------------ what happens to blocks
 
-    def received(self, peer: Hashable, piece: int, blocks: Sequence[int]) -> dict[int, tuple[Hashable, ...] | None]:
+    def received(self, peer: K, piece: int, blocks: Sequence[int]) -> dict[int, tuple[K, ...] | None]:
         """Blocks of a piece came from a peer.
 
         Returns:
@@ -356,7 +352,27 @@ class BlockPicker:
             self._settle(open_piece)
         return special
 
-    def give_back(self, peer: Hashable, piece: int, block: int) -> None:
+    def received_late(self, peer: K, piece: int, block: int) -> tuple[K, ...] | None:
+        """A block came from a peer that was asked for it once, and no longer is: behind a choke, a cancel, a timeout.
+
+        Returns:
+            The other peers that are asked for it now, to cancel; None if it is of no use: the block is here already,
+            the piece is not wanted, there is no room for it, or it is to come from another peer alone.
+        """
+        state = self._peers.get(peer)
+        if state is None or not self._wanted.missing_pieces[piece]:
+            return None
+        open_piece = self._open.get(piece)
+        if open_piece is None:
+            if not self._open.has_room(piece) or self._open.is_exclusive(piece):
+                return None
+            self._open.begin(piece, state)
+            open_piece = self._open[piece]
+        others = open_piece.receive_late(state, block)
+        self._open.relist(piece)
+        return others
+
+    def give_back(self, peer: K, piece: int, block: int) -> None:
         """A block will not come from a peer (rejected, timed out). Without effect if it was not asked for it."""
         state = self._peers.get(peer)
         if state is not None and piece in state.working:
@@ -364,7 +380,7 @@ class BlockPicker:
             open_piece.give_back(state, block)
             self._settle(open_piece)
 
-    def give_back_all(self, peer: Hashable) -> None:
+    def give_back_all(self, peer: K) -> None:
         """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick nobody counts on it."""
         state = self._peers.get(peer)
         if state is not None:
@@ -372,7 +388,7 @@ class BlockPicker:
             for open_piece in list(state.working.values()):
                 self._withdraw(state, open_piece)
 
-    def claimed_by(self, peer: Hashable) -> int:
+    def claimed_by(self, peer: K) -> int:
         """How many blocks a peer was asked for that have neither come nor been given back; 0 if it is not known."""
         state = self._peers.get(peer)
         return 0 if state is None else state.claimed
@@ -385,7 +401,7 @@ class BlockPicker:
         """Whether every block of an open piece is here, and so it can be hashed."""
         return piece in self._open and not self._open[piece].missing
 
-    def senders(self, piece: int) -> list[Hashable | None]:
+    def senders(self, piece: int) -> list[K | None]:
         """Who sent each block of an open piece, None where it has not come. Empty if the piece is not open."""
         return list(self._open[piece].senders) if piece in self._open else []
 
@@ -399,7 +415,7 @@ class BlockPicker:
         """
         self._check(piece)
         self._open.close(piece)
-        self._open.set_alone(piece, False)
+        self._open.set_exclusive(piece, False)
         self._wanted.set_have(piece, True)
         self._open.relist(piece)
         self._deadlines.set(piece, None)
@@ -417,7 +433,7 @@ class BlockPicker:
         """
         self._check(piece)
         self._open.close(piece)
-        self._open.set_alone(piece, alone)
+        self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
 
     def lost(self, piece: int) -> None:
@@ -442,7 +458,7 @@ class BlockPicker:
         if self._on_let_go is not None:
             self._on_let_go(piece)
 
-    def _settle(self, open_piece: OpenPiece) -> None:
+    def _settle(self, open_piece: OpenPiece[K]) -> None:
         """Put a piece on the right list, and let it go if nothing of it is under way and it is not worth keeping."""
         self._open.relist(open_piece.piece)
         if open_piece.claims or not open_piece.missing:
@@ -451,12 +467,12 @@ class BlockPicker:
         if is_untouched or open_piece.owner is not None or not self._wanted.priorities[open_piece.piece]:
             self._let_go(open_piece.piece)
 
-    def _withdraw(self, state: PickerPeer, open_piece: OpenPiece) -> None:
+    def _withdraw(self, state: PickerPeer[K], open_piece: OpenPiece[K]) -> None:
         """Give back all that a peer was asked for of one piece."""
         open_piece.give_back_all(state)
         self._settle(open_piece)
 
-    def _make_room(self, state: PickerPeer) -> bool:
+    def _make_room(self, state: PickerPeer[K]) -> bool:
         """Let go of what nobody works at for a free piece that this peer has, if that makes room for it."""
         piece = self._order.first(state.pieces, state.shortlist)
         if piece is None:

@@ -1,4 +1,4 @@
-"""What we want and do not have, and what a reader waits for: the wishes behind the picking of pieces."""
+"""Priorities, missing pieces and deadlines: the pieces that the picker is to fetch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from geventbt.client.pieces.order import HIGHEST, NORMAL
 
 
 class Wanted:
-    """The priority of every piece, which of them we have, and so which are missing.
+    """The priority of every piece, the pieces that we have, and those that are missing: wanted, and not there.
 
     Args:
-        have: the pieces that are there.
-        wanted: those that are wanted, with normal priority; None for all.
+        have: the pieces that we have.
+        wanted: the wanted pieces, with normal priority; None for all.
     """
 
     def __init__(self, have: bitarray, wanted: bitarray | None) -> None:
@@ -25,7 +25,7 @@ class Wanted:
         if wanted is not None:
             self.priorities = bytearray(bitarray(wanted, "big").unpack(one=bytes([NORMAL])))
         self.version = 0
-        """Changes whenever a piece becomes missing that was not."""
+        """Incremented when a piece becomes missing that was not."""
         self._count()
 
     def _count(self) -> None:
@@ -43,17 +43,17 @@ class Wanted:
         """The highest priority of any missing piece; 0 when none is missing."""
 
     def set_priorities(self, priorities: bytes) -> None:
-        """The priority of every piece."""
+        """Set the priority of every piece."""
         self.priorities[:] = priorities
         self._count()
         self.version += 1
 
     def set_priority(self, piece: int, priority: int) -> None:
-        """The priority of one piece."""
+        """Set the priority of one piece."""
         self._change(piece, priority, bool(self.have[piece]))
 
     def set_have(self, piece: int, have: bool) -> None:
-        """We have a piece now, or no longer."""
+        """Set whether we have a piece."""
         self._change(piece, self.priorities[piece], have)
 
     def _change(self, piece: int, priority: int, have: bool) -> None:
@@ -72,7 +72,7 @@ class Wanted:
 
 
 class Deadlines:
-    """The pieces that readers wait for, the earliest first. A reader names a window ahead of it, not a whole file."""
+    """The pieces that readers wait for, the earliest deadline first. Few: those in the read-ahead of each reader."""
 
     def __init__(self) -> None:
         self._order: list[tuple[float, int]] = []
@@ -82,7 +82,7 @@ class Deadlines:
         return bool(self._order)
 
     def set(self, piece: int, deadline: float | None) -> None:
-        """Give a piece a deadline in place of the one that it had, or none."""
+        """Set the deadline of a piece, or remove it with None."""
         before = self._deadlines.pop(piece, None)
         if before is not None:
             del self._order[bisect_left(self._order, (before, piece))]
@@ -95,7 +95,7 @@ class Deadlines:
 
 
 def _equal_to(values: bytearray, value: int) -> bitarray:
-    """A mask of the bytes with a value."""
+    """A mask of the bytes that have this value."""
     mask = bitarray(endian="big")
     mask.pack(values.translate(bytes(other == value for other in range(256))))
     return mask

@@ -1,5 +1,5 @@
-"""Blocks for peers, from a storage: read a good stretch at a time, by native threads where that may take its time, and
-kept for the requests that follow."""
+"""Read cache for uploads: a long stretch is read at a time, by native threads where that may take long, and kept for
+the requests that follow."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _Outcome: TypeAlias = "memoryview | GeventBTError"
 
 STRETCH = 1 * limits.MIB
 """Bytes read at a time: peers ask for the blocks of a piece in order, so one trip to a thread serves 64 requests."""
-KEPT = 32
-"""Stretches kept at the most: 32 MiB."""
-_KEPT_FOR_EACH = 4
+MAX_KEPT = 32
+"""Stretches kept: 32 MiB."""
+KEPT_PER_PEER = 4
 """Stretches kept for each peer. *Measured*: memory that is soon used again is still in the processor's cache, and
 seeding to one peer takes a tenth less time with 4 than with 32."""
-_AT_ONCE = 2 * limits.MIB
+MAX_READ = 2 * limits.MIB
 """Bytes read in one trip to a thread: requests for a byte in each of many pieces must not fill the memory."""
 
 
-class BlockReader:
-    """Reads blocks of verified pieces.
+class BlockCache:
+    """Reads blocks of verified pieces, and keeps what is likely to be requested next.
 
     Args:
         storage: where the pieces are.
@@ -41,23 +41,27 @@ class BlockReader:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._geometry = storage.torrent.geometry
-        self._most = max(1, _AT_ONCE // min(STRETCH, self._geometry.piece_length))
+        self._max_stretches = max(1, MAX_READ // min(STRETCH, self._geometry.piece_length))
         self._kept: OrderedDict[_Stretch, AsyncResult] = OrderedDict()
 
+    def __len__(self) -> int:
+        """The number of stretches that are kept."""
+        return len(self._kept)
+
     def read(self, requests: Sequence[RequestKey], peers: int = 1) -> list[_Outcome]:
-        """Read several blocks; what is not at hand of them is read in one trip to a thread, if it is not too much.
+        """Read several blocks; those that are not in memory are read in one trip to a thread, up to `MAX_READ` bytes.
 
         Args:
             requests: piece, offset and length of each. They lie inside their pieces.
-            peers: how many have the right to ask.
+            peers: the number of peers that may request blocks.
 
         Returns:
-            For the first of them, at least one, its bytes or why they are not to be had: `PieceNotAvailable` if the
+            For the first of them, at least one, its bytes or the error: `PieceNotAvailable` if the
             piece is not verified, `StorageError` if it cannot be read.
         """
         wanted = dict.fromkeys([(piece, offset // STRETCH) for piece, offset, _ in requests])
-        stretches = self._read_stretches(list(islice(wanted, self._most)))
-        while len(self._kept) > min(KEPT, _KEPT_FOR_EACH * peers):
+        stretches = self._read_stretches(list(islice(wanted, self._max_stretches)))
+        while len(self._kept) > min(MAX_KEPT, KEPT_PER_PEER * peers):
             self._kept.popitem(last=False)
         blocks: list[_Outcome] = []
         for piece, offset, length in requests:
@@ -77,13 +81,13 @@ class BlockReader:
         return in_thread(_attempt, self._storage, piece, offset, length)
 
     def _read_stretches(self, wanted: Collection[_Stretch]) -> dict[_Stretch, _Outcome]:
-        """The bytes of stretches, or why they are not to be had."""
+        """The bytes of stretches, or the errors."""
         outcomes: dict[_Stretch, _Outcome] = {}
         results: dict[_Stretch, AsyncResult] = {}
         missing = []
         for key in wanted:
             if not self._storage.have[key[0]]:
-                outcomes[key] = PieceNotAvailable(f"piece {key[0]} is not here")
+                outcomes[key] = PieceNotAvailable(f"piece {key[0]} is not verified here")
             elif key in self._kept:
                 self._kept.move_to_end(key)
                 results[key] = self._kept[key]
@@ -102,7 +106,7 @@ class BlockReader:
         """Read stretches in a thread, and keep them."""
         results = {key: AsyncResult() for key in keys}
         self._kept.update(results)
-        outcomes: dict[_Stretch, _Outcome] = dict.fromkeys(keys, PieceNotAvailable("the read was given up"))
+        outcomes: dict[_Stretch, _Outcome] = dict.fromkeys(keys, PieceNotAvailable("the read was cancelled"))
         try:
             outcomes.update(zip(keys, in_thread(self._read_all, keys), strict=True))
         finally:

@@ -1,15 +1,15 @@
-"""Who is unchoked: tit for tat while we download, fair turns while we seed, and one slot for luck (BEP 3). Pure.
+"""Which peers are unchoked: tit for tat while we download, fair turns while we seed, one optimistic slot (BEP 3). Pure.
 
 There are a number of slots, and only interested peers take one.
 
-- All slots but one go to the best: those that gave us most lately, while we download. When we seed, or where none gave
-  anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): whoever has a slot keeps it, the
-  fastest first, until it had its quota and its minute; then whoever has waited longest comes before it.
-- The last slot is optimistic: for 30 seconds it goes to the first of a list of all peers that has none and would get
-  none otherwise, snubbed ones included. The list is then turned until that one is the last, so everyone comes to its
-  front in the end. As in the first client, a new peer is put at its front three times as often as at any other place.
+- All slots except one go to the best peers: those that sent us most lately, while we download. When we seed, or where
+  none sent anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): a peer that has a slot keeps
+  it, the fastest first, until it had its quota and its minute; then the one that has waited longest is preferred.
+- The last slot is optimistic: for 30 seconds it goes to the first peer of the rotation that has no slot and would get
+  none otherwise, snubbed ones included. The rotation is then turned until that peer is the last, so each peer comes to
+  the front in the end. As in the first client, a new peer is three times as likely to start at the front as elsewhere.
 - A round every ten seconds keeps peers from being choked and unchoked all the time (BEP 3: "fibrillation"). Between two
-  rounds nobody is choked for another; free slots are given away at once.
+  rounds no peer is choked in favour of another; free slots are given away at once.
 """
 
 from __future__ import annotations
@@ -18,27 +18,31 @@ import math
 import random
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 from geventbt import limits
 
 _NEW_AT_FRONT = 3
-"""How much likelier a new peer starts at the front of the rotation than at any other place (BEP 3)."""
+"""How many times as likely a new peer starts at the front of the rotation as at another position (BEP 3)."""
 
 
-class PeerView(NamedTuple):
-    """What the choker knows of a peer.
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView(Generic[K]):
+    """A peer as the choker sees it.
 
     Attributes:
-        key: who it is, such as its wire.
-        interested: whether it wants anything of us.
+        key: identifies the peer.
+        interested: whether it is interested in our pieces.
         snubbed: whether it leaves our requests unanswered.
-        down_rate: bytes a second that it gave us lately.
-        up_rate: bytes a second that it took lately.
-        uploaded: all bytes that it took.
+        down_rate: bytes a second that we received from it lately.
+        up_rate: bytes a second that we sent to it lately.
+        uploaded: all bytes that we sent to it.
     """
 
-    key: Hashable
+    key: K
     interested: bool
     snubbed: bool = False
     down_rate: float = 0.0
@@ -48,19 +52,19 @@ class PeerView(NamedTuple):
 
 @dataclass(slots=True)
 class _Turn:
-    """Since when a peer has its slot, or had its last one, and what it had taken before."""
+    """A peer's present or last time in a slot: when it began, and the bytes that were sent to the peer before."""
 
     since: float = -math.inf
     uploaded: int = 0
 
 
-class Choker:
-    """Decides who is unchoked. It remembers what it decided, so there is one for each set of slots.
+class Choker(Generic[K]):
+    """Decides which peers are unchoked. It remembers its decisions, so there is one for each set of slots.
 
     Args:
-        slots: how many may be unchoked at one time, the optimistic one included; None for no bound.
-        quota: bytes after which a peer that gives us nothing makes room for those that wait.
-        rng: where new peers start in the optimistic rotation.
+        slots: peers that may be unchoked at one time, the optimistic one included; None for no limit.
+        quota: bytes after which a peer that sends us nothing makes room for waiting peers.
+        rng: draws the position of a new peer in the optimistic rotation.
 
     Raises:
         ValueError: for a negative number of slots.
@@ -76,65 +80,60 @@ class Choker:
         self.slots = slots
         self._quota = quota
         self._rng = rng or random.Random()
-        self._turns: dict[Hashable, _Turn] = {}
-        self._unchoked: set[Hashable] = set()
-        self._rotation: list[Hashable] = []
-        self._lucky: Hashable | None = None
-        self._lucky_since = -math.inf
+        self._turns: dict[K, _Turn] = {}
+        self._unchoked: set[K] = set()
+        self._rotation: list[K] = []
+        self._optimistic: K | None = None
+        self._optimistic_since = -math.inf
 
     @property
     def slots(self) -> int | None:
-        """How many may be unchoked at one time, or None for no bound. A change holds from the next round on."""
+        """How many peers may be unchoked at one time, or None for no limit. A change applies from the next round on."""
         return self._slots
 
     @slots.setter
     def slots(self, slots: int | None) -> None:
         if slots is not None and slots < 0:
-            raise ValueError(f"{slots} upload slots: must be 0 or more, or None for no bound")
+            raise ValueError(f"{slots} upload slots: must be 0 or more, or None for no limit")
         self._slots = slots
 
     @property
-    def unchoked(self) -> set[Hashable]:
-        """Who has a slot now."""
-        return set(self._unchoked)
-
-    @property
     def unchoked_count(self) -> int:
-        """How many have a slot now."""
+        """The number of peers that have a slot now."""
         return len(self._unchoked)
 
-    def rechoke(self, peers: Sequence[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
+    def rechoke(self, peers: Sequence[PeerView[K]], now: float, *, seeding: bool) -> set[K]:
         """Decide anew; to be called every `limits.CHOKE_INTERVAL` seconds.
 
         Args:
-            peers: all that are connected; whoever is not among them is forgotten.
+            peers: all that are connected; any others are forgotten.
             now: seconds of a monotonic clock.
-            seeding: whether we have all that we want, so that what peers give no longer counts.
+            seeding: whether we have all that we want, so that the rates at which peers send no longer count.
 
         Returns:
             The keys of those that are to be unchoked now; all others are to be choked.
         """
         views = {peer.key: peer for peer in peers}
-        self._meet(views)
+        self._sync_peers(views)
         wanting = [views[key] for key in self._rotation if views[key].interested]
         slots = len(wanting) if self._slots is None else min(self._slots, len(wanting))
         best = [peer.key for peer in self._best(wanting, slots, now, seeding)]
-        if self._lucky not in views or not views[self._lucky].interested:
-            self._lucky = None
-        if self._lucky is None or now - self._lucky_since >= limits.OPTIMISTIC_INTERVAL:
+        if self._optimistic not in views or not views[self._optimistic].interested:
+            self._optimistic = None
+        if self._optimistic is None or now - self._optimistic_since >= limits.OPTIMISTIC_INTERVAL:
             self._rotate([peer.key for peer in wanting], set(best[: max(0, slots - 1)]), now)
-        chosen = set() if self._lucky is None or not slots else {self._lucky}
+        chosen = set() if self._optimistic is None or not slots else {self._optimistic}
         chosen.update([key for key in best if key not in chosen][: slots - len(chosen)])
         self._unchoked &= chosen
         for key in chosen:
             self._unchoke(views[key], now)
         return chosen
 
-    def fill(self, peers: Iterable[PeerView], now: float, *, seeding: bool) -> set[Hashable]:
-        """Give free slots to the best of those that wait, and take none from anyone; for the time between two rounds.
+    def fill(self, peers: Iterable[PeerView[K]], now: float, *, seeding: bool) -> set[K]:
+        """Give free slots to the best waiting peers, and take none away; for the time between two rounds.
 
         Returns:
-            The keys of those that are to be unchoked now, beside those that are unchoked already.
+            The keys of those that are to be unchoked now, besides those that are unchoked already.
         """
         waiting = []
         for peer in peers:
@@ -147,13 +146,13 @@ class Choker:
             self._unchoke(peer, now)
         return {peer.key for peer in chosen}
 
-    def on_interest(self, peer: PeerView, now: float, *, seeding: bool) -> bool:
-        """Note that a peer has become interested: whether it is to be unchoked at once, as there is a free slot."""
+    def on_interest(self, peer: PeerView[K], now: float, *, seeding: bool) -> bool:
+        """Note that a peer has become interested. Returns whether to unchoke it at once, as there is a free slot."""
         self.fill([peer], now, seeding=seeding)
         return peer.key in self._unchoked
 
-    def release(self, key: Hashable) -> bool:
-        """Note that a peer is not interested any more, or has left: it is to be choked.
+    def release(self, key: K) -> bool:
+        """Note that a peer is no longer interested, or has left: it is to be choked.
 
         Returns:
             Whether a slot became free, which `fill` may give to another.
@@ -163,43 +162,43 @@ class Choker:
         self._unchoked.remove(key)
         return True
 
-    def _best(self, waiting: Iterable[PeerView], count: int, now: float, seeding: bool) -> list[PeerView]:
-        """Those that have earned a slot; who snubs us has not, but a seed has no requests to be snubbed with."""
+    def _best(self, waiting: Iterable[PeerView[K]], count: int, now: float, seeding: bool) -> list[PeerView[K]]:
+        """The best peers for `count` slots. A peer that snubs us gets none, except when we seed and request nothing."""
         contenders = [peer for peer in waiting if seeding or not peer.snubbed]
         return sorted(contenders, key=lambda peer: self._rank(peer, now, seeding))[:count]
 
-    def _rank(self, peer: PeerView, now: float, seeding: bool) -> tuple[float, bool, float, float]:
-        """The lower the better: what it gave, whether its turn is over, what it takes, when its last turn began."""
+    def _rank(self, peer: PeerView[K], now: float, seeding: bool) -> tuple[float, bool, float, float]:
+        """The lower the better: bytes received, whether its turn is over, bytes sent, when its last turn began."""
         turn = self._turns[peer.key]
-        given = 0.0 if seeding else peer.down_rate
+        received = 0.0 if seeding else peer.down_rate
         if peer.key not in self._unchoked:
-            # What it takes is the rest of an earlier turn.
-            return -given, False, 0.0, turn.since
+            # Its upload rate is left over from an earlier turn.
+            return -received, False, 0.0, turn.since
         had_enough = peer.uploaded - turn.uploaded >= self._quota and now - turn.since >= limits.UPLOAD_TURN
-        return -given, had_enough, -peer.up_rate, turn.since
+        return -received, had_enough, -peer.up_rate, turn.since
 
-    def _unchoke(self, peer: PeerView, now: float) -> None:
+    def _unchoke(self, peer: PeerView[K], now: float) -> None:
         if peer.key not in self._unchoked:
             self._unchoked.add(peer.key)
             self._turns[peer.key] = _Turn(now, peer.uploaded)
 
-    def _meet(self, views: dict[Hashable, PeerView]) -> None:
-        """Forget who has left, and put who is new somewhere into the rotation."""
+    def _sync_peers(self, views: dict[K, PeerView[K]]) -> None:
+        """Forget the peers that have left, and insert the new ones into the rotation."""
         self._turns = {key: self._turns.get(key) or _Turn() for key in views}
         self._rotation = [key for key in self._rotation if key in views]
-        met = set(self._rotation)
-        for key in [key for key in views if key not in met]:
+        known = set(self._rotation)
+        for key in [key for key in views if key not in known]:
             place = self._rng.randrange(1 - _NEW_AT_FRONT, len(self._rotation) + 1)
             self._rotation.insert(max(0, place), key)
 
-    def _rotate(self, wanting: list[Hashable], best: set[Hashable], now: float) -> None:
-        """Give the optimistic slot to the first that has none and would get none, and put it at the rotation's end.
+    def _rotate(self, wanting: list[K], best: set[K], now: float) -> None:
+        """Give the optimistic slot to the first peer that has none and would get none, and move that peer to the end.
 
-        If there is no such peer, whoever has it keeps it.
+        If there is no such peer, the slot stays where it is.
         """
         for key in wanting:
             if key not in best and key not in self._unchoked:
                 place = self._rotation.index(key)
                 self._rotation = self._rotation[place + 1 :] + self._rotation[: place + 1]
-                self._lucky, self._lucky_since = key, now
+                self._optimistic, self._optimistic_since = key, now
                 return

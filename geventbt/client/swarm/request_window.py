@@ -6,10 +6,14 @@ of a busy seed, and for a peer of 20 kB/s still only four blocks. The speed is n
 with each block that comes, which doubles it each round trip, until the speed grows no more (TCP's and libtorrent's slow
 start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 
-The patience. A peer snubs us when requests are unanswered for longer than its pauses are wont to be: their mean and
-deviation are followed as those of round trips are in RFC 6298, over the one pause that ends each second of waiting.
-That is every pause of more than a second; the many short ones inside a burst do not hide it. A snubbed peer has one
-request at a time; its next block ends that, and another slow start begins.
+The patience. Any byte of a block that was asked for is a sign of life. A peer snubs us when there is none for longer
+than its pauses are wont to be: their mean and deviation are followed as those of round trips are in RFC 6298, over the
+one pause that ends each second of waiting. That is every pause of more than a second; the many short ones inside a
+burst do not hide it. A snubbed peer has one request at a time, and twice the patience after each timeout (5.5); its
+next byte ends that, what was learned of its pauses is forgotten, and another slow start begins.
+
+The ceiling. A peer that rejects requests has a shorter queue than we thought: what it had left to answer then is the
+most that it gets. An eighth more is tried each second, as its queue may have grown.
 """
 
 from __future__ import annotations
@@ -34,10 +38,12 @@ class RequestWindow:
     __slots__ = (
         "_active",
         "_blocks",
+        "_ceiling",
         "_deviation",
         "_last",
         "_pause",
         "_rate",
+        "_since",
         "_size",
         "_slow_start",
         "_snubbed",
@@ -47,14 +53,16 @@ class RequestWindow:
 
     def __init__(self) -> None:
         self.timeout = limits.FIRST_SNUB_TIMEOUT
-        """Seconds without a block after which the peer has snubbed us."""
+        """Seconds without a sign of life after which the peer has snubbed us."""
         self._size = limits.FIRST_REQUESTS
+        self._ceiling = limits.REQUESTS
         self._slow_start = True
         self._rate = 0.0
         self._blocks = 0
         self._active = 0.0
         self._waiting = False
-        self._last = 0.0
+        # The last sign of life, and when the patience began to run: then, or at the last timeout.
+        self._last = self._since = 0.0
         self._pause: float | None = None
         self._deviation = 0.0
         self._snubbed = False
@@ -63,7 +71,14 @@ class RequestWindow:
         """Note that requests were sent."""
         if not self._waiting:
             self._waiting = True
-            self._last = now
+            self._last = self._since = now
+
+    def on_bytes(self, now: float) -> None:
+        """Note that a part of a block came that we had asked for."""
+        pause = self._note_life(now)
+        self._active += pause
+        if pause >= _SAMPLE:
+            self._learn_pause(pause)
 
     def on_blocks(self, count: int, pending: int, now: float) -> None:
         """Note that blocks came; once for all of them that were read together.
@@ -73,11 +88,9 @@ class RequestWindow:
             pending: how many requests are unanswered still.
             now: the time.
         """
-        self._snubbed = False
-        pause = now - self._last if self._waiting else 0.0
+        pause = self._note_life(now)
         self._active += pause
         self._blocks += count
-        self._last = now
         self._waiting = pending > 0
         if self._slow_start:
             self._size = min(self._size + count, limits.REQUESTS)
@@ -87,8 +100,18 @@ class RequestWindow:
     def on_idle(self, now: float) -> None:
         """Note that nothing is to be expected: the peer chokes us or rejected what was pending, or we do not read."""
         # A peer that chokes us after a long silence has snubbed us all the same.
-        self.snubbed(now)
+        if self.is_overdue(now):
+            self.on_timeout(now)
         self._waiting = False
+
+    def on_rejects(self, pending: int) -> None:
+        """Note that the peer has rejected requests, though it does not choke us.
+
+        Args:
+            pending: how many requests are unanswered still.
+        """
+        self._slow_start = False
+        self._ceiling = max(limits.MIN_REQUESTS, min(self._ceiling, pending))
 
     def size(self, reqq: int, now: float) -> int:
         """How many requests may be outstanding now, at least 1.
@@ -99,17 +122,35 @@ class RequestWindow:
         """
         if self.snubbed(now):
             return 1
-        return max(1, min(self._size, reqq))
+        return max(1, min(self._size, self._ceiling, reqq))
 
     def snubbed(self, now: float) -> bool:
         """Whether the peer has left requests unanswered for longer than is usual for it, and sent nothing since."""
-        if not self._snubbed and self._waiting and now - self._last > self.timeout:
-            self._snubbed = True
-            # As TCP does after a timeout: what was known of its speed is worth nothing.
-            self._slow_start = True
-            self._size = 1
-            self._rate = 0.0
-        return self._snubbed
+        return self._snubbed or self.is_overdue(now)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the patience is at its end: `on_timeout` is to be called, and what was asked for asked of others."""
+        return self._waiting and now - self._since > self.timeout
+
+    def on_timeout(self, now: float) -> None:
+        """Have twice the patience from now on."""
+        self._snubbed = True
+        self._since = now
+        self.timeout = min(2 * self.timeout, limits.MAX_SNUB_TIMEOUT)
+        # As TCP does after a timeout: what was known of its speed is worth nothing.
+        self._slow_start = True
+        self._size = 1
+        self._rate = 0.0
+
+    def _note_life(self, now: float) -> float:
+        """Note a sign of life. Returns the seconds that it has been waited for."""
+        pause = now - self._last if self._waiting else 0.0
+        self._last = self._since = now
+        if self._snubbed:
+            self._snubbed = False
+            self._pause = None
+            self._learn_pause(pause)
+        return pause
 
     def _end_sample(self, pause: float) -> None:
         rate = self._blocks / self._active
@@ -121,6 +162,7 @@ class RequestWindow:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)
             self._size = max(limits.MIN_REQUESTS, min(wanted, limits.REQUESTS))
         self._learn_pause(pause)
+        self._ceiling = min(self._ceiling + max(1, self._ceiling >> 3), limits.REQUESTS)
         self._blocks, self._active = 0, 0.0
 
     def _learn_pause(self, pause: float) -> None:

@@ -1,81 +1,136 @@
-"""One peer of a torrent: what it is asked for, what it is given, and whether it is of any use."""
+"""A connected peer of a torrent: what is requested from it, and what it is given."""
 
 from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import gevent
+from bitarray import bitarray
 
 from geventbt import limits
+from geventbt.client.pieces.assembly import Assembly
+from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
 from geventbt.client.swarm.request_window import RequestWindow
+from geventbt.client.swarm.scheduler import RequestScheduler
+from geventbt.client.swarm.source import BlockSource
+from geventbt.client.swarm.uploads import UploadPeer, Uploads
+from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
+from geventbt.geometry import Geometry
+from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Wakeups, WireDelegate
-
-if TYPE_CHECKING:
-    from geventbt.client.pieces.picker import Run
-    from geventbt.client.swarm.swarm import Swarm
-    from geventbt.net.addresses import Address
-    from geventbt.wire.wire import Wire
+from geventbt.wire.requests import WireDelegate
+from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
 _NEVER = float("inf")
-_PIECES_TOLD = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
+_BITFIELDS = (c.BITFIELD, c.HAVE_ALL, c.HAVE_NONE)
 _WHOLE_PIECE_TIME = 10.0
 """A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
-_FIRST_REST, _MOST_DISAPPOINTMENTS = 0.5, 7
-"""Seconds of rest for a peer that let us down, doubled each time it does so again: to about a minute."""
+FIRST_BACKOFF, MAX_BACKOFF_STEPS = 0.5, 7
+"""Seconds in which nothing is requested from a peer that rejects everything, doubled each time it does so again: to
+about a minute."""
 
 
-class Peer(WireDelegate):
-    """Drives the wire of a peer, from within the hub: no greenlet stands behind it, but one while it is being served.
+_SNUB_PAUSE = 0.5
+"""Seconds in which other peers can take over what one has left unanswered."""
+
+
+class PeerOwner(Protocol):
+    """The swarm, as its peers see it."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The lengths of the pieces."""
+
+    @property
+    def have(self) -> bitarray:
+        """The pieces that we have."""
+
+    @property
+    def picker(self) -> BlockPicker[BlockSource]:
+        """What is missing, and who was asked for it."""
+
+    @property
+    def assembly(self) -> Assembly[BlockSource]:
+        """Takes blocks."""
+
+    @property
+    def scheduler(self) -> RequestScheduler:
+        """Says when to request."""
+
+    @property
+    def uploads(self) -> Uploads:
+        """Gives slots and blocks."""
+
+    def on_extended_handshake(self, peer: WirePeer) -> None:
+        """The extended handshake of a peer is here (BEP 10)."""
+
+    def on_dht_port(self, peer: WirePeer, port: int) -> None:
+        """A peer says the UDP port of its node of the DHT (BEP 5)."""
+
+    def on_useless(self, peer: WirePeer) -> None:
+        """Neither side has anything for the other: both have everything that they want."""
+
+    def on_peer_closed(self, peer: WirePeer) -> None:
+        """A peer has left."""
+
+
+class WirePeer(WireDelegate):
+    """A peer behind a wire: a `BlockSource` and an `UploadPeer`.
+
+    It acts from within the hub: no greenlet stands behind it, but one while it is being served.
 
     Args:
-        swarm: of its torrent.
-        wire: which has shaken hands.
+        owner: the swarm that it belongs to.
+        wire: its connection, after the handshake.
         address: where it listens, if that is known.
 
     Attributes:
-        wire: the connection.
+        wire: its connection.
         address: where it listens, or None.
         received: bytes of blocks that it sent when asked.
         snubbed: whether it leaves requests unanswered.
-        trust: for good pieces that it had a part in, less what wrong ones have cost it.
+        trust: credit for good pieces that it had a part in, less what wrong ones have cost it.
     """
 
-    def __init__(self, swarm: Swarm, wire: Wire, address: Address | None) -> None:
+    def __init__(self, owner: PeerOwner, wire: Wire, address: Address | None) -> None:
         self.wire = wire
         self.address = address
         self.received = 0
         self.snubbed = False
         self.trust = 0
-        self._swarm = swarm
-        self._picker = swarm.picker
+        self._owner = owner
+        self._picker = owner.picker
+        self._assembly = owner.assembly
+        self._scheduler = owner.scheduler
+        self._geometry = owner.geometry
         self._window = RequestWindow()
         self._has_news = False
+        self._has_bitfield = False
         self._is_refused = False
-        self._wants = False
-        self._asked_at = 0.0
-        self._disappointments = 0
-        self._rests_until = 0.0
+        self._has_delivered = False
+        self._was_interested = False
+        self._backoffs = 0
+        self._backs_off_until = 0.0
         self._idle_since = _NEVER
         self._server: gevent.Greenlet | None = None
 
     def __repr__(self) -> str:
         return "{}:{}".format(*self.wire.remote_address)
 
-    # ------------------------------------------------------------------ the beginning and the end
+    # ------------------------------------------------------------------ start and end
 
     def start(self) -> None:
-        """Follow the wire, and tell the peer what we have; whatever it has said already is taken into account."""
-        wire, have = self.wire, self._swarm.have
+        """Follow the wire, and send what we have; what the peer has sent already is taken into account."""
+        wire, have = self.wire, self._owner.have
         self._picker.add_peer(self, wire.peer_pieces)
         wire.attach(self)
         if wire.has_fast and have.all():
@@ -85,7 +140,7 @@ class Peer(WireDelegate):
         elif have.any():
             wire.bitfield(have)
         if wire.peer_extended_handshake:
-            self._swarm.on_extended_handshake(self)
+            self._owner.on_extended_handshake(self)
         if wire.has_unanswered_requests:
             self._serve_soon()
         self._take_news()
@@ -94,38 +149,77 @@ class Peer(WireDelegate):
     def on_closed(self) -> None:
         """The wire is closed."""
         self._picker.remove_peer(self)
-        self._swarm.on_peer_closed(self)
+        self._owner.on_peer_closed(self)
 
-    # ------------------------------------------------------------------ what the peer sends
+    def close(self) -> None:
+        """Leave the peer at once."""
+        self.wire.close(0)
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def remote_address(self) -> Address:
+        """The (host, port) of its end of the connection."""
+        return self.wire.remote_address
+
+    @property
+    def peer_id(self) -> bytes | None:
+        """Its 20 bytes."""
+        return self.wire.peer_id
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has left."""
+        return self.wire.closed
+
+    @property
+    def has_all(self) -> bool:
+        """Whether it has every piece."""
+        return self.wire.peer_has_all
+
+    def has(self, piece: int) -> bool:
+        """Whether it has a piece."""
+        return self.wire.peer_has(piece)
+
+    # ------------------------------------------------------------------ messages
 
     def on_blocks(self, blocks: list[Event]) -> None:
-        for other, (_, piece, offset, block, _) in self._swarm.assembly.receive(self, blocks):
-            assert isinstance(other, Peer)
+        for other, (_, piece, offset, block, _) in self._assembly.receive(self, blocks):
             other.cancel(piece, offset, len(block))
 
-    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+    def on_late_block(self, event: Event) -> None:
+        _, piece, offset, block = event
+        for other, _ in self._assembly.receive_late(self, piece, offset, block):
+            other.cancel(piece, offset, len(block))
+
+    def on_bytes(self, now: float) -> None:
+        self._window.on_bytes(now)
+        self.snubbed = False
+
+    def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         if isinstance(error, RequestRejected) and not self.wire.peer_choking:
             self._is_refused = True
         if key is not None:
             self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
-            self._swarm.wake_idle()
+            self._scheduler.wake_idle()
 
     def on_message(self, event: Event) -> None:
         kind = event[0]
         if kind == c.HAVE:
-            self._picker.peer_has(self, event[1])
+            if not self._has_bitfield:
+                self._picker.peer_has(self, event[1])
             self._has_news = True
-        elif kind in _PIECES_TOLD:
-            self._picker.set_peer_pieces(self, self.wire.peer_pieces)
-            self._has_news = True
-        elif kind == c.CHOKE:
-            self._window.on_idle(monotonic())
-        elif kind in (c.UNCHOKE, c.INTERESTED, c.UNINTERESTED):
+        elif kind in _BITFIELDS:
+            self._has_bitfield = self._has_news = True
+        elif kind in (c.CHOKE, c.UNCHOKE, c.INTERESTED, c.UNINTERESTED):
             self._has_news = True
         elif kind == c.EXTENDED and event[1] == c.EXTENDED_HANDSHAKE:
-            self._swarm.on_extended_handshake(self)
+            self._owner.on_extended_handshake(self)
+        elif kind == c.PORT:
+            self._owner.on_dht_port(self, event[1])
 
     def on_piece_lost(self, piece: int) -> None:
+        self._take_bitfield()
         self._picker.peer_lost(self, piece)
         self.update_interest()
 
@@ -137,39 +231,59 @@ class Peer(WireDelegate):
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
             self.snubbed = False
-            self._disappointments = 0
+            self._backoffs = 0
+            self._has_delivered = True
         if self._has_news:
             self._take_news()
+            if not self._picker.claimed_by(self):
+                self._window.on_idle(now)
         elif not count and not self._is_refused:
             return
         if self._is_refused:
-            self._is_refused = False
-            if not self._picker.claimed_by(self):
-                self._rest(now)
+            self._on_refused(now)
         self.fill(now or None)
 
+    def _on_refused(self, now: float) -> None:
+        """Ask a peer that rejects requests for fewer; one that has not delivered either since the last time, later."""
+        self._is_refused = False
+        pending = self._picker.claimed_by(self)
+        self._window.on_rejects(pending)
+        if pending:
+            return
+        self._window.on_idle(now)
+        if not self._has_delivered:
+            self._back_off(now)
+        self._has_delivered = False
+
+    def _take_bitfield(self) -> None:
+        """Take over all that the peer says it has, once for all bitfields that were read together."""
+        if self._has_bitfield:
+            self._has_bitfield = False
+            self._picker.set_peer_pieces(self, self.wire.peer_pieces)
+
     def _take_news(self) -> None:
-        """Act on what the peer has told: once for all that came together, or who says one thing and its contrary all
-        the time keeps us busy with nothing else."""
+        """Act on messages once for all that were read together: a peer that says one thing and its contrary all the
+        time would keep us busy with nothing else."""
         self._has_news = False
-        if self.wire.peer_interested != self._wants:
-            self._wants = self.wire.peer_interested
-            if self._wants:
-                self._swarm.uploads.on_interest(self)
+        self._take_bitfield()
+        if self.wire.peer_interested != self._was_interested:
+            self._was_interested = self.wire.peer_interested
+            if self._was_interested:
+                self._owner.uploads.on_interest(self)
             else:
-                self._swarm.uploads.on_uninterest(self)
+                self._owner.uploads.on_uninterest(self)
         if not self.wire.am_interested:
             self.update_interest()
 
-    def _rest(self, now: float) -> None:
-        """Ask the peer for nothing for a while, the longer the more often it has given nothing."""
-        self._rests_until = now + _FIRST_REST * 2.0**self._disappointments
-        self._disappointments = min(self._disappointments + 1, _MOST_DISAPPOINTMENTS)
+    def _back_off(self, now: float) -> None:
+        """Request nothing from the peer for a while, the longer the more often it has only rejected."""
+        self._backs_off_until = now + FIRST_BACKOFF * 2.0**self._backoffs
+        self._backoffs = min(self._backoffs + 1, MAX_BACKOFF_STEPS)
 
-    # ------------------------------------------------------------------ what it is asked for
+    # ------------------------------------------------------------------ requests
 
     def update_interest(self) -> None:
-        """Tell the peer whether it has anything that we want."""
+        """Send whether the peer has anything that we want, where that has changed."""
         wire = self.wire
         if wire.closed:
             return
@@ -178,17 +292,17 @@ class Peer(WireDelegate):
                 wire.interested()
         elif wire.am_interested and not self._picker.claimed_by(self):
             wire.uninterested()
-        if self._swarm.seeding:
-            self._swarm.on_idle(self)
+        if self._picker.done:
+            self._note_idle()
 
     def fill(self, now: float | None = None) -> None:
-        """Ask for as much as the peer should have to do."""
+        """Request as much as the peer should have to do."""
         wire = self.wire
         if wire.closed or wire.peer_choking:
             return
         now = monotonic() if now is None else now
-        if self._swarm.is_busy or now < self._rests_until:
-            self._swarm.on_idle(self)
+        if self._scheduler.is_busy or now < self._backs_off_until:
+            self._note_idle()
             return
         pending = self._picker.claimed_by(self)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
@@ -196,41 +310,45 @@ class Peer(WireDelegate):
         # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
         if room <= 0 or (room < size >> 2 and pending):
             return
-        room = self._swarm.take_room(room)
+        room = self._scheduler.take(room)
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
         runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
-        self._swarm.give_room_back(room - sum(run.blocks for run in runs))
+        self._scheduler.give_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
                 self._request(run)
         except RequestFailed as error:
-            # It has lost the piece, say, in a way that we have not been told of yet.
+            # It has lost the piece, say, and its message is not here yet.
             _log.debug("%s: %s", self, error)
             self._picker.give_back_all(self)
         if runs:
-            self._asked_at = now
             self._window.on_requests(now)
             if not joins:
                 self._idle_since = _NEVER
         elif not pending:
             self._idle_since = min(self._idle_since, now)
-            self._swarm.on_idle(self)
+            self._note_idle()
+
+    def _note_idle(self) -> None:
+        self._scheduler.add_idle(self)
+        if self._picker.done and self.has_all and not self.closed:
+            self._owner.on_useless(self)
 
     def _request(self, run: Run) -> None:
         offset = run.first * limits.BLOCK
-        end = min(offset + run.blocks * limits.BLOCK, self._swarm.geometry.piece_size(run.piece))
+        end = min(offset + run.blocks * limits.BLOCK, self._geometry.piece_size(run.piece))
         self.wire.request_run(run.piece, offset, end - offset)
 
     def _share(self) -> int:
         """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
         speed = self.wire.download_speed()
-        blocks = self._swarm.blocks_per_piece
+        blocks = -(-self._geometry.piece_length // limits.BLOCK)
         share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
-        """Another peer was quicker."""
+        """Cancel a request: another source was quicker."""
         if not self.wire.closed:
             self.wire.cancel(piece, offset, length)
             if not self._picker.claimed_by(self):
@@ -238,38 +356,57 @@ class Peer(WireDelegate):
             self.fill()
 
     def withdraw(self) -> None:
-        """Cancel all that the peer was asked for, for others to fetch."""
+        """Count on no request any more: what is missing is for others to fetch.
+
+        At first nothing is cancelled, as what comes late is used. A peer that stays silent has perhaps lost our
+        requests, and would take another one for a repetition.
+        """
         self._picker.give_back_all(self)
         if not self.wire.closed:
-            self.wire.cancel_all()
-            self._window.on_idle(monotonic())
+            (self.wire.cancel_all if self.snubbed else self.wire.give_up_all)()
 
-    def check_patience(self, now: float) -> None:
-        """Take its blocks away from a peer that lets us wait too long; it is asked for one at a time from then on, and
-        that not at once."""
-        if self.wire.closed or not self._picker.claimed_by(self):
+    def check_timeouts(self, now: float) -> None:
+        """Withdraw the requests that are unanswered for too long. One at a time is sent from then on."""
+        if self.wire.closed or not self._picker.claimed_by(self) or not self._window.is_overdue(now):
             return
-        if self._window.snubbed(now) and now - self._asked_at > self._window.timeout:
-            self.snubbed = True
-            _log.info("%s leaves our requests unanswered", self)
-            self.withdraw()
-            self._rest(now)
-            self._swarm.on_idle(self)
-            self._swarm.wake_idle()
+        _log.info("%s leaves our requests unanswered", self)
+        self._window.on_timeout(now)
+        self.withdraw()
+        self.snubbed = True
+        # The others come first.
+        self._backs_off_until = now + _SNUB_PAUSE
+        self._note_idle()
+        self._scheduler.wake_idle()
 
-    # ------------------------------------------------------------------ what it is given
+    # ------------------------------------------------------------------ uploads
 
     @property
-    def view(self) -> PeerView:
-        """What the choker needs to know."""
+    def interested(self) -> bool:
+        """Whether it wants anything of us."""
+        return self.wire.peer_interested
+
+    @property
+    def choked(self) -> bool:
+        """Whether we choke it."""
+        return self.wire.am_choking
+
+    def choke(self) -> None:
+        """Take its slot."""
+        self.wire.choke()
+
+    def unchoke(self) -> None:
+        """Give it a slot."""
+        self.wire.unchoke()
+
+    def view(self) -> PeerView[UploadPeer]:
+        """What the choker needs to know of it."""
         wire = self.wire
         return PeerView(
             self, wire.peer_interested, self.snubbed, wire.download_speed(), wire.upload_speed(), wire.uploaded
         )
 
-    @property
     def status(self) -> PeerStatus:
-        """What a user wants to know."""
+        """Its state for the user."""
         wire = self.wire
         assert wire.peer_id is not None
         return PeerStatus(
@@ -292,17 +429,17 @@ class Peer(WireDelegate):
 
     def _serve_soon(self) -> None:
         if self._server is None:
-            self._server = gevent.spawn(self._serve)
+            self._server = spawn(f"serving {self.wire}", self._serve)
 
     def _serve(self) -> None:
         try:
-            self._swarm.uploads.serve(self.wire)
+            self.wire.serve_pending(self._owner.uploads.read_blocks)
         except (GeventBTError, OSError) as error:
-            _log.info("%s is not served any more: %s", self, error)
+            _log.info("%s is no longer served: %s", self, error)
         finally:
             self._server = None
 
     def stop_serving(self) -> None:
-        """Serve the peer no more."""
+        """Send no more blocks."""
         if self._server is not None and self._server is not gevent.getcurrent():
             self._server.kill(block=False)

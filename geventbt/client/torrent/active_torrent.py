@@ -2,50 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import gevent
 from bitarray import bitarray
 from bitarray.util import zeros
-from gevent.event import Event
 
-from geventbt.client import status as s
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
-from geventbt.client.swarm.swarm import TICK
+from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
-from geventbt.client.torrent.runner import TorrentJob
+from geventbt.client.torrent.runner import TorrentRunner
 from geventbt.concurrency.shield import shielded
-from geventbt.concurrency.threads import in_thread
-from geventbt.errors import StorageError, WireTimeout
+from geventbt.errors import WireTimeout
 from geventbt.metainfo import Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
+    from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
-class ActiveTorrent(TorrentJob):
+class ActiveTorrent:
     """A torrent that a client downloads and serves. Made by `Client.add`.
 
     Signals, each also ``torrent.on("name", fn)``, called ``fn(torrent, **fields)`` on a greenlet of the torrent:
     `piece_verified` (index), `piece_failed` (index), `file_complete` (index), `complete`, `peer_added` (wire),
     `peer_removed` (wire), `error` (error).
 
-    Attributes:
-        metainfo: the torrent; None while a magnet link's metadata is being fetched.
-        info_hash: its 20 bytes.
-        name: the torrent's, or the link's.
-        folder: the folder that its file or folder is in.
-        storage: its data; None before it is known.
-        error: why it failed, or None.
+    Args:
+        runner: runs it.
+        remove: removes it from its client.
     """
 
-    # ------------------------------------------------------------------ for the caller
+    def __init__(self, runner: TorrentRunner, remove: Callable[[ActiveTorrent], None]) -> None:
+        self._runner = runner
+        self._remove = remove
+        self._links: dict[Callable[[ActiveTorrent], object], Callable[[object], object]] = {}
+        runner.events.sender = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.info_hash.hex()} {self.state}>"
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def metainfo(self) -> Torrent | None:
+        """The torrent; None while a magnet link's metadata is being fetched."""
+        return self._runner.metainfo
+
+    @property
+    def info_hash(self) -> bytes:
+        """Its 20 bytes."""
+        return self._runner.info_hash
+
+    @property
+    def name(self) -> str:
+        """The name of the torrent, or of the link."""
+        return self._runner.name
+
+    @property
+    def folder(self) -> str | os.PathLike[str]:
+        """The folder that its file or folder is in."""
+        return self._runner.folder
+
+    @property
+    def storage(self) -> Storage | None:
+        """Its data; None before it is known."""
+        return self._runner.storage
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it failed, or None."""
+        return self._runner.error
+
+    # ------------------------------------------------------------------ waiting
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until every piece that is wanted is verified and on the disk.
@@ -54,71 +89,86 @@ class ActiveTorrent(TorrentJob):
             False if it is not after `timeout` seconds.
 
         Raises:
-            NoPeersError: all peers are gone, where the torrent was added to end then.
-            StorageError: the disk failed us.
+            NoPeersError: no peer is left, and the torrent was added with `fail_without_peers`.
+            StorageError: the disk failed.
             DownloadError: the torrent was removed.
         """
-        return self._wait(self._done, timeout)
+        return self._runner.wait(self._runner.done, timeout)
 
     def wait_metadata(self, timeout: float | None = None) -> Torrent:
-        """Block until the metadata of a magnet link is here, and return it. Raises as `wait`, or WireTimeout."""
-        if not self._wait(self._known, timeout):
-            raise WireTimeout(f"no metadata within {timeout:g} seconds")
+        """Block until the metadata of a magnet link is here, and return it.
+
+        Raises:
+            WireTimeout: it is not after `timeout` seconds. All else: see `wait`.
+        """
+        if not self._runner.wait(self._runner.known, timeout):
+            raise WireTimeout(f"no metadata for {self.name!r} within {timeout:g} s")
         assert self.metainfo is not None
         return self.metainfo
 
-    def _wait(self, event: Event, timeout: float | None) -> bool:
-        self._session.check_thread()
-        happened = event.wait(timeout)
-        self._raise_error()
-        return bool(happened)
+    def ready(self) -> bool:
+        """See `done`; for `gevent.wait`."""
+        return self.done
+
+    def rawlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
+        """Call a function with the torrent, in the hub, once it is `done`; for `gevent.wait` and `gevent.iwait`."""
+        self._runner.check_thread()
+        self._links[callback] = lambda event: callback(self)
+        self._runner.done.rawlink(self._links[callback])
+
+    def unlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
+        """Undo `rawlink`."""
+        link = self._links.pop(callback, None)
+        if link is not None:
+            self._runner.done.unlink(link)
+
+    # ------------------------------------------------------------------ how far it is
 
     @property
     def done(self) -> bool:
         """Whether every piece that is wanted is verified and on the disk, or the torrent has failed."""
-        return self._done.is_set()
+        return self._runner.done.is_set()
 
     @property
-    def state(self) -> str:
-        """What it is doing; see `Progress.state`."""
-        if self._paused and self._state in (s.METADATA, s.DOWNLOADING, s.SEEDING):
-            return s.PAUSED
-        return self._state
+    def state(self) -> TorrentState:
+        """What it is doing; equal to "metadata", "checking", "downloading", "seeding", "paused", "failed" or
+        "removed"."""
+        return self._runner.state
 
     @property
-    def progress(self) -> s.Progress:
+    def progress(self) -> Progress:
         """How far it is now."""
-        if self.storage is None or self.metainfo is None or self._files is None:
+        runner = self._runner
+        files, storage, swarm, totals = runner.files, runner.storage, runner.swarm, runner.totals
+        if storage is None or files is None:
             pieces = self.metainfo.geometry.pieces if self.metainfo else 0
-            return s.Progress(self.state, checked=self._checked, pieces=pieces)
-        swarm, have = self._swarm, self.storage.have
-        peers = swarm.peers if swarm else ()
-        return s.Progress(
+            return Progress(self.state, checked=runner.checked, pieces=pieces)
+        peers = swarm.table.peers if swarm else ()
+        return Progress(
             state=self.state,
-            wanted=self._files.bytes_of(self._files.wanted),
-            done=self._files.bytes_of(self._files.wanted & have),
-            checked=self._checked,
-            pieces=len(have),
-            downloaded=self._downloaded,
-            uploaded=self._uploaded,
-            wasted=self._past_wasted + (swarm.wasted if swarm else 0),
-            download_speed=self._meter.speed(monotonic()),
+            wanted=files.bytes_of(files.wanted),
+            done=files.bytes_of(files.wanted & storage.have),
+            checked=runner.checked,
+            pieces=len(storage.have),
+            downloaded=totals.downloaded,
+            uploaded=totals.uploaded,
+            wasted=totals.wasted,
+            download_speed=runner.meter.speed(monotonic()),
             upload_speed=sum(peer.wire.upload_speed() for peer in peers),
             peers=len(peers),
-            seeds=sum(1 for peer in peers if peer.wire.peer_has_all),
+            seeds=sum(1 for peer in peers if peer.has_all),
         )
 
     @property
-    def peers(self) -> list[s.PeerStatus]:
+    def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        return [peer.status for peer in self._swarm.peers] if self._swarm else []
+        return [peer.status() for peer in self._runner.swarm.table] if self._runner.swarm else []
 
     @property
-    def files(self) -> list[s.FileStatus]:
-        """The files; none before it is known what of them is there."""
-        if self.storage is None or self._files is None:
-            return []
-        return self._files.status(self.storage)
+    def files(self) -> list[FileStatus]:
+        """The files; none before the data on disk has been checked."""
+        files, storage = self._runner.files, self._runner.storage
+        return files.status(storage) if files is not None and storage is not None else []
 
     @property
     def pieces(self) -> bitarray:
@@ -126,72 +176,91 @@ class ActiveTorrent(TorrentJob):
         return self.storage.have.copy() if self.storage else zeros(0, "big")
 
     @property
-    def trackers(self) -> dict[str, TrackerStatus]:
-        """How it goes with each tracker, or how it ended, by its URL."""
-        return self._finder.trackers
+    def trackers(self) -> Mapping[str, TrackerStatus]:
+        """The status of each tracker, or its last one, by its URL."""
+        return self._runner.trackers.status
+
+    @property
+    def dht(self) -> DHTSourceStatus | None:
+        """How it goes with the torrent in the DHT; None if that is not used."""
+        source = self._runner.dht
+        if source is None or not self._runner.finder.allows_exchange:
+            return None
+        (status,) = source.status.values()
+        return status
 
     @property
     def served(self) -> dict[Address, int]:
         """The bytes of verified pieces from each peer that we connected to."""
-        return dict(self._served)
+        return dict(self._runner.reputation.served)
 
     @property
     def banned(self) -> set[Address]:
         """The addresses of peers that sent wrong data."""
-        return set(self._banned)
+        return set(self._runner.reputation.banned)
 
     @property
     def broken(self) -> set[int]:
-        """The pieces that are missing because they were wrong whoever sent them: the torrent seems to be wrong there.
+        """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._swarm.broken if self._swarm else set()
+        return self._runner.swarm.broken if self._runner.swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler."""
-        if name not in self._signals:
-            raise LookupError(f"a torrent has no signal {name!r}")
-        return self._signals[name].connect(handler)
+        """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler.
+
+        Raises:
+            LookupError: there is no such signal.
+        """
+        return self._runner.events.on(name, handler)
+
+    # ------------------------------------------------------------------ control
 
     def add_peers(self, peers: Iterable[Address]) -> None:
-        """Connect to these peers, too: (host, port) each."""
-        self._session.check_thread()
-        self._finder.add_by_user(checked(peers))
+        """Connect to these peers, too.
+
+        Args:
+            peers: (host, port) of each; blocks until names are resolved.
+
+        Raises:
+            ValueError: one is not a (host, port).
+        """
+        self._runner.check_thread()
+        self._runner.finder.add_by_user(checked(peers))
 
     def pause(self) -> None:
         """Leave all peers and trackers until `resume`; what is there stays, and can be read. Blocks until the peers are
         left; trackers may take longer."""
-        self._session.check_thread()
-        if not self._paused and self.error is None:
-            self._paused = True
-            gevent.spawn(self._leave_swarm)
-            while self._paused and self._swarm is not None:
-                self._changes.wait()
+        self._runner.check_thread()
+        self._runner.pause()
 
     def resume(self) -> None:
         """Go on after `pause`, with the peers that are known."""
-        self._session.check_thread()
-        if self._paused and self.error is None:
-            self._paused = False
-            shielded(self._join_swarm)
-            self._notify()
+        self._runner.check_thread()
+        shielded(self._runner.resume)
 
     def remove(self) -> None:
-        """Stop, and leave the client; the files stay. Whoever waits or reads gets a DownloadError."""
-        self._session.check_thread()
-        self._forget(self)
-        shielded(self.close)
+        """Stop, and leave the client; the files stay. Greenlets that wait or read get a DownloadError."""
+        self._runner.check_thread()
+        self._remove(self)
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
-        """Set both of this torrent's own rates, in bytes a second. What is left out, or None, has no limit."""
-        self._session.check_thread()
-        self._down.set_rate(down, monotonic())
-        self._up.rate = up
+        """Set both of this torrent's own rates.
+
+        Args:
+            down, up: bytes a second; None, or left out, for no limit.
+        """
+        self._runner.check_thread()
+        self._runner.set_limits(down, up)
 
     # ------------------------------------------------------------------ files
 
     def select(self, files: Collection[FileRef]) -> None:
-        """Fetch these files and no others: by index, by path in the torrent, or as `TorrentFile`."""
-        file_map = self._known_files()
+        """Fetch these files and no others.
+
+        Args:
+            files: each by index, by path in the torrent, or as `TorrentFile`.
+        """
+        file_map = self._runner.known_files()
         indices = {file_map.index_of(file) for file in files}
         self.set_priorities({index: NORMAL if index in indices else 0 for index in range(len(file_map.files))})
 
@@ -200,103 +269,101 @@ class ActiveTorrent(TorrentJob):
 
         Raises:
             LookupError, ValueError: there is no such file or priority.
-            StorageError: a file cannot be made, or somebody has put one there while the torrent was in use. All is then
-                as before; if something that was there is gone, it fails the torrent.
+            StorageError: a file cannot be made, or one that is not ours has been put in its place. All is then as
+                before; if something that was there is gone, it fails the torrent.
         """
-        self._known_files()
-        self._raise_error()
-        shielded(self._set_priorities, priorities)
-
-    def _set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
-        file_map, storage = self._files, self.storage
-        assert file_map is not None
-        assert storage is not None
-        with self._choosing:
-            before, had = file_map.priorities, storage.have.copy()
-            file_map.set_priorities(priorities)
-            try:
-                in_thread(_choose, storage, file_map.selected)
-            except StorageError as error:
-                file_map.set_priorities(before)
-                if (had & ~storage.have).any():
-                    self._fail(error)
-                self._raise_error()
-                in_thread(storage.select, file_map.selected)
-                raise
-            if self._swarm is not None:
-                self._swarm.picker.set_priorities(file_map.piece_priorities())
-                self._set_deadlines(self._windows)
-            if not file_map.done:
-                self._want_more()
-            self._notify()
+        self._runner.known_files()
+        self._runner.raise_error()
+        shielded(self._runner.set_priorities, priorities)
 
     @property
     def sequential(self) -> bool:
         """Whether pieces are fetched in their order; may be set at any time."""
-        return self._sequential
+        return self._runner.sequential
 
     @sequential.setter
     def sequential(self, value: bool) -> None:
-        self._session.check_thread()
-        self._sequential = value
-        if self._swarm is not None:
-            self._swarm.picker.sequential = value
+        self._runner.check_thread()
+        self._runner.sequential = value
+
+    # ------------------------------------------------------------------ reading
 
     def open(self, file: FileRef = 0) -> TorrentReader:
-        """Open a file for reading while it is being fetched; see `geventbt.TorrentReader`.
+        """Open a file for reading while it is being fetched.
 
         Blocks until the metadata is known. What is read is fetched first, and verified before it is given.
 
         Args:
             file: its index, its path in the torrent, or a `TorrentFile`.
 
+        Returns:
+            A buffered binary file with a `size`.
+
         Raises:
-            LookupError: there is no such file.
+            LookupError: there is no such file. All else: see `wait`.
         """
-        self.wait_metadata()
-        file_map = self._known_files()
-        return TorrentReader(self, file_map.files[file_map.index_of(file)])
+        metainfo = self.wait_metadata()
+        file_map = self._runner.known_files()
+        self._runner.raise_error()
+        return TorrentReader(self._runner, metainfo.geometry, file_map.files[file_map.index_of(file)])
 
-    # ------------------------------------------------------------------ for readers
+    def read_piece(self, index: int) -> bytes:
+        """Read a piece; blocks until it is verified. It is fetched before all that no reader waits for.
 
-    def read(self, piece: int, offset: int, length: int, *, gives_up: Callable[[], bool]) -> bytes:
-        """Block until a piece is verified, and read a range of it; empty if the reader gives up. Raises as `wait`."""
-        self._known_files()
-        storage = self.storage
-        assert storage is not None
-        self._reading += 1
+        Args:
+            index: of the piece, also of one that is not wanted otherwise.
+
+        Raises:
+            IndexError: there is no such piece. All else: see `wait`.
+        """
+        geometry = self.wait_metadata().geometry
+        if not 0 <= index < geometry.pieces:
+            raise IndexError(f"read piece {index}: the torrent has {geometry.pieces}")
+        self._runner.known_files()
+        reader = object()
+        self._runner.read_ahead(reader, range(index, index + 1))
         try:
-            while not storage.have[piece]:
-                self._raise_error()
-                if gives_up():
-                    return b""
-                self._changes.wait(TICK)
-            return in_thread(storage.read, piece, offset, length)
-        except StorageError as error:
-            self._fail(error)
-            self._raise_error()
-            raise
+            return self._runner.read(index, 0, geometry.piece_size(index))
         finally:
-            self._reading -= 1
+            self._runner.read_ahead(reader, range(0))
 
-    def read_ahead(self, reader: Hashable, pieces: range) -> None:
-        """A reader needs these pieces, one after the other, and no others any more: they come before all that nobody
-        waits for."""
-        if self.storage is None:
-            return
-        missing = [piece for piece in pieces if not self.storage.have[piece]]
-        changed, forgotten = self._windows.move(reader, missing, monotonic())
-        self._set_deadlines(changed)
-        if self._swarm is not None and self._files is not None:
-            for piece in forgotten:
-                self._swarm.picker.set_deadline(piece, None)
-                if not self._files.wanted[piece]:
-                    self._swarm.picker.set_priority(piece, 0)
-        # For whoever is reading with a reader that has just been closed.
-        self._notify()
+    def iter_pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Iterate over the pieces in the order in which they are verified, first over those that are there already.
 
+        Blocks for each; ends when every piece that is wanted has been yielded. Each piece is yielded once.
 
-def _choose(storage: Storage, files: Collection[int]) -> None:
-    """Want these files, and make them, in a native thread."""
-    storage.select(files)
-    storage.prepare()
+        Yields:
+            The index and the bytes of a piece.
+
+        Raises:
+            See `wait`.
+        """
+        geometry = self.wait_metadata().geometry
+        self._runner.known_files()
+        yielded: bitarray = zeros(geometry.pieces, "big")
+        position = 0
+        while True:
+            index = self._next_verified(position, yielded)
+            if index is None:
+                return
+            position, piece = index
+            yielded[piece] = 1
+            yield piece, self._runner.read(piece, 0, geometry.piece_size(piece))
+
+    def _next_verified(self, position: int, yielded: bitarray) -> tuple[int, int] | None:
+        """Block for the next verified piece that has not been yielded: the position after it, and the piece.
+
+        None when all that is wanted has been verified before.
+        """
+        runner = self._runner
+        while True:
+            order, is_done = runner.verified_order, self.done
+            while position < len(order):
+                piece = order[position]
+                position += 1
+                if not yielded[piece] and self.storage is not None and self.storage.have[piece]:
+                    return position, piece
+            runner.raise_error()
+            if is_done:
+                return None
+            runner.changes.wait()

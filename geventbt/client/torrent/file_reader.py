@@ -1,105 +1,165 @@
-"""A file of a torrent that is read while it is being fetched."""
+"""`TorrentReader`: a file of a torrent that is read while it is being fetched."""
 
 from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Hashable
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from geventbt import limits
+from geventbt.geometry import Geometry
 from geventbt.metainfo import TorrentFile
 
-if TYPE_CHECKING:
-    from geventbt.client.torrent.active_torrent import ActiveTorrent
+BUFFER = 64 * limits.KIB
+"""The least number of bytes that is read from disk at once; the rest is kept for the next read."""
 
 
-class TorrentReader(io.RawIOBase):
-    """A binary file, to be used like any other: with `io.BufferedReader`, `zipfile`, `shutil.copyfileobj`.
+class PieceSource(Protocol):
+    """The pieces of a torrent, which are fetched when they are read."""
 
-    A read blocks until the piece that it needs is verified; that piece is fetched before all others, and then those
-    ahead of it: the further, the longer one has been reading on. It may be shorter than what was asked for, as reads of
-    raw files may; an empty one is the end. What fails the torrent is raised.
+    def read(self, piece: int, offset: int, length: int, *, gives_up: Callable[[], bool]) -> bytes:
+        """Block until a piece is verified, and read a range of it; empty if the reader gives up."""
+
+    def read_ahead(self, reader: Hashable, pieces: range) -> None:
+        """Fetch these pieces first, one after the other: a reader needs them, and no others any more."""
+
+
+class TorrentReader(io.BufferedIOBase):
+    """A binary file that works with `zipfile`, `shutil.copyfileobj` and everything else that reads files.
+
+    `read(n)` blocks until n bytes, or all up to the end, are verified. The piece that is needed is fetched before all
+    others, and then those ahead of it, more of them the longer the file is read in order. `read1(n)` returns at most
+    the rest of one piece. A read raises the error that has failed the torrent. Made by `ActiveTorrent.open`.
 
     Args:
-        torrent: what it belongs to.
-        file: which of its files.
+        pieces: the pieces of the torrent.
+        geometry: their lengths.
+        file: the file.
+
+    Attributes:
+        name: its path in the torrent, with slashes.
+        mode: "rb".
     """
 
-    def __init__(self, torrent: ActiveTorrent, file: TorrentFile) -> None:
+    def __init__(self, pieces: PieceSource, geometry: Geometry, file: TorrentFile) -> None:
         super().__init__()
-        assert torrent.metainfo is not None
         self.name = "/".join(file.path)
-        self._torrent = torrent
+        self.mode = "rb"
+        self._pieces = pieces
+        self._geometry = geometry
         self._file = file
-        self._geometry = torrent.metainfo.geometry
         self._position = 0
+        self._buffer = b""
+        self._buffer_start = 0
         self._readahead = limits.FIRST_READAHEAD
-        self._read_on_from = -1
+        self._expected = -1
         self._piece = -1
 
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self._file.length
+
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The position of the next read."""
         self._check_open()
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to another place; nothing is fetched before the next read."""
+        """Set the position of the next read. Fetches nothing until then."""
         self._check_open()
         offset = index(offset)
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.length}
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
         if whence not in base:
             raise ValueError(f"whence {whence}: must be 0, 1 or 2")
         position = base[whence] + offset
         if position < 0:
-            raise ValueError(f"a position of {position}")
+            raise ValueError(f"seek to {position}: must be 0 or more")
         self._position = position
         return position
 
-    def readinto(self, buffer: Any) -> int:
-        """Read some bytes, at most to the end of a piece. Returns how many; 0 at the end of the file."""
-        self._check_open()
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._file.length - self._position)
-        if wanted <= 0:
-            return 0
-        piece, offset = self._geometry.piece_at(self._file.offset + self._position)
-        count = min(wanted, self._geometry.piece_size(piece) - offset)
-        if piece != self._piece:
-            self._piece = piece
-            self._look_ahead()
-        data = self._torrent.read(piece, offset, count, gives_up=lambda: self.closed)
-        self._check_open()
-        view[:count] = data
-        self._position += count
-        self._read_on_from = self._position
-        return count
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read `size` bytes, or all; fewer only at the end of the file.
 
-    def write(self, data: Any) -> int:
-        """It cannot be written: raises io.UnsupportedOperation."""
+        A read that is cut short by an exception, such as a timeout, leaves the position where it was.
+        """
+        self._check_open()
+        position = self._position
+        end = self.size if size is None or size < 0 else min(position + size, self.size)
+        parts: list[bytes] = []
+        while position < end:
+            part = self._read_part(position, end - position)
+            parts.append(part)
+            position += len(part)
+        self._position = max(position, self._position) if parts else self._position
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Read up to `size` bytes, at most to the end of a piece. Empty only at the end of the file."""
+        self._check_open()
+        left = self.size - self._position
+        wanted = left if size < 0 else min(size, left)
+        if wanted <= 0:
+            return b""
+        part = self._read_part(self._position, wanted)
+        self._position += len(part)
+        return part
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """Read without moving the position: any number of bytes, but at least one before the end of the file."""
+        self._check_open()
+        left = self.size - self._position
+        return self._read_part(self._position, min(left, max(1, size))) if left > 0 else b""
+
+    def write(self, data: Any, /) -> int:
+        """Raise io.UnsupportedOperation: the file is read-only."""
         raise io.UnsupportedOperation("not writable")
 
     def close(self) -> None:
-        """Fetch nothing more for this reader. Whoever is reading gets the ValueError of a closed file."""
+        """Fetch nothing more for this reader. A greenlet that is reading gets the ValueError of a closed file."""
         if not self.closed:
             super().close()
-            self._torrent.read_ahead(id(self), range(0))
+            self._buffer = b""
+            self._pieces.read_ahead(id(self), range(0))
 
-    def _look_ahead(self) -> None:
-        """Have the piece that is needed fetched, and those that will be if the reader goes on as it does."""
-        reads_on = self._position == self._read_on_from
+    def _read_part(self, position: int, wanted: int) -> bytes:
+        """Read up to `wanted` bytes, at most to the end of a piece; at least one."""
+        start = position - self._buffer_start
+        if not 0 <= start < len(self._buffer):
+            buffer = self._fetch(position, max(wanted, BUFFER))
+            self._check_open()
+            if len(buffer) <= wanted:
+                return buffer
+            self._buffer, self._buffer_start, start = buffer, position, 0
+        return self._buffer[start : start + wanted]
+
+    def _fetch(self, position: int, wanted: int) -> bytes:
+        piece, offset = divmod(self._file.offset + position, self._geometry.piece_length)
+        count = min(wanted, self.size - position, self._geometry.piece_size(piece) - offset)
+        if piece != self._piece:
+            self._piece = piece
+            self._read_ahead(position)
+        data = self._pieces.read(piece, offset, count, gives_up=lambda: self.closed)
+        self._expected = position + len(data)
+        return data
+
+    def _read_ahead(self, position: int) -> None:
+        """Request the piece that is needed, and those ahead of it; further ahead while the reader reads in order."""
+        reads_on = position == self._expected
         self._readahead = min(2 * self._readahead, limits.MAX_READAHEAD) if reads_on else limits.FIRST_READAHEAD
-        end = self._file.offset + min(self._position + self._readahead, self._file.length)
-        ahead = range(self._piece, max(self._piece + 1, self._geometry.pieces_of(0, end).stop))
-        self._torrent.read_ahead(id(self), ahead)
+        end = self._file.offset + min(position + self._readahead, self.size)
+        ahead = range(self._piece, max(self._piece + 1, -(-end // self._geometry.piece_length)))
+        self._pieces.read_ahead(id(self), ahead)
 
     def _check_open(self) -> None:
         if self.closed:

@@ -1,39 +1,44 @@
-"""From a magnet link to a torrent: the metadata, fetched from peers some of which may lie (BEP 9)."""
+"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic
 
 import gevent
 from gevent.event import AsyncResult
-from gevent.pool import Pool
 
 from geventbt import limits
-from geventbt.client.context import Session
-from geventbt.client.peers.known_peers import Candidates, Source
+from geventbt.client.context import ClientContext
+from geventbt.client.options import ClientOptions
+from geventbt.client.peers.finder import Finder, checked
+from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.client.swarm.dialer import Dialer
+from geventbt.concurrency.hubs import whole_call
+from geventbt.discovery.dht.dht import DHT
+from geventbt.discovery.dht.source import DHTSource
 from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
-from geventbt.peer_id import new_peer_id
-from geventbt.wire.connect import connect
-from geventbt.wire.transports.encryption import PREFER
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
+_CHECK_INTERVAL = 0.1
+"""Seconds between two looks whether any peer is left to ask."""
 
-_LOOK_AGAIN = 0.1
 
-
+@whole_call
 def fetch_metadata(
     magnet: Magnet | str,
     *,
     peers: Iterable[Address] = (),
     timeout: float = limits.REQUEST_TIMEOUT,
-    encryption: str = PREFER,
+    encryption: EncryptionPolicy = PREFER,
+    dht: bool | DHT = True,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
 
@@ -42,155 +47,185 @@ def fetch_metadata(
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        dht: whether to find peers by the DHT; or the `DHT` to find them by.
 
     Returns:
         The torrent, with the trackers of the link.
 
     Raises:
-        MagnetError: the link is none, or has no info hash of version 1.
+        MagnetError: not a magnet link, or one without an info hash of version 1.
         NoPeersError: no peer gave the metadata.
-        MetainfoError: the metadata is the right one, but no usable torrent.
-        WireTimeout: it took too long.
+        MetainfoError: the metadata is verified, but not a usable torrent.
+        WireTimeout: no peer gave the metadata within `timeout`.
     """
     if isinstance(magnet, str):
         magnet = Magnet.from_string(magnet)
     if magnet.info_hash is None:
-        raise MagnetError("a link of version 2 only, which is not supported")
-    addresses = list(dict.fromkeys([*peers, *magnet.peers]))
-    metadata = _first_answer(magnet.info_hash, addresses, monotonic() + timeout, encryption)
+        raise MagnetError("the magnet link has only an info hash of version 2, which is not supported")
+    check_policy(encryption)
+    known = KnownPeers()
+    finder = Finder(known)
+    context = ClientContext(ClientOptions(encryption=encryption))
+    search = MetadataSearch(context, magnet.info_hash, known, finder, fail_without_peers=True)
+    own_dht = DHT(read_only=True) if dht is True else None
+    context.dht = own_dht or (dht if isinstance(dht, DHT) else None)
+    if context.dht is not None:
+        finder.use(_dht_source(context.dht, magnet.info_hash, finder))
+    search.start()
+    finder.start()
+    with gevent.Timeout(timeout, WireTimeout(f"no peer gave the metadata within {timeout:g} seconds")):
+        try:
+            finder.add_by_user(checked([*peers, *magnet.peers]))
+            metadata = search.run()
+        finally:
+            search.stop()
+            finder.stop(0)
+            if own_dht is not None:
+                own_dht.close()
     return Torrent.from_info(metadata, trackers=[[tracker] for tracker in magnet.trackers])
 
 
+def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
+    """A source that searches without an announce."""
+
+    def add(peers: list[Address], node: str) -> None:
+        finder.add(peers, Source.DHT, node)
+
+    return DHTSource(dht, info_hash, add, port=lambda: None, is_seed=lambda: False)
+
+
 class MetadataSearch:
-    """Fetches the metadata for a torrent of a client: from whatever peers become known, and from those that come.
+    """Fetches the metadata of a torrent from the peers that become known, and from those that connect to us.
 
     Args:
+        context: what all torrents of the client share.
         info_hash: of the torrent.
-        candidates: whom to ask.
-        session: of the client.
-        gives_up: asked now and then whether to go on, when nobody is left to ask.
-        is_paused: asked now and then whether to leave all peers for the time being.
+        known: the addresses of peers.
+        finder: looks for more of them.
+        max_peers: connections at one time.
+        fail_without_peers: whether to give up when no peer is left and none can be found.
     """
 
     def __init__(
         self,
+        context: ClientContext,
         info_hash: bytes,
-        candidates: Candidates,
-        session: Session,
+        known: KnownPeers,
+        finder: Finder,
         *,
-        gives_up: Callable[[], bool],
-        is_paused: Callable[[], bool],
+        max_peers: int = limits.TORRENT_PEERS,
+        fail_without_peers: bool = False,
     ) -> None:
+        self._context = context
         self._info_hash = info_hash
-        self._candidates = candidates
-        self._session = session
-        self._gives_up = gives_up
-        self._is_paused = is_paused
+        self._known = known
+        self._finder = finder
+        self._max_peers = max_peers
+        self._fail_without_peers = fail_without_peers
+        self._dialer = Dialer(context, info_hash, known, self)
         self._answer: AsyncResult = AsyncResult()
-        self._asking = Pool(limits.METADATA_SOURCES)
+        self._asking: set[gevent.Greenlet] = set()
         self._inbound: set[Wire] = set()
+        self._is_started = False
         self._failure: Exception | None = None
 
-    def run(self) -> bytes:
-        """Block until the metadata is here.
+    @property
+    def connections(self) -> int:
+        """The number of peers that are connected, or being connected to."""
+        return len(self._asking) + len(self._inbound) + self._dialer.dialling
 
-        Raises:
-            NoPeersError: it has given up.
-        """
-        try:
-            while not self._answer.ready():
-                self._look_on()
-            metadata: bytes = self._answer.get()
-            return metadata
-        finally:
-            self._leave_all()
+    def start(self) -> None:
+        """Connect to peers, and accept those that connect to us."""
+        self._is_started = True
+        self._finder.listener = self._dialer
+        self._dialer.start()
 
-    def _look_on(self) -> None:
-        if self._is_paused():
-            self._leave_all()
-            self._answer.wait(_LOOK_AGAIN)
-            return
-        address = self._candidates.next(monotonic()) if self._asking.free_count() else None
-        if address is not None:
-            self._asking.spawn(self._ask, address)
-        elif not self._answer.wait(_LOOK_AGAIN) and self._gives_up():
-            failure = self._failure
-            raise NoPeersError(f"no peer gave the metadata: {failure}" if failure else "no peers to ask")
-
-    def _leave_all(self) -> None:
-        self._asking.kill()
+    def stop(self) -> None:
+        """Leave all peers, until the next start."""
+        self._is_started = False
+        self._finder.listener = None
+        self._dialer.stop()
+        gevent.killall(list(self._asking))
         for wire in list(self._inbound):
             wire.close(0)
 
-    def _ask(self, address: Address) -> None:
+    def run(self) -> bytes:
+        """Block until the metadata is here, whether started at the moment or not.
+
+        Raises:
+            NoPeersError: no peer is left to ask, and none can be found.
+        """
+        while not self._answer.ready():
+            self._answer.wait(_CHECK_INTERVAL)
+            if self._is_started and not self._answer.ready() and self._dialer.is_idle():
+                self._look_for_more()
+        metadata: bytes = self._answer.get()
+        return metadata
+
+    def _look_for_more(self) -> None:
+        self._finder.need_more()
+        if self._fail_without_peers and not self._finder.can_find_more and self._dialer.is_exhausted(1):
+            failure = self._failure or self._dialer.last_failure
+            raise NoPeersError(f"no peer gave the metadata: {failure}" if failure else "no peers to ask for metadata")
+
+    # ------------------------------------------------------------------ peers
+
+    def has_room(self) -> bool:
+        """Whether one more peer may be asked; see `DialerOwner`."""
+        asking = len(self._asking) + self._dialer.dialling
+        is_full = asking >= limits.METADATA_SOURCES or self.connections >= self._max_peers
+        return not self._answer.ready() and not is_full
+
+    def shake_hands(self, wire: Wire) -> None:
+        """Exchange handshakes; see `DialerOwner`."""
+        wire.use(UtMetadata)
+        wire.handshake(self._info_hash, self._context.peer_id, dht=self._context.dht is not None)
+
+    def on_connected(self, wire: Wire, address: Address) -> None:
+        """Ask a peer that we have connected to; see `DialerOwner`."""
+        current = gevent.getcurrent()
+        self._asking.add(current)
         try:
-            with self._session.gate.opening():
-                pass
-            deadline = monotonic() + limits.REQUEST_TIMEOUT
-            session = self._session
-            self._answer.set(_ask(address, self._info_hash, session.peer_id, deadline, session.encryption))
+            metadata = self._fetch(wire)
         except (GeventBTError, OSError) as error:
             _log.info("no metadata from %s:%s: %s", *address, error)
             self._failure = error
-            self._candidates.failed(address, monotonic())
+            self._known.closed(address, monotonic(), worked=False)
+        else:
+            self._answer.set(metadata)
         finally:
-            # Who gave it, or was not waited for, is connected to again at once, for the data; it may refuse that, not
-            # having noticed that the first connection is over.
-            self._candidates.released(address, monotonic(), worked=self._answer.ready())
+            self._asking.discard(current)
+            # A peer that gave it, or was not waited for, is connected to again at once, for the data; it may refuse
+            # that, not having noticed that the first connection is over.
+            self._known.released(address, monotonic(), worked=self._answer.ready())
+            self._dialer.wake()
 
     def accept(self, wire: Wire) -> None:
         """Ask a peer that has connected to us; blocks until it has answered. It is connected to later, for the data, if
-        it says where it listens. Raises as `Wire.handshake` and `UtMetadata.fetch`."""
-        if self._answer.ready() or self._is_paused() or len(self._inbound) >= limits.METADATA_SOURCES:
+        it says where it listens. Raises: see `Wire.handshake` and `UtMetadata.fetch`."""
+        if (
+            self._answer.ready()
+            or not self._is_started
+            or len(self._inbound) >= limits.METADATA_SOURCES
+            or self.connections >= self._max_peers
+            or not self._context.has_room()
+        ):
             wire.close(0)
             return
         self._inbound.add(wire)
         try:
-            deadline = monotonic() + limits.REQUEST_TIMEOUT
-            self._answer.set(_fetch(wire, self._info_hash, self._session.peer_id, deadline))
+            self.shake_hands(wire)
+            self._answer.set(self._fetch(wire))
         finally:
             self._inbound.discard(wire)
+            wire.close(0)
             host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
-            self._candidates.add((host, port), Source.INBOUND, monotonic(), told_by=host)
+            self._known.add((host, port), Source.INBOUND, monotonic(), reported_by=host)
 
-
-def _first_answer(info_hash: bytes, addresses: list[Address], deadline: float, encryption: str) -> bytes:
-    pool = Pool(limits.METADATA_SOURCES)
-    failures: list[Exception] = []
-    peer_id = new_peer_id()
-
-    def ask(address: Address) -> bytes | None:
+    def _fetch(self, wire: Wire) -> bytes:
+        """Take the metadata from a peer, and leave it."""
         try:
-            return _ask(address, info_hash, peer_id, deadline, encryption)
-        except (GeventBTError, OSError) as error:
-            _log.info("no metadata from %s:%s: %s", *address, error)
-            failures.append(error)
-            return None
-
-    try:
-        for metadata in pool.imap_unordered(ask, addresses):
-            if metadata is not None:
-                answer: bytes = metadata
-                return answer
-    finally:
-        pool.kill()
-    if monotonic() >= deadline:
-        raise WireTimeout("no peer gave the metadata in time")
-    raise NoPeersError(f"no peer gave the metadata: {failures[-1]}" if failures else "no peers to ask for the metadata")
-
-
-def _ask(address: Address, info_hash: bytes, peer_id: bytes, deadline: float, encryption: str) -> bytes:
-    with gevent.Timeout(max(0.0, deadline - monotonic()), WireTimeout("the time for the metadata is over")):
-        wire = connect(address, info_hash=info_hash, encryption=encryption)
-        return _fetch(wire, info_hash, peer_id, deadline)
-
-
-def _fetch(wire: Wire, info_hash: bytes, peer_id: bytes, deadline: float) -> bytes:
-    """Take the metadata from a peer, and leave it."""
-    try:
-        wire.use(UtMetadata)
-        wire.handshake(info_hash, peer_id)
-        metadata: bytes = wire.ut_metadata.fetch(deadline - monotonic(), patience=limits.METADATA_PATIENCE)
-        return metadata
-    finally:
-        wire.close(0)
+            metadata: bytes = wire.ut_metadata.fetch(limits.REQUEST_TIMEOUT, patience=limits.METADATA_PATIENCE)
+            return metadata
+        finally:
+            wire.close(0)

@@ -1,11 +1,11 @@
-"""What the readers of a torrent are going to need next: the deadlines that follow from it. Pure."""
+"""Read-ahead of the readers of a torrent, as deadlines of pieces. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 
 
-class Windows:
+class Readahead:
     """The pieces ahead of each reader. A piece that several need is due when the first of them needs it."""
 
     def __init__(self) -> None:
@@ -15,17 +15,17 @@ class Windows:
         return bool(self._windows)
 
     def move(self, reader: Hashable, pieces: Iterable[int], now: float) -> tuple[set[int], set[int]]:
-        """A reader needs these pieces, one after the other, and no others any more.
+        """Note that a reader needs these pieces, one after the other, and no others any more.
 
-        What it needed before is due as before: only that keeps the first piece ahead of those behind it.
+        A piece that it needed before keeps its deadline: so the first piece stays ahead of those after it.
 
         Args:
-            reader: who; any key.
-            pieces: by number; none when it needs nothing more.
-            now: the time.
+            reader: the key of the reader.
+            pieces: their indices, in order; none when it needs nothing more.
+            now: the time in seconds.
 
         Returns:
-            The pieces that are due at another time than before, and those that nobody needs any more.
+            The pieces whose deadline has changed, and those that no reader needs any more.
         """
         before = self._windows.pop(reader, {})
         window = {piece: min(before.get(piece, now + place), now + place) for place, piece in enumerate(pieces)}
@@ -36,9 +36,9 @@ class Windows:
         return changed - forgotten, forgotten
 
     def due(self, piece: int) -> float | None:
-        """When a piece is needed, or None if nobody needs it."""
+        """The deadline of a piece, or None if no reader needs it."""
         return min((window[piece] for window in self._windows.values() if piece in window), default=None)
 
     def __iter__(self) -> Iterator[int]:
-        """The pieces that anybody needs."""
+        """The pieces that any reader needs."""
         return iter(set().union(*self._windows.values()))

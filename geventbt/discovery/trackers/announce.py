@@ -1,8 +1,8 @@
-"""What is said to a tracker and what it answers, without a socket: dataclasses, query strings, bencoded answers.
+"""Requests to a tracker and its answers, without a socket: dataclasses, query strings, bencoded answers.
 
-An announce tells a tracker of us and gives the peers it knows (BEP 3); a scrape only counts them (BEP 48). A tracker is
-a stranger: what it says of peers, counts and times is taken where it makes sense and left out where it does not; only
-an answer that is none at all is an error.
+An announce registers us with a tracker and returns the peers it knows (BEP 3); a scrape only counts them (BEP 48). A
+tracker is untrusted: its peers, counts and times are used where they are valid and left out where they are not; only an
+answer that cannot be read at all is an error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import inf
 from typing import Any
@@ -25,6 +25,7 @@ from geventbt.net.addresses import (
     is_host_name,
     is_port,
     normalise,
+    scope_of,
     unique,
     unpack_addresses,
 )
@@ -43,7 +44,7 @@ _COUNT_END = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class AnnounceRequest:
-    """What we tell a tracker of us (BEP 3).
+    """An announce (BEP 3).
 
     Args:
         info_hash: of the torrent, 20 bytes.
@@ -76,11 +77,11 @@ class AnnounceRequest:
         if len(self.info_hash) != _HASH or len(self.peer_id) != _HASH:
             raise ValueError(f"an info hash and a peer id have {_HASH} bytes")
         if not 0 <= self.port < 1 << 16:
-            raise ValueError(f"{self.port} is no port")
+            raise ValueError(f"{self.port} is not a port: must be 0 to 65535")
         if any(not 0 <= count < _COUNT_END for count in (self.uploaded, self.downloaded, self.left)):
             raise ValueError("uploaded, downloaded and left must be 0 or more bytes, within 63 bits")
         if self.event not in EVENTS:
-            raise ValueError(f"{self.event!r} is no event of an announce")
+            raise ValueError(f"{self.event!r} is not an event of an announce")
         if not 0 <= self.numwant < 1 << 31 or not 0 <= (self.key or 0) < 1 << 32:
             raise ValueError("numwant has 31 bits and the key 32")
 
@@ -94,10 +95,11 @@ class AnnounceResponse:
         min_interval: seconds that must pass before it, or None if the tracker does not say.
         seeders: peers that have everything, or None.
         leechers: peers that have not, or None.
-        peers: (host, port) of each, without repetition, at most `limits.TRACKER_PEERS`. A stranger's advice.
+        peers: (host, port) of each, without repetition, at most `limits.TRACKER_PEERS`; untrusted.
         warning: a text for the user, printable and bounded, or None.
         trackerid: what to say to this tracker next time, or None.
         external_ip: our address as the tracker sees it, or None (BEP 24).
+        address: the IP address of the tracker that answered, or None.
     """
 
     interval: float
@@ -108,6 +110,7 @@ class AnnounceResponse:
     warning: str | None = None
     trackerid: bytes | None = None
     external_ip: str | None = None
+    address: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class ScrapeResult:
     Attributes:
         seeders: peers that have everything.
         leechers: peers that have not.
-        completed: how often a peer has told that it completed the download.
+        completed: how many times a peer has announced that it completed the download.
     """
 
     seeders: int
@@ -220,7 +223,7 @@ def _answer(data: bytes) -> dict[bytes, Any]:
     except BencodeError as error:
         raise TrackerError(f"not the answer of a tracker: {error}") from None
     if not isinstance(answer, dict):
-        raise TrackerError("not the answer of a tracker: no dictionary")
+        raise TrackerError("not the answer of a tracker: it is not a dictionary")
     if b"failure reason" in answer:
         raise _failure(answer)
     return answer
@@ -301,4 +304,6 @@ def merged(responses: Sequence[AnnounceResponse]) -> AnnounceResponse:
         peers=unique((peer for response in responses for peer in response.peers), limits.TRACKER_PEERS),
         warning=next((response.warning for response in responses if response.warning), None),
         external_ip=next((response.external_ip for response in responses if response.external_ip), None),
+        # The one from which the fewest peers may be named: see `may_connect`.
+        address=max((response.address for response in responses if response.address), key=scope_of, default=None),
     )

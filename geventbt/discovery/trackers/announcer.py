@@ -1,4 +1,4 @@
-"""`Announcer`: tells the trackers of one torrent of us, at the times they want, and hands on the peers they give.
+"""`Announcer`: announces one torrent to its trackers at their intervals, and passes on the peers they give.
 
 BEP 12 puts trackers into tiers. Within a tier the order is random at first; they are asked one after the other until
 one answers, which moves to the front. BEP 12 alone would go on to the next tier only when all of one have failed; as
@@ -6,6 +6,8 @@ libtorrent and others do, each tier here has a greenlet of its own, so that we a
 tiers side by side, and a dead or slow tracker delays no other tier.
 
 A tracker that failed is not asked again before a time that doubles with each failure, or that it said itself (BEP 31).
+One that is asked for more peers before its interval is over, and gives none that it has not given before, is asked so
+after a time that doubles too, up to its interval.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import (
     COMPLETED,
@@ -34,27 +37,32 @@ from geventbt.discovery.trackers.announce import (
 )
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import Address
+from geventbt.net.text import clean_text
 
 _log = logging.getLogger("geventbt")
 
 MakeRequest = Callable[[str], AnnounceRequest]
 OnPeers = Callable[[list[Address], str], Any]
 
+_MAX_FRUITLESS = 20
+"""The wait is the interval long before."""
+
 
 @dataclass(slots=True)
 class TrackerStatus:
-    """How it goes with one tracker.
+    """The state of one tracker.
 
     Attributes:
-        error: why the last announce failed, or None if it did not. A stranger's text, printable and bounded.
-        warning: what the tracker said in its last answer, or None; likewise.
+        error: why the last announce failed, or None if it did not. Untrusted text, printable and bounded.
+        warning: the warning in its last answer, or None; untrusted, too.
         next_announce: when this tracker may be asked next, on the clock of `time.monotonic`: infinite if never; None
             before the first announce.
         seeders: in its last answer, or None.
         leechers: likewise.
         peers: how many its last answer gave.
         external_ip: our address as it sees it, or None (BEP 24).
-        knows_us: whether it has answered, and was not told since that we leave.
+        registered: whether the tracker counts us as a peer: it has answered, and "stopped" was not sent since.
+        address: the IP address from which it answered last, or None.
     """
 
     error: str | None = None
@@ -64,7 +72,8 @@ class TrackerStatus:
     leechers: int | None = None
     peers: int = 0
     external_ip: str | None = None
-    knows_us: bool = False
+    registered: bool = False
+    address: str | None = None
 
 
 class Announcer:
@@ -96,7 +105,7 @@ class Announcer:
 
     @property
     def status(self) -> dict[str, TrackerStatus]:
-        """How it goes with each tracker, by its URL: tier by tier, the one that answered last first."""
+        """The state of each tracker, by its URL: tier by tier, the one that answered last first."""
         return {known.url: known.status for known in self._trackers()}
 
     def _trackers(self) -> Iterator[_Tracker]:
@@ -110,10 +119,10 @@ class Announcer:
         """
         if self._greenlets or self._is_stopped:
             raise RuntimeError("an announcer is started once")
-        self._greenlets = [gevent.spawn(tier.run) for tier in self._tiers]
+        self._greenlets = [spawn(f"announcing to {tier.trackers[0].url}", tier.run) for tier in self._tiers]
 
     def completed(self) -> None:
-        """Tell the tracker of each tier that the download is complete: at once, or as soon as it knows us.
+        """Announce "completed" to the tracker of each tier: at once, or as soon as it counts us as a peer.
 
         Only the first call counts.
         """
@@ -122,7 +131,7 @@ class Announcer:
         self._is_completed = True
         for tier in self._tiers:
             for known in tier.trackers:
-                known.owes_completed = True
+                known.completed_pending = True
             tier.wake.set()
 
     def need_more(self) -> None:
@@ -132,21 +141,30 @@ class Announcer:
             tier.wake.set()
 
     def stop(self, timeout: float = limits.ANNOUNCE_STOP_TIMEOUT) -> None:
-        """Announce no more, and tell the trackers that know us that we leave, all of them side by side.
+        """Stop announcing, and announce "stopped" to the trackers that count us, all of them side by side.
+
+        A tracker that has not answered "started" or "completed" yet has half of the time for it, and may count us
+        whether it answers or not.
 
         Args:
-            timeout: seconds for that. It blocks no longer; with 0 nobody is told.
+            timeout: seconds for that. It blocks no longer; with 0 nothing is sent.
         """
         self._is_stopped = True
+        ends = monotonic() + timeout
         for tier in self._tiers:
             tier.is_over = True
-        # Whoever stops it in `on_peers` is on one of the greenlets, which then ends by itself.
-        others = [greenlet for greenlet in self._greenlets if greenlet is not gevent.getcurrent()]
-        gevent.killall(others, timeout=limits.ANNOUNCE_STOP_TIMEOUT)
-        knowing = [known for known in self._trackers() if known.status.knows_us]
-        leaving = [gevent.spawn(self._asker.leave, known, timeout) for known in knowing if timeout > 0]
+        # A call from `on_peers` runs on one of the greenlets, which then ends by itself.
+        running = zip(self._tiers, self._greenlets, strict=False)
+        others = [(tier, greenlet) for tier, greenlet in running if greenlet is not gevent.getcurrent()]
+        if timeout > 0:
+            gevent.joinall([greenlet for tier, greenlet in others if tier.announces_event], timeout / 2)
+        gevent.killall([greenlet for _, greenlet in others], timeout=limits.ANNOUNCE_STOP_TIMEOUT)
+        knowing = [known for known in self._trackers() if known.may_count_us]
+        leaving = [
+            spawn("announcing that we leave", self._asker.leave, known, ends) for known in knowing if timeout > 0
+        ]
         try:
-            gevent.joinall(leaving, timeout=timeout)
+            gevent.joinall(leaving, timeout=max(0.0, ends - monotonic()))
         finally:
             gevent.killall(leaving)
 
@@ -164,49 +182,81 @@ def _distinct(tiers: Sequence[Sequence[str]]) -> list[list[str]]:
 
 @dataclass(slots=True, eq=False)
 class _Tracker:
-    """One tracker, and what it and we owe each other."""
+    """The announce state of one tracker."""
 
     url: str
     status: TrackerStatus = field(default_factory=TrackerStatus)
     trackerid: bytes | None = None
     failures: int = 0
-    owes_completed: bool = False
-    may_be_asked: float = 0.0
-    """When it may be asked for more peers."""
-    wants_to_be_asked: float = 0.0
-    """When its interval is over, or it may be tried again."""
+    completed_pending: bool = False
+    asking: str | None = None
+    """The event of the announce that is under way."""
+    may_count_us: bool = False
+    """Whether "started" was sent, and neither refused nor followed by "stopped"."""
+    given: set[Address] = field(default_factory=set)
+    """The peers that it has given."""
+    fruitless: int = 0
+    """Announces in a row that gave no other peers, without the first."""
+    min_interval_at: float = 0.0
+    """When to announce for more peers at the earliest."""
+    next_announce_at: float = 0.0
+    """When its interval is over, or the next try is due."""
 
     def next_event(self) -> str:
-        if not self.status.knows_us:
+        if not self.status.registered:
             return STARTED
-        return COMPLETED if self.owes_completed else REGULAR
+        return COMPLETED if self.completed_pending else REGULAR
 
     def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
         least = limits.MIN_ANNOUNCE_INTERVAL if response.min_interval is None else response.min_interval
+        interval = max(response.interval, least)
         self.failures = 0
+        self._note_given(event, response.peers)
         self.trackerid = response.trackerid or self.trackerid
-        self.owes_completed = self.owes_completed and event != COMPLETED
-        self.may_be_asked = now + least
-        self.wants_to_be_asked = now + max(response.interval, least)
+        self.completed_pending = self.completed_pending and event != COMPLETED
+        early = limits.EARLY_ANNOUNCE if response.min_interval is None else least
+        self.min_interval_at = now + min(early * 2.0**self.fruitless, interval)
+        self.next_announce_at = now + interval
+        if self.status.error is not None:
+            _log.info("the tracker %s answers again", self._shown)
         self.status.error = None
         self.status.warning = response.warning
         self.status.seeders, self.status.leechers = response.seeders, response.leechers
         self.status.peers = len(response.peers)
         self.status.external_ip = response.external_ip or self.status.external_ip
-        self.status.next_announce = self.wants_to_be_asked
-        self.status.knows_us = True
+        self.status.next_announce = self.next_announce_at
+        self.status.registered = True
+        self.status.address = response.address
+
+    def _note_given(self, event: str, peers: Sequence[Address]) -> None:
+        new = [peer for peer in peers if peer not in self.given]
+        is_fruitless = not new and event != STARTED
+        self.fruitless = min(self.fruitless + 1, _MAX_FRUITLESS) if is_fruitless else 0
+        if len(self.given) + len(new) > limits.TRACKER_GIVEN:
+            self.given.clear()
+        self.given.update(new)
+
+    @property
+    def _shown(self) -> str:
+        """Its scheme and host: the rest of the URL may hold a key of the user's."""
+        scheme, _, rest = self.url.partition("://")
+        return clean_text(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")
 
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
-        told = error.retry_in if isinstance(error, TrackerError) else None
+        retry_in = error.retry_in if isinstance(error, TrackerError) else None
         self.failures += 1
-        self.may_be_asked = self.wants_to_be_asked = now + (wait if told is None else told)
+        self.min_interval_at = self.next_announce_at = now + (wait if retry_in is None else retry_in)
+        # It refuses, or nothing has reached it: it does not count us, unless it has before.
+        self.may_count_us = self.status.registered
+        if str(error) != self.status.error:
+            _log.warning("the tracker %s: %s", self._shown, error)
         self.status.error = str(error)
-        self.status.next_announce = self.wants_to_be_asked
+        self.status.next_announce = self.next_announce_at
 
 
 class _Asker:
-    """Asks one tracker and notes what comes of it. Neither a tracker nor a callback of the user makes it fail."""
+    """Announces to one tracker and notes the outcome. Neither a tracker nor a callback of the user makes it fail."""
 
     def __init__(
         self, make_request: MakeRequest, on_peers: OnPeers, announce: Callable[..., AnnounceResponse], key: int
@@ -218,9 +268,11 @@ class _Asker:
 
     def ask(self, known: _Tracker) -> bool:
         """Announce what is due; returns whether the tracker has answered."""
-        event = known.next_event()
+        event = known.asking = known.next_event()
         try:
-            response = self._announce(known.url, self._request(known, event))
+            request = self._request(known, event)
+            known.may_count_us = True
+            response = self._announce(known.url, request)
         except TrackerError as error:
             known.failed(error, monotonic())
             return False
@@ -228,6 +280,8 @@ class _Asker:
             _log.exception("an announce to %s failed", known.url)
             known.failed(error, monotonic())
             return False
+        finally:
+            known.asking = None
         known.answered(event, response, monotonic())
         self._hand_on(response, known.url)
         return True
@@ -245,17 +299,33 @@ class _Asker:
         except Exception:
             _log.exception("on_peers failed")
 
-    def leave(self, known: _Tracker, timeout: float) -> None:
-        """Announce "stopped", and "completed" before it where that has not been said yet."""
-        known.status.knows_us = False
-        for event in (COMPLETED, STOPPED) if known.owes_completed else (STOPPED,):
-            try:
-                request = replace(self._request(known, event), numwant=0)
-                self._announce(known.url, request, timeout=timeout)
-            except TrackerError as error:
-                known.status.error = str(error)
-            except Exception:
-                _log.exception("an announce to %s failed", known.url)
+    def leave(self, known: _Tracker, ends: float) -> None:
+        """Announce "stopped", and "completed" before it where that has not been said yet.
+
+        Args:
+            known: the tracker.
+            ends: when to end at the latest.
+        """
+        known.status.registered = known.may_count_us = False
+        if not known.completed_pending:
+            self._leave(known, STOPPED, ends)
+            return
+        completing = gevent.spawn(self._leave, known, COMPLETED, ends)
+        try:
+            # "stopped" is not to come first; nor is it to be lost where no answer comes.
+            completing.join((ends - monotonic()) / 2)
+            self._leave(known, STOPPED, ends)
+        finally:
+            completing.kill(block=False)
+
+    def _leave(self, known: _Tracker, event: str, ends: float) -> None:
+        try:
+            request = replace(self._request(known, event), numwant=0)
+            self._announce(known.url, request, timeout=max(0.001, ends - monotonic()))
+        except TrackerError as error:
+            known.status.error = str(error)
+        except Exception:
+            _log.exception("an announce to %s failed", known.url)
 
 
 class _Tier:
@@ -269,6 +339,11 @@ class _Tier:
         self.is_over = False
         self._asker = asker
         self._current: _Tracker | None = None
+
+    @property
+    def announces_event(self) -> bool:
+        """Whether "started" or "completed" is under way."""
+        return any(known.asking in (STARTED, COMPLETED) for known in self.trackers)
 
     def run(self) -> None:
         """Announce until it is over."""
@@ -285,15 +360,17 @@ class _Tier:
         """When to ask next: the tracker that answered last, or else the first that may be tried again."""
         current = self._current
         if current is None:
-            return min(known.wants_to_be_asked for known in self.trackers)
-        if current.owes_completed:
+            return min(known.next_announce_at for known in self.trackers)
+        if current.completed_pending:
             return 0.0
-        return current.may_be_asked if self.needs_more else current.wants_to_be_asked
+        return current.min_interval_at if self.needs_more else current.next_announce_at
 
     def _ask_one(self) -> _Tracker | None:
         """Ask the trackers that may be asked, in order, until one answers, and move that one to the front (BEP 12)."""
         for known in list(self.trackers):
-            is_waiting = known is not self._current and known.wants_to_be_asked > monotonic()
+            if self.is_over:
+                break
+            is_waiting = known is not self._current and known.next_announce_at > monotonic()
             if not is_waiting and self._asker.ask(known):
                 self.trackers.remove(known)
                 self.trackers.insert(0, known)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import gevent
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import TrackerError
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def over_families(families: Sequence[int], ask: Callable[[int], T]) -> list[T]:
     if len(families) == 1:
         return [ask(families[0])]
     outcomes: dict[int, T | TrackerError] = {}
-    asking = [gevent.spawn(_ask, ask, family, outcomes) for family in families]
+    asking = [spawn("asking a tracker", _ask, ask, family, outcomes) for family in families]
     try:
         with gevent.iwait(asking) as finished:
             for _ in finished:

@@ -1,13 +1,15 @@
-"""Asking one tracker, whatever it speaks: `announce` and `scrape`, each a call that blocks for the answer."""
+"""One request to one tracker over HTTP, HTTPS or UDP: `announce` and `scrape`, which block for the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from geventbt import limits
+from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.trackers import udp
 from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
@@ -33,12 +35,13 @@ _PORTS = {"http": 80, "https": 443, "udp": 0}
 """The schemes, and the port where the URL gives none: UDP has none of its own."""
 
 
+@whole_call
 def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT) -> AnnounceResponse:
     """Announce to a tracker over HTTP, HTTPS or UDP, and block for its answer (BEP 3, 15).
 
-    A tracker that has IPv4 and IPv6 addresses is told over both, and the answers are merged (BEP 7). On this machine
-    itself an HTTP tracker is only asked where its path begins with "/announce", as a torrent is a stranger's, and other
-    services there trust those who can reach them.
+    A tracker that has IPv4 and IPv6 addresses is asked over both, and the answers are merged (BEP 7). On this machine
+    itself an HTTP tracker is only asked if its path begins with "/announce", since a torrent is untrusted, and other
+    services of this machine may trust every local client.
 
     Args:
         url: the tracker's, from the torrent.
@@ -46,20 +49,22 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
         timeout: seconds for everything.
 
     Raises:
-        TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or answers
-            nonsense. Or the URL has a scheme that is not one of the three.
+        TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or its answer is
+            invalid. Or the URL has another scheme.
     """
     parts = _split(url)
 
     def over_http(endpoint: Endpoint) -> AnnounceResponse:
-        return parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        response = parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        return replace(response, address=endpoint.host)
 
     def over_udp(endpoint: Endpoint) -> AnnounceResponse:
-        return udp.announce(endpoint, request, timeout=timeout)
+        return replace(udp.announce(endpoint, request, timeout=timeout), address=endpoint.host)
 
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
 
 
+@whole_call
 def scrape(
     url: str, info_hashes: Iterable[bytes | str], *, timeout: float = limits.TRACKER_TIMEOUT
 ) -> dict[bytes, ScrapeResult]:
@@ -101,7 +106,7 @@ def _split(url: str) -> SplitResult:
     """Take a tracker's URL apart.
 
     Raises:
-        TrackerError: it is none that we could ask.
+        TrackerError: it is not the URL of a tracker.
     """
     try:
         parts = urlsplit(url)
@@ -109,9 +114,11 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise TrackerError(f"not a URL: {clean_text(str(error))}") from None
     if parts.scheme not in _PORTS:
-        raise TrackerError(f"{clean_text(parts.scheme) or 'nothing'}: not a scheme of trackers that we can ask")
+        raise TrackerError(
+            f"cannot announce to a URL with the scheme {clean_text(parts.scheme)!r}: only http, https and udp"
+        )
     if not parts.hostname or not (port or _PORTS[parts.scheme]):
-        raise TrackerError("the URL of a tracker without a host or a port")
+        raise TrackerError("not the URL of a tracker: it has no host, or no port")
     return parts
 
 

@@ -1,7 +1,7 @@
 """Asking a tracker over UDP (BEP 15): a connection id first, then the question, each sent again when nothing comes.
 
-Every question has a socket of its own that is connected to the tracker, so that the packets of strangers never arrive,
-and random transaction ids, so that nobody who cannot read the question can answer it.
+Every request has a socket of its own that is connected to the tracker, so that packets from elsewhere never arrive, and
+random transaction ids, so that only a host that can read the request can answer it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def announce(endpoint: Endpoint, request: AnnounceRequest, *, timeout: float) ->
         timeout: seconds for all of it.
 
     Raises:
-        TrackerError: it refuses, does not answer in time, or answers nonsense.
+        TrackerError: it refuses, does not answer in time, or its answer is invalid.
     """
 
     def pack(connection_id: int, transaction_id: int) -> bytes:
@@ -139,7 +139,7 @@ class _Exchange:
     def _send_and_wait(self, packet: bytes, action: int, transaction_id: int) -> bytes | None:
         """Send a packet and wait for its answer; None when it is time to send again."""
         if monotonic() >= self._ends or self._silences > limits.UDP_RETRANSMISSIONS:
-            raise TrackerError(f"{self._endpoint.host}: no answer in time")
+            raise TrackerError(f"{self._endpoint.host}: no answer in time over UDP")
         self._sock.send(packet)
         until = min(self._ends, monotonic() + limits.UDP_RETRANSMIT * 2**self._silences)
         while (now := monotonic()) < until:
@@ -151,7 +151,7 @@ class _Exchange:
             header = packets.read_header(data)
             if header is not None and header[1] == transaction_id:
                 return _checked(data, header[0], action)
-            # Whoever floods us with wrong answers must not keep the others from running.
+            # A flood of wrong answers must not keep other greenlets from running.
             gevent.sleep(0)
         self._silences += 1
         return None

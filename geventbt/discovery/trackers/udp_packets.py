@@ -194,4 +194,4 @@ def parse_error(data: bytes) -> TrackerError:
 
 def _check_size(data: bytes, size: int) -> None:
     if len(data) < size:
-        raise TrackerError(f"an answer of {len(data)} bytes, where {size} are the least")
+        raise TrackerError(f"the answer is cut short: {len(data)} bytes, at least {size} are needed")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from bitarray import bitarray
 
-from geventbt import limits
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.paths import is_state_dir
-from geventbt.storage.backend import StorageBackend
+from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
 from geventbt.storage.disk.file_mapper import FileMapper
+from geventbt.storage.disk.file_pool import SHARED, FilePool
+from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.recorder import Recorder
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
@@ -27,7 +28,9 @@ class DiskBackend(StorageBackend):
         torrent: the torrent.
         folder: the folder that its file or folder is in, or will be.
         preallocate: whether `make` takes the room for the files on the disk at once. By default they are sparse.
-        max_open_files: how many files are open at a time.
+        overwrite: whether a file that is not the torrent's, in the place of one of its files, may be overwritten.
+        max_open_files: how many files are open at a time; None for as many as fit into the pool that all torrents of
+            the process share.
 
     Raises:
         StorageError: the torrent has the name of our own folder, ``.geventbt``.
@@ -39,24 +42,31 @@ class DiskBackend(StorageBackend):
         folder: str | os.PathLike[str],
         *,
         preallocate: bool = False,
-        max_open_files: int = limits.OPEN_FILES,
+        overwrite: bool = False,
+        max_open_files: int | None = None,
     ) -> None:
         if any(map(is_state_dir, {file.path[0] for file in torrent.files})):
             raise StorageError(
                 f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
             )
         layout = Layout(torrent.files, torrent.geometry)
+        folder = Path(os.path.abspath(folder))
+        pool = SHARED if max_open_files is None else FilePool(lambda: max_open_files)
         self._torrent = torrent
         self._preallocate = preallocate
-        self._state_dir = StateDir(Path(os.path.abspath(folder)), torrent.info_hash.hex())
-        self._mapper = FileMapper(torrent, Path(os.path.abspath(folder)), self._state_dir, layout, max_open_files)
+        self._state_dir = StateDir(folder, torrent.info_hash)
+        self._ownership = Ownership(torrent, folder, layout, overwrite=overwrite)
+        self._mapper = FileMapper(torrent, folder, self._state_dir, layout, self._ownership, pool)
         self._files = self._mapper.files
-        self._recorder = Recorder(torrent, layout, self._mapper, self._state_dir)
+        self._recorder = Recorder(torrent, layout, self._mapper, self._state_dir, self._ownership)
 
     def begin(self, have: bitarray, selected: Collection[int] | None) -> None:
         """Take note of the verified pieces and the wanted files."""
-        self._mapper.have = have
-        self._mapper.selected = selected
+        self._mapper.begin(have, selected)
+
+    def path(self, file: int) -> Path:
+        """Where a file is, or would be."""
+        return self._files.path(file)
 
     def size(self, file: int) -> int:
         """The length of a file as it is now, 0 if it is not there."""
@@ -106,18 +116,48 @@ class DiskBackend(StorageBackend):
         self._mapper.drop_parts()
 
     def make(self, files: Iterable[int]) -> None:
-        """Make files of their full length. One that is longer is cut, one of the right length is left alone.
+        """Make files of their full length. One of the right length is left alone, and one that is longer is cut if a
+        piece of it is verified.
 
         Raises:
-            StorageError: one cannot be made: ``errno.ENOSPC`` if there is no room for it.
+            StorageError: one cannot be made: ``errno.ENOSPC`` if there is no room for it, ``errno.EEXIST`` if one that
+                is not the torrent's is in its place. In that case none is made.
         """
+        files = list(files)
+        self._ownership.claim()
+        for file in files:
+            if not self._is_as_it_should_be(file):
+                self._files.check_writable(file)
+        wanted = set(files)
+        for file in set(range(len(self._torrent.files))) - wanted:
+            self._mapper.keep_out(file)
         for file in files:
             self._leave_parts(file)
-            if self._preallocate or not self._mapper.has_length(file):
-                with self._mapper.invalidate_on_missing(file), self._files.use(file, writable=True) as opened:
-                    if self._preallocate:
-                        opened.allocate(self._torrent.files[file].length)
+            if self._preallocate or not self._is_as_it_should_be(file):
+                self._make(file)
         self._mapper.drop_parts()
+        self._recorder.note_made()
+
+    def finish(self, files: Iterable[int]) -> None:
+        """Look at files of which all pieces are trusted: cut one that has grown, and find one that is gone.
+
+        Raises:
+            MissingData, ChangedData: one was deleted, replaced or changed. Its pieces are then no longer in `have`.
+            StorageError: the disk failed.
+        """
+        error: StorageError | None = None
+        for file in files:
+            try:
+                with self._mapper.invalidate_on_missing(file):
+                    self._mapper.finish(file)
+            except (MissingData, ChangedData) as lost:
+                error = error or lost
+        if error is not None:
+            raise error
+
+    def withdraw(self, pieces: bitarray) -> bool:
+        """Take pieces out of the record. Returns whether any was in it."""
+        return self._recorder.withdraw(pieces)
 
     def possible(self, layout: Layout) -> bitarray:
         """The pieces whose bytes may all be on the disk."""
@@ -130,6 +170,7 @@ class DiskBackend(StorageBackend):
     def lock(self) -> None:
         """Keep every other program, and every other storage of this one, away from this torrent in this folder."""
         self._state_dir.lock()
+        self._ownership.claim()
 
     def restore(self) -> bitarray:
         """Trust what the last checkpoint recorded of files that look as they did then."""
@@ -138,11 +179,27 @@ class DiskBackend(StorageBackend):
     def checkpoint(self) -> None:
         """Make all that was written safe on the disk, and record which pieces are there."""
         self._recorder.checkpoint()
+        self._files.close_unused()
 
     def close(self) -> None:
         """Close all files, and release the lock."""
         self._files.close()
+        self._ownership.release()
         self._state_dir.close()
+
+    def _is_as_it_should_be(self, file: int) -> bool:
+        """Whether a file has its length, and a piece of it is verified or there is nothing in it."""
+        is_proven = self._ownership.is_proven(file) or not self._torrent.files[file].length
+        return is_proven and self._mapper.has_length(file)
+
+    def _make(self, file: int) -> None:
+        """Make a file, or give it its length; but nothing is cut before a piece of it is verified."""
+        length = self._torrent.files[file].length
+        if not self._ownership.is_proven(file) and self._mapper.size(file) > length:
+            return
+        with self._mapper.invalidate_on_missing(file), self._files.use(file, writable=True) as opened:
+            if self._preallocate:
+                opened.allocate(length)
 
     def _leave_parts(self, file: int) -> None:
         """Move a file out of the parts file if it is wanted."""

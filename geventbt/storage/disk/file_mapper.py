@@ -25,8 +25,10 @@ from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, TorrentFile
 from geventbt.metainfo.paths import STATE_DIR
 from geventbt.storage.backend import MissingData
-from geventbt.storage.disk.open_file import FileGone, OpenFile
+from geventbt.storage.disk.file_pool import SHARED, FilePool
+from geventbt.storage.disk.open_file import FileChanged, FileGone, OpenFile
 from geventbt.storage.disk.open_files import OpenFiles
+from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.record import Fingerprint
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout, Span
@@ -43,28 +45,42 @@ class FileMapper:
         folder: the folder of its data.
         state_dir: the folder of our own files there.
         layout: the torrent's layout.
-        max_open_files: how many files are open at a time.
+        ownership: knows which files are the torrent's own.
+        pool: keeps files open.
 
     Attributes:
         files: the files of the torrent; the parts file is the one behind the last.
         parts: the index of the parts file.
-        have: the verified pieces: only their bytes are moved.
+        have: the verified pieces: only their bytes are moved. To be set by `begin`.
         selected: indices of the wanted files, or None for all.
     """
 
     def __init__(
-        self, torrent: Torrent, folder: Path, state_dir: StateDir, layout: Layout, max_open_files: int
+        self,
+        torrent: Torrent,
+        folder: Path,
+        state_dir: StateDir,
+        layout: Layout,
+        ownership: Ownership,
+        pool: FilePool = SHARED,
     ) -> None:
         parts = TorrentFile((STATE_DIR, state_dir.path("parts").name), torrent.geometry.length, 0)
-        self.files = OpenFiles([*torrent.files, parts], folder, max_open_files)
+        self.files = OpenFiles([*torrent.files, parts], folder, ownership, pool)
         self.parts = len(torrent.files)
         self.selected: Collection[int] | None = None
         self._torrent = torrent
         self._state_dir = state_dir
         self._layout = layout
+        self._ownership = ownership
+        ownership.is_selected = self.is_selected
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self._in_parts: dict[int, bool] = {}
         self._moving = new_reentrant_lock()
+
+    def begin(self, have: bitarray, selected: Collection[int] | None) -> None:
+        """Take note of the verified pieces and the wanted files."""
+        self.have = self._ownership.have = have
+        self.selected = selected
 
     def in_parts(self, index: int) -> bool:
         """Whether the bytes of a file are in the parts file, or would go there."""
@@ -140,6 +156,24 @@ class FileMapper:
         status = self.files.status(index)
         return status is not None and status.st_size == self._torrent.files[index].length
 
+    def finish(self, index: int) -> None:
+        """Look at a file of which all pieces are trusted, and cut it if it has grown.
+
+        Raises:
+            FileGone, FileChanged: if it is not as it was after our last change.
+        """
+        if self.in_parts(index):
+            return
+        status, record = self.files.status(index), self.files.record(index)
+        if status is None or record.is_replaced(status):
+            raise FileGone(self.files.path(index))
+        if record.fingerprint not in (None, Fingerprint.of(status)):
+            raise FileChanged(self.files.path(index))
+        length = self._torrent.files[index].length
+        if status.st_size != length:
+            with self.files.use(index, writable=True) as file:
+                file.set_length(length)
+
     def fingerprint(self, index: int) -> Fingerprint | None:
         """The fingerprint of a file as it is now, or None if it is not there."""
         status = self.files.status(index)
@@ -156,17 +190,41 @@ class FileMapper:
                 possible[pieces.start : pieces.stop] &= in_parts[pieces.start : pieces.stop]
         return possible
 
+    def keep_out(self, index: int) -> None:
+        """Have the bytes of a file that is not wanted go to the parts file, if there is one of somebody else's in its
+        place."""
+        with self._moving:
+            if not self.in_parts(index) and self.files.status(index) is not None:
+                try:
+                    self.files.check_writable(index)
+                except StorageError:
+                    self._in_parts[index] = True
+
     @contextmanager
     def invalidate_on_missing(self, index: int) -> Iterator[None]:
-        """Clear the pieces of a file in `have` if it turns out in the block that it is gone, or a part of it."""
+        """Clear the pieces of a file in `have` if it turns out in the block that it is gone, or a part of it, or has
+        been changed."""
         try:
             yield
         except FileGone:
+            self._ownership.disown(index)
             self.invalidate(index)
+            raise
+        except FileChanged:
+            self.give_up(index)
             raise
         except MissingData:
             self.invalidate(index, self.size(index))
             raise
+
+    def give_up(self, index: int) -> None:
+        """Trust nothing of a file, or of the parts file if that has its bytes, that another program has changed."""
+        place = self.parts if self.in_parts(index) else index
+        self.files.close_file(place)
+        self.invalidate(index)
+        status = self.files.status(place)
+        if status is not None:
+            self.files.record(place).accept_change(status)
 
     def invalidate(self, index: int, start: int = 0) -> None:
         """Clear in `have` the pieces that have bytes of a file from `start` on. If the file is in the parts file, or is
@@ -233,6 +291,6 @@ class FileMapper:
             except StorageError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # The folder of the file is another file system: who kills us here has its pieces fetched again.
+                # The folder of the file is another file system: if we are killed here, its pieces are fetched again.
                 with self.files.use(index, writable=True) as target:
                     fill(target)

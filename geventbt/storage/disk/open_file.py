@@ -1,7 +1,7 @@
-"""One open file, and its errors as ours.
+"""One open file, whose errors are `StorageError`s.
 
 Reading and writing are positional (`pread`), so threads need not wait for each other; and they copy, rather than hand
-out views of a mapped file, because a file that somebody cuts short under a mapping ends the whole process with SIGBUS,
+out views of a mapped file, because a file that is cut short under a mapping ends the whole process with SIGBUS,
 and under `pread` is an error.
 """
 
@@ -15,21 +15,15 @@ from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
-from geventbt.storage.backend import MissingData
+from geventbt.storage.backend import ChangedData, MissingData
 from geventbt.storage.disk.page_cache import CachedRead, find_cached_read
 from geventbt.storage.disk.record import FileRecord, Fingerprint
 
-_HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
+HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
+"""Whether the system reads and writes at a position: Windows does not."""
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """For every file in a folder that others can write to: no link is followed, and no pipe blocks."""
 _BLOCK = 512  # the unit of st_blocks
-
-
-class FileCut(MissingData):
-    """A file that was in use has been cut short."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.EIO, "the file was cut short while it was in use", os.fspath(path))
 
 
 class FileGone(MissingData):
@@ -37,6 +31,21 @@ class FileGone(MissingData):
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.ENOENT, "the file was deleted or replaced while it was in use", os.fspath(path))
+
+
+class FileChanged(ChangedData):
+    """A file that was in use has been changed in its place by another program."""
+
+    text = "the file was changed by another program while it was in use"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EIO, self.text, os.fspath(path))
+
+
+class FileCut(FileChanged):
+    """A file that was in use has been cut short."""
+
+    text = "the file was cut short while it was in use"
 
 
 class _NoMoreData(Exception):
@@ -87,6 +96,7 @@ class OpenFile:
         """Read exactly `length` bytes.
 
         Raises:
+            FileChanged: if another program has changed the file since our last change or look.
             MissingData: if the file ends before.
             StorageError: if it cannot be read.
         """
@@ -95,6 +105,8 @@ class OpenFile:
             self._was_read = True
             self._cached_read = find_cached_read(self._descriptor)
         with storage_errors(self.path):
+            if self._record.is_changed(self._descriptor):
+                raise FileChanged(self.path)
             data = self._read(offset, length)
             while len(data) < length:
                 more = self._read(offset + len(data), length - len(data))
@@ -106,7 +118,10 @@ class OpenFile:
     def read_cached(self, offset: int, length: int) -> bytes | bytearray | None:
         """Read exactly `length` bytes if they are in memory. None if not, if `read` might have an error to tell, or
         before its first call, which finds out whether this can be done."""
-        if self._cached_read is None or self.deleted:
+        if self._cached_read is None:
+            return None
+        status = os.fstat(self._descriptor)
+        if status.st_nlink == 0 or not self._record.looks_like(status):
             return None
         try:
             return self._cached_read(self._descriptor, offset, length)
@@ -114,7 +129,7 @@ class OpenFile:
             return None
 
     def read_into(self, offset: int, view: memoryview) -> None:
-        """Read until `view` is full. Raises as `read` does."""
+        """Read until `view` is full, to be hashed: changed or not. Raises as `read` does otherwise."""
         with storage_errors(self.path):
             while view:
                 got = self._read_into(offset, view)
@@ -147,7 +162,7 @@ class OpenFile:
             os.ftruncate(self._descriptor, length)
 
     def allocate(self, length: int) -> None:
-        """Take the room on the disk for so many bytes, where the system can. What is in the file stays.
+        """Reserve room on the disk for a number of bytes, where the system can. The contents stay.
 
         Raises:
             StorageError: if there is not enough room: ``errno.ENOSPC``.
@@ -168,46 +183,55 @@ class OpenFile:
             getattr(os, "fdatasync", os.fsync)(self._descriptor)
 
     def data_ranges(self) -> list[tuple[int, int]]:
-        """Where the file is not a hole, as (start, end); where the system cannot tell, all of it."""
-        size, ranges, at = os.fstat(self._descriptor).st_size, [], 0
-        if not hasattr(os, "SEEK_DATA"):
-            return [(0, size)]
-        with storage_errors(self.path), self._seeking, suppress(_NoMoreData):
-            while at < size:
-                start = self._seek(at, os.SEEK_DATA)
-                at = self._seek(start, os.SEEK_HOLE)
-                ranges.append((start, at))
-        return ranges
+        """See `data_ranges`."""
+        with storage_errors(self.path), self._seeking:
+            return data_ranges(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
 
     def _read(self, offset: int, length: int) -> bytes:
-        if _HAS_POSITIONAL:
+        if HAS_POSITIONAL:
             return os.pread(self._descriptor, length, offset)
         with self._seeking:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, length)
 
     def _read_into(self, offset: int, view: memoryview) -> int:
-        if _HAS_POSITIONAL:
+        if HAS_POSITIONAL:
             return os.preadv(self._descriptor, [view], offset)
         data = self._read(offset, len(view))
         view[: len(data)] = data
         return len(data)
 
-    def _seek(self, offset: int, whence: int) -> int:
-        try:
-            return os.lseek(self._descriptor, offset, whence)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                raise _NoMoreData from None
-            raise
-
     def _write(self, offset: int, data: memoryview) -> int:
-        if _HAS_POSITIONAL:
+        if HAS_POSITIONAL:
             return os.pwrite(self._descriptor, data, offset)
         with self._seeking:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.write(self._descriptor, data)
+
+
+def data_ranges(descriptor: int) -> list[tuple[int, int]]:
+    """Where a file is not a hole, as (start, end); where the system cannot tell, all of it."""
+    size = os.fstat(descriptor).st_size
+    ranges: list[tuple[int, int]] = []
+    at = 0
+    if not hasattr(os, "SEEK_DATA"):
+        return [(0, size)] if size else []
+    with suppress(_NoMoreData):
+        while at < size:
+            start = _seek(descriptor, at, os.SEEK_DATA)
+            at = _seek(descriptor, start, os.SEEK_HOLE)
+            ranges.append((start, at))
+    return ranges
+
+
+def _seek(descriptor: int, offset: int, whence: int) -> int:
+    try:
+        return os.lseek(descriptor, offset, whence)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _NoMoreData from None
+        raise

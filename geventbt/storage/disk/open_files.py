@@ -1,57 +1,58 @@
-"""The open files of a torrent: few at a time, shared by threads, and never one outside the folder."""
+"""The files of a torrent: opened when they are needed, and never one outside the folder or of somebody else."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from geventbt import limits
+from geventbt.concurrency import descriptors
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
 from geventbt.storage.backend import MissingData
-from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, FileCut, FileGone, OpenFile, storage_errors
+from geventbt.storage.disk.disk_paths import DiskPaths
+from geventbt.storage.disk.file_pool import SHARED, FilePool, Slot
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, FileChanged, FileCut, FileGone, OpenFile, storage_errors
 from geventbt.storage.disk.record import FileRecord
 
 
-@dataclass(slots=True)
-class _Slot:
-    """An open file and how many threads are at it."""
+class WriteGuard(Protocol):
+    """Says which files may be written to."""
 
-    file: OpenFile
-    writable: bool
-    users: int = 0
-    retired: bool = False
-    """No longer among the open files: the last user closes it."""
+    def made(self, index: int, status: os.stat_result) -> None:
+        """A file that was not there has been made."""
+
+    def check(self, index: int, path: Path, status: os.stat_result) -> None:
+        """Raise a StorageError unless a file that is there may be written to."""
 
 
 class OpenFiles:
-    """Opens the files of a torrent when they are needed, and keeps those that were used last.
+    """Opens the files of a torrent when they are needed.
 
     Args:
         files: the files of the torrent.
-        folder: the folder that they are in. Links on the way to it are the user's own and are followed, those below it
-            never.
-        limit: how many are open at a time. Only files that are in use at this very moment are kept beyond it.
+        folder: the folder that they are in. Links on the way to it are the user's own and are followed.
+        guard: is asked before a file that is there is written to for the first time.
+        pool: keeps the files that were used last, by default the one of the process.
     """
 
-    def __init__(self, files: Sequence[TorrentFile], folder: Path, limit: int = limits.OPEN_FILES) -> None:
+    def __init__(self, files: Sequence[TorrentFile], folder: Path, guard: WriteGuard, pool: FilePool = SHARED) -> None:
         self._files = files
-        self._folder = folder
-        self._limit = limit
-        self._slots: OrderedDict[int, _Slot] = OrderedDict()
+        self._guard = guard
+        self._pool = pool
+        self._paths = DiskPaths(files, folder)
         self._records: dict[int, FileRecord] = {}
-        self._lock = new_lock()
+        self._opening = new_lock()
         self._closed = False
 
     def record(self, index: int) -> FileRecord:
-        """What is known of a file."""
+        """The record of a file."""
         return self._records.get(index) or self._records.setdefault(index, FileRecord())
 
     def records(self) -> list[tuple[int, FileRecord]]:
@@ -59,17 +60,28 @@ class OpenFiles:
         return list(self._records.items())
 
     def status(self, index: int) -> os.stat_result | None:
-        """What the system tells of a file, or None if it is not there."""
-        path = self.path(index)
+        """The status of a file, or None if it is not there."""
         try:
-            with storage_errors(path):
-                return path.lstat()
+            with storage_errors(self.path(index)):
+                return self._paths.status(index)
         except MissingData:
             return None
 
     def path(self, index: int) -> Path:
         """Where a file is, or would be."""
-        return self._folder.joinpath(*self._files[index].path)
+        return self._paths.path(index)
+
+    def check_writable(self, index: int) -> None:
+        """Check that a file may be written to, if it is there.
+
+        Raises:
+            StorageError: it is somebody else's (``errno.EEXIST``), or there is a symbolic link in its path.
+        """
+        with storage_errors(self.path(index)):
+            path = self._paths.to_write(index)
+            status = self.status(index)
+            if status is not None:
+                self._guard.check(index, path, status)
 
     @contextmanager
     def use(self, index: int, *, writable: bool = False) -> Iterator[OpenFile]:
@@ -81,29 +93,22 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
-            FileGone: if it was there and is no more, or another one is in its place. This is told once: the next call
-                takes what is there now, or makes it.
-            FileCut: if it is to be written, and has been cut short. This is told once, too.
+            FileGone: if it was there and is no more, or another one is in its place. Raised once: the next call takes
+                what is there now, or makes it.
+            FileCut: if it is to be written, and has been cut short. Raised once, too.
+            FileChanged: if it is to be written, and has been changed.
             MissingData: if it is not there, and not `writable`.
-            StorageError: if it cannot be opened, is no regular file, or a symbolic link is at its place or on the way.
+            StorageError: if it cannot be opened, is not a regular file, or there is a symbolic link in its path.
         """
         slot = self._take(index, writable)
         try:
             yield slot.file
         finally:
-            self._leave(slot)
+            self._pool.leave(slot)
 
     def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
         """A range of a file that is open, if it is in memory and no thread is in the way: never waits."""
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            if index not in self._slots:
-                return None
-            self._slots.move_to_end(index)
-            return self._slots[index].file.read_cached(offset, length)
-        finally:
-            self._lock.release()
+        return self._pool.read_cached((self, index), offset, length)
 
     def sync(self, index: int) -> None:
         """Block until what we have written to a file is on the disk.
@@ -114,24 +119,22 @@ class OpenFiles:
         """
         record, status = self.record(index), self.status(index)
         if status is None or (status.st_dev, status.st_ino) != record.identity:
-            with self._lock:
-                self._forget(index)
+            self._forget(index)
             raise FileGone(self.path(index))
         record.unsynced = False
         with self.use(index, writable=True) as file:
             file.sync()
 
     def install(self, index: int, temporary: Path, fill: Callable[[OpenFile], None]) -> None:
-        """Make a file that is there only once it is filled: whoever kills us leaves it either whole or not at all.
+        """Make a file that is there only once it is filled: if we are killed, it is there as a whole or not at all.
 
         Args:
             index: the file's index.
             temporary: where it is made, in a folder that is there.
             fill: writes what is to be in it.
         """
-        path = self.path(index)
-        with storage_errors(path):
-            self._refuse_links(path)
+        with storage_errors(self.path(index)):
+            path = self._paths.to_write(index)
             temporary.unlink(missing_ok=True)
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, self._mode(index))
             file = OpenFile(temporary, descriptor, FileRecord())
@@ -142,6 +145,7 @@ class OpenFiles:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary, path)
                 self.record(index).renew(file.fingerprint)
+                self._guard.made(index, path.lstat())
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -150,100 +154,97 @@ class OpenFiles:
 
     def remove(self, index: int) -> None:
         """Delete a file, if it is there."""
-        path = self.path(index)
-        with self._lock, storage_errors(path):
+        with storage_errors(self.path(index)):
             self._forget(index)
-            self._refuse_links(path)
-            path.unlink(missing_ok=True)
+            self._paths.to_write(index).unlink(missing_ok=True)
+
+    def close_file(self, index: int) -> None:
+        """Close a file, so that it is looked at before it is used again."""
+        self._pool.close(self, index)
+
+    def close_unused(self) -> None:
+        """Close the files that have not been used for a while."""
+        self._pool.close_unused(limits.IDLE_FILE)
 
     def close(self) -> None:
         """Close every file; those in use when their users are done."""
-        with self._lock:
-            self._closed = True
-            for index in list(self._slots):
-                self._retire(index)
+        self._closed = True
+        self._pool.close(self)
 
-    def _take(self, index: int, writable: bool) -> _Slot:
-        with self._lock:
-            if self._closed:
-                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self.path(index)))
-            slot = self._slots.get(index)
-            if slot is not None and slot.file.deleted:
-                self._forget(index)
-                raise FileGone(slot.file.path)
-            if slot is not None and writable and not slot.writable:
-                self._retire(index)
-                slot = None
-            if slot is None:
-                slot = self._slots[index] = self._open(index, writable)
-            slot.users += 1
-            self._slots.move_to_end(index)
-            if len(self._slots) > self._limit:
-                self._retire_idle(len(self._slots) - self._limit)
-            return slot
-
-    def _leave(self, slot: _Slot) -> None:
-        with self._lock:
-            slot.users -= 1
-            if slot.retired and not slot.users:
-                slot.file.close()
+    def _take(self, index: int, writable: bool) -> Slot:
+        if self._closed:
+            raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self.path(index)))
+        slot = self._pool.take((self, index), writable)
+        if slot is None:
+            with self._opening:
+                slot = self._pool.take((self, index), writable) or self._open(index, writable)
+        if slot.file.deleted:
+            self._pool.leave(slot)
+            self._forget(index)
+            raise FileGone(slot.file.path)
+        return slot
 
     def _forget(self, index: int) -> None:
         """Let go of a file that is no longer the one we knew."""
-        if index in self._slots:
-            self._retire(index)
+        self._pool.close(self, index)
         self._records.pop(index, None)
 
-    def _retire_idle(self, count: int) -> None:
-        """Retire up to `count` files that nobody is at, those used longest ago first."""
-        for index in [index for index, slot in self._slots.items() if not slot.users][:count]:
-            self._retire(index)
-
-    def _retire(self, index: int) -> None:
-        slot = self._slots.pop(index)
-        slot.retired = True
-        if not slot.users:
-            slot.file.close()
-
-    def _open(self, index: int, writable: bool) -> _Slot:
+    def _open(self, index: int, writable: bool) -> Slot:
         file, path = self._files[index], self.path(index)
         with storage_errors(path):
-            self._refuse_links(path)
             descriptor = self._open_descriptor(index, writable)
             opened = OpenFile(path, descriptor, self.record(index))
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise StorageError(errno.EINVAL, "not a regular file", os.fspath(path))
-                if writable and self.record(index).notice_cut(status):
-                    raise FileCut(path)
+                if writable:
+                    self._check_known(index, path, descriptor)
                 if writable and status.st_size != file.length:
                     opened.set_length(file.length)
             except BaseException:
                 opened.close()
                 raise
-        return _Slot(opened, writable)
+        slot = Slot(opened, writable)
+        self._pool.add((self, index), slot)
+        return slot
+
+    def _check_known(self, index: int, path: Path, descriptor: int) -> None:
+        """Check that a file that is going to be written is the one that we know, and that it is ours."""
+        record, status = self.record(index), os.fstat(descriptor)
+        if record.notice_cut(status):
+            raise FileCut(path)
+        if record.is_replaced(status):
+            self._forget(index)
+            raise FileGone(path)
+        if record.is_changed(descriptor):
+            raise FileChanged(path)
+        self._guard.check(index, path, status)
 
     def _open_descriptor(self, index: int, writable: bool) -> int:
-        path, flags = self.path(index), (os.O_RDWR if writable else os.O_RDONLY) | SAFE_OPEN_FLAGS
+        if not writable:
+            return _open(self._pool, self._paths.to_read(index), os.O_RDONLY)
+        path = self._paths.to_write(index)
         try:
-            return os.open(path, flags)
+            return _open(self._pool, path, os.O_RDWR)
         except FileNotFoundError:
-            if not writable:
-                raise
-        record = self.record(index)
-        if record.fingerprint is not None:
-            self._records.pop(index)
-            raise FileGone(path)
+            if self.record(index).fingerprint is not None:
+                self._records.pop(index)
+                raise FileGone(path) from None
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags | os.O_CREAT, self._mode(index))
+        descriptor = _open(self._pool, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode(index))
+        self._guard.made(index, os.fstat(descriptor))
+        return descriptor
 
     def _mode(self, index: int) -> int:
         return 0o777 if self._files[index].executable else 0o666
 
-    def _refuse_links(self, path: Path) -> None:
-        """Refuse a path with a symbolic link below the folder: it could lead anywhere."""
-        folder = os.path.realpath(self._folder)
-        parent = os.path.join(folder, *path.parent.relative_to(self._folder).parts)
-        if os.path.normcase(os.path.realpath(parent)) != os.path.normcase(parent) or path.is_symlink():
-            raise StorageError(errno.ELOOP, "a symbolic link in the path", os.fspath(path))
+
+def _open(pool: FilePool, path: Path, flags: int, mode: int = 0o666) -> int:
+    """Open a file; where no descriptor is left, close one that is not in use for it."""
+    try:
+        return os.open(path, flags | SAFE_OPEN_FLAGS, mode)
+    except OSError as error:
+        if not descriptors.is_shortage(error) or not pool.close_unused():
+            raise
+    return os.open(path, flags | SAFE_OPEN_FLAGS, mode)

@@ -1,4 +1,4 @@
-"""Reading what is in memory already, without a thread that could wait for the disk.
+"""Reads from the page cache, without a thread that could wait for the disk.
 
 Linux reads what is in its page cache, and nothing else, if it is asked so (``RWF_NOWAIT``). A file system that keeps
 its files in memory (tmpfs) does not know that flag, and never waits. *Measured*: a seed that need not hand every MiB to
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 CachedRead: TypeAlias = Callable[[int, int, int], "bytes | bytearray | None"]
-"""Reads from a descriptor, at an offset, so many bytes; None if not all of them are in memory."""
+"""Reads from a descriptor, at an offset, a number of bytes; None if they are not all in memory."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-_MOUNTS = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/self/mountinfo")
+"""The mounted file systems, as Linux lists them."""
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -49,7 +50,7 @@ def _is_in_memory(descriptor: int) -> bool:
     device = os.fstat(descriptor).st_dev
     name = f"{os.major(device)}:{os.minor(device)}"
     try:
-        lines = _MOUNTS.read_text(errors="replace").splitlines()
+        lines = MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
         return False
     for fields in map(str.split, lines):

@@ -1,8 +1,7 @@
-"""What we know of a file on the disk: how it looked when we last had a hand in it.
+"""The fingerprint of a file on the disk after our last change, to notice changes by other programs.
 
-A checkpoint vouches for a file by its size and time of change, so these must never cover what somebody else has done to
-it: if a file does not look as we left it, even if we write to it afterwards, nobody vouches for it any more until it
-has been hashed again.
+A checkpoint trusts a file by its size and time of modification, so these must never cover a change by another program:
+a file that differs from its fingerprint, even if we write to it afterwards, is not trusted until it is hashed again.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from typing import NamedTuple
 from geventbt.concurrency.native import new_lock
 
 _STEPS = (1, 2_000_000_000)
-"""Nanoseconds by which times can be told apart: by file systems of today, and by all."""
+"""Nanoseconds that are the resolution of times: of current file systems, and of all."""
 
 
 class Fingerprint(NamedTuple):
-    """How a file looks: it changes with its contents."""
+    """The size and time of modification of a file, which change with its contents."""
 
     size: int
     """In bytes."""
     mtime: int
-    """When it was changed, in nanoseconds since 1970."""
+    """Time of modification, in nanoseconds since 1970."""
 
     @classmethod
     def of(cls, status: os.stat_result) -> Fingerprint:
-        """The fingerprint of a file, of which the system tells this."""
+        """The fingerprint of a file from its status."""
         return cls(status.st_size, status.st_mtime_ns)
 
 
@@ -36,17 +35,28 @@ class FileRecord:
     """What is known of one file, whether it is open or not. Its methods may be called from several threads at once.
 
     Attributes:
-        fingerprint: how it looked when we last had a hand in it, or None if it was not there.
-        externally_modified: somebody else has changed it since its pieces were verified.
-        unsynced: we have written to it, and not yet made sure that it is on the disk.
-        identity: device and inode of what we have written to.
+        fingerprint: its fingerprint after our last change or look, or None if it was not there.
+        externally_modified: another program has changed it since its pieces were verified.
+        unread_change: it has been noticed that another program has changed it, and its pieces are still trusted.
+        unsynced: we have written to it since it was last synced to the disk.
+        identity: device and inode of the file that we have written to.
     """
 
-    __slots__ = ("_lock", "_trusted", "_writers", "externally_modified", "fingerprint", "identity", "unsynced")
+    __slots__ = (
+        "_lock",
+        "_trusted",
+        "_writers",
+        "externally_modified",
+        "fingerprint",
+        "identity",
+        "unread_change",
+        "unsynced",
+    )
 
     def __init__(self) -> None:
         self.fingerprint: Fingerprint | None = None
         self.externally_modified = False
+        self.unread_change = False
         self.unsynced = False
         self.identity: tuple[int, int] | None = None
         self._trusted: Fingerprint | None = None
@@ -54,37 +64,61 @@ class FileRecord:
         self._writers = 0
 
     def trusted_fingerprint(self) -> Fingerprint | None:
-        """The fingerprint that vouches for the verified pieces of this file, or None. With our next change it looks
-        different."""
+        """The fingerprint by which a restart may trust the verified pieces of this file, or None. Our next change makes
+        another one."""
         with self._lock:
             self._trusted = None if self.externally_modified else self.fingerprint
             return self._trusted
 
     def renew(self, fingerprint: Fingerprint | None) -> None:
-        """Begin again with a file that looks like this, and is recorded so."""
+        """Start again with a file that has this fingerprint, and is recorded with it."""
         with self._lock:
             self.fingerprint = self._trusted = fingerprint
-            self.externally_modified = False
+            self.externally_modified = self.unread_change = False
 
     def notice_cut(self, status: os.stat_result) -> bool:
-        """Whether somebody has cut it short since we had a hand in it. This is told once."""
+        """Whether it has been cut short by another program since our last change. True only once."""
         if self.fingerprint is None or status.st_size >= self.fingerprint.size:
             return False
         self.fingerprint, self.externally_modified = Fingerprint.of(status), True
         return True
 
+    def is_replaced(self, status: os.stat_result) -> bool:
+        """Whether it is another file than the one that we have written to."""
+        return self.identity not in (None, (status.st_dev, status.st_ino))
+
+    def is_changed(self, descriptor: int) -> bool:
+        """Whether another program has changed it since our last change or look.
+
+        While we write to it that cannot be told; it is told by the next call.
+        """
+        with self._lock:
+            if not self.unread_change and not self._writers:
+                self.compare(os.fstat(descriptor))
+            return self.unread_change
+
+    def looks_like(self, status: os.stat_result) -> bool:
+        """Whether it is surely as it was after our last change or look. Never waits."""
+        return not self._writers and not self.unread_change and self.fingerprint == Fingerprint.of(status)
+
     def compare(self, status: os.stat_result) -> None:
-        """Compare how it looks with how it should."""
+        """Note it as externally modified if its fingerprint differs."""
         fingerprint = Fingerprint.of(status)
         if self.fingerprint is None:
             self.fingerprint = fingerprint
         elif self.fingerprint != fingerprint:
-            self.externally_modified = True
+            self.externally_modified = self.unread_change = True
+
+    def accept_change(self, status: os.stat_result) -> None:
+        """Take a file as it is now, after its pieces have been given up: they are hashed before they are trusted."""
+        with self._lock:
+            self.fingerprint = Fingerprint.of(status)
+            self.unread_change = False
 
     @contextmanager
     def changing(self, descriptor: int) -> Iterator[bool]:
-        """Around each change that we make, so that it is not taken for a stranger's. Several threads may write at once:
-        how the file looks is noted before the first and after the last of them.
+        """Enclose a change that we make, so that it is not taken for another program's. Several threads may write at
+        once: the fingerprint is compared before the first and taken after the last of them.
 
         Yields whether the file is at least as long as it was: if not, verified pieces are gone.
         """
@@ -101,15 +135,15 @@ class FileRecord:
         finally:
             with self._lock:
                 self._writers -= 1
-                # Only now: whoever makes the file safe in the meantime may have missed this change.
+                # Only now: a sync in the meantime may have missed this change.
                 self.unsynced = True
                 if not self._writers:
                     self.fingerprint = Fingerprint.of(self._different(descriptor))
 
     def _different(self, descriptor: int) -> os.stat_result:
-        """How the file looks after a change. Its time is moved on if the clock of the file system has not.
+        """The status of the file after a change. Its time is advanced if the clock of the file system has not moved.
 
-        Whoever kills us just before that has the last pieces fetched again: the file looks as it did without them.
+        If we are killed just before that, the last pieces are fetched again: the fingerprint is the one without them.
         """
         status = os.fstat(descriptor)
         for step in _STEPS if os.utime in os.supports_fd else ():

@@ -1,9 +1,8 @@
-"""Remembers which pieces are on the disk, so that a restart need not hash everything.
+"""Records which pieces are on the disk, so that a restart need not hash everything.
 
-What a checkpoint records is true whenever we are killed, and if the machine is, too: of a piece it says only that it is
-there if it has been made safe before, and for a file only how it looked when nobody but us had touched it since its
-pieces were verified. Whatever happens to the file afterwards, by us or by others, makes it look different, and its
-pieces are then hashed.
+A checkpoint is true even if the process or the machine is killed at any moment: it has only pieces that were synced
+before, and the fingerprint of a file only if no other program has changed it since its pieces were verified. Every
+later change, by us or by others, changes the fingerprint, and the pieces of the file are then hashed.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from geventbt.metainfo import Torrent
 from geventbt.storage.backend import MissingData
 from geventbt.storage.disk import resume
 from geventbt.storage.disk.file_mapper import FileMapper
+from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.record import FileRecord, Fingerprint
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
@@ -33,21 +33,26 @@ class Recorder:
         layout: its layout.
         mapper: where its bytes are. `restore`, and a checkpoint that misses a file, change its `have`.
         state_dir: the folder of our own files there.
+        ownership: knows which files we have made.
     """
 
-    def __init__(self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir) -> None:
+    def __init__(
+        self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir, ownership: Ownership
+    ) -> None:
         self._torrent = torrent
         self._layout = layout
         self._mapper = mapper
         self._files = mapper.files
         self._state_dir = state_dir
+        self._ownership = ownership
         self._written: bytes | None = None
         self._writing = new_lock()
 
     def restore(self) -> bitarray:
-        """Trust what is recorded of files that look the same. Returns the pieces that are to be hashed."""
+        """Trust the recorded pieces of files with the recorded fingerprints. Returns the pieces that must be hashed."""
         data = self._state_dir.read("resume", resume.largest(self._torrent))
         recorded = resume.decode(self._torrent, data)
+        self._ownership.made_before = recorded.made
         suspect = zeros(len(self._mapper.have), "big")
         changed: list[int] = []
         parts_same = self._is_same(self._mapper.parts, recorded.parts)
@@ -72,24 +77,48 @@ class Recorder:
         return suspect
 
     def checkpoint(self) -> None:
-        """Make safe what was written, and record it. Raises what went wrong after all the rest has been done."""
+        """Sync what was written, and record it. An error is raised after all the rest has been done."""
         with self._writing:
-            # First how files look, then the pieces: a file that is written to in between is only hashed once more.
+            # First fingerprints, then pieces: a file that is written to in between is only hashed once more.
             now = self._trusted()
             now.have = self._mapper.have.copy()
             errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
-            data = resume.encode(self._torrent, now)
-            if data != self._written:
-                self._state_dir.replace("resume", data)
-                self._written = data
+            now.made = self._ownership.made_files()
+            self._replace(now)
         error = next(filter(None, errors), None)
         if error is not None:
             raise error
 
+    def note_made(self) -> None:
+        """Record which files have been made, unless nobody has asked for the record or the lock. A restart must not
+        take for somebody else's what we were killed in while writing the first piece."""
+        with self._writing:
+            if not self._state_dir.locked:
+                return
+            now = resume.decode(self._torrent, self._written)
+            now.made = self._ownership.made_files()
+            self._replace(now)
+
+    def withdraw(self, pieces: bitarray) -> bool:
+        """Take pieces out of the record. Returns whether any was in it."""
+        with self._writing:
+            self._written = self._state_dir.read("resume", resume.largest(self._torrent))
+            recorded = resume.decode(self._torrent, self._written)
+            if not (recorded.have & pieces).any():
+                return False
+            recorded.have &= ~pieces
+            self._replace(recorded)
+            return True
+
+    def _replace(self, now: resume.Resume) -> None:
+        data = resume.encode(self._torrent, now)
+        if data != self._written:
+            self._state_dir.replace("resume", data)
+            self._written = data
+
     @contextmanager
     def verifying(self, pieces: bitarray) -> Iterator[None]:
-        """Around a check of pieces. Files of which no other piece is trusted are vouched for afterwards, as they looked
-        before."""
+        """Enclose a check of pieces. Files of which no other piece is trusted get the fingerprint from before it."""
         others = self._mapper.have & ~pieces
         renewed: list[tuple[FileRecord, Fingerprint | None]] = []
         for index, file in enumerate(self._torrent.files):
@@ -99,20 +128,21 @@ class Recorder:
         if not others.any():
             renewed.append((self._files.record(self._mapper.parts), self._mapper.fingerprint(self._mapper.parts)))
         for record, fingerprint in renewed:
-            record.fingerprint, record.externally_modified = fingerprint, True
+            record.renew(fingerprint)
+            record.externally_modified = True
         yield
         for record, fingerprint in renewed:
             record.externally_modified = record.fingerprint != fingerprint
 
     def _is_same(self, index: int, recorded: Fingerprint | None) -> bool:
-        """Whether a file looks as recorded; if so, that is how we know it from now on."""
+        """Whether a file has the recorded fingerprint; if so, its record starts again with it."""
         if recorded is None or self._mapper.fingerprint(index) != recorded:
             return False
         self._files.record(index).renew(recorded)
         return True
 
     def _trusted(self) -> resume.Resume:
-        """Which files vouch for the verified pieces, and how they look; without the pieces."""
+        """The fingerprints of the files that can be trusted; without the pieces."""
         now = resume.Resume(self._mapper.have)
         for index, record in self._files.records():
             fingerprint = record.trusted_fingerprint()
@@ -126,7 +156,7 @@ class Recorder:
         return now
 
     def _sync(self, index: int, record: FileRecord, now: resume.Resume) -> StorageError | None:
-        """Make what was written to a file safe. If that fails, the file vouches for nothing."""
+        """Sync a file. If that fails, it is not trusted."""
         try:
             self._files.sync(index)
             return None

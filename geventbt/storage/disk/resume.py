@@ -1,16 +1,17 @@
-"""What is remembered of a torrent's data from one run to the next.
+"""The resume file: the state of a torrent's data between two runs.
 
 A resume file is a bencoded dictionary::
 
     version     1
     info_hash   20 bytes
     bitfield    the pieces that were verified and on the disk (BEP 3)
-    files       [[index, size, mtime in ns], ...] of the files that looked like this, and that vouch for these pieces
+    files       [[index, size, mtime in ns], ...] the files that can be trusted, with their fingerprints
     in_parts    indices of the files whose bytes are in the parts file instead
     parts       [size, mtime in ns] of the parts file, or an empty list
+    made        [[index, inode], ...] the files that we have made, trusted or not
     digest      SHA-256 of the same dictionary without this key
 
-It is believed all or not at all: whatever is wrong with it, it is as if there were none, and the data is hashed again.
+It is trusted as a whole or not at all: if anything in it is wrong, the data is hashed again as if there were none.
 """
 
 from __future__ import annotations
@@ -29,24 +30,26 @@ from geventbt.storage.disk.record import Fingerprint
 
 VERSION = 1
 _DIGEST = b"digest"
-_TOKENS = 32  # of a resume file without files; each has four, and one more in the parts file
+_TOKENS = 32  # of a resume file without files; each has four and three, and one more in the parts file
 
 
 @dataclass(slots=True)
 class Resume:
-    """What a resume file says.
+    """The contents of a resume file.
 
     Attributes:
         have: the pieces that were verified and on the disk.
-        fingerprints: how the files looked, by index.
+        fingerprints: the fingerprints of the files, by index.
         in_parts: indices of the files whose bytes were in the parts file.
-        parts: how the parts file looked.
+        parts: the fingerprint of the parts file.
+        made: the inodes of the files that we have made, by index.
     """
 
     have: bitarray
     fingerprints: dict[int, Fingerprint] = field(default_factory=dict)
     in_parts: set[int] = field(default_factory=set)
     parts: Fingerprint | None = None
+    made: dict[int, int] = field(default_factory=dict)
 
 
 def largest(torrent: Torrent) -> int:
@@ -63,17 +66,18 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
         b"files": [[index, *fingerprint] for index, fingerprint in sorted(resume.fingerprints.items())],
         b"in_parts": sorted(resume.in_parts),
         b"parts": list(resume.parts or ()),
+        b"made": [list(entry) for entry in sorted(resume.made.items())],
     }
     return bencoding.encode({**content, _DIGEST: _digest(content)})
 
 
 def decode(torrent: Torrent, data: bytes | None) -> Resume:
-    """Read a resume file. What is none of this torrent is as one that says nothing."""
+    """Read a resume file. One that is not valid for this torrent reads as an empty one."""
     nothing = Resume(zeros(torrent.geometry.pieces, "big"))
     if data is None:
         return nothing
     try:
-        content = bencoding.decode(data, max_tokens=_TOKENS + 5 * len(torrent.files))
+        content = bencoding.decode(data, max_tokens=_TOKENS + 8 * len(torrent.files))
         if not isinstance(content, dict) or content.pop(_DIGEST, None) != _digest(content):
             return nothing
         return _read(torrent, content) or nothing
@@ -97,4 +101,6 @@ def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
     del have[torrent.geometry.pieces :]
     fingerprints = {int(index): Fingerprint(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
     parts = Fingerprint(*map(int, content[b"parts"])) if content[b"parts"] else None
-    return Resume(have, fingerprints, {int(index) for index in content[b"in_parts"]}, parts)
+    # Records of earlier versions have no such key.
+    made = {int(index): int(inode) for index, inode in content.get(b"made", ())}
+    return Resume(have, fingerprints, {int(index) for index in content[b"in_parts"]}, parts, made)

@@ -1,6 +1,6 @@
-"""Our own folder ``.geventbt`` beside the data: a lock for each torrent, and files that are replaced as a whole.
+"""Our own folder ``.geventbt`` beside the data: the lock of each torrent, and files that are replaced as a whole.
 
-Nothing in it is ever a link that we would follow, whoever put it there.
+No link in it is ever followed.
 """
 
 from __future__ import annotations
@@ -8,37 +8,40 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo.paths import STATE_DIR
+from geventbt.storage.disk import folder_lock
 from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, storage_errors
 
-_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_LOCK = "lock"
+"""The name of the file by which all torrents of the folder are locked."""
 
 
 class StateDir:
-    """What we keep of one torrent in the folder of its data. Nothing is made before it is needed.
+    """The files of our own for one torrent in the folder of its data. Nothing is made before it is needed.
 
     Args:
         folder: the folder of the data.
-        name: what all files of this torrent are called, before their endings.
+        info_hash: of the torrent; it begins the names of all its files.
+
+    Attributes:
+        locked: whether the torrent is locked.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, info_hash: bytes) -> None:
         self._folder = folder / STATE_DIR
-        self._name = name
-        self._descriptor: int | None = None
+        self._info_hash = info_hash
+        self.locked = False
         self._closed = False
         self._locking = new_lock()
 
     def path(self, ending: str) -> Path:
         """Where a file of this torrent is."""
-        return self._folder / f"{self._name}.{ending}"
+        return self._folder / f"{self._info_hash.hex()}.{ending}"
 
     def make(self) -> None:
         """Make the folder, if it is not there.
@@ -53,41 +56,31 @@ class StateDir:
                 raise StorageError(errno.ENOTDIR, "not a folder, or a symbolic link", os.fspath(self._folder))
 
     def lock(self) -> None:
-        """Keep everybody else away from this torrent in this folder, until `close` or the end of the process. Again is
-        no harm.
+        """Keep all other programs away from this torrent in this folder, until `close` or the end of the process.
+        Locking twice does no harm.
 
         Raises:
             StorageError: if another program, or another storage of this one, has it.
         """
         with self._locking:
-            if self._descriptor is not None:
+            if self.locked:
                 return
-            path = self.path("lock")
             if self._closed:
-                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(path))
+                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self._folder))
             self.make()
-            with storage_errors(path):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o666)
-                try:
-                    _lock(descriptor)
-                except OSError as error:
-                    os.close(descriptor)
-                    if error.errno in _TAKEN:
-                        raise StorageError(errno.EBUSY, "another program is using this torrent", str(path)) from error
-                    raise
-            self._descriptor = descriptor
+            folder_lock.lock(self._folder / _LOCK, self._info_hash)
+            self.locked = True
 
     def close(self) -> None:
-        """Let others have it, for good. The lock's file stays, since somebody may be opening it at this moment."""
+        """Release the lock, for good."""
         with self._locking:
             self._closed = True
-            if self._descriptor is not None:
-                _unlock(self._descriptor)
-                os.close(self._descriptor)
-                self._descriptor = None
+            if self.locked:
+                folder_lock.unlock(self._folder / _LOCK, self._info_hash)
+                self.locked = False
 
     def read(self, ending: str, limit: int) -> bytes | None:
-        """The contents of a file, or None if it is not there, not readable, no file or longer than `limit` bytes."""
+        """The contents of a file, or None if it is not there, not readable, not a file or longer than `limit` bytes."""
         try:
             if self._folder.is_symlink():
                 return None
@@ -130,28 +123,3 @@ class StateDir:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        """Take the lock. A network file system that has none must not keep us from working."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-
-    def _unlock(descriptor: int) -> None:
-        """Said in so many words, because a child of ours may still have the descriptor."""
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

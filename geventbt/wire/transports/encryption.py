@@ -1,27 +1,58 @@
-"""How a connection begins: in plaintext, or with an encrypted opening (MSE/PE)."""
+"""The opening of a connection: plaintext, or encrypted with Message Stream Encryption (MSE/PE)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import gevent
 
-from geventbt.concurrency.dispatch import Dispatcher, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.protocol.constants import PROTOCOL_STRING
+from geventbt.protocol.messages import Buffer
+from geventbt.wire.transports.base import SMALL_READ, Cipher, Transport, TransportDelegate
+
+_log = logging.getLogger("geventbt")
 
 FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
-"""From what stands for an info hash in an opening to the info hash; see `geventbt.protocol.mse.req2`."""
+"""From the `geventbt.protocol.mse.req2` of an info hash to the info hash, or None."""
 
-PREFER, REQUIRE, DISABLE = "prefer", "require", "disable"
+EncryptionPolicy: TypeAlias = Literal["prefer", "require", "disable"]
+"""Whether connections are encrypted; see `geventbt.connect`."""
+Encryption: TypeAlias = Literal["plaintext", "rc4"]
+
+PREFER: Literal["prefer"] = "prefer"
+REQUIRE: Literal["require"] = "require"
+DISABLE: Literal["disable"] = "disable"
 POLICIES = (PREFER, REQUIRE, DISABLE)
 
-_BREATH = 0.001
+_PAUSE = 0.001
+"""Seconds between two costly steps."""
 
+_logged: set[type[Exception]] = set()
 _key_queues: WeakKeyDictionary[Any, Dispatcher] = WeakKeyDictionary()
+
+
+class OpenedStream(NamedTuple):
+    """The outcome of an opening.
+
+    Attributes:
+        encryptor, decryptor: the ciphers of the stream that follows; None in plaintext.
+        payload: the bytes of that stream that have arrived already, decrypted.
+    """
+
+    encryptor: Cipher | None
+    decryptor: Cipher | None
+    payload: bytes
+
+    @property
+    def encryption(self) -> Encryption:
+        """How the stream is encrypted."""
+        return "plaintext" if self.encryptor is None else "rc4"
 
 
 def check_policy(policy: str) -> None:
@@ -30,30 +61,35 @@ def check_policy(policy: str) -> None:
         raise ValueError(f"encryption={policy!r}: must be one of {', '.join(POLICIES)}")
 
 
+def log_once(error: Exception) -> None:
+    """Log an unexpected error of an opening, with its traceback; only the first of its class, as every further
+    connection may fail in the same way."""
+    if type(error) not in _logged:
+        _logged.add(type(error))
+        _log.error("an encrypted opening failed, as others may: %r", error, exc_info=error)
+
+
 def _methods(policy: str) -> int:
     from geventbt.protocol import mse
 
     return mse.RC4 if policy == REQUIRE else mse.RC4 | mse.PLAINTEXT
 
 
-def open_encrypted(sock: Any, info_hash: bytes, policy: str, timeout: float) -> Any:
-    """Go through an encrypted opening as the side that connects; blocks.
+def open_encrypted(sock: Any, info_hash: bytes, policy: str, timeout: float) -> OpenedStream:
+    """Perform an encrypted opening as the connecting side; blocks.
 
     Args:
-        sock: a gevent socket that is connected.
+        sock: a connected gevent socket.
         info_hash: of the torrent, 20 bytes.
         policy: "prefer" or "require".
         timeout: seconds for all of it.
 
-    Returns:
-        The `geventbt.protocol.mse.Initiator`, which is done.
-
     Raises:
-        HandshakeError: the peer does not know how, or does not agree.
+        HandshakeError: the peer does not support encryption, or accepts none of our methods.
         WireTimeout: it took too long.
         OSError: the connection broke.
     """
-    # Imported where it is needed: whoever never encrypts need not load a library for it.
+    # Imported where it is needed: programs that never encrypt need not load `cryptography`.
     from geventbt.protocol.mse import Initiator
 
     opening = Initiator(info_hash, _methods(policy))
@@ -64,70 +100,68 @@ def open_encrypted(sock: Any, info_hash: bytes, policy: str, timeout: float) -> 
         try:
             data = sock.recv(4096)
         except TimeoutError:
-            raise WireTimeout(f"no encrypted opening within {timeout:g} seconds") from None
+            raise WireTimeout(f"encrypted opening not finished within {timeout:g} s") from None
         if not data:
             raise HandshakeError("the peer closed the connection during the encrypted opening")
         opening.receive(data)
         if opening.key_due:
             opening.compute_key()
         sock.sendall(opening.take_outgoing())
-    return opening
+    return OpenedStream(opening.encryptor, opening.decryptor, opening.payload)
 
 
-def compute_soon(hub: Any, compute: Callable[[], None]) -> None:
-    """Have a costly step of an opening taken, one at a time: many strangers at once must not hold the hub up."""
+def _compute_soon(hub: Any, compute: Callable[[], None]) -> None:
+    """Run a costly step of an opening, one at a time: many untrusted peers at once must not hold the hub up."""
     queue = _key_queues.get(hub)
     if queue is None:
-        queue = _key_queues[hub] = Dispatcher(no_flow_control())
+        queue = _key_queues[hub] = Dispatcher(owner="keys of encrypted openings")
     queue.call(_compute_and_yield, compute)
 
 
 def _compute_and_yield(compute: Callable[[], None]) -> None:
     compute()
-    # A timer, however short: sleep(0) would come back up to ten times before the loop looks at a socket.
-    gevent.sleep(_BREATH)
+    # A timer, however short: sleep(0) returns up to ten times before the loop polls the sockets.
+    gevent.sleep(_PAUSE)
 
 
 class InboundOpening:
-    """The first bytes of an inbound peer: told apart by whether they are those of a plaintext handshake.
+    """The opening of an inbound connection; plaintext or encrypted is told from the first bytes.
 
     Args:
         policy: "prefer", "require" or "disable".
-        find_torrent: looks the torrent of an encrypted opening up; None takes no encrypted ones.
+        find_torrent: finds the torrent of an encrypted opening; None accepts no encrypted ones.
 
     Attributes:
-        settled: whether it is known how the stream goes on.
-        payload: then, what has come of the stream already.
-        encryption: then, "plaintext" or "rc4".
-        encryptor, decryptor: then, the ciphers of the stream; None in plaintext.
-        key_due: the next step is the costly one, `compute_key`.
+        stream: the outcome; None until it is settled.
     """
 
     def __init__(self, policy: str, find_torrent: FindTorrent | None) -> None:
+        self.stream: OpenedStream | None = None
         self._policy = policy
         self._find_torrent = find_torrent
         self._responder: Any = None
-        self.settled = False
-        self.payload = b""
-        self.encryption: str | None = None
-        self.encryptor: Any = None
-        self.decryptor: Any = None
+        self._received = b""
 
     @property
     def key_due(self) -> bool:
+        """Whether the next step is the costly one, `compute_key`."""
         return self._responder is not None and self._responder.key_due
 
     def receive(self, data: bytes) -> None:
-        """Take the peer's next bytes. Raises HandshakeError when they cannot be the beginning of a connection."""
+        """Take the peer's next bytes.
+
+        Raises:
+            HandshakeError: they cannot begin a connection.
+        """
         if self._responder is None:
-            self.payload += data
-            self._tell_apart()
+            self._received += data
+            self._detect()
         else:
             self._responder.receive(data)
             self._note_result()
 
     def compute_key(self) -> None:
-        """Take the costly step. Raises as `receive`."""
+        """Take the costly step. Raises: see `receive`."""
         self._responder.compute_key()
         self._note_result()
 
@@ -135,32 +169,96 @@ class InboundOpening:
         """The bytes to be sent now."""
         return self._responder.take_outgoing() if self._responder else b""
 
-    def _tell_apart(self) -> None:
-        start = self.payload[: len(PROTOCOL_STRING)]
+    def _detect(self) -> None:
+        """Decide by the first bytes, as soon as they suffice, between plaintext and encryption."""
+        start = self._received[: len(PROTOCOL_STRING)]
         if PROTOCOL_STRING.startswith(start):
             if len(start) == len(PROTOCOL_STRING):
                 if self._policy == REQUIRE:
-                    raise HandshakeError("a plaintext handshake, where encryption is required")
+                    raise HandshakeError("the peer sent a plaintext handshake, but encryption is required")
                 self._settle_plaintext()
         elif self._policy == DISABLE or self._find_torrent is None:
-            # Not the beginning of a handshake either: the parser will say so.
+            # Not a handshake either: the parser will refuse it.
             self._settle_plaintext()
         else:
             from geventbt.protocol.mse import Responder
 
             self._responder = Responder(self._find_torrent, _methods(self._policy))
-            data, self.payload = self.payload, b""
+            data, self._received = self._received, b""
             self._responder.receive(data)
             self._note_result()
 
     def _settle_plaintext(self) -> None:
-        self.settled = True
-        self.encryption = "plaintext"
+        self.stream = OpenedStream(None, None, self._received)
 
     def _note_result(self) -> None:
         responder = self._responder
         if responder.done:
-            self.settled = True
-            self.payload = responder.payload
-            self.encryptor, self.decryptor = responder.encryptor, responder.decryptor
-            self.encryption = "plaintext" if responder.encryptor is None else "rc4"
+            self.stream = OpenedStream(responder.encryptor, responder.decryptor, responder.payload)
+
+
+class StreamOwner(TransportDelegate, Protocol):
+    """The delegate that takes over a transport when the opening is settled."""
+
+    def begin_stream(self, stream: OpenedStream) -> None:
+        """Take over: from now on there are messages."""
+
+
+class OpeningDelegate:
+    """Stands between a transport and a wire's engine until an inbound opening is settled.
+
+    Args:
+        hub: the hub of the transport.
+        transport: whose delegate this is until then.
+        opening: the opening.
+        owner: takes over the transport, or is given the error.
+    """
+
+    def __init__(self, hub: Any, transport: Transport, opening: InboundOpening, owner: StreamOwner) -> None:
+        self._hub = hub
+        self._transport = transport
+        self._opening = opening
+        self._owner = owner
+        self._ended = False
+
+    def on_data(self, data: memoryview) -> int:
+        received = bytes(data)
+        self._take_step(lambda: self._opening.receive(received))
+        return SMALL_READ
+
+    def on_end(self, error: Exception | None) -> None:
+        self._ended = True
+        self._owner.on_end(error)
+
+    def on_drained(self) -> None:
+        self._owner.on_drained()
+
+    def on_released(self) -> None:
+        self._ended = True
+        self._owner.on_released()
+
+    def take_outgoing(self) -> list[Buffer]:
+        """Nothing: messages wait until it is known how they are to be encrypted."""
+        return []
+
+    def _take_step(self, step: Callable[[], None]) -> None:
+        if self._ended:
+            return
+        try:
+            step()
+        except Exception as error:
+            if not isinstance(error, HandshakeError):
+                log_once(error)
+            self.on_end(error)
+            return
+        self._transport.write(self._opening.take_outgoing())
+        if self._opening.key_due:
+            self._transport.pause()
+            _compute_soon(self._hub, self._compute_key)
+        elif self._opening.stream is not None:
+            self._transport.attach(self._owner)
+            self._owner.begin_stream(self._opening.stream)
+
+    def _compute_key(self) -> None:
+        self._transport.resume()
+        self._take_step(self._opening.compute_key)

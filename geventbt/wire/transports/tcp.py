@@ -1,65 +1,84 @@
-"""A socket driven by the event loop: bytes come in by a callback, and go out in batches, once a turn of the loop.
+"""A TCP (or Unix stream) socket driven by the event loop, without a greenlet.
 
-No greenlet stands behind it. The loop calls `_on_readable` in the hub whenever there is something to read; one call is
-one `recv_into` of a scratch buffer that all transports of a hub share, so a peer that never runs dry still lets
-everybody else have their turn, and an idle connection holds no buffer. Nothing that is called from here may block.
+The loop calls `_on_readable` in the hub when there is something to read. One call is one `recv_into` of a scratch
+buffer that all transports of a hub share: a peer whose data never ends still gives the others their turn, and an idle
+connection holds no buffer. Data goes out in batches, once a turn of the loop.
 """
 
 from __future__ import annotations
 
+import _socket
 import socket as stdlib_socket
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
 from gevent import socket as gevent_socket
 
 from geventbt import limits
+from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
-
-if TYPE_CHECKING:
-    from geventbt.protocol.rc4 import Rc4
+from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
 
 _READ, _WRITE = 1, 2
-_MESSAGE = 13 + limits.BLOCK
-BULK_READ = 32 * _MESSAGE
-"""One read, while blocks come, takes the rest of the block that the last one cut off and, behind it, so many whole
-ones: none is cut off while the socket is full, and nothing has to be put together."""
-SMALL_READ = 16 * limits.KIB
-"""One read of anything else. *Measured*: half a megabyte of the smallest messages would hold the hub up for 0.2 s."""
-_SCRATCH = BULK_READ + _MESSAGE
+_SCRATCH = BULK_READ + MAX_MESSAGE
 _BATCH = 128
 """Buffers in one `sendmsg`: 64 blocks with their headers.
 
 *Measured*: 3600 MB/s or more from 16 on, against 1900 with one.
 """
 _LINGER = 1.0
+"""Seconds for the peer to read what has been sent, and to close as well."""
 
 _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
 
 
 def adopt(sock: Any) -> gevent_socket.socket:
-    """A gevent socket for a connected stream socket of any kind; a plain one is taken over, so that it can never block
-    the hub.
+    """A gevent socket for a connected stream socket of any class.
+
+    One that is not gevent's own is taken over (detached), so that it can never block the hub; what its class overrides
+    is no longer called.
 
     Raises:
-        TypeError: for anything but a gevent or plain stream socket, such as one wrapped in TLS.
-        OSError: if it is not connected; it is then left as it is.
+        TypeError: it is not a gevent or plain stream socket, or is wrapped in TLS.
+        OSError: it is not connected; it is left as it is.
     """
-    if type(sock) not in (gevent_socket.socket, stdlib_socket.socket) or sock.type != stdlib_socket.SOCK_STREAM:
-        raise TypeError(f"a connected stream socket is needed, not {sock!r}")
-    sock.getpeername()
+    stream = checked_stream(sock, "a wire needs a Transport or a connected stream socket")
+    stream.getpeername()
+    return take_over(stream)
+
+
+def checked_stream(sock: Any, needed: str) -> Any:
+    """The same socket, if it is a stream socket of the standard library or of gevent, or of a subclass.
+
+    Args:
+        needed: the beginning of the error's text.
+
+    Raises:
+        TypeError: it is not, or is wrapped in TLS, whose bytes are not those of its descriptor.
+    """
+    if hasattr(sock, "do_handshake"):
+        raise TypeError(f"{needed}, not one that is wrapped in TLS: {sock!r}")
+    if not isinstance(sock, (gevent_socket.socket, _socket.socket)) or sock.type != stdlib_socket.SOCK_STREAM:
+        raise TypeError(f"{needed}, not {sock!r}")
+    return sock
+
+
+def take_over(sock: Any) -> gevent_socket.socket:
+    """The same socket as gevent's own class; one of any other class is detached."""
     if type(sock) is gevent_socket.socket:
         return sock
     return gevent_socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
 
 
 def _send_at_once(sock: gevent_socket.socket) -> None:
-    """Have TCP hold nothing back: what is flushed is a batch already. *Measured*: a small one had to wait until the
-    peer, in no hurry, had acknowledged the one before, and every download began 45 ms later."""
+    """Disable Nagle's algorithm: what is flushed is a batch already.
+
+    *Measured*: a small batch had to wait for the delayed acknowledgement of the one before, and every download began
+    45 ms later.
+    """
     if sock.family in (stdlib_socket.AF_INET, stdlib_socket.AF_INET6):
         # The peer may have left already: some systems then refuse.
         with suppress(OSError):
@@ -73,47 +92,67 @@ def _shared_scratch(hub: Any) -> memoryview:
     return scratch
 
 
-class Transport:
-    """Reads and writes one connected socket without ever blocking.
+def _host_and_port(address: Any) -> tuple[str, int]:
+    """The beginning of a socket's address; a Unix socket has a path or nothing."""
+    return (address[0], address[1]) if isinstance(address, tuple) else ("", 0)
+
+
+class _Nobody:
+    """The delegate of a transport to which none has been attached."""
+
+    def on_data(self, data: memoryview) -> int:
+        return SMALL_READ
+
+    def on_end(self, error: Exception | None) -> None:
+        """Nothing to do."""
+
+    def on_drained(self) -> None:
+        """Nothing to do."""
+
+    def on_released(self) -> None:
+        """Nothing to do."""
+
+    def take_outgoing(self) -> list[Buffer]:
+        return []
+
+
+_NOBODY = _Nobody()
+
+
+class TcpTransport:
+    """A `Transport` over a connected stream socket.
 
     Args:
-        sock: a gevent stream socket; it is ours from now on.
-        take_outgoing: gives the buffers to be written, in order; it is called once a turn at most.
-        on_data: called in the hub with bytes that are valid during the call; returns how many to read next.
-        on_end: called when the peer has closed (None) or the socket has failed (the error).
-        on_drained: called when the queue has fallen below half of the high-water mark, and when nothing of it is left.
-        on_released: called when the socket is closed for good.
+        sock: gevent's or a plain one; it is taken over.
 
     Attributes:
         queued: bytes that wait for the socket.
+        remote_address: the peer's (host, port); ("", 0) of a Unix socket.
+        local_address: our (host, port).
+        closed: whether `close` has been called.
+
+    Raises:
+        TypeError: it is not a stream socket.
+        OSError: it is not connected.
     """
 
     __slots__ = (
-        "_buffers", "_decryptor", "_encryptor", "_flush_due", "_hub", "_lingering", "_on_data", "_on_drained",
-        "_on_end", "_on_released", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_take_outgoing",
-        "_writer", "closed", "queued",
+        "__weakref__", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering",
+        "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_writer", "closed", "local_address", "queued",
+        "remote_address",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        sock: gevent_socket.socket,
-        take_outgoing: Callable[[], list[Buffer]],
-        on_data: Callable[[memoryview], int],
-        on_end: Callable[[Exception | None], None],
-        on_drained: Callable[[], None],
-        on_released: Callable[[], None],
-    ) -> None:
+    def __init__(self, sock: Any) -> None:
+        sock = adopt(sock)
+        self.remote_address = _host_and_port(sock.getpeername())
+        self.local_address = _host_and_port(sock.getsockname())
         sock.settimeout(0.0)
         _send_at_once(sock)
         self._sock = sock
-        self._take_outgoing = take_outgoing
-        self._on_data = on_data
-        self._on_end = on_end
-        self._on_drained = on_drained
-        self._on_released = on_released
+        self._delegate: TransportDelegate = _NOBODY
         self._lingering: Any = None
-        self._encryptor: Rc4 | None = None
-        self._decryptor: Rc4 | None = None
+        self._encryptor: Cipher | None = None
+        self._decryptor: Cipher | None = None
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
         self._buffers: list[Buffer] = []
@@ -124,15 +163,25 @@ class Transport:
         self.queued = 0
         self.closed = False
         self._reader = self._hub.loop.io(sock.fileno(), _READ)
-        self._reader.start(self._on_readable)
+        drop_socket_in_child(self)
+
+    def attach(self, delegate: TransportDelegate) -> None:
+        """Call this delegate from now on. Reading begins with the first one."""
+        if self._delegate is _NOBODY:
+            self._reader.start(self._on_readable, pass_events=True)
+        self._delegate = delegate
+
+    def fileno(self) -> int:
+        """The descriptor of the socket; -1 when it is closed for good."""
+        return self._sock.fileno()
 
     @property
     def paused(self) -> bool:
-        """Whether the peer is not being read at the moment."""
+        """Whether reading is paused."""
         return self._pauses > 0
 
     def pause(self) -> None:
-        """Read no further until `resume` has been called as often: TCP then makes the peer wait."""
+        """Stop reading until `resume` has been called as often: TCP then makes the peer wait."""
         self._pauses += 1
         if not self.closed:
             self._reader.stop()
@@ -141,15 +190,15 @@ class Transport:
         """Undo one `pause`."""
         self._pauses -= 1
         if not self._pauses and not self.closed:
-            self._reader.start(self._on_readable)
+            self._reader.start(self._on_readable, pass_events=True)
 
-    def encrypt(self, encryptor: Rc4, decryptor: Rc4) -> None:
+    def encrypt(self, encryptor: Cipher, decryptor: Cipher) -> None:
         """From now on encrypt what is flushed, a whole batch at a time, and decrypt what is read, in place."""
         self._encryptor = encryptor
         self._decryptor = decryptor
 
     def write(self, data: bytes) -> None:
-        """Write bytes as they are, ahead of all that is outgoing."""
+        """Send bytes as they are, ahead of what the delegate has outgoing."""
         if data and not self.closed:
             self.queued += len(data)
             self._buffers.append(data)
@@ -157,7 +206,7 @@ class Transport:
                 self._write()
 
     def flush_soon(self) -> None:
-        """Write what is outgoing at the end of this turn of the loop, in one batch with what else comes until then."""
+        """Flush once at the end of this turn of the loop, in one batch with what else is outgoing by then."""
         if not self._flush_due:
             self._flush_due = True
             self._hub.loop.run_callback(self._flush_callback)
@@ -166,7 +215,7 @@ class Transport:
         """Write as much as the socket takes now; the rest follows by itself."""
         if self.closed:
             return
-        fresh = self._take_outgoing()
+        fresh = self._delegate.take_outgoing()
         if fresh and self._encryptor is not None:
             # A copy: the caller's buffers are never changed.
             batch = bytearray().join(fresh)
@@ -178,14 +227,14 @@ class Transport:
         if self._writer is None or not self._writer.active:
             self._write()
         if self.queued > limits.HIGH_WATER + limits.CONTROL_QUEUE:
-            self._on_end(WireTimeout("the peer does not read what is sent to it"))
+            self._delegate.on_end(WireTimeout(f"the peer does not read: {self.queued} bytes are queued for it"))
 
     def close(self, linger: bool = False) -> None:
-        """Close the connection and let go of everything; what is queued is lost.
+        """Close the connection and drop what is queued.
 
         Args:
-            linger: let the peer read what has been sent, until it closes as well or a second has passed. Closing a
-                socket with unread bytes makes TCP break the connection off, and the peer lose what is on its way.
+            linger: first let the peer read what has been sent, until it closes as well or a second has passed. Closing
+                a socket that has unread bytes resets the connection, and the peer loses what is on its way.
         """
         if self.closed:
             return
@@ -205,11 +254,11 @@ class Transport:
 
     @property
     def released(self) -> bool:
-        """Whether the socket is closed for good."""
+        """Whether the socket is closed for good, after any lingering."""
         return self.closed and self._sock.fileno() < 0
 
     def _shut_down(self) -> bool:
-        """Tell the peer that no more will come; whether it can still be told."""
+        """Close our direction of the stream. Returns whether the connection still stands."""
         try:
             self._sock.shutdown(stdlib_socket.SHUT_WR)
         except OSError:
@@ -217,7 +266,7 @@ class Transport:
         return True
 
     def _discard(self) -> None:
-        """Throw away what still comes in; when the peer has closed as well, it is over."""
+        """Discard what still arrives; release the socket when the peer has closed as well."""
         try:
             if self._sock.recv_into(self._scratch):
                 return
@@ -234,26 +283,30 @@ class Transport:
         self._reader.stop()
         self._reader.close()
         self._sock.close()
-        self._on_released()
+        self._delegate.on_released()
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, events: int) -> None:
+        if events < 0:
+            # libuv stops watching at an error, such as a reset, although there may be bytes before it.
+            self._reader.stop()
+            self._reader.start(self._on_readable, pass_events=True)
         try:
             count = self._sock.recv_into(self._scratch, self._read_size)
         except BlockingIOError:
             return
         except OSError as error:
-            self._on_end(error)
+            self._delegate.on_end(error)
             return
         if count:
-            # Whatever those who are woken by these bytes send goes out in one batch below.
+            # What the woken greenlets send goes out in one batch below.
             self._flush_due = True
             if self._decryptor is not None:
                 self._decryptor.crypt_in_place(self._scratch[:count])
-            self._read_size = min(self._on_data(self._scratch[:count]), _SCRATCH)
+            self._read_size = min(self._delegate.on_data(self._scratch[:count]), _SCRATCH)
             self._flush_due = False
             self.flush()
         else:
-            self._on_end(None)
+            self._delegate.on_end(None)
 
     def _flush_callback(self) -> None:
         self._flush_due = False
@@ -263,10 +316,10 @@ class Transport:
         self._writer.stop()
         self._write()
         if not self.queued:
-            self._on_drained()
+            self._delegate.on_drained()
 
     def _write(self) -> None:
-        """Write one batch; go on in a later turn of the loop when there is more, so that others have theirs."""
+        """Write one batch; the rest is left to later turns of the loop, for the sake of other connections."""
         if not self._buffers:
             return
         try:
@@ -274,7 +327,7 @@ class Transport:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._on_end(error)
+            self._delegate.on_end(error)
             return
         self._drop_sent(sent)
         if self._buffers:
@@ -296,7 +349,7 @@ class Transport:
             if sent:
                 self._buffers[0] = memoryview(self._buffers[0])[sent:]
         if self.queued <= limits.HIGH_WATER // 2 < before:
-            self._on_drained()
+            self._delegate.on_drained()
 
     def _wait_writable(self) -> None:
         if self._writer is None:

@@ -55,14 +55,6 @@ def test_torrents_share_one_port_and_peers_are_handed_to_theirs(world: World):
         world.assert_complete(torrent)
 
 
-def test_who_has_everything_holds_no_buffers_for_more(world: World):
-    torrent = world.torrent()
-    job = world.download(torrent, [address(world.seed(torrent))])
-    assert job.wait(30)
-    assert job._swarm is not None
-    eventually(lambda: not job._swarm.assembly._spare)
-
-
 def test_a_peer_that_asks_for_another_torrent_is_refused(world: World):
     client = world.seed(world.torrent("one"))
     with pytest.raises((WireClosed, HandshakeError)):
@@ -113,7 +105,7 @@ def test_what_cannot_be_right_is_said_by_add_and_adds_nothing(world: World):
     with pytest.raises(ValueError, match="rate"):
         client.add(torrent, world.folder / "out", limit_down=0)
     for peer in ("127.0.0.1:1", ("127.0.0.1", 0), ("127.0.0.1", "1"), (1, 1)):
-        with pytest.raises(ValueError, match="of a peer"):
+        with pytest.raises(ValueError, match="host, port"):
             client.add(torrent, world.folder / "out", peers=[peer])
     with pytest.raises(FileNotFoundError):
         client.add(world.folder / "no.torrent", world.folder / "out")
@@ -227,7 +219,7 @@ def test_everyone_who_waits_is_told_when_it_is_done(world: World):
 def test_everyone_who_waits_gets_the_reason_of_a_failure(world: World):
     torrent = world.torrent()
     gone = world.listen(lambda wire: None)
-    job = world.download(torrent, [gone], ends_alone=True)
+    job = world.download(torrent, [gone], fail_without_peers=True)
     waiting = [world.spawn(job.wait) for _ in range(3)]
     gevent.joinall(waiting, timeout=30)
     assert [type(greenlet.exception) for greenlet in waiting] == [NoPeersError] * 3
@@ -236,7 +228,7 @@ def test_everyone_who_waits_gets_the_reason_of_a_failure(world: World):
 
 
 def test_waiting_again_and_again_for_what_has_failed_holds_no_more_each_time(world: World):
-    job = world.download(world.torrent(), [], ends_alone=True)
+    job = world.download(world.torrent(), [], fail_without_peers=True)
     for _ in range(50):
         with pytest.raises(NoPeersError):
             job.wait(30)
@@ -376,20 +368,19 @@ def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: W
 
 def test_a_peer_that_was_just_connected_at_the_pause_is_tried_again(world: World, no_retries, monkeypatch):
     """It has shaken hands when the peers are being left, but has not been told that it is to end."""
-    shake_hands = Swarm._shake_hands
+    on_connected = Swarm.on_connected
     late: list[Swarm] = []
 
-    def shake_hands_late(self: Swarm, wire: geventbt.Wire) -> None:
-        shake_hands(self, wire)
+    def connected_late(self: Swarm, wire: geventbt.Wire, address: tuple[str, int]) -> None:
         if not late and not self.seeding:
             late.append(self)
-            self._running = False
-            gevent.killall(self._greenlets, block=False)
+            self.stop(0)
+        on_connected(self, wire, address)
 
-    monkeypatch.setattr(Swarm, "_shake_hands", shake_hands_late)
+    monkeypatch.setattr(Swarm, "on_connected", connected_late)
     torrent = world.torrent()
     job = world.download(torrent, world.seeds(torrent, 1))
-    eventually(lambda: late and not job.connections)
+    eventually(lambda: late and not job.progress.peers)
     job.pause()
     job.resume()
     assert job.wait(20)
@@ -544,7 +535,7 @@ def test_everything_can_be_read_in_any_state(world: World, slow_check):
     job = client.add(magnet_of(torrent), world.folder / "out", trackers=trackers)
     watcher = world.spawn(watch, job)
     seeds = world.seeds(torrent, 2)
-    failing = client.add(other, world.folder / "other", ends_alone=True)
+    failing = client.add(other, world.folder / "other", fail_without_peers=True)
     failed = world.spawn(watch, failing)
     eventually(lambda: "metadata" in states)
     job.add_peers(seeds)
@@ -616,7 +607,7 @@ def test_a_failed_piece_and_an_error_are_told_of(world: World):
         wire.unchoke()
         wire.serve(lambda piece, offset, length: bytes(length))
 
-    job = world.download(torrent, [world.odd(torrent, serve_junk)], ends_alone=True)
+    job = world.download(torrent, [world.odd(torrent, serve_junk)], fail_without_peers=True)
     errors = []
     job.on("error", lambda torrent, error: errors.append(error))
     heard = hear(job, "piece_failed", "piece_verified")

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 
 import geventbt
-from geventbt.client.torrent.active_torrent import ActiveTorrent
+from geventbt.client.torrent.runner import TorrentRunner
 
 
 def test_who_closes_a_client_second_waits_until_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,13 +17,13 @@ def test_who_closes_a_client_second_waits_until_it_is_closed(tmp_path: Path, mon
     torrent = geventbt.create_torrent(tmp_path / "data")
     client = geventbt.seed(torrent, tmp_path, ("127.0.0.1", 0))
     may_go_on = Event()
-    close = ActiveTorrent.close
+    close = TorrentRunner.close
 
-    def close_slowly(self: ActiveTorrent, timeout: float) -> None:
+    def close_slowly(self: TorrentRunner, timeout: float) -> None:
         may_go_on.wait(10)
         close(self, timeout)
 
-    monkeypatch.setattr(ActiveTorrent, "close", close_slowly)
+    monkeypatch.setattr(TorrentRunner, "close", close_slowly)
     first, second = gevent.spawn(client.close), gevent.spawn(client.close)
     assert not gevent.wait([first, second], timeout=0.05)
     may_go_on.set()

@@ -300,7 +300,7 @@ def test_a_seed_that_lacks_something_says_what(world: World, torrent):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    job = world.client().add(torrent, world.origin, must_be_complete=True)
+    job = world.client().add(torrent, world.origin, seed_only=True)
     with pytest.raises(StorageError, match="1 of 31 pieces"):
         job.wait(10)
     assert path.read_bytes() == data

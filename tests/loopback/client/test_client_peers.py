@@ -13,12 +13,14 @@ from typing import Any
 import gevent
 import gevent.event
 import pytest
+from gevent import socket as gevent_socket
 
 import geventbt
-from geventbt import ActiveTorrent, Client, NoPeersError, RequestFailed, Wire, WireClosed, limits
+from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError, RequestFailed, Wire, WireClosed, limits
 from geventbt.client.swarm.swarm import Swarm
 from geventbt.errors import HandshakeError
-from tests.loopback.world import Address, Read, World, address, eventually, serve_well, stay_silent
+from tests.loopback.harness import RawPeer
+from tests.loopback.world import Address, OddWire, Read, World, address, eventually, serve_well, stay_silent
 
 
 @pytest.fixture
@@ -67,11 +69,11 @@ def test_all_torrents_of_a_client_share_its_connections(world: World):
         world.download(torrent, [world.odd(torrent, stay_silent) for _ in range(3)], client=client)
         for torrent in torrents
     ]
-    eventually(lambda: sum(job.connections for job in jobs) == 2)
+    eventually(lambda: sum(job.progress.peers for job in jobs) == 2)
     for torrent in torrents:
         with pytest.raises((WireClosed, HandshakeError)):
             world.visit(client, torrent)
-    assert sum(job.connections for job in jobs) == 2
+    assert sum(job.progress.peers for job in jobs) == 2
 
 
 def test_room_that_one_torrent_leaves_is_used_by_another(world: World):
@@ -172,7 +174,7 @@ def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: Worl
         wire.close(0)
 
     client = world.client()
-    job = world.download(torrent, [world.listen(leave) for _ in range(20)], client=client, ends_alone=True)
+    job = world.download(torrent, [world.listen(leave) for _ in range(20)], client=client, fail_without_peers=True)
     eventually(lambda: job.state == "downloading")
     for _ in range(20):
         world.visit(client, torrent).close(0)
@@ -182,18 +184,18 @@ def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: Worl
 
 
 def test_a_peer_that_has_left_before_it_is_added_is_none(world: World, torrent, monkeypatch):
-    shake_hands = Swarm._shake_hands
+    shake_hands = Swarm.shake_hands
 
     def shake_hands_and_lose(self: Swarm, wire: Wire) -> None:
         shake_hands(self, wire)
         wire.close(0)
 
     peers = world.seeds(torrent, 2)
-    monkeypatch.setattr(Swarm, "_shake_hands", shake_hands_and_lose)
-    job = world.download(torrent, peers, ends_alone=True)
+    monkeypatch.setattr(Swarm, "shake_hands", shake_hands_and_lose)
+    job = world.download(torrent, peers, fail_without_peers=True)
     with pytest.raises(NoPeersError):
         job.wait(20)
-    assert job.connections == 0
+    assert job.progress.peers == 0
 
 
 def test_peers_are_told_of_in_the_order_in_which_they_come_and_go(world: World, torrent):
@@ -281,12 +283,12 @@ def reject_all(wire: Wire, read: Read) -> None:
         wire.reject(request.piece, request.offset, request.length)
 
 
-def give_other_blocks(wire: Wire, read: Read) -> None:
+def give_other_blocks(wire: OddWire, read: Read) -> None:
     """Answers, but never what was asked for."""
     wire.unchoke()
     for request in wire.incoming_requests():
         raw = b"\x07" + (30 - request.piece).to_bytes(4, "big") + bytes(4) + read(30 - request.piece, 0, 1000)
-        wire._transport.write(len(raw).to_bytes(4, "big") + raw)
+        wire.send_raw(len(raw).to_bytes(4, "big") + raw)
 
 
 def leave_after_each(wire: Wire, read: Read) -> None:
@@ -410,20 +412,20 @@ def test_what_several_were_asked_for_is_cancelled_once_it_is_there(world: World,
     assert job.progress.downloaded <= torrent.geometry.length * 1.2
 
 
-def break_off_in_a_message(wire: Wire, read: Read) -> None:
-    wire._transport.write(b"\x00\x00\x40\x09\x07" + bytes(8) + b"some")
+def break_off_in_a_message(wire: OddWire, read: Read) -> None:
+    wire.send_raw(b"\x00\x00\x40\x09\x07" + bytes(8) + b"some")
     gevent.sleep(0.05)
 
 
-def send_nonsense(wire: Wire, read: Read) -> None:
-    wire._transport.write(os.urandom(1000))
+def send_nonsense(wire: OddWire, read: Read) -> None:
+    wire.send_raw(os.urandom(1000))
     wire.wait_for("close")
 
 
-def ask_for_nonsense(wire: Wire, read: Read) -> None:
+def ask_for_nonsense(wire: OddWire, read: Read) -> None:
     """Requests, cancels and rejects of what cannot be."""
     for message in (6, 8, 16):
-        wire._transport.write(b"\x00\x00\x00\x0d" + bytes([message]) + b"\xff" * 12)
+        wire.send_raw(b"\x00\x00\x00\x0d" + bytes([message]) + b"\xff" * 12)
     wire.wait_for("close")
 
 
@@ -574,7 +576,7 @@ def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: Wo
         serve_well(wire, read)
 
     peers = [world.odd(wrong, serve_with_the_others) for _ in range(seeds)]
-    job = world.download(wrong, peers, ends_alone=True, sequential=True)
+    job = world.download(wrong, peers, fail_without_peers=True, sequential=True)
     with pytest.raises(geventbt.DownloadError, match="pieces 17"):
         job.wait(30)
     assert job.pieces.count() == 30
@@ -586,7 +588,7 @@ def test_the_only_seed_of_a_torrent_that_is_wrong_in_several_places_is_not_banne
     wrong = torrent
     for piece in (9, 17, 25):
         wrong = broken(world, wrong, piece)
-    job = world.download(wrong, [world.odd(wrong, serve_well)], ends_alone=True, sequential=True)
+    job = world.download(wrong, [world.odd(wrong, serve_well)], fail_without_peers=True, sequential=True)
     with pytest.raises(geventbt.DownloadError, match="pieces 9, 17, 25"):
         job.wait(30)
     assert job.pieces.count() == 28
@@ -606,20 +608,24 @@ def test_a_flood_of_news_holds_nobody_up(world: World):
     job = client.add(torrent, world.folder / "out", files=[])
     eventually(lambda: job.files)
     job.select([0])
-    wire = geventbt.connect(address(client), encryption="disable")
-    wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
-    eventually(lambda: job.peers)
+    added: list[Wire] = []
+    job.on("peer_added", lambda torrent, wire: added.append(wire))
+    peer = RawPeer(gevent_socket.create_connection(address(client)))
+    peer.send(Handshake(torrent.info_hash, geventbt.new_peer_id(), Extensions(fast=True)).to_bytes())
+    eventually(lambda: added)
+    (wire,) = added
+    ends: list[int] = []
+    wire.on("port", lambda wire, listen_port: ends.append(listen_port))
     flood = b"".join(b"\x00\x00\x00\x05\x04" + piece.to_bytes(4, "big") for piece in range(pieces))
     flood += b"\x00\x00\x00\x01\x01\x00\x00\x00\x01\x00" * 50_000 + b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x03" * 50_000
     pauses: list[float] = []
     watch = world.spawn(note_pauses, pauses)
-    (peer,) = job._swarm.peers if job._swarm else ()
-    wire._transport.write(flood)
-    eventually(lambda: peer.wire.peer_has_all and peer.wire._protocol.messages_received >= pieces + 200_000, 30)
+    peer.send(flood + b"\x00\x00\x00\x03\x09\x1a\xe1")
+    eventually(lambda: ends and wire.peer_has_all, 30)
     watch.kill()
     assert not wire.closed
     assert max(pauses) < 0.1
-    wire.close(0)
+    peer.sock.close()
 
 
 def note_pauses(pauses: list[float]) -> None:

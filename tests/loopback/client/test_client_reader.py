@@ -119,11 +119,18 @@ def test_a_small_file_inside_a_piece_is_read_exactly(world: World, torrent):
         assert file.read(1000) == b""
 
 
-def test_a_raw_read_may_be_short_but_ends_at_a_piece(world: World, torrent):
+def test_a_read_gives_all_that_was_asked_for_and_read1_what_one_piece_has(world: World, torrent):
     job = world.download(torrent, world.seeds(torrent, 1))
-    assert job.wait(30)
     with job.open("a") as file:
-        assert len(file.read(10 * PIECE)) == PIECE
+        assert file.size == SIZES["a"]
+        assert file.read(3 * PIECE + 1) == whole(world, "a")[: 3 * PIECE + 1]
+        assert file.read1(10 * PIECE) == whole(world, "a")[3 * PIECE + 1 : 4 * PIECE]
+        assert file.peek(1)[:1] == whole(world, "a")[4 * PIECE : 4 * PIECE + 1]
+        assert file.readline() == (whole(world, "a")[4 * PIECE :].partition(b"\n")[0] + b"\n")
+        file.seek(2)
+        buffer = bytearray(2 * PIECE)
+        assert file.readinto(buffer) == len(buffer)
+        assert buffer == whole(world, "a")[2 : 2 + 2 * PIECE]
 
 
 def test_a_zip_can_be_listed_and_unpacked_from_a_torrent_that_is_downloading(world: World):
@@ -136,7 +143,7 @@ def test_a_zip_can_be_listed_and_unpacked_from_a_torrent_that_is_downloading(wor
     torrent = world.made(geventbt.create_torrent(folder, piece_length=PIECE))
     gate = Gate()
     job = world.download(torrent, [world.odd(torrent, gate)], limit_down=400_000)
-    with zipfile.ZipFile(io.BufferedReader(job.open("x.zip"))) as archive:
+    with zipfile.ZipFile(job.open("x.zip")) as archive:
         assert archive.namelist() == list(content)
         assert not job.done
         assert archive.read("17.bin") == content["17.bin"]
@@ -278,13 +285,24 @@ def test_reading_goes_on_after_a_pause(world: World, torrent):
         assert reading.get(timeout=20) == whole(world, "c")[12 * PIECE : 12 * PIECE + 10]
 
 
+class Pieces:
+    """Pieces of zeros that are there at once; notes what is read ahead."""
+
+    def __init__(self) -> None:
+        self.ahead: list[range] = []
+
+    def read(self, piece: int, offset: int, length: int, *, gives_up: Any) -> bytes:
+        return bytes(length)
+
+    def read_ahead(self, reader: Any, pieces: range) -> None:
+        self.ahead.append(pieces)
+
+
 def test_the_readahead_grows_as_long_as_one_reads_on(world: World):
     torrent = world.torrent("film", film=400 * PIECE)
-    job = world.download(torrent, [])
-    ahead: list[range] = []
-    job.read = lambda piece, offset, length, gives_up: bytes(length)  # type: ignore[method-assign]
-    job.read_ahead = lambda reader, pieces: ahead.append(pieces)  # type: ignore[method-assign]
-    with TorrentReader(job, torrent.files[0]) as file:
+    pieces = Pieces()
+    ahead = pieces.ahead
+    with TorrentReader(pieces, torrent.geometry, torrent.files[0]) as file:
         for _ in range(4):
             file.read(PIECE)
         file.seek(200 * PIECE)
@@ -358,10 +376,13 @@ def test_a_reader_that_is_forgotten_wants_nothing_more(world: World, torrent):
     job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
     file = job.open("c")
     assert file.read(10) == whole(world, "c")[:10]
-    assert job._windows
     del file
     gc.collect()
-    assert not job._windows
+    begun = set(gate.asked)
+    assert len(begun) < limits.FIRST_READAHEAD // PIECE
+    gate.withheld.clear()
+    eventually(lambda: job.pieces.count() >= len(begun))
+    assert set(gate.asked) == begun
 
 
 @pytest.mark.parametrize("end", ["remove", "close"])
@@ -395,14 +416,14 @@ def test_a_reader_of_a_torrent_that_fails_gets_its_error(world: World, torrent):
         wire.unchoke()
         next(iter(wire.incoming_requests()))
 
-    job = world.download(torrent, [world.odd(torrent, leave)], ends_alone=True)
+    job = world.download(torrent, [world.odd(torrent, leave)], fail_without_peers=True)
     with pytest.raises(NoPeersError), job.open("c") as file:
         file.read()
 
 
 def test_a_reader_of_an_unselected_file_is_told_when_no_peer_is_left(world: World, torrent):
     seed = world.seed(torrent)
-    job = world.download(torrent, [address(seed)], ends_alone=True, files=["b"])
+    job = world.download(torrent, [address(seed)], fail_without_peers=True, files=["b"])
     assert job.wait(30)
     seed.close(1)
     with pytest.raises(NoPeersError), gevent.Timeout(20), job.open("c") as file:
@@ -434,4 +455,3 @@ def test_a_file_can_be_read_by_many_greenlets_with_files_of_their_own_and_nothin
     looks = [world.spawn(look, at) for at in places]
     data = whole(world, "c")
     assert [greenlet.get(timeout=30) for greenlet in looks] == [data[at : at + 1] for at in places]
-    assert not job._windows

@@ -34,7 +34,7 @@ def start(torrent: geventbt.Torrent, tmp_path: Path) -> Any:
 
     def make(peers: list[tuple[str, int]], **options: Any) -> ActiveTorrent:
         clients.append(Client(None))
-        return clients[-1].add(torrent, tmp_path / "out", peers=peers, ends_alone=True, **options)
+        return clients[-1].add(torrent, tmp_path / "out", peers=peers, fail_without_peers=True, **options)
 
     yield make
     for client in clients:

@@ -107,7 +107,7 @@ def uploaded(client: geventbt.Client) -> int:
 
 def connections(client: geventbt.Client) -> int:
     (active,) = client.torrents.values()
-    return active.connections
+    return active.progress.peers
 
 
 def on_disk(torrent: geventbt.Torrent, folder: Path) -> bitarray:

@@ -103,6 +103,10 @@ def test_only_one_family_may_be_wanted(serving_http):
         chunked(b"hel", b"lo"),
         ok(gzip.compress(b"hello", mtime=0), "Content-Encoding: gzip"),
         ok(gzip.compress(b"hello", mtime=0), "content-encoding: X-GZIP"),
+        ok(gzip.compress(b"hel", mtime=0) + gzip.compress(b"lo", mtime=0), "Content-Encoding: gzip"),
+        ok(b"".join(gzip.compress(bytes([sign]), mtime=0) for sign in b"hello"), "Content-Encoding: gzip"),
+        ok(gzip.compress(b"hello", mtime=0) + bytes(20), "Content-Encoding: gzip"),
+        ok(gzip.compress(b"hello", mtime=0) + b"\x1f", "Content-Encoding: gzip"),
         b"HTTP/1.1 100 Continue\r\n\r\n" + ok(b"hello"),
     ],
 )
@@ -125,7 +129,8 @@ def test_a_body_comes_in_many_forms(serving_http, reply):
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nhello", "127.0.0.1: "),
         (ok(b"not gzip", "Content-Encoding: gzip"), "incorrect header"),
         (ok(gzip.compress(b"hello", mtime=0)[:-9], "Content-Encoding: gzip"), "cut off"),
-        (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000 + b"\r\n\r\n", "header line|longer than we take"),
+        (ok(gzip.compress(b"hel", mtime=0) + gzip.compress(b"lo", mtime=0)[:-1], "Content-Encoding: gzip"), "cut off"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000 + b"\r\n\r\n", "header line|longer than the limit"),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n", "100 headers"),
     ],
 )
@@ -183,10 +188,12 @@ def test_the_deadline_is_for_all_redirects_together(serving_http):
         lambda sock: (sock.sendall(chunked(b"a")[:-5]), forever(b"1\r\na\r\n" * 1000)(sock)),
         ok(gzip.compress(bytes(100_000_000), 9, mtime=0), "Content-Encoding: gzip"),
         ok(gzip.compress(bytes(1001), mtime=0), "Content-Encoding: gzip"),
+        ok(gzip.compress(bytes(501), mtime=0) * 2, "Content-Encoding: gzip"),
+        ok(gzip.compress(b"", mtime=0) * 10_000, "Content-Encoding: gzip"),
     ],
 )
 def test_an_answer_over_the_limit_is_an_error(serving_http, reply):
-    with pytest.raises(FetchError, match=r"more than 1000 bytes|longer than we take"):
+    with pytest.raises(FetchError, match=r"longer than 1000 bytes|longer than the limit"):
         fetch(serving_http(reply).url(), max_bytes=1000)
 
 
@@ -211,6 +218,15 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit(serving_http):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < limits.MIB
+
+
+def test_members_of_gzip_that_come_in_small_packets_are_unpacked(serving_http):
+    def drip(sock: Any) -> None:
+        for byte in ok(gzip.compress(b"hel", mtime=0) + gzip.compress(b"lo", mtime=0), "Content-Encoding: gzip"):
+            sock.sendall(bytes([byte]))
+            gevent.sleep(0.001)
+
+    assert fetch(serving_http(drip).url()) == b"hello"
 
 
 def test_an_answer_at_the_limit_is_taken(serving_http):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import gevent
+import pytest
 
 from geventbt import Geometry, RemoteProtocolError, RequestRejected, WireClosed, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.requests import Wakeups, WireDelegate
+from geventbt.wire.requests import WireDelegate
 from tests.loopback.harness import BLOCK, eventually
 
 LARGE_PIECES = Geometry(1 << 26, 1 << 20)
@@ -127,8 +128,11 @@ class Recorder(WireDelegate):
     def on_blocks(self, blocks: list[Event]) -> None:
         self.told.append([(piece, offset, bytes(block)) for _, piece, offset, block, _ in blocks])
 
-    def fail(self, key: RequestKey | None, error: Exception, wakeups: Wakeups) -> None:
+    def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         self.told.append((key, type(error)))
+
+    def on_late_block(self, event: Event) -> None:
+        self.told.append(("late", event[1], event[2], bytes(event[3])))
 
     def on_message(self, event: Event) -> None:
         self.told.append(event[0])
@@ -194,11 +198,12 @@ def test_a_reject_fails_its_block_alone(raw):
     assert feed.told == [c.REJECT, ((2, BLOCK, BLOCK), RequestRejected), taken(0)]
 
 
-def test_blocks_that_nobody_waits_for_any_more_are_counted_as_wasted(raw):
+@pytest.mark.parametrize("how", ["cancel_all", "give_up_all"])
+def test_a_feed_gets_late_blocks_of_what_was_given_up(raw, how):
     wire, peer, feed = fed(raw)
-    wire.cancel_all()
+    getattr(wire, how)()
+    assert wire.requests == []
     peer.send(piece_message(0) + piece_message(1))
-    eventually(lambda: wire.wasted == 2 * BLOCK)
-    assert wire.downloaded == 0
-    assert feed.told == []
-    assert not wire.closed
+    eventually(lambda: wire.downloaded == 2 * BLOCK)
+    assert [(kind, offset) for kind, _, offset, _ in feed.told] == [("late", 0), ("late", BLOCK)]
+    assert (wire.wasted, wire.closed) == (0, False)

@@ -13,6 +13,7 @@ import geventbt
 from geventbt import HandshakeError, Wire, WireTimeout, limits
 from geventbt.protocol import mse
 from geventbt.protocol.mse import Initiator
+from geventbt.wire.transports.encryption import OpenedStream
 from tests.loopback.harness import GEOMETRY, INFO_HASH, OUR_ID, PEER_ID, RawPeer, eventually
 
 DATA = os.urandom(GEOMETRY.length)
@@ -93,7 +94,7 @@ def test_both_methods_carry_a_stream_both_ways(server, methods):
         opening.receive(sock.recv(4096))
         if opening.key_due:
             opening.compute_key()
-    wire = Wire.after_opening(sock, opening)
+    wire = Wire(sock, incoming=False, opening=OpenedStream(opening.encryptor, opening.decryptor, opening.payload))
     assert fetch(wire) == read_block(3, 0, 65536)
     assert wire.encryption == ("rc4" if methods == mse.RC4 else "plaintext")
     wire.close()

@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Extension, LocalProtocolError
+from geventbt import Extension, Extensions, LocalProtocolError
 from geventbt.protocol import messages as m
 from tests.loopback.harness import INFO_HASH, OUR_ID, PEER_ID, eventually
 
@@ -88,11 +88,13 @@ def test_a_plugin_may_come_after_the_handshake(wires):
     eventually(lambda: ("message", b"late") in b.xx_echo.seen)
 
 
-def test_a_peer_may_switch_an_extension_off(wires):
-    a, b = shaken(wires, [Echo], [Echo])
-    b._protocol.outgoing.append(m.pack_extended(0, b"d1:md7:xx_echoi0eee"))
-    b.keep_alive()
-    eventually(lambda: not a.xx_echo.supported)
+def test_a_peer_may_switch_an_extension_off(raw):
+    wire, peer = raw(extensions=Extensions(extended=True))
+    wire.use(Echo)
+    peer.send(m.pack_extended(0, b"d1:md7:xx_echoi3eee"))
+    eventually(lambda: wire.xx_echo.supported)
+    peer.send(m.pack_extended(0, b"d1:md7:xx_echoi0eee"))
+    eventually(lambda: not wire.xx_echo.supported)
 
 
 def test_two_plugins_cannot_have_one_name(wires):

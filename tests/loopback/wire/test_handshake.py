@@ -68,7 +68,7 @@ def test_whoever_gives_up_a_handshake_may_take_it_up_again(silent, how):
 
 def test_a_timeout_says_how_long_it_was(silent):
     wire, _ = silent
-    with pytest.raises(WireTimeout, match=r"0\.05 seconds"):
+    with pytest.raises(WireTimeout, match=r"0\.05 s"):
         wire.handshake(INFO_HASH, OUR_ID, timeout=0.05)
 
 

@@ -10,39 +10,40 @@ import pytest
 
 from geventbt import Extensions, LocalProtocolError, limits
 from geventbt.protocol import constants as c
+from geventbt.protocol import message_objects as o
 from geventbt.protocol import messages as m
 from tests.loopback.harness import eventually
 
 ROOT = bytes(range(32))
 MESSAGES: list[tuple[bytes, Any]] = [
-    (m.KEEP_ALIVE_BYTES, m.KeepAlive()),
-    (m.pack_bare(c.UNCHOKE), m.Unchoke()),
-    (m.pack_bare(c.CHOKE), m.Choke()),
-    (m.pack_bare(c.INTERESTED), m.Interested()),
-    (m.pack_bare(c.UNINTERESTED), m.NotInterested()),
-    (m.pack_index(c.HAVE, 3), m.Have(index=3)),
-    (m.pack_bitfield(b"\xf0\x00"), m.Bitfield(bitfield=b"\xf0\x00")),
-    (m.pack_range(c.REQUEST, 1, 2, 3), m.Request(index=1, begin=2, length=3)),
-    (m.pack_range(c.CANCEL, 1, 2, 3), m.Cancel(index=1, begin=2, length=3)),
-    (m.pack_port(6881), m.Port(listen_port=6881)),
-    (m.pack_index(c.SUGGEST, 3), m.SuggestPiece(index=3)),
-    (m.pack_bare(c.HAVE_ALL), m.HaveAll()),
-    (m.pack_bare(c.HAVE_NONE), m.HaveNone()),
-    (m.pack_index(c.ALLOWED_FAST, 3), m.AllowedFast(index=3)),
-    (m.pack_extended(7, b"abc"), m.Extended(extended_id=7, payload=b"abc")),
+    (m.KEEP_ALIVE_BYTES, o.KeepAlive()),
+    (m.pack_bare(c.UNCHOKE), o.Unchoke()),
+    (m.pack_bare(c.CHOKE), o.Choke()),
+    (m.pack_bare(c.INTERESTED), o.Interested()),
+    (m.pack_bare(c.UNINTERESTED), o.NotInterested()),
+    (m.pack_index(c.HAVE, 3), o.Have(index=3)),
+    (m.pack_bitfield(b"\xf0\x00"), o.Bitfield(bitfield=b"\xf0\x00")),
+    (m.pack_range(c.REQUEST, 1, 2, 3), o.Request(index=1, begin=2, length=3)),
+    (m.pack_range(c.CANCEL, 1, 2, 3), o.Cancel(index=1, begin=2, length=3)),
+    (m.pack_port(6881), o.Port(listen_port=6881)),
+    (m.pack_index(c.SUGGEST, 3), o.SuggestPiece(index=3)),
+    (m.pack_bare(c.HAVE_ALL), o.HaveAll()),
+    (m.pack_bare(c.HAVE_NONE), o.HaveNone()),
+    (m.pack_index(c.ALLOWED_FAST, 3), o.AllowedFast(index=3)),
+    (m.pack_extended(7, b"abc"), o.Extended(extended_id=7, payload=b"abc")),
     (
         m.pack_hash_range(c.HASH_REQUEST, ROOT, 0, 2, 4, 1),
-        m.HashRequest(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1),
+        o.HashRequest(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1),
     ),
     (
         m.pack_hash_range(c.HASHES, ROOT, 0, 2, 4, 1, bytes(64)),
-        m.Hashes(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1, hashes=bytes(64)),
+        o.Hashes(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1, hashes=bytes(64)),
     ),
     (
         m.pack_hash_range(c.HASH_REJECT, ROOT, 0, 2, 4, 1),
-        m.HashReject(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1),
+        o.HashReject(pieces_root=ROOT, base_layer=0, index=2, length=4, proof_layers=1),
     ),
-    (b"\0\0\0\4\x63abc", m.UnknownMessage(id=0x63, payload=b"abc")),
+    (b"\0\0\0\4\x63abc", o.UnknownMessage(id=0x63, payload=b"abc")),
 ]
 
 
@@ -70,12 +71,12 @@ def test_the_messages_are_the_same_when_they_drip(everything):
 def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(everything):
     wire, peer, messages = everything
     peer.send(m.pack_bare(c.UNCHOKE))
-    assert next(messages) == m.Unchoke()
+    assert next(messages) == o.Unchoke()
     asked = [gevent.spawn(wire.request, 0, offset, 4) for offset in (0, 4)]
     eventually(lambda: len(wire.requests) == 2)
     peer.send(m.pack_piece_header(0, 0, 4) + b"good" + m.pack_range(c.REJECT, 0, 4, 4))
-    assert next(messages) == m.Piece(index=0, begin=0, block=b"good")
-    assert next(messages) == m.RejectRequest(index=0, begin=4, length=4)
+    assert next(messages) == o.Piece(index=0, begin=0, block=b"good")
+    assert next(messages) == o.RejectRequest(index=0, begin=4, length=4)
     assert asked[0].get(timeout=5) == b"good"
     gevent.joinall(asked, timeout=5)
 
@@ -83,13 +84,13 @@ def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(eve
 def test_blocks_alone_wake_whoever_iterates(everything):
     wire, peer, messages = everything
     peer.send(m.pack_bare(c.UNCHOKE))
-    assert next(messages) == m.Unchoke()
+    assert next(messages) == o.Unchoke()
     asked = gevent.spawn(wire.request, 0, 0, 4)
     taker = gevent.spawn(next, messages)
     eventually(lambda: wire.requests)
     peer.send(m.pack_piece_header(0, 0, 4) + b"good")
     assert asked.get(timeout=5) == b"good"
-    assert taker.get(timeout=5) == m.Piece(index=0, begin=0, block=b"good")
+    assert taker.get(timeout=5) == o.Piece(index=0, begin=0, block=b"good")
 
 
 @pytest.mark.parametrize("how", ["left", "killed", "never begun"])
@@ -138,7 +139,7 @@ def test_a_greenlet_that_is_killed_holds_nothing_back_even_if_it_is_kept(wires, 
     for piece in range(1, 3 * limits.EVENT_QUEUE):
         b.have(piece)
     if when == "while the peer waits":
-        eventually(lambda: a._transport.paused)
+        eventually(lambda: a.paused)
         taker.kill()
     a.wait_for_piece(3 * limits.EVENT_QUEUE - 1, timeout=5)
     assert taker.dead
@@ -153,7 +154,7 @@ def test_another_may_iterate_when_whoever_did_is_dead(wires):
     taker.kill()
     messages = a.messages()
     b.have(1)
-    assert next(messages) == m.Have(1)
+    assert next(messages) == o.Have(1)
     assert taker.dead
 
 
@@ -163,7 +164,7 @@ def test_each_message_may_be_taken_by_a_greenlet_of_its_own(wires):
     for piece in range(10):
         taker = gevent.spawn(next, messages)
         b.have(piece)
-        assert taker.get(timeout=5) == m.Have(piece)
+        assert taker.get(timeout=5) == o.Have(piece)
 
 
 def test_whoever_iterates_with_others_may_wait_for_an_answer_though_they_leave(raw):
@@ -193,7 +194,7 @@ def test_an_iteration_that_is_closed_ends_also_for_whoever_waits_in_it(wires):
         assert next(messages, "the end") == "the end"
     again = a.messages()
     b.have(1)
-    assert next(again) == m.Have(1)
+    assert next(again) == o.Have(1)
 
 
 def test_each_message_goes_to_one_of_those_who_iterate_together(raw):
@@ -211,7 +212,7 @@ def test_each_message_goes_to_one_of_those_who_iterate_together(raw):
     for index in range(10):
         peer.send(m.pack_index(c.HAVE, index))
         eventually(lambda index=index: len(taken) > index)
-    assert taken == [m.Have(index) for index in range(10)]
+    assert taken == [o.Have(index) for index in range(10)]
     wire.close(0)
     for taker in takers:
         taker.get(timeout=5)
@@ -224,7 +225,7 @@ def test_messages_that_came_before_the_end_are_still_given(raw):
     eventually(lambda: wire.peer_has(2))
     peer.reset()
     eventually(lambda: wire.closed)
-    assert list(messages) == [m.Have(1), m.Have(2)]
+    assert list(messages) == [o.Have(1), o.Have(2)]
 
 
 def test_a_foreign_timeout_in_the_iteration_passes_through(wires):
@@ -250,7 +251,7 @@ def test_whoever_iterates_may_wait_for_an_answer_however_many_messages_there_are
     def take() -> None:
         nonlocal got
         for message in messages:
-            if isinstance(message, m.Have):
+            if isinstance(message, o.Have):
                 assert a.request(message.index, 0, 4) == b"good"
                 got += 1
 

@@ -52,7 +52,7 @@ def test_what_is_queued_to_a_peer_that_does_not_read_stays_bounded(raw, length):
         before = wire.uploaded
         gevent.sleep(0.05)
     assert not wire.closed
-    assert wire._transport.queued <= 2 * limits.HIGH_WATER + limits.PEER_BLOCK
+    assert wire.queued <= 2 * limits.HIGH_WATER + limits.PEER_BLOCK
     server.kill()
 
 
@@ -62,14 +62,14 @@ def test_what_many_greenlets_answer_at_once_stays_bounded_too(raw):
     count = 1000
     ask_for_much(wire, peer, count)
     answers = [gevent.spawn(wire.piece, *key[:2], bytes(key[2])) for key in wire.peer_requests]
-    eventually(lambda: wire._transport.queued > limits.HIGH_WATER)
+    eventually(lambda: wire.queued > limits.HIGH_WATER)
     left, most = 5 + count * (13 + BLOCK), 0
     while left:
         data = peer.sock.recv(min(left, BLOCK))
         assert data, wire.close_reason
         left -= len(data)
         gevent.sleep(0)
-        most = max(most, wire._transport.queued)
+        most = max(most, wire.queued)
     assert most <= 2 * limits.HIGH_WATER + limits.PEER_BLOCK
     assert all(answer.get(timeout=5) for answer in answers)
 
@@ -84,7 +84,7 @@ def test_a_block_that_waits_for_its_turn_raises_when_the_wire_closes(raw):
             results.append(wire.piece(piece, offset, bytes(length)))
 
     sender = gevent.spawn(send)
-    eventually(lambda: wire._transport.queued > limits.HIGH_WATER)
+    eventually(lambda: wire.queued > limits.HIGH_WATER)
     wire.close(0)
     eventually(sender.ready)
     assert isinstance(sender.exception, WireClosed)
@@ -142,9 +142,9 @@ def queue_a_little(wire: Any, peer: Any) -> None:
     for key in wire.peer_requests:
         wire.piece(*key[:2], bytes(key[2]))
         gevent.sleep(0.01)
-        if wire._transport.queued:
+        if wire.queued:
             break
-    assert 0 < wire._transport.queued <= limits.HIGH_WATER // 2
+    assert 0 < wire.queued <= limits.HIGH_WATER // 2
 
 
 def test_closing_ends_when_the_last_of_a_short_queue_is_sent(raw):
@@ -244,14 +244,3 @@ def test_a_request_is_answered_by_whoever_is_there_first(raw):
     eventually(lambda: len(taken) >= 100)
     assert sorted(taken) == [(0, offset, 1) for offset in range(100)]
     gevent.killall(takers)
-
-
-def test_who_serves_has_the_sockets_looked_at_between_two_batches(wires):
-    """However fast it is itself: what another peer says must not wait until all is served."""
-    outgoing, incoming = wires()
-    serving, _ = wires()
-    outgoing.have(1)
-    outgoing._transport.flush()
-    for _ in range(2):
-        serving._yield_turn()
-    assert incoming.peer_pieces[1]

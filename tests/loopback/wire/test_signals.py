@@ -60,7 +60,7 @@ def test_a_handler_that_is_cut_short_does_not_stop_the_reading_for_ever(wires):
     a.on("have", wait_and_fail)
     for piece in range(2 * limits.EVENT_QUEUE):
         b.have(piece)
-    eventually(lambda: a._transport.paused)
+    eventually(lambda: a.paused)
     b.unchoke()
     stuck.set()
     a.wait_unchoked(timeout=5)
@@ -92,11 +92,18 @@ def test_a_handler_may_wait_for_an_answer_however_many_events_wait_for_it(wires)
 
 def test_a_peer_that_floods_a_handler_that_waits_for_it_is_closed(raw, monkeypatch):
     """It is read on for the handler's sake, but not without bound."""
+    monkeypatch.setattr(limits, "STATE_MESSAGES", 10_000)
     monkeypatch.setattr(limits, "EVENTS_WHILE_WAITING", 2000)
     wire, peer = raw()
-    wire.on("interested", lambda wire: wire.wait_unchoked())
+    waiting = []
+
+    def wait(wire):
+        waiting.append(True)
+        wire.wait_unchoked()
+
+    wire.on("interested", wait)
     peer.send(m.pack_bare(c.INTERESTED))
-    eventually(lambda: wire._conditions)
+    eventually(lambda: waiting)
     peer.send(b"".join(m.pack_bare(c.UNINTERESTED) + m.pack_bare(c.INTERESTED) for _ in range(2100)))
     eventually(lambda: wire.closed)
     assert "keep up" in str(wire.close_reason)
@@ -123,20 +130,27 @@ def test_a_handler_that_fails_by_what_the_peer_did_leaves_no_traceback(raw, capl
     """A stranger would fill the log."""
     caplog.set_level(logging.DEBUG)
     wire, peer = raw()
-    wire.on("unchoke", lambda wire: wire.request(0, 0, 4))
+    ended = []
+
+    def request(wire):
+        try:
+            wire.request(0, 0, 4)
+        finally:
+            ended.append(True)
+
+    wire.on("unchoke", request)
     peer.send(m.pack_bare(c.UNCHOKE))
     eventually(lambda: wire.requests)
     if how == "leaves":
         peer.sock.close()
     else:
         answers = {
-            "chokes": m.pack_bare(c.CHOKE),
+            "chokes": m.pack_bare(c.CHOKE) + m.pack_range(c.REJECT, 0, 0, 4),
             "rejects": m.pack_range(c.REJECT, 0, 0, 4),
             "breaks a rule": b"\0\0\0\2\0x",
         }
         peer.send(answers[how])
-    eventually(lambda: not wire.requests)
-    eventually(lambda: wire._dispatcher._greenlet is None)
+    eventually(lambda: ended)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -195,10 +209,10 @@ def test_a_handler_that_is_to_be_called_once_may_be_taken_off_before(raw):
     wire.once("have", taken_off)
     wire.once("have", lambda wire, index: seen.append(index))
     wire.off("have", taken_off)
-    peer.send(m.pack_index(c.HAVE, 1) + m.pack_index(c.HAVE, 2))
-    wire.wait_for_piece(2, timeout=5)
-    eventually(lambda: wire._dispatcher._greenlet is None)
-    assert seen == [1]
+    wire.on("interested", lambda wire: seen.append("the end"))
+    peer.send(m.pack_index(c.HAVE, 1) + m.pack_index(c.HAVE, 2) + m.pack_bare(c.INTERESTED))
+    eventually(lambda: "the end" in seen)
+    assert seen == [1, "the end"]
 
 
 def test_the_signals_of_a_transfer_have_the_beps_fields(raw):

@@ -7,7 +7,18 @@ from typing import Any
 import gevent
 import pytest
 
-from geventbt import LocalProtocolError, LtDonthave, PieceNotAvailable, UploadOnly, UtPex, Wire, bencoding, limits
+from geventbt import (
+    Extensions,
+    LocalProtocolError,
+    LtDonthave,
+    PieceNotAvailable,
+    UploadOnly,
+    UtPex,
+    Wire,
+    bencoding,
+    limits,
+)
+from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol import ut_pex as pex
 from geventbt.protocol.ut_pex import PexMessage
@@ -129,7 +140,6 @@ def test_no_more_than_one_message_in_an_interval_goes_out(pair):
     b.interested()
     eventually(lambda: a.peer_interested)
     assert len(messages) == 1
-    assert b.ut_pex._sender is not None
 
 
 def test_fifty_at_a_time_are_told(pair, monkeypatch):
@@ -145,6 +155,23 @@ def test_a_peer_is_not_told_of_itself(pair):
     a, b = pair(UtPex)
     b.ut_pex.update([b.remote_address, ("10.0.0.1", 1)])
     eventually(lambda: list(a.ut_pex.peers) == [("10.0.0.1", 1)])
+
+
+BAD_ADDRESSES = [("localhost", 1), ("", 1), ("10.0.0.2", 0), ("10.0.0.2", -1), ("10.0.0.2", 70000), ("0.0.0.0", 1)]
+
+
+@pytest.mark.parametrize("bad", BAD_ADDRESSES)
+def test_an_address_that_cannot_be_sent_is_left_out_and_the_others_are_sent(pair, bad):
+    a, b = pair(UtPex)
+    b.ut_pex.update([("10.0.0.1", 1), bad, ("10.0.0.3", 3)])
+    eventually(lambda: a.ut_pex.peers == {("10.0.0.1", 1): 0, ("10.0.0.3", 3): 0})
+
+
+@pytest.mark.parametrize("flags", [-1, 256])
+def test_flags_that_do_not_fit_are_an_error_of_the_caller(pair, flags):
+    _, b = pair(UtPex)
+    with pytest.raises(ValueError, match="flags"):
+        b.ut_pex.update({("10.0.0.1", 1): flags})
 
 
 def test_a_peer_that_tells_too_often_is_not_heard(pair):
@@ -184,22 +211,15 @@ def test_a_senseless_message_is_a_warning(pair, nothing_logged):
     assert not a.closed
 
 
-def test_closing_leaves_no_timer(pair):
-    a, b = pair(UtPex)
-    b.ut_pex.update(PEERS)
-    eventually(lambda: a.ut_pex.peers)
-    b.ut_pex.update([])
-    assert b.ut_pex._sender is not None
-    b.close()
-    eventually(lambda: b.ut_pex._sender is None)
-
-
-def test_an_extension_that_was_switched_off_is_not_used(pair):
-    a, b = pair(UtPex)
-    b._protocol.outgoing.append(m.pack_extended(0, bencoding.encode({"m": {"ut_pex": 0}})))
-    b.keep_alive()
-    eventually(lambda: not a.ut_pex.supported)
-    a.ut_pex.update(PEERS)
-    assert a.ut_pex._sender is None
+def test_an_extension_that_was_switched_off_is_not_used(raw):
+    wire, peer = raw(extensions=Extensions(extended=True))
+    wire.use(UtPex)
+    for number in (1, 0):
+        peer.send(m.pack_extended(0, bencoding.encode({"m": {"ut_pex": number}})))
+        eventually(lambda number=number: wire.ut_pex.supported == bool(number))
+    wire.ut_pex.update(PEERS)
     with pytest.raises(LocalProtocolError):
-        a.ut_pex.send(b"")
+        wire.ut_pex.send(b"")
+    wire.interested()
+    while (message := peer.message())[0] != c.INTERESTED:
+        assert message[:2] == bytes([c.EXTENDED, c.EXTENDED_HANDSHAKE])

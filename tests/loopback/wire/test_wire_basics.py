@@ -16,7 +16,7 @@ from bitarray import bitarray
 
 import geventbt
 from geventbt import LocalProtocolError, RemoteProtocolError, Wire, WireClosed, WireTimeout, limits, signals
-from geventbt.protocol import messages as m
+from geventbt.protocol import message_objects as o
 from tests.loopback.harness import GEOMETRY, INFO_HASH, OUR_ID, PEER_ID, eventually
 
 
@@ -148,7 +148,7 @@ def test_messages_have_the_beps_field_names(wires):
     messages = a.messages()
     b.unchoke()
     b.have(4)
-    assert next(messages) == m.Unchoke()
+    assert next(messages) == o.Unchoke()
     have = next(messages)
     assert (type(have).__name__, have.index) == ("Have", 4)
     b.close()
@@ -160,7 +160,7 @@ def test_messages_that_nobody_takes_make_the_peer_wait(wires):
     messages = a.messages()
     for piece in range(4 * limits.EVENT_QUEUE):
         b.have(piece)
-    eventually(lambda: a._transport.paused)
+    eventually(lambda: a.paused)
     assert [next(messages).index for _ in range(4 * limits.EVENT_QUEUE)] == list(range(4 * limits.EVENT_QUEUE))
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.context import Session
+from geventbt.client.context import ClientContext
+from geventbt.client.options import ClientOptions
 from geventbt.rates.token_bucket import RateLimit
 
 BLOCK = limits.BLOCK
 
 
-def session(rate: int | None) -> Session:
-    """A session whose bucket is empty from now on, at the time 0."""
-    made = Session(
-        encryption="prefer",
-        upload_slots=8,
-        max_connections=10,
-        limit_down=None,
-        limit_up=None,
-        count_connections=lambda: 0,
-    )
+def context(rate: int | None) -> ClientContext:
+    """A context whose bucket is empty from now on, at the time 0."""
+    made = ClientContext(ClientOptions())
     made.down = RateLimit(rate, 0.0)
     made.down.take(10**9, 0.0)
     return made
@@ -28,7 +22,7 @@ def session(rate: int | None) -> Session:
 
 def test_torrents_that_wait_for_the_rate_of_all_take_turns():
     """One block comes with each second; the greedy one asks more often, and always first."""
-    shared, none = session(BLOCK), RateLimit(None, 0.0)
+    shared, none = context(BLOCK), RateLimit(None, 0.0)
     taken = {"greedy": 0, "modest": 0}
     for tick in range(1, 401):
         for name in ("greedy", "greedy", "modest"):
@@ -38,13 +32,13 @@ def test_torrents_that_wait_for_the_rate_of_all_take_turns():
 
 
 def test_who_asks_no_more_keeps_nobody_waiting():
-    shared, none = session(BLOCK), RateLimit(None, 0.0)
+    shared, none = context(BLOCK), RateLimit(None, 0.0)
     assert shared.take_down("gone", none, 4, 0.0) == 0
     assert shared.take_down("here", none, 4, 1.0) == 1
 
 
 def test_who_waits_for_its_own_rate_keeps_nobody_waiting():
-    shared, own, none = session(10 * BLOCK), RateLimit(1, 0.0), RateLimit(None, 0.0)
+    shared, own, none = context(10 * BLOCK), RateLimit(1, 0.0), RateLimit(None, 0.0)
     own.take(10**9, 0.0)
     assert shared.take_down("slow", own, 4, 0.1) == 0
     assert shared.take_down("fast", none, 4, 0.1) == 1
@@ -52,5 +46,5 @@ def test_who_waits_for_its_own_rate_keeps_nobody_waiting():
 
 @pytest.mark.parametrize("own", [None, 3 * BLOCK])
 def test_without_a_rate_of_all_only_its_own_counts(own):
-    shared, limit = session(None), RateLimit(own, 0.0)
+    shared, limit = context(None), RateLimit(own, 0.0)
     assert shared.take_down("any", limit, 5, 0.0) == (5 if own is None else 2)

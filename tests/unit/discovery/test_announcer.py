@@ -100,7 +100,7 @@ def test_a_slow_tracker_delays_no_other_tier(trackers, announcing):
 def test_within_a_tier_the_next_is_asked_when_one_fails_and_moves_to_the_front(trackers, announcing):
     trackers.does["a"] = TrackerError("gone")
     announcer = announcing([["a", "b", "c"]])
-    eventually(lambda: announcer.status["b"].knows_us)
+    eventually(lambda: announcer.status["b"].registered)
     assert trackers.asked == [("a", "started"), ("b", "started")]
     assert list(announcer.status) == ["b", "a", "c"]
     assert announcer.status["a"].error == "gone"
@@ -150,7 +150,7 @@ def test_more_peers_are_asked_for_before_the_interval_but_not_before_the_min_int
 
 def test_completed_is_told_at_once_and_once(trackers, announcing):
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     announcer.completed()
     announcer.completed()
     eventually(lambda: len(trackers.asked) == 2)
@@ -173,7 +173,7 @@ def test_a_tracker_that_does_not_know_us_yet_is_told_started_before_completed(tr
 def test_completed_is_told_again_when_it_got_lost(trackers, announcing, monkeypatch):
     monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.01)
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     trackers.does["a"] = TrackerError("lost")
     announcer.completed()
     eventually(lambda: trackers.count("a") == 3)
@@ -192,7 +192,7 @@ def test_a_failing_tracker_is_asked_again_after_times_that_double(trackers, anno
     assert all(gap >= 0.01 * 2**index for index, gap in enumerate(gaps))
     assert [event for _, event in trackers.asked] == ["started"] * 5
     trackers.does["a"] = GOOD
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     assert announcer.status["a"].error is None
 
 
@@ -242,7 +242,7 @@ def test_the_status_tells_of_the_last_answer(trackers, announcing):
         LONG, seeders=3, leechers=4, peers=PEERS, warning="soon gone", external_ip="9.9.9.9"
     )
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     status = announcer.status["a"]
     assert (status.seeders, status.leechers, status.peers) == (3, 4, 1)
     assert (status.error, status.warning, status.external_ip) == (None, "soon gone", "9.9.9.9")
@@ -269,7 +269,7 @@ def test_an_exception_of_make_request_is_logged_and_ends_no_other_tier(trackers,
         return AnnounceRequest(b"i" * 20, b"p" * 20, 6881)
 
     announcer = announcing([["a"], ["b"]], make_request=once)
-    eventually(lambda: announcer.status["b"].knows_us)
+    eventually(lambda: announcer.status["b"].registered)
     assert "a bug of the user" in caplog.text
     assert trackers.asked == [("b", "started")]
 
@@ -278,7 +278,7 @@ def test_stop_tells_the_trackers_that_know_us_and_no_others(trackers, announcing
     trackers.does["bad"] = TrackerError("no")
     announcer = announcing([["a"], ["bad"], ["c", "backup"]])
     eventually(lambda: announcer.status["bad"].error and len(trackers.asked) == 3)
-    eventually(lambda: announcer.status["a"].knows_us and announcer.status["c"].knows_us)
+    eventually(lambda: announcer.status["a"].registered and announcer.status["c"].registered)
     announcer.stop()
     assert sorted(trackers.asked[3:]) == [("a", "stopped"), ("c", "stopped")]
     assert trackers.requests[-1].numwant == 0
@@ -288,7 +288,7 @@ def test_stop_tells_the_trackers_that_know_us_and_no_others(trackers, announcing
 
 def test_who_leaves_as_soon_as_it_is_complete_says_both(trackers, announcing):
     announcer = announcing([["a"]])
-    eventually(lambda: announcer.status["a"].knows_us)
+    eventually(lambda: announcer.status["a"].registered)
     announcer.completed()
     announcer.stop()
     assert trackers.asked == [("a", "started"), ("a", "completed"), ("a", "stopped")]
@@ -296,18 +296,164 @@ def test_who_leaves_as_soon_as_it_is_complete_says_both(trackers, announcing):
 
 def test_stop_waits_for_slow_trackers_no_longer_than_it_is_told(trackers, announcing):
     announcer = announcing([["a"], ["slow"], ["c"]])
-    eventually(lambda: all(status.knows_us for status in announcer.status.values()))
+    eventually(lambda: all(status.registered for status in announcer.status.values()))
     trackers.does["slow"] = trackers.does["a"] = hang
     announcer.stop(timeout=0.05)
     assert {(url, "stopped") for url in ("a", "slow", "c")} <= set(trackers.asked)
 
 
-def test_stop_ends_an_announce_that_is_under_way(trackers, announcing):
+def test_stop_ends_a_regular_announce_that_is_under_way(trackers, announcing):
+    trackers.does["a"] = lambda request: hang(request) if not request.event else AnnounceResponse(0.01, 0.01)
+    announcer = announcing([["a"]])
+    eventually(lambda: trackers.asked[-1:] == [("a", "")])
+    announcer.stop(timeout=LONG)
+    assert trackers.asked == [("a", "started"), ("a", ""), ("a", "stopped")]
+
+
+def test_stop_without_time_says_nothing(trackers, announcing):
+    trackers.does["a"] = hang
+    announcer = announcing([["a"], ["b"]])
+    eventually(lambda: announcer.status["b"].registered)
+    announcer.stop(0)
+    assert sorted(trackers.asked) == [("a", "started"), ("b", "started")]
+
+
+def slowly(seconds: float) -> Callable[[AnnounceRequest], AnnounceResponse]:
+    """A tracker that takes its time for each answer."""
+
+    def answer(request: AnnounceRequest) -> AnnounceResponse:
+        gevent.sleep(seconds)
+        return GOOD
+
+    return answer
+
+
+def test_a_tracker_that_is_slow_to_answer_started_hears_of_the_end(trackers, announcing):
+    trackers.does["a"] = slowly(0.05)
+    announcer = announcing([["a"], ["b"]])
+    eventually(lambda: ("a", "started") in trackers.asked and announcer.status["b"].registered)
+    announcer.stop(timeout=5)
+    assert [event for url, event in trackers.asked if url == "a"] == ["started", "stopped"]
+    assert not announcer.status["a"].registered
+
+
+def test_completed_is_told_on_leaving_to_a_tracker_that_is_slow_to_answer_started(trackers, announcing):
+    trackers.does["a"] = slowly(0.05)
+    announcer = announcing([["a"]])
+    eventually(lambda: trackers.asked)
+    announcer.completed()
+    announcer.stop(timeout=5)
+    assert [event for _, event in trackers.asked] == ["started", "completed", "stopped"]
+
+
+def test_a_tracker_that_never_answers_is_told_all_the_same_within_the_time(trackers, announcing):
     trackers.does["a"] = hang
     announcer = announcing([["a"]])
     eventually(lambda: trackers.asked)
+    announcer.completed()
+    begin = monotonic()
+    announcer.stop(timeout=0.4)
+    assert [event for _, event in trackers.asked] == ["started", "completed", "stopped"]
+    assert monotonic() - begin < 2
+
+
+def test_a_tracker_that_refused_started_is_not_told_of_the_end(trackers, announcing):
+    trackers.does["a"] = TrackerError("not a torrent of mine")
+    announcer = announcing([["a"]])
+    eventually(lambda: announcer.status["a"].error)
     announcer.stop()
     assert trackers.asked == [("a", "started")]
+
+
+def test_no_other_tracker_of_a_tier_is_begun_with_at_the_end(trackers, announcing):
+    answer = Event()
+    trackers.does["a"] = lambda request: answer.wait() and TrackerError("no")
+    announcer = announcing([["a", "b"]])
+    eventually(lambda: trackers.asked)
+    gevent.spawn_later(0.05, answer.set)
+    announcer.stop(timeout=5)
+    assert trackers.asked == [("a", "started")]
+
+
+def early_waits(announcing: Any, trackers: Trackers, count: int, answer: Callable[[], AnnounceResponse]) -> list[float]:
+    """The times between announces while more peers are wanted all the time."""
+    times: list[float] = []
+    trackers.does["a"] = lambda request: times.append(monotonic()) or answer()
+    announcer = announcing([["a"]])
+    while len(times) <= count:
+        announcer.need_more()
+        gevent.sleep(0.001)
+    return [later - earlier for earlier, later in pairwise(times)][:count]
+
+
+@pytest.mark.parametrize("peers", [(), PEERS])
+def test_early_announces_that_bring_nobody_new_come_after_waits_that_double_up_to_the_interval(
+    trackers, announcing, peers
+):
+    gaps = early_waits(announcing, trackers, 6, lambda: AnnounceResponse(0.2, min_interval=0.02, peers=peers))
+    for gap, least in zip(gaps, [0.02, 0.04, 0.08, 0.16, 0.2, 0.2], strict=True):
+        assert gap >= least
+
+
+def test_an_early_announce_that_brings_somebody_new_takes_the_wait_back(trackers, announcing):
+    counts = iter(range(1000))
+
+    def answer() -> AnnounceResponse:
+        return AnnounceResponse(LONG, 0.01, peers=((f"1.2.3.{next(counts) // 4}", 1),))
+
+    # Of each four one is new; were the wait not taken back, it would take minutes.
+    assert len(early_waits(announcing, trackers, 40, answer)) == 40
+
+
+def test_a_tracker_without_a_min_interval_is_asked_early_after_a_minute_at_the_earliest(trackers, announcing):
+    trackers.does["a"] = AnnounceResponse(interval=1800.0)
+    trackers.does["b"] = AnnounceResponse(interval=35.0)
+    announcer = announcing([["a"], ["b"]])
+    eventually(lambda: all(status.registered for status in announcer.status.values()))
+    announcer.need_more()
+    gevent.sleep(0.02)
+    assert len(trackers.asked) == 2
+    assert limits.EARLY_ANNOUNCE == 60
+
+
+def test_what_is_remembered_as_given_is_bounded(trackers, announcing, monkeypatch):
+    monkeypatch.setattr(limits, "TRACKER_GIVEN", 3)
+    numbers = iter(range(1000))
+    trackers.does["a"] = lambda request: AnnounceResponse(
+        0.001, 0.001, peers=tuple((f"1.2.3.{next(numbers) % 200}", 1) for _ in range(2))
+    )
+    announcing([["a"]])
+    eventually(lambda: len(trackers.asked) > 20)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_tracker_that_fails_is_warned_of_once_and_again_when_the_reason_changes(
+    trackers, announcing, monkeypatch, caplog
+):
+    monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.001)
+    monkeypatch.setattr(limits, "MAX_ANNOUNCE_RETRY", 0.001)
+    url = "https://user:secret@tracker.example:8080/passkey/announce?key=secret"
+    trackers.does[url] = TrackerError("no answer")
+    announcing([[url]])
+    eventually(lambda: len(trackers.asked) > 10)
+    assert warnings_of(caplog) == ["the tracker https://tracker.example:8080: no answer"]
+    trackers.does[url] = TrackerError("not registered")
+    eventually(lambda: len(warnings_of(caplog)) > 1)
+    assert warnings_of(caplog)[1:] == ["the tracker https://tracker.example:8080: not registered"]
+    assert "secret" not in caplog.text
+    assert "passkey" not in caplog.text
+
+
+def test_a_tracker_that_fails_again_after_an_answer_is_warned_of_again(trackers, announcing, monkeypatch, caplog):
+    monkeypatch.setattr(limits, "ANNOUNCE_RETRY", 0.001)
+    answers = iter([TrackerError("no"), TrackerError("no"), AnnounceResponse(0.001, 0.001), TrackerError("no"), GOOD])
+    trackers.does["a"] = lambda request: next(answers)
+    announcing([["a"]])
+    eventually(lambda: len(trackers.asked) == 5)
+    assert len(warnings_of(caplog)) == 2
 
 
 def test_stop_may_be_called_by_on_peers(trackers, announcing):

@@ -11,8 +11,8 @@ import pytest
 
 from geventbt import bencoding
 from geventbt.errors import MetainfoError
-from geventbt.metainfo import Torrent, create_torrent
-from geventbt.metainfo.create import piece_length_for
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent, piece_length_for
 
 
 @pytest.fixture

@@ -146,6 +146,12 @@ def test_an_address_in_compact_form():
     assert pack_address(("::1", 1), IPV4_BYTES) == b""
 
 
+@pytest.mark.parametrize("address", [("localhost", 1), ("", 1), ("1.2.3.4", 0), ("1.2.3.4", -1), ("1.2.3.4", 65536)])
+def test_what_no_peer_can_have_has_no_compact_form(address):
+    with pytest.raises(ValueError):
+        pack_address(address, IPV4_BYTES)
+
+
 def test_compact_addresses_are_read_with_none_for_what_no_peer_can_have():
     data = b"\1\2\3\4\1\2" + b"\0\0\0\0\1\1" + b"\1\2\3\4\0\0" + b"\xe0\0\0\1\1\1" + b"\xff\xff\xff\xff\1\1" + b"cut"
     assert list(unpack_addresses(data, IPV4_BYTES)) == [("1.2.3.4", 258), None, None, None, None]

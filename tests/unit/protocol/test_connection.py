@@ -62,7 +62,7 @@ def test_both_handshakes_establish_the_connection_in_either_order():
     assert second.established
 
 
-def test_only_what_both_sides_promise_is_agreed():
+def test_only_extensions_of_both_sides_are_agreed_on():
     assert established(ALL, PLAIN).agreed == PLAIN
     assert established(PLAIN, ALL).agreed == PLAIN
     assert established(ALL, FAST).agreed == FAST
@@ -118,7 +118,7 @@ def test_a_handshake_of_the_wrong_size_never_goes_out(info_hash, peer_id):
 
 
 def everything(protocol):
-    """Every send, with arguments that are right otherwise."""
+    """Every send, with valid arguments."""
     return [
         (protocol.send_choke,),
         (protocol.send_unchoke,),
@@ -157,7 +157,7 @@ def test_nothing_goes_out_before_our_handshake_whatever_the_peer_has_said():
         refused_locally(protocol, call, *args)
 
 
-def test_what_needs_an_agreement_waits_for_the_peers_handshake():
+def test_messages_of_extensions_need_the_peers_handshake_first():
     protocol = PeerProtocol()
     protocol.send_handshake(handshake(b"o" * 20, ALL))
     for call, *args in everything(protocol)[11:]:
@@ -185,7 +185,7 @@ def test_messages_right_behind_the_peers_handshake_are_taken_before_ours_is_sent
 @pytest.mark.parametrize(
     "message", [m.pack_bare(c.HAVE_ALL), m.pack_index(c.ALLOWED_FAST, 3), m.pack_index(c.SUGGEST, 3)]
 )
-def test_an_early_fast_message_without_the_peers_own_promise_is_an_offence(message):
+def test_an_early_fast_message_without_the_peers_own_promise_is_a_violation(message):
     offends(PeerProtocol(), handshake(extensions=EXTENDED).to_bytes() + message, message[4], 6)
 
 
@@ -235,7 +235,7 @@ def test_a_little_endian_bitarray_goes_out_high_bit_first():
     assert taken(protocol).hex() == "00000003058040"
 
 
-def test_a_bitarray_tells_the_number_of_pieces():
+def test_sending_a_bitarray_sets_the_number_of_pieces():
     protocol = established(geometry=None)
     protocol.send_bitfield(bitarray(10))
     assert protocol.peer_pieces.count == 10
@@ -286,7 +286,7 @@ def test_a_state_that_is_so_already_is_not_sent_again():
     assert taken(protocol) == b""
 
 
-def test_what_was_taken_is_not_given_twice():
+def test_outgoing_bytes_are_returned_once():
     protocol = established()
     protocol.send_interested()
     assert taken(protocol) != b""
@@ -331,7 +331,7 @@ def test_keep_alive_port_and_unknown_messages_pass():
 # ---------------------------------------------------------------------- the contract of receive
 
 
-def test_what_came_before_an_offence_is_given_first():
+def test_messages_before_a_violation_are_returned_first():
     protocol = established()
     events = protocol.receive(m.pack_bare(c.UNCHOKE) + m.pack_index(c.HAVE, 3) + m.pack_index(c.HAVE, 10))
     assert [next(events), next(events)] == [(c.UNCHOKE,), (c.HAVE, 3)]

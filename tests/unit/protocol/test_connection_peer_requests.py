@@ -1,4 +1,4 @@
-"""The peer's requests: held, answered, refused or an offence (BEP 3, 6)."""
+"""The peer's requests: queued, answered, rejected or a violation (BEP 3, 6)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_request_is_held_and_answered():
     assert not protocol.unanswered_requests
 
 
-def test_a_block_that_nobody_asked_for_is_not_sent():
+def test_a_block_that_was_not_requested_is_not_sent():
     protocol = unchoking()
     receive(protocol, m.pack_range(c.REQUEST, 0, 0, 4))
     assert protocol.send_piece(0, 0, b"long block") is False
@@ -61,7 +61,7 @@ def test_a_request_while_choked_is_rejected_with_fast_and_dropped_without():
         assert taken(protocol) == answer
 
 
-def test_a_choked_peer_may_ask_for_what_we_allowed_it():
+def test_a_choked_peer_may_request_its_allowed_fast_pieces():
     protocol = established(FAST)
     protocol.send_allowed_fast(1)
     protocol.take_outgoing()
@@ -149,7 +149,7 @@ def test_a_cancel_that_comes_too_late_is_ignored():
     assert taken(protocol) == b""
 
 
-def test_we_reject_only_what_is_pending():
+def test_we_reject_only_pending_requests():
     protocol = unchoking(FAST)
     receive(protocol, m.pack_range(c.REQUEST, 0, 0, BLOCK))
     protocol.send_reject(0, 0, BLOCK)
@@ -158,7 +158,7 @@ def test_we_reject_only_what_is_pending():
     assert taken(protocol) == b""
 
 
-def test_without_fast_we_refuse_silently_and_only_what_is_pending():
+def test_without_fast_a_pending_request_is_dropped_silently():
     protocol = unchoking(PLAIN)
     receive(protocol, m.pack_range(c.REQUEST, 0, 0, BLOCK))
     protocol.send_reject(0, 0, BLOCK)

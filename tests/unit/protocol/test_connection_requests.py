@@ -1,4 +1,4 @@
-"""Our requests: what may be asked for, and the one end that each of them has (BEP 3, 6, 54)."""
+"""Our requests: which may be sent, and the single outcome of each (BEP 3, 6, 54)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geventbt.errors import (
 )
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
-from geventbt.protocol.connection import FAILED
+from geventbt.protocol.connection import FAILED, LATE
 from tests.unit.protocol_helpers import (
     BLOCK,
     EXTENDED,
@@ -56,7 +56,7 @@ def test_any_token_will_do(token):
     assert failures(events) == [((0, BLOCK, BLOCK), token, RequestRejected)]
     protocol.send_cancel(0, 2 * BLOCK, BLOCK)
     assert taken(protocol) == m.pack_range(c.CANCEL, 0, 2 * BLOCK, BLOCK)
-    assert failures(receive(protocol, m.pack_bare(c.CHOKE))) == [((0, 3 * BLOCK, BLOCK), token, PeerChoking)]
+    assert failures(protocol.lose_piece(0)) == [((0, 3 * BLOCK, BLOCK), token, PieceNotAvailable)]
 
 
 def test_requests_are_refused_while_the_peer_chokes_us():
@@ -111,7 +111,7 @@ def test_a_piece_that_the_peer_lacks_is_not_asked_for():
     protocol.send_request(3, BLOCK, BLOCK, "t")
 
 
-def test_we_credit_a_peer_with_250_requests_until_it_has_told():
+def test_the_request_limit_is_250_until_the_peer_announces_its_reqq():
     protocol = established(EXTENDED)
     assert protocol.request_limit == 250
     for told, limit in [(100, 100), (500, 500), (2000, 500), (1, 1)]:
@@ -150,7 +150,7 @@ def test_no_more_requests_than_the_limit_are_forgotten_at_once_without_blame():
         (0, 0, BLOCK, -1),
     ],
 )
-def test_send_requests_is_the_same_as_so_many_calls_of_send_request(piece, offset, end, count):
+def test_send_requests_equals_a_send_request_for_each_block(piece, offset, end, count):
     many, one_by_one = unchoked(), unchoked()
     following = many.send_requests(piece, offset, end, count, "t")
     at = offset
@@ -190,14 +190,100 @@ def test_choke_fails_pending_requests():
     assert not protocol.requests
 
 
-def test_choke_leaves_allowed_fast_requests_pending():
+def test_a_choke_leaves_it_to_the_peer_to_answer_each_request_with_the_fast_extension():
+    """BEP 6: a choke no longer implies that all requests are rejected."""
     protocol = unchoked(FAST)
     receive(protocol, m.pack_index(c.ALLOWED_FAST, 1))
-    protocol.send_request(0, 0, BLOCK, "slow")
-    protocol.send_request(1, 0, BLOCK, "fast")
-    assert failures(receive(protocol, m.pack_bare(c.CHOKE))) == [((0, 0, BLOCK), "slow", PeerChoking)]
-    assert protocol.requests == {(1, 0, BLOCK): "fast"}
-    assert receive(protocol, piece_bytes(1, 0, b"x" * BLOCK))[0][4] == "fast"
+    for piece, token in enumerate(("rejected", "allowed fast", "sent all the same")):
+        protocol.send_request(piece, 0, BLOCK, token)
+    assert failures(receive(protocol, m.pack_bare(c.CHOKE))) == []
+    assert len(protocol.requests) == 3
+    assert failures(receive(protocol, m.pack_range(c.REJECT, 0, 0, BLOCK))) == [
+        ((0, 0, BLOCK), "rejected", PeerChoking)
+    ]
+    assert receive(protocol, piece_bytes(1, 0, b"x" * BLOCK))[0][4] == "allowed fast"
+    assert receive(protocol, piece_bytes(2, 0, b"x" * BLOCK))[0][4] == "sent all the same"
+    assert protocol.wasted == 0
+
+
+def test_a_choke_ends_all_requests_without_the_fast_extension():
+    protocol = unchoked()
+    protocol.send_request(0, 0, BLOCK, "t")
+    protocol.send_request(1, 0, BLOCK, "u")
+    ended = failures(receive(protocol, m.pack_bare(c.CHOKE)))
+    assert ended == [((0, 0, BLOCK), "t", PeerChoking), ((1, 0, BLOCK), "u", PeerChoking)]
+
+
+@pytest.mark.parametrize("how", ["choke", "cancel", "give up", "lost piece"])
+@pytest.mark.parametrize("is_of_use", [True, False])
+def test_a_late_block_is_yielded_where_it_is_of_use_and_otherwise_wasted(how, is_of_use):
+    protocol = unchoked()
+    protocol.takes_late_blocks = is_of_use
+    protocol.send_request(0, 0, BLOCK, "t")
+    if how == "choke":
+        receive(protocol, m.pack_bare(c.CHOKE))
+    elif how == "cancel":
+        protocol.send_cancel(0, 0, BLOCK)
+    elif how == "give up":
+        assert protocol.give_up_request(0, 0, BLOCK) == "t"
+    else:
+        protocol.lose_piece(0)
+    events = receive(protocol, piece_bytes(0, 0, b"x" * BLOCK))
+    assert events == ([(LATE, 0, 0, b"x" * BLOCK)] if is_of_use else [])
+    assert (protocol.downloaded, protocol.wasted) == ((BLOCK, 0) if is_of_use else (0, BLOCK))
+    assert receive(protocol, piece_bytes(0, 0, b"x" * BLOCK)) == [], "the second copy was never asked for"
+
+
+def test_a_copy_of_a_block_that_is_here_is_cancelled():
+    protocol = unchoked()
+    protocol.send_request(0, 0, BLOCK, "t")
+    protocol.give_up_request(0, 0, BLOCK)
+    protocol.send_request(0, 0, BLOCK, "again")
+    protocol.take_outgoing()
+    assert receive(protocol, piece_bytes(0, 0, b"x" * BLOCK))[0][4] == "again"
+    assert taken(protocol) == m.pack_range(c.CANCEL, 0, 0, BLOCK)
+
+
+def test_however_many_requests_were_given_up_their_answers_are_no_offence():
+    protocol = unchoked()
+    keys = [(piece, offset * 4, 4) for piece in range(8) for offset in range(limits.FORGOTTEN_REQUESTS)]
+    for key in keys:
+        protocol.send_request(*key, "t")
+        protocol.send_cancel(*key)
+    for piece, offset, _ in keys:
+        receive(protocol, piece_bytes(piece, offset, b"late"))
+    assert protocol.wasted == 4 * len(keys)
+
+
+def test_the_block_under_way_is_known_if_it_was_asked_for():
+    protocol = unchoked()
+    protocol.send_request(1, 0, BLOCK, "t")
+    message = piece_bytes(1, 0, b"x" * BLOCK)
+    receive(protocol, message[:12])
+    assert protocol.block_under_way is None
+    receive(protocol, message[12:100])
+    assert protocol.block_under_way == (1, 0, BLOCK)
+    protocol.give_up_request(1, 0, BLOCK)
+    assert protocol.block_under_way == (1, 0, BLOCK)
+    receive(protocol, message[100:] + piece_bytes(2, 0, b"never asked for")[:20])
+    assert protocol.block_under_way is None
+
+
+@pytest.mark.parametrize("message_id", [c.CHOKE, c.UNCHOKE, c.INTERESTED, c.UNINTERESTED])
+def test_too_many_changes_of_state_in_one_time_are_an_offence(message_id):
+    protocol = unchoked()
+    for _ in range(3):
+        protocol.forgive_state_messages()
+        receive(protocol, m.pack_bare(message_id) * limits.STATE_MESSAGES)
+    offends(protocol, m.pack_bare(message_id), message_id)
+
+
+@pytest.mark.parametrize("message_id", [c.HAVE_ALL, c.HAVE_NONE])
+def test_too_many_bitfields_are_an_offence(message_id):
+    protocol = unchoked(FAST)
+    receive(protocol, m.pack_bare(message_id) * limits.WHOLE_BITFIELDS)
+    protocol.forgive_state_messages()
+    offends(protocol, m.pack_bare(message_id), message_id)
 
 
 def test_an_allowed_fast_piece_may_be_asked_for_while_choked():
@@ -210,8 +296,8 @@ def test_an_allowed_fast_piece_may_be_asked_for_while_choked():
     refused_locally(protocol, protocol.send_request, 0, 0, BLOCK, "t", error=PeerChoking)
 
 
-def test_one_who_hears_of_a_failure_may_cancel_the_rest():
-    """Whoever waits for several blocks gives the others up at the first failure, while the events are still coming."""
+def test_a_listener_to_a_failure_may_cancel_the_other_requests():
+    """A caller with several requests cancels the others at the first failure, before the other events."""
     protocol = unchoked()
     for offset in range(3):
         protocol.send_request(0, offset * BLOCK, BLOCK, "t")
@@ -234,11 +320,11 @@ def test_late_blocks_after_a_choke_are_dropped_without_blame():
     assert protocol.downloaded == 0
 
 
-def test_late_rejects_after_a_choke_are_dropped_without_blame():
+def test_late_rejects_of_what_was_cancelled_are_dropped_without_blame():
     protocol = unchoked(FAST)
     for offset in range(300):
         protocol.send_request(0, offset, 1, "t")
-    receive(protocol, m.pack_bare(c.CHOKE))
+        protocol.send_cancel(0, offset, 1)
     assert receive(protocol, b"".join(m.pack_range(c.REJECT, 0, offset, 1) for offset in range(300))) == []
 
 
@@ -293,14 +379,14 @@ def test_rejects_that_were_never_asked_for_are_bounded():
     offends(protocol, m.pack_range(c.REJECT, 0, 0, 1), c.REJECT, 6)
 
 
-def test_a_block_of_another_length_is_no_answer():
+def test_a_block_of_another_length_does_not_answer_the_request():
     protocol = unchoked()
     protocol.send_request(0, 0, BLOCK, "t")
     assert receive(protocol, piece_bytes(0, 0, b"x" * (BLOCK - 1))) == []
     assert list(protocol.requests) == [(0, 0, BLOCK)]
 
 
-def test_cancel_gives_the_token_back_and_tells_the_peer():
+def test_cancel_returns_the_token_and_sends_a_cancel():
     protocol = unchoked()
     protocol.send_request(0, 0, BLOCK, "t")
     protocol.take_outgoing()

@@ -1,4 +1,4 @@
-"""Reading an extended handshake from a stranger, key by key (BEP 10)."""
+"""Decoding of an untrusted extended handshake, key by key (BEP 10)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_any_kind_of_buffer_is_read(kind):
     assert read_extended_handshake(kind(b"d1:pi6881ee")) == {"p": 6881}
 
 
-def test_what_we_write_is_canonical_and_can_be_read():
+def test_encoding_is_canonical_and_can_be_decoded():
     payload = write_extended_handshake({"v": "geventbt", "m": {"ut_pex": 1, "ut_metadata": 2}, "reqq": 2000})
     assert payload == b"d1:md11:ut_metadatai2e6:ut_pexi1ee4:reqqi2000e1:v8:geventbte"
     assert read_extended_handshake(payload) == {"v": "geventbt", "m": {"ut_pex": 1, "ut_metadata": 2}, "reqq": 2000}
@@ -142,7 +142,7 @@ def test_a_value_just_out_of_range_is_left_out(key, value):
 
 
 @pytest.mark.parametrize("value", [0, 1, b"", b"ut_pex", [], [b"ut_pex", 1]])
-def test_a_mapping_that_is_no_dictionary_is_left_out(value):
+def test_a_mapping_that_is_not_a_dictionary_is_left_out(value):
     assert read(m=value, p=1) == {"p": 1}
 
 
@@ -180,6 +180,6 @@ def test_other_keys_are_kept_under_short_printable_names_only():
     assert read_extended_handshake(encode({"k" * 65: 1})) == {}
 
 
-def test_a_key_that_is_no_utf_8_does_no_harm():
+def test_a_key_that_is_not_utf_8_raises_nothing():
     assert decode(b"d2:\xff\xfei1ee") == {b"\xff\xfe": 1}
     read_extended_handshake(b"d1:md2:\xff\xfei1ee2:\xff\xfei1ee")

@@ -66,5 +66,5 @@ def test_the_first_wrong_byte_of_the_protocol_string_is_refused(at):
     assert caught.value.bep == 3
 
 
-def test_what_follows_the_protocol_string_is_not_looked_at():
+def test_any_bytes_may_follow_the_protocol_string():
     check_protocol_string(GOLDEN[:20] + b"\xff" * 100)

@@ -1,4 +1,4 @@
-"""What a peer has, before and after the number of pieces is known (BEP 3, 6, 54)."""
+"""The pieces of a peer, before and after their number is known (BEP 3, 6, 54)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def known(count):
 
 
 def held(pieces, count):
-    """The indices that it claims to have, by membership alone."""
+    """The indices that it has, by membership only."""
     return [piece for piece in range(-1, count + 20) if piece in pieces]
 
 
@@ -35,7 +35,7 @@ def test_a_silent_peer_has_nothing_known_but_may_have_everything():
         assert pieces.may_have(3)
 
 
-def test_a_peer_that_told_anything_lacks_what_it_did_not_tell():
+def test_a_peer_that_announced_a_piece_lacks_those_it_did_not_announce():
     pieces = known(10)
     pieces.add(3)
     assert pieces.announced
@@ -46,7 +46,7 @@ def test_a_peer_that_told_anything_lacks_what_it_did_not_tell():
 # ---------------------------------------------------------------------- with a known number of pieces
 
 
-def test_haves_are_taken_and_only_the_first_is_news():
+def test_only_the_first_have_for_a_piece_is_new():
     pieces = known(10)
     assert pieces.add(3) is True
     assert pieces.add(3) is False
@@ -55,7 +55,7 @@ def test_haves_are_taken_and_only_the_first_is_news():
 
 
 @pytest.mark.parametrize("piece", [-1, 10, 16, 2**32 - 1])
-def test_a_have_for_a_piece_that_does_not_exist_is_an_offence(piece):
+def test_a_have_for_a_piece_that_does_not_exist_is_a_violation(piece):
     pieces = known(10)
     with pytest.raises(RemoteProtocolError) as caught:
         pieces.add(piece)
@@ -81,7 +81,7 @@ def test_spare_bits_must_be_zero(spare):
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])
-def test_a_bitfield_of_the_wrong_size_is_an_offence(size):
+def test_a_bitfield_of_the_wrong_size_is_a_violation(size):
     with pytest.raises(RemoteProtocolError):
         known(10).set_bitfield(bytes(size))
 
@@ -100,7 +100,7 @@ def test_the_bits_are_a_copy():
     assert held(pieces, 10) == []
 
 
-def test_all_is_known_however_it_was_told():
+def test_having_all_pieces_is_recognised_however_it_was_announced():
     by_bitfield, by_haves, by_have_all = known(3), known(3), known(3)
     by_bitfield.set_bitfield(b"\xe0")
     for piece in range(3):
@@ -113,7 +113,7 @@ def test_all_is_known_however_it_was_told():
         assert held(pieces, 3) == [0, 1, 2]
 
 
-def test_have_none_takes_back_what_was_told():
+def test_have_none_withdraws_earlier_announcements():
     pieces = known(3)
     pieces.set_all()
     pieces.set_none()
@@ -276,7 +276,7 @@ def test_a_piece_lost_between_have_all_and_the_number_is_lost():
     assert pieces.bits == bitarray("1110111111")
 
 
-def test_the_same_number_may_be_told_again():
+def test_the_same_number_of_pieces_may_be_set_again():
     pieces = known(10)
     pieces.add(3)
     pieces.set_count(10)

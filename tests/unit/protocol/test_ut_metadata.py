@@ -1,4 +1,4 @@
-"""The messages of ut_metadata (BEP 9), in bytes, and putting the pieces together."""
+"""The messages of ut_metadata (BEP 9), in bytes, and assembly of the pieces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_messages_in_bytes():
 
 
 @given(st.integers(0, 5), st.integers(0, 1 << 30), st.none() | st.integers(0, 1 << 30), st.binary(max_size=100))
-def test_what_is_written_is_read_again(kind, piece, total, data):
+def test_reading_inverts_writing(kind, piece, total, data):
     message = MetadataMessage(kind, piece, total, data if kind == DATA else b"")
     assert MetadataMessage.from_bytes(message.to_bytes()) == message
 

@@ -29,7 +29,7 @@ def test_a_message_in_bytes():
 
 
 @given(st.dictionaries(peers, st.integers(0, 255), max_size=20), st.lists(peers, max_size=20, unique=True))
-def test_what_is_written_is_read_again(added, dropped):
+def test_reading_inverts_writing(added, dropped):
     read = PexMessage.from_bytes(PexMessage(added, tuple(dropped)).to_bytes())
     assert (read.added, set(read.dropped)) == (added, set(dropped))
 
@@ -66,7 +66,7 @@ def test_any_bytes_are_a_message_or_a_protocol_error(payload):
 @pytest.mark.parametrize(
     "payload", [b"", b"i1e", b"l" * 10_000, b"d5:added" + b"9" * 5000 + b":", b"d5:addedi" + b"1" * 5000]
 )
-def test_what_is_no_dictionary_is_an_offence(payload):
+def test_anything_but_a_dictionary_is_a_violation(payload):
     with pytest.raises(RemoteProtocolError):
         PexMessage.from_bytes(payload)
 
@@ -77,7 +77,7 @@ def test_bytes_behind_a_message_are_ignored(junk):
     assert PexMessage.from_bytes(message.to_bytes() + junk) == message
 
 
-def test_changes_are_what_a_peer_has_not_been_told():
+def test_changes_are_the_peers_not_yet_sent():
     told = {("1.1.1.1", 1): 0, ("2.2.2.2", 2): 0}
     assert changes(told, [(("2.2.2.2", 2), 0), (("3.3.3.3", 3), SEED)]) == PexMessage(
         {("3.3.3.3", 3): SEED}, (("1.1.1.1", 1),)

@@ -15,9 +15,12 @@ import pytest
 
 from geventbt.bencoding import encode
 from geventbt.errors import StorageError
-from geventbt.metainfo import Torrent, create_torrent
-from geventbt.storage import Storage, locate
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
+from geventbt.storage import Layout, Storage, locate
 from geventbt.storage.disk.open_files import OpenFiles
+from geventbt.storage.disk.ownership import Ownership
+from tests.unit.storage_helpers import RecordingBackend
 
 PIECE = 1024
 LENGTHS = {"a": 1500, "b/c": 10, "b/empty": 0, "d": 3000}
@@ -147,6 +150,7 @@ def test_prepare_keeps_data_and_cuts_what_is_too_long(torrent: Torrent, seeded: 
     with open(seeded / "torrent" / "d", "r+b") as file:
         file.truncate(2000)
     storage = Storage(torrent, seeded)
+    storage.check()
     storage.prepare()
     assert (seeded / "torrent" / "a").stat().st_size == 1500
     assert (seeded / "torrent" / "d").stat().st_size == 3000
@@ -183,20 +187,13 @@ def test_check_takes_back_what_is_gone(torrent: Torrent, seeded: Path):
     assert not storage.complete
 
 
-def test_missing_and_short_files_make_bad_pieces_and_are_not_hashed(
-    torrent: Torrent, seeded: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_missing_and_short_files_make_bad_pieces_and_are_not_hashed(torrent: Torrent, seeded: Path):
     (seeded / "torrent" / "b" / "c").unlink()
     with open(seeded / "torrent" / "d", "r+b") as file:
         file.truncate(2000)
-    storage = Storage(torrent, seeded)
-    read = storage._read_stream
-    looked_at: list[int] = []
-    monkeypatch.setattr(
-        storage, "_read_stream", lambda position, view: looked_at.append(position // PIECE) or read(position, view)
-    )
-    assert storage.check().to01() == "10100"
-    assert sorted(looked_at) == [0, 2]
+    backend = RecordingBackend(torrent, seeded)
+    assert Storage(torrent, seeded, backend=backend).check().to01() == "10100"
+    assert sorted(backend.reads) == [(0, 0), (3, 2 * PIECE - 1510)]
 
 
 def test_verify_piece_sees_missing_and_short_files_itself(torrent: Torrent, seeded: Path):
@@ -222,7 +219,7 @@ def test_reading_a_file_that_was_cut_short_is_an_error(torrent: Torrent, seeded:
     storage = Storage(torrent, seeded)
     storage.check()
     os.truncate(seeded / "torrent" / "d", 100)
-    with pytest.raises(StorageError, match="too short") as caught:
+    with pytest.raises(StorageError, match="changed by another program") as caught:
         storage.read(4, 0, 100)
     assert caught.value.filename == str(seeded / "torrent" / "d")
 
@@ -388,7 +385,7 @@ def test_a_folder_where_a_file_must_be_is_an_error(storage: Storage, stream: byt
 def test_it_works_without_positional_reading_and_writing(
     storage: Storage, stream: bytes, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("geventbt.storage.disk.open_file._HAS_POSITIONAL", False)
+    monkeypatch.setattr("geventbt.storage.disk.open_file.HAS_POSITIONAL", False)
     for piece, data in reversed(list(enumerate(pieces_of(stream)))):
         assert storage.write_piece(piece, data)
     assert storage.check().all()
@@ -435,7 +432,8 @@ def test_a_closed_storage_refuses(torrent: Torrent, seeded: Path):
 
 @needs_descriptors
 def test_a_file_in_use_is_closed_only_afterwards(torrent: Torrent, seeded: Path):
-    files = OpenFiles(torrent.files, seeded)
+    guard = Ownership(torrent, seeded, Layout(torrent.files, torrent.geometry), overwrite=False)
+    files = OpenFiles(torrent.files, seeded, guard)
     before = open_descriptors()
     with files.use(0) as file:
         files.close()
@@ -454,7 +452,7 @@ def test_an_open_that_fails_leaves_nothing_open(storage: Storage):
 
 
 def test_a_file_that_was_read_can_be_written(torrent: Torrent, seeded: Path, stream: bytes):
-    storage = Storage(torrent, seeded)
+    storage = Storage(torrent, seeded, overwrite=True)
     (seeded / "torrent" / "d").write_bytes(bytes(3000))
     assert not storage.verify_piece(4)
     assert storage.write_piece(4, pieces_of(stream)[4])

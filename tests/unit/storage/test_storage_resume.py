@@ -14,7 +14,8 @@ import pytest
 
 from geventbt import bencoding
 from geventbt.errors import StorageError
-from geventbt.metainfo import Torrent, create_torrent
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.create import create_torrent
 from geventbt.metainfo.paths import is_state_dir
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
@@ -204,6 +205,9 @@ def test_a_change_between_checkpoint_and_our_own_write_is_not_covered_up(
     with Storage(torrent, half) as storage:
         storage.restore()
         touch(half / "torrent" / "d", b"x" * 10, 1200)
+        with pytest.raises(StorageError, match="changed by another program"):
+            storage.write_piece(7, pieces[7])
+        assert storage.have.to01() == "11100000"
         storage.write_piece(7, pieces[7])
         storage.checkpoint()
         storage.write_piece(6, pieces[6])
@@ -451,7 +455,7 @@ def test_two_storages_cannot_have_the_same_torrent(torrent: Torrent, half: Path)
         first.lock()
         second = Storage(torrent, half)
         for call in (second.lock, second.restore, second.checkpoint):
-            with pytest.raises(StorageError, match="another program is using this torrent") as caught:
+            with pytest.raises(StorageError, match="this program is using this torrent here already") as caught:
                 call()
             assert caught.value.errno == errno.EBUSY
     second.restore()
@@ -529,20 +533,23 @@ def test_it_is_told_even_if_the_file_was_not_open(torrent: Torrent, half: Path, 
 
 
 @pytest.mark.parametrize("was_open", [True, False])
-def test_writing_to_a_file_that_was_cut_short_is_told_once_and_takes_its_end_with_it(
+def test_a_file_that_was_cut_short_is_not_written_to_before_a_piece_of_it_is_found(
     torrent: Torrent, half: Path, pieces: list[bytes], was_open: bool
 ):
     with Storage(torrent, half) as storage:
         storage.restore()
         if was_open:
-            storage.write_piece(2, pieces[2])
-        os.truncate(half / "torrent" / "c", 100)
+            storage.write_piece(6, pieces[6])
+        os.truncate(half / "torrent" / "d", 2500)
         with pytest.raises(StorageError, match="cut short") as caught:
-            storage.write_piece(4, pieces[4])
-        assert caught.value.filename == str(half / "torrent" / "c")
-        assert storage.have.to01() == "11000100"
-        assert storage.write_piece(4, pieces[4])
-        assert storage.check().to01() == "11001100"
+            storage.write_piece(7, pieces[7])
+        assert caught.value.filename == str(half / "torrent" / "d")
+        assert storage.have.to01() == "11100000"
+        with pytest.raises(StorageError, match="not the torrent's"):
+            storage.write_piece(7, pieces[7])
+        storage.check()
+        assert storage.have[5]
+        assert storage.write_piece(7, pieces[7])
 
 
 def test_reading_a_deleted_file_is_an_error_and_the_others_can_be_read(
@@ -570,13 +577,14 @@ def test_a_file_in_place_of_another_is_not_trusted(torrent: Torrent, seeded: Pat
     assert storage.check().to01() == "11110000"
 
 
-def test_a_file_that_shrank_takes_only_its_end_with_it(torrent: Torrent, seeded: Path, pieces: list[bytes]):
+def test_a_file_that_shrank_is_hashed_and_loses_only_its_end(torrent: Torrent, seeded: Path, pieces: list[bytes]):
     storage = Storage(torrent, seeded)
     storage.check()
     os.truncate(seeded / "torrent" / "d", 1000)
-    with pytest.raises(StorageError, match="too short"):
+    with pytest.raises(StorageError, match="changed by another program"):
         storage.read(7, 0, 32)
-    assert storage.have.to01() == "11111000"
+    assert storage.have.to01() == "11110000"
+    assert storage.check().to01() == "11111000"
     assert storage.read(4, 0, PIECE) == pieces[4]
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from geventbt import limits
-from geventbt.client.peers.known_peers import Candidates, Source
+from geventbt.client.peers.known_peers import KnownPeers, Source
 
 A, B, C = ("93.184.216.1", 6881), ("93.184.216.2", 6881), ("93.184.216.3", 6881)
 TRACKER, LIAR = "203.0.112.1", "198.41.0.4"
@@ -18,18 +18,18 @@ def public(number: int) -> tuple[str, int]:
     return f"93.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 6881
 
 
-def candidates(limit: int = 100, **options) -> Candidates:
-    return Candidates(limit, rng=random.Random(1), **options)
+def candidates(limit: int = 100, **options) -> KnownPeers:
+    return KnownPeers(limit, rng=random.Random(1), **options)
 
 
-def knowing(*addresses, source: Source = Source.TRACKER, limit: int = 100) -> Candidates:
+def knowing(*addresses, source: Source = Source.TRACKER, limit: int = 100) -> KnownPeers:
     known = candidates(limit)
     for address in addresses:
-        assert known.add(address, source, 0, told_by=TRACKER)
+        assert known.add(address, source, 0, reported_by=TRACKER)
     return known
 
 
-def fail(known: Candidates, address, now: float, times: int = 1) -> float:
+def fail(known: KnownPeers, address, now: float, times: int = 1) -> float:
     """Have tries of an address fail, each as soon as it is due; returns the time after."""
     for _ in range(times):
         due = known.next_due(now)
@@ -49,7 +49,7 @@ def test_each_address_is_given_once_while_it_is_being_tried():
 
 def test_an_address_in_another_form_is_the_same_one():
     known = knowing(A)
-    assert known.add((f"::ffff:{A[0]}", A[1], 0, 0), Source.PEX, 0, told_by=LIAR)
+    assert known.add((f"::ffff:{A[0]}", A[1], 0, 0), Source.PEX, 0, reported_by=LIAR)
     assert len(known) == 1
     assert A in known
     assert (f"::ffff:{A[0]}", A[1]) in known
@@ -66,10 +66,10 @@ def test_what_is_no_address_is_not_known(address):
 def test_only_the_user_or_near_sources_name_near_addresses():
     known = candidates()
     near = ("127.0.0.1", 6881)
-    assert not known.add(near, Source.TRACKER, 0, told_by=TRACKER)
-    assert not known.add(near, Source.PEX, 0, told_by="192.168.1.1")
+    assert not known.add(near, Source.TRACKER, 0, reported_by=TRACKER)
+    assert not known.add(near, Source.PEX, 0, reported_by="192.168.1.1")
     assert not known.add(near, Source.DHT, 0)
-    assert known.add(near, Source.TRACKER, 0, told_by="127.0.0.1")
+    assert known.add(near, Source.TRACKER, 0, reported_by="127.0.0.1")
     assert known.add(("127.0.0.1", 6882), Source.USER, 0)
 
 
@@ -93,11 +93,11 @@ def test_an_address_that_failed_too_often_is_given_up_until_it_is_named_again():
     now = fail(known, A, 0, limits.CONNECT_FAILURES)
     assert known.next_due(now) is None
     later = now + limits.RETRY_RENAMED
-    known.add(A, Source.TRACKER, later - 1, told_by=TRACKER)
+    known.add(A, Source.TRACKER, later - 1, reported_by=TRACKER)
     assert known.next(later - 1) is None, "named again too soon"
-    known.add(A, Source.PEX, later, told_by=LIAR)
+    known.add(A, Source.PEX, later, reported_by=LIAR)
     assert known.next(later) is None, "peer exchange names everything each minute"
-    known.add(A, Source.TRACKER, later, told_by=TRACKER)
+    known.add(A, Source.TRACKER, later, reported_by=TRACKER)
     assert known.next(later) == A
     known.failed(A, later)
     assert known.next_due(later) is None, "one more try, not all of them again"
@@ -115,27 +115,27 @@ def test_those_that_worked_before_come_first():
 
 def test_better_sources_come_first_among_the_untried():
     known = candidates()
-    known.add(A, Source.PEX, 0, told_by=LIAR)
-    known.add(B, Source.TRACKER, 0, told_by=TRACKER)
+    known.add(A, Source.PEX, 0, reported_by=LIAR)
+    known.add(B, Source.TRACKER, 0, reported_by=TRACKER)
     known.add(C, Source.USER, 0)
     assert [known.next(0), known.next(0), known.next(0)] == [C, B, A]
 
 
 def test_an_address_that_a_better_source_names_too_is_worth_more():
     known = candidates()
-    known.add(A, Source.PEX, 0, told_by=LIAR)
-    known.add(B, Source.DHT, 0, told_by=LIAR)
-    known.add(A, Source.TRACKER, 0, told_by=TRACKER)
-    known.add(A, Source.PEX, 0, told_by=LIAR)
+    known.add(A, Source.PEX, 0, reported_by=LIAR)
+    known.add(B, Source.DHT, 0, reported_by=LIAR)
+    known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
+    known.add(A, Source.PEX, 0, reported_by=LIAR)
     assert [known.next(0), known.next(0)] == [A, B]
 
 
 def test_equals_come_in_random_order():
     orders = set()
     for seed in range(20):
-        known = Candidates(rng=random.Random(seed))
+        known = KnownPeers(rng=random.Random(seed))
         for address in (A, B, C):
-            known.add(address, Source.TRACKER, 0, told_by=TRACKER)
+            known.add(address, Source.TRACKER, 0, reported_by=TRACKER)
         orders.add((known.next(0), known.next(0), known.next(0)))
     assert len(orders) > 1
 
@@ -188,14 +188,14 @@ def test_news_of_strangers_are_no_news():
 
 def test_invented_addresses_do_not_push_out_what_is_worth_more():
     known = candidates(8)
-    known.add(A, Source.PEX, 0, told_by=LIAR)
+    known.add(A, Source.PEX, 0, reported_by=LIAR)
     assert known.next(0) == A
     known.connected(A)
     known.closed(A, 0, worked=True)
     known.add(B, Source.USER, 0)
-    known.add(C, Source.TRACKER, 0, told_by=TRACKER)
+    known.add(C, Source.TRACKER, 0, reported_by=TRACKER)
     for number in range(1000):
-        known.add(public(number), Source.PEX, 0, told_by=f"198.41.{number >> 8}.{number & 255}")
+        known.add(public(number), Source.PEX, 0, reported_by=f"198.41.{number >> 8}.{number & 255}")
     assert len(known) == 8
     assert A in known
     assert B in known
@@ -205,32 +205,32 @@ def test_invented_addresses_do_not_push_out_what_is_worth_more():
 def test_one_teller_has_its_share_only():
     known = candidates(100)
     for number in range(1000):
-        known.add(public(number), Source.PEX, 0, told_by=LIAR)
+        known.add(public(number), Source.PEX, 0, reported_by=LIAR)
     assert len(known) == 100 // limits.KNOWN_SHARE
-    assert known.add(A, Source.PEX, 0, told_by=TRACKER)
+    assert known.add(A, Source.PEX, 0, reported_by=TRACKER)
 
 
 def test_a_teller_s_new_address_takes_the_place_of_one_of_its_failed_ones():
     known = candidates(4)
-    known.add(A, Source.TRACKER, 0, told_by=TRACKER)
+    known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
     fail(known, A, 0)
-    assert known.add(B, Source.TRACKER, 0, told_by=TRACKER)
+    assert known.add(B, Source.TRACKER, 0, reported_by=TRACKER)
     assert A not in known
 
 
 def test_a_full_list_makes_room_for_a_better_address_in_place_of_the_worst():
     known = candidates(4)
     for number in range(4):
-        known.add(public(number), Source.PEX, 0, told_by=f"198.41.0.{number}")
-    assert not known.add(A, Source.PEX, 0, told_by=LIAR)
-    assert known.add(A, Source.TRACKER, 0, told_by=TRACKER)
+        known.add(public(number), Source.PEX, 0, reported_by=f"198.41.0.{number}")
+    assert not known.add(A, Source.PEX, 0, reported_by=LIAR)
+    assert known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
     assert len(known) == 4
 
 
 def test_connected_peers_and_those_being_tried_are_never_pushed_out():
     known = candidates(2)
-    known.add(A, Source.PEX, 0, told_by="198.41.0.1")
-    known.add(B, Source.PEX, 0, told_by="198.41.0.2")
+    known.add(A, Source.PEX, 0, reported_by="198.41.0.1")
+    known.add(B, Source.PEX, 0, reported_by="198.41.0.2")
     tried = known.next(0)
     known.connected(known.next(0))
     assert not known.add(C, Source.USER, 0)
@@ -240,14 +240,14 @@ def test_connected_peers_and_those_being_tried_are_never_pushed_out():
 def test_a_list_of_ports_does_not_make_us_hammer_one_host():
     known = candidates(1000)
     for port in range(1, 200):
-        known.add((A[0], port), Source.PEX, 0, told_by=LIAR)
+        known.add((A[0], port), Source.PEX, 0, reported_by=LIAR)
     assert len(known) == limits.PEERS_OF_HOST
 
 
 def test_a_near_tracker_may_name_many_peers_of_one_near_host():
     known = candidates(1000)
     for port in range(1, 201):
-        known.add(("127.0.0.1", port), Source.TRACKER, 0, told_by="127.0.0.1")
+        known.add(("127.0.0.1", port), Source.TRACKER, 0, reported_by="127.0.0.1")
     assert len(known) == 200
 
 
@@ -265,7 +265,7 @@ def test_no_other_peer_of_the_host_is_banned_with_one():
     known.ban(A, peer_id=b"liar")
     assert not known.is_banned((A[0], 6882))
     assert not known.is_banned((A[0], 50000), peer_id=b"honest")
-    assert known.add((A[0], 6882), Source.TRACKER, 0, told_by=TRACKER)
+    assert known.add((A[0], 6882), Source.TRACKER, 0, reported_by=TRACKER)
 
 
 def test_an_inbound_liar_is_known_again_by_its_peer_id_on_the_same_host_only():
@@ -280,7 +280,7 @@ def test_a_ban_can_be_taken_back():
     known.ban(A, peer_id=b"id")
     known.unban(A, peer_id=b"id")
     assert not known.is_banned(A, peer_id=b"id")
-    assert known.add(A, Source.TRACKER, 0, told_by=TRACKER)
+    assert known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
 
 
 def test_a_ban_during_a_connection_holds_after_it():
@@ -290,16 +290,6 @@ def test_a_ban_during_a_connection_holds_after_it():
     known.ban(A)
     known.closed(A, 1, worked=True)
     assert known.next(1e9) is None
-
-
-def test_the_user_may_ban_a_whole_host():
-    known = knowing(A, (A[0], 6882), B)
-    known.ban_host(f"::ffff:{A[0]}")
-    assert len(known) == 1
-    assert known.is_banned((A[0], 9))
-    assert not known.add((A[0], 9), Source.USER, 0)
-    with pytest.raises(ValueError, match="not the IP address"):
-        known.ban_host("example.org")
 
 
 def test_the_bans_are_bounded(monkeypatch):
@@ -348,7 +338,7 @@ def test_everyone_can_be_given_another_try():
 
 def test_who_gave_the_metadata_is_not_given_up_when_it_refuses_once():
     """It may not have noticed that the connection for the metadata is over."""
-    candidates = Candidates()
+    candidates = KnownPeers()
     address = ("127.0.0.1", 6881)
     candidates.add(address, Source.USER, 0.0)
     assert candidates.next(0.0) == address

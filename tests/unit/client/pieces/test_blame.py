@@ -1,4 +1,4 @@
-"""Who sent the bad block."""
+"""Detection of the sender of a bad block."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_those_that_shared_a_failed_piece_are_not_blamed_for_it():
     assert Blame().piece_failed(0, sent("aab", bad=[0])) == set()
 
 
-def test_the_good_copy_names_who_sent_what_differs_from_it():
+def test_a_good_copy_names_the_senders_of_blocks_that_differ():
     blame = Blame()
     blame.piece_failed(7, sent("abc", bad=[16384]))
     assert 7 in blame
@@ -44,24 +44,24 @@ def test_all_attempts_at_a_piece_are_remembered():
     assert blame.piece_good(7, GOOD.items()) == {"a", "b"}
 
 
-def test_a_good_piece_that_never_failed_names_nobody():
+def test_a_good_piece_that_never_failed_names_no_peer():
     assert Blame().piece_good(0, GOOD.items()) == set()
 
 
-def test_blocks_that_were_on_disk_are_nobody_s():
+def test_blocks_that_were_on_disk_have_no_sender():
     blame = Blame()
     assert blame.piece_failed(0, sent([None, None, None], bad=[0])) == set()
     assert blame.piece_failed(0, sent([None, "a", "a"], bad=[0])) == set()
     assert blame.piece_good(0, GOOD.items()) == set()
 
 
-def test_a_good_copy_that_is_cut_otherwise_names_nobody():
+def test_a_good_copy_in_other_blocks_names_no_peer():
     blame = Blame()
     blame.piece_failed(0, sent("abc", bad=[16384]))
     assert blame.piece_good(0, [(0, b"first"), (5, b"secondthird")]) == set()
 
 
-def test_memoryviews_and_bytearrays_are_compared_by_what_they_hold():
+def test_memoryviews_and_bytearrays_are_compared_by_their_contents():
     blame = Blame()
     blame.piece_failed(0, [(0, "a", bytearray(b"x")), (1, "b", memoryview(b"y"))])
     assert blame.piece_good(0, [(0, b"x"), (1, bytearray(b"z"))]) == {"b"}
@@ -119,7 +119,7 @@ def test_of_a_piece_with_too_many_lies_the_last_attempt_is_remembered(monkeypatc
     assert blame.piece_good(0, GOOD.items()) == {"b"}
 
 
-def test_a_piece_that_alone_is_too_much_is_not_remembered(monkeypatch):
+def test_a_piece_with_more_blocks_than_the_bound_is_not_remembered(monkeypatch):
     monkeypatch.setattr(limits, "BLAMED_BLOCKS", 2)
     blame = Blame()
     assert blame.piece_failed(0, sent("aaa", bad=[0])) == {"a"}

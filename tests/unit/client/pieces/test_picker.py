@@ -64,7 +64,7 @@ def order(picker, peer):
 # ---------------------------------------------------------------- which piece
 
 
-def test_a_peer_is_asked_only_for_what_it_has_and_we_have_not():
+def test_only_missing_pieces_that_a_peer_has_are_requested_from_it():
     assert sorted(order(torrent("#.#.#.", ann="###..#"), "ann")) == [1, 5]
 
 
@@ -248,7 +248,7 @@ def test_the_last_piece_may_be_shorter():
 def test_no_more_pieces_are_open_than_may_be():
     picker = torrent("........", max_open=3, ann="########")
     assert len(order(picker, "ann")) == 3
-    assert picker.open_bytes == 3 * 4 * limits.BLOCK
+    assert len(picker.open_pieces) == 3
     picker.verified(picker.open_pieces[0])
     assert len(order(picker, "ann")) == 1
 
@@ -257,7 +257,7 @@ def test_one_piece_may_always_be_open():
     assert len(order(torrent("....", max_open=0, ann="####"), "ann")) == 1
 
 
-def test_readers_may_exceed_what_may_be_open_by_a_few():
+def test_pieces_with_deadlines_may_exceed_the_bound_of_open_pieces_by_a_few():
     picker = torrent("." * 12, max_open=2, ann="#" * 12)
     picker.pick("ann", 8)
     for piece in range(12):
@@ -295,7 +295,7 @@ def test_a_piece_of_which_nothing_came_is_let_go_at_once():
     assert picker.open_pieces == []
 
 
-def test_a_piece_that_is_no_longer_wanted_is_let_go_when_nothing_is_under_way():
+def test_a_piece_that_is_no_longer_wanted_is_let_go_when_no_block_is_requested():
     let_go = []
     picker = torrent("..", let_go=let_go, ann="#.")
     picker.pick("ann", 2)
@@ -310,7 +310,7 @@ def test_a_piece_that_is_no_longer_wanted_is_let_go_when_nothing_is_under_way():
 # ---------------------------------------------------------------- endgame
 
 
-def test_the_endgame_asks_others_for_what_is_late():
+def test_the_endgame_requests_late_blocks_from_other_peers():
     picker = torrent(".", ann="#", bob="#")
     picker.pick("ann", 4)
     assert picker.in_endgame
@@ -356,7 +356,7 @@ def test_a_late_block_that_a_peer_gives_back_is_still_asked_of_the_others():
 # ---------------------------------------------------------------- blocks
 
 
-def test_a_block_that_was_not_asked_for_is_told_apart():
+def test_a_block_that_was_not_requested_is_reported():
     picker = torrent("..", ann="##", bob="##")
     (run,) = picker.pick("ann", 1)
     assert receive(picker, "bob", run.piece, 0) == [None]
@@ -366,7 +366,7 @@ def test_a_block_that_was_not_asked_for_is_told_apart():
     assert receive(picker, "ann", run.piece, 0, 0) == [(), None]
 
 
-def test_what_is_given_back_can_be_picked_again():
+def test_blocks_that_are_given_back_can_be_picked_again():
     picker = torrent(".", ann="#", bob="#")
     picker.pick("ann", 4)
     receive(picker, "ann", 0, 0)
@@ -377,7 +377,7 @@ def test_what_is_given_back_can_be_picked_again():
     assert pick(picker, "bob") == "0:1 0:3"
 
 
-def test_what_a_peer_lost_is_given_back():
+def test_the_blocks_of_a_piece_that_a_peer_lost_are_given_back():
     picker = torrent(".", ann="#", bob="#")
     picker.pick("ann", 4)
     receive(picker, "ann", 0, 0)
@@ -385,7 +385,7 @@ def test_what_a_peer_lost_is_given_back():
     assert pick(picker, "bob") == "0:1-3"
 
 
-def test_what_a_new_bitfield_lacks_is_given_back():
+def test_the_blocks_of_pieces_that_a_new_bitfield_lacks_are_given_back():
     picker = torrent(".", ann="#", bob="#")
     picker.pick("ann", 4)
     receive(picker, "ann", 0, 0)
@@ -394,7 +394,7 @@ def test_what_a_new_bitfield_lacks_is_given_back():
     assert pick(picker, "bob") == "0:1-3"
 
 
-def test_removing_a_peer_leaves_only_what_it_sent():
+def test_removing_a_peer_keeps_only_the_blocks_that_it_sent():
     picker = torrent(".", ann="#", bob="#")
     picker.pick("ann", 4)
     receive(picker, "ann", 0, 1)
@@ -424,7 +424,7 @@ def test_nothing_holds_on_to_a_peer_that_has_left():
     assert left() is None
 
 
-def test_giving_back_what_was_not_asked_for_does_nothing():
+def test_giving_back_blocks_that_were_not_requested_does_nothing():
     picker = torrent("..", ann="##")
     picker.give_back("ann", 0, 0)
     picker.give_back("nobody", 7, 0)
@@ -449,7 +449,7 @@ def test_a_piece_goes_to_hashing_when_its_last_block_is_here_and_is_done_when_ve
     picker.verified(0)
     assert picker.done
     assert picker.complete
-    assert picker.open_bytes == 0
+    assert picker.open_pieces == []
     assert picker.senders(0) == []
 
 
@@ -462,7 +462,7 @@ def test_a_piece_that_fails_is_picked_again_from_anyone():
     assert pick(picker, "bob", 4) == "0:2-3"
 
 
-def test_a_suspect_piece_comes_from_one_peer_alone():
+def test_a_suspect_piece_is_requested_from_a_single_peer():
     picker = torrent(".", ann="#", bob="#")
     picker.failed(0, alone=True)
     assert pick(picker, "ann", 2) == "0:0-1"
@@ -510,7 +510,7 @@ def test_a_peer_is_interesting_while_it_has_something_that_is_missing():
     assert not picker.interesting("ann")
 
 
-def test_a_peer_that_told_of_two_pieces_is_interesting_when_one_of_them_has_come():
+def test_a_peer_that_has_two_missing_pieces_stays_interesting_when_one_has_arrived():
     picker = torrent("...", ann="...")
     assert not picker.interesting("ann")
     picker.peer_has("ann", 0)

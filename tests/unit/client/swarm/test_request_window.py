@@ -131,6 +131,7 @@ def test_a_peer_that_snubs_us_is_given_one_request_until_its_next_block():
     now = deliver(window, 1000, 5)
     assert window.size(2000, now) == 500
     assert window.size(2000, now + 3) == 1
+    window.on_timeout(now + 3)
     window.on_blocks(1, 1, now + 4)
     assert not window.snubbed(now + 4)
     assert window.size(2000, now + 4) == limits.MIN_REQUESTS

@@ -1,0 +1,58 @@
+"""Options of a client and of its torrents, as `Client` and `Client.add` take them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from geventbt import limits
+from geventbt.client.torrent.file_map import FileRef
+from geventbt.net.addresses import Address
+from geventbt.storage import StorageFactory
+from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """Options of a client.
+
+    Attributes:
+        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        max_connections: connections of all torrents together.
+        upload_slots: peers of each torrent that are unchoked at one time; None for no limit.
+        limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+    """
+
+    encryption: EncryptionPolicy = PREFER
+    max_connections: int = limits.CONNECTIONS
+    upload_slots: int | None = limits.UPLOAD_SLOTS
+    limit_down: int | None = None
+    limit_up: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentOptions:
+    """Options of a torrent.
+
+    Attributes:
+        peers: (host, port) of peers to connect to, besides those that are found.
+        files: the files to fetch; None for all.
+        sequential: whether pieces are fetched in order of their index.
+        trackers: announce URLs, besides the torrent's own.
+        max_peers: connections at one time.
+        limit_down, limit_up: bytes a second of this torrent; None for no limit.
+        storage: makes the backend that keeps the data; None for files in the folder.
+        fail_without_peers: whether to fail when no peer is left and none can be found.
+        seed_only: whether to fail when a piece is missing, and to make no file.
+    """
+
+    peers: tuple[Address, ...] = ()
+    files: Collection[FileRef] | None = None
+    sequential: bool = False
+    trackers: tuple[str, ...] = ()
+    max_peers: int = limits.TORRENT_PEERS
+    limit_down: int | None = None
+    limit_up: int | None = None
+    storage: StorageFactory | None = None
+    fail_without_peers: bool = False
+    seed_only: bool = False

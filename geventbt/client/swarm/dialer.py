@@ -1,0 +1,136 @@
+"""Outgoing connections of one torrent: limits, encryption, handshakes, retries."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Protocol
+
+import gevent
+from gevent.event import Event
+
+from geventbt import limits
+from geventbt.client.context import ClientContext
+from geventbt.client.peers.known_peers import KnownPeers
+from geventbt.concurrency.greenlets import spawn
+from geventbt.errors import GeventBTError
+from geventbt.net.addresses import Address
+from geventbt.wire.connect import connect
+from geventbt.wire.wire import Wire
+
+_log = logging.getLogger("geventbt")
+
+_MAX_WAIT, _MIN_WAIT = 1.0, 0.05
+"""Seconds between two looks for room, which another torrent of the client may make, and between two of any kind."""
+
+
+class DialerOwner(Protocol):
+    """Uses the connections of a `Dialer`."""
+
+    def has_room(self) -> bool:
+        """Whether one more peer may be connected to; how many there may be half open is the dialer's own concern."""
+
+    def shake_hands(self, wire: Wire) -> None:
+        """Set up extensions, and exchange handshakes. May block; raises what ends the connection."""
+
+    def on_connected(self, wire: Wire, address: Address) -> None:
+        """Take a connection over: `KnownPeers.closed` or `released` is to be called at its end. May block."""
+
+
+class Dialer:
+    """Connects to the known peers of one torrent, the most promising first. Every outgoing connection is made here.
+
+    Args:
+        context: limits and policy of the client.
+        info_hash: of the torrent.
+        known: the addresses.
+        owner: takes the connections.
+
+    Attributes:
+        last_failure: why the last connection could not be made.
+    """
+
+    def __init__(self, context: ClientContext, info_hash: bytes, known: KnownPeers, owner: DialerOwner) -> None:
+        self._context = context
+        self._info_hash = info_hash
+        self._known = known
+        self._owner = owner
+        self._dialling: dict[gevent.Greenlet, Address] = {}
+        self._loop: gevent.Greenlet | None = None
+        self._news = Event()
+        self.last_failure: Exception | None = None
+
+    @property
+    def dialling(self) -> int:
+        """The number of connections that are being made."""
+        return len(self._dialling)
+
+    def start(self) -> None:
+        """Connect to peers, unless that has begun already."""
+        if self._loop is None:
+            self._loop = spawn(f"dialer of {self._info_hash.hex()}", self._run)
+
+    def stop(self) -> None:
+        """Connect to no more peers, and give up the connections that are being made."""
+        if self._loop is not None:
+            loop, self._loop = self._loop, None
+            dialling = dict(self._dialling)
+            gevent.killall([loop, *dialling])
+            for greenlet, address in dialling.items():
+                # One that was killed before it ran has not left the list by itself.
+                self._dialling.pop(greenlet, None)
+                self._known.released(address, monotonic())
+
+    def wake(self) -> None:
+        """Look again whether there is an address to connect to, and room."""
+        self._news.set()
+
+    def is_exhausted(self, failures: int) -> bool:
+        """Whether no connection is being made, and little hope is left in what is known; see `KnownPeers`."""
+        return not self._dialling and self._known.is_exhausted(failures)
+
+    def is_idle(self) -> bool:
+        """Whether no connection is being made, and no address is due now."""
+        now = monotonic()
+        due = self._known.next_due(now)
+        return not self._dialling and (due is None or due > now)
+
+    def _run(self) -> None:
+        while True:
+            self._news.clear()
+            now = monotonic()
+            has_room = self._has_room()
+            address = self._known.next(now) if has_room else None
+            if address is not None:
+                self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address)] = address
+                continue
+            due = self._known.next_due(now) if has_room else now + _MAX_WAIT
+            self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
+
+    def _has_room(self) -> bool:
+        return len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
+
+    def _dial(self, address: Address) -> None:
+        try:
+            with self._context.limiter.opening():
+                wire = self._connect(address)
+        except (GeventBTError, OSError) as error:
+            _log.info("no connection to %s:%s: %s", *address, error)
+            self.last_failure = error
+            if self._loop is not None:
+                self._known.failed(address, monotonic())
+            return
+        finally:
+            self._dialling.pop(gevent.getcurrent(), None)
+            self._news.set()
+        self._known.connected(address)
+        self._owner.on_connected(wire, address)
+
+    def _connect(self, address: Address) -> Wire:
+        wire = connect(address, info_hash=self._info_hash, encryption=self._context.encryption)
+        try:
+            self._owner.shake_hands(wire)
+        except BaseException:
+            wire.close(0)
+            raise
+        return wire

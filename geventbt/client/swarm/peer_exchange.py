@@ -1,0 +1,51 @@
+"""Peer exchange of one torrent: the peers tell us of others, and we tell them (BEP 11)."""
+
+from __future__ import annotations
+
+import random
+
+from geventbt import limits
+from geventbt.client.peers.finder import Finder
+from geventbt.client.peers.known_peers import Source
+from geventbt.client.swarm.peer_table import PeerTable
+from geventbt.extensions.ut_pex import UtPex
+from geventbt.net.addresses import Address
+from geventbt.protocol.ut_pex import SEED
+from geventbt.wire.wire import Wire
+
+
+class PeerExchange:
+    """Exchanges addresses with the peers of a torrent, unless the finder forbids it (BEP 27).
+
+    Args:
+        finder: takes the peers that are found.
+        table: the peers that are connected.
+    """
+
+    def __init__(self, finder: Finder, table: PeerTable) -> None:
+        self._finder = finder
+        self._table = table
+        self._tick_at = 0.0
+
+    def attach(self, wire: Wire) -> None:
+        """Offer the exchange on a wire, before its handshake."""
+        if self._finder.allows_exchange:
+            wire.use(lambda wire: UtPex(wire, on_peers=self._on_peers))
+
+    def tick(self, now: float) -> None:
+        """Tell each peer of the others that can be connected to, a few times a minute."""
+        if now >= self._tick_at and self._finder.allows_exchange:
+            self._tick_at = now + limits.PEX_INTERVAL / 4
+            self._send()
+
+    def _send(self) -> None:
+        addresses = list(self._table.addresses)
+        chosen = random.sample(addresses, min(len(addresses), limits.PEX_KNOWN))
+        known = {address: SEED if self._table.addresses[address].has_all else 0 for address in chosen}
+        for peer in self._table:
+            pex = peer.wire.ext.get("ut_pex")
+            if isinstance(pex, UtPex) and pex.supported:
+                pex.update(known)
+
+    def _on_peers(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
+        self._finder.add(added, Source.PEX, pex.wire.remote_address[0])

@@ -1,0 +1,78 @@
+"""What the sources of a torrent are known for: the good pieces that they gave, trust, bans and forgiveness."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from time import monotonic
+
+from geventbt import limits
+from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.client.swarm.source import BlockSource
+from geventbt.net.addresses import Address
+
+MAX_TRUST, WRONG_PIECE_COST = 8, 2
+"""The most that good pieces can earn a source, one each, and what a wrong piece costs it (as in libtorrent)."""
+
+
+class Reputation:
+    """The good and the bad that sources of one torrent did. It outlives their connections, and pauses.
+
+    Args:
+        known: the addresses of peers, which are not connected to again while they are banned.
+
+    Attributes:
+        served: the bytes of verified pieces from each peer that we connected to, by its address.
+        banned: the addresses of peers that sent wrong data.
+    """
+
+    def __init__(self, known: KnownPeers) -> None:
+        self._known = known
+        self.served: dict[Address, int] = {}
+        self.banned: set[Address] = set()
+
+    def credit(self, senders: Sequence[BlockSource], size: int) -> None:
+        """Note who has sent a good piece.
+
+        Args:
+            senders: the source of each of its blocks.
+            size: its length in bytes.
+        """
+        missing_at_end = len(senders) * limits.BLOCK - size
+        for sender, blocks in Counter(senders).items():
+            sender.trust = min(sender.trust + 1, MAX_TRUST)
+            if sender.address is not None:
+                share = blocks * limits.BLOCK - (missing_at_end if sender is senders[-1] else 0)
+                self.served[sender.address] = self.served.get(sender.address, 0) + share
+
+    def spares(self, sender: BlockSource) -> bool:
+        """Whether a source that sent a wrong piece gets the benefit of the doubt, for the good ones it gave before.
+
+        It may be the torrent that is wrong, and the only seed that is left. When another source sends the piece right,
+        there is no doubt.
+        """
+        sender.trust -= WRONG_PIECE_COST
+        return sender.trust >= 0
+
+    def ban(self, guilty: Iterable[BlockSource]) -> None:
+        """Never connect to these peers again, nor accept them."""
+        for source in guilty:
+            # Where an inbound peer says that it listens, another may: it is not banned for it.
+            if source.remote_address is not None:
+                self._known.ban(source.remote_address, source.peer_id)
+                self.banned.add(source.remote_address)
+
+    def is_banned(self, source: BlockSource) -> bool:
+        """Whether a source is a peer that is banned, on this connection or on another."""
+        return source.remote_address is not None and self._known.is_banned(source.remote_address, source.peer_id)
+
+    def forgive(self, forgiven: Iterable[BlockSource]) -> None:
+        """Take bans back: the torrent was wrong, and not the peer."""
+        for source in forgiven:
+            if source.remote_address is None:
+                continue
+            self._known.unban(source.remote_address, source.peer_id)
+            self.banned.discard(source.remote_address)
+            if source.address is not None:
+                # However it became known: we had connected to it.
+                self._known.add(source.address, Source.USER, monotonic())

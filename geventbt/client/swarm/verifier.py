@@ -1,0 +1,166 @@
+"""Verifying and writing complete pieces in native threads, and finding the senders of wrong blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
+from operator import itemgetter
+from typing import Protocol
+
+import gevent
+
+from geventbt import limits
+from geventbt.client.pieces.assembly import Assembly, CompletePiece
+from geventbt.client.pieces.blame import Blame
+from geventbt.client.pieces.picker import BlockPicker
+from geventbt.client.swarm.source import BlockSource
+from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.threads import THREADS, in_thread
+from geventbt.errors import StorageError
+from geventbt.storage import Storage
+
+_log = logging.getLogger("geventbt")
+
+_VERIFIERS = THREADS + 1
+"""Batches handed to the native threads: while they are at one each, another is ready."""
+_BATCH = 2 * limits.MIB
+"""Bytes of pieces that go to a thread together: each trip there and back takes its time. *Measured*: pieces of 1 MiB
+move a twentieth faster two at a time than one by one, and no faster four at a time."""
+
+
+class VerifierOwner(Protocol):
+    """Is told what became of complete pieces, and decides about those who sent wrong ones."""
+
+    def on_verified(self, piece: int, senders: Sequence[BlockSource]) -> None:
+        """A piece is on the disk; one sender for each of its blocks."""
+
+    def on_failed(self, piece: int) -> None:
+        """The hash of a piece was wrong; it is going to be fetched again."""
+
+    def spares(self, sender: BlockSource) -> bool:
+        """Whether a source that sent all of a wrong piece is given the benefit of the doubt."""
+
+    def on_guilty(self, guilty: Set[BlockSource]) -> None:
+        """These sources have sent wrong data."""
+
+    def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
+        """These sources were found guilty of a piece at which the torrent itself is wrong."""
+
+    def on_storage_error(self, error: StorageError) -> None:
+        """The disk failed."""
+
+    def on_room(self) -> None:
+        """Fewer pieces wait for the hash and the disk than before."""
+
+
+class Verifier:
+    """Verifies the complete pieces of one torrent, writes the good ones, and names the senders of wrong ones.
+
+    Args:
+        storage: hashes and writes.
+        picker: what is missing.
+        owner: is called with the outcomes, in the hub.
+
+    Attributes:
+        assembly: the pieces that are being received.
+        failed: the pieces that were wrong when they last came.
+    """
+
+    def __init__(self, storage: Storage, picker: BlockPicker[BlockSource], owner: VerifierOwner) -> None:
+        self._storage = storage
+        self._picker = picker
+        self._owner = owner
+        self._blame: Blame[BlockSource] = Blame()
+        self._verifying: set[gevent.Greenlet] = set()
+        self.assembly: Assembly[BlockSource] = Assembly(storage.torrent.geometry, picker, self)
+        self.failed: set[int] = set()
+
+    def on_complete(self) -> None:
+        """A piece is complete: have it verified soon; see `AssemblyOwner`."""
+        if len(self._verifying) < _VERIFIERS:
+            greenlet = spawn("verifying pieces", self._run)
+            self._verifying.add(greenlet)
+            greenlet.rawlink(self._verifying.discard)
+
+    def finish(self, timeout: float) -> None:
+        """Block until the complete pieces are verified and written, for at most `timeout` seconds."""
+        gevent.joinall(list(self._verifying), timeout)
+
+    def _run(self) -> None:
+        while batch := self.assembly.take_complete(_BATCH):
+            try:
+                self._verify(batch)
+            finally:
+                self.assembly.finished(len(batch))
+                self._owner.on_room()
+
+    def _verify(self, batch: list[CompletePiece[BlockSource]]) -> None:
+        outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
+        # The good ones first: those who sent one are to be trusted before anybody is blamed.
+        for good, complete in sorted(zip(outcomes, batch, strict=False), key=itemgetter(0), reverse=True):
+            take = self._take_good if good else self._take_bad
+            take(complete.piece, complete.data, complete.senders)
+            # Not after a kill: a native thread may still be reading it.
+            self.assembly.recycle(complete.buffer)
+        if error is not None:
+            self._owner.on_storage_error(error)
+
+    def _take_good(self, piece: int, data: memoryview, senders: list[BlockSource]) -> None:
+        self.failed.discard(piece)
+        self._picker.verified(piece)
+        self._owner.on_verified(piece, senders)
+        if piece in self._blame:
+            guilty = in_thread(self._blame.piece_good, piece, list(_blocks(data)))
+            self._accuse(piece, guilty)
+
+    def _take_bad(self, piece: int, data: memoryview, senders: list[BlockSource]) -> None:
+        self.assembly.wasted += len(data)
+        self.failed.add(piece)
+        blocks = [(offset, sender, block) for (offset, block), sender in zip(_blocks(data), senders, strict=True)]
+        guilty = in_thread(self._blame.piece_failed, piece, blocks)
+        # The next attempt is one source's alone, so that it tells something whatever comes of it.
+        self._picker.failed(piece, alone=True)
+        self._owner.on_failed(piece)
+        if self._blame.is_parked(piece):
+            self._park(piece, senders)
+        else:
+            spared = {sender for sender in guilty if self._owner.spares(sender)}
+            self._pass_over(piece, spared)
+            self._accuse(piece, guilty - spared)
+
+    def _accuse(self, piece: int, guilty: set[BlockSource]) -> None:
+        if guilty:
+            _log.warning("piece %d: wrong data from %s", piece, ", ".join(map(str, guilty)))
+            self._owner.on_guilty(guilty)
+
+    def _park(self, piece: int, senders: list[BlockSource]) -> None:
+        """Leave a piece that no source seems to have until there is nothing else to do: the torrent itself is wrong
+        there. No source is asked for it twice, or it would be fetched for ever."""
+        _log.warning("piece %d: wrong from every source: the torrent seems to be broken", piece)
+        self._picker.set_priority(piece, 1)
+        self._pass_over(piece, set(senders))
+        self._owner.on_forgiven(self._blame.parked[piece])
+
+    def _pass_over(self, piece: int, senders: set[BlockSource]) -> None:
+        """Do not ask these for a piece again."""
+        for sender in senders:
+            # It may have left.
+            with suppress(KeyError):
+                self._picker.peer_lost(sender, piece)
+
+
+def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    for offset in range(0, len(data), limits.BLOCK):
+        yield offset, data[offset : offset + limits.BLOCK]
+
+
+def _write_all(storage: Storage, pieces: list[tuple[int, memoryview]]) -> tuple[list[bool], StorageError | None]:
+    """Verify and write pieces, in a native thread. Returns which were good, and the error that ended it."""
+    outcomes: list[bool] = []
+    try:
+        for piece, data in pieces:
+            outcomes.append(storage.write_piece(piece, data))
+    except StorageError as error:
+        return outcomes, error
+    return outcomes, None

@@ -1,0 +1,38 @@
+"""The signals of one torrent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, no_flow_control
+from geventbt.signals import TORRENT_SIGNALS
+
+
+class TorrentEvents:
+    """Listeners to the signals of one torrent, called in order on a greenlet of its own.
+
+    Attributes:
+        sender: the torrent, the first argument of each handler.
+    """
+
+    def __init__(self) -> None:
+        self.sender: object = None
+        self._signals = {name: OwnSignal(signal.__doc__) for name, signal in TORRENT_SIGNALS.items()}
+        self._dispatcher = Dispatcher(no_flow_control())
+
+    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Call a handler at every signal of that name. Returns the handler.
+
+        Raises:
+            LookupError: a torrent has no such signal.
+        """
+        if name not in self._signals:
+            raise LookupError(f"a torrent has no signal {name!r}: it has {', '.join(self._signals)}")
+        return self._signals[name].connect(handler)
+
+    def send(self, name: str, **fields: Any) -> None:
+        """Have the handlers called soon."""
+        heard = heard_now(TORRENT_SIGNALS[name], self._signals[name])
+        if heard:
+            self._dispatcher.call(deliver, heard, self.sender, fields)

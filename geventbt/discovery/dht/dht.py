@@ -1,0 +1,630 @@
+"""`DHT`: a node of the DHT whose calls block, as all others here do (BEP 5, 32, 33, 42, 43, 44, 51)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Any
+from weakref import WeakSet
+
+import gevent
+from gevent.event import Event
+
+from geventbt import limits
+from geventbt.discovery.dht import messages as m
+from geventbt.discovery.dht.call import Call
+from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, Contact, family_of
+from geventbt.discovery.dht.driver import NodeDriver
+from geventbt.discovery.dht.goals import Announce, CountPeers, FindItem, FindPeers, Goal, StoreItem, StoreMutable
+from geventbt.discovery.dht.items import KEY_LENGTH, Item, check_salt, encode_value, target_of
+from geventbt.discovery.dht.node import Node
+from geventbt.discovery.dht.node_id import is_secure, random_id
+from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
+from geventbt.discovery.dht.state import SavedNode, saved
+from geventbt.discovery.dht.state_file import StateFile
+from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout, GeventBTError
+from geventbt.net.addresses import Address, normalise
+from geventbt.net.resolve import resolve
+from geventbt.peer_id import hash_or_id
+
+_log = logging.getLogger("geventbt")
+
+ROUTERS = (
+    ("dht.libtorrent.org", 25401),
+    ("dht.transmissionbt.com", 6881),
+    ("router.bittorrent.com", 6881),
+    ("router.utorrent.com", 6881),
+)
+"""Public nodes that give others to everybody who begins."""
+
+ROUTERS_VARIABLE = "GEVENTBT_DHT_ROUTERS"
+"""The environment variable that names other ones, or none."""
+
+_LOOK = 0.05
+_LONGEST_WAIT = 1e6
+
+
+class DHT:
+    """A node of the DHT, over IPv4 and IPv6: finds peers, and stores small items.
+
+    ::
+
+        with geventbt.DHT() as dht:
+            for host, port in dht.get_peers(info_hash):
+                ...
+
+    It finds its first nodes by itself. All calls block until they have their answer, and may be made from many
+    greenlets of the thread that has made it. One may be shared by several clients.
+
+    Args:
+        port: the UDP port; 0 for any.
+        host: the IP address to bind to; "" for all of both families.
+        routers: (host, port) of nodes that are asked for others where no others are known; an empty one for none. None
+            for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
+            spaces between them.
+        nodes: (host, port) of nodes to begin with.
+        state: a file in which the id and the good nodes are kept from one run to the next.
+        read_only: ask others, but answer no queries (BEP 43): for a program that runs but for moments, or cannot be
+            reached.
+        query_rate: queries a second at the most, over each family. Cheap home routers have trouble with more than the
+            default.
+
+    Raises:
+        OSError: the port is taken, or there is no such address.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        host: str = "",
+        *,
+        routers: Iterable[Address] | None = None,
+        nodes: Iterable[Address] = (),
+        state: str | os.PathLike[str] | None = None,
+        read_only: bool = False,
+        query_rate: float = limits.DHT_QUERY_RATE,
+    ) -> None:
+        if query_rate <= 0:
+            raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
+        self._hub = gevent.get_hub()
+        self._rng = random.SystemRandom()
+        self._state_file = None if state is None else StateFile(state)
+        self._routers = _checked(_usual_routers() if routers is None else routers)
+        first = _checked(nodes)
+        loaded = self._state_file.load() if self._state_file else {}
+        self._drivers = self._bind(port, host, loaded, read_only=read_only, query_rate=query_rate)
+        if len(self._drivers) > 1:
+            self._drivers[0].node.pair_with(self._drivers[1].node)
+        self._calls: WeakSet[Call] = WeakSet()
+        self._background: set[gevent.Greenlet] = set()
+        self._tasks = [gevent.spawn(self._find_nodes, first), gevent.spawn(self._save_regularly)]
+        for driver in self._drivers:
+            known = loaded.get(driver.node.family)
+            driver.node.upkeep.set_expects_nodes(bool(first or self._routers), monotonic())
+            driver.node.upkeep.begin(known.contacts if known else (), monotonic())
+            driver.flush()
+
+    # ------------------------------------------------------------------ peers
+
+    def get_peers(self, info_hash: bytes | str, timeout: float | None = 30.0) -> Iterator[Address]:
+        """Find the peers of a torrent, and give each as it is found.
+
+        Args:
+            info_hash: 20 bytes or 40 hex characters.
+            timeout: seconds after which it ends, if it does not before because all nodes have been asked; None for no
+                limit.
+
+        Returns:
+            An iterator that blocks for the next (host, port), each of which it gives once.
+        """
+        return (address for address, _ in self.find_peers(info_hash, timeout=timeout))
+
+    def find_peers(
+        self,
+        info_hash: bytes | str,
+        *,
+        announce_port: int | None = None,
+        seed: bool = False,
+        timeout: float | None = 30.0,
+    ) -> FoundPeers:
+        """Find the peers of a torrent, and in the same search announce that we are one.
+
+        Args:
+            info_hash: 20 bytes or 40 hex characters.
+            announce_port: where we take connections; None to announce nothing.
+            seed: we have all of the torrent.
+            timeout: seconds after which it ends; None for no limit.
+
+        Returns:
+            An iterator, see `FoundPeers`.
+        """
+        target = hash_or_id(info_hash, "info hash")
+        announce = None if announce_port is None else Announce(announce_port, is_seed=seed)
+        goals = [FindPeers(target, announce) for _ in self._drivers]
+        return FoundPeers(self._call(goals), goals, timeout)
+
+    def announce(
+        self,
+        info_hash: bytes | str,
+        port: int,
+        *,
+        seed: bool = False,
+        implied_port: bool = False,
+        timeout: float | None = 30.0,
+    ) -> int:
+        """Announce that we are a peer of a torrent. Nodes remember it for 15 minutes at the least.
+
+        Args:
+            info_hash: 20 bytes or 40 hex characters.
+            port: where we take connections.
+            seed: we have all of the torrent.
+            implied_port: we take them on the DHT's own port, which a router on the way may have changed.
+            timeout: seconds for it; None for no limit.
+
+        Returns:
+            How many nodes have stored it. None are there if no node answers.
+
+        Raises:
+            DHTTimeout: it took longer.
+        """
+        if not 0 < port < 1 << 16:
+            raise ValueError(f"port {port}: must be from 1 to 65535")
+        announce = Announce(port, implied_port=implied_port, is_seed=seed)
+        target = hash_or_id(info_hash, "info hash")
+        with self._call([FindPeers(target, announce) for _ in self._drivers]) as call:
+            call.wait(timeout, f"the announce of {target.hex()} was not finished")
+            return call.stored
+
+    def scrape(self, info_hash: bytes | str, timeout: float | None = 30.0) -> SwarmEstimate:
+        """Estimate how many peers a torrent has (BEP 33).
+
+        Args:
+            info_hash: 20 bytes or 40 hex characters.
+            timeout: seconds for it; None for no limit.
+
+        Raises:
+            DHTTimeout: it took longer.
+        """
+        target = hash_or_id(info_hash, "info hash")
+        goals = [CountPeers(target) for _ in self._drivers]
+        with self._call(goals) as call:
+            call.wait(timeout, f"the scrape of {target.hex()} was not finished")
+        seeds, others = goals[0].seeds, goals[0].others
+        for goal in goals[1:]:
+            seeds.merge(goal.seeds)
+            others.merge(goal.others)
+        return SwarmEstimate(round(seeds.estimate()), round(others.estimate()))
+
+    def sample(self, address: Address, target: bytes | None = None, timeout: float = 10.0) -> Sample:
+        """Ask one node for some of the torrents whose peers it stores (BEP 51).
+
+        Args:
+            address: (IP address, port) of the node.
+            target: an id; the node also gives nodes close to it, which we learn of.
+            timeout: seconds for its answer.
+
+        Raises:
+            DHTTimeout: it does not answer.
+            DHTError: it answers with an error, or has no samples.
+        """
+        self._check_thread()
+        known = normalise(address)
+        drivers = [driver for driver in self._drivers if known and driver.node.family == family_of(known)]
+        if known is None or not drivers:
+            raise ValueError(f"{address!r} is not the address of a node that can be asked")
+        name = f"{known[0]}:{known[1]}"
+        request = m.SampleInfoHashes(random_id(self._rng) if target is None else target)
+        question = _Question()
+        ends = monotonic() + timeout
+        while not drivers[0].node.ask(known, request, question, monotonic()):
+            # One query too many for this node, or for the moment.
+            if monotonic() >= ends:
+                raise DHTTimeout(f"{name} could not be asked for a sample within {timeout:g} s")
+            gevent.sleep(_LOOK)
+        drivers[0].flush()
+        question.done.wait(max(0.0, ends - monotonic()))
+        if question.failure is not None:
+            raise DHTError(f"{name} gives no sample: {question.failure.text}")
+        reply = question.reply
+        if reply is None:
+            raise DHTTimeout(f"{name} gave no sample within {timeout:g} s")
+        if reply.samples is None:
+            raise DHTError(f"{name} gives no samples: it does not know the question")
+        return Sample(reply.samples, reply.sample_count, reply.sample_interval)
+
+    # ------------------------------------------------------------------ items
+
+    def get(self, target: bytes | str, salt: bytes = b"", timeout: float | None = 30.0) -> Item:
+        """Get an item (BEP 44). It is verified; of a mutable one it is the newest.
+
+        Args:
+            target: of the item, 20 bytes or 40 hex characters; or the public key of a mutable one, 32 bytes or 64 hex
+                characters.
+            salt: of a mutable item.
+            timeout: seconds for it; None for no limit.
+
+        Raises:
+            DHTNotFound: no node has it.
+            DHTTimeout: it took longer, and none was found until then.
+        """
+        check_salt(salt)
+        found_by = _target(target, salt)
+        goals = [FindItem(found_by, salt) for _ in self._drivers]
+        with self._call(goals) as call:
+            for _ in call.changes(timeout):
+                # An immutable one is found once for all.
+                if any(goal.is_reached for goal in goals):
+                    break
+            is_over, answers = call.is_over, call.answers
+        items = [goal.item for goal in goals if goal.item is not None]
+        if items:
+            return max(items, key=lambda item: item.seq or 0)
+        if not is_over:
+            raise DHTTimeout(f"no item {found_by.hex()} was found within {timeout:g} s")
+        raise DHTNotFound(f"no item {found_by.hex()}: {answers} nodes were asked")
+
+    def put(
+        self,
+        value: Any,
+        key: bytes | None = None,
+        salt: bytes = b"",
+        seq: int | None = None,
+        cas: int | None = None,
+        timeout: float | None = 30.0,
+    ) -> Put:
+        """Store an item (BEP 44). Nodes forget it after two hours, unless it is stored again.
+
+        Args:
+            value: bytes, str, int, or lists and dictionaries of them, at most 1,000 bytes when bencoded; or an `Item`
+                that somebody has signed before, and that is stored again as it is.
+            key: the private ed25519 key of a mutable item, 32 bytes; None for an immutable item.
+            salt: names one of the items of a key.
+            seq: of a mutable item; None for one more than that of the item that is there.
+            cas: the seq of the item in whose place it may come; None for any.
+            timeout: seconds for it; None for no limit.
+
+        Raises:
+            DHTRejected: the item that is there is newer or is not the one of `cas`, or all nodes refuse it.
+            DHTTimeout: it took longer.
+            TypeError, ValueError: the value or the key is of no use.
+        """
+        goals = [_store_goal(value, key, salt, seq, cas) for _ in self._drivers]
+        with self._call(goals) as call:
+            call.wait(timeout, f"the item {goals[0].target.hex()} was not stored")
+        for goal in goals:
+            if goal.refused is not None:
+                raise DHTRejected(goal.refused[0], f"the item was not stored: {goal.refused[1]}")
+        stored, refusals = call.stored, call.refusals
+        if not stored and refusals:
+            raise DHTRejected(refusals[0].code, f"the item was not stored: {refusals[0].text}")
+        item = goals[0].item
+        return Put(goals[0].target, stored, None if item is None else item.seq)
+
+    # ------------------------------------------------------------------ nodes
+
+    @property
+    def port(self) -> int:
+        """The UDP port."""
+        return self._drivers[0].port
+
+    @property
+    def has_prospects(self) -> bool:
+        """Whether searches may find anything: there are nodes, or the first ones are being looked for."""
+        nodes = [driver.node for driver in self._drivers if not driver.is_closed]
+        return any(len(node.table) or node.upkeep.is_starting for node in nodes)
+
+    def add_node(self, address: Address) -> None:
+        """Learn of a node, such as one that a peer or a torrent names. It is asked soon whether it is there.
+
+        Args:
+            address: (host, port); a name is looked up in the background.
+        """
+        self._check_thread()
+        (known,) = _checked([address])
+        if normalise(known):
+            self._add_addresses([known])
+        else:
+            self._spawn(self._add_by_name, known)
+
+    def wait_ready(self, timeout: float | None = 30.0) -> None:
+        """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
+
+        Raises:
+            DHTTimeout: there are not, after so many seconds.
+        """
+        ends = monotonic() + (_LONGEST_WAIT if timeout is None else timeout)
+        while not self._is_ready():
+            if self.is_closed:
+                raise DHTError("the DHT is closed")
+            if monotonic() >= ends:
+                raise DHTTimeout(f"the DHT has too few nodes after {timeout:g} s; name some, or check the network")
+            gevent.sleep(_LOOK)
+
+    def status(self) -> DHTStatus:
+        """How it is doing."""
+        now = monotonic()
+        good = {driver.node.family: driver.node.table.good_count(now) for driver in self._drivers}
+        hosts = {driver.node.family: driver.node.own_address.host for driver in self._drivers}
+        counters = [driver.node.counters for driver in self._drivers]
+        stores = [driver.node.responder for driver in self._drivers]
+        return DHTStatus(
+            port=self.port,
+            is_ready=self._is_ready(),
+            nodes=good.get(IPV4, 0),
+            nodes_ipv6=good.get(IPV6, 0),
+            external_host=hosts.get(IPV4),
+            external_host_ipv6=hosts.get(IPV6),
+            searches=len(self._calls),
+            queries=sum(known.queries for known in counters),
+            replies=sum(known.replies for known in counters),
+            answered=sum(known.answered for known in counters),
+            dropped=sum(known.refused + known.malformed + known.unexpected for known in counters),
+            torrents=sum(len(store.peers) for store in stores),
+            items=sum(len(store.items) for store in stores),
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed."""
+        return all(driver.is_closed for driver in self._drivers)
+
+    def close(self) -> None:
+        """Save the state, and stop. Calls that still block end as if there were no more nodes to ask."""
+        if self.is_closed:
+            return
+        nodes = self._state()
+        for call in list(self._calls):
+            call.close()
+        for driver in self._drivers:
+            driver.close()
+        gevent.killall([*self._tasks, *self._background], block=False)
+        if self._state_file is not None:
+            self._state_file.save(nodes)
+
+    def __enter__(self) -> DHT:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ the rest
+
+    def _call(self, goals: Sequence[Goal]) -> Call:
+        self._check_thread()
+        if self.is_closed:
+            raise DHTError("the DHT is closed")
+        if len(self._calls) >= limits.DHT_CALLS:
+            raise DHTError(f"more than {limits.DHT_CALLS} calls of the DHT at a time")
+        return Call(self._drivers, goals, self._calls)
+
+    def _check_thread(self) -> None:
+        if gevent.get_hub() is not self._hub:
+            raise RuntimeError("a DHT can be used only in the thread that has made it")
+
+    def _bind(
+        self, port: int, host: str, loaded: dict[int, SavedNode], *, read_only: bool, query_rate: float
+    ) -> list[NodeDriver]:
+        """The node of each family: IPv6 on the same port as IPv4, and not at all where the system has none."""
+
+        def make(family: int, address: Address) -> NodeDriver:
+            state = loaded.get(family)
+            node = Node(
+                family,
+                rng=self._rng,
+                now=monotonic(),
+                node_id=_usable_id(state),
+                own_host=state.host if state else None,
+                read_only=read_only,
+                query_rate=query_rate,
+            )
+            return NodeDriver(node, address)
+
+        if host:
+            return [make(IPV6 if ":" in host else IPV4, (host, port))]
+        first = make(IPV4, ("0.0.0.0", port))
+        try:
+            return [first, make(IPV6, ("::", first.port))]
+        except OSError as error:
+            _log.info("the DHT runs without IPv6: %s", error)
+            return [first]
+
+    def _find_nodes(self, nodes: Iterable[Address]) -> None:
+        """Look up the names of the first nodes; and as long as none of them answers, now and then those of the
+        routers."""
+        for address in nodes:
+            self._add_addresses(_resolved(address))
+        wait = limits.DHT_ROUTERS_AFTER
+        while self._routers:
+            if any(driver.node.upkeep.wants_routers(monotonic()) for driver in self._drivers):
+                self._ask_routers()
+                self._expect_nodes(False)
+            gevent.sleep(wait)
+            self._expect_nodes(False)
+            wait = min(2 * wait, limits.DHT_BOOTSTRAP_RETRY_LONGEST)
+        self._expect_nodes(False)
+
+    def _ask_routers(self) -> None:
+        looking = [gevent.spawn(_resolved, router) for router in self._routers]
+        try:
+            with gevent.iwait(looking) as found:
+                for greenlet in found:
+                    self._add_addresses(greenlet.value or [], are_routers=True)
+        finally:
+            gevent.killall(looking, block=False)
+
+    def _expect_nodes(self, expects_nodes: bool) -> None:
+        for driver in self._drivers:
+            driver.node.upkeep.set_expects_nodes(expects_nodes, monotonic())
+            driver.flush()
+
+    def _add_addresses(self, addresses: Iterable[Address], *, are_routers: bool = False) -> None:
+        known = list(addresses)
+        for driver in self._drivers:
+            driver.node.add_addresses(known, monotonic(), are_routers=are_routers)
+            driver.flush()
+
+    def _add_by_name(self, address: Address) -> None:
+        self._add_addresses(_resolved(address))
+
+    def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
+        greenlet = gevent.spawn(function, *arguments)
+        self._background.add(greenlet)
+        greenlet.link(self._background.discard)
+
+    def _save_regularly(self) -> None:
+        while self._state_file is not None:
+            gevent.sleep(limits.DHT_SAVE_INTERVAL)
+            self._state_file.save(self._state())
+
+    def _state(self) -> dict[int, SavedNode]:
+        now = monotonic()
+        nodes = [driver.node for driver in self._drivers]
+        return {node.family: saved(node.node_id, node.own_address.host, node.table.good_nodes(now)) for node in nodes}
+
+    def _is_ready(self) -> bool:
+        return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)
+
+
+class FoundPeers(Iterator[tuple[Address, str]]):
+    """The peers of a torrent as they are found: blocks for the next (address, IP address of the node that named it).
+
+    Args:
+        call: the searches.
+        goals: of the searches.
+        timeout: seconds for all of it; None for no limit.
+    """
+
+    def __init__(self, call: Call, goals: Sequence[FindPeers], timeout: float | None) -> None:
+        self._call = call
+        self._peers = _found(call, goals, timeout)
+
+    def __next__(self) -> tuple[Address, str]:
+        return next(self._peers)
+
+    @property
+    def stored(self) -> int:
+        """How many nodes have stored the announce."""
+        return self._call.stored
+
+    @property
+    def answers(self) -> int:
+        """How many nodes have answered."""
+        return self._call.answers
+
+    def close(self) -> None:
+        """Stop searching."""
+        self._peers.close()
+        self._call.close()
+
+
+def _found(call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Generator[tuple[Address, str], None, None]:
+    given: set[Address] = set()
+    with call:
+        for _ in call.changes(timeout):
+            for goal in goals:
+                while goal.found:
+                    address, node = goal.found.popleft()
+                    if address not in given:
+                        given.add(address)
+                        yield address, node
+
+
+class _Question:
+    """A query to a single node that somebody waits for."""
+
+    def __init__(self) -> None:
+        self.done = Event()
+        self.reply: m.Reply | None = None
+        self.failure: m.Failure | None = None
+
+    def answered(self, contact: Contact, request: m.Request, reply: m.Reply, now: float, *, was_slow: bool) -> None:
+        """See `geventbt.discovery.dht.node.Listener`."""
+        self.reply = reply
+        self.done.set()
+
+    def failed(
+        self, address: Address, request: m.Request, failure: m.Failure | None, now: float, *, was_slow: bool
+    ) -> None:
+        """See `geventbt.discovery.dht.node.Listener`."""
+        self.failure = failure
+        self.done.set()
+
+    def slow(self, address: Address, request: m.Request, now: float) -> None:
+        """See `geventbt.discovery.dht.node.Listener`."""
+
+
+def _usual_routers() -> list[Address]:
+    named = os.environ.get(ROUTERS_VARIABLE)
+    if named is None:
+        return list(ROUTERS)
+    found: list[Address] = []
+    for word in named.split():
+        host, _, port = word.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"environment variable {ROUTERS_VARIABLE}: {word!r} is not HOST:PORT")
+        found.append((host.strip("[]"), int(port)))
+    return found
+
+
+def _store_goal(
+    value: Any, key: bytes | None, salt: bytes, seq: int | None, cas: int | None
+) -> StoreItem | StoreMutable:
+    if isinstance(value, Item):
+        return StoreItem(value)
+    if key is None:
+        if salt or seq is not None or cas is not None:
+            raise ValueError("salt, seq and cas are of mutable items, which have a key")
+        return StoreItem(Item(encode_value(value)))
+    return StoreMutable(value, key, salt, seq, cas)
+
+
+def _target(target: bytes | str, salt: bytes) -> bytes:
+    try:
+        data = bytes.fromhex(target) if isinstance(target, str) else bytes(target)
+    except ValueError:
+        raise ValueError(f"{target!r} is neither the target nor the public key of an item: not hex") from None
+    if len(data) == KEY_LENGTH:
+        return target_of(data, salt)
+    if len(data) != ID_LENGTH:
+        raise ValueError(f"{len(data)} bytes are neither the target of an item (20) nor a public key (32)")
+    return data
+
+
+def _usable_id(state: SavedNode | None) -> bytes | None:
+    """The id of an earlier run, if it fits the address that we had then (BEP 42)."""
+    if state is None or (state.host is not None and not is_secure(state.node_id, state.host)):
+        return None
+    return state.node_id
+
+
+def _checked(addresses: Iterable[Address]) -> list[Address]:
+    """Addresses as a user names them.
+
+    Raises:
+        ValueError: one is not a (host, port).
+    """
+    found: list[Address] = []
+    for address in addresses:
+        host, port = address if isinstance(address, (tuple, list)) and len(address) == 2 else (None, None)
+        if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 1 << 16:
+            raise ValueError(f"{address!r} is not the (host, port) of a node")
+        found.append((host, port))
+    return found
+
+
+def _resolved(address: Address) -> list[Address]:
+    """The IP addresses behind a name; none where it leads nowhere."""
+    known = normalise(address)
+    if known is not None:
+        return [known]
+    try:
+        return [(endpoint.host, address[1]) for endpoint in resolve(*address, datagram=True)]
+    except GeventBTError as error:
+        _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
+        return []

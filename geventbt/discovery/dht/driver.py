@@ -1,0 +1,94 @@
+"""Runs one node of the DHT on the hub: one UDP socket, one timer, no greenlet."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+import gevent
+
+from geventbt.discovery.dht.node import Node
+from geventbt.discovery.dht.search import Search
+from geventbt.net.addresses import Address
+from geventbt.net.udp_socket import UdpSocket
+
+_log = logging.getLogger("geventbt")
+
+
+class NodeDriver:
+    """Gives a node its datagrams and the time, and sends what it has to send.
+
+    Args:
+        node: the node.
+        address: (host, port) to bind to; see `geventbt.net.udp_socket.UdpSocket`.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+
+    def __init__(self, node: Node, address: Address) -> None:
+        self.node = node
+        self._loop = gevent.get_hub().loop
+        self._timer: Any = None
+        self._fires_at = float("inf")
+        self._socket = UdpSocket(address, self)
+
+    @property
+    def port(self) -> int:
+        """The port it is bound to."""
+        return self._socket.address[1]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it runs no more."""
+        return self._socket.is_closed
+
+    def receive(self, data: bytes, address: Address) -> None:
+        """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
+        self.node.receive(data, address, monotonic())
+
+    def drained(self) -> None:
+        """Send what came of the datagrams, and set the timer."""
+        self.flush()
+
+    def start(self, search: Search) -> None:
+        """Begin a search."""
+        self.node.start(search, monotonic())
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the node has to send, and set the timer; to be called after whatever was done to the node."""
+        if self.is_closed:
+            return
+        for data, address in self.node.take_outgoing():
+            self._socket.send(data, address)
+        now = monotonic()
+        wakes_at = self.node.next_wake(now)
+        if wakes_at < self._fires_at or self._timer is None:
+            self._set_timer(wakes_at, now)
+
+    def close(self) -> None:
+        """Stop."""
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        self._socket.close()
+
+    def _set_timer(self, when: float, now: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._fires_at = when
+        self._timer = self._loop.timer(max(0.0, when - now))
+        self._timer.start(self._wake)
+
+    def _wake(self) -> None:
+        self._fires_at = float("inf")
+        try:
+            self.node.wake(monotonic())
+            self.flush()
+        except Exception:
+            # The hub would print it, and there would be no timer any more.
+            _log.exception("the DHT could not do what was due")
+            now = monotonic()
+            self._set_timer(now + 1.0, now)

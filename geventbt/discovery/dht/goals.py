@@ -1,0 +1,310 @@
+"""What a search asks the nodes on its way for, and what it makes of their answers (BEP 5, 33, 44). Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from geventbt import limits
+from geventbt.discovery.dht import messages as m
+from geventbt.discovery.dht.contacts import Contact, host_of
+from geventbt.discovery.dht.items import Item, public_key_of, sign
+from geventbt.discovery.dht.peer_filter import PeerFilter
+from geventbt.net.addresses import Address, may_connect
+
+
+class Goal(Protocol):
+    """What a search is for."""
+
+    @property
+    def target(self) -> bytes:
+        """Where in the space of ids it is found: 20 bytes."""
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether no further answer is wanted."""
+
+    def request(self, want: m.Want) -> m.Request:
+        """What each node is asked."""
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """Take what is wanted from an answer."""
+
+    def prepare(self) -> bool:
+        """The closest nodes are found. Returns whether they are asked to store something."""
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """What a node is asked to store."""
+
+
+class FindNodes:
+    """Finds the nodes closest to a target."""
+
+    is_reached = False
+
+    def __init__(self, target: bytes) -> None:
+        self.target = target
+
+    def request(self, want: m.Want) -> m.Request:
+        """See `Goal`."""
+        return m.FindNode(self.target, want)
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """See `Goal`."""
+
+    def prepare(self) -> bool:
+        """See `Goal`."""
+        return False
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """Never called: there is nothing to store."""
+        raise NotImplementedError
+
+
+class Announce:
+    """That we are a peer of a torrent.
+
+    Args:
+        port: where we take connections.
+        implied_port: we do so on the port of the DHT itself, whatever a router in between makes of it.
+        is_seed: we have all of the torrent.
+    """
+
+    __slots__ = ("implied_port", "is_seed", "port")
+
+    def __init__(self, port: int, *, implied_port: bool = False, is_seed: bool = False) -> None:
+        self.port = port
+        self.implied_port = implied_port
+        self.is_seed = is_seed
+
+
+class FindPeers:
+    """Finds the peers of a torrent, and announces us as one.
+
+    Args:
+        info_hash: 20 bytes.
+        announce: what is announced; None for nothing.
+        no_seeds: other peers are preferred (BEP 33).
+
+    Attributes:
+        found: the peers that nobody has taken yet, each once, with the host of the node that told of it.
+        count: how many have been found.
+    """
+
+    is_reached = False
+
+    def __init__(self, info_hash: bytes, announce: Announce | None = None, *, no_seeds: bool = False) -> None:
+        self.target = info_hash
+        self.found: deque[tuple[Address, str]] = deque()
+        self.count = 0
+        self._announce = announce
+        self._no_seeds = no_seeds
+        self._seen: set[Address] = set()
+
+    def request(self, want: m.Want) -> m.Request:
+        """See `Goal`."""
+        return m.GetPeers(self.target, want, self._no_seeds)
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """See `Goal`. A host of the internet counts once in an answer: a list of ports is no list of peers."""
+        hosts: set[str] = set()
+        for address in reply.peers:
+            if address[0] in hosts or address in self._seen or len(self._seen) >= limits.DHT_PEERS_OF_SEARCH:
+                continue
+            if not may_connect(address, contact.address[0]):
+                continue
+            if host_of(address[0]).is_global:
+                hosts.add(address[0])
+            self._seen.add(address)
+            self.found.append((address, contact.address[0]))
+            self.count += 1
+
+    def prepare(self) -> bool:
+        """See `Goal`."""
+        return self._announce is not None
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """See `Goal`."""
+        announce = self._announce
+        assert announce is not None
+        return m.AnnouncePeer(self.target, announce.port, token, announce.implied_port, announce.is_seed)
+
+
+class CountPeers:
+    """Estimates how many peers a torrent has (BEP 33).
+
+    Attributes:
+        seeds: the filter of those that have all of it.
+        others: the filter of the others.
+    """
+
+    is_reached = False
+
+    def __init__(self, info_hash: bytes) -> None:
+        self.target = info_hash
+        self.seeds, self.others = PeerFilter(), PeerFilter()
+        self._plain: list[Address] = []
+
+    def request(self, want: m.Want) -> m.Request:
+        """See `Goal`."""
+        return m.GetPeers(self.target, want, scrape=True)
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """See `Goal`."""
+        if reply.seeds is not None:
+            self.seeds.merge(reply.seeds)
+        if reply.others is not None:
+            self.others.merge(reply.others)
+        if reply.seeds is None and reply.others is None:
+            self._plain.extend(reply.peers[: limits.DHT_PEERS_OF_ANSWER])
+
+    def prepare(self) -> bool:
+        """See `Goal`. Peers of nodes that have no filters are counted unless they are known as seeds."""
+        for host, _ in self._plain:
+            packed = host_of(host).packed
+            if packed not in self.seeds:
+                self.others.add(packed)
+        return False
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """Never called: there is nothing to store."""
+        raise NotImplementedError
+
+
+class FindItem:
+    """Finds an item: an immutable one once, of a mutable one the newest.
+
+    Args:
+        target: 20 bytes.
+        salt: of the item, which nodes do not send.
+
+    Attributes:
+        item: the item, verified; None as long as there is none.
+        seqs: the greatest seq that each node gave, by its address: how many have the newest one.
+    """
+
+    def __init__(self, target: bytes, salt: bytes = b"") -> None:
+        self.target = target
+        self.item: Item | None = None
+        self.seqs: dict[Address, int | None] = {}
+        self._salt = salt
+
+    @property
+    def is_reached(self) -> bool:
+        """See `Goal`."""
+        return self.item is not None and self.item.key is None
+
+    def request(self, want: m.Want) -> m.Request:
+        """See `Goal`."""
+        return m.Get(self.target, want=want)
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """See `Goal`."""
+        item = reply.item
+        if item is None:
+            return
+        if item.key is not None:
+            item = Item(item.raw, item.key, self._salt, item.seq, item.signature)
+        if item.target != self.target:
+            return
+        if item != self.item and not item.is_authentic():
+            return
+        self.seqs[contact.address] = item.seq
+        if self.item is None or (item.seq or 0) > (self.item.seq or 0):
+            self.item = item
+
+    def prepare(self) -> bool:
+        """See `Goal`."""
+        return False
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """Never called: there is nothing to store."""
+        raise NotImplementedError
+
+
+class StoreMutable:
+    """Stores a value under a key, after a look at what is there.
+
+    Args:
+        value: of any type that can be bencoded.
+        seed: the private key, 32 bytes.
+        salt: names one of the key's items.
+        seq: of the item; None for one more than the newest that is found.
+        cas: the seq of the item in whose place it may come.
+
+    Attributes:
+        item: what is stored; None until what is there has been looked at.
+        refused: why it is not stored, a code and a text of BEP 44.
+
+    Raises:
+        TypeError, ValueError: see `geventbt.discovery.dht.items.sign`.
+    """
+
+    is_reached = False
+
+    def __init__(
+        self, value: Any, seed: bytes, salt: bytes = b"", seq: int | None = None, cas: int | None = None
+    ) -> None:
+        sign(value, seed, seq or 0, salt)
+        self._value, self._seed, self._salt = value, seed, salt
+        self._seq = seq
+        self._cas = cas
+        self._there = FindItem(Item(b"", public_key_of(seed), salt).target, salt)
+        self.target = self._there.target
+        self.item: Item | None = None
+        self.refused: tuple[int, str] | None = None
+
+    def request(self, want: m.Want) -> m.Request:
+        """See `Goal`."""
+        return self._there.request(want)
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """See `Goal`."""
+        self._there.take(contact, reply)
+
+    def prepare(self) -> bool:
+        """See `Goal`."""
+        there = self._there.item
+        newest = None if there is None else there.seq
+        seq = (newest or 0) + 1 if self._seq is None else self._seq
+        self.item = sign(self._value, self._seed, seq, self._salt)
+        assert self.item.seq is not None
+        if newest is None:
+            return True
+        if self._cas is not None and self._cas != newest:
+            self.refused = m.CAS_MISMATCH, f"the item that is there has seq {newest}"
+        elif self.item.seq < newest or (self.item.seq == newest and there is not None and self.item.raw != there.raw):
+            self.refused = m.SEQ_TOO_LOW, f"the item that is there has seq {newest}"
+        return self.refused is None
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """See `Goal`. A node that has no item ignores `cas`, or should; it is not sent to one (BEP 44)."""
+        assert self.item is not None
+        return m.PutItem(self.item, token, self._cas if contact.address in self._there.seqs else None)
+
+
+class StoreItem:
+    """Stores an item that is ready: an immutable one, or one that somebody has signed before (BEP 44)."""
+
+    is_reached = False
+    refused: tuple[int, str] | None = None
+
+    def __init__(self, item: Item) -> None:
+        self.item: Item | None = item
+        self.target = item.target
+        self._ready = item
+
+    def request(self, want: m.Want) -> m.Request:
+        """See `Goal`."""
+        return m.Get(self.target, want=want)
+
+    def take(self, contact: Contact, reply: m.Reply) -> None:
+        """See `Goal`."""
+
+    def prepare(self) -> bool:
+        """See `Goal`."""
+        return True
+
+    def store_request(self, contact: Contact, token: bytes) -> m.Request:
+        """See `Goal`."""
+        return m.PutItem(self._ready, token)

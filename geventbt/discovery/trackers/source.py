@@ -1,0 +1,76 @@
+"""`TrackerSource`: the trackers of a torrent as a source of peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from geventbt.discovery.trackers.announce import AnnounceRequest
+from geventbt.net.addresses import Address
+
+if TYPE_CHECKING:
+    from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
+
+
+class TrackerSource:
+    """Announces a torrent to its trackers while it is started; a `PeerSource`.
+
+    Args:
+        make_request: called with an event before each announce; see `Announcer`.
+        on_peers: called with the peers of an answer, and the IP address of the tracker.
+
+    Attributes:
+        tiers: announce URLs; a change holds from the next start on.
+    """
+
+    allowed_for_private = True
+
+    def __init__(
+        self,
+        make_request: Callable[[str], AnnounceRequest],
+        on_peers: Callable[[list[Address], str], object],
+    ) -> None:
+        self.tiers: Sequence[Sequence[str]] = ()
+        self._make_request = make_request
+        self._on_peers = on_peers
+        self._announcer: Announcer | None = None
+        self._last_announcer: Announcer | None = None
+
+    @property
+    def can_find_more(self) -> bool:
+        """Whether there is a tracker."""
+        return any(self.tiers)
+
+    @property
+    def status(self) -> Mapping[str, TrackerStatus]:
+        """The status of each tracker by its URL, also after the last stop."""
+        return self._last_announcer.status if self._last_announcer else {}
+
+    def start(self) -> None:
+        """Announce, unless that has begun already."""
+        if self._announcer is None and self.can_find_more:
+            # Only now: HTTP and TLS are half of what a client imports.
+            from geventbt.discovery.trackers.announcer import Announcer
+
+            self._announcer = self._last_announcer = Announcer(self.tiers, self._make_request, self._hand_on)
+            self._announcer.start()
+
+    def need_more(self) -> None:
+        """Ask for more peers, as soon as the trackers allow it."""
+        if self._announcer is not None:
+            self._announcer.need_more()
+
+    def completed(self) -> None:
+        """Announce that the download is complete."""
+        if self._announcer is not None:
+            self._announcer.completed()
+
+    def stop(self, timeout: float) -> None:
+        """Announce that we leave; blocks for at most `timeout` seconds."""
+        announcer, self._announcer = self._announcer, None
+        if announcer is not None:
+            announcer.stop(timeout)
+
+    def _hand_on(self, peers: list[Address], url: str) -> Any:
+        # A URL stands for an address of the internet.
+        self._on_peers(peers, self.status[url].address or url)

@@ -1,0 +1,164 @@
+"""Which files on the disk are a torrent's own: no other is ever written to, cut or replaced.
+
+A file is the torrent's own if we have made it, in this run or, as the record says, in an earlier one; if a piece of it
+is right; or if there is no data in it that could be lost. Of several torrents in one place the first is the owner, and
+others may only write there if the contents are the same. The user may give all others away (``overwrite``).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from weakref import WeakSet
+
+from bitarray import bitarray
+from bitarray.util import zeros
+
+from geventbt.concurrency.native import new_lock
+from geventbt.errors import StorageError
+from geventbt.metainfo import Torrent
+from geventbt.metainfo.paths import FOLDS_NAMES
+from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, data_ranges
+from geventbt.storage.layout import Layout
+
+_claims: defaultdict[str, WeakSet[Ownership]] = defaultdict(WeakSet)
+"""The torrents that this process uses, by the path of their file or folder."""
+_claiming = new_lock()
+
+
+class Ownership:
+    """Knows the files of one torrent that are its own.
+
+    Args:
+        torrent: the torrent.
+        folder: the folder that its file or folder is in.
+        layout: the torrent's layout.
+        overwrite: whether any file in the place of one of the torrent's may be written to.
+
+    Attributes:
+        have: the verified pieces.
+        is_selected: whether a file is wanted, by its index.
+        made_before: the inodes of files that the record says we have made, by their indices.
+    """
+
+    def __init__(self, torrent: Torrent, folder: Path, layout: Layout, *, overwrite: bool) -> None:
+        self.have: bitarray = zeros(torrent.geometry.pieces, "big")
+        self.is_selected: Callable[[int], bool] = lambda index: True
+        self.made_before: dict[int, int] = {}
+        self._torrent = torrent
+        self._layout = layout
+        self._overwrite = overwrite
+        self._made: dict[int, int] = {}
+        self._root = os.path.join(os.path.realpath(folder), torrent.files[0].path[0])
+        self._root = self._root.casefold() if FOLDS_NAMES else self._root
+        self._indices: dict[tuple[str, ...], int] | None = None
+
+    # ------------------------------------------------------------------ between torrents
+
+    def claim(self) -> None:
+        """Be known to other torrents of this process in the same place."""
+        with _claiming:
+            _claims[self._root].add(self)
+
+    def release(self) -> None:
+        """Give up all claims."""
+        with _claiming:
+            others = _claims.get(self._root)
+            if others is not None:
+                others.discard(self)
+                if not others:
+                    del _claims[self._root]
+
+    def _rivals(self) -> Iterable[Ownership]:
+        with _claiming:
+            return [other for other in _claims.get(self._root, ()) if other is not self]
+
+    def _index_of(self, path: tuple[str, ...]) -> int | None:
+        if self._indices is None:
+            self._indices = {_folded(file.path): index for index, file in enumerate(self._torrent.files) if file.stored}
+        return self._indices.get(_folded(path))
+
+    def _contents(self, index: int) -> tuple[object, ...]:
+        """Equal for files that are surely the same: by their pieces, which may have bytes of their neighbours."""
+        geometry, file = self._torrent.geometry, self._torrent.files[index]
+        hashes = [self._torrent.piece_hash(piece) for piece in self._layout.pieces(file)]
+        return file.length, geometry.piece_length, geometry.piece_at(file.offset)[1], hashes
+
+    def _shares(self, index: int, path: Path) -> bool:
+        """Whether another torrent of this process has the same file there.
+
+        Raises:
+            StorageError: another one has a file there with other contents.
+        """
+        shares = False
+        for rival in self._rivals():
+            other = rival._index_of(self._torrent.files[index].path)
+            if other is None or not rival.is_selected(other):
+                continue
+            if rival._contents(other) != self._contents(index):
+                what = f"it belongs to another torrent of this program, {rival._torrent.name!r}: choose another folder"
+                raise StorageError(errno.EEXIST, what, os.fspath(path))
+            shares = True
+        return shares
+
+    # ------------------------------------------------------------------ between us and the user
+
+    def made(self, index: int, status: os.stat_result) -> None:
+        """A file that was not there has been made; see `WriteGuard`."""
+        self._made[index] = status.st_ino
+
+    def disown(self, index: int) -> None:
+        """A file has been deleted or replaced by another program."""
+        self._made.pop(index, None)
+        self.made_before.pop(index, None)
+
+    def made_files(self) -> dict[int, int]:
+        """The inodes of the files that we have made, by their indices."""
+        return {**self.made_before, **self._made}
+
+    def check(self, index: int, path: Path, status: os.stat_result) -> None:
+        """Check that a file that is there may be written to; see `WriteGuard`.
+
+        Raises:
+            StorageError: it may not (``errno.EEXIST``).
+        """
+        if index >= len(self._torrent.files):
+            # The parts file.
+            return
+        if not self._shares(index, path) and not self._is_own(index, path, status):
+            raise StorageError(
+                errno.EEXIST,
+                "a file that is not the torrent's is there, or was changed: move it away, choose another folder, or "
+                "have it overwritten (overwrite=True, --overwrite)",
+                os.fspath(path),
+            )
+
+    def is_proven(self, index: int) -> bool:
+        """Whether a piece of a file is verified."""
+        pieces = self._layout.pieces(self._torrent.files[index])
+        return bool(self.have[pieces.start : pieces.stop].any())
+
+    def _is_own(self, index: int, path: Path, status: os.stat_result) -> bool:
+        if self._overwrite or self.is_proven(index):
+            return True
+        # Our own writing never changes the length of a file once it is made.
+        is_whole = status.st_size == self._torrent.files[index].length
+        if is_whole and status.st_ino in (self._made.get(index), self.made_before.get(index)):
+            return True
+        return status.st_size == 0 or _has_no_data(path)
+
+
+def _folded(path: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.casefold() for part in path) if FOLDS_NAMES else path
+
+
+def _has_no_data(path: Path) -> bool:
+    """Whether a file is one hole, as programs make them before they fetch anything."""
+    descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
+    try:
+        return not data_ranges(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What `scripts/bench_transfer.py` measures with: the clients, each a program of its own, and the runs."""

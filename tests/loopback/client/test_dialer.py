@@ -1,0 +1,180 @@
+"""Outgoing connections of one torrent: room, handshakes, failures, and an end in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import gevent
+import pytest
+
+import geventbt
+from geventbt import Wire
+from geventbt.client.context import ClientContext
+from geventbt.client.options import ClientOptions
+from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.client.swarm.dialer import Dialer
+from geventbt.errors import HandshakeError, WireClosed
+from geventbt.net.addresses import Address
+from tests.loopback.harness import eventually, gevent_listener
+
+INFO_HASH = b"i" * 20
+
+
+class Owner:
+    """Shakes hands, and keeps the connections."""
+
+    def __init__(self) -> None:
+        self.room = True
+        self.refuses = False
+        self.wires: dict[Address, Wire] = {}
+        self.refused: list[Wire] = []
+
+    def has_room(self) -> bool:
+        return self.room
+
+    def shake_hands(self, wire: Wire) -> None:
+        if self.refuses:
+            self.refused.append(wire)
+            raise HandshakeError("refused")
+        wire.handshake(INFO_HASH, b"o" * 20)
+
+    def on_connected(self, wire: Wire, address: Address) -> None:
+        self.wires[address] = wire
+
+
+class Dialling:
+    """A dialer with its owner, and the addresses that it knows."""
+
+    def __init__(self) -> None:
+        self.owner = Owner()
+        self.known = KnownPeers()
+        self.connections = 0
+        context = ClientContext(ClientOptions(encryption="disable", max_connections=1), lambda: self.connections)
+        self.dialer = Dialer(context, INFO_HASH, self.known, self.owner)
+
+    def add(self, address: Address) -> None:
+        self.known.add(address, Source.USER, monotonic())
+        self.dialer.wake()
+
+    def is_waiting_for_room(self) -> bool:
+        """Whether an address is due, and not connected to, after the dialer has had its turn."""
+        gevent.idle()
+        return self.dialer.dialling == 0 and self.known.next_due(0.0) is not None and not self.owner.wires
+
+    def close(self) -> None:
+        self.dialer.stop()
+        for wire in self.owner.wires.values():
+            wire.close()
+
+
+@pytest.fixture
+def dialling() -> Iterator[Dialling]:
+    made = Dialling()
+    yield made
+    made.close()
+
+
+def serve(wire: Wire) -> None:
+    wire.handshake(wire.wait_handshake().info_hash, b"t" * 20)
+    wire.wait_for("close")
+
+
+@pytest.fixture
+def peer() -> Iterator[Address]:
+    """The address of a peer that shakes hands."""
+    with geventbt.listen(("127.0.0.1", 0), serve) as server:
+        yield "127.0.0.1", server.server_port
+
+
+@pytest.fixture
+def listener() -> Iterator[Any]:
+    """A socket to which a connection can be opened, and that never answers."""
+    with gevent_listener() as listener:
+        yield listener
+
+
+def test_a_known_peer_is_connected_to_and_handed_over_after_the_handshake(dialling, peer):
+    dialling.add(peer)
+    dialling.dialer.start()
+    eventually(lambda: peer in dialling.owner.wires)
+    assert dialling.owner.wires[peer].peer_id == b"t" * 20
+    assert dialling.dialer.is_idle()
+    # Connected: there is nothing to try, and a peer to hope for.
+    assert dialling.known.next(monotonic()) is None
+    assert not dialling.dialer.is_exhausted(1)
+
+
+def test_an_address_that_becomes_known_later_is_connected_to(dialling, peer):
+    dialling.dialer.start()
+    assert dialling.dialer.is_idle()
+    dialling.add(peer)
+    assert not dialling.dialer.is_idle()
+    eventually(lambda: peer in dialling.owner.wires)
+
+
+def test_a_peer_that_cannot_be_reached_is_retried_later(dialling, listener):
+    address = listener.getsockname()
+    listener.close()
+    dialling.add(address)
+    dialling.dialer.start()
+    eventually(lambda: isinstance(dialling.dialer.last_failure, OSError))
+    assert dialling.owner.wires == {}
+    due = dialling.known.next_due(monotonic())
+    assert due is not None
+    assert due > monotonic()
+    assert dialling.dialer.is_exhausted(1)
+
+
+def test_a_connection_without_a_handshake_is_closed_and_counts_as_a_failure(dialling, peer):
+    dialling.owner.refuses = True
+    dialling.add(peer)
+    dialling.dialer.start()
+    eventually(lambda: isinstance(dialling.dialer.last_failure, HandshakeError))
+    assert [wire.closed for wire in dialling.owner.refused] == [True]
+    assert dialling.owner.wires == {}
+    assert dialling.known.next(monotonic()) is None
+
+
+def test_a_peer_that_closes_during_the_handshake_counts_as_a_failure(dialling, listener):
+    dialling.add(listener.getsockname())
+    dialling.dialer.start()
+    accepted, _ = listener.accept()
+    accepted.close()
+    eventually(lambda: isinstance(dialling.dialer.last_failure, (WireClosed, OSError)))
+    assert dialling.owner.wires == {}
+
+
+def test_nothing_is_connected_to_before_the_owner_has_room(dialling, peer):
+    dialling.owner.room = False
+    dialling.add(peer)
+    dialling.dialer.start()
+    assert dialling.is_waiting_for_room()
+    dialling.owner.room = True
+    dialling.dialer.wake()
+    eventually(lambda: peer in dialling.owner.wires)
+
+
+def test_nothing_is_connected_to_beyond_the_clients_connections(dialling, peer):
+    dialling.connections = 1
+    dialling.add(peer)
+    dialling.dialer.start()
+    assert dialling.is_waiting_for_room()
+    # Another torrent of the client has closed a connection: that is noticed without a call.
+    dialling.connections = 0
+    eventually(lambda: peer in dialling.owner.wires)
+
+
+def test_a_stop_gives_up_the_connections_that_are_being_made(dialling, listener):
+    address = listener.getsockname()
+    dialling.add(address)
+    dialling.dialer.start()
+    accepted, _ = listener.accept()
+    with accepted:
+        assert dialling.dialer.dialling == 1
+        dialling.dialer.stop()
+        assert dialling.dialer.dialling == 0
+        assert dialling.dialer.last_failure is None
+        # The peer is not to blame: it may be tried at once.
+        assert dialling.known.next(monotonic()) == address

@@ -1,0 +1,292 @@
+"""A program that uses every public name of geventbt; type checkers run over it, see test_typing.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from bitarray import bitarray
+
+import geventbt
+from geventbt import (
+    DHT,
+    AnnounceRequest,
+    AnnounceResponse,
+    BencodeError,
+    Client,
+    DHTError,
+    DHTNotFound,
+    DHTRejected,
+    DHTStatus,
+    DHTTimeout,
+    DownloadError,
+    Extension,
+    Extensions,
+    FetchError,
+    FileStatus,
+    Geometry,
+    GeventBTError,
+    Handshake,
+    HandshakeError,
+    Item,
+    LocalProtocolError,
+    LtDonthave,
+    Magnet,
+    MagnetError,
+    MemoryBackend,
+    MetadataError,
+    MetadataMismatch,
+    MetadataNotAvailable,
+    MetainfoError,
+    NoPeersError,
+    PeerChoking,
+    PeerReport,
+    PeerServer,
+    PeerStatus,
+    PieceNotAvailable,
+    Progress,
+    ProtocolError,
+    Put,
+    RemoteProtocolError,
+    Request,
+    RequestCancelled,
+    RequestFailed,
+    RequestRejected,
+    RequestTimeout,
+    Sample,
+    ScrapeResult,
+    Storage,
+    StorageBackend,
+    StorageError,
+    SwarmEstimate,
+    Torrent,
+    TorrentReader,
+    TorrentState,
+    TrackerError,
+    TrackerStatus,
+    UploadOnly,
+    UtMetadata,
+    UtPex,
+    Wire,
+    WireClosed,
+    WireTimeout,
+)
+from geventbt.protocol.message_objects import Have, Message, Piece
+
+INFO_HASH = "c10c" * 10
+
+
+class Ping(Extension):
+    """A third party's extension."""
+
+    name = "x_ping"
+    signal_names = ("pong",)
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire)
+        self.pongs = 0
+
+    def on_handshake(self, handshake: Handshake) -> None:
+        print(handshake.peer_id.hex())
+
+    def on_extended_handshake(self, handshake: dict[str, Any]) -> None:
+        if self.supported:
+            self.send({"ping": 1}, b"data")
+
+    def on_message(self, payload: bytes) -> None:
+        geventbt.bencoding.decode(payload)
+        self.pongs += 1
+        self.emit("pong", count=self.pongs)
+
+    def on_close(self, error: Exception | None) -> None:
+        print(self.wire.remote_address, error)
+
+
+def use_extensions(wire: Wire) -> None:
+    ping: Ping = wire.use(Ping)
+    ping.on("pong", lambda extension, count: print(count))
+    metadata: UtMetadata = wire.use(lambda wire: UtMetadata(wire, b"d1:ai1ee"))
+    info: bytes = metadata.fetch(10, patience=5)
+    pex: UtPex = wire.use(UtPex)
+    pex.update([("10.0.0.1", 6881)])
+    wire.use(LtDonthave).donthave(3)
+    wire.use(UploadOnly).announce(True)
+    same: tuple[UtMetadata, UtPex, LtDonthave, UploadOnly] = (
+        wire.ut_metadata,
+        wire.ut_pex,
+        wire.lt_donthave,
+        wire.upload_only,
+    )
+    plugins: dict[str, Extension] = wire.ext
+    print(info, same, plugins)
+
+
+def read_state(wire: Wire) -> None:
+    kind: Literal["incoming", "outgoing"] = wire.type
+    encryption: Literal["plaintext", "rc4"] | None = wire.encryption
+    address: tuple[str, int] = wire.remote_address
+    pieces: bitarray = wire.peer_pieces
+    extensions: Extensions = wire.peer_extensions
+    version: object = wire.peer_extended_handshake.get("v")
+    requests: list[Request] = wire.requests + wire.peer_requests
+    flags: list[bool] = [wire.am_choking, wire.am_interested, wire.peer_choking, wire.peer_interested, wire.closed]
+    speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
+    sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit]
+    reason: Exception | None = wire.close_reason
+    print(kind, encryption, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
+
+
+def leech(wire: Wire) -> bytes:
+    shaken: Handshake = wire.handshake(INFO_HASH, geventbt.new_peer_id(), geometry=Geometry(1 << 20, 1 << 16))
+    print(geventbt.client_name(shaken.peer_id))
+    wire.interested()
+    wire.wait_unchoked(timeout=10)
+    wire.wait_for_piece(0, timeout=10)
+    buffer = bytearray(1 << 16)
+    wire.read_into(1, 0, buffer)
+    fields: dict[str, Any] = wire.wait_for("have", timeout=1)
+    block: bytes = wire.request(0, 0, 16384, timeout=5)
+    return block + wire.read(0, 16384, 16384) + bytes(fields["index"])
+
+
+def seed(wire: Wire) -> None:
+    wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id())
+    wire.bitfield(bitarray("1101"))
+    wire.unchoke()
+    requests: Iterator[Request] = wire.incoming_requests()
+    for piece, offset, length in requests:
+        sent: bool = wire.piece(piece, offset, memoryview(bytes(length)))
+        if not sent:
+            wire.reject(piece, offset, length)
+    wire.serve(lambda piece, offset, length: bytes(length))
+
+
+def follow(wire: Wire) -> None:
+    def on_have(wire: Wire, index: int) -> None:
+        print(index)
+
+    wire.off("have", wire.on("have", on_have))
+    wire.once("close", lambda wire, error: print(error))
+    wire.on_unchoke.connect(lambda wire: print("unchoked"))
+    geventbt.signals.piece.connect(lambda wire, **fields: print(fields))
+    message: Message
+    for message in wire.messages():
+        if isinstance(message, Have):
+            print(message.index + 1)
+        elif isinstance(message, Piece):
+            print(message.begin, message.block.hex())
+
+
+def serve() -> None:
+    server: PeerServer = geventbt.listen(("127.0.0.1", 0), seed, info_hashes=[INFO_HASH], encryption="prefer")
+    server.on("peer_connected", lambda server, wire: print(wire))
+    assert server.server_port is not None
+    with server, geventbt.connect(("127.0.0.1", server.server_port), info_hash=INFO_HASH) as wire:
+        leech(wire)
+
+
+def run_client(path: Path) -> None:
+    torrent: Torrent = geventbt.create_torrent(path)
+    magnet: Magnet = Magnet.from_string(f"magnet:?xt=urn:btih:{INFO_HASH}")
+    with Client(0) as client:
+        active: geventbt.ActiveTorrent = client.add(torrent, path)
+        finished: bool = active.wait(10)
+        progress: Progress = active.progress
+        state: TorrentState = progress.state
+        peers: list[PeerStatus] = active.peers
+        files: list[FileStatus] = active.files
+        trackers: Mapping[str, TrackerStatus] = active.trackers
+        print(finished, state is TorrentState.SEEDING, peers, files, trackers)
+        for status in peers:
+            cipher: Literal["plaintext", "rc4"] | None = status.encryption
+            print(status.address, cipher)
+        read(active)
+    complete: Torrent = geventbt.download(torrent, path)
+    found: Torrent = geventbt.fetch_metadata(magnet, peers=[("127.0.0.1", 6881)])
+    seeding: Client = geventbt.seed(complete, path)
+    report: PeerReport = geventbt.inspect_peer(("127.0.0.1", 6881), INFO_HASH)
+    print(found, seeding, report, TorrentReader.__doc__, geventbt.__version__)
+    with Storage(torrent, path) as storage:
+        block: bytes = storage.read(0, 0, 16)
+        print(block, geventbt.allowed_fast_set("10.0.0.1", bytes(20), 100))
+
+
+def read(active: geventbt.ActiveTorrent) -> None:
+    with active.open(0) as file:
+        start: bytes = file.read(16)
+        size: int = file.size
+    piece: bytes = active.read_piece(0)
+    verified: list[tuple[int, bytes]] = list(active.iter_pieces())
+    print(start, size, piece, verified)
+
+
+def encrypt(policy: Literal["prefer", "require", "disable"]) -> None:
+    with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
+        print(client.port, server.server_port)
+    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
+
+
+def keep_in_memory(torrent: Torrent, path: Path) -> None:
+    backend: StorageBackend = MemoryBackend(torrent)
+    with Client(None) as client:
+        client.add(torrent, path, storage=lambda torrent, folder: backend)
+    print(backend.read(0, 0, 16))
+
+
+def ask_trackers(url: str, request: AnnounceRequest) -> None:
+    answer: AnnounceResponse = geventbt.announce(url, request)
+    counts: dict[bytes, ScrapeResult] = geventbt.scrape(url, [INFO_HASH])
+    print(answer, counts, geventbt.Announcer.__doc__, geventbt.protocol.__doc__)
+
+
+def use_the_dht(path: Path) -> None:
+    with DHT(routers=[("127.0.0.1", 6881)], state=path, read_only=True) as dht, Client(None, dht=dht) as client:
+        dht.wait_ready(10)
+        for host, port in dht.get_peers(INFO_HASH):
+            print(host, port)
+        stored: int = dht.announce(INFO_HASH, 6881, seed=True)
+        put: Put = dht.put(b"value")
+        item: Item = dht.get(put.target)
+        counted: SwarmEstimate = dht.scrape(INFO_HASH)
+        sample: Sample = dht.sample(("127.0.0.1", 6881))
+        status: DHTStatus = dht.status()
+        print(stored, put.stored, item.value, counted.seeds, sample.info_hashes, status.nodes, client.dht)
+
+
+def name(error: GeventBTError) -> str:
+    """Every error, from the special to the general."""
+    if isinstance(error, RemoteProtocolError):
+        return f"{error.message_id} {error.bep}"
+    if isinstance(error, TrackerError):
+        return f"{error.retry_in} {error.status}"
+    for kind in (
+        HandshakeError,
+        LocalProtocolError,
+        ProtocolError,
+        WireClosed,
+        RequestTimeout,
+        WireTimeout,
+        PeerChoking,
+        RequestRejected,
+        RequestCancelled,
+        PieceNotAvailable,
+        RequestFailed,
+        MetadataNotAvailable,
+        MetadataMismatch,
+        MetadataError,
+        BencodeError,
+        MagnetError,
+        MetainfoError,
+        StorageError,
+        FetchError,
+        DHTTimeout,
+        DHTNotFound,
+        DHTRejected,
+        DHTError,
+        NoPeersError,
+        DownloadError,
+    ):
+        if isinstance(error, kind):
+            return kind.__name__
+    return "GeventBTError"

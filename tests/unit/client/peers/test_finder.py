@@ -1,0 +1,98 @@
+"""Sources of peers, and what a private torrent may use."""
+
+from __future__ import annotations
+
+from geventbt.client.peers.finder import Finder
+from geventbt.client.peers.known_peers import KnownPeers, Source
+
+PEER = ("93.184.216.1", 6881)
+
+
+class Some:
+    """A source that notes what it is told."""
+
+    def __init__(self, allowed_for_private: bool = True, can_find_more: bool = True) -> None:
+        self.allowed_for_private = allowed_for_private
+        self.can_find_more = can_find_more
+        self.status: dict[str, str] = {}
+        self.calls: list[str] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def need_more(self) -> None:
+        self.calls.append("need_more")
+
+    def completed(self) -> None:
+        self.calls.append("completed")
+
+    def stop(self, timeout: float) -> None:
+        self.calls.append("stop")
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+def finder(*sources: Some) -> Finder:
+    made = Finder(KnownPeers())
+    for source in sources:
+        made.use(source)
+    return made
+
+
+def test_all_sources_are_used():
+    sources = Some(), Some(allowed_for_private=False)
+    found = finder(*sources)
+    found.start()
+    found.need_more()
+    found.completed()
+    found.stop(1)
+    assert [source.calls for source in sources] == [["start", "need_more", "completed", "stop"]] * 2
+
+
+def test_a_private_torrent_uses_only_what_it_may():
+    trackers, dht = Some(), Some(allowed_for_private=False)
+    found = finder(trackers, dht)
+    found.set_private(True)
+    found.start()
+    found.need_more()
+    assert trackers.calls == ["start", "need_more"]
+    assert dht.calls == ["stop"]
+    assert not found.allows_exchange
+
+
+def test_a_torrent_that_turns_out_to_be_private_stops_what_it_may_not_use():
+    dht = Some(allowed_for_private=False)
+    found = finder(dht)
+    found.start()
+    assert found.can_find_more
+    found.set_private(True)
+    assert dht.calls == ["start", "stop"]
+    assert not found.can_find_more
+
+
+def test_a_source_that_is_added_later_is_started_with_the_others():
+    found, late = finder(), Some()
+    found.start()
+    found.use(late)
+    assert late.calls == ["start"]
+
+
+def test_nothing_more_can_be_found_without_a_source_that_can():
+    assert not finder(Some(can_find_more=False)).can_find_more
+    assert finder(Some(can_find_more=False), Some()).can_find_more
+
+
+def test_new_addresses_wake_whoever_connects_to_them():
+    known, listener = KnownPeers(), Listener()
+    found = Finder(known)
+    found.add([PEER], Source.TRACKER, "203.0.112.1")
+    found.listener = listener
+    found.add([PEER], Source.TRACKER, "203.0.112.1")
+    assert listener.woken == 1
+    assert PEER in known

@@ -1,0 +1,136 @@
+"""Requests are held back by the disk and by the rate limits, and idle sources are filled when there may be work."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from bitarray.util import ones, zeros
+
+from geventbt import Geometry, limits
+from geventbt.client.context import ClientContext
+from geventbt.client.options import ClientOptions
+from geventbt.client.pieces.assembly import Assembly
+from geventbt.client.pieces.picker import BlockPicker
+from geventbt.client.swarm.scheduler import RequestScheduler
+from geventbt.client.swarm.source import BlockSource
+from geventbt.rates.token_bucket import RateLimit
+from tests.unit.swarm_helpers import FakeSource
+
+PIECE = 2 * limits.BLOCK
+GEOMETRY = Geometry(4 * PIECE, PIECE)
+SLOW = 1
+"""A rate at which nothing becomes available during a test, beyond the burst of two blocks."""
+
+
+class Owner:
+    """Ignores complete pieces."""
+
+    def on_complete(self) -> None:
+        """Nothing is verified here."""
+
+
+class Torrent:
+    """A scheduler with the picker that it looks at, in which one piece at a time may be open."""
+
+    def __init__(self, context: ClientContext | None = None, rate: int | None = None) -> None:
+        self.picker: BlockPicker[BlockSource] = BlockPicker(GEOMETRY, zeros(4, "big"), max_open=PIECE)
+        assembly: Assembly[BlockSource] = Assembly(GEOMETRY, self.picker, Owner())
+        context = context or ClientContext(ClientOptions())
+        self.scheduler = RequestScheduler(context, self.picker, assembly, RateLimit(rate, 0.0))
+
+    def fill_up(self) -> int:
+        """Request all blocks of the only piece that may be open. Returns the piece."""
+        seed = FakeSource()
+        self.picker.add_peer(seed, ones(4, "big"))
+        (run,) = self.picker.pick(seed, 100)
+        return run.piece
+
+
+@pytest.fixture
+def torrent() -> Torrent:
+    return Torrent()
+
+
+def test_without_limits_all_blocks_may_be_requested(torrent):
+    assert torrent.scheduler.take(500) == 500
+    assert not torrent.scheduler.throttled
+
+
+def test_a_torrent_may_request_as_many_blocks_as_its_own_rate_has():
+    scheduler = Torrent(rate=SLOW).scheduler
+    assert [scheduler.take(500), scheduler.take(500)] == [2, 0]
+    assert scheduler.throttled
+
+
+def test_the_torrents_of_a_client_share_its_rate():
+    context = ClientContext(ClientOptions(limit_down=SLOW))
+    first, second = Torrent(context).scheduler, Torrent(context).scheduler
+    assert [first.take(1), second.take(500)] == [1, 1]
+    assert second.throttled
+
+
+def test_blocks_that_are_given_back_may_be_taken_again():
+    scheduler = Torrent(ClientContext(ClientOptions(limit_down=SLOW)), rate=SLOW).scheduler
+    assert scheduler.take(2) == 2
+    scheduler.give_back(1)
+    assert scheduler.take(2) == 1
+
+
+def test_a_torrent_is_busy_while_no_further_piece_may_be_open(torrent):
+    assert not torrent.scheduler.is_busy
+    piece = torrent.fill_up()
+    assert torrent.scheduler.is_busy
+    torrent.picker.verified(piece)
+    assert not torrent.scheduler.is_busy
+
+
+def test_idle_sources_are_filled_once_a_turn_of_the_loop(torrent):
+    sources = [FakeSource(), FakeSource()]
+    for source in sources:
+        torrent.scheduler.add_idle(source)
+    torrent.scheduler.wake_idle()
+    torrent.scheduler.wake_idle()
+    assert [source.fills for source in sources] == [0, 0]
+    gevent.idle()
+    assert [source.fills for source in sources] == [1, 1]
+
+
+def test_a_source_that_was_filled_is_not_idle_any_more(torrent):
+    source = FakeSource()
+    torrent.scheduler.add_idle(source)
+    torrent.scheduler.fill_idle()
+    torrent.scheduler.fill_idle()
+    assert source.fills == 1
+
+
+def test_a_source_that_stays_idle_is_filled_again_the_next_time(torrent):
+    class Idler(FakeSource):
+        def fill(self, now: float | None = None) -> None:
+            super().fill(now)
+            torrent.scheduler.add_idle(self)
+
+    source = Idler()
+    torrent.scheduler.add_idle(source)
+    torrent.scheduler.fill_idle()
+    assert source.fills == 1
+    torrent.scheduler.fill_idle()
+    assert source.fills == 2
+
+
+def test_a_source_that_was_removed_is_not_filled(torrent):
+    source = FakeSource()
+    torrent.scheduler.add_idle(source)
+    torrent.scheduler.remove(source)
+    torrent.scheduler.fill_idle()
+    assert source.fills == 0
+
+
+def test_idle_sources_wait_until_the_torrent_is_not_busy(torrent):
+    piece = torrent.fill_up()
+    source = FakeSource()
+    torrent.scheduler.add_idle(source)
+    torrent.scheduler.fill_idle()
+    assert source.fills == 0
+    torrent.picker.verified(piece)
+    torrent.scheduler.fill_idle()
+    assert source.fills == 1

@@ -1,0 +1,54 @@
+"""The budget of descriptors, in a process of its own for each limit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from geventbt import limits
+from geventbt.concurrency import descriptors
+
+pytest.importorskip("resource", reason="no limits of descriptors here")
+
+_LIMITED = """
+import resource
+from geventbt.concurrency import descriptors
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+{raise_it}
+print(descriptors.max_descriptors(), descriptors.max_files(), descriptors.max_connections())
+"""
+
+
+def budget(soft: int, hard: int, *, raised: bool = False) -> tuple[int, int, int]:
+    """The descriptors, files and connections of a process with these limits."""
+    code = _LIMITED.format(soft=soft, hard=hard, raise_it="descriptors.raise_limit()" if raised else "")
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    whole, files, connections = map(int, output.split())
+    return whole, files, connections
+
+
+@pytest.mark.parametrize("limit", [256, 700, 1024])
+def test_files_connections_and_the_reserve_fit_into_the_limit(limit: int) -> None:
+    whole, files, connections = budget(limit, limit)
+    assert whole == limit
+    assert files + connections + limits.DESCRIPTORS_RESERVE == limit
+
+
+def test_the_limit_is_raised_as_far_as_is_allowed() -> None:
+    assert budget(300, 900, raised=True)[0] == 900
+    assert budget(300, 300, raised=True)[0] == 300
+
+
+def test_a_limit_below_the_reserve_leaves_a_few() -> None:
+    _, files, connections = budget(64, 64)
+    assert files > 0
+    assert connections > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"), [(OSError(24, ""), True), (OSError(23, ""), True), (OSError(28, ""), False)]
+)
+def test_a_shortage_is_told_from_other_errors(error: OSError, passes: bool) -> None:
+    assert descriptors.is_shortage(error) == passes
