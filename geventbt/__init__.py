@@ -88,6 +88,7 @@ _EXPORTS = {
             "DHTNotFound",
             "DHTRejected",
             "DownloadError",
+            "DownloadTimeout",
             "NoPeersError",
         ),
         "geventbt.errors",
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     from geventbt.errors import DHTRejected as DHTRejected
     from geventbt.errors import DHTTimeout as DHTTimeout
     from geventbt.errors import DownloadError as DownloadError
+    from geventbt.errors import DownloadTimeout as DownloadTimeout
     from geventbt.errors import FetchError as FetchError
     from geventbt.errors import GeventBTError as GeventBTError
     from geventbt.errors import HandshakeError as HandshakeError

@@ -1,14 +1,18 @@
-"""Bounded bencode decoder, and encoder (BEP 3). Pure.
+"""The one door for bencode (BEP 3): untrusted bytes are read here, within bounds.
 
-All bencode of the package is read and written here. The decoder of bencode.py must not see untrusted bytes: version 4.1
-loops for ever on the eleven bytes ``d1:ai1e-6:`` and takes ``i1_000e`` for a number. A scanner that makes its input
-safe has found every value already, so the scanner here returns them, and bencode.py only encodes.
+What other programs write is read as libtorrent reads it: integers and lengths may have leading zeros, zero may have a
+sign, keys may be in any order, and of a key that comes twice the first one counts. An integer of more digits than 64
+bits have is read as None, so that it spoils nothing else.
+
+The decoder of bencode.py must not see untrusted bytes: version 4.1 loops for ever on the eleven bytes ``d1:ai1e-6:``
+and takes ``i1_000e`` for a number. A scanner that makes its input safe has already found every value, so the scanner
+here returns them, and bencode.py writes.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import bencodepy
 
@@ -17,8 +21,8 @@ from geventbt.errors import BencodeError
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
-_INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,%d})e" % (limits.BENCODE_INTEGER_DIGITS - 1))
-_LENGTH = re.compile(rb"(0|[1-9][0-9]{0,9}):")
+_INTEGER = re.compile(rb"i(-?[0-9]+)e")
+_LENGTH = re.compile(rb"([0-9]{1,%d}):" % limits.BENCODE_INTEGER_DIGITS)
 
 _LIST_START, _DICT_START, _END, _INTEGER_START = b"lde" + b"i"
 
@@ -32,7 +36,7 @@ def decode(data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: 
         max_depth: the maximum depth of nested lists and dictionaries.
 
     Returns:
-        An int, bytes, a list, or a dict with bytes for keys. Keys may be in any order, but none may come twice.
+        An int, None (for an integer that is too long), bytes, a list, or a dict with bytes for keys.
 
     Raises:
         BencodeError: for anything else, within a time that the limits bound.
@@ -51,32 +55,39 @@ def decode_prefix(
     return _Scanner(_as_bytes(data), max_tokens, max_depth).scan()
 
 
-def value_range(
-    data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
-) -> tuple[int, int] | None:
-    """Where the value of a key of a dictionary starts and ends, or None if there is no such key; see
-    `decode_with_range`."""
-    _, start, end = decode_with_range(data, key, max_tokens=max_tokens, max_depth=max_depth)
-    return (start, end) if end else None
+class Dictionary(NamedTuple):
+    """A dictionary, and where its values are in the bytes that it was read from.
+
+    The bytes of a value are what an info hash is taken of, whatever the order of the keys in them.
+
+    Attributes:
+        items: its keys and values.
+        ranges: where each value starts and ends, by key.
+        end: where the dictionary ends.
+    """
+
+    items: dict[bytes, Any]
+    ranges: dict[bytes, tuple[int, int]]
+    end: int
+
+
+def decode_dictionary(
+    data: Buffer, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
+) -> Dictionary:
+    """Decode the dictionary at the start of `data`, with the places of its values.
+
+    Raises:
+        BencodeError: as `decode`, or if it is not a dictionary.
+    """
+    scanner = _Scanner(_as_bytes(data), max_tokens, max_depth)
+    value, end = scanner.scan()
+    if not isinstance(value, dict):
+        raise BencodeError("not a dictionary")
+    return Dictionary(value, scanner.ranges, end)
 
 
 def _as_bytes(data: Buffer) -> bytes:
     return data if isinstance(data, bytes) else memoryview(data).tobytes()
-
-
-def decode_with_range(
-    data: Buffer, key: bytes, *, max_tokens: int = limits.BENCODE_TOKENS, max_depth: int = limits.BENCODE_DEPTH
-) -> tuple[dict[bytes, Any], int, int]:
-    """Decode a dictionary as `decode` does, and tell where the value of one of its keys starts and ends: 0 and 0 if
-    there is no such key.
-
-    The bytes between are what an info hash is taken of, whatever the order of the keys in them.
-    """
-    scanner = _Scanner(_as_bytes(data), max_tokens, max_depth)
-    value, end = scanner.scan()
-    if end != len(data) or not isinstance(value, dict):
-        raise BencodeError("not one dictionary")
-    return value, *scanner.ranges.get(key, (0, 0))
 
 
 def encode(value: Any) -> bytes:
@@ -182,13 +193,16 @@ class _Scanner:
         if self._containers and isinstance(self._containers[-1], dict) and self._keys[-1] is None:
             raise BencodeError("the key of a dictionary is not a string")
 
-    def _integer(self, at: int) -> tuple[int, int]:
+    def _integer(self, at: int) -> tuple[int | None, int]:
         self._count_token()
         self._refuse_as_key()
         match = _INTEGER.match(self._data, at)
         if not match:
             raise BencodeError(f"not an integer at byte {at}")
-        return int(match[1]), match.end()
+        digits = match[1].lstrip(b"-0") or b"0"
+        if len(digits) > limits.BENCODE_INTEGER_DIGITS:
+            return None, match.end()
+        return -int(digits) if match[1].startswith(b"-") else int(digits), match.end()
 
     def _string(self, at: int) -> tuple[bytes, int]:
         self._count_token()
@@ -208,12 +222,12 @@ class _Scanner:
             return
         key = self._keys[-1]
         if key is None:
-            if value in container:
-                raise BencodeError("a key comes twice")
             self._keys[-1] = value
             return
-        container[key] = value
         self._keys[-1] = None
+        if key in container:
+            return
+        container[key] = value
         if len(self._containers) == 1:
             is_container = isinstance(value, (list, dict))
             self.ranges[key] = (self._value_start if is_container else start, end)

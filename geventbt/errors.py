@@ -29,7 +29,8 @@
     │   ├── DHTNotFound               it has no such item                              (also LookupError)
     │   └── DHTRejected               its nodes refused to store an item
     └── DownloadError                 a download cannot go on
-        └── NoPeersError              no peer could be reached, or all of them left    (also ConnectionError)
+        ├── NoPeersError              no peer could be reached, or all of them left    (also ConnectionError)
+        └── DownloadTimeout           it took too long, or nothing came for too long   (also TimeoutError)
 """
 
 from __future__ import annotations
@@ -188,3 +189,7 @@ class DownloadError(GeventBTError):
 
 class NoPeersError(DownloadError, ConnectionError):
     """No peer could be reached, or every one of them has left."""
+
+
+class DownloadTimeout(DownloadError, builtins.TimeoutError):
+    """A download was not complete in the given time, or received nothing for the given time."""

@@ -295,7 +295,9 @@ PATH = 4095
 FILE_NAME = 255
 """Bytes of a file's name in UTF-8: what common file systems take."""
 TRACKERS = 200
-"""Announce URLs kept of one torrent, and as many web seeds: public lists have about a hundred."""
+"""Announce URLs kept of one torrent: public lists have about a hundred."""
+WEB_SEEDS = 1000
+"""URLs of web seeds kept of one torrent: Arch Linux has 203 to 403."""
 OPEN_FILES = 256
 """Files of all torrents of the process that are open at a time (libtorrent: 40), where the limit of descriptors allows
 it; see `geventbt.concurrency.descriptors`."""

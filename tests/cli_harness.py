@@ -101,6 +101,11 @@ class OnTerminal:
             assert time.monotonic() < deadline, self.output
         return self.process.wait(seconds)
 
+    def hang_up(self) -> None:
+        """Close the terminal. It is the kernel that tells the command so, where that leads a session."""
+        os.close(self._ours)
+        self._ours = -1
+
     def _read(self) -> bool:
         """Whether there may be more."""
         if not select.select([self._ours], [], [], 0.1)[0]:
@@ -119,4 +124,5 @@ class OnTerminal:
     def __exit__(self, *error: object) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 DONE = 0
@@ -13,7 +13,10 @@ NETWORK = 5
 DISK = 6
 UNFINISHED = 7
 TIMED_OUT = 8
+HUNG_UP = 129
 INTERRUPTED = 130
+TERMINATED = 143
+"""128 and the number of the signal, as shells say it."""
 
 
 class CommandError(Exception):
@@ -22,11 +25,13 @@ class CommandError(Exception):
     Args:
         code: the exit code.
         text: what happened, and what to do.
+        details: lines to be shown below it.
     """
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, details: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.code = code
+        self.details = details
 
 
 class OutputClosed(Exception):
@@ -51,15 +56,31 @@ def exit_code_if_output_closes(code: int) -> Iterator[None]:
         raise OutputClosed(code) from error
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with the progress of the work.
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the command: Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        code: the exit code.
+    """
+
+    def __init__(self, code: int = INTERRUPTED) -> None:
+        super().__init__()
+        self.code = code
+
+
+class Interrupted(Stopped):
+    """The same, where it is known how far the work is.
 
     Args:
         text: how to resume; may be empty.
         done, wanted: bytes, or None where they are not known yet.
+        code: the exit code.
     """
 
-    def __init__(self, text: str = "", done: int | None = None, wanted: int | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self, text: str = "", done: int | None = None, wanted: int | None = None, *, code: int = INTERRUPTED
+    ) -> None:
+        super().__init__(code)
+        self.text = text
         self.done = done
         self.wanted = wanted

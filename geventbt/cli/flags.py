@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import geventbt
 
+FLAGS = (
+    "D we download",
+    "d it chokes us",
+    "U it downloads",
+    "u we choke it",
+    "I it connected",
+    "E encrypted",
+    "S silent",
+)
+"""What the letters mean, in a few words."""
+
 
 def flags_of(peer: geventbt.PeerStatus) -> str:
     """D: we download from it; d: we would, but it chokes us. U: it downloads from us; u: it would, but we choke it.

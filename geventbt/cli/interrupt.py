@@ -1,43 +1,92 @@
-"""Ctrl-C while the event loop runs: the first ends the command cleanly, the second at once."""
+"""The signals that end a command: once cleanly, twice at once.
+
+SIGTERM (systemd, ``docker stop``) and SIGHUP (the terminal is gone) do what Ctrl-C does, with exit codes of their own.
+All have handlers of ours, for the kernel does not deliver to process 1 of a container what has none.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
-from geventbt.cli.errors import INTERRUPTED
+from geventbt.cli.errors import HUNG_UP, INTERRUPTED, TERMINATED, Stopped
 from geventbt.cli.text import say
 
-_NOTICE_DELAY = 0.5
-"""Seconds after which a notice says what it is waiting for."""
+_CODES = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP}
+"""The exit code of each signal. Windows has no SIGHUP."""
+_NOTICE_AFTER = 0.5
+"""Seconds after which a person is told what is going on."""
+
+
+@contextmanager
+def stopping_signals() -> Iterator[None]:
+    """Raise `Stopped` in the main thread on the first of the signals, where no event loop runs.
+
+    A SIGHUP that is ignored already stays ignored, which is what nohup is for. In another thread there are no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, _raise_stopped) for number in _numbers()}
+    try:
+        yield
+    finally:
+        _restore(handlers)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the calling greenlet on the first SIGINT, and not in whichever greenlet runs, where
-    gevent would report it. The second one ends the process at once, with exit code 130."""
+    """Raise `Stopped` in the calling greenlet on the first of the signals, rather than wherever the loop happens to be,
+    where gevent would report it. The second one ends the process, whatever it is doing, with its exit code."""
     import gevent
 
     caller = gevent.getcurrent()
-    before = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in _numbers()}
+    watchers: list[Any] = []
 
-    def interrupt() -> None:
-        # Cancelling restores the system's default behaviour, so the next handler is set after it.
-        watcher.cancel()
-        signal.signal(signal.SIGINT, _end_at_once)
-        gevent.kill(caller, KeyboardInterrupt)
-        notice.start_later(_NOTICE_DELAY)
+    def stop(code: int) -> None:
+        # It leaves the signal with the system's default behaviour, so what is next comes after it.
+        for watcher in watchers:
+            watcher.cancel()
+        for number in handlers:
+            signal.signal(number, _end_at_once)
+        gevent.kill(caller, Stopped(code))
+        notice.start_later(_NOTICE_AFTER)
 
     notice = gevent.Greenlet(_say_stopping)
-    watcher = gevent.signal_handler(signal.SIGINT, interrupt)
+    watchers += [gevent.signal_handler(number, stop, _code_of(number)) for number in handlers]
     try:
         yield
     finally:
-        watcher.cancel()
+        for watcher in watchers:
+            watcher.cancel()
         notice.kill(block=False)
-        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+        _restore(handlers)
+
+
+def _numbers() -> list[int]:
+    """The signals that end the command."""
+    numbers = [getattr(signal, name) for name in _CODES if hasattr(signal, name)]
+    is_nohup = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in numbers if not (is_nohup and number == signal.SIGHUP)]
+
+
+def _code_of(number: int) -> int:
+    return _CODES[signal.Signals(number).name]
+
+
+def _restore(handlers: dict[int, Callable[[int, FrameType | None], Any] | int | None]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _raise_stopped(number: int, frame: object) -> None:
+    raise Stopped(_code_of(number))
 
 
 def _say_stopping() -> None:
@@ -45,5 +94,7 @@ def _say_stopping() -> None:
 
 
 def _end_at_once(number: int, frame: object) -> None:
-    os.write(2, b"stopped at once\n")
-    os._exit(INTERRUPTED)
+    try:
+        os.write(2, b"stopped at once\n")
+    finally:
+        os._exit(_code_of(number))

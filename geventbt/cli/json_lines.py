@@ -10,20 +10,21 @@ torrent        info_hash (hex), name, length, piece_length, pieces, private, tra
                comment, created_by, creation_date, magnet, files (index, path, length, selected); where only a link is
                known: info_hash, name, length, trackers, magnet
 listening      host, port: where peers can connect to us
-progress       state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed, upload_speed, peers,
-               seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not answer), once a
-               second and at the end; see `geventbt.Progress`; with -v also connections (address, client, flags,
-               download_speed, upload_speed, downloaded, uploaded, pieces)
-file           index, path: a file is complete
+progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
+               upload_speed, peers, seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not
+               answer), once a second and at the end; see `geventbt.Progress`; with -v also connections (address,
+               client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
+file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
-seeded         uploaded, ratio, seconds: the serving is over
+on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
+seeded         info_hash, uploaded, ratio, seconds: the serving is over
 created        info_hash, name, length, piece_length, pieces, output, magnet
 checked        index, path, good, pieces, excess: a file, and how many of its pieces are good; good is null where it is
                missing; excess is the bytes that it is too long
 verified       info_hash, name, good, pieces, complete: the result for the whole torrent
 peer           what `geventbt peer` shows of a peer that shook hands
-interrupted    done, wanted: by Ctrl-C; null where they are not known
-error          code (the exit code), message
+interrupted    done, wanted: by Ctrl-C, SIGTERM or SIGHUP; null where they are not known
+error          code (the exit code), message; where there are several torrents also the info_hash
 =============  ========================================================================================================
 """
 

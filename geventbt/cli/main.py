@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from geventbt import __version__
 from geventbt.cli.commands import cat, completion, create, demo, dht, download, info, magnet, peer, seed, verify
-from geventbt.cli.errors import DONE, INTERRUPTED, UNFINISHED, Interrupted, OutputClosed
+from geventbt.cli.errors import DONE, UNFINISHED, CommandError, Interrupted, OutputClosed, Stopped
+from geventbt.cli.interrupt import stopping_signals
 from geventbt.cli.json_lines import emit_last, forget_output
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
@@ -29,7 +30,8 @@ environment:
 
 exit codes:
   0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (some
-  pieces are wrong from every peer, or standard output was closed), 8 timed out, 130 interrupted by Ctrl-C
+  pieces are wrong from every peer, or standard output was closed), 8 timed out, 130 interrupted by Ctrl-C,
+  143 by SIGTERM, 129 by SIGHUP
 """
 
 
@@ -54,14 +56,22 @@ def run(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A character that the terminal lacks would otherwise be an error.
         sys.stdout.reconfigure(errors="replace")
+    with stopping_signals():
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the command, and say what ended it."""
     code = DONE
     try:
         code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
-    except KeyboardInterrupt as interrupt:
-        return _report_interrupted(interrupt, arguments)
+    except Stopped as stopped:
+        return _report_stopped(stopped, arguments)
+    except KeyboardInterrupt:
+        return _report_stopped(Stopped(), arguments)
     except BrokenPipeError:
         return _report_output_closed(code)
     except OutputClosed as closed:
@@ -72,15 +82,17 @@ def run(argv: Sequence[str] | None = None) -> int:
             raise
         if arguments.debug:
             _print_traceback()
-        return _report(*known, arguments)
+        code = _report(*known, arguments)
+        for line in error.details if isinstance(error, CommandError) else ():
+            say(f"  {printable(line)}")
+        return code
 
 
-def _report_interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
-    progress = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
+def _report_stopped(stopped: Stopped, arguments: argparse.Namespace) -> int:
+    progress = stopped if isinstance(stopped, Interrupted) else Interrupted()
     _end_output(arguments, "interrupted", done=progress.done, wanted=progress.wanted)
-    text = str(interrupt)
-    say(f"interrupted{': ' if text else ''}{text}")
-    return INTERRUPTED
+    say(f"interrupted{': ' if progress.text else ''}{progress.text}")
+    return stopped.code
 
 
 def _report_output_closed(code: int) -> int:

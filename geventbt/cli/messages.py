@@ -100,7 +100,8 @@ def _text(error: Exception) -> str:
 def _advice_without_data(error: Exception, arguments: argparse.Namespace) -> str:
     """What to do if no peer was found, or no data arrives."""
     is_kept = bool(getattr(arguments, "output", None))
-    hint = cut_hint(getattr(arguments, "source", ""))
+    sources = getattr(arguments, "source", "")
+    hint = cut_hint(sources if isinstance(sources, str) else sources[0] if len(sources) == 1 else "")
     if not isinstance(error, errors.NoPeersError):
         return f"{'; what is there is kept; run the same command again to resume' if is_kept else ''}{hint}"
     kept = "; what is there is kept" if is_kept else ""

@@ -1,4 +1,4 @@
-"""Writing .torrent files: whole or not at all, and only over other .torrent files."""
+"""Where a command writes: .torrent files whole or not at all, and only over other .torrent files; and data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import geventbt
-from geventbt.cli.errors import NOT_FOUND, USAGE, CommandError
+from geventbt.cli.errors import DISK, NOT_FOUND, USAGE, CommandError
 
 
 def check_output(path: str, data: str | None = None) -> None:
@@ -36,6 +36,21 @@ def check_output(path: str, data: str | None = None) -> None:
         raise CommandError(
             USAGE, f"{path}: there is already a file that is not a torrent; choose another name"
         ) from None
+
+
+def make_folder(path: str) -> None:
+    """Make the folder that data is put into, with those that it is in, where it is not there yet.
+
+    Raises:
+        CommandError: it cannot be made.
+    """
+    if "://" in path:
+        return
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        reason = "a file is there" if isinstance(error, FileExistsError) else error.strerror
+        raise CommandError(DISK, f"{path}: the folder cannot be made: {reason}; choose another with -o") from error
 
 
 def write_torrent(torrent: geventbt.Torrent, path: str) -> None:

@@ -12,11 +12,14 @@ from typing import Any, NoReturn, TypeAlias
 from geventbt.cli import values
 from geventbt.cli.errors import USAGE
 from geventbt.cli.json_lines import emit_last
+from geventbt.cli.suggestions import command_hint, option_hint
+from geventbt.cli.text import printable
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 PREFIX = "GEVENTBT_"
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
+_DATA = "the file or folder itself, or the folder that holds it"
 SOURCE = "a .torrent file, an http(s) URL of one, a magnet link in quotes, an info hash, or - for standard input"
 
 
@@ -42,17 +45,36 @@ class Parser(argparse.ArgumentParser):
         args = sys.argv[1:] if args is None else list(args)
         self._is_json = "--json" in args
         self._take_defaults(os.environ)
+        self._check_command(args)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             # Reported here, so that the message names the help of this command and not of the main parser.
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
+            self._take_rest(found, unknown)
+        return found, []
 
     def error(self, message: str) -> NoReturn:
-        """Exit with code 2, after the usage, the message and the option for help; with --json also an event."""
+        """End with one line, and where there is more; exit code 2. With --json, programs are told."""
         if self._is_json:
             emit_last("error", code=USAGE, message=message)
-        super().error(f"{message}\nsee {self.prog} --help")
+        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def _check_command(self, args: Sequence[str]) -> None:
+        """See that the first word is a command, where commands are wanted; no option before it takes a value."""
+        commands = subparsers_of(self)
+        word = next((arg for arg in args if not arg.startswith("-")), None)
+        if commands and word is not None and word not in commands:
+            self.error(f"there is no command {printable(word)!r}; {command_hint(word, commands)}")
+
+    def _take_rest(self, found: argparse.Namespace, unknown: Sequence[str]) -> None:
+        """Take words behind the options, which argparse leaves over, as more of an argument that may be repeated."""
+        option = next((word for word in unknown if word.startswith("-") and word != "-"), None)
+        if option is not None:
+            hint = option_hint(option, [action.option_strings for action in self._actions])
+            self.error(f"there is no option {printable(option)}{hint and '; '}{hint}")
+        repeated = [action.dest for action in self._actions if action.nargs == "+"]
+        if not repeated:
+            self.error(f"one argument too many: {printable(unknown[0])}")
+        getattr(found, repeated[0]).extend(unknown)
 
     def _take_defaults(self, environment: Mapping[str, str]) -> None:
         for action in self._actions:
@@ -100,9 +122,29 @@ def add_source(parser: Parser, what: str = SOURCE) -> None:
     parser.add_argument("source", metavar="SOURCE", help=what)
 
 
+def add_sources(parser: Parser) -> None:
+    """The torrents, one or more."""
+    parser.add_argument("source", metavar="SOURCE", nargs="+", help=f"{SOURCE}; several are fetched at one time")
+
+
+def add_on_complete(parser: Parser) -> None:
+    """What to run at the end."""
+    parser.add_argument(
+        "--on-complete",
+        metavar="COMMAND",
+        help="run it in a shell for each torrent that is complete, with TORRENT_NAME, TORRENT_PATH, TORRENT_FOLDER and "
+        "TORRENT_INFO_HASH in its environment",
+    )
+
+
 def add_data(parser: Parser) -> None:
     """Add the argument DATA, where the data of a torrent is."""
-    parser.add_argument("data", metavar="DATA", help="the file or folder itself, or the folder that holds it")
+    parser.add_argument("data", metavar="DATA", help=_DATA)
+
+
+def add_optional_data(parser: Parser) -> None:
+    """The same, where it may be left out."""
+    parser.add_argument("data", metavar="DATA", nargs="?", help=f"{_DATA} (default: where the .torrent file is)")
 
 
 def add_output(parser: Parser, **options: Any) -> None:
@@ -170,7 +212,7 @@ def add_traffic(parser: Parser, *, port: int, max_peers: int) -> None:
         "--limit-down",
         type=values.rate,
         metavar="RATE",
-        help="maximum download rate in bytes a second, such as 500K or 2M (default: no limit)",
+        help="maximum download rate in bytes a second, such as 500K, 2MiB or 1G; K is 1024 (default: no limit)",
     )
     parser.add_argument("--limit-up", type=values.rate, metavar="RATE", help="maximum upload rate (default: no limit)")
 

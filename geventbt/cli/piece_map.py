@@ -31,6 +31,24 @@ def piece_map(pieces: bitarray, width: int, rows: int, shades: str = SHADES) -> 
     return [drawn[start : start + width] for start in range(0, cells, width)]
 
 
+def legend(pieces: int, cells: int, shades: str = SHADES) -> list[str]:
+    """What the characters of a map mean.
+
+    Args:
+        pieces: of the torrent.
+        cells: characters of the map.
+        shades: as of `piece_map`.
+    """
+    share = -(-pieces // cells)
+    all_of = "all" if share > 1 else "here"
+    return [
+        f"{shades[-1]} {all_of}",
+        *([f"{shades[-2]} {shades[-3]} {shades[-4]} some"] if share > 1 else []),
+        f"{'blank' if shades[0] == ' ' else shades[0]} missing",
+        f"{share} {'piece' if share == 1 else 'pieces'} each",
+    ]
+
+
 def _shade(pieces: bitarray, shades: str) -> str:
     count, last = pieces.count(), len(shades) - 1
     if count in (0, len(pieces)):

@@ -21,8 +21,8 @@ def tracker_lines(torrent: geventbt.ActiveTorrent) -> list[str]:
     return [f"  {printable(url)}: {printable(error)}" for url, error in tracker_errors(torrent).items()]
 
 
-def status(progress: geventbt.Progress, trouble: str = "") -> str:
-    """Bytes, speed, time left and peers.
+def status(progress: geventbt.Progress, trouble: str = "") -> list[str]:
+    """Bytes, speeds, time left, peers and ratio, the most important first.
 
     Args:
         progress: of a torrent.
@@ -31,30 +31,27 @@ def status(progress: geventbt.Progress, trouble: str = "") -> str:
     trouble = f" ({trouble})" if trouble else ""
     peers = counted(progress.peers, "peer")
     if progress.state == "checking":
-        return f"checking {progress.checked} of {progress.pieces} pieces" if progress.pieces else "checking"
+        return [f"checking {progress.checked} of {progress.pieces} pieces" if progress.pieces else "checking"]
     if progress.state == "metadata":
-        return f"fetching the metadata{trouble}"
+        return [f"fetching the metadata{trouble}"]
+    ratio = human_ratio(progress.uploaded / progress.done) if progress.done else "-"
+    sent = [f"{human_size(progress.uploaded)} sent at {human_size(progress.upload_speed)}/s", f"ratio {ratio}"]
     if progress.state == "seeding":
-        ratio = human_ratio(progress.uploaded / progress.done) if progress.done else "-"
-        speed = human_size(progress.upload_speed)
-        sent = f"{human_size(progress.uploaded)} sent at {speed}/s"
-        return f"{human_size(progress.done)} complete; {sent}, ratio {ratio}, {peers}"
+        return [f"{human_size(progress.done)} complete", *sent, peers]
+    done = f"{human_size(progress.done)} of {human_size(progress.wanted)}"
     if not progress.peers and progress.done < progress.wanted:
-        return f"{human_size(progress.done)} of {human_size(progress.wanted)}, looking for peers{trouble}"
-    left = progress.seconds_left
-    return (
-        f"{human_size(progress.done)} of {human_size(progress.wanted)}, {human_size(progress.download_speed)}/s"
-        f"{f', {human_time(left)} left' if left else ''}, {peers}"
-    )
+        return [done, f"looking for peers{trouble}"]
+    left = [f"{human_time(progress.seconds_left)} left"] if progress.seconds_left else []
+    return [done, f"{human_size(progress.download_speed)}/s", *left, peers, *sent]
 
 
 def describe(torrent: geventbt.ActiveTorrent) -> str:
     """One line about a torrent."""
-    return f"{printable(torrent.name)}: {status_of(torrent)}"
+    return f"{printable(torrent.name)}: {', '.join(status_parts(torrent))}"
 
 
-def status_of(torrent: geventbt.ActiveTorrent) -> str:
-    """The status of a torrent, with the error of a tracker if there are no peers."""
+def status_parts(torrent: geventbt.ActiveTorrent) -> list[str]:
+    """The status of a torrent, with a tracker that does not answer where there are no peers."""
     return status(torrent.progress, next((f"tracker {line.strip()}" for line in tracker_lines(torrent)), ""))
 
 

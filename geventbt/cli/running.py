@@ -11,17 +11,22 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import geventbt
-from geventbt.cli.errors import NETWORK, TIMED_OUT, CommandError, Interrupted
+from geventbt import limits
+from geventbt.cli.errors import DONE, NETWORK, TIMED_OUT, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import interruptible
+from geventbt.cli.json_lines import emit
+from geventbt.cli.messages import code_and_text
 from geventbt.cli.progress import tracker_lines
-from geventbt.cli.sources import check_reachable
-from geventbt.cli.text import counted, human_address, human_size
+from geventbt.cli.sources import Source, check_reachable
+from geventbt.cli.text import counted, human_address, human_size, printable, say
 from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 """Selects the files of a torrent once it is known; None for all of them."""
 
 REFRESH = 0.1
+_ORDER = ("downloading", "paused", "failed", "removed", "checking", "metadata", "seeding")
+"""The states of torrents, the one first that says most of how to go on."""
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
     errno.EADDRNOTAVAIL: "is not an address of this machine; choose another one with --host",
@@ -43,7 +48,7 @@ def running_client(
     dht_nodes: Sequence[tuple[str, int]] = (),
     **options: object,
 ) -> Iterator[geventbt.Client]:
-    """A client that Ctrl-C stops cleanly, with what is verified recorded; a second Ctrl-C stops at once.
+    """A client, which a signal leaves cleanly: once with what is verified on disk and recorded, twice at once.
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen.
@@ -54,7 +59,7 @@ def running_client(
 
     Raises:
         CommandError: the port cannot be listened on.
-        Interrupted: by Ctrl-C.
+        Interrupted: by Ctrl-C, SIGTERM or SIGHUP.
     """
     with interruptible(), ExitStack() as stack:
         if dht_nodes:
@@ -69,34 +74,30 @@ def running_client(
         with client:
             try:
                 yield client
-            except KeyboardInterrupt:
-                raise _interrupted(client, is_kept) from None
+            except Stopped as stopped:
+                raise _interrupted(client, is_kept, stopped.code) from None
 
 
-def _interrupted(client: geventbt.Client, is_kept: bool) -> Interrupted:
-    """The progress and how to resume, taken before the client is closed."""
-    torrent = next(iter(client.torrents.values()), None)
-    if torrent is None:
-        return Interrupted()
-    progress = torrent.progress
-    is_known = progress.wanted > 0
-    return Interrupted(
-        _how_to_resume(progress) if is_kept else "",
-        progress.done if is_known else None,
-        progress.wanted if is_known else None,
-    )
+def _interrupted(client: geventbt.Client, is_kept: bool, code: int) -> Interrupted:
+    """What is known, and how to go on, before all of it is left, which takes a moment."""
+    found = [torrent.progress for torrent in client.torrents.values()]
+    if not found:
+        return Interrupted(code=code)
+    done, wanted = sum(progress.done for progress in found), sum(progress.wanted for progress in found)
+    # The one that is least far tells how to go on.
+    behind = min(found, key=lambda progress: (_ORDER.index(progress.state), -progress.wanted))
+    text = _how_to_resume(behind, done, wanted) if is_kept else ""
+    return Interrupted(text, done if wanted else None, wanted if wanted else None, code=code)
 
 
-def _how_to_resume(progress: geventbt.Progress) -> str:
+def _how_to_resume(progress: geventbt.Progress, done: int, wanted: int) -> str:
     if progress.state == "metadata":
         return "nothing has been received yet; run the same command to start again"
     if progress.state == "checking":
         return "what is there is kept; run the same command again to resume"
     if progress.state == "seeding":
         return "run the same command to seed again"
-    return (
-        f"{human_size(progress.done)} of {human_size(progress.wanted)} are kept; run the same command again to resume"
-    )
+    return f"{human_size(done)} of {human_size(wanted)} are kept; run the same command again to resume"
 
 
 class StallTimer:
@@ -128,7 +129,7 @@ class StallTimer:
 
 def add_source(
     client: geventbt.Client,
-    source: geventbt.Torrent | geventbt.Magnet,
+    source: Source,
     folder: str,
     choose: Choice,
     *,
@@ -199,6 +200,65 @@ def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float 
         gevent.sleep(REFRESH)
         torrent.wait(0)
     return sent
+
+
+def shared_limits(arguments: argparse.Namespace, count: int) -> dict[str, Any]:
+    """The options of a client for all of its torrents together.
+
+    Args:
+        arguments: has `limit_down`, `limit_up` and `max_peers`.
+        count: of torrents.
+    """
+    return {
+        "limit_down": arguments.limit_down,
+        "limit_up": arguments.limit_up,
+        "max_connections": max(limits.CONNECTIONS, count * arguments.max_peers),
+    }
+
+
+def run_each(sources: Sequence[Source], work: Callable[[Source], None], arguments: argparse.Namespace) -> int:
+    """Do the same for several torrents at one time. One that fails is told of, and the others go on.
+
+    Args:
+        sources: the torrents.
+        work: what to do with each, in a greenlet of its own.
+        arguments: of the command.
+
+    Returns:
+        The exit code of the first one, in their order, that failed; 0 where none did.
+    """
+    import gevent
+
+    def guarded(source: Source) -> int | BaseException:
+        # An exception is returned, for gevent would print what a greenlet raises.
+        try:
+            work(source)
+        except BaseException as error:
+            return _tell_failed(error, source, arguments)
+        return DONE
+
+    jobs = [gevent.spawn(guarded, source) for source in sources]
+    try:
+        for job in gevent.iwait(jobs):
+            if isinstance(job.value, BaseException):
+                raise job.value
+    finally:
+        gevent.killall(jobs)
+    return next((job.value for job in jobs if job.value), DONE)
+
+
+def _tell_failed(error: BaseException, source: Source, arguments: argparse.Namespace) -> int | BaseException:
+    """Tell of a torrent that failed. Returns its exit code, or the error where that is not of this torrent alone."""
+    known = code_and_text(error, arguments) if isinstance(error, Exception) else None
+    if known is None or isinstance(error, (BrokenPipeError, OutputClosed)):
+        return error
+    code, text = known
+    assert source.info_hash is not None
+    name = source.name or source.info_hash.hex()
+    if arguments.json:
+        emit("error", info_hash=source.info_hash.hex(), code=code, message=text)
+    say(f"geventbt: {printable(name)}: {text}")
+    return code
 
 
 def ratio_of(torrent: geventbt.ActiveTorrent) -> float:

@@ -8,10 +8,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from geventbt.cli.errors import NOT_FOUND, CommandError
+from geventbt.cli.text import human_size, printable
 
 if TYPE_CHECKING:
     import geventbt
 
+_SHOWN = 20
+"""Files that are shown where none of them was meant."""
 _RANGE = re.compile(r"([0-9]{1,9})(-([0-9]{1,9})?)?")
 
 
@@ -32,16 +35,28 @@ def select_files(torrent: geventbt.Torrent, wanted: Iterable[str]) -> list[int]:
         # A name may have commas in it.
         is_name = not _RANGE.fullmatch(text) and _named(names, text)
         for part in [text] if is_name else text.split(","):
-            found |= _part(names, part.strip())
+            found |= _part(torrent, names, part.strip())
     return sorted(index for index in found if torrent.files[index].stored)
 
 
-def _part(names: Sequence[str], text: str) -> set[int]:
+def file_lines(torrent: geventbt.Torrent, selected: Iterable[int] | None = None) -> list[str]:
+    """A line for each file, with its index and size, and a mark at those that are selected; None for no marks."""
+    chosen = None if selected is None else set(selected)
+    return [
+        f"{'' if chosen is None else '* ' if index in chosen else '  '}{index:>5}  {human_size(file.length):>10}  "
+        f"{printable('/'.join(file.path))}"
+        for index, file in enumerate(torrent.files)
+        if file.stored
+    ]
+
+
+def _part(torrent: geventbt.Torrent, names: Sequence[str], text: str) -> set[int]:
     match = _RANGE.fullmatch(text)
     found = _indexed(match, len(names)) if match else _named(names, text)
     if not found:
-        known = f"geventbt download --list shows them, from 0 to {len(names) - 1}"
-        raise CommandError(NOT_FOUND, f"{text!r} is not a file of the torrent: {known}")
+        lines = file_lines(torrent)
+        more = [f"and {len(lines) - _SHOWN} more: geventbt download --list shows them"] if len(lines) > _SHOWN else []
+        raise CommandError(NOT_FOUND, f"{text!r} is not a file of the torrent; its files are:", lines[:_SHOWN] + more)
     return found
 
 

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Collection
+from typing import TypeAlias
 
 import geventbt
 from geventbt import limits
 from geventbt.cli.errors import CORRUPT, NETWORK, NOT_FOUND, USAGE, CommandError
 from geventbt.cli.interrupt import interruptible
 
+Source: TypeAlias = "geventbt.Torrent | geventbt.Magnet"
+"""What a person calls a torrent, read."""
+
 _INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
+_KINDS = (
+    (32769, b"CD001", "the image of a disc (ISO 9660)"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x1f\x8b", "compressed by gzip"),
+    (0, b"\xfd7zXZ", "compressed by xz"),
+    (0, b"BZh", "compressed by bzip2"),
+    (0, b"7z\xbc\xaf", "a 7z archive"),
+    (0, b"Rar!", "a RAR archive"),
+    (0, b"\x1aE\xdf\xa3", "a video (Matroska or WebM)"),
+    (4, b"ftyp", "a video (MP4)"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"\x7fELF", "a program"),
+    (0, b"MZ", "a program"),
+)
+"""What people mistake for a torrent: where the kind is written in the file, and how."""
 _GONE = (404, 410)
 _MAX_LINK = 65536
 _QUOTE_IT = "put it in quotes ('magnet:?...'): the shell cuts it at the first &"
 _WHAT = "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 hex characters, or -"
 
 
-def resolve_source(text: str) -> geventbt.Torrent | geventbt.Magnet:
+def resolve_source(text: str) -> Source:
     """Read or fetch the torrent, or the link to one, that SOURCE names.
 
     Raises:
@@ -35,7 +55,7 @@ def resolve_source(text: str) -> geventbt.Torrent | geventbt.Magnet:
     return link or _read_file(text)
 
 
-def _read_link(text: str) -> geventbt.Torrent | geventbt.Magnet | None:
+def _read_link(text: str) -> Source | None:
     """The torrent of a URL, or the link of a magnet link or an info hash; None for other text."""
     if text.lower().startswith("magnet:"):
         return _read_magnet(text)
@@ -78,13 +98,7 @@ def read_torrent(text: str, command: str) -> geventbt.Torrent:
     )
 
 
-def check_reachable(
-    source: geventbt.Torrent | geventbt.Magnet,
-    peers: Collection[object],
-    trackers: Collection[object],
-    *,
-    dht: bool,
-) -> None:
+def check_reachable(source: Source, peers: Collection[object], trackers: Collection[object], *, dht: bool) -> None:
     """Check that there is a peer, a tracker or the DHT to fetch a link's metadata from.
 
     Raises:
@@ -111,15 +125,23 @@ def cut_hint(text: str) -> str:
 
 
 def _read_bytes(data: bytes, name: str) -> geventbt.Torrent:
+    if not data.startswith(b"d"):
+        raise CommandError(CORRUPT, f"{name}: not a .torrent file{_what_it_is(data, name)}")
     try:
         return geventbt.Torrent.from_bytes(data)
     except geventbt.MetainfoError as error:
-        hint = "; it is a web page; find the link to the torrent on it" if _is_page(data) else ""
-        raise CommandError(CORRUPT, f"{name}: {error}{hint}") from error
+        raise CommandError(CORRUPT, f"{name}: {error}") from error
 
 
-def _is_page(data: bytes) -> bool:
-    return data[:100].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+def _what_it_is(data: bytes, name: str) -> str:
+    """What the data seems to be in place of a torrent, and what may have been meant."""
+    if not data.strip():
+        return ": it is empty"
+    if data[:100].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return ": it is a web page; find the link to the torrent on it"
+    kind = next((kind for at, magic, kind in _KINDS if data[at:].startswith(magic)), "something else")
+    is_here = os.path.isfile(name)
+    return f": it is {kind}" + (f"; to share it: geventbt seed {shlex.quote(name)}" if is_here else "")
 
 
 def _standard_input() -> bytes:

@@ -29,10 +29,14 @@ def human_size(count: float) -> str:
 
 
 def human_time(seconds: float) -> str:
-    """A time in readable form, such as "1:02:03"."""
+    """A time for people, in its two largest units, such as "24 s", "1 min 5 s" and "2 h 3 min"."""
     minutes, second = divmod(int(min(seconds, 1e9)), 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    parts = [f"{days} d" * bool(days), f"{hour} h" * bool(hour), f"{minute} min" * bool(minute), f"{second} s"]
+    while not parts[0] and len(parts) > 1:
+        parts = parts[1:]
+    return " ".join(part for part in parts[:2] if part)
 
 
 def human_ratio(ratio: float) -> str:

@@ -9,7 +9,12 @@ import re
 from geventbt import limits
 from geventbt.cli.text import human_size
 
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZES = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}{ending}": 1 << 10 * (power + 1) for power, letter in enumerate("kmgt") for ending in ("", "b", "ib")},
+}
+"""K, KB and KiB are all 1024 bytes, as in aria2 and as sizes are shown; in letters of either case."""
 _TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_TIME = 86400 * 36500
 
@@ -25,16 +30,21 @@ def peer_address(text: str) -> tuple[str, int]:
 
 
 def size(text: str) -> int:
-    """Read a number of bytes from 1 on, such as 1000, 256K or 1.5M."""
-    value = _number(text, _SIZES, text[-1:].upper())
+    """Read a number of bytes from 1 on, such as 1000, 256K, 1.5M or 2 GiB."""
+    value = _number(text, _SIZES, _suffix(text).lower())
     if value is None or value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 256K or 1.5M")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, such as 256K, 1.5M or 2GiB")
     return int(value)
 
 
 def rate(text: str) -> int | None:
-    """Read bytes a second, as `size` does; 0 is None, no limit."""
-    return None if text == "0" else size(text)
+    """Read bytes a second, as `size` does, with or without "/s" behind; 0 is None, no limit."""
+    if text == "0":
+        return None
+    try:
+        return size(re.sub(r"/s\Z", "", text, flags=re.IGNORECASE))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate, such as 500K or 2MiB/s, or 0 for no limit") from None
 
 
 def piece_length(text: str) -> int:
@@ -53,7 +63,7 @@ def duration(text: str) -> float:
     """Read a time in seconds, or with one of the suffixes s, m, h and d; "forever" is infinite."""
     if text == "forever":
         return math.inf
-    value = _number(text, _TIMES, text[-1:])
+    value = _number(text, _TIMES, _suffix(text))
     if value is None or value > _MAX_TIME:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 90, 30m or 2h")
     return value
@@ -77,9 +87,21 @@ def ratio(text: str) -> float:
 
 def url(text: str) -> str:
     """Read a URL that may stand in a torrent."""
-    if "://" not in text or not text.isascii() or not text.isprintable() or " " in text:
+    from geventbt.metainfo.urls import is_url
+
+    if not is_url(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a URL")
     return text
+
+
+def web_seed(text: str) -> str:
+    """Read the URL of a web seed; blanks and letters outside ASCII are escaped."""
+    from geventbt.metainfo.urls import escaped_url
+
+    found = escaped_url(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL")
+    return found
 
 
 def tracker(text: str) -> str:
@@ -109,11 +131,16 @@ def _is_port(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,5}", text)) and int(text) < 65536
 
 
+def _suffix(text: str) -> str:
+    """The letters at the end."""
+    found = re.search(r"[A-Za-z]*\Z", text)
+    return found[0] if found else ""
+
+
 def _number(text: str, units: dict[str, int], suffix: str) -> float | None:
-    """A number with one of the units as its suffix; None for other text. Whole numbers stay exact."""
-    factor = units.get(suffix)
-    number = text if factor is None or not suffix else text[:-1]
-    match = re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", number)
-    if not match:
+    """A number with one of the units behind it, a blank between them or not; None if it is none. Whole numbers stay
+    exact."""
+    match = re.fullmatch(r"([0-9]{1,15}(\.[0-9]{1,9})?)( ?)", text[: len(text) - len(suffix)])
+    if not match or suffix not in units or (match[3] and not suffix):
         return None
-    return (float(number) if match[1] else int(number)) * (factor or 1)
+    return (float(match[1]) if match[2] else int(match[1])) * units[suffix]

@@ -1,4 +1,4 @@
-"""Views of a running torrent: live on a terminal where rich is installed, a plain line every few seconds elsewhere,
+"""Views of running torrents: live on a terminal where rich is installed, a plain line every few seconds elsewhere,
 JSON for programs."""
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ NEEDS_RICH = "for a live view of the progress: pip install 'geventbt[cli]' (or g
 
 
 class View(Protocol):
-    """Shows the progress of a torrent until it is closed."""
+    """Shows torrents until it is closed. Each has its own greenlet, which updates it."""
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Show the current state."""
+        """Show where a torrent is now."""
+
+    def finish(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Show a torrent a last time, before its result is told."""
 
     def close(self) -> None:
         """End the view."""
@@ -33,6 +36,9 @@ class NoView:
     """Shows nothing."""
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
+        """Nothing."""
+
+    def finish(self, torrent: geventbt.ActiveTorrent) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -48,18 +54,21 @@ class PlainView:
 
     def __init__(self, verbose: bool) -> None:
         self._verbose = verbose
-        self._started = self._last = monotonic()
+        self._next: dict[bytes, float] = {}
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
         now = monotonic()
-        interval = SEEDING_INTERVAL if torrent.state == "seeding" else PLAIN_INTERVAL
-        if now - self._last < (FIRST_LINE if self._last == self._started else interval):
+        if now < self._next.setdefault(torrent.info_hash, now + FIRST_LINE):
             return
-        self._last = now
+        interval = SEEDING_INTERVAL if torrent.state == "seeding" else PLAIN_INTERVAL
+        self._next[torrent.info_hash] = now + interval
         lines = [describe(torrent)]
         if self._verbose:
             lines += [*map(peer_line, torrent.peers), *tracker_lines(torrent)]
         say("\n".join(lines))
+
+    def finish(self, torrent: geventbt.ActiveTorrent) -> None:
+        """The result is a line of its own."""
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -74,23 +83,32 @@ class JsonView:
 
     def __init__(self, verbose: bool) -> None:
         self._verbose = verbose
-        self._next = monotonic()
-        self._latest: geventbt.ActiveTorrent | None = None
+        self._next: dict[bytes, float] = {}
+        self._torrents: dict[bytes, geventbt.ActiveTorrent] = {}
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
-        self._latest = torrent
-        if monotonic() >= self._next:
-            self._next = monotonic() + JSON_INTERVAL
+        self._torrents[torrent.info_hash] = torrent
+        now = monotonic()
+        if now >= self._next.get(torrent.info_hash, now):
+            self._next[torrent.info_hash] = now + JSON_INTERVAL
             self._emit(torrent)
 
+    def finish(self, torrent: geventbt.ActiveTorrent) -> None:
+        self._emit(torrent)
+        self._torrents.pop(torrent.info_hash, None)
+
     def close(self) -> None:
-        if self._latest is not None:
-            self._emit(self._latest)
+        for torrent in self._torrents.values():
+            self._emit(torrent)
 
     def _emit(self, torrent: geventbt.ActiveTorrent) -> None:
         from geventbt.cli.json_lines import emit, peer_fields, progress_fields
 
-        fields = {**progress_fields(torrent.progress), "tracker_errors": tracker_errors(torrent)}
+        fields = {
+            "info_hash": torrent.info_hash.hex(),
+            **progress_fields(torrent.progress),
+            "tracker_errors": tracker_errors(torrent),
+        }
         if self._verbose:
             fields["connections"] = [peer_fields(peer) for peer in torrent.peers]
         emit("progress", **fields)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.dht.dht import DHT
@@ -34,6 +35,8 @@ def download(
     check: bool = False,
     overwrite: bool = False,
     dht: bool | DHT = True,
+    timeout: float | None = None,
+    stall_timeout: float | None = None,
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
 
@@ -54,6 +57,8 @@ def download(
         check: hash all data at the start, also what the last run has recorded as right.
         overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
+        timeout: seconds for all of it; None for no limit. What is verified by then is kept.
+        stall_timeout: seconds in which nothing comes; None for no limit.
 
     Returns:
         The torrent.
@@ -61,6 +66,7 @@ def download(
     Raises:
         MetainfoError: not a torrent.
         NoPeersError: there are no trackers, and no peer could be reached, or all have left before it was complete.
+        DownloadTimeout: it was not complete in the given time, or nothing came for the given time.
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
@@ -80,5 +86,5 @@ def download(
             overwrite=overwrite,
             fail_without_peers=True,
         )
-        active.wait()
+        wait_complete(active, timeout, stall_timeout)
         return active.wait_metadata()

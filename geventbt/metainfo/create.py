@@ -25,6 +25,7 @@ from geventbt.geometry import Geometry
 from geventbt.metainfo.hashing import ReadInto, hash_pieces
 from geventbt.metainfo.paths import STATE_DIR, safe_name
 from geventbt.metainfo.torrent import Torrent
+from geventbt.metainfo.urls import escaped_url, is_url
 
 _SMALLEST_PIECE = 16 * limits.KIB
 _LARGEST_PIECE = 16 * limits.MIB
@@ -82,7 +83,7 @@ def create_torrent(
         OSError: if a file cannot be read.
     """
     tiers = [(tier,) if isinstance(tier, str) else tuple(tier) for tier in trackers]
-    web_seeds = tuple(web_seeds)
+    web_seeds = [escaped_url(url) or url for url in web_seeds]
     _check_urls([*web_seeds, *(url for tier in tiers for url in tier)])
     root = Path(os.path.abspath(path))
     name = _portable(root.name if name is None else name)
@@ -121,7 +122,7 @@ def _checked(piece_length: int) -> int:
 
 def _check_urls(urls: Iterable[str]) -> None:
     for url in urls:
-        if "://" not in url or not url.isascii() or not url.isprintable() or " " in url:
+        if not is_url(url):
             raise ValueError(f"{url!r} is not a URL")
 
 

@@ -11,12 +11,15 @@ from urllib.parse import parse_qsl, quote
 from geventbt import limits
 from geventbt.errors import MagnetError
 from geventbt.metainfo.torrent import Torrent
+from geventbt.metainfo.urls import escaped_url, is_url
 from geventbt.net.addresses import Address, is_host_name, is_port, normalise
 
 _MAX_LENGTH = 64 * limits.KIB
 _MAX_FIELDS = 1000
 _MAX_PEERS = 200
 _MAX_RANGES = 1000
+_MAX_WEB_SEEDS = 200
+"""Web seeds written into a link, which people copy and paste."""
 _LAST_FILE = 1 << 31
 
 _V1 = "urn:btih:"
@@ -74,18 +77,23 @@ class Magnet:
             info_hash=info_hash,
             info_hash_v2=info_hash_v2,
             name=_read_name(values.get("dn", [])),
-            trackers=_read_urls(values.get("tr", [])),
+            trackers=_read_trackers(values.get("tr", [])),
             peers=_read_peers(values.get("x.pe", [])),
-            web_seeds=_read_urls(values.get("ws", [])),
+            web_seeds=_read_web_seeds(values.get("ws", [])),
             select=_read_select(values.get("so", [])),
             length=_read_length(values.get("xl", [])),
         )
 
     @classmethod
     def from_torrent(cls, torrent: Torrent) -> Magnet:
-        """The link to a torrent, with its name, length and trackers."""
-        trackers = tuple(url for tier in torrent.trackers for url in tier)
-        return cls(torrent.info_hash, name=torrent.name, trackers=trackers, length=torrent.geometry.length)
+        """The link to a torrent, with its name, length, trackers and web seeds."""
+        return cls(
+            torrent.info_hash,
+            name=torrent.name,
+            trackers=tuple(url for tier in torrent.trackers for url in tier),
+            web_seeds=torrent.web_seeds[:_MAX_WEB_SEEDS],
+            length=torrent.geometry.length,
+        )
 
     def __str__(self) -> str:
         """The link."""
@@ -143,9 +151,12 @@ def _read_name(values: list[str]) -> str | None:
     return values[0].encode("utf-8", "replace").decode() if values else None
 
 
-def _read_urls(values: Iterable[str]) -> tuple[str, ...]:
-    good = [url for url in values if "://" in url and url.isascii() and url.isprintable() and " " not in url]
-    return tuple(dict.fromkeys(good))[: limits.TRACKERS]
+def _read_trackers(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(is_url, values)))[: limits.TRACKERS]
+
+
+def _read_web_seeds(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(url for url in map(escaped_url, values) if url is not None))[: limits.WEB_SEEDS]
 
 
 def _read_peers(values: Iterable[str]) -> tuple[Address, ...]:

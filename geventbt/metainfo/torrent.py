@@ -2,14 +2,15 @@
 
 The file is a bencoded dictionary. Its key ``info`` is what the torrent *is*: the SHA-1 of those very bytes is the info
 hash, so they are kept as they came. A wrong ``info`` makes the torrent unusable, and is a `MetainfoError`. All the rest
-(trackers, comment, dates) is advice, and advice that makes no sense is left out.
+(trackers, comment, dates) is advice, and advice that makes no sense is left out. What libtorrent reads as a torrent of
+version 1 is read here, with the same files; bytes behind the dictionary are ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, MetainfoError
 from geventbt.geometry import Geometry
 from geventbt.metainfo.paths import UniquePaths, raw_name, safe_name
+from geventbt.metainfo.urls import escaped_url, is_url
 
 _SHA1 = 20
 _LAST_DATE = 253402300799  # the end of the year 9999, the last one that `datetime` knows
@@ -74,6 +76,7 @@ class Torrent:
         comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
         creation_date: when it was made, in seconds since 1970, or None.
+        around_info: the bytes of the .torrent file before and behind `info_bytes`, both empty where there was none.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Torrent:
     comment: str | None = None
     created_by: str | None = None
     creation_date: int | None = None
+    around_info: tuple[bytes, bytes] = field(default=(b"", b""), repr=False, compare=False)
     nodes: tuple[tuple[str, int], ...] = ()
 
     @classmethod
@@ -110,18 +114,20 @@ class Torrent:
         """
         if len(data) > limits.TORRENT_FILE:
             raise MetainfoError(f"a torrent file of more than {limits.TORRENT_FILE} bytes")
-        metainfo, start, end = _decode(data, b"info", "torrent file")
-        if not start:
+        metainfo = _decode(data, "torrent file")
+        if b"info" not in metainfo.items:
             raise MetainfoError("the torrent file has no info dictionary")
-        torrent = _read_info(bytes(data[start:end]), metainfo[b"info"])
+        start, end = metainfo.ranges[b"info"]
+        torrent = _read_info(bytes(data[start:end]), metainfo.items[b"info"])
         return replace(
             torrent,
-            trackers=_trackers(metainfo),
-            web_seeds=_web_seeds(metainfo),
-            nodes=_nodes(metainfo),
-            comment=_text(metainfo, b"comment"),
-            created_by=_text(metainfo, b"created by"),
-            creation_date=_date(metainfo),
+            trackers=_trackers(metainfo.items),
+            web_seeds=_web_seeds(metainfo.items),
+            comment=_text(metainfo.items, b"comment"),
+            created_by=_text(metainfo.items, b"created by"),
+            creation_date=_date(metainfo.items),
+            around_info=(bytes(data[:start]), bytes(data[end:])),
+            nodes=_nodes(metainfo.items),
         )
 
     @classmethod
@@ -142,8 +148,10 @@ class Torrent:
         Raises:
             MetainfoError: if it is not the info dictionary of a usable torrent.
         """
-        info, _, _ = _decode(info_bytes, b"", "info dictionary")
-        torrent = _read_info(bytes(info_bytes), info)
+        info = _decode(info_bytes, "info dictionary")
+        if info.end != len(info_bytes):
+            raise MetainfoError(f"not an info dictionary: {len(info_bytes) - info.end} bytes are behind it")
+        torrent = _read_info(bytes(info_bytes), info.items)
         return replace(torrent, trackers=tuple(tuple(tier) for tier in trackers), web_seeds=tuple(web_seeds))
 
     @property
@@ -162,31 +170,39 @@ class Torrent:
         return self.piece_hashes[piece * _SHA1 : (piece + 1) * _SHA1]
 
     def to_bytes(self) -> bytes:
-        """The contents of a .torrent file that reads as this torrent. Keys of the original that are no attribute here
-        are not in it."""
+        """The contents of a .torrent file that reads as this torrent: the very bytes that it was read from, or where
+        an attribute was changed since, a file with that change and with all other keys of the original."""
+        original = self.info_bytes.join(self.around_info)
+        if any(self.around_info) and Torrent.from_bytes(original) == self:
+            return original
         urls = [url for tier in self.trackers for url in tier]
-        items: dict[bytes, Any] = {
+        known: dict[bytes, Any] = {
             b"announce": urls[0] if urls else None,
             b"announce-list": self.trackers if len(urls) > 1 else None,
             b"comment": self.comment,
+            b"comment.utf-8": None,
             b"created by": self.created_by,
+            b"created by.utf-8": None,
             b"creation date": self.creation_date,
-            b"info": self.info_bytes,
             b"nodes": self.nodes or None,
             b"url-list": self.web_seeds or None,
         }
-        encoded = (
-            bencoding.encode(key) + (self.info_bytes if key == b"info" else bencoding.encode(value))
-            for key, value in items.items()
-            if value is not None
-        )
-        return b"d" + b"".join(encoded) + b"e"
+        items = _other_items(original, known) if any(self.around_info) else {}
+        items |= {key: bencoding.encode(value) for key, value in known.items() if value is not None}
+        items[b"info"] = self.info_bytes
+        return b"d" + b"".join(bencoding.encode(key) + items[key] for key in sorted(items)) + b"e"
 
 
-def _decode(data: bytes | bytearray | memoryview, key: bytes, what: str) -> tuple[dict[bytes, Any], int, int]:
-    """Decode a dictionary of a torrent's size, and find the range of one of its values."""
+def _other_items(original: bytes, known: Container[bytes]) -> dict[bytes, bytes]:
+    """The keys of a .torrent file that are not known, with their values still encoded."""
+    ranges = _decode(original, "torrent file").ranges
+    return {key: original[start:end] for key, (start, end) in ranges.items() if key not in known}
+
+
+def _decode(data: bytes | bytearray | memoryview, what: str) -> bencoding.Dictionary:
+    """Decode a dictionary of a torrent's size."""
     try:
-        return bencoding.decode_with_range(data, key, max_tokens=limits.TORRENT_TOKENS, max_depth=limits.TORRENT_DEPTH)
+        return bencoding.decode_dictionary(data, max_tokens=limits.TORRENT_TOKENS, max_depth=limits.TORRENT_DEPTH)
     except BencodeError as error:
         raise MetainfoError(f"not a {what}: {error}") from error
 
@@ -208,7 +224,7 @@ def _read_info(info_bytes: bytes, info: Any) -> Torrent:
         geometry=geometry,
         piece_hashes=piece_hashes,
         files=files,
-        private=info.get(b"private") == 1,
+        private=_is_private(info.get(b"private")),
     )
 
 
@@ -216,15 +232,18 @@ def _required(dictionary: dict[bytes, Any], key: bytes, kind: type) -> Any:
     """A value that must be there and of a type."""
     value = dictionary.get(key)
     if not isinstance(value, kind):
-        raise MetainfoError(f"the torrent's {key.decode()} is {'missing' if value is None else 'of a wrong type'}")
+        raise MetainfoError(f"the torrent's {key.decode()} is {'of a wrong type' if key in dictionary else 'missing'}")
     return value
 
 
 def _name(info: dict[bytes, Any]) -> str:
-    name = _raw_name(info)
-    if not name:
-        raise MetainfoError("the torrent has no name")
-    return safe_name(name)
+    """The name, made safe. An empty one is advice as any other (BEP 3), and becomes ``_``."""
+    return safe_name(_raw_name(info))
+
+
+def _is_private(value: Any) -> bool:
+    """Whether peers may come from the trackers only (BEP 27): any number but 0 says so, as in libtorrent."""
+    return isinstance(value, int) and value != 0
 
 
 def _raw_name(info: dict[bytes, Any]) -> bytes:
@@ -356,19 +375,22 @@ def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
 def _web_seeds(metainfo: dict[bytes, Any]) -> tuple[str, ...]:
     """The URLs of ``url-list``, which is a list or a single string (BEP 19)."""
     value = metainfo.get(b"url-list")
-    return tuple(dict.fromkeys(_urls(value if isinstance(value, list) else [value])))[: limits.TRACKERS]
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, bytes)]
+    urls = [escaped_url(text.decode("utf-8", "replace")) for text in texts]
+    return tuple(dict.fromkeys(url for url in urls if url is not None))[: limits.WEB_SEEDS]
 
 
 def _urls(values: Any) -> list[str]:
     """Of a list whatever could be a URL at all: printable ASCII with a scheme."""
     candidates = [value.strip() for value in values if isinstance(value, bytes)] if isinstance(values, list) else []
     urls = [url.decode() for url in candidates if url.isascii() and b"://" in url]
-    return [url for url in urls if url.isprintable() and " " not in url]
+    return [url for url in urls if is_url(url)]
 
 
 def _text(metainfo: dict[bytes, Any], key: bytes) -> str | None:
-    value = metainfo.get(key)
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) and value else None
+    """A text; that of ``<key>.utf-8`` comes first, for the other one may be in any encoding."""
+    values = (metainfo.get(key + b".utf-8"), metainfo.get(key))
+    return next((value.decode("utf-8", "replace") for value in values if isinstance(value, bytes) and value), None)
 
 
 def _date(metainfo: dict[bytes, Any]) -> int | None:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geventbt import bencoding
-from geventbt.errors import BencodeError, LocalProtocolError, RemoteProtocolError
-from geventbt.protocol.constants import EXTENDED
+from geventbt.errors import BencodeError, LocalProtocolError
 from geventbt.protocol.messages import Buffer
 
 ExtendedHandshake = dict[str, Any]
@@ -64,18 +63,16 @@ def read_extended_handshake(payload: Buffer) -> ExtendedHandshake:
     """Decode an extended handshake (BEP 10).
 
     Returns:
-        The fields of BEP 10 and of extensions of it whose values are of the right type and range, and of other fields
-        the numbers and the strings of at most 1 KiB. A field with an invalid value is left out.
-
-    Raises:
-        RemoteProtocolError: it is not a bencoded dictionary, or exceeds the limits for untrusted input.
+        The keys of BEP 10 and its kin whose values are of the right type and range, and of other keys the numbers and
+        the strings of at most 1 KiB. A key with a senseless value is left out: wrong advice is ignored. So is all of a
+        handshake that is not a bencoded dictionary, or one over the limits, and bytes behind the dictionary.
     """
     try:
-        decoded = bencoding.decode(payload)
-    except BencodeError as error:
-        raise RemoteProtocolError(f"bad extended handshake: {error}", message_id=EXTENDED, bep=10) from None
+        decoded, _ = bencoding.decode_prefix(payload)
+    except BencodeError:
+        return {}
     if not isinstance(decoded, dict):
-        raise RemoteProtocolError("the extended handshake is not a dictionary", message_id=EXTENDED, bep=10)
+        return {}
     result: ExtendedHandshake = {}
     for key, value in decoded.items():
         reader = _READERS.get(key)

@@ -48,7 +48,7 @@ class PexMessage:
             RemoteProtocolError: it is not a message of ut_pex.
         """
         try:
-            message = bencoding.decode(payload)
+            message, _ = bencoding.decode_prefix(payload)
         except BencodeError as error:
             raise RemoteProtocolError(f"bad ut_pex message: {error}", message_id=EXTENDED, bep=11) from None
         if not isinstance(message, dict):

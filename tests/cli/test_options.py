@@ -17,11 +17,13 @@ import pytest
 
 import geventbt
 from geventbt.cli import values
+from geventbt.cli.errors import CommandError
 from geventbt.cli.main import make_parser, run
 from geventbt.cli.parsing import subparsers_of
 from geventbt.cli.selection import select_files
+from geventbt.cli.suggestions import option_hint
 from geventbt.cli.text import counted, human_address, human_ratio
-from tests.cli_harness import COMMAND, json_lines
+from tests.cli_harness import COMMAND, assert_one_line, json_lines
 
 COMMANDS = ["download", "seed", "create", "info", "magnet", "verify", "peer", "dht", "cat", "demo", "completion"]
 
@@ -40,7 +42,15 @@ def parse(*arguments: str) -> argparse.Namespace:
         (values.size, "256K", 256 << 10),
         (values.size, "1.5m", 3 << 19),
         (values.size, "999999999999999", 999999999999999),
+        *((values.size, f"2{unit}", 2 << 10) for unit in ("K", "k", "KB", "kB", "KiB", "kib", " KiB", " K")),
+        *((values.size, f"1.5{unit}", 3 << 19) for unit in ("M", "MB", "MiB", " MB")),
+        *((values.size, f"3{unit}", 3 << 30) for unit in ("G", "GB", "GiB")),
+        *((values.size, f"1{unit}", 1 << 40) for unit in ("T", "TB", "TiB")),
+        (values.size, "7B", 7),
         (values.rate, "0", None),
+        (values.rate, "1MB/s", 1 << 20),
+        (values.rate, "500 KiB/s", 500 << 10),
+        (values.web_seed, "http://a/b c", "http://a/b%20c"),
         (values.rate, "500K", 500 << 10),
         (values.duration, "0", 0),
         (values.duration, "90", 90),
@@ -65,7 +75,29 @@ def test_a_value_is_read_as_it_is_meant(read: Any, text: str, value: object) -> 
 @pytest.mark.parametrize(
     ("read", "text"),
     [
-        *((values.size, text) for text in ("", "K", "0", "-1", "1e9", "1..5", "many", "١", "0.5", "9" * 99)),
+        *(
+            (values.size, text)
+            for text in (
+                "",
+                "K",
+                "KiB",
+                "1KiBB",
+                "1iB",
+                "1 ",
+                "1P",
+                "1  K",
+                "K1",
+                "1Mbit",
+                "0",
+                "-1",
+                "1e9",
+                "1..5",
+                "many",
+                "١",
+                "0.5",
+                "9" * 99,
+            )
+        ),
         *((values.rate, text) for text in ("", "fast", "-5")),
         *((values.duration, text) for text in ("", "s", "1w", "-1", "inf", "nan", "9" * 15)),
         *((values.positive_duration, text) for text in ("0", "forever")),
@@ -136,10 +168,23 @@ def test_files_are_selected_by_index_range_glob_and_path(
 
 
 @pytest.mark.parametrize("wanted", ["5", "2-9", "3-2", "2024", "nothing", "*.iso", "", "/", "1,,2", "-1", "A.MKV"])
-def test_what_selects_no_file_is_not_found_and_says_how_to_see_them(torrent: geventbt.Torrent, wanted: str) -> None:
-    with pytest.raises(Exception, match="--list shows them, from 0 to 4") as caught:
+def test_what_selects_no_file_is_not_found_and_shows_the_files(torrent: geventbt.Torrent, wanted: str) -> None:
+    with pytest.raises(CommandError, match="is not a file of the torrent; its files are:") as caught:
         select_files(torrent, [wanted])
     assert caught.value.code == 3
+    assert [line.split(maxsplit=3)[::3] for line in caught.value.details][1:3] == [
+        ["1", "set/a.mkv"],
+        ["2", "set/b.txt"],
+    ]
+
+
+def test_of_many_files_some_are_shown_where_none_is_selected(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / f"{number:02}.bin").write_bytes(b"data")
+    with pytest.raises(CommandError) as caught:
+        select_files(geventbt.create_torrent(tmp_path), ["nothing"])
+    assert len(caught.value.details) == 21
+    assert caught.value.details[-1] == "and 30 more: geventbt download --list shows them"
 
 
 # ------------------------------------------------------------------ the environment
@@ -230,21 +275,80 @@ def test_the_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
     assert told == {value for name, value in vars(errors).items() if name.isupper()}
 
 
-def test_wrong_usage_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def usage_error(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that wrong usage is told in."""
     with pytest.raises(SystemExit) as caught:
-        run(["download", "x", "--limit-down", "fast"])
+        run(arguments)
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    assert "argument --limit-down: 'fast' is not a size" in error
-    assert error.endswith("see geventbt download --help\n")
+    assert_one_line(error)
+    return error
 
 
-def test_an_option_must_be_written_out_and_the_help_of_its_command_is_pointed_to(
-    capsys: pytest.CaptureFixture[str],
+def test_wrong_usage_is_told_in_one_line_that_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    error = usage_error("download", "x", "--limit-down", "fast", capsys=capsys)
+    assert "argument --limit-down: 'fast' is not a rate" in error
+    assert error.endswith("; see geventbt download --help\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("download x --limit-d 1M", "there is no option --limit-d; did you mean --limit-down?"),
+        ("download x --max-peer 5", "did you mean --max-peers?"),
+        ("download x --dir y", "did you mean -o, --output?"),
+        ("download --dir y x", "did you mean -o, --output?"),
+        ("download -d y x", "did you mean -o, --output or --limit-down?"),
+        ("download -O y x", "did you mean -o, --output?"),
+        ("download --max-download-limit=1M x", "did you mean --limit-down?"),
+        ("download x --max-overall-upload-limit 1M", "did you mean --limit-up?"),
+        ("download x --bt-stop-timeout 60", "did you mean --stall-timeout?"),
+        ("download x --select-file=1", "did you mean --select?"),
+        ("download x -S", "did you mean --list?"),
+        ("download x --output-folder y", "did you mean -o, --output?"),
+        ("download x --only-files-matching-regex y", "did you mean --select?"),
+        ("download x --ratelimit-download 5", "did you mean --limit-down?"),
+        ("download x --initial-peers 1.2.3.4:5", "did you mean --peer?"),
+        ("download x -w y", "did you mean -o, --output?"),
+        ("download x --download-dir y", "did you mean -o, --output?"),
+        ("download x --downlimit 500", "did you mean --limit-down?"),
+        ("download x -u500", "did you mean --limit-up?"),
+        ("download x -er", "did you mean --encryption?"),
+        ("download x -f true", "did you mean --on-complete?"),
+        ("create x --piecesize 1M", "did you mean --piece-length?"),
+        ("create x --announce http://a/", "did you mean --tracker?"),
+        ("seed x --uplimit 5", "did you mean --limit-up?"),
+        ("download x --zzzzzzzz", "there is no option --zzzzzzzz; see geventbt download --help"),
+        ("info x y", "one argument too many: y"),
+        ("dwonload x", "there is no command 'dwonload'; did you mean download?"),
+        ("get x", "did you mean download?"),
+        ("share x", "did you mean seed?"),
+        ("show x", "did you mean info?"),
+        ("check x", "did you mean verify?"),
+        ("mktorrent x", "did you mean create?"),
+        ("ubuntu.torrent", "did you mean download SOURCE?"),
+        ("magnet:?xt=urn:btih:x", "did you mean download SOURCE?"),
+        ("--debug zzzz", "the commands are download, seed,"),
+    ],
+)
+def test_an_unknown_option_or_command_leads_to_ours(
+    arguments: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        parse("download", "x", "--limit-d", "1M")
-    assert capsys.readouterr().err.endswith("unrecognized arguments: --limit-d 1M\nsee geventbt download --help\n")
+    assert hint in usage_error(*arguments.split(), capsys=capsys)
+
+
+def test_an_unknown_word_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["\x1b[2J"], ["download", "x", "--\x1b[2J"], ["info", "x", "\x1b[2J"]):
+        assert "\x1b" not in usage_error(*arguments, capsys=capsys)
+
+
+def test_an_option_that_the_command_does_not_have_is_not_suggested() -> None:
+    assert option_hint("--dir", [["-x", "--zzz"]]) == ""
+    assert option_hint("--dir", [["-x", "--zzz"], ["-o", "--output"]]) == "did you mean -o, --output?"
+
+
+def test_sources_may_stand_behind_options() -> None:
+    assert parse("download", "a", "-q", "b", "-o", "c", "d").source == ["a", "b", "d"]
 
 
 @pytest.mark.parametrize("arguments", ["dance --json", "download x --json --port y", "download --json x --nothing"])

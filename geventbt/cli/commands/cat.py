@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
+from geventbt.cli.output import make_folder
 from geventbt.cli.running import StallTimer, add_source, dht_options, running_client
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import resolve_source
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check_standard_output()
     source = resolve_source(arguments.source)
+    if arguments.output:
+        make_folder(arguments.output)
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
         client = stack.enter_context(

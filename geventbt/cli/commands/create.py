@@ -39,7 +39,7 @@ def add_parser(commands: parsing.Commands) -> None:
         "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: chosen by the size)"
     )
     parsing.add_repeatable(parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first")
-    parsing.add_repeatable(parser, "--web-seed", values.url, "URL", "URL of the data on a web server; repeatable")
+    parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable")
     parser.add_argument("--private", action="store_true", help="peers may come from the trackers only")
     parser.add_argument("--comment", metavar="TEXT", help="text for people")
     parser.add_argument("--source", metavar="TEXT", help="text that changes the info hash, for private trackers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import closing
 from time import monotonic
 
@@ -10,26 +11,37 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
 from geventbt.cli.commands.info import print_files, read_whole
-from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
+from geventbt.cli.errors import DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
+from geventbt.cli.hook import run_on_complete
 from geventbt.cli.json_lines import emit, torrent_fields
-from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.running import StallTimer, add_source, dht_options, follow, keep_seeding, running_client
+from geventbt.cli.output import check_output, make_folder, write_torrent
+from geventbt.cli.running import (
+    StallTimer,
+    add_source,
+    dht_options,
+    follow,
+    keep_seeding,
+    run_each,
+    running_client,
+    shared_limits,
+)
 from geventbt.cli.selection import select_files
-from geventbt.cli.sources import resolve_source
+from geventbt.cli.sources import Source, resolve_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable
-from geventbt.cli.views import make_view
+from geventbt.cli.views import View, make_view
 
 _EXAMPLES = """
 geventbt download ubuntu.torrent -o downloads/
 geventbt download 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881 --select '*.iso'
+geventbt download one.torrent two.torrent -o downloads/ --on-complete 'notify-send "$TORRENT_NAME"'
 geventbt download https://example.org/ubuntu.torrent --seed-ratio 1.0 --limit-up 500K
 """
 
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
-    parser = parsing.add_command(commands, "download", "fetch a torrent from peers", _EXAMPLES)
-    parsing.add_source(parser)
+    parser = parsing.add_command(commands, "download", "fetch torrents from peers", _EXAMPLES)
+    parsing.add_sources(parser)
     parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
     parsing.add_select(parser)
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
@@ -40,38 +52,75 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_stall_timeout(parser)
     parsing.add_seeding(parser, "default: do not seed")
     parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent of a link to this file")
+    parsing.add_on_complete(parser)
     parsing.add_views(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch a torrent from the given peers, and from those of trackers and peer exchange."""
+    """Fetch torrents from the given peers, and from those of trackers, the DHT and peer exchange."""
+    _check_options_of_one(arguments)
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    source = resolve_source(arguments.source)
+    sources = [resolve_source(source) for source in arguments.source]
+    _check_different(sources, arguments.source)
     if arguments.list:
-        with exit_code_if_output_closes(UNFINISHED):
-            whole = read_whole(source, arguments)
-        print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
+        for source in sources:
+            _list(source, arguments)
         return DONE
-    with running_client(
-        arguments.port,
-        host=arguments.host,
-        encryption=arguments.encryption,
-        max_connections=arguments.max_peers,
-        **dht_options(arguments),
-    ) as client:
-        _download(client, source, arguments)
+    make_folder(arguments.output)
+    with (
+        running_client(
+            arguments.port,
+            host=arguments.host,
+            encryption=arguments.encryption,
+            **shared_limits(arguments, count=len(sources)),
+            **dht_options(arguments),
+        ) as client,
+        exit_code_if_output_closes(UNFINISHED),
+        closing(make_view(arguments)) as view,
+    ):
+        if len(sources) > 1:
+            return run_each(sources, lambda source: _download(client, source, arguments, view), arguments)
+        _download(client, sources[0], arguments, view)
     return DONE
 
 
-def _download(
-    client: geventbt.Client, source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace
-) -> None:
+def _check_options_of_one(arguments: argparse.Namespace) -> None:
+    """See that what is meant for one torrent is not given for several.
+
+    Raises:
+        CommandError: it is.
+    """
+    for option, value in (("--select", arguments.select), ("--save-torrent", arguments.save_torrent)):
+        if value and len(arguments.source) > 1:
+            raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(arguments.source)} are given")
+
+
+def _check_different(sources: Sequence[Source], names: Sequence[str]) -> None:
+    """See that no torrent is given twice.
+
+    Raises:
+        CommandError: one is.
+    """
+    seen: dict[bytes | None, str] = {}
+    for source, name in zip(sources, names, strict=True):
+        if source.info_hash in seen:
+            raise CommandError(USAGE, f"{seen[source.info_hash]} and {name} are the same torrent")
+        seen[source.info_hash] = name
+
+
+def _list(source: Source, arguments: argparse.Namespace) -> None:
+    with exit_code_if_output_closes(UNFINISHED):
+        whole = read_whole(source, arguments)
+    print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
+
+
+def _download(client: geventbt.Client, source: Source, arguments: argparse.Namespace, view: View) -> None:
     started = monotonic()
     stall = StallTimer(arguments.stall_timeout)
     seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
-    with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
+    with exit_code_if_output_closes(UNFINISHED):
         torrent = add_source(
             client,
             source,
@@ -83,22 +132,21 @@ def _download(
             stall=stall,
             sequential=arguments.sequential,
             max_peers=arguments.max_peers,
-            limit_down=arguments.limit_down,
-            limit_up=arguments.limit_up,
             check=arguments.check,
             overwrite=arguments.overwrite,
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)
+        view.finish(torrent)
     with exit_code_if_output_closes(UNFINISHED if seeds else DONE):
         _report(torrent, monotonic() - started, arguments)
+    if arguments.on_complete:
+        run_on_complete(arguments.on_complete, torrent, as_json=arguments.json)
     if seeds:
-        seed_enough(torrent, arguments)
+        seed_enough(torrent, arguments, view)
 
 
-def _choose(
-    arguments: argparse.Namespace, source: geventbt.Torrent | geventbt.Magnet, torrent: geventbt.Torrent
-) -> list[int] | None:
+def _choose(arguments: argparse.Namespace, source: Source, torrent: geventbt.Torrent) -> list[int] | None:
     """The files that the options, or else the link, ask for (BEP 53); None for all."""
     if arguments.select:
         return select_files(torrent, arguments.select)
@@ -107,9 +155,7 @@ def _choose(
     return None
 
 
-def _note_metadata(
-    torrent: geventbt.ActiveTorrent, source: geventbt.Torrent | geventbt.Magnet, arguments: argparse.Namespace
-) -> None:
+def _note_metadata(torrent: geventbt.ActiveTorrent, source: Source, arguments: argparse.Namespace) -> None:
     metainfo = torrent.wait_metadata()
     if arguments.save_torrent:
         write_torrent(metainfo, arguments.save_torrent)
@@ -117,7 +163,10 @@ def _note_metadata(
         chosen = _choose(arguments, source, metainfo)
         emit("torrent", **torrent_fields(metainfo, None if chosen is None else set(chosen)))
         names = ["/".join(file.path) for file in metainfo.files]
-        torrent.on("file_complete", lambda torrent, index: emit("file", index=index, path=names[index]))
+        torrent.on(
+            "file_complete",
+            lambda torrent, index: emit("file", info_hash=torrent.info_hash.hex(), index=index, path=names[index]),
+        )
 
 
 def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse.Namespace) -> None:
@@ -143,13 +192,20 @@ def _report(torrent: geventbt.ActiveTorrent, seconds: float, arguments: argparse
     )
 
 
-def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
+def seed_enough(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace, view: View) -> None:
     """Seed for the given time or to the given ratio, or without end, and print how much was sent."""
     started = monotonic()
-    with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
+    with exit_code_if_output_closes(UNFINISHED):
         ratio = keep_seeding(torrent, view, seconds=arguments.seed_time, ratio=arguments.seed_ratio)
+        view.finish(torrent)
     uploaded = torrent.progress.uploaded
     if arguments.json:
-        emit("seeded", uploaded=uploaded, ratio=round(ratio, 4), seconds=round(monotonic() - started, 3))
+        emit(
+            "seeded",
+            info_hash=torrent.info_hash.hex(),
+            uploaded=uploaded,
+            ratio=round(ratio, 4),
+            seconds=round(monotonic() - started, 3),
+        )
     else:
         print(f"{printable(torrent.name)}: {human_size(uploaded)} sent, ratio {human_ratio(ratio)}", flush=True)

@@ -10,6 +10,7 @@ from geventbt.cli.errors import DONE
 from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import fetch_torrent
+from geventbt.cli.selection import file_lines
 from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, resolve_source
 from geventbt.cli.text import counted, human_size, printable
 
@@ -69,10 +70,8 @@ def print_files(torrent: geventbt.Torrent, selected: list[int] | None, *, as_jso
     if as_json:
         emit("torrent", **torrent_fields(torrent, None if selected is None else set(selected)))
         return
-    for index, file in enumerate(torrent.files):
-        if file.stored:
-            mark = "" if selected is None else ("* " if index in selected else "  ")
-            print(f"{mark}{index:>5}  {human_size(file.length):>10}  {printable('/'.join(file.path))}")
+    for line in file_lines(torrent, selected):
+        print(line)
 
 
 def _show(torrent: geventbt.Torrent) -> None:

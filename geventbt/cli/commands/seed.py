@@ -12,24 +12,29 @@ from geventbt.cli import parsing
 from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, torrent_fields
+from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.running import REFRESH, dht_options, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
 
 _EXAMPLES = """
+geventbt seed photos/ --tracker http://tracker.example/announce
 geventbt seed ubuntu.torrent downloads/ --port 6881
 geventbt seed ubuntu.torrent downloads/ --seed-time 2h --limit-up 1M
 """
 _PORT = 6881
-_SOURCE = "a .torrent file, an http(s) URL of one, or - for standard input"
+_SOURCE = (
+    "a .torrent file, an http(s) URL of one, or - for standard input; or a file or folder to make a torrent of, which "
+    "is kept beside it as NAME.torrent"
+)
 
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
     parsing.add_source(parser, _SOURCE)
-    parsing.add_data(parser)
+    parsing.add_optional_data(parser)
     parsing.add_check(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
@@ -42,12 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     from geventbt.storage import locate
 
-    torrent = read_torrent(arguments.source, "seed")
-    folder = locate(torrent, arguments.data)
-    if os.path.islink(arguments.data):
-        say(
-            f"{printable(arguments.data)} is a symbolic link; served from {printable(os.path.realpath(arguments.data))}"
-        )
+    made: Shared | None = None
+    if arguments.data is None and is_data(arguments.source):
+        made = share(arguments.source, arguments.tracker, is_quiet=arguments.quiet or arguments.json)
+        torrent, data = made.torrent, arguments.source
+    else:
+        torrent = read_torrent(arguments.source, "seed")
+        is_here = os.path.isfile(arguments.source)
+        data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
+    folder = locate(torrent, data)
+    if os.path.islink(data):
+        say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
     with running_client(
         arguments.port,
         host=arguments.host,
@@ -72,7 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
         with exit_code_if_output_closes(UNFINISHED):
             _check(active, arguments)
             _say_where(client, torrent, arguments)
-        seed_enough(active, arguments)
+            if made is not None:
+                _say_how_to_get_it(made, arguments)
+        with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
+            seed_enough(active, arguments, view)
     return DONE
 
 
@@ -98,3 +111,22 @@ def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: ar
         return
     size = human_size(torrent.geometry.length)
     print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)
+
+
+def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:
+    torrent = made.torrent
+    magnet = str(geventbt.Magnet.from_torrent(torrent))
+    if arguments.json:
+        geometry = torrent.geometry
+        emit(
+            "created",
+            info_hash=torrent.info_hash.hex(),
+            name=torrent.name,
+            length=geometry.length,
+            piece_length=geometry.piece_length,
+            pieces=geometry.pieces,
+            output=made.output,
+            magnet=magnet,
+        )
+        return
+    print(f"torrent file: {printable(made.output)}\nmagnet link:  {magnet}", flush=True)

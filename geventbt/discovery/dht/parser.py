@@ -295,9 +295,15 @@ def _bounded(value: Any) -> int:
 
 def _raw_value(data: bytes, container: bytes) -> bytes | None:
     """The bytes of ``v`` within a dictionary of the message, as they came: hashes and signatures are of those."""
-    outer = bencoding.value_range(data, container, max_tokens=limits.DHT_TOKENS, max_depth=limits.DHT_DEPTH)
+    outer = _range_of(data, container)
     if outer is None:
         return None
     inside = data[outer[0] : outer[1]]
-    inner = bencoding.value_range(inside, b"v", max_tokens=limits.DHT_TOKENS, max_depth=limits.DHT_DEPTH)
+    inner = _range_of(inside, b"v")
     return None if inner is None else inside[inner[0] : inner[1]]
+
+
+def _range_of(data: bytes, key: bytes) -> tuple[int, int] | None:
+    """Where the value of a key of a dictionary starts and ends; None if there is no such key."""
+    found = bencoding.decode_dictionary(data, max_tokens=limits.DHT_TOKENS, max_depth=limits.DHT_DEPTH)
+    return found.ranges.get(key)

@@ -219,7 +219,7 @@ def _scrape_result(counts: Mapping[bytes, Any]) -> ScrapeResult:
 
 def _answer(data: bytes) -> dict[bytes, Any]:
     try:
-        answer = bencoding.decode(data, max_tokens=limits.TRACKER_TOKENS)
+        answer, _ = bencoding.decode_prefix(data, max_tokens=limits.TRACKER_TOKENS)
     except BencodeError as error:
         raise TrackerError(f"not the answer of a tracker: {error}") from None
     if not isinstance(answer, dict):

@@ -224,10 +224,17 @@ def test_a_failure_may_say_when_to_try_again(said, seconds):
     assert caught.value.retry_in == seconds
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", b"le", b"i1e", b"d8:interval", b"d1:ai1e-6:", b"de" * 2])
+@pytest.mark.parametrize("data", [b"", b"<html>", b"le", b"i1e", b"d8:interval", b"d1:ai1e-6:"])
 def test_what_is_no_answer_is_an_error(data):
     with pytest.raises(TrackerError, match="not the answer of a tracker"):
         parse_announce(data)
+
+
+@pytest.mark.parametrize("junk", [b"\n", b"\r\n", b"\0", b"<!-- 0.01 s -->"])
+def test_bytes_behind_an_answer_are_ignored(junk):
+    assert parse_announce(b"d8:intervali900e5:peers0:e" + junk) == parse_announce(b"d8:intervali900e5:peers0:e")
+    with pytest.raises(TrackerError, match="full"):
+        parse_announce(b"d14:failure reason4:fulle" + junk)
 
 
 def test_a_scrape_counts_the_torrents_that_were_asked_for():

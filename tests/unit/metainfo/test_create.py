@@ -237,5 +237,13 @@ def test_a_link_to_the_data_itself_is_followed(folder: Path):
 def test_what_is_no_url_is_refused(folder: Path, url: str):
     with pytest.raises(ValueError, match="not a URL"):
         create_torrent(folder, trackers=[["http://a/", url]])
+
+
+@pytest.mark.parametrize("url", ["nowhere", "http://a/\x1b[2J", "http://a/\nb"])
+def test_a_web_seed_that_cannot_be_a_url_is_refused(folder: Path, url: str):
     with pytest.raises(ValueError, match="not a URL"):
         create_torrent(folder, web_seeds=[url])
+
+
+def test_a_web_seed_with_a_blank_is_escaped(folder: Path):
+    assert create_torrent(folder, web_seeds=["http://a/b c"]).web_seeds == ("http://a/b%20c",)

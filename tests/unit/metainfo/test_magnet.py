@@ -122,3 +122,15 @@ def test_a_link_to_a_torrent_names_it():
     text = str(Magnet.from_torrent(torrent))
     assert text == f"magnet:?xt=urn:btih:{torrent.info_hash.hex()}&dn=a%20%26%20b&xl=5&tr=http:%2F%2Ft%2F"
     assert Magnet.from_string(text) == Magnet.from_torrent(torrent)
+
+
+def test_a_link_to_a_torrent_has_its_web_seeds():
+    seeds = [f"http://{number}.example/a%20b?c=d&e=f" for number in range(30)]
+    info = {"length": 5, "name": "a", "piece length": 16384, "pieces": bytes(20)}
+    torrent = Torrent.from_info(bencoding.encode(info), web_seeds=seeds)
+    assert Magnet.from_string(str(Magnet.from_torrent(torrent))).web_seeds == tuple(seeds)
+
+
+def test_a_web_seed_of_a_link_is_escaped():
+    link = Magnet.from_string(f"magnet:?xt=urn:btih:{'a' * 40}&ws=http%3A%2F%2Fa%2Fb+c&ws=nonsense")
+    assert link.web_seeds == ("http://a/b%20c",)

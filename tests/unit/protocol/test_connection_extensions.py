@@ -236,9 +236,13 @@ def test_an_extended_message_that_no_peer_would_take_is_refused():
     assert len(taken(protocol)) == 5 + limits.MESSAGE
 
 
-@pytest.mark.parametrize("payload", [b"", b"le", b"i1e", b"d", b"d1:ai1e-6:"])
-def test_a_broken_extended_handshake_closes_the_wire(payload):
-    offends(established(EXTENDED), m.pack_extended(0, payload), c.EXTENDED, 10)
+@pytest.mark.parametrize("payload", [b"", b"le", b"i1e", b"d", b"d1:ai1e-6:", b"d1:x" + b"l" * 40 + b"e" * 41])
+def test_a_broken_extended_handshake_says_nothing_and_the_wire_stays_open(payload):
+    protocol = established(EXTENDED)
+    assert receive(protocol, m.pack_extended(0, payload)) == [(c.EXTENDED, 0, payload)]
+    assert protocol.peer_extended_handshake.get("m", {}) == {}
+    assert receive(protocol, m.pack_extended(0, b"d1:pi6881ee")) == [(c.EXTENDED, 0, b"d1:pi6881ee")]
+    assert protocol.peer_extended_handshake["p"] == 6881
 
 
 def test_a_message_of_an_extension_is_an_event_even_with_an_unknown_id():

@@ -6,7 +6,6 @@ import pytest
 
 from geventbt import limits
 from geventbt.bencoding import decode, encode
-from geventbt.errors import RemoteProtocolError
 from geventbt.protocol.extended import read_extended_handshake, write_extended_handshake
 
 SENSELESS = [-1, 0, 2**63, -(2**63), b"", b"x" * 5, b"x" * 1000, [], [1], {}, {b"a": 1}]
@@ -64,23 +63,36 @@ def test_encoding_is_canonical_and_can_be_decoded():
         b"le",
         b"4:abcd",
         b"d",
-        b"d1:a",
-        b"d1:ai1e",
-        b"dee",
-        b"de ",
+        b"d1:pi6881e",
+        b"d1:pi6881e4:reqq",
         b"d1:ai1e-6:",
-        b"d1:ai01ee",
         b"di1ei2ee",
         b"d1:a9999999999:e",
         b"d1:a" + b"l" * 100 + b"e" * 100 + b"e",
         b"d1:al" + b"i1e" * limits.BENCODE_TOKENS + b"ee",
     ],
 )
-def test_anything_but_a_bounded_dictionary_is_a_violation(payload):
-    with pytest.raises(RemoteProtocolError) as caught:
-        read_extended_handshake(payload)
-    assert caught.value.message_id == 20
-    assert caught.value.bep == 10
+def test_what_is_not_a_bounded_dictionary_says_nothing(payload):
+    assert read_extended_handshake(payload) == {}
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"\n", b"\r\n", b" ", b"e", b"d1:pi1ee"])
+def test_bytes_behind_the_dictionary_are_ignored(junk):
+    assert read_extended_handshake(b"d1:pi6881ee" + junk) == {"p": 6881}
+
+
+@pytest.mark.parametrize(
+    ("payload", "handshake"),
+    [
+        (b"d1:pi06881ee", {"p": 6881}),
+        (b"d1:pi6881e4:reqqi-0ee", {"p": 6881}),
+        (b"d1:pi6881e1:pi1ee", {"p": 6881}),
+        (b"d1:pi6881e4:sizei" + b"9" * 30 + b"ee", {"p": 6881}),
+        (b"d01:pi6881ee", {"p": 6881}),
+    ],
+)
+def test_a_handshake_that_is_not_quite_right_is_read(payload, handshake):
+    assert read_extended_handshake(payload) == handshake
 
 
 # ---------------------------------------------------------------------- wrong types and ranges, key by key

@@ -64,11 +64,17 @@ def test_any_bytes_are_a_message_or_a_protocol_error(payload):
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"i1e", b"l" * 10_000, b"d5:added" + b"9" * 5000 + b":", b"d5:addedi" + b"1" * 5000 + b"ee"]
+    "payload", [b"", b"i1e", b"l" * 10_000, b"d5:added" + b"9" * 5000 + b":", b"d5:addedi" + b"1" * 5000]
 )
 def test_anything_but_a_dictionary_is_a_violation(payload):
     with pytest.raises(RemoteProtocolError):
         PexMessage.from_bytes(payload)
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"\n", b"de"])
+def test_bytes_behind_a_message_are_ignored(junk):
+    message = PexMessage({("1.2.3.4", 5): 0})
+    assert PexMessage.from_bytes(message.to_bytes() + junk) == message
 
 
 def test_changes_are_the_peers_not_yet_sent():

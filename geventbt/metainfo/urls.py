@@ -1,0 +1,31 @@
+"""URLs as torrents and magnet links have them: which texts are URLs, and how one that is nearly a URL becomes one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from urllib.parse import quote, urlsplit, urlunsplit
+
+_SAFE = "%/:?#[]@!$&'()*+,;=~"
+"""The characters that have a meaning in a URL, and the sign that an escape begins with."""
+
+
+def is_url(text: str) -> bool:
+    """Whether a text could be a URL at all: a scheme, and printable ASCII without blanks."""
+    return "://" in text and text.isascii() and text.isprintable() and " " not in text
+
+
+def escaped_url(text: str) -> str | None:
+    """The same URL with blanks, and letters outside ASCII, escaped as a browser does (RFC 3987); None if the text is
+    not a URL."""
+    text = text.strip()
+    if is_url(text):
+        return text
+    if "://" not in text or not text.isprintable():
+        return None
+    with suppress(ValueError):
+        scheme, host, path, query, fragment = urlsplit(text)
+        # A UnicodeError is a ValueError: not a name that DNS could have.
+        host = host if host.isascii() else host.encode("idna").decode()
+        url = urlunsplit((scheme, host, quote(path, _SAFE), quote(query, _SAFE), quote(fragment, _SAFE)))
+        return url if is_url(url) else None
+    return None
