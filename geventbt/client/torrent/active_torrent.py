@@ -284,7 +284,12 @@ class ActiveTorrent:
         Args:
             files: each by index, by path in the torrent, or as `TorrentFile`.
         """
-        self.set_priorities(in_thread(_only, self._runner.known_files(), files))
+        self._runner.known_files()
+        self._runner.raise_error()
+        shielded(self._select, files)
+
+    def _select(self, files: Collection[FileRef]) -> None:
+        self._runner.set_priorities(in_thread(_only, self._runner.known_files(), files))
 
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict.

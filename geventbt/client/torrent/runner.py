@@ -305,7 +305,7 @@ class TorrentRunner:
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""
-        while self.error is None:
+        while not self._is_over:
             try:
                 if self.files is None:
                     self._open_data()
@@ -315,6 +315,7 @@ class TorrentRunner:
                 self._watch()
             except StorageError as error:
                 self._suspend(error)
+            if self._is_suspended:
                 self._wait_for_retry()
 
     def _open_data(self) -> None:
@@ -739,7 +740,7 @@ class TorrentRunner:
             except StorageError as error:
                 in_thread(file_map.set_priorities, before)
                 if (had & ~storage.have).any():
-                    self.on_storage_error(error)
+                    self._suspend(error)
                     raise
                 in_thread(storage.select, file_map.selected)
                 raise

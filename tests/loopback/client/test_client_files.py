@@ -345,9 +345,9 @@ def test_a_selection_that_fails_changes_nothing(world: World, torrent):
     assert [file.priority > 0 for file in job.files] == [True, False, False, False]
     assert job.wait(30)
     assert (world.folder / "out/data/c").read_bytes() == b"mine"
-    # At the next start what is there is looked at, as any file.
+    # At the next start it is refused again, unless it may be overwritten.
     job.remove()
-    geventbt.download(torrent, world.folder / "out", peers=world.seeds(torrent, 1))
+    geventbt.download(torrent, world.folder / "out", peers=world.seeds(torrent, 1), overwrite=True)
     world.assert_complete(torrent)
 
 
