@@ -14,6 +14,7 @@ from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
+from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
 from geventbt.net.addresses import Address
@@ -94,7 +95,7 @@ class ClientContext:
 
     def check_thread(self) -> None:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
-        if gevent.get_hub() is not self._hub:
+        if not is_current(self._hub):
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
 
     def has_room(self, *, inbound: bool = False) -> bool:

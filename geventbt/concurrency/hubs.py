@@ -24,6 +24,11 @@ _of_parent: list[Any] = []
 the wrong process."""
 
 
+def is_current(hub: Any) -> bool:
+    """Whether this is the hub of the calling native thread. Makes none in a thread that has none, unlike `get_hub`."""
+    return get_hub_if_exists() is hub
+
+
 def whole_call(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """A function that leaves nothing of gevent behind in a native thread that did not use gevent before.
 

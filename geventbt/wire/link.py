@@ -9,6 +9,7 @@ import gevent
 from gevent.hub import Waiter
 
 from geventbt.concurrency.flow import FlowControl
+from geventbt.concurrency.hubs import is_current
 from geventbt.errors import WireClosed, WireTimeout
 from geventbt.protocol.connection import PeerProtocol
 from geventbt.wire.timer import CoarseTimer
@@ -48,7 +49,7 @@ class Link:
 
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the wire's."""
-        if gevent.get_hub() is not self.hub:
+        if not is_current(self.hub):
             raise RuntimeError("a wire can only be used in the native thread that made it")
 
     def check_usable(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from gevent import get_hub
+from gevent._hub_local import get_hub_if_exists
 
 from geventbt import limits
 from geventbt.errors import GeventBTError, RequestCancelled, RequestTimeout, WireClosed
@@ -54,7 +54,7 @@ class RequestPipeline:
         """See `Wire.request`."""
         # Called for every block: the usual case is tested here, and functions are called for the others.
         link = self._link
-        if link.closed or get_hub() is not link.hub:
+        if link.closed or get_hub_if_exists() is not link.hub:
             link.check_usable()
         protocol = self._protocol
         if wait_unchoked:

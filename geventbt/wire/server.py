@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any, TypeAlias
 
 import gevent
+from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
 from geventbt import limits
@@ -220,7 +221,8 @@ class PeerServer(StreamServer):
         Raises:
             RuntimeError: this is another native thread than the one that made the server.
         """
-        if gevent.get_hub().loop is not self.loop:
+        hub = get_hub_if_exists()
+        if hub is None or hub.loop is not self.loop:
             raise RuntimeError("a server can only be stopped in the native thread that made it")
         if not self.started and not self.wires:
             super().stop(0)
