@@ -118,8 +118,22 @@ CONNECTS_PER_SECOND = 30
 """Connections that are begun in a second (libtorrent: 30)."""
 TORRENT_PEERS = 200
 """Connections of one torrent, by default (Transmission: 50, libtorrent: no bound but its 200 in all)."""
+CONNECTIONS_PER_ADDRESS = 100
+"""Inbound connections of one address at one time, by default: half of what a torrent may have."""
+OUTBOUND_SHARE = 4
+"""While anything is missing, the total divided by this number is kept for peers that we connect to."""
+PENDING_PEERS = 50
+"""Inbound connections over the total, whose handshake is awaited: one may take the place of a peer of no use."""
+POINTLESS_PEER = 60.0
+"""Without a block, after which a peer that is in no way interested, nor we in it, gives its place up to another."""
+USELESS_PEER = 120.0
+"""Likewise for one where either side is interested."""
+EVICTION_INTERVAL = 5.0
+"""Between two peers that give their places up: the next one needs time to be connected to."""
 CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
+DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
+"""Before a torrent that the disk has failed tries again: doubled with each failure."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
@@ -186,7 +200,12 @@ BANNED = 10_000
 BLAMED_PIECES, BLAMED_BLOCKS = 64, 64 * KIB
 """Failed pieces, and blocks of them, whose senders are remembered: about 10 MiB."""
 SOLE_SOURCES = 3
-"""Peers that each sent a whole piece that failed, before the torrent itself is thought to be wrong there."""
+"""Networks (IPv4 addresses, /64s of IPv6) whose peers each sent a whole piece that failed, before the torrent itself is
+thought to be wrong there."""
+SOLE_SENDERS = 8
+"""Peers of one network that are remembered with such a piece."""
+STUCK_TIME = 120.0
+"""Seconds in which trackers may still find a peer for what was wrong from every peer, before a download fails."""
 SOLE_PIECES = 1000
 """Pieces whose sole sources are remembered."""
 
@@ -265,6 +284,8 @@ TORRENT_DEPTH = 100
 """Lists and dicts within each other in a .torrent file: file trees of BEP 52 nest as folders do (libtorrent: 100)."""
 PATH_PARTS = 100
 """Folders within each other in a torrent (libtorrent: 100)."""
+PATH = 4095
+"""Bytes of a file's whole path (Linux: 4096 with a NUL); what has a longer one is kept in our own folder."""
 FILE_NAME = 255
 """Bytes of a file's name in UTF-8: what common file systems take."""
 TRACKERS = 200

@@ -67,12 +67,21 @@ stop = _signal("stop", "the server has stopped")
 # --- torrents of a client ---
 piece_verified = _signal("piece_verified", "index: a piece is verified and on disk")
 piece_failed = _signal("piece_failed", "index: the hash of a piece was wrong; it is fetched again")
+piece_lost = _signal("piece_lost", "index: a piece that was verified is gone from the disk, or was changed there")
 file_complete = _signal("file_complete", "index: every piece of a file is verified and on disk")
 complete = _signal("complete", "every wanted piece is verified and on disk")
 peer_added = _signal("peer_added", "wire: a peer has joined")
 peer_removed = _signal("peer_removed", "wire: a peer has left")
 
-_TORRENTS_ONLY = ("piece_verified", "piece_failed", "file_complete", "complete", "peer_added", "peer_removed")
+_TORRENTS_ONLY = (
+    "piece_verified",
+    "piece_failed",
+    "piece_lost",
+    "file_complete",
+    "complete",
+    "peer_added",
+    "peer_removed",
+)
 _SERVERS_ONLY = ("peer_connected", "stopping", "stop")
 
 WIRE_SIGNALS: dict[str, NamedSignal] = {

@@ -19,7 +19,8 @@ done           info_hash, name, done, downloaded, uploaded, sources, seconds: th
 on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
 seeded         info_hash, uploaded, ratio, seconds: the serving is over
 created        info_hash, name, length, piece_length, pieces, output, magnet
-checked        index, path, good, pieces: a file, and how many of its pieces are good; good is null where it is missing
+checked        index, path, good, pieces, excess: a file, and how many of its pieces are good; good is null where it is
+               missing; excess is the bytes that it is too long
 verified       info_hash, name, good, pieces, complete: the result for the whole torrent
 peer           what `geventbt peer` shows of a peer that shook hands
 interrupted    done, wanted: by Ctrl-C, SIGTERM or SIGHUP; null where they are not known

@@ -217,6 +217,22 @@ def add_traffic(parser: Parser, *, port: int, max_peers: int) -> None:
     parser.add_argument("--limit-up", type=values.rate, metavar="RATE", help="maximum upload rate (default: no limit)")
 
 
+def add_check(parser: Parser) -> None:
+    """Add --check."""
+    parser.add_argument(
+        "--check", action="store_true", help="hash all data that is there, also what the last run recorded as right"
+    )
+
+
+def add_overwrite(parser: Parser) -> None:
+    """Add --overwrite."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write over files that are not the torrent's (default: stop, exit code 6)",
+    )
+
+
 def add_stall_timeout(parser: Parser) -> None:
     """Add --stall-timeout."""
     parser.add_argument(

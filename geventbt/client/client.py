@@ -17,10 +17,12 @@ from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions, TorrentOptions
 from geventbt.client.peers.finder import checked
 from geventbt.client.torrent.active_torrent import ActiveTorrent
-from geventbt.client.torrent.file_map import FileRef
+from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
+from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError, MagnetError
@@ -45,6 +47,9 @@ class Client:
         host: the address to listen on; "" is every IPv4 interface.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together.
+        max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
+            peers come.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
@@ -65,6 +70,8 @@ class Client:
         host: str = "",
         encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
+        max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS,
+        exempt_loopback: bool = False,
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
@@ -72,6 +79,7 @@ class Client:
         lsd: bool = False,
     ) -> None:
         check_policy(encryption)
+        descriptors.raise_limit()
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
@@ -86,7 +94,13 @@ class Client:
         )
         if port is not None:
             self.server = listen(
-                (host, port), info_hashes=self.torrents.keys, encryption=encryption, max_connections=max_connections
+                (host, port),
+                info_hashes=self.torrents.keys,
+                encryption=encryption,
+                # A peer that has shaken hands may take the place of another.
+                max_connections=max_connections + limits.PENDING_PEERS,
+                max_per_address=max_per_address,
+                exempt_loopback=exempt_loopback,
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
@@ -130,6 +144,8 @@ class Client:
         storage: StorageFactory | None = None,
         fail_without_peers: bool = False,
         seed_only: bool = False,
+        check: bool = False,
+        overwrite: bool = False,
     ) -> ActiveTorrent:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
@@ -146,6 +162,10 @@ class Client:
                 the data, such as `geventbt.MemoryBackend`. None for files in the folder.
             fail_without_peers: fail with NoPeersError when no peer is left and none can be found; else it waits.
             seed_only: fail with StorageError when anything is missing, and make no file.
+            check: hash all data at the start, also what the last run has recorded as right.
+            overwrite: write over files that are not the torrent's. By default it fails with StorageError
+                (``errno.EEXIST``) if there is one in the place of one of its files: one that we have not made, and of
+                which no piece is right.
 
         Returns:
             The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
@@ -157,7 +177,9 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
-        source = read_source(torrent)
+        # In a thread: a torrent may have hundreds of thousands of files.
+        source = in_thread(read_source, torrent)
+        file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
         info_hash = source.info_hash
         assert info_hash is not None
         if self._closed.is_set():
@@ -175,9 +197,11 @@ class Client:
             storage=storage,
             fail_without_peers=fail_without_peers,
             seed_only=seed_only,
+            check=check,
+            overwrite=overwrite,
         )
 
-        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options)
+        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options, file_map)
         active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
         return active
 
@@ -212,18 +236,23 @@ class Client:
     def _close(self, timeout: float) -> None:
         # A second call, such as the end of a `with`, must not go on before it is closed.
         with self._closing:
-            runners = list(self._runners.values())
-            self._runners.clear()
-            self.torrents.clear()
-            gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
-            if self.server is not None:
-                self.server.stop(timeout)
-            if self._own_dht is not None:
-                self._own_dht.close()
-            if self._context.lsd is not None:
-                self._context.lsd.close()
-            self._is_closed = True
-            self._note_end()
+            try:
+                self._close_all(timeout)
+            finally:
+                self._is_closed = True
+                self._note_end()
+
+    def _close_all(self, timeout: float) -> None:
+        runners = list(self._runners.values())
+        self._runners.clear()
+        self.torrents.clear()
+        gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
+        if self.server is not None:
+            self.server.stop(timeout)
+        if self._own_dht is not None:
+            self._own_dht.close()
+        if self._context.lsd is not None:
+            self._context.lsd.close()
 
     def _note_end(self) -> None:
         """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""

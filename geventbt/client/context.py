@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import logging
+from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
+from typing import Protocol
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -11,14 +13,40 @@ from gevent.lock import BoundedSemaphore
 from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
+from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
 
+_log = logging.getLogger("geventbt")
+
 _TURN_TIMEOUT = 0.2
 """Seconds after which a torrent that has not asked again for its share loses its turn."""
+
+
+class Evictable(Protocol):
+    """A peer that can be left."""
+
+    def close(self) -> None:
+        """Leave it at once."""
+
+
+class ConnectionHolder(Protocol):
+    """Holds connections: a swarm."""
+
+    @property
+    def places(self) -> Sequence[Place[Evictable]]:
+        """The connections that it has."""
+
+    @property
+    def inbound(self) -> int:
+        """How many of them were opened by the peer."""
+
+    @property
+    def keeps_outbound(self) -> bool:
+        """Whether places are to be kept for peers that it connects to: something is missing."""
 
 
 class ClientContext:
@@ -57,15 +85,54 @@ class ClientContext:
         self._max_connections = options.max_connections
         self._count_connections = count_connections
         self._waiting: dict[Hashable, float] = {}
+        self._holders: set[ConnectionHolder] = set()
+        self._evicted_at = float("-inf")
 
     def check_thread(self) -> None:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if gevent.get_hub() is not self._hub:
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
 
-    def has_room(self) -> bool:
-        """Whether one more connection may be opened."""
+    def has_room(self, *, inbound: bool = False) -> bool:
+        """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks
+        something."""
+        if inbound and sum(holder.inbound for holder in self._holders) >= self._max_connections - self._kept:
+            return False
         return self._count_connections() < self._max_connections
+
+    @property
+    def _kept(self) -> int:
+        is_downloading = any(holder.keeps_outbound for holder in self._holders)
+        return self._max_connections // limits.OUTBOUND_SHARE if is_downloading else 0
+
+    def enter(self, holder: ConnectionHolder) -> None:
+        """Count the peers of a swarm among those that may have to give their places up."""
+        self._holders.add(holder)
+
+    def leave(self, holder: ConnectionHolder) -> None:
+        """Count them no longer."""
+        self._holders.discard(holder)
+
+    def make_room(self, now: float, holder: ConnectionHolder | None = None) -> bool:
+        """Leave the peer that is of least use, if there is one and the last was not left just now.
+
+        Args:
+            now: the time.
+            holder: only a peer of this swarm; None for one of any torrent.
+
+        Returns:
+            Whether there is a place now.
+        """
+        if now < self._evicted_at + limits.EVICTION_INTERVAL:
+            return False
+        holders = self._holders if holder is None else [holder]
+        place = least_useful((place for each in holders for place in each.places), now)
+        if place is None:
+            return False
+        self._evicted_at = now
+        _log.info("%s gives its place up to another peer", place.peer)
+        place.peer.close()
+        return True
 
     def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
         """Take blocks from a torrent's own rate and from the client's.

@@ -32,6 +32,8 @@ def download(
     limit_down: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
+    check: bool = False,
+    overwrite: bool = False,
     dht: bool | DHT = True,
     timeout: float | None = None,
     stall_timeout: float | None = None,
@@ -52,6 +54,8 @@ def download(
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second; None for no limit.
         storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.
+        check: hash all data at the start, also what the last run has recorded as right.
+        overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
@@ -78,6 +82,8 @@ def download(
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
+            check=check,
+            overwrite=overwrite,
             fail_without_peers=True,
         )
         wait_complete(active, timeout, stall_timeout)

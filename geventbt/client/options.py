@@ -44,6 +44,8 @@ class TorrentOptions:
         storage: makes the backend that keeps the data; None for files in the folder.
         fail_without_peers: whether to fail when no peer is left and none can be found.
         seed_only: whether to fail when a piece is missing, and to make no file.
+        check: whether to hash all data at the start, also what the record says is right.
+        overwrite: whether a file that is not the torrent's may be overwritten.
     """
 
     peers: tuple[Address, ...] = ()
@@ -56,3 +58,5 @@ class TorrentOptions:
     storage: StorageFactory | None = None
     fail_without_peers: bool = False
     seed_only: bool = False
+    check: bool = False
+    overwrite: bool = False

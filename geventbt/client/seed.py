@@ -27,6 +27,7 @@ def seed(
     upload_slots: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
+    check: bool = False,
     progress: Callable[[int, int], None] | None = None,
     dht: bool | DHT = True,
 ) -> Client:
@@ -43,6 +44,7 @@ def seed(
         upload_slots: peers that are served at one time; None for all that ask.
         limit_up: bytes a second; None for no limit.
         storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
+        check: hash all data, also what the last run has recorded as right.
         progress: called with (pieces checked, pieces) while the data is checked.
         dht: whether to announce by the DHT; see `Client`.
 
@@ -75,6 +77,7 @@ def seed(
             max_peers=max_connections,
             limit_up=limit_up,
             storage=storage,
+            check=check,
             seed_only=True,
         )
         while not active.wait(_LOOK):

@@ -11,12 +11,15 @@ from typing import Literal
 class TorrentState(str, Enum):
     """The state of a torrent; each is equal to its name as a string. The transitions::
 
-        METADATA ──> CHECKING ──> DOWNLOADING <──> SEEDING
-            any of them ──> FAILED
+        METADATA ──> CHECKING <──> DOWNLOADING <──> SEEDING
+            CHECKING <── SEEDING
+            any of them ──> FAILED ──> CHECKING
             any of them ──> REMOVED
 
     A magnet link begins with METADATA, a .torrent file with CHECKING. While a torrent is paused, PAUSED is shown in
-    place of METADATA, DOWNLOADING or SEEDING. FAILED and REMOVED are final.
+    place of METADATA, DOWNLOADING or SEEDING. A torrent that the disk has FAILED goes on serving what it has, and may
+    go on: by itself where the fault may pass, by `ActiveTorrent.resume` or `ActiveTorrent.check`. After every other
+    failure FAILED is final, as REMOVED is.
     """
 
     METADATA = "metadata"
@@ -39,8 +42,9 @@ _ENDS = (TorrentState.FAILED, TorrentState.REMOVED)
 _TRANSITIONS = {
     TorrentState.METADATA: (TorrentState.CHECKING, *_ENDS),
     TorrentState.CHECKING: (TorrentState.DOWNLOADING, *_ENDS),
-    TorrentState.DOWNLOADING: (TorrentState.SEEDING, *_ENDS),
-    TorrentState.SEEDING: (TorrentState.DOWNLOADING, *_ENDS),
+    TorrentState.DOWNLOADING: (TorrentState.SEEDING, TorrentState.CHECKING, *_ENDS),
+    TorrentState.SEEDING: (TorrentState.DOWNLOADING, TorrentState.CHECKING, *_ENDS),
+    TorrentState.FAILED: (TorrentState.CHECKING, TorrentState.REMOVED),
 }
 
 

@@ -143,7 +143,7 @@ class NativeThreads:
             crew = self._crews[hub] = _Crew(self._size)
         waiter: Waiter[None] = Waiter(hub)
         done = hub.loop.async_()
-        done.start(_wake, done, waiter)
+        done.start(_wake, hub.loop, done, waiter)
         task = _Task(function, args, done)
         crew.add(task)
         waiter.get()
@@ -168,10 +168,11 @@ class NativeThreads:
         self._crews = WeakKeyDictionary()
 
 
-def _wake(done: Any, waiter: Waiter[None]) -> None:
+def _wake(loop: Any, done: Any, waiter: Waiter[None]) -> None:
     done.stop()
     done.close()
-    waiter.switch(None)
+    # Among the callbacks, as all other greenlets are woken: what they leave to do is done before sockets are read.
+    loop.run_callback(waiter.switch, None)
 
 
 _all: list[NativeThreads] = []

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import gevent
 from gevent import socket as gevent_socket
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.local_packets import pack_announce, parse_announce
 from geventbt.net.addresses import Address
 from geventbt.net.udp_socket import UdpSocket
@@ -55,7 +55,7 @@ class LocalDiscovery:
         self._links = self._open(interfaces)
         if not self._links:
             raise OSError("no interface takes multicast: peers of the local network are not found")
-        self._greenlet = gevent.spawn(self._run)
+        self._greenlet = spawn("local discovery", self._run)
 
     # ------------------------------------------------------------------ torrents
 

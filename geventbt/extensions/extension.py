@@ -72,8 +72,8 @@ class Extension:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for hook in (cls.on_handshake, cls.on_extended_handshake, cls.on_message, cls.on_close):
-            check_handler(hook, f"{cls.__name__}.{hook.__name__}")
+        for name in ("on_handshake", "on_extended_handshake", "on_message", "on_close"):
+            check_handler(getattr(cls, name), f"{cls.__name__}.{name}")
 
     def __init__(self, wire: ExtensionWire) -> None:
         self.wire = wire

@@ -142,6 +142,15 @@ def scope_of(host: Any) -> Scope:
     return Scope.GLOBAL if known is None else known[1]
 
 
+def network_of(host: str) -> str:
+    """What one party can be taken to hold all of: an IPv4 address, or the /64 of an IPv6 address."""
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(IPv6Address(int(address) >> 64 << 64))
+    return host
+
+
 def may_connect(address: Any, told_by: str | None) -> bool:
     """Whether to connect to an address, given its source.
 

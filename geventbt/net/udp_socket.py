@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import gevent
 from gevent import socket as gevent_socket
 
+from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.net.addresses import Address
 
 _log = logging.getLogger("geventbt")
@@ -62,6 +63,7 @@ class UdpSocket:
         self.address: Address = self._sock.getsockname()[:2]
         self._watcher = gevent.get_hub().loop.io(self._sock.fileno(), 1)
         self._watcher.start(self._read)
+        drop_socket_in_child(self)
 
     def send(self, data: bytes, address: Address) -> bool:
         """Send a datagram. Returns whether the system took it; where it does not, it is lost as others are on the way.
@@ -89,6 +91,10 @@ class UdpSocket:
         if hasattr(gevent_socket, "SO_REUSEPORT") and not sys.platform.startswith("linux"):
             # On Linux it would give each datagram to one of them only.
             self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_REUSEPORT, 1)
+
+    def fileno(self) -> int:
+        """The descriptor; -1 when it is closed."""
+        return int(self._sock.fileno())
 
     @property
     def is_closed(self) -> bool:

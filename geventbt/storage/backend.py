@@ -120,6 +120,11 @@ class StorageBackend(Protocol):
         """
         return
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is a record."""
+        return False
+
     def withdraw(self, pieces: bitarray) -> bool:
         """Take pieces out of what the last `checkpoint` recorded. Returns whether any was in it.
 

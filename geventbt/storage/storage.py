@@ -317,6 +317,11 @@ class Storage:
         self.lock()
         self.backend.checkpoint()
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a `checkpoint` of this or an earlier run has left a record."""
+        return self.backend.is_recorded
+
     def withdraw(self) -> bool:
         """Take out of the record the pieces that are not in `have`, such as those that a `check` has found wrong: the
         next start fetches them. Returns whether any was recorded.
@@ -414,11 +419,11 @@ class _Tolerant:
         self._on_error = on_error
 
     def __call__(self, position: int, view: memoryview) -> bool:
-        """As `read_into`; False where it raises, unless it is for lack of descriptors, which passes."""
+        """As `read_into`; False where it raises, unless the storage is closed or there is a lack of descriptors."""
         try:
             return self._read_into(position, view)
         except StorageError as error:
-            if descriptors.is_shortage(error):
+            if error.errno == errno.EBADF or descriptors.is_shortage(error):
                 raise
             self._on_error(error)
             return False

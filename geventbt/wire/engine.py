@@ -466,7 +466,7 @@ class Engine:
             self._wire = ref(wire)
             self._plug_ins = ref(plug_ins)
             self.publisher.set_sender(wire)
-            self.shut(None)
+            self.shut(None, linger=True)
 
     def link_end(self, callback: Callable[[Any], object]) -> None:
         """Call a function with the wire, in the hub, once it is closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextvars import copy_context
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
+from geventbt.net.addresses import Scope, network_of, scope_of
 from geventbt.peer_id import hash_or_id
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, listening_socket
@@ -51,6 +53,8 @@ class PeerServer(StreamServer):
             None takes any, but in plaintext only.
         encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; over it they are refused, not queued.
+        max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: runs the handlers; see `geventbt.listen`.
 
     Raises:
@@ -66,6 +70,8 @@ class PeerServer(StreamServer):
         info_hashes: InfoHashes | None = None,
         encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
+        max_per_address: int | None = None,
+        exempt_loopback: bool = False,
         spawn: Any = "default",
     ) -> None:
         check_policy(encryption)
@@ -80,6 +86,7 @@ class PeerServer(StreamServer):
         self.max_connections = max_connections
         self.wires: set[Wire] = set()
         """The wires that are open now."""
+        self._networks = _Networks(max_per_address, exempt_loopback)
         self._encryption = encryption
         self._torrents = None if info_hashes is None else _KnownTorrents(info_hashes)
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
@@ -131,7 +138,7 @@ class PeerServer(StreamServer):
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Take a peer, or refuse it when there are too many (overrides gevent's hook: never waits)."""
-        if len(self.wires) >= self.max_connections:
+        if len(self.wires) >= self.max_connections or not self._networks.has_room(address):
             sock.close()
             return
         try:
@@ -141,6 +148,7 @@ class PeerServer(StreamServer):
             sock.close()
             return
         self.wires.add(wire)
+        self._networks.add(wire)
         self._send("peer_connected", wire=wire)
         if self._handler is not None:
             self._spawn_handler(self._handler, wire)
@@ -181,6 +189,7 @@ class PeerServer(StreamServer):
 
     def _forget(self, wire: Wire) -> None:
         self.wires.discard(wire)
+        self._networks.discard(wire)
         if wire.close_reason is not None:
             self._send("error", error=wire.close_reason, wire=wire)
         # What is in it is still run.
@@ -255,6 +264,8 @@ def listen(
     info_hashes: InfoHashes | None = None,
     encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
+    max_per_address: int | None = None,
+    exempt_loopback: bool = False,
     spawn: Any = "default",
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
@@ -269,6 +280,8 @@ def listen(
         encryption: "prefer" takes plaintext and encrypted peers on one port, and selects RC4 where the peer can;
             "require" takes RC4 or nothing; "disable" plaintext only.
         max_connections: peers at one time; over it they are refused, not queued.
+        max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: what runs the handlers: "default" for greenlets without bound; a `gevent.pool.Pool`, or its size, for no
             more than that (while it is full, peers wait in the backlog of the system); or a function like
             `gevent.spawn`.
@@ -284,10 +297,45 @@ def listen(
         info_hashes=info_hashes,
         encryption=encryption,
         max_connections=max_connections,
+        max_per_address=max_per_address,
+        exempt_loopback=exempt_loopback,
         spawn=spawn,
     )
     server.start()
     return server
+
+
+class _Networks:
+    """Counts the connections of each network that one party can be taken to hold; see `network_of`."""
+
+    def __init__(self, bound: int | None, exempts_loopback: bool) -> None:
+        self._bound = bound
+        self._exempts_loopback = exempts_loopback
+        self._counts: Counter[str] = Counter()
+        self._of_wire: dict[Wire, str] = {}
+
+    def has_room(self, address: Any) -> bool:
+        """Whether one more may come from the address of a socket."""
+        if self._bound is None or not isinstance(address, tuple):
+            return True
+        if self._exempts_loopback and scope_of(address[0]) is Scope.LOOPBACK:
+            return True
+        return self._counts[network_of(address[0])] < self._bound
+
+    def add(self, wire: Wire) -> None:
+        """Count a connection."""
+        host = wire.remote_address[0]
+        if self._bound is not None and host:
+            network = self._of_wire[wire] = network_of(host)
+            self._counts[network] += 1
+
+    def discard(self, wire: Wire) -> None:
+        """Count it no longer."""
+        network = self._of_wire.pop(wire, None)
+        if network is not None:
+            self._counts[network] -= 1
+            if not self._counts[network]:
+                del self._counts[network]
 
 
 class _KnownTorrents:

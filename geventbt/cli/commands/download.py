@@ -45,6 +45,8 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
     parsing.add_select(parser)
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
+    parsing.add_check(parser)
+    parsing.add_overwrite(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.port,
             host=arguments.host,
             encryption=arguments.encryption,
-            **shared_limits(arguments, count=len(sources)),
+            **shared_limits(arguments),
             **dht_options(arguments),
         ) as client,
         exit_code_if_output_closes(UNFINISHED),
@@ -130,6 +132,8 @@ def _download(client: geventbt.Client, source: Source, arguments: argparse.Names
             stall=stall,
             sequential=arguments.sequential,
             max_peers=arguments.max_peers,
+            check=arguments.check,
+            overwrite=arguments.overwrite,
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)

@@ -15,7 +15,7 @@ from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.running import REFRESH, dht_options, running_client
 from geventbt.cli.sources import read_torrent
-from geventbt.cli.text import human_address, human_size, printable
+from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
 
 _EXAMPLES = """
@@ -35,6 +35,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
     parsing.add_source(parser, _SOURCE)
     parsing.add_optional_data(parser)
+    parsing.add_check(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
@@ -55,11 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
         is_here = os.path.isfile(arguments.source)
         data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
     folder = locate(torrent, data)
+    if os.path.islink(data):
+        say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
     with running_client(
         arguments.port,
         host=arguments.host,
         encryption=arguments.encryption,
         upload_slots=None,
+        max_connections=arguments.max_peers,
+        # All peers may come through a tunnel or proxy of this machine.
+        exempt_loopback=True,
         **dht_options(arguments),
     ) as client:
         active = client.add(
@@ -70,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_peers=arguments.max_peers,
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
+            check=arguments.check,
             seed_only=True,
         )
         with exit_code_if_output_closes(UNFINISHED):

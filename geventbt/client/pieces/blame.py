@@ -5,8 +5,9 @@ Otherwise a short digest of each block is kept with its sender until a good copy
 whose block differs from it sent bad data; a peer whose blocks are the same is innocent. libtorrent's `smart_ban` does
 the same.
 
-The torrent may be wrong, too: then the piece fails from every peer. Once three peers have each sent the whole piece in
-vain it is parked: no further peer is blamed for it, and those three are to be forgiven. If a good copy arrives all the
+The torrent may be wrong, too: then the piece fails from every peer. Once peers of three networks have each sent the
+whole piece in vain it is parked: no further peer is blamed for it, and those are to be forgiven. Peers are counted by
+network, since one liar can have many ports, and many addresses of one IPv6 network. If a good copy arrives all the
 same, the torrent was right, and every peer whose block differs is guilty.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from hashlib import blake2b
 from threading import Lock
 from typing import Generic, TypeAlias, TypeVar
@@ -35,15 +36,19 @@ class Blame(Generic[K]):
     `limits.BLAMED_PIECES` and `BLAMED_BLOCKS`: the oldest piece is forgotten first.
 
     `piece_failed` and `piece_good` hash a whole piece, and are meant for native threads; they are thread-safe.
+
+    Args:
+        network_of: the network of a sender; the sole senders of one network count as one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network_of: Callable[[K], Hashable] = lambda sender: sender) -> None:
+        self._network_of = network_of
         self._salt = os.urandom(16)
         # Held for the records only, never while a piece is hashed: the event loop may wait for it.
         self._lock = Lock()
         self._records: OrderedDict[int, set[tuple[int, K | None, bytes]]] = OrderedDict()
         self._record_count = 0
-        self._sole: OrderedDict[int, set[K]] = OrderedDict()
+        self._sole: OrderedDict[int, dict[Hashable, set[K]]] = OrderedDict()
 
     def __contains__(self, piece: object) -> bool:
         """Whether the blocks of a piece are remembered, so that a good copy can be compared."""
@@ -54,8 +59,8 @@ class Blame(Generic[K]):
         """The pieces for which the torrent itself is probably wrong, with the sole senders of each, which are to be
         forgiven. Such a piece is best left until nothing else is missing."""
         with self._lock:
-            sole = [(piece, frozenset(senders)) for piece, senders in self._sole.items()]
-        return {piece: senders for piece, senders in sole if len(senders) >= limits.SOLE_SOURCES}
+            parked = [networks for networks in self._sole.items() if len(networks[1]) >= limits.SOLE_SOURCES]
+            return {piece: frozenset().union(*networks.values()) for piece, networks in parked}
 
     def is_parked(self, piece: int) -> bool:
         """Whether a piece is one of `parked`."""
@@ -80,7 +85,9 @@ class Blame(Generic[K]):
             self._remember(piece, records)
             if sole is None or self.is_parked(piece):
                 return set()
-            self._sole.setdefault(piece, set()).add(sole)
+            senders_there = self._sole.setdefault(piece, {}).setdefault(self._network_of(sole), set())
+            if len(senders_there) < limits.SOLE_SENDERS:
+                senders_there.add(sole)
             if len(self._sole) > limits.SOLE_PIECES:
                 self._sole.popitem(last=False)
             return set() if self.is_parked(piece) else {sole}

@@ -30,6 +30,9 @@ class DialerOwner(Protocol):
     def has_room(self) -> bool:
         """Whether one more peer may be connected to; how many there may be half open is the dialer's own concern."""
 
+    def make_room(self) -> None:
+        """Leave a peer that is of no use, if there is one: another waits for its place."""
+
     def shake_hands(self, wire: Wire) -> None:
         """Set up extensions, and exchange handshakes. May block; raises what ends the connection."""
 
@@ -95,6 +98,10 @@ class Dialer:
         due = self._known.next_due(now)
         return not self._dialling and (due is None or due > now)
 
+    def has_candidates(self) -> bool:
+        """Whether a connection is being made, or is going to be."""
+        return bool(self._dialling) or self._known.next_due(monotonic()) is not None
+
     def _run(self) -> None:
         while True:
             self._news.clear()
@@ -104,7 +111,11 @@ class Dialer:
             if address is not None:
                 self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address)] = address
                 continue
-            due = self._known.next_due(now) if has_room else now + _MAX_WAIT
+            due = self._known.next_due(now)
+            if not has_room:
+                if due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN:
+                    self._owner.make_room()
+                due = now + _MAX_WAIT
             self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
 
     def _has_room(self) -> bool:
@@ -116,15 +127,24 @@ class Dialer:
                 wire = self._connect(address)
         except (GeventBTError, OSError) as error:
             _log.info("no connection to %s:%s: %s", *address, error)
-            self.last_failure = error
-            if self._loop is not None:
-                self._known.failed(address, monotonic())
+            self._note_failed(address, error)
+            return
+        except Exception as bug:
+            # Once: it will be the same for the next address.
+            level = logging.DEBUG if isinstance(bug, type(self.last_failure)) else logging.ERROR
+            _log.log(level, "no connection to %s:%s: %r", *address, bug)
+            self._note_failed(address, bug)
             return
         finally:
             self._dialling.pop(gevent.getcurrent(), None)
             self._news.set()
         self._known.connected(address)
         self._owner.on_connected(wire, address)
+
+    def _note_failed(self, address: Address, error: Exception) -> None:
+        self.last_failure = error
+        if self._loop is not None:
+            self._known.failed(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
         wire = connect(address, info_hash=self._info_hash, encryption=self._context.encryption)

@@ -37,6 +37,11 @@ class PeerTable:
         return peer in self.peers
 
     @property
+    def inbound(self) -> int:
+        """The number of those that have connected to us."""
+        return sum(peer.wire.type == "incoming" for peer in self.peers)
+
+    @property
     def addresses(self) -> dict[Address, WirePeer]:
         """The peers that can be connected to, by the address at which they listen."""
         return self._by_address

@@ -13,6 +13,8 @@ from geventbt.net.addresses import Address
 
 MAX_TRUST, WRONG_PIECE_COST = 8, 2
 """The most that good pieces can earn a source, one each, and what a wrong piece costs it (as in libtorrent)."""
+MIN_SOLE_TRUST = -8 * WRONG_PIECE_COST
+"""The trust below which the only source is banned as well: eight wrong pieces and no good one."""
 
 
 class Reputation:
@@ -45,14 +47,15 @@ class Reputation:
                 share = blocks * limits.BLOCK - (missing_at_end if sender is senders[-1] else 0)
                 self.served[sender.address] = self.served.get(sender.address, 0) + share
 
-    def spares(self, sender: BlockSource) -> bool:
-        """Whether a source that sent a wrong piece gets the benefit of the doubt, for the good ones it gave before.
+    def spares(self, sender: BlockSource, *, is_only_one: bool) -> bool:
+        """Whether a source that sent a wrong piece gets the benefit of the doubt, for the good ones it gave before, or
+        as the only one that there is.
 
         It may be the torrent that is wrong, and the only seed that is left. When another source sends the piece right,
         there is no doubt.
         """
         sender.trust -= WRONG_PIECE_COST
-        return sender.trust >= 0
+        return sender.trust >= (MIN_SOLE_TRUST if is_only_one else 0)
 
     def ban(self, guilty: Iterable[BlockSource]) -> None:
         """Never connect to these peers again, nor accept them."""

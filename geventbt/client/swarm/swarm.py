@@ -16,7 +16,8 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
+from geventbt.client.context import ClientContext, Evictable
+from geventbt.client.peers.eviction import Place
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.pieces.assembly import Assembly
@@ -49,6 +50,8 @@ _CLOSE_TIMEOUT = 1.0
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
 _THROTTLED_TICK = 0.05
+_TWIN_SILENCE = 10.0
+"""Seconds of silence after which a connection gives way to another one of the same peer."""
 
 
 class SwarmOwner(Protocol):
@@ -61,7 +64,10 @@ class SwarmOwner(Protocol):
         """The hash of a piece was wrong."""
 
     def on_storage_error(self, error: StorageError) -> None:
-        """The disk failed."""
+        """A piece could not be written."""
+
+    def on_read_error(self, error: StorageError) -> None:
+        """A block could not be read for a peer."""
 
     def on_peer_added(self, wire: Wire) -> None:
         """A peer was added."""
@@ -133,12 +139,14 @@ class Swarm:
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
         self._finder.listener = self.dialer
+        self._context.enter(self)
         self.dialer.start()
         self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
 
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
         self._finder.listener = None
+        self._context.leave(self)
         ticks, self._ticks = self._ticks, None
         if ticks is not None:
             ticks.kill()
@@ -206,8 +214,9 @@ class Swarm:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether all that is missing is broken, although there are peers, and no other peer can be tried now."""
-        return bool(len(self.table) and self.picker.missing <= len(self.broken) and self.dialer.is_idle())
+        """Whether all that is missing is broken, although there are peers, and no other peer can be tried, now or
+        later."""
+        return bool(len(self.table) and self.picker.missing <= len(self.broken) and not self.dialer.has_candidates())
 
     def is_alone(self, failures: int) -> bool:
         """Whether no peer is connected, and none is left to connect to; see `KnownPeers.is_exhausted`."""
@@ -219,9 +228,39 @@ class Swarm:
         """Whether one more peer may be connected to; see `DialerOwner`."""
         return self.connections < self._max_peers
 
+    def make_room(self) -> None:
+        """Leave a peer that is of no use; see `DialerOwner`."""
+        self._make_room(inbound=False)
+
+    def _make_room(self, *, inbound: bool) -> bool:
+        """Whether there is a place, after a peer that is of no use has been left if it must."""
+        now = monotonic()
+        if not self.has_room() or (inbound and self.inbound >= self._max_inbound):
+            return self._context.make_room(now, self)
+        return self._context.has_room(inbound=inbound) or self._context.make_room(now)
+
+    @property
+    def _max_inbound(self) -> int:
+        return self._max_peers - (self._max_peers // limits.OUTBOUND_SHARE if self.keeps_outbound else 0)
+
+    @property
+    def places(self) -> Sequence[Place[Evictable]]:
+        """The connections; see `ConnectionHolder`."""
+        return [peer.place for peer in self.table]
+
+    @property
+    def inbound(self) -> int:
+        """How many of them were opened by the peer; see `ConnectionHolder`."""
+        return self.table.inbound
+
+    @property
+    def keeps_outbound(self) -> bool:
+        """Whether anything is missing; see `ConnectionHolder`."""
+        return not self.seeding
+
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
-        if self._ticks is None or not self.has_room() or not self._context.has_room():
+        if self._ticks is None or not self._make_room(inbound=True):
             wire.close(0)
             return
         try:
@@ -285,9 +324,12 @@ class Swarm:
     def _gives_way(self, twin: Wire, wire: Wire) -> bool:
         """Whether a connection gives way to a second one with the same peer.
 
-        When both sides have connected to each other at the same time, both must keep the same connection: the one that
-        was opened by the lower peer id.
+        One that has been silent may be half dead: its peer has lost it and comes back. When both sides have connected
+        to each other at the same time, both must keep the same connection: the one that was opened by the lower peer
+        id.
         """
+        if twin.silence >= _TWIN_SILENCE:
+            return True
         assert wire.peer_id is not None
         we_are_lower = self._context.peer_id < wire.peer_id
         return twin.type != wire.type and (wire.type == "outgoing") == we_are_lower
@@ -369,9 +411,33 @@ class Swarm:
         """See `VerifierOwner`."""
         self._owner.on_storage_error(error)
 
+    def on_read_error(self, error: StorageError) -> None:
+        """See `UploadsOwner`."""
+        self._owner.on_read_error(error)
+
+    def withdraw(self, piece: int) -> None:
+        """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
+        self.picker.set_priority(piece, 0)
+        self.picker.lost(piece)
+        for peer in self.table:
+            peer.announce_lost(piece)
+
+    def announce(self, piece: int) -> None:
+        """A piece is on the disk without having been fetched: tell the peers."""
+        self.picker.verified(piece)
+        for peer in self.table:
+            if not peer.closed and not peer.has(piece):
+                peer.wire.have(piece)
+
+    def set_wanted(self, priorities: bytes) -> None:
+        """Fetch pieces by these priorities; by zeros nothing, and the peers are only served."""
+        self.picker.set_priorities(priorities)
+        self.on_wants()
+
     def spares(self, sender: BlockSource) -> bool:
         """See `VerifierOwner`."""
-        return self._reputation.spares(sender)
+        others = (peer for peer in self.table if peer is not sender and not peer.closed)
+        return self._reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
 
     def on_guilty(self, guilty: Set[BlockSource]) -> None:
         """Ban sources, and close them; see `VerifierOwner`."""

@@ -53,8 +53,8 @@ class UploadsOwner(Protocol):
     def seeding(self) -> bool:
         """Whether nothing is missing that we want."""
 
-    def on_storage_error(self, error: StorageError) -> None:
-        """The disk failed."""
+    def on_read_error(self, error: StorageError) -> None:
+        """A block could not be read."""
 
 
 class Uploads:
@@ -85,7 +85,7 @@ class Uploads:
         blocks = self._cache.read(requests, peers=self._choker.unchoked_count)
         for block in blocks:
             if isinstance(block, StorageError):
-                self._owner.on_storage_error(block)
+                self._owner.on_read_error(block)
         return blocks
 
     def on_interest(self, peer: UploadPeer) -> None:

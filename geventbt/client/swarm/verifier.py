@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Hashable, Iterator, Sequence, Set
 from contextlib import suppress
 from operator import itemgetter
 from typing import Protocol
@@ -18,6 +18,7 @@ from geventbt.client.swarm.source import BlockSource
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import THREADS, in_thread
 from geventbt.errors import StorageError
+from geventbt.net.addresses import network_of
 from geventbt.storage import Storage
 
 _log = logging.getLogger("geventbt")
@@ -71,7 +72,7 @@ class Verifier:
         self._storage = storage
         self._picker = picker
         self._owner = owner
-        self._blame: Blame[BlockSource] = Blame()
+        self._blame: Blame[BlockSource] = Blame(_network)
         self._verifying: set[gevent.Greenlet] = set()
         self.assembly: Assembly[BlockSource] = Assembly(storage.torrent.geometry, picker, self)
         self.failed: set[int] = set()
@@ -88,12 +89,16 @@ class Verifier:
         gevent.joinall(list(self._verifying), timeout)
 
     def _run(self) -> None:
-        while batch := self.assembly.take_complete(_BATCH):
-            try:
-                self._verify(batch)
-            finally:
-                self.assembly.finished(len(batch))
-                self._owner.on_room()
+        try:
+            while batch := self.assembly.take_complete(_BATCH):
+                try:
+                    self._verify(batch)
+                finally:
+                    self.assembly.finished(len(batch))
+                    self._owner.on_room()
+        finally:
+            # At once: the next piece may be complete before the links of this greenlet are called.
+            self._verifying.discard(gevent.getcurrent())
 
     def _verify(self, batch: list[CompletePiece[BlockSource]]) -> None:
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
@@ -104,6 +109,9 @@ class Verifier:
             # Not after a kill: a native thread may still be reading it.
             self.assembly.recycle(complete.buffer)
         if error is not None:
+            for complete in batch[len(outcomes) :]:
+                self._picker.failed(complete.piece)
+                self.assembly.recycle(complete.buffer)
             self._owner.on_storage_error(error)
 
     def _take_good(self, piece: int, data: memoryview, senders: list[BlockSource]) -> None:
@@ -148,6 +156,12 @@ class Verifier:
             # It may have left.
             with suppress(KeyError):
                 self._picker.peer_lost(sender, piece)
+
+
+def _network(source: BlockSource) -> Hashable:
+    """What a source is counted by where it is to be told whether many or one are behind a failure."""
+    address = source.remote_address
+    return source if address is None else network_of(address[0])
 
 
 def _blocks(data: memoryview) -> Iterator[tuple[int, memoryview]]:

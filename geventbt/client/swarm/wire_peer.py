@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
+from geventbt.client.peers.eviction import Place
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.client.status import PeerStatus
@@ -19,7 +21,7 @@ from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
-from geventbt.errors import GeventBTError, RequestFailed, RequestRejected
+from geventbt.errors import GeventBTError, LocalProtocolError, RequestFailed, RequestRejected, WireClosed
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
@@ -122,6 +124,8 @@ class WirePeer(WireDelegate):
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
         self._server: gevent.Greenlet | None = None
+        self._exchanged = 0
+        self._exchanged_at = monotonic()
 
     def __repr__(self) -> str:
         return "{}:{}".format(*self.wire.remote_address)
@@ -154,6 +158,11 @@ class WirePeer(WireDelegate):
     def close(self) -> None:
         """Leave the peer at once."""
         self.wire.close(0)
+
+    def announce_lost(self, piece: int) -> None:
+        """Announce that we no longer have a piece, if the peer understands that; requests for it are rejected."""
+        with suppress(LocalProtocolError, WireClosed):
+            self.wire.lt_donthave.donthave(piece)
 
     # ------------------------------------------------------------------ state
 
@@ -367,6 +376,9 @@ class WirePeer(WireDelegate):
 
     def check_timeouts(self, now: float) -> None:
         """Withdraw the requests that are unanswered for too long. One at a time is sent from then on."""
+        exchanged = self.received + self.wire.uploaded
+        if exchanged != self._exchanged:
+            self._exchanged, self._exchanged_at = exchanged, now
         if self.wire.closed or not self._picker.claimed_by(self) or not self._window.is_overdue(now):
             return
         _log.info("%s leaves our requests unanswered", self)
@@ -426,6 +438,12 @@ class WirePeer(WireDelegate):
             snubbed=self.snubbed,
             requests=self._picker.claimed_by(self),
         )
+
+    @property
+    def place(self) -> Place[WirePeer]:
+        """What is to be known of it where there are too many."""
+        wire = self.wire
+        return Place(self, self._exchanged_at, wire.am_interested, wire.peer_interested, wire.am_choking)
 
     def _serve_soon(self) -> None:
         if self._server is None:

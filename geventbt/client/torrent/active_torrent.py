@@ -13,10 +13,11 @@ from bitarray.util import zeros
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
 from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState
-from geventbt.client.torrent.file_map import FileRef
+from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentRunner
 from geventbt.concurrency.shield import shielded
+from geventbt.concurrency.threads import in_thread
 from geventbt.errors import WireTimeout
 from geventbt.metainfo import Torrent
 from geventbt.net.addresses import Address
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
+_MANY_FILES = 1000
+
+
 class ActiveTorrent:
     """A torrent that a client downloads and serves. Made by `Client.add`.
 
     Signals, each also ``torrent.on("name", fn)``, called ``fn(torrent, **fields)`` on a greenlet of the torrent:
-    `piece_verified` (index), `piece_failed` (index), `file_complete` (index), `complete`, `peer_added` (wire),
-    `peer_removed` (wire), `error` (error).
+    `piece_verified` (index), `piece_failed` (index), `piece_lost` (index), `file_complete` (index),
+    `complete`, `peer_added` (wire), `peer_removed` (wire), `error` (error).
 
     Args:
         runner: runs it.
@@ -168,7 +172,10 @@ class ActiveTorrent:
     def files(self) -> list[FileStatus]:
         """The files; none before the data on disk has been checked."""
         files, storage = self._runner.files, self._runner.storage
-        return files.status(storage) if files is not None and storage is not None else []
+        if files is None or storage is None:
+            return []
+        # Hundreds of thousands take long enough to hold up every peer.
+        return in_thread(files.status, storage) if len(files.files) > _MANY_FILES else files.status(storage)
 
     @property
     def pieces(self) -> bitarray:
@@ -234,9 +241,26 @@ class ActiveTorrent:
         self._runner.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`, with the peers that are known."""
+        """Go on after `pause`, with the peers that are known, or after the disk has failed the torrent: that is also
+        tried now and then, where the fault may pass by itself."""
         self._runner.check_thread()
         shielded(self._runner.resume)
+
+    def check(self) -> bitarray:
+        """Hash all data on the disk again, also what is recorded as right. Blocks; all peers are left meanwhile.
+
+        What is wrong is no longer announced and, unless the torrent only seeds, fetched again.
+
+        Returns:
+            A copy of the pieces that are right, big-endian.
+
+        Raises:
+            See `wait`.
+        """
+        self._runner.check_thread()
+        self._runner.check()
+        self._runner.raise_error()
+        return self.pieces
 
     def remove(self) -> None:
         """Stop, and leave the client; the files stay. Greenlets that wait or read get a DownloadError."""
@@ -260,9 +284,7 @@ class ActiveTorrent:
         Args:
             files: each by index, by path in the torrent, or as `TorrentFile`.
         """
-        file_map = self._runner.known_files()
-        indices = {file_map.index_of(file) for file in files}
-        self.set_priorities({index: NORMAL if index in indices else 0 for index in range(len(file_map.files))})
+        self.set_priorities(in_thread(_only, self._runner.known_files(), files))
 
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict.
@@ -367,3 +389,9 @@ class ActiveTorrent:
             if is_done:
                 return None
             runner.changes.wait()
+
+
+def _only(file_map: FileMap, files: Collection[FileRef]) -> dict[FileRef, int]:
+    """Priorities by which these files are fetched, and no others."""
+    indices = {file_map.index_of(file) for file in files}
+    return {index: NORMAL if index in indices else 0 for index in range(len(file_map.files))}

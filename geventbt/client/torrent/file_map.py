@@ -140,6 +140,22 @@ class FileMap:
                 completed.append(span.file)
         return completed
 
+    def lost(self, have: bitarray) -> bitarray:
+        """The pieces that have been counted or noted, and are not in `have` any more."""
+        return self._have & ~have
+
+    def note_lost(self, piece: int) -> None:
+        """Note that a piece that was there is gone."""
+        if self._have[piece]:
+            self._have[piece] = False
+            for span in self._layout.spans(piece, 0, self._geometry.piece_size(piece)):
+                self._missing[span.file] += 1
+
+    def empty_files(self) -> list[int]:
+        """The wanted files that have no bytes, and are complete once they are made."""
+        files = zip(self.files, self._priorities, strict=True)
+        return [i for i, (file, priority) in enumerate(files) if file.stored and not file.length and priority]
+
     @property
     def done(self) -> bool:
         """Whether every piece that is wanted has been counted or noted."""

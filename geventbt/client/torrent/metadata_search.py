@@ -176,6 +176,11 @@ class MetadataSearch:
         is_full = asking >= limits.METADATA_SOURCES or self.connections >= self._max_peers
         return not self._answer.ready() and not is_full
 
+    def make_room(self) -> None:
+        """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
+        if self.has_room():
+            self._context.make_room(monotonic())
+
     def shake_hands(self, wire: Wire) -> None:
         """Exchange handshakes; see `DialerOwner`."""
         wire.use(UtMetadata)

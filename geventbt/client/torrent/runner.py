@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ from time import monotonic
 
 import gevent
 from bitarray import bitarray
+from bitarray.util import zeros
 from gevent.event import Event
 from gevent.lock import RLock
 
@@ -24,11 +26,14 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.status import TorrentState
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm
+from geventbt.client.torrent.disk_faults import DiskFaults
 from geventbt.client.torrent.events import TorrentEvents
 from geventbt.client.torrent.file_map import FileMap, FileRef
+from geventbt.client.torrent.lost_data import ReadWarnings, find_lost
 from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
+from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.notifier import Notifier
 from geventbt.concurrency.threads import in_thread
@@ -43,7 +48,7 @@ from geventbt.net.addresses import Address
 from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
-from geventbt.storage import Storage
+from geventbt.storage import ChangedData, MissingData, Storage
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -73,6 +78,7 @@ class TorrentRunner:
         source: the torrent or magnet link.
         folder: the folder that its file or folder is in, or is to be.
         options: see `TorrentOptions`.
+        file_map: the files of the torrent, where it is known already.
 
     Attributes:
         metainfo: the torrent; None while a magnet link's metadata is being fetched.
@@ -98,6 +104,7 @@ class TorrentRunner:
         source: Torrent | Magnet,
         folder: str | os.PathLike[str],
         options: TorrentOptions,
+        file_map: FileMap | None = None,
     ) -> None:
         info_hash = source.info_hash
         assert info_hash is not None
@@ -109,7 +116,7 @@ class TorrentRunner:
         self.metainfo = source if isinstance(source, Torrent) else None
         self.info_hash = info_hash
         self.name = source.name or info_hash.hex()
-        self._file_map = FileMap(source, options.files) if isinstance(source, Torrent) else None
+        self._file_map = file_map
         self.storage: Storage | None = None
         self.files: FileMap | None = None
         self.error: Exception | None = None
@@ -148,8 +155,12 @@ class TorrentRunner:
         # Joining and leaving peers, and choosing files, block: each is done to its end before the next.
         self._joining = RLock()
         self._choosing = RLock()
+        self._faults = DiskFaults()
+        self._gone: bitarray = zeros(0, "big")
+        self._is_suspended = self._is_resumed = self._is_check_due = False
         self._records = True
         self._checkpoint_at = 0.0
+        self._stuck_since: float | None = None
         self._greenlet: gevent.Greenlet = spawn(f"torrent {self.name!r}", self._run)
 
     def _use_dht(self, dht: DHT) -> DHTSource:
@@ -189,9 +200,9 @@ class TorrentRunner:
         """Enter another state, the only place where it changes."""
         assert self._phase.may_become(state), f"from {self._phase} to {state}"
         self._phase = state
-        if state is TorrentState.DOWNLOADING:
+        if state in (TorrentState.CHECKING, TorrentState.DOWNLOADING):
             self.done.clear()
-        elif state is not TorrentState.CHECKING:
+        else:
             self.done.set()
         self._notify()
 
@@ -203,6 +214,11 @@ class TorrentRunner:
         self.known.set()
         self._enter(state)
         return True
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether it has ended for good."""
+        return self.error is not None and not self._is_suspended
 
     def raise_error(self) -> None:
         """Raise what has failed the torrent, if anything has; the tracebacks of those that wait are no part of it."""
@@ -228,9 +244,8 @@ class TorrentRunner:
             if isinstance(self._source, Magnet):
                 self.finder.add_by_user(self._source.peers)
                 self._fetch_metadata(self._source)
-            self._open_storage()
-            self.join()
-            self._watch()
+            self._make_storage()
+            self._run_on_disk()
         except (GeventBTError, OSError) as error:
             self.fail(error)
         except Exception as bug:
@@ -252,7 +267,9 @@ class TorrentRunner:
         finally:
             self._search = None
             search.stop()
-        self.metainfo = Torrent.from_info(metadata, trackers=[[url] for url in magnet.trackers])
+        # In a thread: a torrent may have hundreds of thousands of files.
+        trackers = [[url] for url in magnet.trackers]
+        self.metainfo = in_thread(partial(Torrent.from_info, metadata, trackers=trackers))
         self.name = self.metainfo.name
         self._learn_trackers()
         self._enter(TorrentState.CHECKING)
@@ -265,20 +282,50 @@ class TorrentRunner:
         if self.metainfo is not None:
             self.finder.set_private(self.metainfo.private)
 
-    def _open_storage(self) -> None:
+    def _make_storage(self) -> None:
         assert self.metainfo is not None
+        options = self._options
         try:
-            file_map = self._file_map or FileMap(self.metainfo, self._options.files)
+            self._file_map = self._file_map or in_thread(FileMap, self.metainfo, options.files)
         except LookupError as error:
             raise DownloadError(str(error)) from error
-        make_backend = self._options.storage
         # In a thread, since it may connect to something.
-        backend = in_thread(make_backend, self.metainfo, Path(self.folder)) if make_backend else None
-        storage = self.storage = Storage(self.metainfo, self.folder, selected=file_map.selected, backend=backend)
+        backend = in_thread(options.storage, self.metainfo, Path(self.folder)) if options.storage else None
+        self.storage = in_thread(
+            partial(
+                Storage,
+                self.metainfo,
+                self.folder,
+                selected=self._file_map.selected,
+                overwrite=options.overwrite,
+                backend=backend,
+            )
+        )
         self.known.set()
+
+    def _run_on_disk(self) -> None:
+        """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""
+        while self.error is None:
+            try:
+                if self.files is None:
+                    self._open_data()
+                else:
+                    self._reopen_data()
+                self.join()
+                self._watch()
+            except StorageError as error:
+                self._suspend(error)
+                self._wait_for_retry()
+
+    def _open_data(self) -> None:
+        """Look what is on the disk, and make what is missing."""
+        storage, file_map = self.storage, self._file_map
+        assert storage is not None
+        assert file_map is not None
         unknown = self._restore(storage)
-        with self._context.checking:
-            in_thread(partial(storage.check, self._note_checked, pieces=unknown))
+        if self._options.check:
+            unknown = None
+        self._check(unknown)
         missing = (file_map.wanted & ~storage.have).count()
         if missing and self._options.seed_only:
             raise StorageError(
@@ -286,10 +333,21 @@ class TorrentRunner:
             )
         if not self._options.seed_only:
             in_thread(storage.prepare)
-        file_map.count(storage.have)
+        in_thread(file_map.count, storage.have)
         self.verified_order = list(storage.have.search(1))
+        self._gone = zeros(len(storage.have), "big")
         self.files = file_map
         self._enter(TorrentState.DOWNLOADING)
+        if not file_map.done:
+            for index in file_map.empty_files():
+                self.events.send("file_complete", index=index)
+
+    def _check(self, pieces: bitarray | None) -> None:
+        """Hash pieces, by default all. A file that cannot be read costs its own pieces only."""
+        assert self.storage is not None
+        with self._context.checking:
+            check = partial(self.storage.check, self._note_checked, pieces=pieces, on_error=ReadWarnings())
+            in_thread(check)
 
     def _restore(self, storage: Storage) -> bitarray | None:
         """The pieces to be checked.
@@ -309,18 +367,25 @@ class TorrentRunner:
         self.checked = checked
 
     def _watch(self) -> None:
-        """Do what is due, until the torrent is removed."""
+        """Do what is due, until the torrent is over. Raises StorageError when the disk stops it."""
         while self.error is None:
             self._news.wait(_TICK)
             self._news.clear()
-            now = monotonic()
+            if self._is_check_due:
+                self._check_all()
+            fault = self._faults.take()
+            if fault is not None:
+                self._look_for_lost(fault)
+            elif monotonic() >= self._faults.retry_at:
+                # Only a torrent that only seeds is not stopped by a fault.
+                self._faults.retry_at = math.inf
+                self._find_lost()
             finishes = not self.done.is_set() and self._is_all_there
-            if finishes or now >= self._checkpoint_at:
-                self._checkpoint_at = now + limits.CHECKPOINT_INTERVAL
-                self._record()
-            # Not before it is recorded: a disk may fail us at the last moment.
-            if finishes and self._is_all_there and self.error is None:
-                self._finish()
+            if finishes or monotonic() >= self._checkpoint_at:
+                self._checkpoint_at = monotonic() + limits.CHECKPOINT_INTERVAL
+                # Not before it is recorded: a disk may fail us at the last moment.
+                if self._save(finishes) and finishes and self._is_all_there and self.error is None:
+                    self._finish()
             if not self.done.is_set() and self.connections < _MIN_PEERS:
                 self.finder.need_more()
             if self._options.fail_without_peers and not self._is_paused and (self._reading or not self.done.is_set()):
@@ -329,12 +394,141 @@ class TorrentRunner:
     @property
     def _is_all_there(self) -> bool:
         """Whether every piece that is wanted is verified and written."""
-        return self.files is not None and self.files.done
+        return self.files is not None and (self.files.done or self._options.seed_only)
+
+    def _save(self, finishes: bool) -> bool:
+        """Record what is there, in the end after a last look at the files. Returns whether that is so."""
+        assert self.storage is not None
+        try:
+            if finishes and not self._options.seed_only:
+                in_thread(self.storage.finish)
+            self._record()
+        except StorageError as error:
+            if not self.done.is_set() or isinstance(error, (MissingData, ChangedData)):
+                self._look_for_lost(error)
+            else:
+                _log.warning("%r: what is there cannot be recorded: %s", self.name, error)
+            return False
+        return True
 
     def _record(self) -> None:
         """Record what is verified, for the next start; not before all that is there is known."""
         if self._records and self.storage is not None and self.files is not None:
             in_thread(self.storage.checkpoint)
+
+    # ------------------------------------------------------------------ faults of the disk
+
+    def _look_for_lost(self, fault: Exception) -> None:
+        """Find out what a fault of the disk has cost.
+
+        Raises:
+            StorageError: it has to stop the download: a piece that is wanted is gone, or cannot be written.
+        """
+        self._find_lost()
+        is_read = isinstance(fault, (ChangedData, MissingData, _Unreadable))
+        if self._options.seed_only:
+            if self._gone.any():
+                _log.warning("%r: pieces that are gone: %d: %s", self.name, self._gone.count(), fault)
+                self._faults.suspend(fault, monotonic())
+        elif not is_read or (self._gone & self._wanted_pieces).any():
+            raise fault.error if isinstance(fault, _Unreadable) else fault
+        else:
+            self._fetch(True)
+
+    def _find_lost(self) -> None:
+        assert self.storage is not None
+        assert self.files is not None
+        before = self._gone
+        self._gone, found = find_lost(self._context, self.storage, self.files, self.swarm, before)
+        for piece in (self._gone & ~before).search(1):
+            self.events.send("piece_lost", index=piece)
+        # They may have been passed over meanwhile.
+        self.verified_order.extend(found.search(1))
+        self._notify()
+
+    @property
+    def _wanted_pieces(self) -> bitarray:
+        assert self.files is not None
+        return self.files.wanted
+
+    def _suspend(self, error: StorageError) -> None:
+        """Stop for a fault of the disk: nothing is fetched, and what is there is still served."""
+        self._faults.suspend(error, monotonic())
+        self._is_suspended = True
+        self._fetch(False)
+        if descriptors.is_shortage(error):
+            # It is over as soon as a peer leaves: no failure.
+            _log.warning("%r: waits for a descriptor: %s", self.name, error)
+        elif self._fail(error):
+            self.events.send("error", error=error)
+
+    def _wait_for_retry(self) -> None:
+        """Block until it is time to try again, or the user asks for it."""
+        while not (self._is_check_due or self._is_resumed or monotonic() >= self._faults.retry_at):
+            self._news.wait(_TICK)
+            self._news.clear()
+            if self._faults.take() is not None and self.files is not None:
+                self._find_lost()
+        self._is_resumed = self._is_suspended = False
+        self.error = None
+        if self._phase is TorrentState.FAILED:
+            self._enter(TorrentState.CHECKING)
+
+    def _reopen_data(self) -> None:
+        """Go on after a fault of the disk: make what is missing, and fetch again."""
+        assert self.storage is not None
+        assert self.files is not None
+        if self._is_check_due:
+            self._check_all()
+            return
+        with self._choosing:
+            self._find_lost()
+            if not self._options.seed_only:
+                in_thread(self.storage.prepare)
+        if self._phase is TorrentState.CHECKING:
+            self._enter(TorrentState.DOWNLOADING)
+        self._fetch(True)
+
+    def _fetch(self, wanted: bool) -> None:
+        """Fetch what is missing, or nothing."""
+        if self.swarm is not None and self.files is not None:
+            wanted = wanted and not self._options.seed_only
+            self.swarm.set_wanted(in_thread(self.files.piece_priorities) if wanted else bytes(len(self.files.wanted)))
+
+    def check(self) -> None:
+        """Hash all data again; see `ActiveTorrent.check`."""
+        self._is_check_due = True
+        self._notify()
+        while self._is_check_due and not self._is_over:
+            self.changes.wait()
+
+    def _check_all(self) -> None:
+        """Hash all data, without peers meanwhile."""
+        storage, files = self.storage, self.files
+        assert storage is not None
+        assert files is not None
+        try:
+            with self._choosing:
+                if self._phase is not TorrentState.CHECKING:
+                    self._enter(TorrentState.CHECKING)
+                self._leave()
+                self.checked = 0
+                self._check(None)
+                self._gone |= files.lost(storage.have)
+                self._gone &= ~storage.have
+                for piece in files.lost(storage.have).search(1):
+                    self.events.send("piece_lost", index=piece)
+                in_thread(files.count, storage.have)
+                self.verified_order.extend(storage.have.search(1))
+                if not self._options.seed_only:
+                    in_thread(storage.prepare)
+                self._enter(TorrentState.DOWNLOADING)
+        finally:
+            self._is_check_due = False
+            self._notify()
+        self.join()
+
+    # ------------------------------------------------------------------ its end
 
     def _finish(self) -> None:
         self._enter(TorrentState.SEEDING)
@@ -348,7 +542,7 @@ class TorrentRunner:
         swarm = self.swarm
         if swarm is None or swarm.seeding:
             return
-        if swarm.is_stuck:
+        if self._is_stuck(swarm):
             pieces = ", ".join(map(str, sorted(swarm.broken)[:_MAX_NAMED]))
             raise DownloadError(f"pieces {pieces} are wrong from every peer: the torrent seems to be broken")
         if self.finder.can_find_more or not swarm.is_alone(MAX_RETRIES):
@@ -361,6 +555,16 @@ class TorrentRunner:
             what = "every peer has left, or sent wrong data"
         raise NoPeersError(f"{what}: {failure}" if failure else what) from failure
 
+    def _is_stuck(self, swarm: Swarm) -> bool:
+        """Whether nobody is left to ask for the pieces that were wrong from every peer: none is known, and trackers
+        have named none for a while."""
+        if not swarm.is_stuck:
+            self._stuck_since = None
+            return False
+        now = monotonic()
+        self._stuck_since = now if self._stuck_since is None else self._stuck_since
+        return not self.finder.can_find_more or now - self._stuck_since >= limits.STUCK_TIME
+
     def fail(self, error: Exception) -> None:
         """End with an error: those who wait get it, and all peers are left."""
         if self._fail(error):
@@ -369,7 +573,9 @@ class TorrentRunner:
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop, and let go of peers and files; what is verified stays, and is recorded."""
+        self._is_suspended = False
         self._fail(DownloadError("the torrent was removed from its client"), TorrentState.REMOVED)
+        self._notify()
         self._greenlet.kill()
         self._leave(timeout)
         if self.storage is not None:
@@ -396,7 +602,7 @@ class TorrentRunner:
     def join(self) -> None:
         """Look for peers and connect to them, unless it is paused or over."""
         with self._joining:
-            if self._is_paused or self.error is not None:
+            if self._is_paused or self._is_over:
                 return
             if self._search is not None:
                 self._search.start()
@@ -418,7 +624,8 @@ class TorrentRunner:
             up=self._up,
             down=self._down,
         )
-        swarm.picker.set_priorities(files.piece_priorities())
+        fetches = not self._is_suspended and not self._options.seed_only
+        swarm.picker.set_priorities(in_thread(files.piece_priorities) if fetches else bytes(len(files.wanted)))
         swarm.picker.sequential = self._sequential
         return swarm
 
@@ -437,18 +644,22 @@ class TorrentRunner:
 
     def pause(self) -> None:
         """Leave all peers until `resume`; blocks until they are left, trackers may take longer."""
-        if not self._is_paused and self.error is None:
+        if not self._is_paused and not self._is_over:
             self._is_paused = True
             spawn(f"leaving {self.name!r}", self._leave)
             while self._is_paused and self.swarm is not None:
                 self.changes.wait()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
-        if self._is_paused and self.error is None:
+        """Go on after `pause`, or after a fault of the disk."""
+        if self._is_over:
+            return
+        if self._is_suspended:
+            self._is_resumed = True
+        if self._is_paused:
             self._is_paused = False
             self.join()
-            self._notify()
+        self._notify()
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the torrent's own rates, in bytes a second; None for no limit."""
@@ -477,6 +688,7 @@ class TorrentRunner:
         assert self.files is not None
         self.meter.add(self.metainfo.geometry.piece_size(piece), monotonic())
         self.verified_order.append(piece)
+        self._faults.over()
         self.events.send("piece_verified", index=piece)
         for index in self.files.note_verified(piece):
             self.events.send("file_complete", index=index)
@@ -488,7 +700,14 @@ class TorrentRunner:
 
     def on_storage_error(self, error: StorageError) -> None:
         """See `SwarmOwner`."""
-        self.fail(error)
+        self._faults.note(error)
+        self._notify()
+
+    def on_read_error(self, error: StorageError) -> None:
+        """See `SwarmOwner`."""
+        if not descriptors.is_shortage(error):
+            self._faults.note(error if isinstance(error, (ChangedData, MissingData)) else _Unreadable(error))
+            self._notify()
 
     def on_peer_added(self, wire: Wire) -> None:
         """See `SwarmOwner`."""
@@ -514,18 +733,18 @@ class TorrentRunner:
         assert storage is not None
         with self._choosing:
             before, had = file_map.priorities, storage.have.copy()
-            file_map.set_priorities(priorities)
+            in_thread(file_map.set_priorities, priorities)
             try:
                 in_thread(_choose, storage, file_map.selected)
             except StorageError as error:
-                file_map.set_priorities(before)
+                in_thread(file_map.set_priorities, before)
                 if (had & ~storage.have).any():
-                    self.fail(error)
-                self.raise_error()
+                    self.on_storage_error(error)
+                    raise
                 in_thread(storage.select, file_map.selected)
                 raise
-            if self.swarm is not None:
-                self.swarm.picker.set_priorities(file_map.piece_priorities())
+            if self.swarm is not None and not self._is_suspended:
+                self.swarm.picker.set_priorities(in_thread(file_map.piece_priorities))
                 self._set_deadlines(self._readahead)
             if not file_map.done and self._phase is TorrentState.SEEDING:
                 self._enter(TorrentState.DOWNLOADING)
@@ -556,16 +775,22 @@ class TorrentRunner:
         assert storage is not None
         self._reading += 1
         try:
-            while not storage.have[piece]:
-                self.raise_error()
-                if gives_up():
-                    return b""
-                self.changes.wait(_TICK)
-            return in_thread(storage.read, piece, offset, length)
-        except StorageError as error:
-            self.fail(error)
-            self.raise_error()
-            raise
+            while True:
+                while not storage.have[piece]:
+                    self.raise_error()
+                    if gives_up():
+                        return b""
+                    if self._options.seed_only and self._gone[piece]:
+                        raise StorageError(
+                            f"piece {piece} of {self.name!r} is gone from the disk, or was changed there"
+                        )
+                    self.changes.wait(_TICK)
+                try:
+                    return in_thread(storage.read, piece, offset, length)
+                except StorageError as error:
+                    self.on_read_error(error)
+                    # It may be found again, or its loss fails the torrent.
+                    self.changes.wait(_TICK)
         finally:
             self._reading -= 1
 
@@ -589,6 +814,19 @@ class TorrentRunner:
             for piece in pieces:
                 self.swarm.picker.set_deadline(piece, self._readahead.due(piece))
             self.swarm.on_wants()
+
+
+class _Unreadable(StorageError):
+    """A piece cannot be read.
+
+    Args:
+        error: why.
+    """
+
+    def __init__(self, error: StorageError) -> None:
+        super().__init__(*error.args)
+        self.errno, self.filename = error.errno, error.filename
+        self.error = error
 
 
 def _choose(storage: Storage, files: set[int]) -> None:

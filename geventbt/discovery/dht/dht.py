@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
 from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, Contact, family_of
@@ -101,7 +102,7 @@ class DHT:
             self._drivers[0].node.pair_with(self._drivers[1].node)
         self._calls: WeakSet[Call] = WeakSet()
         self._background: set[gevent.Greenlet] = set()
-        self._tasks = [gevent.spawn(self._find_nodes, first), gevent.spawn(self._save_regularly)]
+        self._tasks = [spawn("DHT lookup", self._find_nodes, first), spawn("DHT state", self._save_regularly)]
         for driver in self._drivers:
             known = loaded.get(driver.node.family)
             driver.node.upkeep.set_expects_nodes(bool(first or self._routers), monotonic())
@@ -450,7 +451,7 @@ class DHT:
         self._expect_nodes(False)
 
     def _ask_routers(self) -> None:
-        looking = [gevent.spawn(_resolved, router) for router in self._routers]
+        looking = [spawn(f"DHT router {router[0]}", _resolved, router) for router in self._routers]
         try:
             with gevent.iwait(looking) as found:
                 for greenlet in found:
@@ -473,7 +474,7 @@ class DHT:
         self._add_addresses(_resolved(address))
 
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
-        greenlet = gevent.spawn(function, *arguments)
+        greenlet = spawn(f"DHT {function.__name__}", function, *arguments)
         self._background.add(greenlet)
         greenlet.link(self._background.discard)
 

@@ -13,6 +13,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.periodic import AskAgain
 from geventbt.errors import DHTTimeout, GeventBTError
 from geventbt.net.addresses import Address
@@ -95,7 +96,7 @@ class DHTSource:
     def start(self) -> None:
         """Search and announce, now and from then on, in the background."""
         if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
+            self._greenlet = spawn("DHT peers", self._run)
 
     def need_more(self) -> None:
         """Search sooner, as soon as that makes sense."""

@@ -310,7 +310,7 @@ class _Asker:
         if not known.completed_pending:
             self._leave(known, STOPPED, ends)
             return
-        completing = gevent.spawn(self._leave, known, COMPLETED, ends)
+        completing = spawn("announcing completed", self._leave, known, COMPLETED, ends)
         try:
             # "stopped" is not to come first; nor is it to be lost where no answer comes.
             completing.join((ends - monotonic()) / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,8 @@ from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.recorder import Recorder
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
+
+_log = logging.getLogger("geventbt")
 
 
 class DiskBackend(StorageBackend):
@@ -123,7 +126,7 @@ class DiskBackend(StorageBackend):
             StorageError: one cannot be made: ``errno.ENOSPC`` if there is no room for it, ``errno.EEXIST`` if one that
                 is not the torrent's is in its place. In that case none is made.
         """
-        files = list(files)
+        files = [file for file in files if not self._is_impossible(file)]
         self._ownership.claim()
         for file in files:
             if not self._is_as_it_should_be(file):
@@ -154,6 +157,11 @@ class DiskBackend(StorageBackend):
                 error = error or lost
         if error is not None:
             raise error
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is a record."""
+        return self._state_dir.path("resume").exists()
 
     def withdraw(self, pieces: bitarray) -> bool:
         """Take pieces out of the record. Returns whether any was in it."""
@@ -186,6 +194,14 @@ class DiskBackend(StorageBackend):
         self._files.close()
         self._ownership.release()
         self._state_dir.close()
+
+    def _is_impossible(self, file: int) -> bool:
+        """Whether a file cannot be made, so that its bytes are kept in the parts file. The others can."""
+        if not self._files.is_path_too_long(file):
+            return False
+        path = os.fspath(self._files.path(file))
+        _log.warning("a path of %d bytes is too long for a file: its data is kept beside: %.100r", len(path), path)
+        return True
 
     def _is_as_it_should_be(self, file: int) -> bool:
         """Whether a file has its length, and a piece of it is verified or there is nothing in it."""

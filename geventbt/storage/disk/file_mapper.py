@@ -98,6 +98,11 @@ class FileMapper:
     def read(self, index: int, offset: int, length: int) -> bytes:
         """Read a range of a file."""
         with self._at(index, offset) as (place, position), self.files.use(place) as file:
+            try:
+                return file.read(position, length)
+            except FileChanged:
+                if not self._accepts_shared(index):
+                    raise
             return file.read(position, length)
 
     def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
@@ -113,8 +118,25 @@ class FileMapper:
 
     def write(self, index: int, offset: int, data: memoryview) -> None:
         """Write a range of a file."""
+        try:
+            self._write(index, offset, data)
+        except FileChanged:
+            if not self._accepts_shared(index):
+                raise
+            self._write(index, offset, data)
+
+    def _write(self, index: int, offset: int, data: memoryview) -> None:
         with self._at(index, offset) as (place, position), self.files.use(place, writable=True) as file:
             file.write(position, data)
+
+    def _accepts_shared(self, index: int) -> bool:
+        """Whether to go on with a changed file, since another torrent of this process has the same file there: it has
+        changed it, and only writes what is right."""
+        status = self.files.status(index)
+        if status is None or self.in_parts(index) or not self._ownership.is_shared(index):
+            return False
+        self.files.record(index).accept_change(status)
+        return True
 
     @contextmanager
     def hold_location(self, files: Iterable[int]) -> Iterator[None]:
@@ -134,7 +156,7 @@ class FileMapper:
                 It then stays where it was.
         """
         with self._moving:
-            if not self.in_parts(index):
+            if not self.in_parts(index) or self.files.is_path_too_long(index):
                 return
             spans = list(self._spans_in_parts(index))
             if spans and self.files.status(index) is not None:
@@ -167,7 +189,8 @@ class FileMapper:
         status, record = self.files.status(index), self.files.record(index)
         if status is None or record.is_replaced(status):
             raise FileGone(self.files.path(index))
-        if record.fingerprint not in (None, Fingerprint.of(status)):
+        is_changed = record.fingerprint not in (None, Fingerprint.of(status))
+        if is_changed and not self._ownership.is_shared(index):
             raise FileChanged(self.files.path(index))
         length = self._torrent.files[index].length
         if status.st_size != length:
@@ -221,6 +244,7 @@ class FileMapper:
         """Trust nothing of a file, or of the parts file if that has its bytes, that another program has changed."""
         place = self.parts if self.in_parts(index) else index
         self.files.close_file(place)
+        self._ownership.recorded.discard(index)
         self.invalidate(index)
         status = self.files.status(place)
         if status is not None:
@@ -252,7 +276,11 @@ class FileMapper:
         return pieces
 
     def _belongs_in_parts(self, index: int) -> bool:
-        if not self._torrent.files[index].stored or self.files.status(index) is not None:
+        if not self._torrent.files[index].stored:
+            return False
+        if self.files.is_path_too_long(index):
+            return True
+        if self.files.status(index) is not None:
             return False
         return not self.is_selected(index) or self.files.status(self.parts) is not None
 

@@ -61,6 +61,8 @@ class OpenFiles:
 
     def status(self, index: int) -> os.stat_result | None:
         """The status of a file, or None if it is not there."""
+        if self.is_path_too_long(index):
+            return None
         try:
             with storage_errors(self.path(index)):
                 return self._paths.status(index)
@@ -70,6 +72,10 @@ class OpenFiles:
     def path(self, index: int) -> Path:
         """Where a file is, or would be."""
         return self._paths.path(index)
+
+    def is_path_too_long(self, index: int) -> bool:
+        """Whether no file can have the path of this one."""
+        return len(os.fsencode(self.path(index))) > limits.PATH
 
     def check_writable(self, index: int) -> None:
         """Check that a file may be written to, if it is there.

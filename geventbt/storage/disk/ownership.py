@@ -11,6 +11,7 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
@@ -42,12 +43,14 @@ class Ownership:
         have: the verified pieces.
         is_selected: whether a file is wanted, by its index.
         made_before: the inodes of files that the record says we have made, by their indices.
+        recorded: indices of the files that look as the record says.
     """
 
     def __init__(self, torrent: Torrent, folder: Path, layout: Layout, *, overwrite: bool) -> None:
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self.is_selected: Callable[[int], bool] = lambda index: True
         self.made_before: dict[int, int] = {}
+        self.recorded: set[int] = set()
         self._torrent = torrent
         self._layout = layout
         self._overwrite = overwrite
@@ -87,6 +90,12 @@ class Ownership:
         hashes = [self._torrent.piece_hash(piece) for piece in self._layout.pieces(file)]
         return file.length, geometry.piece_length, geometry.piece_at(file.offset)[1], hashes
 
+    def is_shared(self, index: int) -> bool:
+        """Whether another torrent of this process has the same file in the same place."""
+        with suppress(StorageError):
+            return self._shares(index, Path())
+        return False
+
     def _shares(self, index: int, path: Path) -> bool:
         """Whether another torrent of this process has the same file there.
 
@@ -112,6 +121,7 @@ class Ownership:
 
     def disown(self, index: int) -> None:
         """A file has been deleted or replaced by another program."""
+        self.recorded.discard(index)
         self._made.pop(index, None)
         self.made_before.pop(index, None)
 
@@ -142,7 +152,7 @@ class Ownership:
         return bool(self.have[pieces.start : pieces.stop].any())
 
     def _is_own(self, index: int, path: Path, status: os.stat_result) -> bool:
-        if self._overwrite or self.is_proven(index):
+        if self._overwrite or index in self.recorded or self.is_proven(index):
             return True
         # Our own writing never changes the length of a file once it is made.
         is_whole = status.st_size == self._torrent.files[index].length

@@ -139,6 +139,7 @@ class Recorder:
         if recorded is None or self._mapper.fingerprint(index) != recorded:
             return False
         self._files.record(index).renew(recorded)
+        self._ownership.recorded.add(index)
         return True
 
     def _trusted(self) -> resume.Resume:

@@ -21,6 +21,7 @@ from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireTimeout
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
+from geventbt.wire.transports.turn import turn_of
 
 _READ, _WRITE = 1, 2
 _SCRATCH = BULK_READ + MAX_MESSAGE
@@ -31,6 +32,9 @@ _BATCH = 128
 """
 _LINGER = 1.0
 """Seconds for the peer to read what has been sent, and to close as well."""
+
+_CLOSE_TIME = 0.002
+"""Seconds of the turn for the close of a socket, which gevent defers. *Measured* with megabytes that are not read."""
 
 _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
 
@@ -138,8 +142,8 @@ class TcpTransport:
 
     __slots__ = (
         "__weakref__", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering",
-        "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_writer", "closed", "local_address", "queued",
-        "remote_address",
+        "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_writer", "closed", "local_address",
+        "queued", "remote_address",
     )  # fmt: skip
 
     def __init__(self, sock: Any) -> None:
@@ -155,6 +159,7 @@ class TcpTransport:
         self._decryptor: Cipher | None = None
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
+        self._turn = turn_of(self._hub)
         self._buffers: list[Buffer] = []
         self._flush_due = False
         self._read_size = SMALL_READ
@@ -239,6 +244,7 @@ class TcpTransport:
         if self.closed:
             return
         self.closed = True
+        self._turn.forget(self._read)
         self._reader.stop()
         if self._writer is not None:
             self._writer.stop()
@@ -283,6 +289,7 @@ class TcpTransport:
         self._reader.stop()
         self._reader.close()
         self._sock.close()
+        self._turn.charge(_CLOSE_TIME)
         self._delegate.on_released()
 
     def _on_readable(self, events: int) -> None:
@@ -290,6 +297,12 @@ class TcpTransport:
             # libuv stops watching at an error, such as a reset, although there may be bytes before it.
             self._reader.stop()
             self._reader.start(self._on_readable, pass_events=True)
+        self._turn.run(self._hub.loop, self._read)
+
+    def _read(self) -> None:
+        if self.closed or self._pauses:
+            # Since it became readable.
+            return
         try:
             count = self._sock.recv_into(self._scratch, self._read_size)
         except BlockingIOError:

@@ -573,7 +573,7 @@ def test_the_signals_tell_the_whole_story_once(world: World):
     eventually(lambda: [name for name, _ in heard].count("peer_removed") == 2 and ("complete", None) in heard)
     names = [name for name, _ in heard]
     assert sorted(index for name, index in heard if name == "piece_verified") == list(range(torrent.geometry.pieces))
-    assert sorted(index for name, index in heard if name == "file_complete") == [0, 1, 2, 3]
+    assert sorted(index for name, index in heard if name == "file_complete") == [0, 1, 2, 3, 4]
     assert names.count("complete") == 1
     assert names.count("peer_added") == names.count("peer_removed") == 2
     assert "error" not in names

@@ -599,7 +599,7 @@ def test_the_only_seed_of_a_torrent_that_is_wrong_in_several_places_is_not_banne
 
 
 def test_a_flood_of_news_holds_nobody_up(world: World):
-    """100,000 pieces, told of one by one, with interest and chokes that change all the time."""
+    """100,000 pieces, told of one by one; then interest and chokes that change all the time, until it is closed."""
     piece_length, pieces = 16384, 100_000
     info = {b"name": b"huge", b"piece length": piece_length, b"pieces": os.urandom(20 * pieces)}
     info[b"length"] = piece_length * pieces
@@ -617,13 +617,16 @@ def test_a_flood_of_news_holds_nobody_up(world: World):
     ends: list[int] = []
     wire.on("port", lambda wire, listen_port: ends.append(listen_port))
     flood = b"".join(b"\x00\x00\x00\x05\x04" + piece.to_bytes(4, "big") for piece in range(pieces))
-    flood += b"\x00\x00\x00\x01\x01\x00\x00\x00\x01\x00" * 50_000 + b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x03" * 50_000
+    flood += b"\x00\x00\x00\x01\x01\x00\x00\x00\x01\x00" * 200 + b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x03" * 200
     pauses: list[float] = []
     watch = world.spawn(note_pauses, pauses)
     peer.send(flood + b"\x00\x00\x00\x03\x09\x1a\xe1")
     eventually(lambda: ends and wire.peer_has_all, 30)
-    watch.kill()
     assert not wire.closed
+    peer.send(b"\x00\x00\x00\x01\x01\x00\x00\x00\x01\x00" * 20_000)
+    eventually(lambda: wire.closed)
+    assert "changes of state" in str(wire.close_reason)
+    watch.kill()
     assert max(pauses) < 0.1
     peer.sock.close()
 

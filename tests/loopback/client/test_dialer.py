@@ -34,6 +34,9 @@ class Owner:
     def has_room(self) -> bool:
         return self.room
 
+    def make_room(self) -> None:
+        """Has no peer whose place it could give away."""
+
     def shake_hands(self, wire: Wire) -> None:
         if self.refuses:
             self.refused.append(wire)

@@ -38,10 +38,14 @@ def connected() -> tuple[Wire, RecordingTransport]:
     return wire, transport
 
 
+class Owner:
+    """Stands for the wire, which the engine does not keep."""
+
+
 @pytest.fixture
 def engine() -> Any:
-    plug_ins = PlugIns()
-    made = Engine("wire", plug_ins, RecordingTransport(), incoming=False, is_known_torrent=None, on_closed=None)
+    owner, plug_ins = Owner(), PlugIns()
+    made = Engine(owner, plug_ins, RecordingTransport(), incoming=False, is_known_torrent=None, on_closed=None)
     made.start(None)
     yield made
     made.shut(None)

@@ -59,7 +59,7 @@ def test_trust_is_bounded(reputation):
 
 
 def test_a_source_without_good_pieces_is_not_spared(reputation):
-    assert not reputation.spares(FakeSource(ANN))
+    assert not reputation.spares(FakeSource(ANN), is_only_one=False)
 
 
 @pytest.mark.parametrize("good", [WRONG_PIECE_COST, MAX_TRUST])
@@ -67,7 +67,7 @@ def test_a_source_is_spared_as_often_as_its_good_pieces_pay_for(reputation, good
     ann = FakeSource(ANN)
     for _ in range(good):
         reputation.credit([ann], BLOCK)
-    spared = [reputation.spares(ann) for _ in range(good // WRONG_PIECE_COST + 1)]
+    spared = [reputation.spares(ann, is_only_one=False) for _ in range(good // WRONG_PIECE_COST + 1)]
     assert spared == [True] * (good // WRONG_PIECE_COST) + [False]
 
 
@@ -112,3 +112,9 @@ def test_forgiving_an_inbound_peer_makes_no_address_known(reputation, known):
     reputation.forgive([inbound, FakeSource(None, peer_id=None)])
     assert not reputation.is_banned(inbound)
     assert len(known) == 2
+
+
+def test_the_only_source_is_spared_for_a_while_without_any_good_piece(reputation):
+    ann = FakeSource(ANN)
+    spared = [reputation.spares(ann, is_only_one=True) for _ in range(20)]
+    assert spared == [True] * 8 + [False] * 12

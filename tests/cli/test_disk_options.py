@@ -1,0 +1,94 @@
+"""What the command line does with files that are not the torrent's, that are wrong, or that are linked to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from geventbt.cli.errors import CORRUPT, DISK, DONE
+from tests.cli_harness import json_lines, of_event, run_here
+
+
+@pytest.fixture
+def download(torrent_file: Path, seeder: str, tmp_path: Path) -> list[object]:
+    """The arguments of a download."""
+    return ["download", torrent_file, "-o", tmp_path / "out", "--peer", seeder, "-q", "--port", "0"]
+
+
+def rot(path: Path) -> None:
+    """Change a byte, the size and the time as they were."""
+    status = path.stat()
+    with open(path, "r+b") as file:
+        byte = file.read(1)
+        file.seek(0)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_file_of_the_user_is_kept_without_overwrite(
+    download: list[object], origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "out" / "shared" / "one.bin"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"precious")
+    assert run_here(*download) == DISK
+    assert "--overwrite" in capsys.readouterr().err
+    assert own.read_bytes() == b"precious"
+    assert run_here(*download, "--overwrite") == DONE
+    assert own.read_bytes() == (origin / "one.bin").read_bytes()
+
+
+def test_verify_has_the_next_download_fetch_what_has_rotted(
+    download: list[object], torrent_file: Path, origin: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "out" / "shared" / "one.bin"
+    assert run_here(*download) == DONE
+    rot(path)
+    assert run_here("verify", "-q", torrent_file, tmp_path / "out") == CORRUPT
+    assert run_here(*download) == DONE
+    assert path.read_bytes() == (origin / "one.bin").read_bytes()
+
+
+def test_a_download_with_check_trusts_no_record(download: list[object], origin: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "shared" / "one.bin"
+    assert run_here(*download) == DONE
+    rot(path)
+    assert run_here(*download) == DONE
+    assert path.read_bytes() != (origin / "one.bin").read_bytes()
+    assert run_here(*download, "--check") == DONE
+    assert path.read_bytes() == (origin / "one.bin").read_bytes()
+
+
+def test_a_seed_with_check_trusts_no_record(
+    download: list[object], torrent_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(*download) == DONE
+    rot(tmp_path / "out" / "shared" / "one.bin")
+    seed = ["seed", torrent_file, tmp_path / "out", "--port", "0", "-q", "--seed-time", "0"]
+    assert run_here(*seed) == DONE
+    assert run_here(*seed, "--check") == CORRUPT
+
+
+def test_verify_tells_of_a_file_that_is_too_long(
+    torrent_file: Path, origin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open(origin / "one.bin", "ab") as file:
+        file.write(b"junk")
+    assert run_here("verify", "-q", torrent_file, origin) == CORRUPT
+    assert "4 bytes too long" in capsys.readouterr().out
+    assert run_here("verify", "-q", "--json", torrent_file, origin) == CORRUPT
+    checked = of_event(json_lines(capsys.readouterr().out), "checked")
+    assert {file["path"]: file["excess"] for file in checked}["shared/one.bin"] == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights here")
+def test_data_behind_a_link_that_the_user_names_is_seeded(
+    torrent_file: Path, origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "shared").symlink_to(origin)
+    arguments = ["--port", "0", "-q", "--seed-time", "0"]
+    assert run_here("seed", torrent_file, tmp_path / "links" / "shared", *arguments) == DONE
+    assert "symbolic link" in capsys.readouterr().err

@@ -1,0 +1,261 @@
+"""What a server listens on, what runs its handlers, and how it stops."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket as gevent_socket
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+import geventbt
+from geventbt import Wire
+from tests.loopback.harness import INFO_HASH, OUR_ID, PEER_ID, eventually
+
+
+def answer(wire: Wire) -> None:
+    wire.handshake(INFO_HASH, PEER_ID)
+    wire.serve(lambda *key: b"")
+
+
+def expect_answer(wire: Wire) -> None:
+    assert wire.handshake(INFO_HASH, OUR_ID, timeout=5).peer_id == PEER_ID
+    wire.close(0)
+
+
+class OwnSocket(socket.socket):
+    """A subclass, as many libraries have one."""
+
+
+def listening(make: Callable[[], Any], **options: int) -> Any:
+    sock = make()
+    for option in options.values():
+        sock.setsockopt(socket.SOL_SOCKET, option, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(5)
+    return sock
+
+
+@pytest.mark.parametrize("make", [gevent_socket.socket, socket.socket, OwnSocket], ids=["gevent", "plain", "subclass"])
+def test_a_socket_that_listens_is_taken_over_and_closed_at_the_end(make: Any) -> None:
+    sock = listening(make)
+    port = sock.getsockname()[1]
+    with geventbt.listen(sock, answer) as server:
+        assert server.server_port == port
+        expect_answer(geventbt.connect(("127.0.0.1", port)))
+    with pytest.raises(ConnectionError):
+        geventbt.connect(("127.0.0.1", port))
+
+
+def test_an_inherited_descriptor_is_taken() -> None:
+    original = listening(socket.socket)
+    with geventbt.listen(socket.socket(fileno=original.detach()), answer) as server:
+        expect_answer(geventbt.connect(("127.0.0.1", server.server_port)))
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
+def test_two_servers_may_share_a_port() -> None:
+    first = listening(socket.socket, reuse=socket.SO_REUSEPORT)
+    second = socket.socket()
+    second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    second.bind(first.getsockname())
+    second.listen()
+    with geventbt.listen(first, answer) as one, geventbt.listen(second, answer) as other:
+        assert one.server_port == other.server_port
+        for _ in range(8):
+            expect_answer(geventbt.connect(("127.0.0.1", one.server_port)))
+
+
+def test_a_unix_socket_is_taken(tmp_path: Path) -> None:
+    path = str(tmp_path / "peers")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen()
+    with geventbt.listen(sock, answer) as server:
+        assert server.server_port is None
+        client = gevent_socket.socket(socket.AF_UNIX)
+        client.connect(path)
+        expect_answer(Wire(client, incoming=False))
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:0", ":0", "[::1]:0", ("::1", 0, 0, 0), ("127.0.0.1", 0), ["127.0.0.1", 0], 0], ids=str
+)
+def test_an_address_may_be_written_as_for_a_stream_server(address: Any) -> None:
+    with geventbt.listen(address, answer) as server:
+        host = "::1" if "::1" in str(address) else "127.0.0.1"
+        expect_answer(geventbt.connect((host, server.server_port)))
+
+
+def datagram() -> socket.socket:
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def wrapped_in_tls() -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return context.wrap_socket(listening(socket.socket), server_side=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (datagram, TypeError, "listening stream socket"),
+        (wrapped_in_tls, TypeError, "TLS"),
+        (socket.socket, ValueError, "does not listen"),
+        (lambda: "6881x", ValueError, "host:port"),
+        (lambda: None, TypeError, "host, port"),
+        (lambda: ("127.0.0.1",), TypeError, "host, port"),
+        (lambda: (1, 2), TypeError, "host, port"),
+    ],
+    ids=["datagrams", "TLS", "not listening", "no port", "nothing", "no port in a tuple", "no host"],
+)
+def test_what_cannot_be_listened_on_is_refused_in_plain_words(make: Any, error: type[Exception], text: str) -> None:
+    given = make()
+    try:
+        with pytest.raises(error, match=text):
+            geventbt.listen(given, answer)
+    finally:
+        if hasattr(given, "close"):
+            given.close()
+
+
+# ------------------------------------------------------------------ handlers
+
+
+@pytest.mark.parametrize("by", ["argument", "size", "set_spawn"])
+def test_no_more_handlers_run_than_the_pool_has_places(by: str) -> None:
+    running: list[Wire] = []
+    go = gevent.event.Event()
+
+    def handler(wire: Wire) -> None:
+        running.append(wire)
+        go.wait(5)
+
+    options = {"argument": {"spawn": Pool(2)}, "size": {"spawn": 2}}.get(by, {})
+    with geventbt.listen(("127.0.0.1", 0), handler, **options) as server:
+        if by == "set_spawn":
+            server.set_spawn(Pool(2))
+        wires = [geventbt.connect(("127.0.0.1", server.server_port)) for _ in range(5)]
+        eventually(lambda: len(running) == 2)
+        gevent.sleep(0.05)
+        assert len(running) == 2
+        go.set()
+        eventually(lambda: len(running) == 5)
+        for wire in wires:
+            wire.close(0)
+
+
+def test_a_stop_leaves_the_rest_of_a_pool_alone() -> None:
+    pool = Pool(5)
+    other = pool.spawn(gevent.sleep, 30)
+    geventbt.listen(("127.0.0.1", 0), answer, spawn=pool).stop(0)
+    assert not other.ready()
+    other.kill()
+
+
+def test_a_function_that_spawns_is_used() -> None:
+    spawned: list[gevent.Greenlet] = []
+
+    def spawn(function: Any, *args: Any) -> gevent.Greenlet:
+        spawned.append(gevent.spawn(function, *args))
+        return spawned[-1]
+
+    with geventbt.listen(("127.0.0.1", 0), answer, spawn=spawn) as server:
+        expect_answer(geventbt.connect(("127.0.0.1", server.server_port)))
+        assert len(spawned) == 1
+
+
+@pytest.mark.parametrize("spawn", [None, gevent.spawn_raw])
+def test_a_way_to_run_handlers_that_cannot_block_is_refused(spawn: Any) -> None:
+    with pytest.raises(ValueError, match="spawn="):
+        geventbt.listen(("127.0.0.1", 0), answer, spawn=spawn)
+    with geventbt.listen(("127.0.0.1", 0), answer) as server, pytest.raises(ValueError, match="spawn="):
+        server.set_spawn(spawn)
+
+
+def test_another_handler_may_be_set_and_a_coroutine_function_not() -> None:
+    async def never(wire: Wire) -> None:
+        """Never runs."""
+
+    for handler in (never, functools.partial(never)):
+        with pytest.raises(TypeError, match="coroutine function"):
+            geventbt.listen(("127.0.0.1", 0), handler)
+    with geventbt.listen(("127.0.0.1", 0)) as server:
+        assert isinstance(server, StreamServer)
+        with pytest.raises(TypeError, match="coroutine function"):
+            server.set_handle(never)
+        server.set_handle(answer)
+        expect_answer(geventbt.connect(("127.0.0.1", server.server_port)))
+
+
+def test_a_handler_has_a_name_and_the_context_of_the_call_of_listen() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    seen: list[tuple[str, str]] = []
+    variable.set("of the program")
+    with (
+        geventbt.listen(
+            ("127.0.0.1", 0), lambda wire: seen.append((gevent.getcurrent().name, variable.get()))
+        ) as server,
+        geventbt.connect(("127.0.0.1", server.server_port)) as wire,
+    ):
+        eventually(lambda: seen)
+        host, port = wire.local_address
+    assert seen == [(f"geventbt handler of {host}:{port}", "of the program")]
+
+
+# ------------------------------------------------------------------ the end
+
+
+def stubborn(wire: Wire) -> None:
+    """Catch even the kill, for a while."""
+    wire.handshake(INFO_HASH, PEER_ID)
+    for _ in range(30):
+        try:
+            gevent.sleep(0.1)
+        except BaseException:
+            continue
+
+
+@pytest.mark.parametrize("end", ["stop", "with", "serve_forever"])
+def test_a_handler_that_does_not_end_keeps_nobody_from_stopping(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    stopped: list[Any] = []
+    server = geventbt.listen(("127.0.0.1", 0), stubborn)
+    server.on("stop", stopped.append)
+    wire = geventbt.connect(("127.0.0.1", server.server_port))
+    wire.handshake(INFO_HASH, OUR_ID)
+    if end == "stop":
+        server.stop(0.1)
+    elif end == "with":
+        with server:
+            gevent.spawn(server.stop, 0.1)
+            gevent.sleep(0)
+    else:
+        gevent.spawn_later(0.05, server.stop, 0.1)
+        server.serve_forever(stop_timeout=0.1)
+    eventually(lambda: stopped)
+    assert server.closed
+    assert "although it was killed" in caplog.text
+    wire.close(0)
+
+
+def test_a_timeout_of_the_caller_passes_through_a_stop_which_is_done_all_the_same() -> None:
+    stopped: list[Any] = []
+    server = geventbt.listen(("127.0.0.1", 0), stubborn)
+    server.on("stop", stopped.append)
+    wire = geventbt.connect(("127.0.0.1", server.server_port))
+    wire.handshake(INFO_HASH, OUR_ID)
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        server.stop(30)
+    assert server.closed
+    eventually(lambda: stopped)
+    wire.close(0)

@@ -1,0 +1,114 @@
+"""Functions that are given to be called later: what is refused at once, and what they see when they are called."""
+
+from __future__ import annotations
+
+import gc
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import pytest
+
+import geventbt
+from geventbt import signals
+from geventbt.concurrency.dispatch import OwnSignal, deliver, heard_now
+from geventbt.handlers import HandlerSignal, check_handler
+
+request_id: ContextVar[str] = ContextVar("request_id", default="none")
+
+
+async def coroutine(*args: Any, **fields: Any) -> None:
+    """Never runs."""
+
+
+class AsyncCallable:
+    async def __call__(self, *args: Any) -> None:
+        """Never runs."""
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def see(self, sender: Any) -> None:
+        self.seen.append(request_id.get())
+
+    async def see_later(self, sender: Any) -> None:
+        """Never runs."""
+
+
+NEVER_RUN = {
+    "a coroutine function": coroutine,
+    "a partial of one": partial(coroutine, 1),
+    "an async method": Holder().see_later,
+    "an object with an async call": AsyncCallable(),
+}
+
+
+@pytest.mark.parametrize("handler", NEVER_RUN.values(), ids=NEVER_RUN)
+def test_what_would_never_run_is_refused(handler: Any) -> None:
+    for take in (check_handler, signals.unchoke.connect, OwnSignal().connect, OwnSignal().connect_once):
+        with pytest.raises(TypeError, match="coroutine function"):
+            take(handler)
+    assert not signals.unchoke.receivers
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be a function, not 5"):
+        check_handler(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hook", ["on_handshake", "on_extended_handshake", "on_message", "on_close"])
+def test_an_extension_with_an_async_hook_is_refused_when_its_class_is_made(hook: str) -> None:
+    with pytest.raises(TypeError, match=f"Plugin.{hook}"):
+        type("Plugin", (geventbt.Extension,), {"name": "xx", hook: coroutine})
+
+
+@pytest.mark.parametrize("make", [OwnSignal, lambda: HandlerSignal("shared")], ids=["own", "shared"])
+def test_a_receiver_sees_the_context_variables_it_was_connected_with(make: Any) -> None:
+    signal, holders = make(), [Holder(), Holder()]
+    for holder, name in zip(holders, ("first", "second"), strict=True):
+        token = request_id.set(name)
+        signal.connect(holder.see)
+        request_id.reset(token)
+    for _ in range(2):
+        deliver([signal], None, {})
+    assert [holder.seen for holder in holders] == [["first"] * 2, ["second"] * 2]
+
+
+def test_a_receiver_that_delivers_again_may_be_called_within_itself() -> None:
+    signal, depth = OwnSignal(), []
+
+    def again(sender: Any) -> None:
+        depth.append(request_id.get())
+        if len(depth) < 3:
+            deliver([signal], None, {})
+
+    signal.connect(again)
+    deliver([signal], None, {})
+    assert depth == ["none"] * 3
+
+
+def test_a_weak_receiver_is_not_kept_by_its_context() -> None:
+    signal = HandlerSignal("shared")
+    signal.connect(Holder().see)
+    gc.collect()
+    assert not signal.receivers
+    later = Holder()
+    signal.connect(later.see)
+    deliver([signal], None, {})
+    assert later.seen == ["none"]
+
+
+def test_a_muted_signal_is_not_heard_then_nor_later() -> None:
+    signal, other, holder = OwnSignal(), OwnSignal(), Holder()
+    signal.connect(holder.see)
+    other.connect(holder.see)
+    with signal.muted():
+        heard = heard_now(signal, None, other)
+    assert heard == [other]
+    with other.muted():
+        deliver(heard, None, {})
+    assert holder.seen == []
+    deliver(heard_now(signal), None, {})
+    assert holder.seen == ["none"]
