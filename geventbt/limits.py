@@ -78,6 +78,8 @@ MSE_INITIAL_PAYLOAD = 8 * KIB
 """The stream that comes with an opening (libtorrent: 68)."""
 MSE_BUFFER = 16 * KIB
 """Bytes of a peer that are held while its opening is not over: more than all its parts together."""
+KEY_QUEUE, KEYS_PER_ADDRESS = 500, 32
+"""Inbound connections that wait for the computation of their key, in all and of one address; each takes about 1 ms."""
 
 # --- time ---
 HANDSHAKE_TIMEOUT = 10.0
@@ -195,6 +197,10 @@ RETRY_RENAMED = 600.0
 """Before an address that was given up gets another try because it was named again."""
 BANNED = 10_000
 """Bans kept."""
+BANS_OF_HOST = 3
+"""Bans of peers of one host, after which no other peer of it is accepted."""
+OWN_ADDRESSES = 100
+"""Addresses kept at which our own peer id has answered."""
 
 # --- who sent bad data ---
 BLAMED_PIECES, BLAMED_BLOCKS = 64, 64 * KIB

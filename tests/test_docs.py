@@ -62,6 +62,7 @@ PATCHED = take("guides/concurrency", "In a monkey-patched program")
 GUNICORN = take("guides/concurrency", "Under gunicorn")
 IN_GEVENT = take("guides/concurrency", "Next to native threads")
 DHT = take("guides/dht", "The DHT")
+SIGNALS = take("guides/concurrency", "Signals, and the end of a program")
 ASYNCIO = take("guides/concurrency", "Next to asyncio")
 
 
@@ -69,6 +70,13 @@ def test_every_block_of_python_is_run_by_a_test() -> None:
     found = {(name, *block) for name, document in DOCUMENTS.items() for block in document.blocks}
     assert found == TAKEN
     assert len(found) == sum(document.text.count("```python") for document in DOCUMENTS.values())
+
+
+def test_a_client_is_closed_to_the_end_by_a_signal() -> None:
+    lines = ["import os, gevent, geventbt", SIGNALS, "gevent.spawn_later(0.3, os.kill, os.getpid(), 15)", "main()"]
+    code = "\n".join([*lines, "print('closed')"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr
 
 
 def test_the_dht_finds_and_keeps(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,12 +71,22 @@ def _code(error: Exception) -> int | None:
         return NETWORK
     if isinstance(error, errors.DownloadError):
         return UNFINISHED
+    if _is_out_of_resources(error):
+        return DISK
     if isinstance(error, OSError):
         return DISK
     return CORRUPT if isinstance(error, errors.GeventBTError) else None
 
 
+def _is_out_of_resources(error: Exception) -> bool:
+    """Whether the system, or a limit of this process, gives no more memory or threads."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "new thread" in str(error))
+
+
 def _text(error: Exception) -> str:
+    if _is_out_of_resources(error):
+        reason = "no memory is left" if isinstance(error, MemoryError) else "no thread can be started"
+        return f"{reason}; close other programs, or raise the limits of memory and processes (ulimit -a)"
     number = getattr(error, "errno", None)
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:

@@ -262,7 +262,10 @@ class Client:
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
         try:
-            wire.wait_handshake()
+            if wire.wait_handshake().peer_id == self._context.peer_id:
+                self._context.note_own_id(wire.remote_address)
+                wire.close(0)
+                return
             runner = self._runners.get(wire.info_hash or b"")
             if runner is None:
                 wire.close(0)

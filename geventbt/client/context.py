@@ -16,6 +16,7 @@ from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
+from geventbt.net.addresses import Address
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
@@ -66,6 +67,7 @@ class ClientContext:
         lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
+        own_addresses: where we listen, as was seen when we had connected to ourselves.
         checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
             native threads away from torrents that are being downloaded.
     """
@@ -81,10 +83,12 @@ class ClientContext:
         self.lsd: LocalDiscovery | None = None
         self.down = RateLimit(options.limit_down, monotonic())
         self.up = Throttle(options.limit_up)
+        self.own_addresses: dict[Address, None] = {}
         self.checking = BoundedSemaphore(1)
         self._max_connections = options.max_connections
         self._count_connections = count_connections
         self._waiting: dict[Hashable, float] = {}
+        self._from_ourselves: dict[Address, None] = {}
         self._holders: set[ConnectionHolder] = set()
         self._evicted_at = float("-inf")
 
@@ -104,6 +108,22 @@ class ClientContext:
     def _kept(self) -> int:
         is_downloading = any(holder.keeps_outbound for holder in self._holders)
         return self._max_connections // limits.OUTBOUND_SHARE if is_downloading else 0
+
+    def note_own_id(self, origin: Address) -> None:
+        """Note that our own peer id has come with an inbound connection from this address: it is one of ours."""
+        _remember(self._from_ourselves, origin)
+
+    def is_own(self, address: Address, local_address: Address) -> bool:
+        """Whether a connection that we have opened has led to ourselves; then its address is one of our own.
+
+        Args:
+            address: what was connected to.
+            local_address: our end of the connection.
+        """
+        if local_address in self._from_ourselves:
+            del self._from_ourselves[local_address]
+            _remember(self.own_addresses, address)
+        return address in self.own_addresses
 
     def enter(self, holder: ConnectionHolder) -> None:
         """Count the peers of a swarm among those that may have to give their places up."""
@@ -172,3 +192,9 @@ class ClientContext:
         """Set the rates, in bytes a second; None for no limit."""
         self.down.set_rate(down, monotonic())
         self.up.rate = up
+
+
+def _remember(addresses: dict[Address, None], address: Address) -> None:
+    addresses[address] = None
+    if len(addresses) > limits.OWN_ADDRESSES:
+        del addresses[next(iter(addresses))]

@@ -79,7 +79,13 @@ def hash_pieces(
     at_work = 0
     try:
         for _ in range(max(1, threads or os.cpu_count() or 1)):
-            start_thread(crew.work)
+            try:
+                start_thread(crew.work)
+            except (RuntimeError, MemoryError):
+                # The system allows no more threads: go on with those there are, or with this one.
+                if at_work:
+                    break
+                crew.work()
             at_work += 1
         while at_work:
             result = crew.results.get()

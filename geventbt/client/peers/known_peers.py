@@ -8,8 +8,9 @@ public host at most a few ports; so lists of invented addresses displace each ot
 Bans. No honest peer is to be banned for what another one sent, and a host is not a peer: many share the address of
 their provider's or university's router, and several clients one machine. So a ban is of what a single peer has: the
 host and port that we connected to, or at which an inbound peer says that it listens; and of an inbound one its host
-with its peer id, as its port changes. A liar that takes a new id, or a new port, each time comes back, at the price of
-a connection for each failed piece; that is bounded, whereas a ban of its host would be a way to have others banned.
+with its peer id, as its port changes. A liar could take a new id or a new port each time: after `limits.BANS_OF_HOST`
+bans of a host (of IPv6, a /64) nobody is accepted from there any more, and no other address of it on the internet is
+added unless the user names it. Those that we are connected to, or know already, stay.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from typing import TypeAlias, TypeVar
 
 from geventbt import limits
 from geventbt.client.peers.backoff import backoff
-from geventbt.net.addresses import Address, Scope, may_connect, normalise, scope_of
+from geventbt.net.addresses import Address, Scope, may_connect, network_of, normalise, scope_of
 
 _Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Source(IntEnum):
@@ -60,6 +62,7 @@ class _KnownPeer:
     due: float
     failures: int = 0
     worked: bool = False
+    is_seed: bool = False
     state: _State = _State.IDLE
     tried_at: float = -math.inf
     rank: _Rank = field(init=False)
@@ -82,6 +85,9 @@ class KnownPeers:
         limit: the number of addresses that are kept.
         rng: the order among those of equal rank.
         retry: seconds before the first retry of one that failed; doubled with each further failure.
+
+    Attributes:
+        wants_seeds: whether peers that have everything are candidates: something is missing here.
     """
 
     def __init__(
@@ -102,6 +108,8 @@ class KnownPeers:
         # changes, all that ranks no higher is refused without a look at every address.
         self._refused: dict[_Reporter | None, _Rank] = {}
         self._banned: dict[tuple[str, int | bytes], None] = {}
+        self._bans_of_host: Counter[str] = Counter()
+        self.wants_seeds = True
 
     def __len__(self) -> int:
         return len(self._known)
@@ -131,6 +139,8 @@ class KnownPeers:
         if known is None or not may_connect(known, None if trusted else reported_by) or self.is_banned(known):
             return False
         peer = self._known.get(known)
+        if peer is None and not trusted and scope_of(known[0]) is Scope.GLOBAL and self.is_host_banned(known[0]):
+            return False
         if peer is not None:
             self._renew(peer, source, now)
             return True
@@ -194,7 +204,7 @@ class KnownPeers:
         best: list[_KnownPeer] = []
         idle = _State.IDLE
         for peer in self._known.values():
-            if peer.state is not idle or peer.due > now:
+            if peer.state is not idle or peer.due > now or (peer.is_seed and not self.wants_seeds):
                 continue
             if not best or peer.rank > best[0].rank:
                 best = [peer]
@@ -209,7 +219,8 @@ class KnownPeers:
 
     def next_due(self, now: float) -> float | None:
         """When `next` will have an address if nothing happens before: `now` if it has one, None for never."""
-        due = min((peer.due for peer in self._known.values() if peer.state is _State.IDLE), default=None)
+        candidates = (peer for peer in self._known.values() if peer.state is _State.IDLE)
+        due = min((peer.due for peer in candidates if self.wants_seeds or not peer.is_seed), default=None)
         return None if due is None or due == math.inf else max(due, now)
 
     def is_exhausted(self, failures: int) -> bool:
@@ -235,7 +246,7 @@ class KnownPeers:
         if peer is not None and peer.state is _State.TRYING:
             self._back_off(peer, peer.failures + 1, now)
 
-    def closed(self, address: object, now: float, *, worked: bool) -> None:
+    def closed(self, address: object, now: float, *, worked: bool, is_seed: bool = False) -> None:
         """Note that the last connection to a peer is over. Nothing happens to one that is not connected.
 
         Args:
@@ -243,9 +254,11 @@ class KnownPeers:
             now: the time.
             worked: whether the peer gave us anything that we could use. If not it counts as a failure, or a peer that
                 has no room for us would be tried for ever.
+            is_seed: whether it has everything.
         """
         peer = self._find(address)
         if peer is not None and peer.state is _State.CONNECTED:
+            peer.is_seed = peer.is_seed or is_seed
             peer.worked = peer.worked or worked
             self._back_off(peer, 0 if worked else peer.failures + 1, now)
 
@@ -300,10 +313,21 @@ class KnownPeers:
         known = normalise(address)
         if known is None:
             return
+        if not self.is_banned(known, peer_id):
+            self._bans_of_host[network_of(known[0])] += 1
+        self.exclude(known)
         for key in _ban_keys(known, peer_id):
             self._banned[key] = None
-        while len(self._banned) > limits.BANNED:
-            del self._banned[next(iter(self._banned))]
+        _bound(self._banned)
+        _bound(self._bans_of_host)
+
+    def exclude(self, address: object) -> None:
+        """Never connect to an address again, for no fault of a peer's: it is our own."""
+        known = normalise(address)
+        if known is None:
+            return
+        self._banned[known] = None
+        _bound(self._banned)
         if known in self._known:
             self._drop(self._known[known])
 
@@ -311,8 +335,14 @@ class KnownPeers:
         """Take a ban back: the torrent was wrong, and not the peer (see `Blame.parked`)."""
         known = normalise(address)
         if known is not None:
+            if self.is_banned(known, peer_id) and self._bans_of_host[network_of(known[0])]:
+                _count_down(self._bans_of_host, network_of(known[0]))
             for key in _ban_keys(known, peer_id):
                 self._banned.pop(key, None)
+
+    def is_host_banned(self, host: str) -> bool:
+        """Whether so many peers of a host were banned that others are not accepted from there."""
+        return self._bans_of_host.get(network_of(host), 0) >= limits.BANS_OF_HOST
 
     def is_banned(self, address: object, peer_id: bytes | None = None) -> bool:
         """Whether a peer is banned: its address, or its peer id on that host.
@@ -325,6 +355,11 @@ class KnownPeers:
         if known is None:
             return False
         return any(key in self._banned for key in _ban_keys(known, peer_id))
+
+
+def _bound(bans: dict[_Key, _Value]) -> None:
+    while len(bans) > limits.BANNED:
+        del bans[next(iter(bans))]
 
 
 def _count_down(counter: Counter[_Key], key: _Key) -> None:

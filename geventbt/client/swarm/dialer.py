@@ -108,6 +108,9 @@ class Dialer:
             now = monotonic()
             has_room = self._has_room()
             address = self._known.next(now) if has_room else None
+            if address in self._context.own_addresses:
+                self._known.exclude(address)
+                continue
             if address is not None:
                 self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address)] = address
                 continue
@@ -152,5 +155,7 @@ class Dialer:
             self._owner.shake_hands(wire)
         except BaseException:
             wire.close(0)
+            if self._context.is_own(address, wire.local_address):
+                self._known.exclude(address)
             raise
         return wire

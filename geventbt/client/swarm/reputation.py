@@ -10,6 +10,7 @@ from geventbt import limits
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.source import BlockSource
 from geventbt.net.addresses import Address
+from geventbt.wire.wire import Wire
 
 MAX_TRUST, WRONG_PIECE_COST = 8, 2
 """The most that good pieces can earn a source, one each, and what a wrong piece costs it (as in libtorrent)."""
@@ -25,13 +26,17 @@ class Reputation:
 
     Attributes:
         served: the bytes of verified pieces from each peer that we connected to, by its address.
-        banned: the addresses of peers that sent wrong data.
     """
 
     def __init__(self, known: KnownPeers) -> None:
         self._known = known
         self.served: dict[Address, int] = {}
-        self.banned: set[Address] = set()
+        self._banned: dict[Address, None] = {}
+
+    @property
+    def banned(self) -> set[Address]:
+        """The addresses of peers that sent wrong data, the last `limits.BANNED` of them."""
+        return set(self._banned)
 
     def credit(self, senders: Sequence[BlockSource], size: int) -> None:
         """Note who has sent a good piece.
@@ -63,11 +68,17 @@ class Reputation:
             # Where an inbound peer says that it listens, another may: it is not banned for it.
             if source.remote_address is not None:
                 self._known.ban(source.remote_address, source.peer_id)
-                self.banned.add(source.remote_address)
+                self._banned[source.remote_address] = None
+                if len(self._banned) > limits.BANNED:
+                    del self._banned[next(iter(self._banned))]
 
     def is_banned(self, source: BlockSource) -> bool:
         """Whether a source is a peer that is banned, on this connection or on another."""
         return source.remote_address is not None and self._known.is_banned(source.remote_address, source.peer_id)
+
+    def refuses(self, wire: Wire) -> bool:
+        """Whether an inbound connection is refused because too many peers of its host were banned."""
+        return wire.type == "incoming" and self._known.is_host_banned(wire.remote_address[0])
 
     def forgive(self, forgiven: Iterable[BlockSource]) -> None:
         """Take bans back: the torrent was wrong, and not the peer."""
@@ -75,7 +86,7 @@ class Reputation:
             if source.remote_address is None:
                 continue
             self._known.unban(source.remote_address, source.peer_id)
-            self.banned.discard(source.remote_address)
+            self._banned.pop(source.remote_address, None)
             if source.address is not None:
                 # However it became known: we had connected to it.
                 self._known.add(source.address, Source.USER, monotonic())

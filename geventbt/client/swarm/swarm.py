@@ -168,6 +168,7 @@ class Swarm:
             gevent.sleep(_THROTTLED_TICK if self.scheduler.throttled else _TICK)
 
     def _tick(self, now: float) -> None:
+        self._known.wants_seeds = not self.seeding
         for peer in self.table:
             peer.check_timeouts(now)
         self.uploads.tick(now)
@@ -285,13 +286,14 @@ class Swarm:
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
         if not self._add(wire, address):
-            self._note_closed(address, worked=False)
+            self._note_closed(address, worked=False, is_seed=False)
 
     def _add(self, wire: Wire, address: Address | None) -> bool:
         """Add a peer, unless it is banned, or connected already."""
         peer = WirePeer(self, wire, address)
         twin = self.table.twin(wire)
-        is_unwanted = wire.closed or self._ticks is None or self._reputation.is_banned(peer)
+        is_banned = self._reputation.is_banned(peer) or self._reputation.refuses(wire)
+        is_unwanted = wire.closed or self._ticks is None or is_banned
         if is_unwanted or (twin is not None and not self._gives_way(twin.wire, wire)):
             wire.close(0)
             return False
@@ -344,15 +346,15 @@ class Swarm:
         peer.stop_serving()
         self.uploads.on_closed(peer)
         if peer.address is not None:
-            self._note_closed(peer.address, worked=peer.received > 0)
+            self._note_closed(peer.address, worked=peer.received > 0, is_seed=peer.has_all)
         self.scheduler.wake_idle()
         self.dialer.wake()
         self._owner.on_peer_removed(peer.wire)
 
-    def _note_closed(self, address: Address, *, worked: bool) -> None:
+    def _note_closed(self, address: Address, *, worked: bool, is_seed: bool) -> None:
         """Note the end of a connection that we have opened: it is the peer's doing, unless we are stopping."""
         if self._ticks is not None:
-            self._known.closed(address, monotonic(), worked=worked)
+            self._known.closed(address, monotonic(), worked=worked, is_seed=is_seed)
         else:
             self._known.released(address, monotonic())
 
@@ -375,6 +377,7 @@ class Swarm:
         """What we want has changed."""
         for peer in self.table:
             peer.update_interest()
+        self._known.wants_seeds = not self.seeding
         if self._has_left_seeds and not self.seeding:
             self._has_left_seeds = False
             self._known.retry_all(monotonic())
@@ -443,7 +446,8 @@ class Swarm:
         """Ban sources, and close them; see `VerifierOwner`."""
         self._reputation.ban(guilty)
         # A peer may be back already, on another connection than the one on which it lied.
-        banned = [peer for peer in self.table if self._reputation.is_banned(peer)]
+        reputation = self._reputation
+        banned = [peer for peer in self.table if reputation.is_banned(peer) or reputation.refuses(peer.wire)]
         for source in {*guilty, *banned}:
             source.close()
 

@@ -74,6 +74,7 @@ class Verifier:
         self._owner = owner
         self._blame: Blame[BlockSource] = Blame(_network)
         self._verifying: set[gevent.Greenlet] = set()
+        self._warned: set[int] = set()
         self.assembly: Assembly[BlockSource] = Assembly(storage.torrent.geometry, picker, self)
         self.failed: set[int] = set()
 
@@ -139,16 +140,21 @@ class Verifier:
 
     def _accuse(self, piece: int, guilty: set[BlockSource]) -> None:
         if guilty:
-            _log.warning("piece %d: wrong data from %s", piece, ", ".join(map(str, guilty)))
+            self._warn(piece, "wrong data from " + ", ".join(map(str, guilty)))
             self._owner.on_guilty(guilty)
 
     def _park(self, piece: int, senders: list[BlockSource]) -> None:
         """Leave a piece that no source seems to have until there is nothing else to do: the torrent itself is wrong
         there. No source is asked for it twice, or it would be fetched for ever."""
-        _log.warning("piece %d: wrong from every source: the torrent seems to be broken", piece)
+        self._warn(piece, "wrong from every source: the torrent seems to be broken")
         self._picker.set_priority(piece, 1)
         self._pass_over(piece, set(senders))
         self._owner.on_forgiven(self._blame.parked[piece])
+
+    def _warn(self, piece: int, text: str) -> None:
+        """Warn of a piece once: liars that come back for it must not fill the log."""
+        _log.log(logging.INFO if piece in self._warned else logging.WARNING, "piece %d: %s", piece, text)
+        self._warned.add(piece)
 
     def _pass_over(self, piece: int, senders: set[BlockSource]) -> None:
         """Do not ask these for a piece again."""

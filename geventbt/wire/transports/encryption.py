@@ -6,15 +6,12 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
-from weakref import WeakKeyDictionary
 
-import gevent
-
-from geventbt.concurrency.dispatch import Dispatcher
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.protocol.constants import PROTOCOL_STRING
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import SMALL_READ, Cipher, Transport, TransportDelegate
+from geventbt.wire.transports.key_queue import key_queue
 
 _log = logging.getLogger("geventbt")
 
@@ -30,11 +27,7 @@ REQUIRE: Literal["require"] = "require"
 DISABLE: Literal["disable"] = "disable"
 POLICIES = (PREFER, REQUIRE, DISABLE)
 
-_PAUSE = 0.001
-"""Seconds between two costly steps."""
-
 _logged: set[type[Exception]] = set()
-_key_queues: WeakKeyDictionary[Any, Dispatcher] = WeakKeyDictionary()
 
 
 class OpenedStream(NamedTuple):
@@ -108,20 +101,6 @@ def open_encrypted(sock: Any, info_hash: bytes, policy: str, timeout: float) -> 
             opening.compute_key()
         sock.sendall(opening.take_outgoing())
     return OpenedStream(opening.encryptor, opening.decryptor, opening.payload)
-
-
-def _compute_soon(hub: Any, compute: Callable[[], None]) -> None:
-    """Run a costly step of an opening, one at a time: many untrusted peers at once must not hold the hub up."""
-    queue = _key_queues.get(hub)
-    if queue is None:
-        queue = _key_queues[hub] = Dispatcher(owner="keys of encrypted openings")
-    queue.call(_compute_and_yield, compute)
-
-
-def _compute_and_yield(compute: Callable[[], None]) -> None:
-    compute()
-    # A timer, however short: sleep(0) returns up to ten times before the loop polls the sockets.
-    gevent.sleep(_PAUSE)
 
 
 class InboundOpening:
@@ -215,7 +194,8 @@ class OpeningDelegate:
     """
 
     def __init__(self, hub: Any, transport: Transport, opening: InboundOpening, owner: StreamOwner) -> None:
-        self._hub = hub
+        self._keys = key_queue(hub)
+        self._is_waiting = False
         self._transport = transport
         self._opening = opening
         self._owner = owner
@@ -227,19 +207,23 @@ class OpeningDelegate:
         return SMALL_READ
 
     def on_end(self, error: Exception | None) -> None:
-        self._ended = True
+        self._leave()
         self._owner.on_end(error)
 
     def on_drained(self) -> None:
         self._owner.on_drained()
 
     def on_released(self) -> None:
-        self._ended = True
+        self._leave()
         self._owner.on_released()
 
     def take_outgoing(self) -> list[Buffer]:
         """Nothing: messages wait until it is known how they are to be encrypted."""
         return []
+
+    def _leave(self) -> None:
+        self._ended = True
+        self._keys.discard(self)
 
     def _take_step(self, step: Callable[[], None]) -> None:
         if self._ended:
@@ -253,12 +237,21 @@ class OpeningDelegate:
             return
         self._transport.write(self._opening.take_outgoing())
         if self._opening.key_due:
-            self._transport.pause()
-            _compute_soon(self._hub, self._compute_key)
+            # It is read on, or its end would not be noticed; what it sends meanwhile is bounded by the opening.
+            self._wait_for_key()
         elif self._opening.stream is not None:
             self._transport.attach(self._owner)
             self._owner.begin_stream(self._opening.stream)
 
+    def _wait_for_key(self) -> None:
+        if self._is_waiting:
+            return
+        try:
+            self._keys.add(self, self._transport.remote_address[0], self._compute_key)
+            self._is_waiting = True
+        except HandshakeError as error:
+            self.on_end(error)
+
     def _compute_key(self) -> None:
-        self._transport.resume()
+        self._is_waiting = False
         self._take_step(self._opening.compute_key)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import gevent
 import pytest
 
 import geventbt
@@ -146,3 +147,33 @@ def test_loopback_is_exempt_where_that_is_wanted(world: World, torrent):
         assert len(wires) == 5
     finally:
         close_all(wires)
+
+
+# --- no pointless connections ---
+
+
+def test_our_own_address_is_connected_to_once_whatever_names_it(world: World, torrent):
+    other = world.torrent("other")
+    client = world.client()
+    visits: list[Wire] = []
+    assert client.server is not None
+    client.server.on("peer_connected", lambda server, wire: visits.append(wire))
+    job = world.download(torrent, [address(client)], client=client)
+    eventually(lambda: visits)
+    assert not job.wait(1)
+    job.add_peers([address(client)])
+    assert not world.download(other, [address(client)], client=client, folder="other").wait(1)
+    assert len(visits) == 1
+
+
+def test_seeds_that_have_met_do_not_connect_again(world: World, torrent):
+    visits: list[Wire] = []
+    seed, other = world.seed(torrent), world.client(port=None)
+    assert seed.server is not None
+    seed.server.on("peer_connected", lambda server, wire: visits.append(wire))
+    job = other.add(torrent, world.origin, peers=[address(seed)], seed_only=True)
+    assert job.wait(10)
+    eventually(lambda: visits and not job.peers)
+    count = len(visits)
+    gevent.sleep(2)
+    assert len(visits) == count

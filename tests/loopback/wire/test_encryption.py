@@ -219,7 +219,7 @@ def test_many_random_openings_at_once_hold_nobody_up(server, nothing_logged):
         while len(seeder.reasons) < len(crowd):
             assert wire.request(0, 0, 16384, timeout=5) == read_block(0, 0, 16384)
             turns += 1
-        assert turns > 5
+        assert turns > 1
         for peer in crowd:
             peer.sock.close()
     assert {type(reason) for reason in seeder.reasons} == {HandshakeError}

@@ -300,6 +300,85 @@ def test_the_bans_are_bounded(monkeypatch):
     assert [number for number in range(10) if known.is_banned(public(number))] == [7, 8, 9]
 
 
+def liars(known: KnownPeers, host: str, count: int) -> None:
+    """Have peers of a host banned, each under another port and peer id."""
+    for number in range(count):
+        known.ban((host, 40_000 + number), b"liar%d" % number)
+
+
+@pytest.mark.parametrize("host", ["93.184.216.1", "2001:db8:1:2::1", "127.0.0.2"])
+def test_a_host_whose_peers_were_banned_a_few_times_stays_out_under_any_name(host):
+    known = candidates()
+    liars(known, host, limits.BANS_OF_HOST - 1)
+    assert not known.is_host_banned(host)
+    # The same liar again is no other one.
+    known.ban((host, 40_000), b"liar0")
+    assert not known.is_host_banned(host)
+    known.ban((host, 50_000), b"another")
+    assert known.is_host_banned(host)
+
+
+def test_of_ipv6_the_network_counts_as_the_host():
+    known = candidates()
+    for number in range(limits.BANS_OF_HOST):
+        known.ban((f"2001:4860:1:2::{number}", 1), b"liar")
+    assert known.is_host_banned("2001:4860:1:2:ffff::1")
+    assert not known.is_host_banned("2001:4860:1:3::1")
+
+
+def test_no_other_port_of_such_a_host_is_added_unless_the_user_names_it():
+    known = knowing(A)
+    liars(known, A[0], limits.BANS_OF_HOST)
+    assert A in known
+    assert not known.add((A[0], 7000), Source.PEX, 0, reported_by=LIAR)
+    assert not known.add((A[0], 7000), Source.TRACKER, 0, reported_by=TRACKER)
+    assert known.add((A[0], 7000), Source.USER, 0)
+    assert known.add(B, Source.PEX, 0, reported_by=LIAR)
+
+
+def test_forgiveness_lets_a_host_in_again():
+    known = candidates()
+    liars(known, A[0], limits.BANS_OF_HOST)
+    known.unban((A[0], 40_000), b"liar0")
+    known.unban((A[0], 40_000), b"liar0")
+    assert not known.is_host_banned(A[0])
+    known.ban((A[0], 40_000), b"liar0")
+    assert known.is_host_banned(A[0])
+
+
+def test_the_hosts_of_bans_are_bounded(monkeypatch):
+    monkeypatch.setattr(limits, "BANNED", 9)
+    known = candidates()
+    for number in range(100):
+        liars(known, public(number)[0], limits.BANS_OF_HOST)
+    assert sum(known.is_host_banned(public(number)[0]) for number in range(100)) <= 9
+
+
+def test_an_excluded_address_is_never_tried_and_its_host_is_not_blamed():
+    known = knowing(A)
+    for port in range(1, 10):
+        known.exclude((A[0], port))
+    known.exclude(A)
+    known.exclude("nonsense")
+    assert known.next(1e9) is None
+    assert not known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
+    assert not known.is_host_banned(A[0])
+
+
+def test_a_seed_is_not_a_candidate_while_nothing_is_wanted():
+    known = knowing(A, B)
+    for _ in range(2):
+        known.connected(known.next(0))
+    known.closed(A, 0, worked=False, is_seed=True)
+    known.closed(B, 0, worked=False, is_seed=False)
+    known.wants_seeds = False
+    assert known.next(1e6) == B
+    assert known.next(1e6) is None
+    assert known.next_due(1e6) is None
+    known.wants_seeds = True
+    assert known.next(1e6) == A
+
+
 def test_whoever_was_left_for_our_own_reasons_can_be_tried_at_once_and_has_not_failed():
     known = candidates()
     known.add(A, Source.USER, 0)
