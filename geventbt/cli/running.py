@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import geventbt
-from geventbt import limits
 from geventbt.cli.errors import DONE, NETWORK, TIMED_OUT, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
@@ -202,17 +201,12 @@ def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float 
     return sent
 
 
-def shared_limits(arguments: argparse.Namespace, count: int) -> dict[str, Any]:
-    """The options of a client for all of its torrents together.
-
-    Args:
-        arguments: has `limit_down`, `limit_up` and `max_peers`.
-        count: of torrents.
-    """
+def shared_limits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of a client for all torrents of the command together, of a command with `add_traffic`."""
     return {
         "limit_down": arguments.limit_down,
         "limit_up": arguments.limit_up,
-        "max_connections": max(limits.CONNECTIONS, count * arguments.max_peers),
+        "max_connections": arguments.max_peers,
     }
 
 

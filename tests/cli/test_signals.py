@@ -108,7 +108,7 @@ def test_each_signal_leaves_the_terminal_with_its_cursor(
         terminal.process.send_signal(number)
         assert terminal.wait() == code
     assert terminal.output.rindex(SHOW) > terminal.output.rindex(HIDE)
-    assert "interrupted: the same command serves it again" in terminal.output.splitlines()[-1]
+    assert "interrupted: run the same command to seed again" in terminal.output.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)

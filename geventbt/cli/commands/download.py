@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.port,
             host=arguments.host,
             encryption=arguments.encryption,
-            **shared_limits(arguments, count=len(sources)),
+            **shared_limits(arguments),
             **dht_options(arguments),
         ) as client,
         exit_code_if_output_closes(UNFINISHED),
