@@ -1,0 +1,303 @@
+"""A seed in virtual time: its rate jumps, it stalls, rejects, chokes around blocks, and loses its connection."""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+
+from geventbt import Extensions, Geometry, Handshake
+from geventbt.protocol import constants as c
+from geventbt.protocol import messages as m
+from geventbt.protocol.messages import Buffer
+from geventbt.wire.transports.base import Cipher, TransportDelegate
+
+INFO_HASH = b"i" * 20
+LATENCY = 0.05
+"""Seconds that bytes take from one side to the other."""
+_RESERVED = 68
+
+
+class Clock:
+    """The time, and what is to happen."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = count()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call something later."""
+        heapq.heappush(self._events, (self.now + seconds, next(self._count), action))
+
+    def step(self) -> None:
+        """Go on to what happens next."""
+        self.now, _, action = heapq.heappop(self._events)
+        action()
+
+
+class VirtualTransport:
+    """A `Transport` whose other end is a function that takes bytes."""
+
+    def __init__(self, clock: Clock, take: Callable[[bytes], None]) -> None:
+        self.remote_address = ("192.0.2.1", 6881)
+        self.local_address = ("192.0.2.2", 40000)
+        self.queued = 0
+        self.closed = False
+        self._clock = clock
+        self._take = take
+        self._delegate: TransportDelegate | None = None
+        self._flush_due = False
+
+    def give(self, data: bytes) -> None:
+        """Have bytes arrive now."""
+        assert self._delegate is not None
+        if not self.closed:
+            self._delegate.on_data(memoryview(data))
+            self.flush()
+
+    def lose(self) -> None:
+        """Have the connection end now."""
+        assert self._delegate is not None
+        self._delegate.on_end(ConnectionResetError())
+
+    @property
+    def paused(self) -> bool:
+        return False
+
+    @property
+    def released(self) -> bool:
+        return self.closed
+
+    def attach(self, delegate: TransportDelegate) -> None:
+        self._delegate = delegate
+
+    def write(self, data: bytes) -> None:
+        self._send([data])
+
+    def flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._clock.after(0, self.flush)
+
+    def flush(self) -> None:
+        self._flush_due = False
+        if self._delegate is not None and not self.closed:
+            self._send(self._delegate.take_outgoing())
+
+    def _send(self, buffers: list[Buffer]) -> None:
+        data = b"".join(map(bytes, buffers))
+        if data:
+            self._clock.after(LATENCY, lambda: self._take(data))
+
+    def pause(self) -> None:
+        """Nothing pauses here."""
+
+    def resume(self) -> None:
+        """Nothing pauses here."""
+
+    def encrypt(self, encryptor: Cipher, decryptor: Cipher) -> None:
+        raise NotImplementedError
+
+    def close(self, linger: bool = False) -> None:
+        self.closed = True
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a seed behaves.
+
+    Attributes:
+        rates: (seconds, bytes a second), one after the other; the last rate holds for ever. A rate of 0 is a stall.
+        bursts: whether a block is sent as a whole when the time for it has passed, instead of byte by byte.
+        fast: whether it has the fast extension.
+        queue: requests that it holds; more are rejected or, without the fast extension, dropped.
+        choke_every: blocks between two chokes; 0 for none.
+        choke: what becomes of its queue: "drops" it, "keeps" it and unchokes at once, or sends it "behind" the choke
+            and unchokes then.
+        loses: the probability that the connection is lost after a block.
+    """
+
+    rates: tuple[tuple[float, int], ...]
+    bursts: bool = False
+    fast: bool = True
+    queue: int = 250
+    choke_every: int = 0
+    choke: str = "drops"
+    loses: float = 0.0
+
+
+class Seed:
+    """Serves one connection at a time.
+
+    Attributes:
+        transport: of the connection.
+        sent: bytes of whole blocks that it sent, over all connections.
+    """
+
+    def __init__(self, clock: Clock, geometry: Geometry, data: bytes, habits: Habits, random: Random) -> None:
+        self._clock = clock
+        self._geometry = geometry
+        self._data = data
+        self._habits = habits
+        self._random = random
+        self._began = clock.now
+        self._generation = 0
+        self.sent = 0
+
+    def connect(self) -> VirtualTransport:
+        """A new connection; its handshake comes with it."""
+        self._generation += 1
+        self._received = b""
+        self._is_shaken = False
+        self._choking = True
+        self._queue: deque[tuple[int, int, int]] = deque()
+        self._busy = False
+        self._unsaid: list[bytes] = []
+        self._blocks = self._behind = 0
+        self.transport = VirtualTransport(self._clock, self._for_this_connection(self._take))
+        return self.transport
+
+    def greet(self) -> None:
+        """Send the handshake, and what it has."""
+        handshake = Handshake(INFO_HASH, b"-XX0001-" + b"s" * 12, Extensions(fast=self._habits.fast))
+        bits = bytearray(-(-self._geometry.pieces // 8))
+        for piece in range(self._geometry.pieces):
+            bits[piece >> 3] |= 0x80 >> (piece & 7)
+        self.transport.give(handshake.to_bytes() + m.pack_bitfield(bytes(bits)))
+
+    def _for_this_connection(self, take: Callable[..., None]) -> Callable[..., None]:
+        generation = self._generation
+        return lambda *args: take(*args) if generation == self._generation else None
+
+    def _say(self, message: bytes) -> None:
+        """Send a message, behind the block that is half sent if there is one."""
+        if self._busy and not self._habits.bursts:
+            self._unsaid.append(message)
+        else:
+            self._send(message)
+
+    def _send(self, data: bytes) -> None:
+        give = self.transport.give
+        self._clock.after(LATENCY, lambda: give(data))
+
+    # ------------------------------------------------------------------ requests
+
+    def _take(self, data: bytes) -> None:
+        self._received += data
+        if not self._is_shaken:
+            self._received = self._received[_RESERVED:]
+            self._is_shaken = True
+        while len(self._received) >= 4:
+            (length,) = struct.unpack_from(">I", self._received)
+            if len(self._received) < 4 + length:
+                return
+            message, self._received = self._received[4 : 4 + length], self._received[4 + length :]
+            if message:
+                self._on_message(message[0], message[1:])
+
+    def _on_message(self, message_id: int, payload: bytes) -> None:
+        if message_id == c.INTERESTED:
+            self._choking = False
+            self._say(m.pack_bare(c.UNCHOKE))
+        elif message_id == c.REQUEST:
+            self._on_request(struct.unpack(">III", payload))
+        elif message_id == c.CANCEL:
+            key = struct.unpack(">III", payload)
+            if key in self._queue:
+                self._queue.remove(key)
+                self._refuse(key)
+
+    def _on_request(self, key: tuple[int, int, int]) -> None:
+        if self._choking or len(self._queue) >= self._habits.queue:
+            self._refuse(key)
+            return
+        self._queue.append(key)
+        self._work()
+
+    def _refuse(self, key: tuple[int, int, int]) -> None:
+        if self._habits.fast:
+            self._say(m.pack_range(c.REJECT, *key))
+
+    # ------------------------------------------------------------------ blocks
+
+    def _rate(self) -> tuple[float, float]:
+        """The rate now, and the seconds for which it holds."""
+        passed = self._clock.now - self._began
+        for seconds, rate in self._habits.rates:
+            if passed < seconds:
+                return rate, seconds - passed
+            passed -= seconds
+        return self._habits.rates[-1][1], float("inf")
+
+    def _work(self) -> None:
+        if not self._busy and self._queue:
+            self._busy = True
+            key = self._queue.popleft()
+            piece, offset, length = key
+            start = piece * self._geometry.piece_length + offset
+            block = self._data[start : start + length]
+            message = bytes(m.pack_piece_header(piece, offset, length)) + block
+            self._drip(message, 0, 0.0)
+
+    def _drip(self, message: bytes, at: int, credit: float) -> None:
+        """Send what the rate allows of a block, a sixteenth of it at a time."""
+        rate, left = self._rate()
+        step = len(message) / 16
+        seconds = min(left, step / rate if rate else left, max(1.0, step / rate if rate else 1.0))
+        self._clock.after(
+            seconds, self._for_this_connection(lambda: self._on_dripped(message, at, credit + seconds * rate))
+        )
+
+    def _on_dripped(self, message: bytes, at: int, credit: float) -> None:
+        ready = min(len(message), at + int(credit + 1e-6))
+        credit -= ready - at
+        if ready == len(message):
+            self._send(message if self._habits.bursts else message[at:])
+            self._on_sent(len(message) - 13)
+            return
+        if not self._habits.bursts and ready > at:
+            self._send(message[at:ready])
+        self._drip(message, ready, credit)
+
+    def _on_sent(self, length: int) -> None:
+        self.sent += length
+        self._busy = False
+        unsaid, self._unsaid = self._unsaid, []
+        for message in unsaid:
+            self._send(message)
+        self._blocks += 1
+        habits = self._habits
+        if self._random.random() < habits.loses:
+            self._clock.after(LATENCY, self.transport.lose)
+            return
+        if self._behind:
+            self._behind -= 1
+            if not self._behind:
+                self._unchoke()
+        elif habits.choke_every and self._blocks % habits.choke_every == 0:
+            self._choke()
+        self._work()
+
+    def _choke(self) -> None:
+        self._say(m.pack_bare(c.CHOKE))
+        self._choking = True
+        if self._habits.choke == "drops":
+            dropped, self._queue = self._queue, deque()
+            for key in dropped:
+                self._refuse(key)
+        if self._habits.choke == "behind" and self._queue:
+            self._behind = len(self._queue)
+        else:
+            self._unchoke()
+
+    def _unchoke(self) -> None:
+        self._choking = False
+        self._say(m.pack_bare(c.UNCHOKE))
