@@ -43,6 +43,10 @@ METADATA_PIECE = 16 * KIB
 """A piece of metadata (BEP 9)."""
 METADATA_SOURCES = 4
 """Peers that metadata is fetched from at one time, each into a buffer of its own; as many that have come to us."""
+METADATA_SILENCE = 3.0
+"""Seconds without a piece of metadata after which a source no longer counts among those."""
+METADATA_ASKED = 32
+"""Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
