@@ -139,11 +139,11 @@ def checked(peers: Iterable[Address]) -> list[Address]:
 
 
 def resolved(peers: Iterable[Address]) -> list[Address]:
-    """The IP addresses behind names that the user gave; a name that cannot be resolved is logged and left out."""
+    """All IP addresses behind names that the user gave; a name that cannot be resolved is logged and left out."""
     addresses: list[Address] = []
     for host, port in peers:
         try:
-            addresses.append((resolve(host, port)[0].host, port))
+            addresses += [endpoint.address for endpoint in resolve(host, port)]
         except GeventBTError as error:
             _log.warning("the peer %s:%s cannot be resolved: %s", host, port, error)
     return addresses
