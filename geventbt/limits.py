@@ -208,6 +208,8 @@ TRACKER_TOKENS = 10_000
 """Bencoded values in a tracker's answer: more than a thousand peers as dictionaries."""
 TRACKER_PEERS = 1000
 """Peers kept of one answer; the rest is left out."""
+TRACKER_NAMES = 50
+"""Names of peers in one answer that are resolved."""
 TRACKER_TEXT = 300
 """Characters kept of a tracker's failure reason or warning."""
 TRACKER_ID = 256
