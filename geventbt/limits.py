@@ -54,6 +54,10 @@ METADATA_PIECE = 16 * KIB
 """A piece of metadata (BEP 9)."""
 METADATA_SOURCES = 4
 """Peers that metadata is fetched from at one time, each into a buffer of its own; as many that have come to us."""
+METADATA_SILENCE = 3.0
+"""Seconds without a piece of metadata after which a source no longer counts among those."""
+METADATA_ASKED = 32
+"""Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
@@ -224,6 +228,8 @@ TRACKER_TOKENS = 10_000
 """Bencoded values in a tracker's answer: more than a thousand peers as dictionaries."""
 TRACKER_PEERS = 1000
 """Peers kept of one answer; the rest is left out."""
+TRACKER_NAMES = 50
+"""Names of peers in one answer that are resolved."""
 TRACKER_TEXT = 300
 """Characters kept of a tracker's failure reason or warning."""
 TRACKER_ID = 256

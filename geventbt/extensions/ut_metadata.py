@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 import gevent
@@ -11,6 +12,7 @@ from gevent.event import Event
 
 from geventbt import limits
 from geventbt.errors import (
+    GeventBTError,
     LocalProtocolError,
     MetadataError,
     MetadataMismatch,
@@ -50,6 +52,11 @@ class UtMetadata(Extension):
         self._fetch: _Fetch | None = None
         if metadata is not None:
             self.metadata = metadata
+
+    @property
+    def received(self) -> int:
+        """The pieces that the fetch which is under way has received."""
+        return self._fetch.received if self._fetch is not None else 0
 
     @property
     def metadata(self) -> bytes | None:
@@ -98,6 +105,7 @@ class UtMetadata(Extension):
             raise
         finally:
             self._fetch = None
+            fetch.end()
         self.metadata = metadata
         self.emit("metadata", metadata=metadata)
         return metadata
@@ -172,6 +180,15 @@ class _Fetch:
         self._requested: set[int] = set()
         self._rejects: Counter[int] = Counter()
         self._error: MetadataError | None = None
+        self._retries: set[gevent.Greenlet] = set()
+
+    def end(self) -> None:
+        """Request no more."""
+        gevent.killall(list(self._retries), block=False)
+
+    @property
+    def received(self) -> int:
+        return self._assembly.pieces - self._assembly.missing
 
     def start(self) -> None:
         self._request_more()
@@ -206,10 +223,17 @@ class _Fetch:
                 MetadataNotAvailable(f"the peer rejected piece {piece} of its metadata {self._rejects[piece]} times")
             )
             return
-        # Peers that limit the rate of requests reject too: after a pause they may answer.
-        gevent.sleep(_REJECT_DELAY)
-        self._to_request.append(piece)
+        # Peers that limit the rate of requests reject too: after a pause they may answer. The others go on.
+        retry = gevent.spawn_later(_REJECT_DELAY, self._retry, piece)
+        self._retries.add(retry)
+        retry.rawlink(self._retries.discard)
         self._request_more()
+
+    def _retry(self, piece: int) -> None:
+        self._to_request.append(piece)
+        # The wire may have closed meanwhile, which the fetch notices by itself.
+        with suppress(GeventBTError):
+            self._request_more()
 
     def _fail(self, error: MetadataError) -> None:
         self._error = error

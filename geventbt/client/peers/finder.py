@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
 import gevent
 
+from geventbt import limits
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.source import PeerSource
 from geventbt.errors import GeventBTError
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, is_host_name
 from geventbt.net.resolve import resolve
 
 _log = logging.getLogger("geventbt")
@@ -46,6 +48,7 @@ class Finder:
         self._sources: list[PeerSource] = []
         self._is_private = False
         self._is_started = False
+        self._resolving: set[gevent.Greenlet] = set()
 
     # ------------------------------------------------------------------ sources
 
@@ -91,6 +94,7 @@ class Finder:
     def stop(self, timeout: float) -> None:
         """Stop all sources, side by side; blocks for at most `timeout` seconds."""
         self._is_started = False
+        gevent.killall(list(self._resolving), block=False)
         gevent.joinall(
             [spawn(f"stopping {type(source).__name__}", source.stop, timeout) for source in self._sources], timeout
         )
@@ -111,11 +115,13 @@ class Finder:
         """Add peers that were found.
 
         Args:
-            addresses: (host, port) of each.
+            addresses: (host, port) of each; a tracker may give names (BEP 3), which are resolved in the background.
             source: what found them.
             reported_by: the IP address of the tracker, node or peer that named them.
         """
         addresses = list(addresses)
+        if source is Source.TRACKER:
+            self._resolve_soon([address for address in addresses if is_host_name(address[0])], reported_by)
         for start in range(0, len(addresses), _BATCH):
             if start:
                 gevent.sleep(0)
@@ -124,6 +130,18 @@ class Finder:
                 self._known.add(address, source, now, reported_by=reported_by)
             if self.listener is not None:
                 self.listener.wake()
+
+    def _resolve_soon(self, names: list[Address], reported_by: str) -> None:
+        """Add the addresses behind names of a tracker, one after the other; a list of names at a time."""
+        if names and not self._resolving:
+            greenlet = gevent.spawn(self._add_names, names[: limits.TRACKER_NAMES], reported_by)
+            self._resolving.add(greenlet)
+            greenlet.rawlink(self._resolving.discard)
+
+    def _add_names(self, names: list[Address], reported_by: str) -> None:
+        for host, port in names:
+            with suppress(GeventBTError):
+                self.add([endpoint.address for endpoint in resolve(host, port)], Source.TRACKER, reported_by)
 
 
 def checked(peers: Iterable[Address]) -> list[Address]:
@@ -142,11 +160,11 @@ def checked(peers: Iterable[Address]) -> list[Address]:
 
 
 def resolved(peers: Iterable[Address]) -> list[Address]:
-    """The IP addresses behind names that the user gave; a name that cannot be resolved is logged and left out."""
+    """All IP addresses behind names that the user gave; a name that cannot be resolved is logged and left out."""
     addresses: list[Address] = []
     for host, port in peers:
         try:
-            addresses.append((resolve(host, port)[0].host, port))
+            addresses += [endpoint.address for endpoint in resolve(host, port)]
         except GeventBTError as error:
             _log.warning("the peer %s:%s cannot be resolved: %s", host, port, error)
     return addresses

@@ -124,8 +124,8 @@ class MetadataSearch:
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, info_hash, known, self)
         self._answer: AsyncResult = AsyncResult()
-        self._asking: set[gevent.Greenlet] = set()
-        self._inbound: set[Wire] = set()
+        self._asking: dict[gevent.Greenlet, _Source] = {}
+        self._inbound: dict[Wire, _Source] = {}
         self._is_started = False
         self._failure: Exception | None = None
 
@@ -172,9 +172,9 @@ class MetadataSearch:
 
     def has_room(self) -> bool:
         """Whether one more peer may be asked; see `DialerOwner`."""
-        asking = len(self._asking) + self._dialer.dialling
-        is_full = asking >= limits.METADATA_SOURCES or self.connections >= self._max_peers
-        return not self._answer.ready() and not is_full
+        asking = _active(self._asking.values()) + self._dialer.dialling
+        is_full = asking >= limits.METADATA_SOURCES or len(self._asking) >= limits.METADATA_ASKED
+        return not self._answer.ready() and not is_full and self.connections < self._max_peers
 
     def make_room(self) -> None:
         """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
@@ -189,7 +189,7 @@ class MetadataSearch:
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Ask a peer that we have connected to; see `DialerOwner`."""
         current = gevent.getcurrent()
-        self._asking.add(current)
+        self._asking[current] = _Source(wire)
         try:
             metadata = self._fetch(wire)
         except (GeventBTError, OSError) as error:
@@ -199,7 +199,7 @@ class MetadataSearch:
         else:
             self._answer.set(metadata)
         finally:
-            self._asking.discard(current)
+            self._asking.pop(current, None)
             # A peer that gave it, or was not waited for, is connected to again at once, for the data; it may refuse
             # that, not having noticed that the first connection is over.
             self._known.released(address, monotonic(), worked=self._answer.ready())
@@ -211,18 +211,19 @@ class MetadataSearch:
         if (
             self._answer.ready()
             or not self._is_started
-            or len(self._inbound) >= limits.METADATA_SOURCES
+            or _active(self._inbound.values()) >= limits.METADATA_SOURCES
+            or len(self._inbound) >= limits.METADATA_ASKED
             or self.connections >= self._max_peers
             or not self._context.has_room()
         ):
             wire.close(0)
             return
-        self._inbound.add(wire)
+        self._inbound[wire] = _Source(wire)
         try:
             self.shake_hands(wire)
             self._answer.set(self._fetch(wire))
         finally:
-            self._inbound.discard(wire)
+            self._inbound.pop(wire, None)
             wire.close(0)
             host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
             self._known.add((host, port), Source.INBOUND, monotonic(), reported_by=host)
@@ -234,3 +235,24 @@ class MetadataSearch:
             return metadata
         finally:
             wire.close(0)
+
+
+class _Source:
+    """A peer that metadata is awaited from, and when it last gave a piece."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._received = 0
+        self._since = monotonic()
+
+    def is_active(self, now: float) -> bool:
+        """Whether it gives metadata, or may be about to: a silent one must not hold the place of a good one."""
+        received = self._wire.ut_metadata.received if "ut_metadata" in self._wire.ext else 0
+        if received != self._received:
+            self._received, self._since = received, now
+        return now - self._since < limits.METADATA_SILENCE
+
+
+def _active(sources: Iterable[_Source]) -> int:
+    now = monotonic()
+    return sum(source.is_active(now) for source in sources)

@@ -123,3 +123,17 @@ def test_those_who_came_are_left_when_the_torrent_is_paused_or_removed(torrent, 
     eventually(is_taken)
     job.remove()
     eventually(lambda: wires[-1].closed)
+
+
+def test_silent_peers_do_not_hold_the_places_of_good_ones(torrent, leecher, tmp_path, monkeypatch):
+    """They need not time out before another is asked."""
+    monkeypatch.setattr(limits, "METADATA_SILENCE", 0.2)
+    silent = [geventbt.listen(("127.0.0.1", 0), make_mute(torrent)) for _ in range(2 * limits.METADATA_SOURCES)]
+    (job,) = leecher.torrents.values()
+    job.add_peers([("127.0.0.1", server.server_port) for server in silent])
+    eventually(lambda: all(server.wires for server in silent))
+    with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
+        job.add_peers([("127.0.0.1", seeder.port)])
+        assert job.wait_metadata(timeout=limits.METADATA_PATIENCE / 2)
+    for server in silent:
+        server.stop()

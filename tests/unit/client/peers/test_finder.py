@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.net.resolve import Endpoint
+from tests.loopback.harness import eventually
 
 PEER = ("93.184.216.1", 6881)
 
@@ -96,3 +98,23 @@ def test_new_addresses_wake_whoever_connects_to_them():
     found.add([PEER], Source.TRACKER, "203.0.112.1")
     assert listener.woken == 1
     assert PEER in known
+
+
+def test_every_address_of_a_name_is_a_candidate(monkeypatch):
+    endpoints = [Endpoint(10, ("::1", 7, 0, 0)), Endpoint(2, ("127.0.0.1", 7))]
+    monkeypatch.setattr("geventbt.client.peers.finder.resolve", lambda host, port: endpoints)
+    known = KnownPeers()
+    Finder(known).add_by_user([("dual.example", 7)])
+    assert ("::1", 7) in known
+    assert ("127.0.0.1", 7) in known
+
+
+def test_a_name_from_a_tracker_is_resolved_and_judged_as_its_addresses_are(monkeypatch):
+    hosts = {"peer.example": "93.184.216.1", "inside.example": "10.0.0.1"}
+    monkeypatch.setattr("geventbt.client.peers.finder.resolve", lambda host, port: [Endpoint(2, (hosts[host], port))])
+    known = KnownPeers()
+    finder = Finder(known)
+    finder.add([("inside.example", 7), ("peer.example", 7)], Source.TRACKER, "203.0.112.1")
+    eventually(lambda: ("93.184.216.1", 7) in known)
+    assert len(known) == 1
+    finder.stop(0)
