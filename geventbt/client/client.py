@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Any
@@ -146,6 +147,8 @@ class Client:
         seed_only: bool = False,
         check: bool = False,
         overwrite: bool = False,
+        ends_alone: bool | None = None,
+        must_be_complete: bool | None = None,
     ) -> ActiveTorrent:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
@@ -166,6 +169,7 @@ class Client:
             overwrite: write over files that are not the torrent's. By default it fails with StorageError
                 (``errno.EEXIST``) if there is one in the place of one of its files: one that we have not made, and of
                 which no piece is right.
+            ends_alone, must_be_complete: deprecated names of `fail_without_peers` and `seed_only`.
 
         Returns:
             The torrent, which runs until it is removed or the client closed. What is wrong with it is raised by its
@@ -195,8 +199,8 @@ class Client:
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
-            fail_without_peers=fail_without_peers,
-            seed_only=seed_only,
+            fail_without_peers=_renamed("ends_alone", ends_alone, "fail_without_peers", fail_without_peers),
+            seed_only=_renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
             check=check,
             overwrite=overwrite,
         )
@@ -302,6 +306,14 @@ def _open_lsd(port: int) -> LocalDiscovery | None:
     except OSError as error:
         _log.info("%s", error)
         return None
+
+
+def _renamed(old: str, old_value: bool | None, new: str, value: bool) -> bool:
+    """The value of an argument that may still be given by its old name."""
+    if old_value is None:
+        return value
+    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
+    return old_value
 
 
 def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:

@@ -21,6 +21,7 @@ from geventbt import (
     DHTStatus,
     DHTTimeout,
     DownloadError,
+    DownloadTimeout,
     Extension,
     Extensions,
     FetchError,
@@ -285,6 +286,7 @@ def name(error: GeventBTError) -> str:
         DHTRejected,
         DHTError,
         NoPeersError,
+        DownloadTimeout,
         DownloadError,
     ):
         if isinstance(error, kind):

@@ -680,3 +680,14 @@ def test_a_torrent_that_was_refused_its_folder_does_not_record_anything_there(wo
     job = world.download(torrent, [])
     assert job.wait(10)
     assert not slow_check
+
+
+def test_the_old_names_of_two_options_still_work(world: World):
+    torrent = world.torrent()
+    with pytest.warns(DeprecationWarning, match="must_be_complete is now called seed_only"):
+        seed = world.client().add(torrent, world.origin, must_be_complete=True)
+    assert seed.wait(30)
+    with pytest.warns(DeprecationWarning, match="ends_alone is now called fail_without_peers"):
+        lonely = world.client().add(torrent, world.folder / "out", ends_alone=True)
+    with pytest.raises(geventbt.NoPeersError):
+        lonely.wait(30)
