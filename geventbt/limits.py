@@ -405,6 +405,10 @@ DHT_STATE_FILE = 64 * KIB
 """The file of the state."""
 DHT_TORRENT_NODES = 20
 """Nodes taken from a .torrent file."""
+DHT_IDLE_START = 2.0
+"""Before a node that no call uses yet asks the routers: most short programs end without it."""
+DHT_SOURCE_DELAY = 1.0
+"""Before the peers of a torrent are searched for, where its user or its trackers name some."""
 DHT_ROUTERS_AFTER = 3.0
 """With too few answers of known nodes before the routers are asked."""
 DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0

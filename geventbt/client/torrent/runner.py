@@ -131,6 +131,7 @@ class TorrentRunner:
             self._make_announce, lambda peers, address: self.finder.add(peers, Source.TRACKER, address)
         )
         self.finder.use(self.trackers)
+        self._learn_trackers()
         self.dht: DHTSource | None = None
         self.lsd: LocalSource | None = None
         if context.dht is not None:
@@ -138,7 +139,6 @@ class TorrentRunner:
         if context.lsd is not None:
             self.lsd = LocalSource(context.lsd, info_hash, partial(self._on_found, Source.LOCAL))
             self.finder.use(self.lsd)
-        self._learn_trackers()
         self.reputation = Reputation(self._known_peers)
         self.totals = Totals()
         self.meter = SpeedMeter()
@@ -170,6 +170,7 @@ class TorrentRunner:
             partial(self._on_found, Source.DHT),
             port=lambda: self._context.port,
             is_seed=lambda: self._phase is TorrentState.SEEDING,
+            delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
         )
         self.finder.use(source)
         for node in self.metainfo.nodes if self.metainfo and not self.metainfo.private else ():

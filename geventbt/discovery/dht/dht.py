@@ -102,6 +102,7 @@ class DHT:
             self._drivers[0].node.pair_with(self._drivers[1].node)
         self._calls: WeakSet[Call] = WeakSet()
         self._background: set[gevent.Greenlet] = set()
+        self._is_used = Event()
         self._tasks = [spawn("DHT lookup", self._find_nodes, first), spawn("DHT state", self._save_regularly)]
         for driver in self._drivers:
             known = loaded.get(driver.node.family)
@@ -337,6 +338,7 @@ class DHT:
         Raises:
             DHTTimeout: there are not, after so many seconds.
         """
+        self._is_used.set()
         ends = monotonic() + (_LONGEST_WAIT if timeout is None else timeout)
         while not self._is_ready():
             if self.is_closed:
@@ -402,6 +404,7 @@ class DHT:
             raise DHTError("the DHT is closed")
         if len(self._calls) >= limits.DHT_CALLS:
             raise DHTError(f"more than {limits.DHT_CALLS} calls of the DHT at a time")
+        self._is_used.set()
         return Call(self._drivers, goals, self._calls)
 
     def _check_thread(self) -> None:
@@ -440,6 +443,7 @@ class DHT:
         routers."""
         for address in nodes:
             self._add_addresses(_resolved(address))
+        self._is_used.wait(limits.DHT_IDLE_START)
         wait = limits.DHT_ROUTERS_AFTER
         while self._routers:
             if any(driver.node.upkeep.wants_routers(monotonic()) for driver in self._drivers):

@@ -57,6 +57,7 @@ class DHTSource:
         on_peers: called with addresses, and the IP address of the node that named them.
         port: returns where we take connections; None if we do not, so that nothing is announced.
         is_seed: returns whether we have all of the torrent.
+        delay: seconds before the first search.
     """
 
     allowed_for_private = False
@@ -69,12 +70,14 @@ class DHTSource:
         *,
         port: Callable[[], int | None],
         is_seed: Callable[[], bool],
+        delay: float = 0.0,
     ) -> None:
         self._dht = dht
         self._info_hash = info_hash
         self._on_peers = on_peers
         self._port = port
         self._is_seed = is_seed
+        self._delay = delay
         self._again = AskAgain(limits.DHT_ANNOUNCE_INTERVAL, limits.DHT_MIN_ANNOUNCE_INTERVAL, random.Random())
         self._wake = Event()
         self._greenlet: gevent.Greenlet | None = None
@@ -115,6 +118,7 @@ class DHTSource:
             greenlet.kill(timeout=timeout)
 
     def _run(self) -> None:
+        gevent.sleep(self._delay)
         while True:
             self._wake.clear()
             wait = self._again.due - monotonic()
