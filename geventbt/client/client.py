@@ -264,7 +264,7 @@ class Client:
             self._is_over.set()
 
     def _take(self, server: PeerServer, wire: Wire) -> None:
-        """Hand an inbound peer to its torrent; what a stranger may do wrong is no concern of the log."""
+        """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
             if wire.wait_handshake().peer_id == self._context.peer_id:
                 self._context.note_own_id(wire.remote_address)

@@ -255,7 +255,7 @@ class LocalSource:
         self.next_announce = now + limits.LSD_INTERVAL * random.uniform(0.9, 1.1)
 
     def heard(self, address: Address) -> None:
-        """Somebody has announced it."""
+        """A peer has announced it."""
         if len(self._peers) < limits.LSD_PEERS:
             self._peers.add(address)
         try:

@@ -19,7 +19,7 @@ tuples,
 - ``send_...()`` puts our messages into `outgoing`, or raises `LocalProtocolError`, and then nothing has changed.
 - ``take_outgoing()`` gives the buffers that are to be written to the socket.
 
-Whoever sends a request gives a token with it, which comes back with the block or the failure; the protocol never looks
+A request is sent with a token, which comes back with the block or the failure; the protocol never looks
 into it.
 """
 

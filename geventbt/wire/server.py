@@ -177,7 +177,7 @@ class PeerServer(StreamServer):
     def _handle_peer(self, handler: Handler, wire: Wire) -> None:
         try:
             if self._torrents is not None:
-                # Whoever asks for another torrent is not even told that somebody is here.
+                # A peer that asks for another torrent gets no answer at all.
                 wire.wait_handshake()
             handler(wire)
         except (Exception, gevent.Timeout) as error:

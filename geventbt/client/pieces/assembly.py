@@ -71,7 +71,7 @@ class Assembly(Generic[K]):
         self._spare: list[memoryview] = []
         self._complete: deque[int] = deque()
         self._unverified = 0
-        self._max_unverified = max(MIN_UNVERIFIED, limits.HASH_QUEUE // geometry.piece_length)
+        self._max_unverified = max(MIN_UNVERIFIED, geometry.pieces_in(limits.HASH_QUEUE))
         self.wasted = 0
 
     @property

@@ -144,7 +144,7 @@ class TorrentReader(io.BufferedIOBase):
         return self._buffer[start : start + wanted]
 
     def _fetch(self, position: int, wanted: int) -> bytes:
-        piece, offset = divmod(self._file.offset + position, self._geometry.piece_length)
+        piece, offset = self._geometry.piece_at(self._file.offset + position)
         count = min(wanted, self.size - position, self._geometry.piece_size(piece) - offset)
         if piece != self._piece:
             self._piece = piece
@@ -157,8 +157,8 @@ class TorrentReader(io.BufferedIOBase):
         """Request the piece that is needed, and those ahead of it; further ahead while the reader reads in order."""
         reads_on = position == self._expected
         self._readahead = min(2 * self._readahead, limits.MAX_READAHEAD) if reads_on else limits.FIRST_READAHEAD
-        end = self._file.offset + min(position + self._readahead, self.size)
-        ahead = range(self._piece, max(self._piece + 1, -(-end // self._geometry.piece_length)))
+        start = self._file.offset + position
+        ahead = self._geometry.pieces_of(start, max(1, min(self._readahead, self.size - position)))
         self._pieces.read_ahead(id(self), ahead)
 
     def _check_open(self) -> None:
