@@ -24,7 +24,7 @@ from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.peer_filter import PeerFilter
 from geventbt.discovery.dht.search import Search
 
-LONGEST = 0.1
+LONGEST = 0.5
 """Seconds of the processor for one packet; most take less than a hundredth of it."""
 _ITEM = sign({"a": [1, b"two", {"b": -3}]}, b"s" * 32, 3, b"salt")
 _TARGETS = [bytes([number]) * 20 for number in range(5)] + [_ITEM.target]

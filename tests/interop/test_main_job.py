@@ -56,9 +56,9 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def download(torrent_file: Path, folder: Path, ports: list[int]) -> subprocess.CompletedProcess[str]:
+def download(torrent_file: Path, folder: Path, ports: list[int], *options: str) -> subprocess.CompletedProcess[str]:
     peers = [argument for port in ports for argument in ("--peer", f"127.0.0.1:{port}")]
-    command = [sys.executable, "-m", "geventbt", "download", str(torrent_file), "-o", str(folder), *peers]
+    command = [sys.executable, "-m", "geventbt", "download", str(torrent_file), "-o", str(folder), *options, *peers]
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
 
@@ -88,7 +88,10 @@ def test_we_resume_from_what_is_on_disk(payload, torrent_file, tmp_path, libtorr
     target.mkdir(parents=True)
     (target / "a.bin").write_bytes((payload / "a.bin").read_bytes())
     (target / "z.bin").write_bytes(b"not what it should be" * 20_000)
-    result = download(torrent_file, tmp_path / "ours", [seeder.port])
+    refused = download(torrent_file, tmp_path / "ours", [seeder.port])
+    assert refused.returncode == 6
+    assert "z.bin: a file that is not the torrent's is there" in refused.stderr
+    result = download(torrent_file, tmp_path / "ours", [seeder.port], "--overwrite")
     assert result.returncode == 0, result.stderr
     assert "3.4 MiB from 1 peer " in result.stdout
     assert_same_tree(payload, target)

@@ -378,9 +378,11 @@ class Swarm:
         for peer in self.table:
             peer.update_interest()
         self._known.wants_seeds = not self.seeding
-        if self._has_left_seeds and not self.seeding:
-            self._has_left_seeds = False
-            self._known.retry_all(monotonic())
+        if not self.seeding:
+            if self._has_left_seeds:
+                self._has_left_seeds = False
+                self._known.retry_all(monotonic())
+            # Known seeds are candidates again.
             self.dialer.wake()
         self.scheduler.wake_idle()
 

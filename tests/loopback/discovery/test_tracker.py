@@ -217,4 +217,6 @@ def test_an_announcer_with_good_slow_and_bad_trackers(serve, servers):
     announcer.stop()
     assert ["started" in good.requests[0], "completed" in good.requests[1], "stopped" in good.requests[2]] == [True] * 3
     assert [packet[83] for packet in over_udp.packets[1:]] == [2, 1, 3]
-    assert len(hanging.requests) == len(bad.requests) == 1
+    assert len(bad.requests) == 1
+    # It may have taken us in, although it has not answered.
+    assert "stopped" in hanging.requests[-1]
