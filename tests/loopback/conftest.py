@@ -22,7 +22,9 @@ from tests.loopback.world import World
 
 def _handles() -> tuple[int, int]:
     """How many descriptors and native threads there are."""
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+    # A native thread that logs leaves its record as a dummy behind, in older Pythons, although it has ended.
+    threads = [thread for thread in threading.enumerate() if not thread.name.startswith("Dummy-")]
+    return len(os.listdir("/proc/self/fd")), len(threads)
 
 
 @pytest.fixture(autouse=True)
