@@ -192,7 +192,7 @@ HABITS = HABITS.filter(lambda habits: habits.fast or (habits.queue == 250 and no
 HABITS = HABITS.filter(lambda habits: not habits.loses or max(rate for _, rate in habits.rates) <= 20_000)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(habits=HABITS, random_seed=st.integers(0, 100))
 def test_a_download_from_one_honest_seed_ends(habits, random_seed):
     _, _, sent = download(habits, random_seed=random_seed)

@@ -247,7 +247,7 @@ def test_nobody_is_sent_a_wrong_byte_when_a_file_is_changed(world: World, torren
     path.write_bytes(bytes(path.stat().st_size))
     job = world.download(torrent, [address(client)])
     failed = hear(job, "piece_failed")
-    eventually(lambda: job.pieces.count() == 12)
+    eventually(lambda: job.pieces.count() == 12, 30)
     assert not failed
     assert not job.banned
     (seed,) = client.torrents.values()
