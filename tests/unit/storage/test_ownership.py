@@ -17,24 +17,9 @@ from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.create import create_torrent
 from geventbt.storage import ChangedData, MissingData, Storage, locate
-from tests.unit.storage_helpers import LENGTHS, PIECE, A, B, D, pieces_of, seed
+from tests.unit.storage_helpers import LENGTHS, PIECE, A, B, D, pieces_of
 
 needs_links = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links cannot be told from files here")
-
-
-@pytest.fixture
-def seeded(tmp_path: Path) -> Path:
-    return tmp_path / "seeded"
-
-
-@pytest.fixture
-def torrent(seeded: Path) -> Torrent:
-    return seed(seeded)
-
-
-@pytest.fixture
-def pieces(torrent: Torrent, seeded: Path) -> list[bytes]:
-    return pieces_of(seeded)
 
 
 @pytest.fixture

@@ -20,29 +20,9 @@ from geventbt.metainfo.paths import is_state_dir
 from geventbt.storage import Storage
 from geventbt.storage.disk import resume
 from geventbt.storage.disk.record import Fingerprint
-from tests.unit.storage_helpers import PIECE, A, B, C, D, pieces_of, seed
+from tests.unit.storage_helpers import PIECE, A, B, C, D
 
 needs_links = pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links cannot be told from files here")
-
-
-@pytest.fixture
-def seeded(tmp_path: Path) -> Path:
-    return tmp_path / "seeded"
-
-
-@pytest.fixture
-def torrent(seeded: Path) -> Torrent:
-    return seed(seeded)
-
-
-@pytest.fixture
-def pieces(torrent: Torrent, seeded: Path) -> list[bytes]:
-    return pieces_of(seeded)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "downloads"
 
 
 def resume_file(storage: Storage) -> Path:

@@ -11,27 +11,7 @@ import pytest
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
-from tests.unit.storage_helpers import LENGTHS, PIECE, A, B, C, D, RecordingBackend, pieces_of, seed
-
-
-@pytest.fixture
-def seeded(tmp_path: Path) -> Path:
-    return tmp_path / "seeded"
-
-
-@pytest.fixture
-def torrent(seeded: Path) -> Torrent:
-    return seed(seeded)
-
-
-@pytest.fixture
-def pieces(torrent: Torrent, seeded: Path) -> list[bytes]:
-    return pieces_of(seeded)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "downloads"
+from tests.unit.storage_helpers import LENGTHS, PIECE, A, B, C, D, RecordingBackend
 
 
 def fill(storage: Storage, pieces: list[bytes]) -> None:
