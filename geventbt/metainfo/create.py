@@ -27,14 +27,14 @@ from geventbt.metainfo.paths import STATE_DIR, safe_name
 from geventbt.metainfo.torrent import Torrent
 from geventbt.metainfo.urls import escaped_url, is_url
 
-_SMALLEST_PIECE = 16 * limits.KIB
-_LARGEST_PIECE = 16 * limits.MIB
+_MIN_PIECE = 16 * limits.KIB
+_MAX_PIECE = 16 * limits.MIB
 _SHA1 = 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A file on the disk that goes into a torrent."""
+    """A file on disk that goes into a torrent."""
 
     path: Path
     parts: tuple[str, ...]
@@ -43,7 +43,7 @@ class _Source:
     executable: bool
 
     def changed_error(self) -> MetainfoError:
-        """The error for a file that is no more what it was when it was found."""
+        """The error for a file that has changed since it was found."""
         return MetainfoError(f"{os.fspath(self.path)!r} was changed while it was read")
 
 
@@ -107,16 +107,16 @@ def create_torrent(
 def piece_length_for(length: int) -> int:
     """The piece length that libtorrent takes for a torrent of `length` bytes: 16 KiB to 16 MiB, growing with the root
     of the length."""
-    piece_length = _SMALLEST_PIECE
-    while piece_length < _LARGEST_PIECE and round(piece_length**2 / 100) < length:
+    piece_length = _MIN_PIECE
+    while piece_length < _MAX_PIECE and round(piece_length**2 / 100) < length:
         piece_length *= 2
     return piece_length
 
 
 def _checked(piece_length: int) -> int:
     """A piece length that other clients take, too."""
-    if piece_length < 1 or (piece_length % _SMALLEST_PIECE and piece_length & (piece_length - 1)):
-        raise ValueError(f"pieces of {piece_length} bytes: must be a power of two or a multiple of {_SMALLEST_PIECE}")
+    if piece_length < 1 or (piece_length % _MIN_PIECE and piece_length & (piece_length - 1)):
+        raise ValueError(f"pieces of {piece_length} bytes: must be a power of two or a multiple of {_MIN_PIECE}")
     return piece_length
 
 

@@ -1,4 +1,4 @@
-"""A torrent as its metainfo file describes it (BEP 3), checked once so that everybody else may trust it.
+"""A torrent as its metainfo file describes it (BEP 3), validated once and then trusted.
 
 The file is a bencoded dictionary. Its key ``info`` is what the torrent *is*: the SHA-1 of those very bytes is the info
 hash, so they are kept as they came. A wrong ``info`` makes the torrent unusable, and is a `MetainfoError`. All the rest
@@ -52,7 +52,7 @@ class TorrentFile:
 
     @property
     def stored(self) -> bool:
-        """Whether there is such a file on the disk."""
+        """Whether there is such a file on disk."""
         return not (self.padding or self.link)
 
 

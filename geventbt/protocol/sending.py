@@ -49,7 +49,7 @@ class SendingSide(ProtocolState):
     def send_choke(self) -> None:
         """``<len=0001><id=0>`` (BEP 3).
 
-        Drops the peer's pending requests; with the fast extension it is told so for each (BEP 6).
+        Drops the peer's pending requests; with the fast extension each is rejected (BEP 6).
         """
         self._require_handshake()
         if self.am_choking:
@@ -88,13 +88,13 @@ class SendingSide(ProtocolState):
     def send_bitfield(self, pieces: bitarray | bytes) -> None:
         """``<len=0001+X><id=5><bitfield>`` (BEP 3).
 
-        A `bitarray` also tells the number of pieces, where it is not known yet.
+        The length of a `bitarray` is taken as the number of pieces, where that is not known yet.
         """
         self._require_handshake()
         count = self.peer_pieces.count
         if isinstance(pieces, bitarray):
             if count is None:
-                self._learn_pieces(len(pieces))
+                self._set_pieces_from_bitfield(len(pieces))
             elif len(pieces) != count:
                 raise LocalProtocolError(f"a bitfield of {len(pieces)} pieces: there are {count}")
             pieces = bitarray(pieces, endian="big").tobytes()
@@ -107,9 +107,9 @@ class SendingSide(ProtocolState):
             )
         self.outgoing.append(m.pack_bitfield(bytes(pieces)))
 
-    def _learn_pieces(self, pieces: int) -> None:
-        """Take the number of pieces from a bitfield of ours; if the peer has told of others, who is wrong is for the
-        caller to find out."""
+    def _set_pieces_from_bitfield(self, pieces: int) -> None:
+        """Take the number of pieces from a bitfield of ours; if the peer's messages imply another one, the
+        caller must find out which is wrong."""
         try:
             self.set_pieces(pieces)
         except RemoteProtocolError as error:
@@ -122,7 +122,7 @@ class SendingSide(ProtocolState):
         Raises:
             LocalProtocolError: before the handshake, or for a range outside the piece or over 16 KiB.
             PeerChoking: when the peer would not answer.
-            PieceNotAvailable: when the peer has told what it has, and this piece is not among it.
+            PieceNotAvailable: when the pieces of the peer are known, and this one is not among them.
         """
         if length > limits.BLOCK:
             raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
@@ -152,8 +152,8 @@ class SendingSide(ProtocolState):
         """Request up to `count` blocks of a range, which start at `offset` and end at `end`, as `send_request` does
         one.
 
-        It is the same as so many calls of `send_request`, at a third of their cost. It stops before a block that is
-        pending already.
+        Same as one call of `send_request` for each, at a third of the cost. It stops before a block that is pending
+        already.
 
         Returns:
             Where the next block starts.

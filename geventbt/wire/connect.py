@@ -49,8 +49,8 @@ def connect(
         source_address: the (host, port) to connect from, or None.
 
     Raises:
-        ConnectionError: nobody listens there, or the peer cannot be reached; HandshakeError is one, for a peer that
-            does not encrypt where that is required.
+        ConnectionError: the connection was refused, or the peer cannot be reached; HandshakeError is one, for a peer
+            that does not encrypt where that is required.
         WireTimeout: no connection in time.
         OSError: the address is not one; FetchError is one, for a name that is not found.
     """

@@ -14,7 +14,7 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, log_failure
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, with_receivers
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
@@ -199,8 +199,8 @@ class PeerServer(StreamServer):
     def _send(self, name: str, wire: Wire | None = None, **fields: Any) -> None:
         """Have the handlers of a signal called: those of one peer in order, and none for the sake of another peer's
         late."""
-        heard = heard_now(SERVER_SIGNALS[name], self._signals[name])
-        if not heard:
+        receivers = with_receivers(SERVER_SIGNALS[name], self._signals[name])
+        if not receivers:
             return
         if wire is not None:
             fields["wire"] = wire
@@ -209,7 +209,7 @@ class PeerServer(StreamServer):
             dispatcher = Dispatcher(owner="server" if wire is None else wire)
             if wire is None or not wire.closed:
                 self._dispatchers[wire] = dispatcher
-        dispatcher.call(deliver, heard, self, fields)
+        dispatcher.call(deliver, receivers, self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more peers, close every wire, and wait for the handlers to end, those of the signal `stop` as well.
