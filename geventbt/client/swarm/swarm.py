@@ -281,7 +281,7 @@ class Swarm:
         if self._context.port:
             wire.extended_handshake["p"] = self._context.port
         has_dht = self._dht is not None
-        wire.handshake(torrent.info_hash, self._context.peer_id, dht=has_dht, geometry=torrent.geometry)
+        wire.handshake(torrent.swarm_hash, self._context.peer_id, dht=has_dht, geometry=torrent.geometry)
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
