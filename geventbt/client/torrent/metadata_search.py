@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from time import monotonic
 
 import gevent
 from gevent.event import AsyncResult
@@ -172,14 +171,14 @@ class MetadataSearch:
 
     def has_room(self) -> bool:
         """Whether one more peer may be asked; see `DialerOwner`."""
-        asking = _active(self._asking.values()) + self._dialer.dialling
+        asking = self._active(self._asking.values()) + self._dialer.dialling
         is_full = asking >= limits.METADATA_SOURCES or len(self._asking) >= limits.METADATA_ASKED
         return not self._answer.ready() and not is_full and self.connections < self._max_peers
 
     def make_room(self) -> None:
         """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
         if self.has_room():
-            self._context.make_room(monotonic())
+            self._context.make_room(self._context.now())
 
     def shake_hands(self, wire: Wire) -> None:
         """Exchange handshakes; see `DialerOwner`."""
@@ -189,20 +188,20 @@ class MetadataSearch:
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Ask a peer that we have connected to; see `DialerOwner`."""
         current = gevent.getcurrent()
-        self._asking[current] = _Source(wire)
+        self._asking[current] = _Source(wire, self._context.now())
         try:
             metadata = self._fetch(wire)
         except (GeventBTError, OSError) as error:
             _log.info("no metadata from %s:%s: %s", *address, error)
             self._failure = error
-            self._known.closed(address, monotonic(), worked=False)
+            self._known.closed(address, self._context.now(), worked=False)
         else:
             self._answer.set(metadata)
         finally:
             self._asking.pop(current, None)
             # A peer that gave it, or was not waited for, is connected to again at once, for the data; it may refuse
             # that, not having noticed that the first connection is over.
-            self._known.released(address, monotonic(), worked=self._answer.ready())
+            self._known.released(address, self._context.now(), worked=self._answer.ready())
             self._dialer.wake()
 
     def accept(self, wire: Wire) -> None:
@@ -211,14 +210,14 @@ class MetadataSearch:
         if (
             self._answer.ready()
             or not self._is_started
-            or _active(self._inbound.values()) >= limits.METADATA_SOURCES
+            or self._active(self._inbound.values()) >= limits.METADATA_SOURCES
             or len(self._inbound) >= limits.METADATA_ASKED
             or self.connections >= self._max_peers
             or not self._context.has_room()
         ):
             wire.close(0)
             return
-        self._inbound[wire] = _Source(wire)
+        self._inbound[wire] = _Source(wire, self._context.now())
         try:
             self.shake_hands(wire)
             self._answer.set(self._fetch(wire))
@@ -226,7 +225,11 @@ class MetadataSearch:
             self._inbound.pop(wire, None)
             wire.close(0)
             host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
-            self._known.add((host, port), Source.INBOUND, monotonic(), reported_by=host)
+            self._known.add((host, port), Source.INBOUND, self._context.now(), reported_by=host)
+
+    def _active(self, sources: Iterable[_Source]) -> int:
+        now = self._context.now()
+        return sum(source.is_active(now) for source in sources)
 
     def _fetch(self, wire: Wire) -> bytes:
         """Take the metadata from a peer, and leave it."""
@@ -240,10 +243,10 @@ class MetadataSearch:
 class _Source:
     """A peer that metadata is awaited from, and when it last gave a piece."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, now: float) -> None:
         self._wire = wire
         self._received = 0
-        self._since = monotonic()
+        self._since = now
 
     def is_active(self, now: float) -> bool:
         """Whether it gives metadata, or may be about to: a silent one must not hold the place of a good one."""
@@ -251,8 +254,3 @@ class _Source:
         if received != self._received:
             self._received, self._since = received, now
         return now - self._since < limits.METADATA_SILENCE
-
-
-def _active(sources: Iterable[_Source]) -> int:
-    now = monotonic()
-    return sum(source.is_active(now) for source in sources)
