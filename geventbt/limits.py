@@ -148,6 +148,8 @@ CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
 """Before a torrent that the disk has failed tries again: doubled with each failure."""
+STANDSTILL = 60.0
+"""Without progress, after which status and log say what a download waits for."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB

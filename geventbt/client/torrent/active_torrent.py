@@ -145,10 +145,11 @@ class ActiveTorrent:
         """How far it is now."""
         runner = self._runner
         files, storage, swarm = runner.data.files, runner.data.storage, runner.peering.swarm
-        totals = runner.peering.totals
+        totals, cause = runner.peering.totals, runner.standstill.cause
+        waiting_for = None if cause is None else cause.text
         if storage is None or files is None:
             pieces = self.metainfo.geometry.pieces if self.metainfo else 0
-            return Progress(self.state, checked=runner.data.checked, pieces=pieces)
+            return Progress(self.state, checked=runner.data.checked, pieces=pieces, waiting_for=waiting_for)
         peers = swarm.table.peers if swarm else ()
         return Progress(
             state=self.state,
@@ -163,6 +164,7 @@ class ActiveTorrent:
             upload_speed=sum(peer.wire.upload_speed() for peer in peers),
             peers=len(peers),
             seeds=sum(1 for peer in peers if peer.has_all),
+            waiting_for=waiting_for,
         )
 
     @property

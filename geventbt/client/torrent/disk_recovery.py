@@ -38,6 +38,9 @@ class DiskRecovery:
         peering: its peers.
         events: its signals.
         seed_only: whether nothing is fetched.
+
+    Attributes:
+        stopped_by: the fault that has suspended the torrent; None while it is not.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class DiskRecovery:
         self._events = events
         self._seed_only = seed_only
         self._faults = DiskFaults()
+        self.stopped_by: StorageError | None = None
         self._is_resumed = False
         self._is_check_due = False
 
@@ -136,6 +140,7 @@ class DiskRecovery:
     def suspend(self, error: StorageError) -> None:
         """Stop for a fault of the disk: nothing is fetched, and what is there is still served."""
         self._faults.suspend(error, self._context.now())
+        self.stopped_by = error
         self._life.is_suspended = True
         self._peering.fetch(False)
         if descriptors.is_shortage(error):
@@ -151,6 +156,7 @@ class DiskRecovery:
             if self._faults.take() is not None and self._data.files is not None:
                 self._find_lost()
         self._is_resumed = False
+        self.stopped_by = None
         self._life.recover()
 
     def reopen(self) -> None:

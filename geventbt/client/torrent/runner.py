@@ -1,8 +1,8 @@
 """Runs a torrent of a client: fetches the metadata, opens the data, joins the swarm, does what is due until the end.
 
 The parts of a runner: `Lifecycle` is the state, `TorrentData` what is on the disk, `PeerSources` finds peers, `Peering`
-joins and leaves the swarm, `DiskRecovery` deals with faults of the disk, `PieceReads` reads for the user, and `DeadEnd`
-says when a download cannot go on.
+joins and leaves the swarm, `DiskRecovery` deals with faults of the disk, `PieceReads` reads for the user, `DeadEnd`
+says when a download cannot go on, and `StandstillReport` what it waits for.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.peering import Peering
 from geventbt.client.torrent.piece_reads import PieceReads
 from geventbt.client.torrent.readahead import Readahead
+from geventbt.client.torrent.standstill_report import StandstillReport
 from geventbt.client.torrent.totals import Totals
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import in_thread
@@ -57,7 +58,7 @@ class TorrentRunner:
         file_map: the files of the torrent, where it is known already.
 
     Attributes:
-        identity, events, life, data, sources, peering, reads: its parts; see their classes.
+        identity, events, life, data, sources, peering, reads, standstill: its parts; see their classes.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class TorrentRunner:
         self._recovery = DiskRecovery(context, identity, life, data, peering, events, seed_only=seed_only)
         self.reads = PieceReads(context, life, data, peering, self._recovery, readahead, seed_only=seed_only)
         self._dead_end = DeadEnd(peering.reputation, has_named_peers=sources.has_named_peers, now=context.now)
+        self.standstill = StandstillReport(context, identity, life, data, sources, peering, self._recovery)
         self._meter = SpeedMeter()
         self._checkpoint_at = 0.0
         self._greenlet: gevent.Greenlet = spawn(f"torrent {identity.name!r}", self._run)
@@ -202,6 +204,7 @@ class TorrentRunner:
         self.life.is_suspended = False
         self.life.fail(DownloadError("the torrent was removed from its client"), TorrentState.REMOVED)
         self.life.notify()
+        self.standstill.stop()
         self._greenlet.kill()
         self.peering.leave(timeout)
         with suppress(GeventBTError):
