@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from geventbt import limits
 from geventbt.discovery.dht import messages as m
@@ -80,7 +81,7 @@ class Fuzzer:
                     self._let_time_pass()
                 source, data = self._packet()
                 try:
-                    self._bounded(lambda data=data, source=source: self.node.receive(data, source, self.now))
+                    self._bounded(partial(self.node.receive, data, source, self.now))
                 except Exception:
                     print(f"packet {number} from {source}: {data!r}", file=sys.stderr)
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.source import DHTSourceStatus
+    from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
@@ -166,7 +168,9 @@ class ActiveTorrent:
     @property
     def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        return [peer.status() for peer in self._runner.swarm.table] if self._runner.swarm else []
+        finder, swarm = self._runner.finder, self._runner.swarm
+        peers = swarm.table if swarm else ()
+        return [replace(peer.status(), sources=finder.sources_of(peer.address)) for peer in peers]
 
     @property
     def files(self) -> list[FileStatus]:
@@ -186,6 +190,12 @@ class ActiveTorrent:
     def trackers(self) -> Mapping[str, TrackerStatus]:
         """The status of each tracker, or its last one, by its URL."""
         return self._runner.trackers.status
+
+    @property
+    def sources(self) -> Mapping[str, SourceStatus]:
+        """The state of all that names peers, by its name: the URL of a tracker, "dht", "lsd" (the local network) and
+        "pex" (the other peers)."""
+        return self._runner.finder.status
 
     @property
     def dht(self) -> DHTSourceStatus | None:

@@ -137,7 +137,7 @@ class TorrentRunner:
         if context.dht is not None:
             self.dht = self._use_dht(context.dht)
         if context.lsd is not None:
-            self.lsd = LocalSource(context.lsd, info_hash, partial(self._on_found, Source.LOCAL))
+            self.lsd = LocalSource(context.lsd, info_hash, partial(self._on_found, Source.LSD))
             self.finder.use(self.lsd)
         self.reputation = Reputation(self._known_peers)
         self.totals = Totals()
