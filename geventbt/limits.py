@@ -433,6 +433,8 @@ LSD_INTERVAL = 300.0
 """Between two announces of a torrent (BEP 14: "every 5 minutes")."""
 LSD_MIN_INTERVAL = 60.0
 """Between two announces of a client (BEP 14: "no more than 1 announce per minute")."""
+LSD_PATIENCE = 3.0
+"""After a torrent's first announce for which a download without other sources waits for peers of the local network."""
 LSD_PACKET = 1400
 """A datagram (BEP 14: "should not exceed 1400 bytes")."""
 LSD_INFO_HASHES = 20
