@@ -58,6 +58,8 @@ METADATA_SILENCE = 3.0
 """Seconds without a piece of metadata after which a source no longer counts among those."""
 METADATA_ASKED = 32
 """Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
+METADATA_URLS = 10
+"""URLs of .torrent files kept of a magnet link; they are asked one after another."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
