@@ -60,6 +60,8 @@ METADATA_ASKED = 32
 """Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
 METADATA_URLS = 10
 """URLs of .torrent files kept of a magnet link; they are asked one after another."""
+METADATA_URL_RETRY, MAX_METADATA_URL_RETRY = 30.0, 1800.0
+"""Before they are asked again; doubled each time."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0

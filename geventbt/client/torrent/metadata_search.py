@@ -1,4 +1,4 @@
-"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9)."""
+"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9), or by HTTP."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from geventbt.client.options import ClientOptions
 from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.client.torrent.metadata_urls import MetadataURLs
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.dht.source import DHTSource
@@ -40,17 +42,18 @@ def fetch_metadata(
     encryption: EncryptionPolicy = PREFER,
     dht: bool | DHT = True,
 ) -> Torrent:
-    """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
+    """Make a torrent of a magnet link: blocks until a peer or URL has given the metadata, verified by the info
+    hash.
 
     Args:
-        magnet: the link; its own peers (x.pe) are asked as well.
+        magnet: the link; its own peers (x.pe) and the URLs of its .torrent file (xs, as) are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         dht: whether to find peers by the DHT; or the `DHT` to find them by.
 
     Returns:
-        The torrent, with the trackers of the link.
+        The torrent, with the trackers and web seeds of the link.
 
     Raises:
         MagnetError: not a magnet link, or one without an info hash of version 1.
@@ -66,7 +69,7 @@ def fetch_metadata(
     known = KnownPeers()
     finder = Finder(known)
     context = ClientContext(ClientOptions(encryption=encryption))
-    search = MetadataSearch(context, magnet.info_hash, known, finder, fail_without_peers=True)
+    search = MetadataSearch(context, magnet.info_hash, known, finder, urls=magnet.sources, fail_without_peers=True)
     own_dht = DHT(read_only=True) if dht is True else None
     context.dht = own_dht or (dht if isinstance(dht, DHT) else None)
     if context.dht is not None:
@@ -82,7 +85,8 @@ def fetch_metadata(
             finder.stop(0)
             if own_dht is not None:
                 own_dht.close()
-    return Torrent.from_info(metadata, trackers=[[tracker] for tracker in magnet.trackers])
+    trackers = [[tracker] for tracker in magnet.trackers]
+    return Torrent.from_info(metadata, trackers=trackers, web_seeds=magnet.web_seeds)
 
 
 def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
@@ -102,6 +106,7 @@ class MetadataSearch:
         info_hash: of the torrent.
         known: the addresses of peers.
         finder: looks for more of them.
+        urls: of the .torrent file, from an untrusted link.
         max_peers: connections at one time.
         fail_without_peers: whether to give up when no peer is left and none can be found.
     """
@@ -113,6 +118,7 @@ class MetadataSearch:
         known: KnownPeers,
         finder: Finder,
         *,
+        urls: Iterable[str] = (),
         max_peers: int = limits.TORRENT_PEERS,
         fail_without_peers: bool = False,
     ) -> None:
@@ -123,6 +129,8 @@ class MetadataSearch:
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, info_hash, known, self)
+        self._urls = MetadataURLs(urls, info_hash)
+        self._downloader: gevent.Greenlet | None = None
         self._answer: AsyncResult = AsyncResult()
         self._asking: dict[gevent.Greenlet, _Source] = {}
         self._inbound: dict[Wire, _Source] = {}
@@ -139,13 +147,15 @@ class MetadataSearch:
         self._is_started = True
         self._finder.listener = self._dialer
         self._dialer.start()
+        if not self._urls.is_empty:
+            self._downloader = spawn("metadata by URL", self._fetch_by_url)
 
     def stop(self) -> None:
         """Leave all peers, until the next start."""
         self._is_started = False
         self._finder.listener = None
         self._dialer.stop()
-        gevent.killall(list(self._asking))
+        gevent.killall([*self._asking, *filter(None, [self._downloader])])
         for wire in list(self._inbound):
             wire.close(0)
 
@@ -164,8 +174,9 @@ class MetadataSearch:
 
     def _look_for_more(self) -> None:
         self._finder.need_more()
-        if self._fail_without_peers and not self._finder.can_find_more and self._dialer.is_exhausted(1):
-            failure = self._failure or self._dialer.last_failure
+        is_exhausted = not self._finder.can_find_more and self._dialer.is_exhausted(1) and not self._urls.is_pending
+        if self._fail_without_peers and is_exhausted:
+            failure = self._failure or self._dialer.last_failure or self._urls.failure
             raise NoPeersError(f"no peer gave the metadata: {failure}" if failure else "no peers to ask for metadata")
 
     # ------------------------------------------------------------------ peers
@@ -227,6 +238,11 @@ class MetadataSearch:
             wire.close(0)
             host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
             self._known.add((host, port), Source.INBOUND, monotonic(), reported_by=host)
+
+    def _fetch_by_url(self) -> None:
+        metadata = self._urls.fetch()
+        if metadata is not None:
+            self._answer.set(metadata)
 
     def _fetch(self, wire: Wire) -> bytes:
         """Take the metadata from a peer, and leave it."""

@@ -259,6 +259,7 @@ class TorrentRunner:
             self.info_hash,
             self._known_peers,
             self.finder,
+            urls=magnet.sources,
             max_peers=self._options.max_peers,
             fail_without_peers=self._options.fail_without_peers,
         )
