@@ -277,7 +277,7 @@ URL = 8 * KIB
 REDIRECTS = 5
 """Redirects that are followed (libtorrent: 5)."""
 HTTP_HEAD = 16 * KIB
-"""The head of one answer (nginx sends less, Apache takes 8 KiB a line)."""
+"""The head of one answer (h11: 16 KiB)."""
 HTTP_HEADERS = 100
 """Headers of one answer (the standard library: 100)."""
 HTTP_INTERIM_ANSWERS = 10
