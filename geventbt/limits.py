@@ -396,7 +396,7 @@ DHT_PEERS_OF_ANSWER = 500
 DHT_PEERS_OF_SEARCH = 10_000
 """Peers found by one search."""
 DHT_VOTES, DHT_AGREEMENT = 8, 0.75
-"""Networks that tell our address before it is believed, and the part of them that must agree (BEP 42)."""
+"""Networks that must have reported our address, and the part of them that must agree (BEP 42)."""
 DHT_SAVED_NODES = 300
 """Nodes kept across runs, of each address family."""
 DHT_SAVE_INTERVAL = 300.0

@@ -89,10 +89,11 @@ class Magnet:
         """The link to a torrent, with its name, length, trackers and web seeds."""
         return cls(
             torrent.info_hash,
+            torrent.info_hash_v2,
             name=torrent.name,
             trackers=tuple(url for tier in torrent.trackers for url in tier),
             web_seeds=torrent.web_seeds[:_MAX_WEB_SEEDS],
-            length=torrent.geometry.length,
+            length=torrent.geometry.size,
         )
 
     def __str__(self) -> str:

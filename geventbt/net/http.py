@@ -241,7 +241,7 @@ def read_response(sock: Any, max_bytes: int) -> Response:
 
     Raises:
         FetchError: it is over the limit.
-        OSError, ValueError, zlib.error, http.client.HTTPException: it is no answer.
+        OSError, ValueError, zlib.error, http.client.HTTPException: it is not an answer.
     """
     response = http.client.HTTPResponse(_Readable(sock, max_bytes + limits.HTTP_OVERHEAD), method="GET")  # type: ignore[arg-type]
     try:

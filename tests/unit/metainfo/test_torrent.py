@@ -182,13 +182,6 @@ def test_an_empty_name_is_advice():
     assert paths(read(multi(entry(30, "x"), name=""))) == ["_/x"]
 
 
-def test_a_version_2_torrent_is_refused_by_name():
-    tree = {"a.txt": {"": {"length": 30, "pieces root": bytes(32)}}}
-    info = {"name": "a.txt", "piece length": 16384, "meta version": 2, "file tree": tree}
-    with pytest.raises(MetainfoError, match="v2-only torrents are not supported yet"):
-        read(info)
-
-
 def test_a_hybrid_is_read_as_version_1():
     tree = {"x": {"": {"length": 30, "pieces root": bytes(32)}}}
     info = {**multi(entry(30, "x")), "meta version": 2, "file tree": tree}
