@@ -12,9 +12,9 @@ torrent        info_hash (hex; of version 2 its first 20 bytes), version ("1", "
                name, length, trackers, magnet
 listening      host, port: where peers can connect to us
 progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
-               upload_speed, peers, seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not
-               answer), once a second and at the end; see `geventbt.Progress`; with -v also connections (address,
-               client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
+               upload_speed, peers, seeds, seconds_left and waiting_for (or null), tracker_errors (why, by the URL of
+               each that does not answer), once a second and at the end; see `geventbt.Progress`; with -v also
+               connections (address, client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
 file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
 on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
@@ -76,6 +76,7 @@ def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:
         "peers": progress.peers,
         "seeds": progress.seeds,
         "seconds_left": None if left is None else round(left, 1),
+        "waiting_for": progress.waiting_for,
     }
 
 

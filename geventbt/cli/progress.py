@@ -51,8 +51,12 @@ def describe(torrent: geventbt.ActiveTorrent) -> str:
 
 
 def status_parts(torrent: geventbt.ActiveTorrent) -> list[str]:
-    """The status of a torrent, with a tracker that does not answer where there are no peers."""
-    return status(torrent.progress, next((f"tracker {line.strip()}" for line in tracker_lines(torrent)), ""))
+    """The status of a torrent, with a tracker that does not answer where there are no peers, and at last what it waits
+    for."""
+    progress = torrent.progress
+    waits = [f"waiting: {printable(progress.waiting_for)}"] if progress.waiting_for else []
+    tracker = next((f"tracker {line.strip()}" for line in tracker_lines(torrent)), "")
+    return [*status(progress, "" if waits else tracker), *waits]
 
 
 def peer_line(peer: geventbt.PeerStatus) -> str:

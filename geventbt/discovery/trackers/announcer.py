@@ -37,7 +37,7 @@ from geventbt.discovery.trackers.announce import (
 )
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import Address
-from geventbt.net.text import clean_text
+from geventbt.net.text import without_path
 
 _log = logging.getLogger("geventbt")
 
@@ -218,7 +218,7 @@ class _Tracker:
         self.min_interval_at = now + min(early * 2.0**self.fruitless, interval)
         self.next_announce_at = now + interval
         if self.status.error is not None:
-            _log.info("the tracker %s answers again", self._shown)
+            _log.info("the tracker %s answers again", without_path(self.url))
         self.status.error = None
         self.status.warning = response.warning
         self.status.seeders, self.status.leechers = response.seeders, response.leechers
@@ -236,12 +236,6 @@ class _Tracker:
             self.given.clear()
         self.given.update(new)
 
-    @property
-    def _shown(self) -> str:
-        """Its scheme and host: the rest of the URL may hold a key of the user's."""
-        scheme, _, rest = self.url.partition("://")
-        return clean_text(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")
-
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
         retry_in = error.retry_in if isinstance(error, TrackerError) else None
@@ -250,7 +244,7 @@ class _Tracker:
         # It refuses, or nothing has reached it: it does not count us, unless it has before.
         self.may_count_us = self.status.registered
         if str(error) != self.status.error:
-            _log.warning("the tracker %s: %s", self._shown, error)
+            _log.warning("the tracker %s: %s", without_path(self.url), error)
         self.status.error = str(error)
         self.status.next_announce = self.next_announce_at
 
