@@ -16,6 +16,7 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.peer_exchange import PeerExchange
 from geventbt.client.swarm.peer_table import PeerTable
+from geventbt.client.swarm.piece_layers import HashServer
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
@@ -74,10 +75,8 @@ class Admission:
         *,
         max_peers: int,
     ) -> None:
-        assert torrent.info_hash is not None
         self._context = context
         self._torrent = torrent
-        self._info_hash = torrent.info_hash
         self._known = known
         self._finder = finder
         self._reputation = reputation
@@ -87,7 +86,8 @@ class Admission:
         self._exchange = PeerExchange(finder, table)
         self._closed_for: Exception | None = None
         self._is_started = False
-        self.dialer = Dialer(context, self._info_hash, known, self)
+        self._hash_server = HashServer(torrent) if torrent.piece_layers else None
+        self.dialer = Dialer(context, torrent.swarm_hash, known, self)
 
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
@@ -178,7 +178,16 @@ class Admission:
         if self._context.port:
             wire.extended_handshake["p"] = self._context.port
         has_dht = self._dht is not None
-        wire.handshake(self._info_hash, self._context.peer_id, dht=has_dht, geometry=self._torrent.geometry)
+        if self._hash_server is not None:
+            self._hash_server.serve(wire)
+        wire.handshake(
+            wire.info_hash or self._torrent.swarm_hash,
+            self._context.peer_id,
+            dht=has_dht,
+            v2=self._torrent.version == "hybrid",
+            info_hash_v2=self._torrent.info_hash_v2,
+            geometry=self._torrent.geometry,
+        )
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""

@@ -43,10 +43,10 @@ _THROTTLED_TICK = 0.05
 
 
 class SwarmOwner(Protocol):
-    """Is told what happens in a swarm."""
+    """Receives the events of a swarm."""
 
     def on_piece_verified(self, piece: int) -> None:
-        """A piece is on the disk."""
+        """A piece is on disk."""
 
     def on_piece_failed(self, piece: int) -> None:
         """The hash of a piece was wrong."""
@@ -318,7 +318,7 @@ class Swarm:
             peer.announce_lost(piece)
 
     def announce(self, piece: int) -> None:
-        """A piece is on the disk without having been fetched: tell the peers."""
+        """A piece is on disk without having been fetched: tell the peers."""
         self.picker.verified(piece)
         for peer in self.table:
             if not peer.closed and not peer.has(piece):

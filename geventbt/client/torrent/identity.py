@@ -10,26 +10,30 @@ class TorrentIdentity:
     """The info hash and name of a torrent, and where its metadata is to be had.
 
     Args:
-        source: the torrent or magnet link, with an info hash of version 1.
+        source: the torrent or magnet link.
 
     Attributes:
         source: see above.
-        info_hash: its 20 bytes.
+        info_hash: what it is known by, 20 bytes; see `Torrent.swarm_hash`.
         metainfo: the torrent; None while the metadata of a magnet link is unknown.
         name: of the torrent or of the link, or the info hash in hex digits.
     """
 
     def __init__(self, source: Torrent | Magnet) -> None:
-        assert source.info_hash is not None
         self.source = source
-        self.info_hash = source.info_hash
+        self.info_hash = source.swarm_hash
         self.metainfo = source if isinstance(source, Torrent) else None
-        self.name = source.name or source.info_hash.hex()
+        self.name = source.name or source.swarm_hash.hex()
 
     def set_metainfo(self, metainfo: Torrent) -> None:
         """Note the metadata of a magnet link."""
         self.metainfo = metainfo
         self.name = metainfo.name
+
+    @property
+    def swarm_hashes(self) -> tuple[bytes, ...]:
+        """All that peers may know it by, 20 bytes each."""
+        return self.metainfo.swarm_hashes if self.metainfo is not None else (self.info_hash,)
 
     @property
     def trackers(self) -> list[list[str]]:

@@ -13,7 +13,7 @@ from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
-from geventbt.client.torrent.metadata_search import MetadataSearch
+from geventbt.client.torrent.metadata_search import Metadata, MetadataSearch
 from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
@@ -95,11 +95,11 @@ class Peering:
         else:
             wire.close(0)
 
-    def fetch_metadata(self) -> bytes:
+    def fetch_metadata(self) -> Metadata:
         """Block until peers have given the metadata of a magnet link. Raises: see `MetadataSearch.run`."""
         search = self._search = MetadataSearch(
             self._context,
-            self._identity.info_hash,
+            self._identity.source,
             self._sources.known,
             self._sources.finder,
             max_peers=self._options.max_peers,

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 
 import gevent
 
@@ -116,7 +115,7 @@ class TorrentRunner:
     def _fetch_metadata(self) -> None:
         metadata = self.peering.fetch_metadata()
         # In a thread: a torrent may have hundreds of thousands of files.
-        self.identity.set_metainfo(in_thread(partial(Torrent.from_info, metadata, trackers=self.identity.trackers)))
+        self.identity.set_metainfo(in_thread(metadata.torrent, self.identity.trackers))
         self.sources.update()
         self.life.enter(TorrentState.CHECKING)
 
