@@ -19,6 +19,7 @@ import geventbt
 from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError, RequestFailed, Wire, WireClosed, limits
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
+from tests.loopback.fake_trackers import FakeHttp, bencoded
 from tests.loopback.harness import RawPeer
 from tests.loopback.world import Address, OddWire, Read, World, address, eventually, remains, serve_well, stay_silent
 
@@ -584,16 +585,44 @@ def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: Wo
     assert not job.banned
 
 
-def test_the_only_seed_of_a_torrent_that_is_wrong_in_several_places_is_not_banned(world: World, torrent):
-    """It gives good pieces between the wrong ones, and nobody else shows it to be a liar."""
+@pytest.mark.parametrize("pieces", [(0,), (30,), (0, 1, 2), (9, 17, 25)], ids=str)
+def test_the_only_seed_of_a_torrent_that_is_wrong_itself_is_not_banned(world: World, torrent, pieces):
+    """Nobody else shows it to be a liar, whether or not it has given good pieces before."""
     wrong = torrent
-    for piece in (9, 17, 25):
+    for piece in pieces:
         wrong = broken(world, wrong, piece)
     job = world.download(wrong, [world.odd(wrong, serve_well)], fail_without_peers=True, sequential=True)
-    with pytest.raises(geventbt.DownloadError, match="pieces 9, 17, 25"):
+    with pytest.raises(geventbt.DownloadError, match=f"pieces {', '.join(map(str, pieces))} are wrong"):
         job.wait(30)
-    assert job.pieces.count() == 28
+    assert job.pieces.count() == 31 - len(pieces)
     assert not job.banned
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nobody listens yet."""
+    with gevent_socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_liars_on_one_address_do_not_end_a_download_that_another_peer_can_finish(world: World, torrent, free_port):
+    """The tracker names them, and an honest seed that cannot be reached before they have all lied."""
+    liars = [world.odd(torrent, corrupting(lambda piece, offset: True)) for _ in range(6)]
+    honest = ("127.0.0.1", free_port)
+    peers = b"".join(bytes([127, 0, 0, 1]) + port.to_bytes(2, "big") for _, port in [*liars, honest])
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=peers)})
+    try:
+        job = world.download(torrent, [], trackers=[tracker.url()], fail_without_peers=True)
+        eventually(lambda: len(job.banned) >= 5, 20)
+        assert job.error is None
+        assert not job.broken
+        world.seed(torrent, port=free_port)
+        assert job.wait(30)
+    finally:
+        tracker.close()
+    world.assert_complete(torrent)
+    assert honest not in job.banned
 
 
 # --- floods ---
