@@ -631,8 +631,9 @@ class TorrentRunner:
         swarm.picker.sequential = self._sequential
         return swarm
 
-    def _leave(self, timeout: float = limits.STOP_TIMEOUT) -> None:
+    def _leave(self, timeout: float | None = None) -> None:
         """Leave all peers, and stop looking for them."""
+        timeout = limits.STOP_TIMEOUT if timeout is None else timeout
         with self._joining:
             stopping = spawn(f"leaving the trackers of {self.name!r}", self.finder.stop, timeout)
             if self._search is not None:

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import ActiveTorrent, Client, NoPeersError, StorageError, Wire
+from geventbt import ActiveTorrent, Client, NoPeersError, StorageError, Wire, limits
 from tests.loopback.harness import eventually
 
 PIECE = 65536
@@ -227,8 +227,9 @@ def test_a_download_can_be_stopped_and_goes_on_later(torrent, start, honest, odd
     assert_complete(torrent, tmp_path)
 
 
-def test_downloaders_serve_each_other_what_they_have(torrent, start, honest, tmp_path):
+def test_downloaders_serve_each_other_what_they_have(torrent, start, honest, tmp_path, monkeypatch):
     """A wire of a download also answers requests for verified pieces."""
+    monkeypatch.setattr(limits, "CHOKE_INTERVAL", 0.5)
     storage = geventbt.Storage(torrent, tmp_path / "origin")
     storage.check()
     got: list[bytes] = []
