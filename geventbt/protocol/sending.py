@@ -26,8 +26,12 @@ class SendingSide(ProtocolState):
         buffers, self.outgoing = self.outgoing, []
         return buffers
 
-    def send_handshake(self, handshake: Handshake) -> None:
+    def send_handshake(self, handshake: Handshake, info_hash_v2: bytes | None = None) -> None:
         """Send ours. Once; and for an inbound peer with the info hash that it asked for.
+
+        Args:
+            handshake: ours.
+            info_hash_v2: that of version 2 of the torrent, 32 bytes or the first 20 of them, if there is one.
 
         Raises:
             LocalProtocolError: when it was sent before, or the extended handshake that follows cannot be bencoded.
@@ -37,12 +41,14 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError("the handshake has been sent already")
         if len(handshake.info_hash) != c.HASH_LENGTH or len(handshake.peer_id) != c.HASH_LENGTH:
             raise LocalProtocolError("info hash and peer id have 20 bytes each")
+        info_hash_v2 = info_hash_v2 and info_hash_v2[: c.HASH_LENGTH]
         if self.handshake_received:
-            check_match(handshake, self.handshake_received)
+            check_match(handshake, self.handshake_received, info_hash_v2)
         if handshake.extensions.extended:
             # It follows when the peer's is there. Whether it can be sent at all is the caller's to know now.
             self._extended_handshake_payload()
         self.handshake_sent = handshake
+        self.info_hash_v2 = info_hash_v2
         self.outgoing.append(handshake.to_bytes())
         self._agree()
 
@@ -359,7 +365,8 @@ class SendingSide(ProtocolState):
             dht=ours.extensions.dht and theirs.extensions.dht,
             fast=ours.extensions.fast and theirs.extensions.fast,
             extended=ours.extensions.extended and theirs.extensions.extended,
-            v2=ours.extensions.v2 and theirs.extensions.v2,
+            # libtorrent does not set the bit where the connection begins with the hash of version 2.
+            v2=(ours.extensions.v2 and theirs.extensions.v2) or self.info_hash_v2 in (ours.info_hash, theirs.info_hash),
         )
         if self.agreed.extended:
             self.send_extended_handshake()
@@ -379,9 +386,9 @@ def _check_hash_message(message_id: int, pieces_root: bytes, *fields: Any) -> No
         raise LocalProtocolError("not a hash request, hashes or hash reject as BEP 52 has them")
 
 
-def check_match(ours: Handshake, theirs: Handshake) -> None:
+def check_match(ours: Handshake, theirs: Handshake, info_hash_v2: bytes | None) -> None:
     """Raise HandshakeError if the peer has another torrent than we, or our own peer id."""
-    if theirs.info_hash != ours.info_hash:
+    if theirs.info_hash not in (ours.info_hash, info_hash_v2):
         raise HandshakeError(f"the peer's torrent is {theirs.info_hash.hex()}, ours {ours.info_hash.hex()}")
     if theirs.peer_id == ours.peer_id:
         raise HandshakeError("connected to ourselves: the peer has our peer id")

@@ -20,7 +20,7 @@ from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import Scope, network_of, scope_of
-from geventbt.peer_id import hash_or_id
+from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, listening_socket
 from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
@@ -349,7 +349,7 @@ class _KnownTorrents:
 
     def _current(self) -> set[bytes]:
         items = self._info_hashes() if callable(self._info_hashes) else self._info_hashes
-        return {hash_or_id(item, "info hash") for item in items}
+        return {info_hash_or_v2(item)[0] for item in items}
 
     def knows(self, info_hash: bytes) -> bool:
         return info_hash in self._current()
