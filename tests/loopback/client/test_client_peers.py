@@ -17,6 +17,7 @@ from gevent import socket as gevent_socket
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError, RequestFailed, Wire, WireClosed, limits
+from geventbt.client.swarm import wire_peer
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from tests.loopback.fake_trackers import FakeHttp, bencoded
@@ -58,7 +59,7 @@ def test_no_more_peers_are_connected_than_may_be(world: World, torrent):
             count["now"] -= 1
 
     peers = [world.odd(torrent, behave) for _ in range(8)]
-    job = world.download(torrent, peers, max_peers=3, limit_down=400_000)
+    job = world.download(torrent, peers, max_peers=3, limit_down=1_000_000)
     assert job.wait(30)
     assert count["most"] == 3
 
@@ -306,11 +307,9 @@ def leave_after_each(wire: Wire, read: Read) -> None:
 
 def take_back(wire: Wire, read: Read) -> None:
     """Says that it has lost each piece that it is asked for, one after the other, and has it again."""
-    donthave = wire.use(geventbt.LtDonthave)
     wire.unchoke()
     for request in wire.incoming_requests():
-        eventually(lambda: donthave.supported or wire.closed)
-        donthave.donthave(request.piece)
+        wire.ext["lt_donthave"].donthave(request.piece)
         wire.reject(request.piece, request.offset, request.length)
         gevent.sleep(0.002)
         wire.have(request.piece)
@@ -353,8 +352,9 @@ def test_a_peer_that_never_gives_does_not_keep_us_busy(world: World, torrent, us
     remains(lambda: len(asked) < 1250 and job.state == "downloading", 0.5)
 
 
-def test_a_peer_that_rejected_for_a_while_is_asked_again(world: World, torrent):
+def test_a_peer_that_rejected_for_a_while_is_asked_again(world: World, torrent, monkeypatch):
     """It is the only one: else the download would never end."""
+    monkeypatch.setattr(wire_peer, "FIRST_BACKOFF", 0.05)
     rejected: list[int] = []
 
     def behave(wire: Wire, read: Read) -> None:
@@ -369,7 +369,26 @@ def test_a_peer_that_rejected_for_a_while_is_asked_again(world: World, torrent):
     assert world.download(torrent, [world.odd(torrent, behave)]).wait(20)
 
 
-def test_a_peer_that_was_silent_for_a_while_is_asked_again(world: World, torrent, impatient):
+def test_a_peer_that_has_lost_all_that_it_was_asked_for_is_asked_for_the_rest(world: World, torrent):
+    lost: set[int] = set()
+
+    def behave(wire: Wire, read: Read) -> None:
+        wire.unchoke()
+        for request in wire.incoming_requests():
+            if len(lost) < 2 and request.piece not in lost:
+                lost.add(request.piece)
+                wire.ext["lt_donthave"].donthave(request.piece)
+            if request.piece not in lost:
+                wire.piece(request.piece, request.offset, read(*request))
+
+    job = world.download(torrent, [world.odd(torrent, behave)])
+    eventually(lambda: job.pieces.count() == torrent.geometry.pieces - len(lost))
+    assert len(lost) == 2
+
+
+def test_a_peer_that_was_silent_for_a_while_is_asked_again(world: World, torrent, monkeypatch):
+    monkeypatch.setattr(limits, "FIRST_SNUB_TIMEOUT", 0.1)
+    monkeypatch.setattr(limits, "MIN_SNUB_TIMEOUT", 0.1)
     ignored: list[int] = []
 
     def behave(wire: Wire, read: Read) -> None:
@@ -437,7 +456,7 @@ def ask_for_nonsense(wire: OddWire, read: Read) -> None:
 def test_a_peer_that_breaks_the_rules_harms_nobody_else(world: World, torrent, wrong, caplog):
     client = world.client()
     odd = [world.odd(torrent, wrong) for _ in range(3)]
-    job = world.download(torrent, [*odd, address(world.seed(torrent, limit_up=500_000))], client=client)
+    job = world.download(torrent, [*odd, address(world.seed(torrent, limit_up=1_000_000))], client=client)
     assert job.wait(20)
     world.assert_complete(torrent)
     assert not job.banned
@@ -515,8 +534,9 @@ def test_a_banned_peer_does_not_come_back(world: World, torrent, monkeypatch):
     remains(lambda: len(connected) == 1 and not job.peers, 0.2)
 
 
-def test_a_liar_cannot_have_another_banned_by_naming_its_port(world: World, torrent):
+def test_a_liar_cannot_have_another_banned_by_naming_its_port(world: World, torrent, monkeypatch):
     """An inbound peer says where it listens; here it names the port of an honest one on the same host."""
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     client = world.client()
     job = world.download(torrent, [], client=client)
     eventually(lambda: job.state == "downloading")
