@@ -39,6 +39,9 @@ def make() -> Iterator[Callable[..., geventbt.DHT]]:
 def network(make: Callable[..., geventbt.DHT]) -> list[geventbt.DHT]:
     """Five nodes that know each other."""
     nodes = [make() for _ in range(5)]
+    for node in nodes:
+        for other in nodes:
+            node.add_node(("127.0.0.1", other.port))
     eventually(lambda: all(node.status().nodes >= 4 for node in nodes))
     return nodes
 
