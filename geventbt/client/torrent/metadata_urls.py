@@ -44,31 +44,31 @@ class MetadataURLs:
         """Whether there is none left that may give it."""
         return not self._urls
 
-    def fetch(self) -> bytes | None:
+    def fetch(self) -> Torrent | None:
         """Block until one has given the torrent.
 
         Returns:
-            Its info dictionary; None when every one has given another torrent or something else.
+            The torrent; None when every one has given another torrent or something else.
         """
         pause = limits.METADATA_URL_RETRY
         while self._urls:
             for url in list(self._urls):
-                metadata = self._ask(url)
-                if metadata is not None:
-                    return metadata
+                torrent = self._ask(url)
+                if torrent is not None:
+                    return torrent
             self.is_pending = False
             if not self.is_empty:
                 gevent.sleep(pause)
                 pause = min(2 * pause, limits.MAX_METADATA_URL_RETRY)
         return None
 
-    def _ask(self, url: str) -> bytes | None:
+    def _ask(self, url: str) -> Torrent | None:
         try:
             data = fetch(url, max_bytes=limits.TORRENT_FILE, policy=UNTRUSTED)
             # In a thread: a torrent may have hundreds of thousands of files.
             torrent = in_thread(Torrent.from_bytes, data)
             if self._info_hash in torrent.swarm_hashes:
-                return torrent.info_bytes
+                return torrent
             self._failed(url, MetainfoError("it is another torrent"))
         except FetchError as error:
             self._failed(url, error)
