@@ -18,6 +18,7 @@ from geventbt.concurrency.threads import NativeThreads
 from geventbt.errors import FetchError
 from geventbt.net.addresses import Address
 
+_GEVENTS_OWN = gevent_socket.getaddrinfo
 _getaddrinfo = monkey.get_original("socket", "getaddrinfo")
 _threads = NativeThreads(limits.LOOKUPS)
 
@@ -75,8 +76,8 @@ def _look_up(host: str, port: int, family: int, kind: int) -> Any:
         return _getaddrinfo(name, port, family, kind, 0, gevent_socket.AI_NUMERICHOST)
     except OSError:
         pass
-    resolver = gevent.get_hub().resolver
-    if isinstance(resolver, Resolver):
+    look_up = gevent_socket.getaddrinfo
+    if look_up is _GEVENTS_OWN and isinstance(gevent.get_hub().resolver, Resolver):
         return _threads.call(_getaddrinfo, name, port, family, kind)
-    # The program has chosen another in place of gevent's own way.
-    return resolver.getaddrinfo(name, port, family, kind)
+    # The program has put another in the place of gevent's own resolver or function.
+    return look_up(host, port, family, kind)

@@ -8,13 +8,18 @@ from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
+from geventbt.net.addresses import Ports
+from geventbt.net.resolve import Endpoint, resolve
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
 ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | stdlib_socket.socket | gevent_socket.socket"
-"""(host, port), for IPv6 also with flow and scope; "host:port"; a port on every IPv4 interface; or a socket that
-listens already, of the standard library or of gevent, TCP or Unix."""
+"""(host, port), for IPv6 also with flow and scope; "host:port"; a port on every interface, which the host "" means as
+well; or a socket that listens already, of the standard library or of gevent, TCP or Unix."""
 
 BACKLOG = 1024
+
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
+"""The port is taken, or is not for everybody: so it would be over IPv4."""
 
 
 def listening_socket(address: ListenAddress) -> gevent_socket.socket:
@@ -27,11 +32,50 @@ def listening_socket(address: ListenAddress) -> gevent_socket.socket:
     """
     if hasattr(address, "fileno"):
         return _given(address)
-    family, sockaddr = _parsed(address)
-    listener = gevent_socket.socket(family, stdlib_socket.SOCK_STREAM)
+    host, port, *rest = _parsed(address)
+    if rest:
+        # With a scope, which a name does not have.
+        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)))
+    if host:
+        return _listen(_preferred(resolve(host, port)))
+    try:
+        return _listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise
+        # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
+        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)))
+
+
+def ports_of(listener: gevent_socket.socket) -> Ports:
+    """The ports at which a listening socket can be reached."""
+    name = listener.getsockname()
+    if listener.family == stdlib_socket.AF_INET:
+        return Ports(ipv4=name[1])
+    if listener.family != stdlib_socket.AF_INET6:
+        return Ports()
+    takes_ipv4 = name[0] == "::" and not listener.getsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY)
+    return Ports(name[1] if takes_ipv4 else None, name[1])
+
+
+def _preferred(endpoints: list[Endpoint]) -> Endpoint:
+    """The IPv4 address of a name that has one, as gevent's servers have it; else the first."""
+    return next((endpoint for endpoint in endpoints if endpoint.family == stdlib_socket.AF_INET), endpoints[0])
+
+
+def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False) -> gevent_socket.socket:
+    """A socket that listens at an address.
+
+    Args:
+        endpoint: the address.
+        takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
+    """
+    listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
     try:
         listener.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
-        listener.bind(sockaddr)
+        if endpoint.family == stdlib_socket.AF_INET6:
+            listener.setsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY, not takes_ipv4)
+        listener.bind(endpoint.sockaddr)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
@@ -59,8 +103,8 @@ def _listens(sock: Any) -> bool:
         return True
 
 
-def _parsed(address: Any) -> tuple[int, tuple[Any, ...]]:
-    """The family and the address for `bind`."""
+def _parsed(address: Any) -> tuple[Any, ...]:
+    """The host and port to listen on, for IPv6 perhaps with flow and scope."""
     if isinstance(address, str):
         host, _, port = address.rpartition(":")
         if not port.isdecimal():
@@ -70,5 +114,4 @@ def _parsed(address: Any) -> tuple[int, tuple[Any, ...]]:
         address = "", address
     if not isinstance(address, (tuple, list)) or len(address) < 2 or not isinstance(address[0], str):
         raise TypeError(f"cannot listen on {address!r}: not (host, port), a port, host:port or a listening socket")
-    host = address[0]
-    return (stdlib_socket.AF_INET6 if ":" in host or len(address) > 2 else stdlib_socket.AF_INET), tuple(address)
+    return tuple(address)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from gevent.socket import AF_INET6
+
 from geventbt import limits
 from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.trackers import udp
@@ -56,13 +58,24 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
     parts = _split(url)
 
     def over_http(endpoint: Endpoint) -> AnnounceResponse:
-        response = parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+        said = _over_family(request, endpoint)
+        response = parse_announce(_fetch(announce_url(url, said), endpoint, timeout, "/announce"))
         return replace(response, address=endpoint.host)
 
     def over_udp(endpoint: Endpoint) -> AnnounceResponse:
-        return replace(udp.announce(endpoint, request, timeout=timeout), address=endpoint.host)
+        said = _over_family(request, endpoint)
+        return replace(udp.announce(endpoint, said, timeout=timeout), address=endpoint.host)
 
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
+
+
+def _over_family(request: AnnounceRequest, endpoint: Endpoint) -> AnnounceRequest:
+    """The announce for one address family.
+
+    The tracker takes our address from the connection, as libtorrent does it for torrents that are not private; `ipv4`
+    and `ipv6` of BEP 7 would only tell it an address of ours that it has no need of.
+    """
+    return request.over_ipv6() if endpoint.family == AF_INET6 else request
 
 
 @whole_call

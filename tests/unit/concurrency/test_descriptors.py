@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -48,7 +49,16 @@ def test_a_limit_below_the_reserve_leaves_a_few() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "passes"), [(OSError(24, ""), True), (OSError(23, ""), True), (OSError(28, ""), False)]
+    ("error", "passes"),
+    [
+        (OSError(errno.EMFILE, ""), True),
+        (OSError(errno.ENFILE, ""), True),
+        (OSError(errno.ENOBUFS, ""), True),
+        (OSError(errno.ENOMEM, ""), True),
+        (OSError(errno.ENOSPC, ""), False),
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), False),
+        (ValueError(), False),
+    ],
 )
-def test_a_shortage_is_told_from_other_errors(error: OSError, passes: bool) -> None:
+def test_a_shortage_is_told_from_other_errors(error: Exception, passes: bool) -> None:
     assert descriptors.is_shortage(error) == passes
