@@ -43,6 +43,11 @@ class TorrentIdentity:
         return [[url] for url in self.source.trackers] if isinstance(self.source, Magnet) else []
 
     @property
+    def web_seeds(self) -> tuple[str, ...]:
+        """URLs that have the data: the torrent's own, or those of the link (`ws`)."""
+        return (self.metainfo or self.source).web_seeds
+
+    @property
     def peers(self) -> tuple[Address, ...]:
         """The peers that a magnet link names (BEP 9, `x.pe`)."""
         return tuple(self.source.peers) if isinstance(self.source, Magnet) else ()
