@@ -34,7 +34,9 @@ _EXPORTS = {
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "DHT": "geventbt.discovery.dht.dht",
+    "DHTSourceStatus": "geventbt.discovery.dht.source",
     "DHTStatus": "geventbt.discovery.dht.results",
+    "SourceStatus": "geventbt.discovery.source",
     "Put": "geventbt.discovery.dht.results",
     "Sample": "geventbt.discovery.dht.results",
     "SwarmEstimate": "geventbt.discovery.dht.results",
@@ -120,6 +122,8 @@ if TYPE_CHECKING:
     from geventbt.discovery.dht.results import Put as Put
     from geventbt.discovery.dht.results import Sample as Sample
     from geventbt.discovery.dht.results import SwarmEstimate as SwarmEstimate
+    from geventbt.discovery.dht.source import DHTSourceStatus as DHTSourceStatus
+    from geventbt.discovery.source import SourceStatus as SourceStatus
     from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult

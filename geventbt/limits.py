@@ -58,6 +58,10 @@ METADATA_SILENCE = 3.0
 """Seconds without a piece of metadata after which a source no longer counts among those."""
 METADATA_ASKED = 32
 """Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
+METADATA_URLS = 10
+"""URLs of .torrent files kept of a magnet link; they are asked one after another."""
+METADATA_URL_RETRY, MAX_METADATA_URL_RETRY = 30.0, 1800.0
+"""Before they are asked again; doubled each time."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
@@ -284,10 +288,32 @@ URL = 8 * KIB
 """A URL that we ask for; most servers take no longer ones."""
 REDIRECTS = 5
 """Redirects that are followed (libtorrent: 5)."""
+HTTP_HEAD = 16 * KIB
+"""The head of one answer (h11: 16 KiB)."""
+HTTP_HEADERS = 100
+"""Headers of one answer (the standard library: 100)."""
+HTTP_INTERIM_ANSWERS = 10
+"""Answers of the kind "100 Continue" before the one that counts."""
+HTTP_LINE = 1 * KIB
+"""A line between the chunks of a body."""
 HTTP_OVERHEAD = 64 * KIB
-"""Headers and the framing of chunks of one answer, beside its body."""
+"""Bytes by which the lines between the chunks of a body, or its compression, may be more than its data."""
 HTTP_ADDRESSES = 8
 """Addresses of one name that are tried."""
+HTTP_NEXT_ADDRESS = 0.25
+"""For one address to answer before the next one is tried as well (RFC 8305: 250 ms)."""
+HTTP_FAILED_ADDRESSES = 1000
+"""Addresses remembered as failed, which are tried last."""
+HTTP_TIMEOUT = 20.0
+"""For the head of an answer, and without a byte of its body (libtorrent: 20)."""
+HTTP_KEEP_ALIVE = 60.0
+"""For which an idle connection is used again (nginx: 75)."""
+HTTP_CONNECTIONS = 4
+"""Connections that one client keeps open: to a web seed, and to the mirrors that it leads to."""
+HTTP_REDIRECT_TIME = 600.0
+"""For which a redirect that is not permanent is remembered."""
+HTTP_REDIRECTS_KEPT = 1000
+"""Redirects that one client remembers: mirrors lead each file elsewhere."""
 
 # --- untrusted bencode ---
 BENCODE_DEPTH = 32
@@ -437,6 +463,8 @@ LSD_INTERVAL = 300.0
 """Between two announces of a torrent (BEP 14: "every 5 minutes")."""
 LSD_MIN_INTERVAL = 60.0
 """Between two announces of a client (BEP 14: "no more than 1 announce per minute")."""
+LSD_PATIENCE = 3.0
+"""After a torrent's first announce for which a download without other sources waits for peers of the local network."""
 LSD_PACKET = 1400
 """A datagram (BEP 14: "should not exceed 1400 bytes")."""
 LSD_INFO_HASHES = 20

@@ -14,6 +14,7 @@ import pytest
 
 import geventbt
 from tests.cli_harness import Call, make_origin, make_torrent_file, run_here
+from tests.loopback.harness import gevent_listener
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
@@ -21,6 +22,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Nor has any test, or program that one runs, to do with the public nodes of the DHT.
 os.environ["GEVENTBT_DHT_ROUTERS"] = ""
+# Nor with other machines of the local network, and parallel tests nothing with each other.
+os.environ["GEVENTBT_LSD_INTERFACES"] = ""
 
 WORKERS = 4
 """Processes for a large run, also on two cores: many tests wait for timeouts and for other processes."""
@@ -82,3 +85,11 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def silent_peer() -> Iterator[str]:
+    """The address of a peer that takes connections and says nothing."""
+    listener = gevent_listener()
+    yield "{}:{}".format(*listener.getsockname())
+    listener.close()

@@ -28,7 +28,7 @@ from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, Scope, scope_of
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
@@ -54,7 +54,7 @@ class Client:
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
-        lsd: whether to find peers in the local network (BEP 14).
+        lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -77,7 +77,7 @@ class Client:
         limit_down: int | None = None,
         limit_up: int | None = None,
         dht: bool | DHT = True,
-        lsd: bool = False,
+        lsd: bool = True,
     ) -> None:
         check_policy(encryption)
         descriptors.raise_limit()
@@ -110,7 +110,7 @@ class Client:
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
         self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
         if lsd and self._context.port is not None:
-            self._context.lsd = _open_lsd(self._context.port)
+            self._context.lsd = _open_lsd(host, self._context.port)
 
     @property
     def port(self) -> int | None:
@@ -318,9 +318,12 @@ def open_dht(host: str = "", port: int | None = None) -> DHT:
         return DHT(0, host, read_only=port is None)
 
 
-def _open_lsd(port: int) -> LocalDiscovery | None:
+def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
+    """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
+    if scope_of(host) is Scope.LOOPBACK:
+        return None
     try:
-        return LocalDiscovery(port)
+        return LocalDiscovery(port, host)
     except OSError as error:
         _log.info("%s", error)
         return None

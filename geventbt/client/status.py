@@ -108,6 +108,8 @@ class PeerStatus:
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
         requests: blocks that were requested from it and have not arrived.
+        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex"; empty for one
+            that has connected to us and says not where it listens.
     """
 
     address: tuple[str, int]
@@ -125,6 +127,7 @@ class PeerStatus:
     peer_interested: bool
     snubbed: bool
     requests: int
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

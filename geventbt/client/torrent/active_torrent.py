@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bitarray import bitarray
@@ -24,6 +25,7 @@ from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.source import DHTSourceStatus
+    from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
@@ -170,7 +172,9 @@ class ActiveTorrent:
     @property
     def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        return [peer.status() for peer in self._runner.peering.swarm.table] if self._runner.peering.swarm else []
+        finder, swarm = self._runner.sources.finder, self._runner.peering.swarm
+        peers = swarm.table if swarm else ()
+        return [replace(peer.status(), sources=finder.sources_of(peer.address)) for peer in peers]
 
     @property
     def files(self) -> list[FileStatus]:
@@ -190,6 +194,12 @@ class ActiveTorrent:
     def trackers(self) -> Mapping[str, TrackerStatus]:
         """The status of each tracker, or its last one, by its URL."""
         return self._runner.sources.trackers.status
+
+    @property
+    def sources(self) -> Mapping[str, SourceStatus]:
+        """The state of all that names peers, by its name: the URL of a tracker, "dht", "lsd" (the local network) and
+        "pex" (the other peers)."""
+        return self._runner.sources.finder.status
 
     @property
     def dht(self) -> DHTSourceStatus | None:

@@ -1,4 +1,4 @@
-"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9)."""
+"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9), or by HTTP."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.piece_layers import fetch_layers
+from geventbt.client.torrent.metadata_urls import MetadataURLs
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import whole_call
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.dht import DHT
@@ -43,17 +45,18 @@ def fetch_metadata(
     encryption: EncryptionPolicy = PREFER,
     dht: bool | DHT = True,
 ) -> Torrent:
-    """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
+    """Make a torrent of a magnet link: blocks until a peer or URL has given the metadata, verified by the info
+    hash.
 
     Args:
-        magnet: the link; its own peers (x.pe) are asked as well.
+        magnet: the link; its own peers (x.pe) and the URLs of its .torrent file (xs, as) are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         dht: whether to find peers by the DHT; or the `DHT` to find them by.
 
     Returns:
-        The torrent, with the trackers of the link.
+        The torrent, with the trackers and web seeds of the link.
 
     Raises:
         MagnetError: not a magnet link.
@@ -83,7 +86,7 @@ def fetch_metadata(
             finder.stop(0)
             if own_dht is not None:
                 own_dht.close()
-    return metadata.torrent([[tracker] for tracker in magnet.trackers])
+    return metadata.torrent([[tracker] for tracker in magnet.trackers], magnet.web_seeds)
 
 
 def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
@@ -106,13 +109,14 @@ class Metadata(NamedTuple):
     info: bytes
     layers: Mapping[bytes, bytes] = {}
 
-    def torrent(self, trackers: Iterable[Sequence[str]]) -> Torrent:
+    def torrent(self, trackers: Iterable[Sequence[str]], web_seeds: Iterable[str] = ()) -> Torrent:
         """The torrent. For large metadata it takes a moment.
 
         Raises:
             MetainfoError: not a usable torrent.
         """
-        return replace(Torrent.from_info(self.info, trackers=trackers), piece_layers=self.layers)
+        torrent = Torrent.from_info(self.info, trackers=trackers, web_seeds=web_seeds)
+        return replace(torrent, piece_layers=self.layers)
 
 
 class MetadataSearch:
@@ -144,6 +148,8 @@ class MetadataSearch:
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, source.swarm_hash, known, self)
+        self._urls = MetadataURLs(source.sources if isinstance(source, Magnet) else (), source.swarm_hash)
+        self._downloader: gevent.Greenlet | None = None
         self._answer: AsyncResult = AsyncResult()
         self._asking: dict[gevent.Greenlet, _Source] = {}
         self._inbound: dict[Wire, _Source] = {}
@@ -160,13 +166,15 @@ class MetadataSearch:
         self._is_started = True
         self._finder.listener = self._dialer
         self._dialer.start()
+        if not self._urls.is_empty:
+            self._downloader = spawn("metadata by URL", self._fetch_by_url)
 
     def stop(self) -> None:
         """Leave all peers, until the next start."""
         self._is_started = False
         self._finder.listener = None
         self._dialer.stop()
-        gevent.killall(list(self._asking))
+        gevent.killall([*self._asking, *filter(None, [self._downloader])])
         for wire in list(self._inbound):
             wire.close(0)
 
@@ -185,8 +193,9 @@ class MetadataSearch:
 
     def _look_for_more(self) -> None:
         self._finder.need_more()
-        if self._fail_without_peers and not self._finder.can_find_more and self._dialer.is_exhausted(1):
-            failure = self._failure or self._dialer.last_failure
+        is_exhausted = not self._finder.can_find_more and self._dialer.is_exhausted(1) and not self._urls.is_pending
+        if self._fail_without_peers and is_exhausted:
+            failure = self._failure or self._dialer.last_failure or self._urls.failure
             raise NoPeersError(f"no peer gave the metadata: {failure}" if failure else "no peers to ask for metadata")
 
     # ------------------------------------------------------------------ peers
@@ -258,6 +267,11 @@ class MetadataSearch:
     def _active(self, sources: Iterable[_Source]) -> int:
         now = self._context.now()
         return sum(source.is_active(now) for source in sources)
+
+    def _fetch_by_url(self) -> None:
+        torrent = self._urls.fetch()
+        if torrent is not None:
+            self._answer.set(Metadata(torrent.info_bytes, torrent.piece_layers))
 
     def _fetch(self, wire: Wire) -> Metadata:
         """Take the metadata from a peer, and leave it."""

@@ -68,7 +68,7 @@ class PeerSources:
         if context.dht is not None:
             self.dht = self._use_dht(context.dht)
         if context.lsd is not None:
-            self.finder.use(LocalSource(context.lsd, identity.info_hash, partial(self._add, Source.LOCAL)))
+            self.finder.use(LocalSource(context.lsd, identity.info_hash, partial(self._add, Source.LSD)))
 
     def update(self) -> None:
         """Take over what the metadata says: the trackers, and whether the torrent is private (BEP 27)."""

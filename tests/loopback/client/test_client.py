@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
+from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed, limits
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
@@ -291,7 +291,8 @@ def can_lock(torrent: geventbt.Torrent, folder: Path) -> bool:
         return True
 
 
-def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
+def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World, monkeypatch):
+    monkeypatch.setattr(limits, "STOP_TIMEOUT", 0.5)
     torrent = world.torrent()
     order: list[str] = []
 
@@ -317,8 +318,9 @@ def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
         tracker.close()
 
 
-def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World):
+def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World, monkeypatch):
     """Of each start, bytes are counted anew; what is left is what a seed would have."""
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     torrent = world.torrent(a=10 * PIECE, b=10 * PIECE)
     tracker = FakeHttp({"": bencoded(interval=1800, peers=b"")})
 

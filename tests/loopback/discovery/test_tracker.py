@@ -250,7 +250,7 @@ def test_an_announcer_with_good_slow_and_bad_trackers(serve, servers):
     assert announcer.status[bad.url()].error == "no"
     announcer.completed()
     eventually(lambda: len(good.requests) == 2 and len(over_udp.packets) == 3)
-    announcer.stop()
+    announcer.stop(1)
     assert ["started" in good.requests[0], "completed" in good.requests[1], "stopped" in good.requests[2]] == [True] * 3
     assert [packet[83] for packet in over_udp.packets[1:]] == [2, 1, 3]
     assert len(bad.requests) == 1
