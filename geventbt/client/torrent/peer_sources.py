@@ -125,12 +125,14 @@ class PeerSources:
         return source
 
     def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
+        ports = self._context.ports
         return AnnounceRequest(
             info_hash,
             self._context.peer_id,
-            self._context.port or _NO_PORT,
+            ports.ipv4 or _NO_PORT,
             uploaded=self._totals.session_uploaded,
             downloaded=self._totals.session_downloaded,
             left=self._data.left,
             event=event,
+            port6=ports.ipv6 or _NO_PORT,
         )

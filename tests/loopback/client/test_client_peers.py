@@ -169,6 +169,24 @@ def test_nobody_takes_the_place_of_a_peer_by_using_its_id(world: World, torrent)
     first.close(0)
 
 
+def test_a_peer_that_comes_back_replaces_its_own_connection_that_has_been_silent(world: World, torrent, monkeypatch):
+    """Its side of the first one may be gone without a trace, such as after a change of its network."""
+    monkeypatch.setattr(limits, "TWIN_SILENCE", 0.1)
+    client = world.client(upload_slots=None)
+    job = client.add(torrent, world.origin)
+    assert job.wait(10)
+    name = geventbt.new_peer_id()
+    first = world.visit(client, torrent, peer_id=name)
+    eventually(lambda: job.peers)
+    gevent.sleep(0.15)
+    second = world.visit(client, torrent, peer_id=name)
+    eventually(lambda: first.closed)
+    second.interested()
+    second.wait_unchoked(timeout=10)
+    assert len(job.peers) == 1
+    second.close(0)
+
+
 def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: World, torrent):
     def leave(wire: Wire) -> None:
         wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
