@@ -214,11 +214,8 @@ class ObjectBackend(StorageBackend):
         """Whether a piece of the object of a file was right, or there is nothing in either."""
         if not self._torrent.files[file].length:
             return self._files.found[file].size == 0
-        runs = self._files.runs[file]
-        return any(
-            self._have[piece] and all(source.run is None for source in runs.locate(*self._range(piece, file)) or ())
-            for piece in self._layout.pieces(self._torrent.files[file])
-        )
+        pieces = self._layout.pieces(self._torrent.files[file])
+        return any(self._have[piece] and self._files.shares(file, *self._range(piece, file)) for piece in pieces)
 
     def _range(self, piece: int, file: int) -> tuple[int, int]:
         """Offset and length of what a piece has of a file."""

@@ -146,6 +146,14 @@ class ObjectFiles:
                 continue
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def shares(self, file: int, offset: int, length: int) -> bool:
+        """Whether the object of a file has the same bytes in a range as there are, in parts or in it alone."""
+        runs, found = self.runs[file], self.found.get(file)
+        if found is None or offset + length > found.size:
+            return False
+        is_in_it = all(source.run is None for source in runs.locate(offset, length) or ())
+        return is_in_it or self.read(file, offset, length) == self._read(file, Source(None, offset, length))
+
     def read_cached(self, file: int, offset: int, length: int) -> bytes | None:
         """Read a range of a file that is in memory in one piece; None if it is not."""
         with self._lock:
@@ -297,7 +305,7 @@ class ObjectFiles:
         runs, path = self.runs[file], self._paths[file]
         if runs.length <= runs.part:
             self._store.put({path: self.read(file, 0, runs.length)})
-        elif self._store.merges and not runs.base:
+        elif self._store.merges and runs.is_independent:
             self._merge(path, self._make_whole_parts(file))
         else:
             self._store.put_stream(path, self._stream(file))

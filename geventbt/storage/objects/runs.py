@@ -122,6 +122,11 @@ class FileRuns:
             offset += source.length
         return offset
 
+    @property
+    def is_independent(self) -> bool:
+        """Whether all bytes are there without the object of the file itself."""
+        return all(source.run is not None for source in self.locate(0, self.length) or [Source(None, 0, 0)])
+
     def _locate_first(self, offset: int, end: int) -> Source | None:
         """The source of the first bytes of a range."""
         number = offset // self.part
