@@ -12,11 +12,11 @@ torrent        info_hash (hex; of version 2 its first 20 bytes), version ("1", "
                name, length, trackers, magnet
 listening      host, port: where peers can connect to us
 progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
-               upload_speed, peers, seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not
-               answer), sources (what names peers: its name, a tracker's URL, dht, lsd or pex; peers, error, and the
-               seconds asked_ago and next_in, each null where there is none; of the DHT also nodes, and stored, the
-               nodes that took our announce), once a second and at the end; see `geventbt.Progress`; with -v also
-               connections (address, client, flags, download_speed, upload_speed, downloaded, uploaded, pieces,
+               upload_speed, peers, seeds, seconds_left and waiting_for (or null), tracker_errors (why, by the URL of
+               each that does not answer), sources (what names peers: its name, a tracker's URL, dht, lsd or pex; peers,
+               error, and the seconds asked_ago and next_in, each null where there is none; of the DHT also nodes, and
+               stored, the nodes that took our announce), once a second and at the end; see `geventbt.Progress`; with
+               -v also connections (address, client, flags, download_speed, upload_speed, downloaded, uploaded, pieces,
                sources)
 file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
@@ -81,6 +81,7 @@ def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:
         "peers": progress.peers,
         "seeds": progress.seeds,
         "seconds_left": None if left is None else round(left, 1),
+        "waiting_for": progress.waiting_for,
     }
 
 

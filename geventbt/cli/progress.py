@@ -78,8 +78,11 @@ def describe(torrent: geventbt.ActiveTorrent) -> str:
 
 
 def status_parts(torrent: geventbt.ActiveTorrent) -> list[str]:
-    """The status of a torrent, with a source of peers that fails where there are no peers."""
-    return status(torrent.progress, next(iter(_troubles(torrent)), ""))
+    """The status of a torrent, with a source of peers that fails where there are no peers, and at last what it waits
+    for."""
+    progress = torrent.progress
+    waits = [f"waiting: {printable(progress.waiting_for)}"] if progress.waiting_for else []
+    return [*status(progress, "" if waits else next(iter(_troubles(torrent)), "")), *waits]
 
 
 def _troubles(torrent: geventbt.ActiveTorrent) -> list[str]:

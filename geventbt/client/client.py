@@ -26,7 +26,7 @@ from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
-from geventbt.errors import GeventBTError, MagnetError
+from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address, Scope, scope_of
 from geventbt.storage import StorageFactory
@@ -45,9 +45,9 @@ class Client:
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen at all.
-        host: the address to listen on; "" is every IPv4 interface.
+        host: the address to listen on; "" is every interface over IPv4 and IPv6.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
-        max_connections: of all torrents together.
+        max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
@@ -81,6 +81,7 @@ class Client:
     ) -> None:
         check_policy(encryption)
         descriptors.raise_limit()
+        max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
@@ -96,7 +97,7 @@ class Client:
         if port is not None:
             self.server = listen(
                 (host, port),
-                info_hashes=self.torrents.keys,
+                info_hashes=self._known_hashes,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
                 max_connections=max_connections + limits.PENDING_PEERS,
@@ -105,6 +106,7 @@ class Client:
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
+            self._context.ports = self.server.ports
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
         self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
         if lsd and self._context.port is not None:
@@ -184,8 +186,7 @@ class Client:
         # In a thread: a torrent may have hundreds of thousands of files.
         source = in_thread(read_source, torrent)
         file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
-        info_hash = source.info_hash
-        assert info_hash is not None
+        info_hash = source.swarm_hash
         if self._closed.is_set():
             raise ValueError("the client is closed")
         if info_hash in self.torrents:
@@ -263,6 +264,15 @@ class Client:
         if self._is_closed and not self._closers:
             self._is_over.set()
 
+    def _known_hashes(self) -> set[bytes]:
+        """What peers may know our torrents by; hybrids have two (BEP 52)."""
+        return {known for runner in self._runners.values() for known in runner.identity.swarm_hashes}
+
+    def _runner_of(self, info_hash: bytes | None) -> TorrentRunner | None:
+        if info_hash in self._runners:
+            return self._runners[info_hash]
+        return next((other for other in self._runners.values() if info_hash in other.identity.swarm_hashes), None)
+
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
@@ -270,7 +280,7 @@ class Client:
                 self._context.note_own_id(wire.remote_address)
                 wire.close(0)
                 return
-            runner = self._runners.get(wire.info_hash or b"")
+            runner = self._runner_of(wire.info_hash)
             if runner is None:
                 wire.close(0)
             else:
@@ -285,6 +295,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _affordable(connections: int) -> int:
+    """The number of connections of a client: as many as asked for, if there are descriptors for them."""
+    possible = descriptors.max_connections()
+    if connections > possible:
+        _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
+    return min(connections, possible)
 
 
 def open_dht(host: str = "", port: int | None = None) -> DHT:
@@ -323,7 +341,7 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
     """The torrent or magnet link that a user means.
 
     Raises:
-        MetainfoError: it is none, or has no info hash of version 1.
+        MetainfoError: it is not one.
         OSError: the file cannot be read.
     """
     source: Any = torrent
@@ -331,7 +349,5 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
         source = Magnet.from_string(torrent)
     elif not isinstance(torrent, (Torrent, Magnet)):
         source = Torrent.from_file(torrent)
-    if source.info_hash is None:
-        raise MagnetError("a link of version 2 only, which is not supported")
     found: Torrent | Magnet = source
     return found

@@ -64,6 +64,8 @@ class Progress:
         upload_speed: bytes sent, over the last five seconds.
         peers: the number of connected peers.
         seeds: the number of those that have every piece.
+        waiting_for: what it waits for, in words, once nothing has come for a minute; None while it moves. Untrusted
+            text, printable and bounded.
     """
 
     state: TorrentState
@@ -78,6 +80,7 @@ class Progress:
     upload_speed: float = 0.0
     peers: int = 0
     seeds: int = 0
+    waiting_for: str | None = None
 
     @property
     def fraction(self) -> float:

@@ -31,6 +31,8 @@ class TorrentFile:
         raw_path: the parts of its path as they are in the torrent, where they differ from the safe ones but can be on
             this system: where other programs have put the file. It is used if the file is there, and never made.
         pieces_root: the root of its Merkle tree, 32 bytes (BEP 52); None in version 1, and without bytes.
+        raw_parts: the parts of its path as the bytes that the torrent has, where `path` is not the same: by which web
+            seeds know the file (BEP 19).
     """
 
     path: tuple[str, ...]
@@ -41,6 +43,7 @@ class TorrentFile:
     link: bool = False
     raw_path: tuple[str, ...] | None = None
     pieces_root: bytes | None = field(default=None, repr=False)
+    raw_parts: tuple[bytes, ...] | None = field(default=None, repr=False)
 
     @property
     def stored(self) -> bool:
@@ -149,7 +152,11 @@ def _with_own_path(file: TorrentFile, unique: UniquePaths, raw_paths: set[tuple[
     if raw_path in raw_paths:
         raw_path = None
     raw_paths.add(raw_path)
-    return replace(file, path=path, raw_path=raw_path)
+    return replace(file, path=path, raw_path=raw_path, raw_parts=file.raw_parts or _encoded(file.path))
+
+
+def _encoded(path: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(part.encode() for part in path)
 
 
 def _listed_file(entry: Any, name: bytes, offset: int) -> TorrentFile:
@@ -177,6 +184,7 @@ def _file(
         link=b"l" in attributes,
         raw_path=None if raw_path == path or None in raw_path else raw_path,  # type: ignore[arg-type]
         pieces_root=root,
+        raw_parts=None if _encoded(path) == (raw_parts := tuple(parts)) else raw_parts,
     )
 
 

@@ -56,6 +56,7 @@ class Torrent:
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
+        http_seeds: URLs of scripts that have the data (BEP 17).
         nodes: (host, port) of nodes of the DHT (BEP 5); a host may be a name.
         comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
@@ -82,6 +83,7 @@ class Torrent:
     nodes: tuple[tuple[str, int], ...] = ()
     info_hash_v2: bytes | None = None
     piece_layers: Mapping[bytes, bytes] = field(default_factory=dict, repr=False, hash=False)
+    http_seeds: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Torrent:
@@ -111,7 +113,8 @@ class Torrent:
         return replace(
             torrent,
             trackers=_trackers(metainfo.items),
-            web_seeds=_web_seeds(metainfo.items),
+            web_seeds=_seed_urls(metainfo.items.get(b"url-list")),
+            http_seeds=_seed_urls(metainfo.items.get(b"httpseeds")),
             comment=_text(metainfo.items, b"comment"),
             created_by=_text(metainfo.items, b"created by"),
             creation_date=_date(metainfo.items),
@@ -183,13 +186,14 @@ class Torrent:
         return FlatHashes(self.piece_hashes).expected(piece)
 
     def hashes(self) -> PieceHashes:
-        """What its pieces must hash to. To be made once and kept.
+        """What its pieces must hash to: to be made once and kept. A hybrid that lacks a piece layer is verified as
+        version 1.
 
         Raises:
-            MetainfoError: a piece layer is not known.
+            MetainfoError: version 2 lacks a piece layer.
         """
         flat = FlatHashes(self.piece_hashes)
-        if self.info_hash_v2 is None:
+        if self.info_hash_v2 is None or (self.info_hash is not None and self.missing_layers):
             return flat
         if self.missing_layers:
             raise MetainfoError(f"the piece layers of {len(self.missing_layers)} files are not known")
@@ -214,6 +218,7 @@ class Torrent:
             b"created by": self.created_by,
             b"created by.utf-8": None,
             b"creation date": self.creation_date,
+            b"httpseeds": self.http_seeds or None,
             b"nodes": self.nodes or None,
             b"url-list": self.web_seeds or None,
         }
@@ -364,9 +369,8 @@ def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
 
 
-def _web_seeds(metainfo: dict[bytes, Any]) -> tuple[str, ...]:
-    """The URLs of ``url-list``, which is a list or a single string (BEP 19)."""
-    value = metainfo.get(b"url-list")
+def _seed_urls(value: Any) -> tuple[str, ...]:
+    """The URLs of ``url-list``, which is a list or a single string (BEP 19), or of ``httpseeds`` (BEP 17)."""
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, bytes)]
     urls = [escaped_url(text.decode("utf-8", "replace")) for text in texts]
     return tuple(dict.fromkeys(url for url in urls if url is not None))[: limits.WEB_SEEDS]

@@ -38,7 +38,7 @@ from geventbt.discovery.trackers.announce import (
 )
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import Address
-from geventbt.net.text import clean_text
+from geventbt.net.text import without_path
 
 _log = logging.getLogger("geventbt")
 
@@ -212,7 +212,7 @@ class _Tracker:
         self.trackerid = response.trackerid or self.trackerid
         self.completed_pending = self.completed_pending and event != COMPLETED
         if self.status.error is not None:
-            _log.info("the tracker %s answers again", self._shown)
+            _log.info("the tracker %s answers again", without_path(self.url))
         self.status.error = None
         self.status.warning = response.warning
         self.status.seeders, self.status.leechers = response.seeders, response.leechers
@@ -233,12 +233,6 @@ class _Tracker:
         self.given.update(new)
         return bool(new)
 
-    @property
-    def _shown(self) -> str:
-        """Its scheme and host: the rest of the URL may hold a key of the user's."""
-        scheme, _, rest = self.url.partition("://")
-        return clean_text(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")
-
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
         retry_in = error.retry_in if isinstance(error, TrackerError) else None
@@ -247,7 +241,7 @@ class _Tracker:
         # It refuses, or nothing has reached it: it does not count us, unless it has before.
         self.may_count_us = self.status.registered
         if str(error) != self.status.error:
-            _log.warning("the tracker %s: %s", self._shown, error)
+            _log.warning("the tracker %s: %s", without_path(self.url), error)
         self.status.error = str(error)
         self._note_times(now)
 
