@@ -148,7 +148,7 @@ def asker(sessions: list[Any]) -> geventbt.DHT:
     """A node of ours that knows all others and has been idle for a while."""
     nodes = [("127.0.0.1", session.listen_port()) for session in sessions]
     dht = geventbt.DHT(0, "127.0.0.1", routers=(), nodes=nodes, read_only=True, query_rate=1000)
-    wait(lambda: dht.status().nodes >= 0.6 * len(nodes))
+    wait(lambda: dht.status().nodes >= 0.8 * len(nodes))
     return dht
 
 
