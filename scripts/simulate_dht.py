@@ -1,6 +1,8 @@
 """Run a DHT of many nodes in virtual time, with real packets: what lookups find, how soon, and with how many queries.
 
-python scripts/simulate_dht.py --nodes 10000 --dead 30
+The network is that of the tests in tests/simulated; nothing waits for a clock.
+
+    python scripts/simulate_dht.py --nodes 10000 --dead 30
 """
 
 from __future__ import annotations
