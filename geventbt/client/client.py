@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -24,8 +24,6 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address, Scope, scope_of
@@ -33,6 +31,10 @@ from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 
@@ -108,7 +110,7 @@ class Client:
             self._context.port = self.server.server_port
             self._context.ports = self.server.ports
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
-        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = _open_lsd(host, self._context.port)
 
@@ -312,6 +314,9 @@ def open_dht(host: str = "", port: int | None = None) -> DHT:
         host: the address that the client listens on.
         port: its port; None if it does not listen, so that its node only asks (BEP 43).
     """
+    # Only now: it is a fifth of what a client imports.
+    from geventbt.discovery.dht.dht import DHT
+
     try:
         return DHT(port or 0, host, read_only=port is None)
     except OSError:
@@ -322,6 +327,8 @@ def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
     """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
     if scope_of(host) is Scope.LOOPBACK:
         return None
+    from geventbt.discovery.local import LocalDiscovery
+
     try:
         return LocalDiscovery(port, host)
     except OSError as error:
