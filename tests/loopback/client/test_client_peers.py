@@ -20,6 +20,7 @@ from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError,
 from geventbt.client.swarm import wire_peer
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
+from tests.loopback.fake_trackers import FakeHttp, bencoded
 from tests.loopback.harness import RawPeer
 from tests.loopback.world import Address, OddWire, Read, World, address, eventually, remains, serve_well, stay_silent
 
@@ -166,6 +167,24 @@ def test_nobody_takes_the_place_of_a_peer_by_using_its_id(world: World, torrent)
     assert not first.closed
     assert len(job.peers) == 1
     first.close(0)
+
+
+def test_a_peer_that_comes_back_replaces_its_own_connection_that_has_been_silent(world: World, torrent, monkeypatch):
+    """Its side of the first one may be gone without a trace, such as after a change of its network."""
+    monkeypatch.setattr(limits, "TWIN_SILENCE", 0.1)
+    client = world.client(upload_slots=None)
+    job = client.add(torrent, world.origin)
+    assert job.wait(10)
+    name = geventbt.new_peer_id()
+    first = world.visit(client, torrent, peer_id=name)
+    eventually(lambda: job.peers)
+    gevent.sleep(0.15)
+    second = world.visit(client, torrent, peer_id=name)
+    eventually(lambda: first.closed)
+    second.interested()
+    second.wait_unchoked(timeout=10)
+    assert len(job.peers) == 1
+    second.close(0)
 
 
 def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: World, torrent):
@@ -604,16 +623,44 @@ def test_a_download_of_a_torrent_that_is_wrong_itself_ends_and_says_so(world: Wo
     assert not job.banned
 
 
-def test_the_only_seed_of_a_torrent_that_is_wrong_in_several_places_is_not_banned(world: World, torrent):
-    """It gives good pieces between the wrong ones, and no other peer shows it to be a liar."""
+@pytest.mark.parametrize("pieces", [(0,), (30,), (0, 1, 2), (9, 17, 25)], ids=str)
+def test_the_only_seed_of_a_torrent_that_is_wrong_itself_is_not_banned(world: World, torrent, pieces):
+    """No other peer shows it to be a liar, whether or not it has given good pieces before."""
     wrong = torrent
-    for piece in (9, 17, 25):
+    for piece in pieces:
         wrong = broken(world, wrong, piece)
     job = world.download(wrong, [world.odd(wrong, serve_well)], fail_without_peers=True, sequential=True)
-    with pytest.raises(geventbt.DownloadError, match="pieces 9, 17, 25"):
+    with pytest.raises(geventbt.DownloadError, match=f"pieces {', '.join(map(str, pieces))} are wrong"):
         job.wait(30)
-    assert job.pieces.count() == 28
+    assert job.pieces.count() == 31 - len(pieces)
     assert not job.banned
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nobody listens yet."""
+    with gevent_socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_liars_on_one_address_do_not_end_a_download_that_another_peer_can_finish(world: World, torrent, free_port):
+    """The tracker names them, and an honest seed that cannot be reached before they have all lied."""
+    liars = [world.odd(torrent, corrupting(lambda piece, offset: True)) for _ in range(6)]
+    honest = ("127.0.0.1", free_port)
+    peers = b"".join(bytes([127, 0, 0, 1]) + port.to_bytes(2, "big") for _, port in [*liars, honest])
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=peers)})
+    try:
+        job = world.download(torrent, [], trackers=[tracker.url()], fail_without_peers=True)
+        eventually(lambda: len(job.banned) >= 5, 20)
+        assert job.error is None
+        assert not job.broken
+        world.seed(torrent, port=free_port)
+        assert job.wait(30)
+    finally:
+        tracker.close()
+    world.assert_complete(torrent)
+    assert honest not in job.banned
 
 
 # --- floods ---
