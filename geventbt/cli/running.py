@@ -206,7 +206,7 @@ def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> No
 
 
 def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
-    """Show a complete torrent until a time is over or a ratio is reached; None is no bound.
+    """Show a complete torrent until a time is over or a ratio is reached; None for no limit.
 
     Returns:
         The ratio of bytes sent to bytes on disk.

@@ -1,4 +1,4 @@
-"""The DHT among nodes that nobody here wrote: libtorrent, and npm's bittorrent-dht."""
+"""The DHT among nodes of others: libtorrent, and npm's bittorrent-dht."""
 
 from __future__ import annotations
 

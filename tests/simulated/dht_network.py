@@ -52,7 +52,7 @@ class Network:
     # ------------------------------------------------------------------ who is there
 
     def new_address(self) -> Address:
-        """An address of the internet that nobody has, each in a network of its own."""
+        """An unused address of the internet, each in a network of its own."""
         while True:
             host = f"{self.rng.randrange(11, 100)}.{self.rng.randrange(256)}.{self.rng.randrange(256)}.1"
             if (host, 6881) not in self.nodes and (host, 6881) not in self._handlers:
@@ -71,7 +71,7 @@ class Network:
     def add_handler(
         self, address: Address, handler: Callable[[bytes, Address], Iterable[tuple[bytes, Address]]]
     ) -> None:
-        """Somebody whose answers a test makes itself."""
+        """A node whose answers a test makes itself."""
         self._handlers[address] = handler
 
     def grow(self, count: int, *, seconds: float = 60.0) -> list[Address]:

@@ -188,7 +188,7 @@ def test_every_call_has_a_timeout(silent: geventbt.DHT) -> None:
     assert silent.status().searches == 0
 
 
-def test_a_timeout_of_somebody_else_passes_through(silent: geventbt.DHT) -> None:
+def test_a_timeout_of_another_passes_through(silent: geventbt.DHT) -> None:
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
         silent.announce(HASH, 1)
     assert silent.status().searches == 0
