@@ -303,7 +303,7 @@ HTTP_ADDRESSES = 8
 HTTP_NEXT_ADDRESS = 0.25
 """For one address to answer before the next one is tried as well (RFC 8305: 250 ms)."""
 HTTP_FAILED_ADDRESSES = 1000
-"""Addresses remembered as failed, which are tried last."""
+"""Addresses remembered as failed, which are tried last; with more, all are forgotten."""
 HTTP_TIMEOUT = 20.0
 """For the head of an answer, and without a byte of its body (libtorrent: 20)."""
 HTTP_KEEP_ALIVE = 60.0

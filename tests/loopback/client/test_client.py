@@ -519,6 +519,31 @@ def test_a_private_torrent_uses_no_peer_exchange(world: World, private):
     wire.close(0)
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_a_private_torrent_keeps_away_from_the_dht_and_the_local_network(
+    world: World, private: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GEVENTBT_LSD_INTERFACES", "lo")
+    world.torrent("secret")
+    torrent = world.made(geventbt.create_torrent(world.origin / "secret", private=private))
+    with geventbt.DHT(0, "127.0.0.1", routers=()) as node, Client(dht=node) as client:
+        job = client.add(torrent, world.origin, seed_only=True)
+        assert job.wait(10)
+        wire = geventbt.connect(("127.0.0.1", client.port or 0))
+        ports: list[int] = []
+        wire.on("port", lambda wire, listen_port: ports.append(listen_port))
+        theirs = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), dht=True)
+        assert theirs.extensions.dht is not private
+        if private:
+            remains(lambda: not ports and not node.status().searches)
+            assert set(job.sources) == set()
+            assert job.dht is None
+        else:
+            eventually(lambda: ports == [node.port])
+            assert {"dht", "pex"} <= set(job.sources)
+        wire.close(0)
+
+
 # --- what can be seen of it ---
 
 

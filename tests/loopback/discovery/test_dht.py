@@ -44,6 +44,9 @@ def network(make: Callable[..., geventbt.DHT], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(limits, "DHT_ADDRESS_RATE", 100.0)
     monkeypatch.setattr(limits, "DHT_ADDRESS_BURST", 100.0)
     nodes = [make() for _ in range(5)]
+    for node in nodes:
+        for other in nodes:
+            node.add_node(("127.0.0.1", other.port))
     eventually(lambda: all(node.status().nodes >= 4 for node in nodes))
     return nodes
 

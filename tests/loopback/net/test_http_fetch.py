@@ -209,10 +209,13 @@ def test_a_server_that_sends_faster_than_we_read_lets_others_run(ticks):
             buffer[:] = b"\n" * len(buffer)
             return len(buffer)
 
+        def settimeout(self, seconds: float) -> None:
+            pass
+
         def close(self) -> None:
             pass
 
-    stream = Stream(Fast(), "host")
+    stream = Stream(Fast(), "host", 10)
     buffer = memoryview(bytearray(65536))
     for _ in range(100):
         assert stream.read_into(buffer) == len(buffer)
