@@ -27,7 +27,7 @@ def listening_socket(address: ListenAddress) -> gevent_socket.socket:
 
     Raises:
         TypeError: it is neither an address nor a stream socket, or a socket that is wrapped in TLS.
-        ValueError: the socket does not listen, or the text is not "host:port".
+        ValueError: the socket does not listen, the text is not "host:port", or there is no such port.
         OSError: the address is taken, or is not ours.
     """
     if hasattr(address, "fileno"):
@@ -107,11 +107,13 @@ def _parsed(address: Any) -> tuple[Any, ...]:
     """The host and port to listen on, for IPv6 perhaps with flow and scope."""
     if isinstance(address, str):
         host, _, port = address.rpartition(":")
-        if not port.isdecimal():
+        if not (port.isascii() and port.isdecimal()):
             raise ValueError(f"cannot listen on {address!r}: not host:port")
         address = host.removeprefix("[").removesuffix("]"), int(port)
     elif isinstance(address, int) and not isinstance(address, bool):
         address = "", address
     if not isinstance(address, (tuple, list)) or len(address) < 2 or not isinstance(address[0], str):
         raise TypeError(f"cannot listen on {address!r}: not (host, port), a port, host:port or a listening socket")
+    if not isinstance(address[1], int) or not 0 <= address[1] < 1 << 16:
+        raise ValueError(f"cannot listen on {address!r}: the port must be from 0 to 65535")
     return tuple(address)

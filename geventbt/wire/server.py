@@ -33,8 +33,6 @@ _log = logging.getLogger("geventbt")
 _STOP_TIMEOUT = 5.0
 _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
-_PAUSE = 1.0
-"""Seconds without new peers when there are no descriptors for them."""
 
 Handler: TypeAlias = Callable[[Wire], Any]
 InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]]"
@@ -150,7 +148,7 @@ class PeerServer(StreamServer):
                 self._is_short = True
                 _log.warning("no more peers are taken for now: %s", error)
             self.stop_accepting()
-            self._timer = self.loop.timer(_PAUSE)
+            self._timer = self.loop.timer(limits.SHORTAGE_PAUSE)
             self._timer.start(self._start_accepting_if_started)
             return None
 

@@ -18,6 +18,7 @@ from geventbt import (
     DHTError,
     DHTNotFound,
     DHTRejected,
+    DHTSourceStatus,
     DHTStatus,
     DHTTimeout,
     DownloadError,
@@ -58,6 +59,7 @@ from geventbt import (
     RequestTimeout,
     Sample,
     ScrapeResult,
+    SourceStatus,
     Storage,
     StorageBackend,
     StorageError,
@@ -228,7 +230,9 @@ def run_client(path: Path) -> None:
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
         trackers: Mapping[str, TrackerStatus] = active.trackers
-        print(finished, state is TorrentState.SEEDING, peers, files, trackers)
+        sources: Mapping[str, SourceStatus] = active.sources
+        dht: DHTSourceStatus | None = active.dht
+        print(finished, state is TorrentState.SEEDING, peers, files, trackers, sources, dht)
         for status in peers:
             cipher: Literal["plaintext", "rc4"] | None = status.encryption
             print(status.address, cipher)

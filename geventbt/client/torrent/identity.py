@@ -32,8 +32,8 @@ class TorrentIdentity:
 
     @property
     def swarm_hashes(self) -> tuple[bytes, ...]:
-        """All that peers may know it by, 20 bytes each."""
-        return self.metainfo.swarm_hashes if self.metainfo is not None else (self.info_hash,)
+        """All that peers may know it by, 20 bytes each: two of a hybrid (BEP 52)."""
+        return (self.metainfo or self.source).swarm_hashes
 
     @property
     def trackers(self) -> list[list[str]]:

@@ -163,7 +163,7 @@ class Peering:
 
     def leave_soon(self) -> None:
         """Leave all peers in the background."""
-        spawn(f"leaving {self._identity.name!r}", self.leave)
+        spawn(f"leaving {self._identity.name!r}", self.leave, limits.STOP_TIMEOUT)
 
     def pause(self) -> None:
         """Leave all peers until `resume`; blocks until they are left, trackers may take longer."""

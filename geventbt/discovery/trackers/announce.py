@@ -273,7 +273,10 @@ def _tracker_id(value: Any) -> bytes | None:
 
 
 def _external_ip(value: Any) -> str | None:
-    return str(ipaddress.ip_address(value)) if isinstance(value, bytes) and len(value) in (4, 16) else None
+    if not isinstance(value, bytes) or len(value) not in (IPV4_BYTES, IPV6_BYTES):
+        return None
+    known = normalise((str(ipaddress.ip_address(value)), 1))
+    return known[0] if known else None
 
 
 def _peers(value: Any, address_size: int) -> Iterable[Address | None]:

@@ -35,8 +35,8 @@ _LINGER = 1.0
 """Seconds for the peer to read what has been sent, and to close as well."""
 
 _CLOSE_TIME = 0.002
-"""Seconds of the turn for the close of a socket, which gevent defers. *Measured* with megabytes that are not read; there
-are none once the end of the stream has been read."""
+"""Seconds of the turn for the close of a socket, which gevent defers. *Measured* with megabytes that are not read, of
+which there are none once the end of the stream has been read."""
 
 _scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
 
@@ -152,9 +152,9 @@ class TcpTransport:
     """
 
     __slots__ = (
-        "__weakref__", "_at_end", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub", "_lingering",
-        "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_writer", "closed", "local_address",
-        "queued", "remote_address",
+        "__weakref__", "_at_end", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub",
+        "_lingering", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_writer", "closed",
+        "local_address", "queued", "remote_address",
     )  # fmt: skip
 
     def __init__(self, sock: Any) -> None:

@@ -1,4 +1,4 @@
-"""The share of a turn of the event loop that all wires of a hub may take for what they receive, and new ones with them."""
+"""The share of a turn of the event loop that all wires of a hub may take for what they receive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ReadingTurn:
     """Runs readers until the time of the turn is spent, and those that come too late first in the next turn.
 
     One read is short, but fifty peers that send only what costs us the most would hold up everything else in the hub
-    for the sum of theirs. Nor does a reader that waits cost anything until there is time for it: there may be thousands.
+    for the sum of theirs. A reader that waits costs nothing until there is time for it: there may be thousands.
     """
 
     __slots__ = ("_began_at", "_left", "_timer", "_waiting")

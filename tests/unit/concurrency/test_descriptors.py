@@ -62,3 +62,19 @@ def test_a_limit_below_the_reserve_leaves_a_few() -> None:
 )
 def test_a_shortage_is_told_from_other_errors(error: Exception, passes: bool) -> None:
     assert descriptors.is_shortage(error) == passes
+
+
+def test_a_client_has_no_more_connections_than_descriptors_allow() -> None:
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+import geventbt
+from geventbt.concurrency import descriptors
+for wanted in (50, 1000):
+    with geventbt.Client(0, host="127.0.0.1", max_connections=wanted, dht=False) as client:
+        print(client.server.max_connections - geventbt.limits.PENDING_PEERS, descriptors.max_connections())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    (few, possible), (most, _) = ([int(word) for word in line.split()] for line in result.stdout.splitlines())
+    assert (few, most) == (50, possible)
+    assert possible < 256
