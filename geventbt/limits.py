@@ -272,10 +272,32 @@ URL = 8 * KIB
 """A URL that we ask for; most servers take no longer ones."""
 REDIRECTS = 5
 """Redirects that are followed (libtorrent: 5)."""
+HTTP_HEAD = 16 * KIB
+"""The head of one answer (nginx sends less, Apache takes 8 KiB a line)."""
+HTTP_HEADERS = 100
+"""Headers of one answer (the standard library: 100)."""
+HTTP_INTERIM_ANSWERS = 10
+"""Answers of the kind "100 Continue" before the one that counts."""
+HTTP_LINE = 1 * KIB
+"""A line between the chunks of a body."""
 HTTP_OVERHEAD = 64 * KIB
-"""Headers and the framing of chunks of one answer, beside its body."""
+"""Bytes by which the lines between the chunks of a body, or its compression, may be more than its data."""
 HTTP_ADDRESSES = 8
 """Addresses of one name that are tried."""
+HTTP_NEXT_ADDRESS = 0.25
+"""For one address to answer before the next one is tried as well (RFC 8305: 250 ms)."""
+HTTP_FAILED_ADDRESSES = 1000
+"""Addresses remembered as failed, which are tried last."""
+HTTP_TIMEOUT = 20.0
+"""For the head of an answer, and without a byte of its body (libtorrent: 20)."""
+HTTP_KEEP_ALIVE = 60.0
+"""For which an idle connection is used again (nginx: 75)."""
+HTTP_CONNECTIONS = 4
+"""Connections that one client keeps open: to a web seed, and to the mirrors that it leads to."""
+HTTP_REDIRECT_TIME = 600.0
+"""For which a redirect that is not permanent is remembered."""
+HTTP_REDIRECTS_KEPT = 1000
+"""Redirects that one client remembers: mirrors lead each file elsewhere."""
 
 # --- untrusted bencode ---
 BENCODE_DEPTH = 32

@@ -151,7 +151,7 @@ def _standard_input() -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    from geventbt.net.http import fetch
+    from geventbt.net.http.fetch import fetch
 
     with interruptible():
         try:

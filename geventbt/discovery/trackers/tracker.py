@@ -24,7 +24,8 @@ from geventbt.discovery.trackers.announce import (
 from geventbt.discovery.trackers.families import over_families
 from geventbt.errors import FetchError, TrackerError
 from geventbt.net.deadline import deadline
-from geventbt.net.http import fetch
+from geventbt.net.http.fetch import fetch
+from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.resolve import Endpoint, resolve
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
@@ -132,8 +133,9 @@ def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> li
 
 
 def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str) -> bytes:
+    policy = AddressPolicy(family=endpoint.family, loopback_paths=(loopback_path,))
     with _tracker_errors():
-        return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+        return fetch(url, timeout=timeout, policy=policy)
 
 
 @contextmanager
