@@ -318,7 +318,7 @@ class BlockPicker(Generic[K]):
             KeyError: if there is no such peer.
         """
         state = self._peers[peer]
-        state.is_active = True
+        state.is_active = not state.streams
         runs = self._pick_free_blocks(state, blocks, share)
         if not runs and not state.claimed and blocks > 0:
             if self._reservations and self._reservations.steal(state):
@@ -366,13 +366,14 @@ class BlockPicker(Generic[K]):
 
     # ------------------------------------------------------------------ reserving
 
-    def reserve(self, peer: K, blocks: int, *, urgent_blocks: int) -> Reservation[K] | None:
+    def reserve(self, peer: K, blocks: int, *, urgent_blocks: int, at: int = -1) -> Reservation[K] | None:
         """Reserve a long run for a peer that streams; see `Reservations.reserve`.
 
         Args:
             peer: the source.
             blocks: how many blocks at the most, but at least a piece.
             urgent_blocks: likewise of what a reader waits for.
+            at: the piece to begin with, if it is free and no reader waits; -1 for any.
 
         Returns:
             None if there is nothing but what others were asked for, see `pick`. Else it is to be released in the end.
@@ -380,7 +381,7 @@ class BlockPicker(Generic[K]):
         Raises:
             KeyError: if there is no such peer.
         """
-        return self._reservations.reserve(self._peers[peer], blocks, urgent_blocks)
+        return self._reservations.reserve(self._peers[peer], blocks, urgent_blocks, at)
 
     def can_advance(self, reservation: Reservation[K]) -> bool:
         """Whether `advance` may be called: there is room for the next piece, if a piece has to be begun."""

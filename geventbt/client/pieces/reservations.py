@@ -44,7 +44,12 @@ class Reservation(Generic[K]):
     @property
     def is_over(self) -> bool:
         """Whether nothing follows the blocks that are being received."""
-        return self.block >= self.last and self.next >= self.end
+        return self.begins_piece and self.next >= self.end
+
+    @property
+    def begins_piece(self) -> bool:
+        """Whether all blocks of the open piece are taken, so that the next ones are those of another piece."""
+        return self.block >= self.last
 
     def take(self, run: Run) -> None:
         """Receive the blocks of an open piece next."""
@@ -53,6 +58,12 @@ class Reservation(Generic[K]):
     def received(self) -> None:
         """Note that all blocks that were taken have come."""
         self.first = self.block
+
+    def position(self, geometry: Geometry) -> int:
+        """Where in the torrent's stream what is to be received next begins."""
+        if self.block < self.last:
+            return geometry.start_of(self.piece) + self.block * limits.BLOCK
+        return geometry.start_of(self.next)
 
     def bytes_left(self, geometry: Geometry) -> int:
         """The bytes behind those that are being received."""
@@ -93,14 +104,15 @@ class Reservations(Generic[K]):
 
     # ------------------------------------------------------------------ choosing
 
-    def reserve(self, owner: PickerPeer[K], blocks: int, urgent_blocks: int) -> Reservation[K] | None:
+    def reserve(self, owner: PickerPeer[K], blocks: int, urgent_blocks: int, at: int) -> Reservation[K] | None:
         """Reserve a run of at most `blocks` blocks, but at least a piece; for a reader at most `urgent_blocks`.
 
-        What a reader waits for comes first, then what is left of open pieces that nobody works at, the front of the
-        largest gap, what is left of other open pieces, and the tail of another source's reservation.
+        What a reader waits for comes first, then the piece `at`, what is left of open pieces that nobody works at, the
+        front of the largest gap, what is left of other open pieces, and the tail of another source's reservation.
         """
         reservation = (
             self._reserve_urgent(owner, urgent_blocks)
+            or self._reserve_at(owner, blocks, at)
             or self._reserve_free(owner, blocks)
             or self._reserve_rest(owner, blocks, self._open.partial)
             or self._take_over(owner, blocks)
@@ -129,6 +141,16 @@ class Reservations(Generic[K]):
         while end in urgent and end - first < self._pieces_in(blocks):
             end += 1
         return self._reserve_pieces(owner, range(first, end), is_urgent=True)
+
+    def _reserve_at(self, owner: PickerPeer[K], blocks: int, at: int) -> Reservation[K] | None:
+        end = at
+        while (
+            0 <= at <= end < min(self._geometry.pieces, at + self._pieces_in(blocks))
+            and self._order.is_free(end)
+            and owner.pieces[end]
+        ):
+            end += 1
+        return self._reserve_pieces(owner, range(at, end)) if at < end else None
 
     def _reserve_free(self, owner: PickerPeer[K], blocks: int) -> Reservation[K] | None:
         gap = self._order.gap(owner.pieces)[: self._pieces_in(blocks)]

@@ -32,6 +32,7 @@ from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import Uploads
 from geventbt.client.swarm.verifier import Verifier
+from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht.dht import DHT
@@ -85,6 +86,7 @@ class Swarm:
         known: the addresses of peers.
         finder: takes the addresses that peers name.
         reputation: of the peers; it outlives the swarm.
+        web_seeds: of the torrent; they outlive the swarm.
         owner: is told what happens.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
@@ -105,6 +107,7 @@ class Swarm:
         known: KnownPeers,
         finder: Finder,
         reputation: Reputation,
+        web_seeds: WebSeeds,
         owner: SwarmOwner,
         *,
         max_peers: int,
@@ -117,6 +120,8 @@ class Swarm:
         self._known = known
         self._finder = finder
         self._reputation = reputation
+        self._web_seeds = web_seeds
+        self._before = web_seeds.received
         self._owner = owner
         self._max_peers = max_peers
         self.geometry = torrent.geometry
@@ -141,6 +146,7 @@ class Swarm:
         self._finder.listener = self.dialer
         self._context.enter(self)
         self.dialer.start()
+        self._web_seeds.start(self)
         self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
 
     def stop(self, timeout: float) -> None:
@@ -151,6 +157,7 @@ class Swarm:
         if ticks is not None:
             ticks.kill()
         self.dialer.stop()
+        self._web_seeds.stop()
         gevent.joinall(
             [spawn(f"closing {peer.wire}", peer.wire.close, min(timeout, _CLOSE_TIMEOUT)) for peer in self.table]
         )
@@ -200,7 +207,27 @@ class Swarm:
     @property
     def wasted(self) -> int:
         """Bytes that came twice, unrequested or wrong."""
-        return self.assembly.wasted + self.table.wasted
+        return self.assembly.wasted + self.table.wasted + self._web_seeds.skipped
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes of blocks that came from peers and web seeds."""
+        return self.table.downloaded + self._web_seeds.received - self._before
+
+    @property
+    def has_peers(self) -> bool:
+        """Whether any peer is connected; see `WebSeedSwarm`."""
+        return len(self.table) > 0
+
+    @property
+    def expects_peers(self) -> bool:
+        """Whether a peer may be found or connected to before long; see `SeededSwarm`."""
+        return self._finder.can_find_more or self.dialer.has_candidates()
+
+    @property
+    def peer_speed(self) -> float:
+        """Bytes a second that come from all peers; see `SeededSwarm`."""
+        return sum(peer.wire.download_speed() for peer in self.table)
 
     @property
     def connections(self) -> int:
@@ -220,8 +247,9 @@ class Swarm:
         return bool(len(self.table) and self.picker.missing <= len(self.broken) and not self.dialer.has_candidates())
 
     def is_alone(self, failures: int) -> bool:
-        """Whether no peer is connected, and none is left to connect to; see `KnownPeers.is_exhausted`."""
-        return not len(self.table) and self.dialer.is_exhausted(failures)
+        """Whether no peer is connected, none is left to connect to, see `KnownPeers.is_exhausted`, and no web seed can
+        be counted on."""
+        return not self.has_peers and self.dialer.is_exhausted(failures) and self._web_seeds.is_hopeless
 
     # ------------------------------------------------------------------ connections
 
@@ -440,18 +468,22 @@ class Swarm:
         self.on_wants()
 
     def spares(self, sender: BlockSource) -> bool:
-        """See `VerifierOwner`."""
+        """See `VerifierOwner`. A web seed counts its own wrong pieces."""
+        if sender.remote_address is None:
+            return False
         others = (peer for peer in self.table if peer is not sender and not peer.closed)
         return self._reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
 
-    def on_guilty(self, guilty: Set[BlockSource]) -> None:
+    def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
         """Ban sources, and close them; see `VerifierOwner`."""
         self._reputation.ban(guilty)
+        for source in guilty:
+            source.convict(piece)
         # A peer may be back already, on another connection than the one on which it lied.
         reputation = self._reputation
         banned = [peer for peer in self.table if reputation.is_banned(peer) or reputation.refuses(peer.wire)]
-        for source in {*guilty, *banned}:
-            source.close()
+        for peer in banned:
+            peer.close()
 
     def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
         """Take bans back; see `VerifierOwner`."""

@@ -12,7 +12,7 @@ from bitarray.util import zeros
 
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
-from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState
+from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentRunner
@@ -186,6 +186,11 @@ class ActiveTorrent:
     def trackers(self) -> Mapping[str, TrackerStatus]:
         """The status of each tracker, or its last one, by its URL."""
         return self._runner.trackers.status
+
+    @property
+    def web_seeds(self) -> list[WebSeedStatus]:
+        """Each web seed; none before the metadata is known."""
+        return list(self._runner.web_seeds.status)
 
     @property
     def dht(self) -> DHTSourceStatus | None:

@@ -26,6 +26,7 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.status import TorrentState
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm
+from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.torrent.disk_faults import DiskFaults
 from geventbt.client.torrent.events import TorrentEvents
 from geventbt.client.torrent.file_map import FileMap, FileRef
@@ -93,6 +94,7 @@ class TorrentRunner:
         swarm: its connected peers; None while it has none to do with.
         finder, trackers, dht, lsd: find peers; the last two may be None.
         reputation: of its peers.
+        web_seeds: its web seeds; none before the metadata is here.
         totals: what it has transferred.
         meter: the speed of verified bytes.
         checked: pieces that have been checked on disk.
@@ -140,6 +142,7 @@ class TorrentRunner:
             self.lsd = LocalSource(context.lsd, info_hash, partial(self._on_found, Source.LOCAL))
             self.finder.use(self.lsd)
         self.reputation = Reputation(self._known_peers)
+        self.web_seeds = WebSeeds(context.hosts)
         self.totals = Totals()
         self.meter = SpeedMeter()
         self._search: MetadataSearch | None = None
@@ -270,7 +273,8 @@ class TorrentRunner:
             search.stop()
         # In a thread: a torrent may have hundreds of thousands of files.
         trackers = [[url] for url in magnet.trackers]
-        self.metainfo = in_thread(partial(Torrent.from_info, metadata, trackers=trackers))
+        make = partial(Torrent.from_info, metadata, trackers=trackers, web_seeds=magnet.web_seeds)
+        self.metainfo = in_thread(make)
         self.name = self.metainfo.name
         self._learn_trackers()
         self._enter(TorrentState.CHECKING)
@@ -286,6 +290,7 @@ class TorrentRunner:
     def _make_storage(self) -> None:
         assert self.metainfo is not None
         options = self._options
+        self._add_web_seeds(self.metainfo)
         try:
             self._file_map = self._file_map or in_thread(FileMap, self.metainfo, options.files)
         except LookupError as error:
@@ -303,6 +308,13 @@ class TorrentRunner:
             )
         )
         self.known.set()
+
+    def _add_web_seeds(self, torrent: Torrent) -> None:
+        """Use the web seeds that the user, the torrent and the magnet link name, unless the user wants none."""
+        if self._options.web_seeds is False:
+            return
+        self.web_seeds.add(self._options.web_seeds, torrent, is_users=True)
+        self.web_seeds.add(torrent.web_seeds, torrent)
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""
@@ -536,7 +548,7 @@ class TorrentRunner:
         self._enter(TorrentState.SEEDING)
         self.events.send("complete")
         is_complete = self.storage is not None and self.storage.complete
-        if is_complete and self.swarm is not None and self.swarm.table.downloaded:
+        if is_complete and self.swarm is not None and self.swarm.downloaded:
             self.finder.completed()
 
     def _check_peers(self) -> None:
@@ -549,6 +561,7 @@ class TorrentRunner:
             raise DownloadError(f"pieces {pieces} are wrong from every peer: the torrent seems to be broken")
         if self.finder.can_find_more or not swarm.is_alone(MAX_RETRIES):
             return
+        self._check_web_seeds()
         if not self._options.peers and not (isinstance(self._source, Magnet) and self._source.peers):
             raise NoPeersError("no peers to download from")
         failure = swarm.last_failure or swarm.dialer.last_failure
@@ -556,6 +569,13 @@ class TorrentRunner:
         if self.reputation.banned:
             what = "every peer has left, or sent wrong data"
         raise NoPeersError(f"{what}: {failure}" if failure else what) from failure
+
+    def _check_web_seeds(self) -> None:
+        """Raise if there are web seeds that have failed, and no peer was known beside them."""
+        errors = [f"{seed.url}: {seed.error}" for seed in self.web_seeds.status if seed.error]
+        if errors and not any(self.reputation.served.values()) and not len(self._known_peers):
+            more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+            raise NoPeersError(f"no peers, and no web seed that can be used: {errors[0]}{more}")
 
     def _is_stuck(self, swarm: Swarm) -> bool:
         """Whether nobody is left to ask for the pieces that were wrong from every peer: none is known, and trackers
@@ -621,6 +641,7 @@ class TorrentRunner:
             self._known_peers,
             self.finder,
             self.reputation,
+            self.web_seeds,
             self,
             max_peers=self._options.max_peers,
             up=self._up,
