@@ -110,10 +110,10 @@ if TYPE_CHECKING:
     from geventbt.client.seed import seed as seed
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus
-    from geventbt.client.status import WebSeedState as WebSeedState
-    from geventbt.client.status import WebSeedStatus as WebSeedStatus
     from geventbt.client.status import Progress as Progress
     from geventbt.client.status import TorrentState as TorrentState
+    from geventbt.client.status import WebSeedState as WebSeedState
+    from geventbt.client.status import WebSeedStatus as WebSeedStatus
     from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
     from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata

@@ -1,4 +1,4 @@
-"""The one door for bencode (BEP 3): untrusted bytes are read here, within bounds.
+"""Bounded bencode decoder and encoder (BEP 3): the only place where untrusted bytes are decoded.
 
 What other programs write is read as libtorrent reads it: integers and lengths may have leading zeros, zero may have a
 sign, keys may be in any order, and of a key that comes twice the first one counts. An integer of more digits than 64

@@ -58,6 +58,8 @@ METADATA_SILENCE = 3.0
 """Seconds without a piece of metadata after which a source no longer counts among those."""
 METADATA_ASKED = 32
 """Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
+METADATA_URLS = 10
+"""URLs of .torrent files kept of a magnet link; they are asked one after another."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
@@ -458,7 +460,7 @@ DHT_PEERS_OF_ANSWER = 500
 DHT_PEERS_OF_SEARCH = 10_000
 """Peers found by one search."""
 DHT_VOTES, DHT_AGREEMENT = 8, 0.75
-"""Networks that tell our address before it is believed, and the part of them that must agree (BEP 42)."""
+"""Networks that must have reported our address, and the part of them that must agree (BEP 42)."""
 DHT_SAVED_NODES = 300
 """Nodes kept across runs, of each address family."""
 DHT_SAVE_INTERVAL = 300.0

@@ -39,7 +39,7 @@ try:
     # A KeyboardInterrupt inside gevent's loop would print a traceback.
     gevent.signal_handler(signal.SIGINT, sys.exit)
     with geventbt.seed(torrent, data, (arguments.host, arguments.port)) as client:
-        client.torrents[torrent.info_hash].on("peer_added", show)
+        client.torrents[torrent.swarm_hash].on("peer_added", show)
         print(torrent_file)
         print(geventbt.Magnet.from_torrent(torrent))
         print(f"seeding on port {client.port}", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import geventbt
-from tests.cli_harness import make_origin, make_torrent_file
+from tests.cli_harness import Call, make_origin, make_torrent_file, run_here
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
@@ -67,3 +68,17 @@ def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
     """The address of a seeder."""
     with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
         yield f"127.0.0.1:{client.port}"
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process. Returns its exit code and what it wrote."""
+
+    def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(cwd or Path())
+            code = run_here(*arguments)
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call

@@ -6,9 +6,10 @@ may be added, so unknown ones must be ignored.
 =============  ========================================================================================================
 event          keys
 =============  ========================================================================================================
-torrent        info_hash (hex), name, length, piece_length, pieces, private, trackers (tiers of URLs), web_seeds,
-               comment, created_by, creation_date, magnet, files (index, path, length, selected); where only a link is
-               known: info_hash, name, length, trackers, magnet
+torrent        info_hash (hex; of version 2 its first 20 bytes), version ("1", "2" or "hybrid"), info_hash_v2 (if any),
+               name, length, piece_length, pieces, private, trackers (tiers of URLs), web_seeds, comment, created_by,
+               creation_date, magnet, files (index, path, length, selected); where only a link is known: info_hash,
+               name, length, trackers, magnet
 listening      host, port: where peers can connect to us
 progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
                upload_speed, peers, seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not
@@ -18,7 +19,7 @@ file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
 on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
 seeded         info_hash, uploaded, ratio, seconds: the serving is over
-created        info_hash, name, length, piece_length, pieces, output, magnet
+created        info_hash, version, info_hash_v2 (if any), name, length, piece_length, pieces, output, magnet
 checked        index, path, good, pieces, excess: a file, and how many of its pieces are good; good is null where it is
                missing; excess is the bytes that it is too long
 verified       info_hash, name, good, pieces, complete: the result for the whole torrent
@@ -100,9 +101,9 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
         selected: the files that are fetched; None for all.
     """
     return {
-        "info_hash": torrent.info_hash.hex(),
+        **hash_fields(torrent),
         "name": torrent.name,
-        "length": torrent.geometry.length,
+        "length": torrent.geometry.size,
         "piece_length": torrent.geometry.piece_length,
         "pieces": torrent.geometry.pieces,
         "private": torrent.private,
@@ -123,6 +124,12 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
             if file.stored
         ],
     }
+
+
+def hash_fields(torrent: geventbt.Torrent) -> dict[str, Any]:
+    """The fields that say which torrent it is: ``info_hash`` is in all its events."""
+    fields = {"info_hash": torrent.swarm_hash.hex(), "version": torrent.version}
+    return fields if torrent.info_hash_v2 is None else fields | {"info_hash_v2": torrent.info_hash_v2.hex()}
 
 
 def magnet_fields(magnet: geventbt.Magnet) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
 
 
 def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
-    """Fetch the metadata of a magnet link, and leave nothing on the disk.
+    """Fetch the metadata of a magnet link, and leave nothing on disk.
 
     Args:
         magnet: the link.

@@ -158,7 +158,7 @@ class Client:
         Args:
             torrent: the torrent, the path of its .torrent file, or a magnet link.
             folder: the folder that its file or folder is in, or is to be.
-            peers: (host, port) of peers to connect to, beside those that trackers and other peers tell of.
+            peers: (host, port) of peers to connect to, beside those that trackers and other peers name.
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
             sequential: fetch the pieces in their order.
             trackers: announce URLs, beside the torrent's own.
@@ -221,7 +221,7 @@ class Client:
             shielded(self._runners.pop(torrent.info_hash).close)
 
     def serve_forever(self) -> None:
-        """Block until the client has been closed, to the end: trackers have been told, and port and files are free."""
+        """Block until the client is closed completely: trackers are informed, port and files are free."""
         self._context.check_thread()
         # The loop goes on although there may be nothing else that it waits for yet.
         with gevent.get_hub().loop.async_() as idle:
@@ -229,7 +229,7 @@ class Client:
             self._is_over.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
-        """Stop everything: tell trackers and peers, write and record what is verified. Closing twice is no error.
+        """Stop everything: tell trackers and peers, write and record what is verified. Idempotent.
 
         Args:
             timeout: seconds for each of it.

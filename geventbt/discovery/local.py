@@ -246,7 +246,7 @@ class LocalSource:
         """Nothing: an announce says nothing of it."""
 
     def stop(self, timeout: float) -> None:
-        """Announce it no more; there is no way to say that we leave."""
+        """Stop announcing it; BEP 14 has no message for leaving."""
         self._discovery.remove(self)
 
     def announced(self, now: float) -> None:

@@ -8,21 +8,21 @@ import random
 class AskAgain:
     """The time of the next question to one source.
 
-    A question is due after the interval, or sooner when more peers are needed. Each question that brings nobody new
+    A question is due after the interval, or sooner when more peers are needed. Each question that brings no new peer
     doubles the time after which need alone is a reason to ask again, up to the interval.
 
     Args:
         interval: seconds between two questions.
-        shortest: seconds between two questions, however great the need.
+        minimum: seconds between two questions, however great the need.
         rng: moves the interval by a few percent, so that not all ask at once.
     """
 
-    def __init__(self, interval: float, shortest: float, rng: random.Random) -> None:
+    def __init__(self, interval: float, minimum: float, rng: random.Random) -> None:
         self._interval = interval
-        self._shortest = shortest
+        self._minimum = minimum
         self._rng = rng
         self._asked_at = float("-inf")
-        self._wait = shortest
+        self._wait = minimum
         self._due = float("-inf")
         self._is_needed = False
 
@@ -37,7 +37,7 @@ class AskAgain:
 
     def ask_soon(self) -> None:
         """There is news for the source: ask as soon as it allows."""
-        self._due = self._asked_at + self._shortest
+        self._due = self._asked_at + self._minimum
 
     def asked(self, now: float, *, found: bool) -> None:
         """It has been asked.
@@ -48,5 +48,5 @@ class AskAgain:
         """
         self._asked_at = now
         self._is_needed = False
-        self._wait = self._shortest if found else min(2 * self._wait, self._interval)
+        self._wait = self._minimum if found else min(2 * self._wait, self._interval)
         self._due = now + self._interval * self._rng.uniform(0.87, 1.13)

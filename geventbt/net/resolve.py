@@ -1,4 +1,4 @@
-"""Looks up names without holding up the hub: the only place in the package that does.
+"""Name resolution that does not block the hub: the only place in the package that looks up names.
 
 Names are looked up in threads of our own. gevent has ten for the whole program: ten slow tasks of the program's own
 there, or ten trackers whose name servers are dead, would hold up every peer. An IP address never goes to a thread.

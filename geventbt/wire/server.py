@@ -14,13 +14,13 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, log_failure
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, with_receivers
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import Scope, network_of, scope_of
-from geventbt.peer_id import hash_or_id
+from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, listening_socket
 from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
@@ -199,8 +199,8 @@ class PeerServer(StreamServer):
     def _send(self, name: str, wire: Wire | None = None, **fields: Any) -> None:
         """Have the handlers of a signal called: those of one peer in order, and none for the sake of another peer's
         late."""
-        heard = heard_now(SERVER_SIGNALS[name], self._signals[name])
-        if not heard:
+        receivers = with_receivers(SERVER_SIGNALS[name], self._signals[name])
+        if not receivers:
             return
         if wire is not None:
             fields["wire"] = wire
@@ -209,7 +209,7 @@ class PeerServer(StreamServer):
             dispatcher = Dispatcher(owner="server" if wire is None else wire)
             if wire is None or not wire.closed:
                 self._dispatchers[wire] = dispatcher
-        dispatcher.call(deliver, heard, self, fields)
+        dispatcher.call(deliver, receivers, self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more peers, close every wire, and wait for the handlers to end, those of the signal `stop` as well.
@@ -349,7 +349,7 @@ class _KnownTorrents:
 
     def _current(self) -> set[bytes]:
         items = self._info_hashes() if callable(self._info_hashes) else self._info_hashes
-        return {hash_or_id(item, "info hash") for item in items}
+        return {info_hash_or_v2(item)[0] for item in items}
 
     def knows(self, info_hash: bytes) -> bool:
         return info_hash in self._current()

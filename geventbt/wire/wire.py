@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
 from geventbt.geometry import Geometry
-from geventbt.peer_id import hash_or_id
+from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.fast import allowed_fast_set
@@ -347,15 +348,19 @@ class Wire:
         fast: bool = True,
         extended: bool = True,
         v2: bool = False,
+        info_hash_v2: bytes | str | None = None,
         geometry: Geometry | None = None,
         timeout: float | None = limits.HANDSHAKE_TIMEOUT,
     ) -> Handshake:
         """Send our handshake, unless it has been sent, and block until the peer's has arrived (BEP 3).
 
         Args:
-            info_hash: of the torrent, 20 bytes or 40 hex characters.
+            info_hash: of the torrent, 20 bytes or 40 hex characters; or of version 2, 32 bytes or 64 characters, of
+                which peers use the first 20 bytes.
             peer_id: ours, 20 bytes or 40 hex characters.
             dht, fast, extended, v2: the reserved bits that we set (BEP 5, 6, 10, 52).
+            info_hash_v2: the info hash of version 2 of a hybrid, in one of these forms: the peer may answer with it
+                (BEP 52), and then hash requests can be sent.
             geometry: the number and sizes of the pieces, if known: the peer's messages are then checked against it.
             timeout: seconds for the whole handshake; None to wait as long as the wire is open. An inbound peer has
                 `limits.HANDSHAKE_TIMEOUT` at most.
@@ -374,14 +379,15 @@ class Wire:
         self._link.check_usable()
         seconds = float("inf") if timeout is None else timeout
         deadline = monotonic() + seconds
-        ours = Handshake(
-            hash_or_id(info_hash, "info hash"), hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2)
-        )
+        short_hash, short_v2 = info_hash_or_v2(info_hash)
+        if info_hash_v2 is not None:
+            short_v2 = info_hash_or_v2(info_hash_v2)[0]
+        ours = Handshake(short_hash, hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2))
         if geometry:
             self.geometry = geometry
         sent = self._protocol.handshake_sent
         if sent is None:
-            self._engine.apply_constraint(self._protocol.send_handshake, ours)
+            self._engine.apply_constraint(partial(self._protocol.send_handshake, info_hash_v2=short_v2), ours)
             self._link.transport.flush_soon()
         elif sent.info_hash != ours.info_hash:
             raise LocalProtocolError(

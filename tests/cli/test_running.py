@@ -28,7 +28,9 @@ from tests.cli_harness import (
     json_lines,
     make_torrent_file,
     of_event,
+    process_of,
     run_here,
+    seeding_process,
 )
 from tests.loopback.harness import gevent_listener
 
@@ -354,23 +356,6 @@ def test_the_keys_that_programs_count_on_are_those_that_are_documented() -> None
 
 
 # ------------------------------------------------------------------ Ctrl-C
-
-
-@contextmanager
-def seeding_process(torrent_file: Path, origin: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [*COMMAND, "seed", str(torrent_file), str(origin), "--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield process, process.stdout.readline().split()[-1]
-        process.kill()
-
-
-@contextmanager
-def process_of(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [*COMMAND, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
 
 
 def read_json_until(process: subprocess.Popen[str], condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Connected peers of one torrent: which are accepted, what they are told, and what becomes of their blocks.
+"""Connected peers of one torrent: which are accepted, what is sent to them, and what becomes of their blocks.
 
 The parts of a swarm: `Dialer` connects to peers, `PeerTable` holds them, `RequestScheduler` says when they are asked,
 `BlockPicker` for what; `Verifier` makes pieces of blocks, `Reputation` judges their senders, `Uploads` serves, and
@@ -56,10 +56,10 @@ _TWIN_SILENCE = 10.0
 
 
 class SwarmOwner(Protocol):
-    """Is told what happens in a swarm."""
+    """Receives the events of a swarm."""
 
     def on_piece_verified(self, piece: int) -> None:
-        """A piece is on the disk."""
+        """A piece is on disk."""
 
     def on_piece_failed(self, piece: int) -> None:
         """The hash of a piece was wrong."""
@@ -87,7 +87,7 @@ class Swarm:
         finder: takes the addresses that peers name.
         reputation: of the peers; it outlives the swarm.
         web_seeds: of the torrent; they outlive the swarm.
-        owner: is told what happens.
+        owner: receives the events.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
 
@@ -309,7 +309,7 @@ class Swarm:
         if self._context.port:
             wire.extended_handshake["p"] = self._context.port
         has_dht = self._dht is not None
-        wire.handshake(torrent.info_hash, self._context.peer_id, dht=has_dht, geometry=torrent.geometry)
+        wire.handshake(torrent.swarm_hash, self._context.peer_id, dht=has_dht, geometry=torrent.geometry)
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
@@ -456,7 +456,7 @@ class Swarm:
             peer.announce_lost(piece)
 
     def announce(self, piece: int) -> None:
-        """A piece is on the disk without having been fetched: tell the peers."""
+        """A piece is on disk without having been fetched: tell the peers."""
         self.picker.verified(piece)
         for peer in self.table:
             if not peer.closed and not peer.has(piece):

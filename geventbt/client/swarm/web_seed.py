@@ -9,8 +9,8 @@ import gevent
 from bitarray.util import ones
 
 from geventbt import limits
-from geventbt.client.status import WebSeedState, WebSeedStatus
 from geventbt.client.peers.host_connections import HostConnections
+from geventbt.client.status import WebSeedState, WebSeedStatus
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.web_seed_connection import WebSeedConnection, WebSeedSwarm
 from geventbt.client.swarm.web_seed_parts import FileParts, Parts, PieceParts
@@ -41,7 +41,7 @@ class WebSeed:
         url: of the seed; may have a login, which is never shown.
         torrent: whose data it has.
         hosts: bounds the connections to one host.
-        is_script: whether it is a script of BEP 17, not a folder or file of BEP 19.
+        is_script: whether it is a script of BEP 17, for a torrent of version 1, not a folder or file of BEP 19.
         is_users: whether the user named it, so that it may be at any address.
 
     Raises:
@@ -75,7 +75,9 @@ class WebSeed:
         self._host = parsed.origin.host
         self._torrent = torrent
         self._hosts = hosts
-        self._parts: Parts = PieceParts(url, torrent) if is_script else FileParts(url, torrent)
+        self._parts: Parts = FileParts(url, torrent)
+        if is_script and torrent.info_hash is not None:
+            self._parts = PieceParts(url, torrent.info_hash, torrent.geometry)
         self._policy = ANY if is_users else UNTRUSTED
         self._redirects = RedirectMemory()
         self._backoff = Backoff()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import quote
 
+from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent
+from geventbt.metainfo.web_seed_urls import file_url, piece_url
 from geventbt.storage import Layout
 
 
@@ -55,15 +56,8 @@ class FileParts:
         """A range of each file that has bytes of it."""
         for span in self._layout.stream_spans(position, length):
             file = self._torrent.files[span.file]
-            url = None if file.padding else self._url_of(span.file)
+            url = None if file.padding else file_url(self._url, self._torrent, file)
             yield Part(span.file, url, span.offset, span.length, file.length)
-
-    def _url_of(self, index: int) -> str:
-        file = self._torrent.files[index]
-        names = [quote(name, safe="") for name in (file.raw_path or file.path)]
-        if not self._torrent.is_multi_file:
-            return self._url + names[-1] if self._url.endswith("/") else self._url
-        return self._url + ("" if self._url.endswith("/") else "/") + "/".join(names)
 
 
 class PieceParts:
@@ -71,13 +65,14 @@ class PieceParts:
 
     Args:
         url: of the script.
-        torrent: whose pieces it has.
+        info_hash: of the torrent: 20 bytes.
+        geometry: of the torrent.
     """
 
-    def __init__(self, url: str, torrent: Torrent) -> None:
-        separator = "&" if "?" in url else "?"
-        self._url = f"{url}{separator}info_hash={quote(torrent.info_hash, safe='')}"
-        self._geometry = torrent.geometry
+    def __init__(self, url: str, info_hash: bytes, geometry: Geometry) -> None:
+        self._url = url
+        self._info_hash = info_hash
+        self._geometry = geometry
 
     def parts(self, position: int, length: int) -> Iterator[Part]:
         """A range of each piece that has bytes of it."""
@@ -85,6 +80,6 @@ class PieceParts:
         while position < end:
             piece, offset = self._geometry.piece_at(position)
             count = min(self._geometry.piece_size(piece) - offset, end - position)
-            url = f"{self._url}&piece={piece}&ranges={offset}-{offset + count - 1}"
+            url = piece_url(self._url, self._info_hash, piece, offset, offset + count)
             yield Part(-1, url, 0, count, count, is_range=False)
             position += count

@@ -15,7 +15,6 @@ from geventbt.net.http.connection import Response
 from geventbt.net.http.head import content_range
 from geventbt.net.text import clean_text
 
-
 _DELAY_TEXT = 64
 """Bytes of the body of a server that is busy."""
 

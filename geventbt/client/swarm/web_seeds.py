@@ -10,8 +10,8 @@ from typing import Protocol
 import gevent
 
 from geventbt import limits
-from geventbt.client.status import WebSeedStatus
 from geventbt.client.peers.host_connections import HostConnections
+from geventbt.client.status import WebSeedStatus
 from geventbt.client.swarm.web_seed import WebSeed
 from geventbt.client.swarm.web_seed_connection import WebSeedSwarm
 from geventbt.concurrency.greenlets import spawn

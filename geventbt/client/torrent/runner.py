@@ -45,6 +45,7 @@ from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.errors import DownloadError, GeventBTError, NoPeersError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.web_seed_urls import fetchable
 from geventbt.net.addresses import Address
 from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
@@ -314,7 +315,9 @@ class TorrentRunner:
         if self._options.web_seeds is False:
             return
         self.web_seeds.add(self._options.web_seeds, torrent, is_users=True)
-        self.web_seeds.add(torrent.web_seeds, torrent)
+        self.web_seeds.add(fetchable(torrent.web_seeds), torrent)
+        if torrent.info_hash is not None:
+            self.web_seeds.add(fetchable(torrent.http_seeds), torrent, is_script=True)
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""

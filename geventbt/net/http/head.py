@@ -13,7 +13,8 @@ from geventbt.net.text import clean_text
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: +(.*))?")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NOT_IN_A_VALUE = re.compile(r"[\x00\r]")
+_FOLD = re.compile(r"\n[ \t]+")
+"""A line that begins with a blank continues the one before it (RFC 9112, 5.2)."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _CONTENT_RANGE = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)", re.IGNORECASE)
@@ -49,7 +50,8 @@ class Headers(Mapping[str, str]):
 
     def words(self, name: str) -> list[str]:
         """The values of a header that is a list, in lower case."""
-        return [word for word in (part.strip().lower() for part in self.get(name, "").split(",")) if word]
+        parts = self.get(name, "").lower().split(",")
+        return [part.strip() for part in parts if part.strip()]
 
 
 class Head(NamedTuple):
@@ -88,9 +90,10 @@ def parse_head(data: bytes) -> Head:
     Raises:
         FetchError: it is not one, or how long its body is cannot be told.
     """
-    # A line that begins with a blank continues the one before it (RFC 9112, 5.2).
-    first, *lines = re.sub(r"\r?\n[ \t]+", " ", data.decode("latin-1")).rstrip("\r\n").split("\n")
-    match = _STATUS_LINE.fullmatch(first.rstrip("\r"))
+    # No value may have a NUL or a CR that ends no line (RFC 9110, 5.5).
+    text = data.decode("latin-1").replace("\r\n", "\n").replace("\r", " ").replace("\0", " ")
+    first, *lines = _FOLD.sub(" ", text).rstrip("\n").split("\n")
+    match = _STATUS_LINE.fullmatch(first)
     if not match:
         raise FetchError(f"not an answer of HTTP/1: {clean_text(first.strip())[:100]!r}")
     if len(lines) > limits.HTTP_HEADERS:
@@ -114,7 +117,7 @@ def _parse_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon or not _NAME.fullmatch(name):
         raise FetchError(f"not a header: {clean_text(line.strip())[:100]!r}")
-    return name, _NOT_IN_A_VALUE.sub(" ", value).strip()
+    return name, value.strip()
 
 
 def _length(headers: Headers) -> int | None:

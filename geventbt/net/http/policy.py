@@ -40,12 +40,11 @@ class AddressPolicy:
         Raises:
             FetchError: it may not be asked for there.
         """
-        kind = kind_of(address)
         if not self.allows(address):
             raise self.refusal(url.origin.host)
-        if kind is AddressKind.LOOPBACK and not self._is_allowed_here(url.path):
+        if not self._is_allowed_here(url.path) and kind_of(address) is AddressKind.LOOPBACK:
             raise FetchError(f"{url.origin.host}: this path is not fetched from this machine itself")
-        if kind is not AddressKind.PUBLIC and url.query and not self.local_queries:
+        if url.query and not self.local_queries and (kind := kind_of(address)) is not AddressKind.PUBLIC:
             raise FetchError(f"{url.origin.host}: a URL with a query is not fetched from a {kind.value} address")
 
     def refusal(self, host: str) -> FetchError:

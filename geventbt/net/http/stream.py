@@ -18,6 +18,8 @@ _OVERLAP = 3
 """Bytes of an end of a head that may have come with the last read."""
 _UNINTERRUPTED = 256 * limits.KIB
 """Bytes that are read at most before others get to run."""
+_READ_AHEAD = 64 * limits.KIB
+"""Bytes that one read of heads and lines counts for."""
 
 
 class Unanswered(FetchError):
@@ -91,12 +93,12 @@ class Stream:
         Raises:
             FetchError: it is cut off, or longer than `limits.HTTP_LINE`.
         """
-        while (found := self._buffer.find(b"\n", self._start, self._end)) < 0:
-            if self._end - self._start > limits.HTTP_LINE:
-                raise self.failure(f"a line is longer than {limits.HTTP_LINE} bytes")
+        while (found := self._buffer.find(b"\n", self._start, self._end)) < 0 and self._has_room_for_line():
             self._move_to_front()
             if not self._fill():
                 raise self.failure("the answer is cut off")
+        if found < 0 or found - self._start > limits.HTTP_LINE:
+            raise self.failure(f"a line is longer than {limits.HTTP_LINE} bytes")
         line = bytes(self._buffer[self._start : found])
         self._start = found + 1
         return line.removesuffix(b"\r")
@@ -120,6 +122,9 @@ class Stream:
         self.is_open = False
         self._sock.close()
 
+    def _has_room_for_line(self) -> bool:
+        return self._end - self._start <= limits.HTTP_LINE
+
     def _move_to_front(self) -> None:
         left = self._end - self._start
         if self._start:
@@ -127,8 +132,8 @@ class Stream:
         self._start, self._end = 0, left
 
     def _fill(self) -> int:
-        """Read ahead. What comes in small parts costs the most, so others get to run each time."""
-        gevent.sleep(0)
+        """Read ahead. It counts for more than it is: what comes in small parts costs the most."""
+        self._uninterrupted += _READ_AHEAD
         count = self._receive(self._view[self._end :])
         self._end += count
         return count

@@ -101,7 +101,7 @@ def _host_and_port(address: Any) -> tuple[str, int]:
     return (address[0], address[1]) if isinstance(address, tuple) else ("", 0)
 
 
-class _Nobody:
+class _NoDelegate:
     """The delegate of a transport to which none has been attached."""
 
     def on_data(self, data: memoryview) -> int:
@@ -120,7 +120,7 @@ class _Nobody:
         return []
 
 
-_NOBODY = _Nobody()
+_NO_DELEGATE = _NoDelegate()
 
 
 class TcpTransport:
@@ -153,7 +153,7 @@ class TcpTransport:
         sock.settimeout(0.0)
         _send_at_once(sock)
         self._sock = sock
-        self._delegate: TransportDelegate = _NOBODY
+        self._delegate: TransportDelegate = _NO_DELEGATE
         self._lingering: Any = None
         self._encryptor: Cipher | None = None
         self._decryptor: Cipher | None = None
@@ -172,7 +172,7 @@ class TcpTransport:
 
     def attach(self, delegate: TransportDelegate) -> None:
         """Call this delegate from now on. Reading begins with the first one."""
-        if self._delegate is _NOBODY:
+        if self._delegate is _NO_DELEGATE:
             self._reader.start(self._on_readable, pass_events=True)
         self._delegate = delegate
 

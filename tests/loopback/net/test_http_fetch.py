@@ -395,6 +395,7 @@ def test_a_tls_handshake_that_never_ends_is_left_at_the_deadline(serving_http):
 
 @pytest.mark.parametrize("patched", ["", "from gevent import monkey; monkey.patch_all()"])
 def test_fetching_lets_others_run_whether_the_program_is_patched_or_not(serving_https, certificate, patched):
+    # The time for which the answer is waited for is what is tested.
     server = serving_https(lambda sock: (gevent.sleep(0.3), sock.sendall(ok(b"hello"))))
     code = f"""{patched}
 import gevent

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket as gevent_socket
 from gevent.pool import Pool
@@ -216,18 +218,27 @@ def test_a_handler_has_a_name_and_the_context_of_the_call_of_listen() -> None:
 # ------------------------------------------------------------------ the end
 
 
-def stubborn(wire: Wire) -> None:
-    """Catch even the kill, for a while."""
-    wire.handshake(INFO_HASH, PEER_ID)
-    for _ in range(30):
-        try:
-            gevent.sleep(0.1)
-        except BaseException:
-            continue
+@pytest.fixture
+def stubborn() -> Iterator[Callable[[Wire], None]]:
+    """A handler that catches even the kill, until the test is over, but for two seconds at most."""
+    is_over = gevent.event.Event()
+    timer = gevent.spawn_later(2, is_over.set)
+
+    def handle(wire: Wire) -> None:
+        wire.handshake(INFO_HASH, PEER_ID)
+        while not is_over.is_set():
+            with suppress(BaseException):
+                is_over.wait()
+
+    yield handle
+    timer.kill()
+    is_over.set()
 
 
 @pytest.mark.parametrize("end", ["stop", "with", "serve_forever"])
-def test_a_handler_that_does_not_end_keeps_nobody_from_stopping(end: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_that_does_not_end_does_not_keep_a_server_from_stopping(
+    end: str, stubborn: Callable[[Wire], None], caplog: pytest.LogCaptureFixture
+) -> None:
     stopped: list[Any] = []
     server = geventbt.listen(("127.0.0.1", 0), stubborn)
     server.on("stop", stopped.append)
@@ -248,7 +259,9 @@ def test_a_handler_that_does_not_end_keeps_nobody_from_stopping(end: str, caplog
     wire.close(0)
 
 
-def test_a_timeout_of_the_caller_passes_through_a_stop_which_is_done_all_the_same() -> None:
+def test_a_timeout_of_the_caller_passes_through_a_stop_which_is_done_all_the_same(
+    stubborn: Callable[[Wire], None],
+) -> None:
     stopped: list[Any] = []
     server = geventbt.listen(("127.0.0.1", 0), stubborn)
     server.on("stop", stopped.append)
