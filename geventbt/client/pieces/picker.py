@@ -10,17 +10,11 @@ What a peer is given, most pressing first:
 3. when every block is received or claimed (the *endgame*), what others were asked for, once it has nothing else to do.
 
 Open pieces are held in memory, so there is a bound on them. When it is reached only their blocks are picked, and when
-<<<<<<< HEAD
-that leaves a peer with nothing to do although it has free pieces, an open piece that nobody works at any more is let
-go: else a few pieces whose peers have left would be the end of the download. Whoever has picked since it last gave back
-all that it was asked for is thought to work on.
-
-A source that sends long answers, a web seed, does not pick but reserves: see `reservations.py`.
-=======
 that leaves a peer with nothing to do although it has free pieces, an open piece that no peer works at any more is let
 go: else a few pieces whose peers have left would be the end of the download. A peer that has picked since it last gave
 back all that it was asked for counts as working.
->>>>>>> http
+
+A source that sends long answers, a web seed, does not pick but reserves: see `reservations.py`.
 """
 
 from __future__ import annotations
