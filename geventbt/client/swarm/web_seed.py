@@ -28,6 +28,8 @@ from geventbt.rates.speed import SpeedMeter
 
 _log = logging.getLogger("geventbt")
 
+_SHORT_PAUSE = 1.0
+"""Seconds that a connection waits to go on after a failure; for longer pauses it is closed."""
 _IDLE = 5.0
 """Seconds without anything to fetch after which a connection is closed."""
 
@@ -193,13 +195,15 @@ class WebSeed:
     def convict(self, piece: int) -> None:
         """A piece that it had a part in was wrong: it is not asked for that piece again, nor for the file if the piece
         is all in one of several files, and after `limits.WEB_SEED_BAD_PIECES` not at all."""
+        if self.closed:
+            return
         self._wrong.add(piece)
         self._lose(piece, piece + 1)
         files = {part.file for part in FileParts("", self._torrent).parts(*self._range_of(piece))}
         if len(self._torrent.files) > 1 and len(files) == 1:
             self._lose_file(files.pop(), f"wrong data in piece {piece}")
         self._error = f"wrong data in piece {piece}"
-        if len(self._wrong) >= limits.WEB_SEED_BAD_PIECES and not self.closed:
+        if len(self._wrong) >= limits.WEB_SEED_BAD_PIECES:
             self._turn_off(f"{len(self._wrong)} pieces were wrong")
 
     def close(self) -> None:
@@ -285,9 +289,8 @@ class WebSeed:
 
     def _run(self, lane: WebSeedConnection, reader: WebSeedReader) -> None:
         try:
-            lane.fetch_all(_IDLE)
-        except FetchError as error:
-            self._on_failure(error, monotonic())
+            while self._fetch(lane):
+                pass
         except Exception as bug:
             _log.exception("web seed %s failed", self)
             self._turn_off(repr(bug))
@@ -295,6 +298,19 @@ class WebSeed:
             self.skipped += reader.skipped
             reader.close()
             self._lanes.pop(lane, None)
+
+    def _fetch(self, lane: WebSeedConnection) -> bool:
+        """Fetch until there is nothing more, or a request fails. Returns whether to go on over the same connection."""
+        try:
+            lane.fetch_all(_IDLE)
+            return False
+        except FetchError as error:
+            self._on_failure(error, monotonic())
+        pause = self._backoff.until - monotonic()
+        if self.closed or pause > _SHORT_PAUSE or not self._may_skip():
+            return False
+        gevent.sleep(max(0.0, pause))
+        return True
 
     def _on_failure(self, error: FetchError, now: float) -> None:
         if self.closed:

@@ -52,8 +52,8 @@ class WebSeedReader:
         self._client = client
         self._source = parts
         self._parts: Iterator[Part] = iter(())
-        self._part: Part | None = None
         self._left = 0
+        self._is_padding = False
         self._response: Response | None = None
         self._response_url: str | None = None
         self._response_at = 0
@@ -70,7 +70,6 @@ class WebSeedReader:
     def open(self, position: int, length: int) -> None:
         """Read another range from now on. Nothing is asked for before it is read."""
         self._parts = self._source.parts(position, length)
-        self._part = None
         self._left = 0
         self.position = position
 
@@ -82,14 +81,14 @@ class WebSeedReader:
             RangesUnsupported: it sends the whole file, and `skips` is not set.
             FetchError: anything else that is wrong with the server, its answer, or the connection.
         """
-        if not self._left:
-            self._part = next(self._parts)
-            self._left = self._part.length
-            self._begin(self._part)
-        view = buffer if len(buffer) <= self._left else buffer[: self._left]
-        count = len(view) if self._part is None or self._part.url is None else self._receive(view)
-        if self._part is not None and self._part.url is None:
-            view[:] = bytes(count)
+        try:
+            if not self._left:
+                self._begin(next(self._parts))
+            view = buffer if len(buffer) <= self._left else buffer[: self._left]
+            count = self._fill_with_zeros(view) if self._is_padding else self._receive(view)
+        except FetchError:
+            self._response = None
+            raise
         self._left -= count
         self.position += count
         return count
@@ -111,6 +110,10 @@ class WebSeedReader:
 
     # ------------------------------------------------------------------ inside
 
+    def _fill_with_zeros(self, view: memoryview) -> int:
+        view[:] = bytes(len(view))
+        return len(view)
+
     def _receive(self, view: memoryview) -> int:
         assert self._response is not None
         count = self._response.read_into(view)
@@ -121,7 +124,8 @@ class WebSeedReader:
 
     def _begin(self, part: Part) -> None:
         """Ask for a part, unless the server is sending it already, and read up to its first byte."""
-        if part.url is None:
+        self._left, self._is_padding = part.length, part.url is None
+        if self._is_padding:
             return
         if not self._is_underway(part):
             self._drop(limits.WEB_SEED_PREFIX)

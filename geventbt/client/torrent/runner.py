@@ -311,13 +311,18 @@ class TorrentRunner:
         self.known.set()
 
     def _add_web_seeds(self, torrent: Torrent) -> None:
-        """Use the web seeds that the user, the torrent and the magnet link name, unless the user wants none."""
-        if self._options.web_seeds is False:
+        """Use the web seeds that the user, the torrent and the magnet link name, unless the user wants none.
+
+        The user vouches for a script of the torrent (BEP 17) by naming it, too.
+        """
+        named = self._options.web_seeds
+        if named is False:
             return
-        self.web_seeds.add(self._options.web_seeds, torrent, is_users=True)
+        scripts = fetchable(torrent.http_seeds) if torrent.info_hash is not None else ()
+        self.web_seeds.add((url for url in named if url not in scripts), torrent, is_users=True)
+        self.web_seeds.add((url for url in scripts if url in named), torrent, is_script=True, is_users=True)
         self.web_seeds.add(fetchable(torrent.web_seeds), torrent)
-        if torrent.info_hash is not None:
-            self.web_seeds.add(fetchable(torrent.http_seeds), torrent, is_script=True)
+        self.web_seeds.add(scripts, torrent, is_script=True)
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""
