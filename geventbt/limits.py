@@ -60,6 +60,8 @@ METADATA_ASKED = 32
 """Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
 METADATA_URLS = 10
 """URLs of .torrent files kept of a magnet link; they are asked one after another."""
+METADATA_URL_RETRY, MAX_METADATA_URL_RETRY = 30.0, 1800.0
+"""Before they are asked again; doubled each time."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
@@ -68,6 +70,14 @@ METADATA_REJECTS = 3
 """How often a rejected piece of metadata is asked for again."""
 METADATA_SERVED = 3
 """How often a peer may have each piece of our metadata."""
+HASHES_ASKED = 512
+"""Hashes of pieces in one request (BEP 52; libtorrent: 512)."""
+HASH_REQUESTS = 16
+"""Requests for hashes that are sent to a peer at a time."""
+HASHES_SERVED = 8192
+"""Hashes in one request that is answered (libtorrent: 8192)."""
+HASHES_RATE = 4 * MIB
+"""Bytes of hashes that a peer may have a second; what is asked for beyond is rejected."""
 PEX_PEERS = 50
 """Peers added, and dropped, in one message of a peer exchange (BEP 11)."""
 PEX_INTERVAL = 60.0
@@ -142,6 +152,8 @@ CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
 """Before a torrent that the disk has failed tries again: doubled with each failure."""
+STANDSTILL = 60.0
+"""Without progress, after which status and log say what a download waits for."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
@@ -275,7 +287,7 @@ URL = 8 * KIB
 REDIRECTS = 5
 """Redirects that are followed (libtorrent: 5)."""
 HTTP_HEAD = 16 * KIB
-"""The head of one answer (nginx sends less, Apache takes 8 KiB a line)."""
+"""The head of one answer (h11: 16 KiB)."""
 HTTP_HEADERS = 100
 """Headers of one answer (the standard library: 100)."""
 HTTP_INTERIM_ANSWERS = 10
@@ -320,6 +332,8 @@ WEB_SEED_PREFIX = 48 * KIB
 """What is read and thrown away before a range, where the server sends the whole file (anacrolix: 48 KiB)."""
 WEB_SEED_DELAY = 2.0
 """In which peers may be found before web seeds are asked."""
+WEB_SEEDS_ACTIVE = 4
+"""Web seeds of a torrent that are asked at one time (libtorrent: 3)."""
 WEB_SEED_CONNECTIONS, WEB_SEED_GAIN = 4, 1.2
 """Connections to one web seed, and the factor by which one more must make it faster (Transmission: 4)."""
 HOST_CONNECTIONS = 6
@@ -487,6 +501,8 @@ LSD_INTERVAL = 300.0
 """Between two announces of a torrent (BEP 14: "every 5 minutes")."""
 LSD_MIN_INTERVAL = 60.0
 """Between two announces of a client (BEP 14: "no more than 1 announce per minute")."""
+LSD_PATIENCE = 3.0
+"""After a torrent's first announce for which a download without other sources waits for peers of the local network."""
 LSD_PACKET = 1400
 """A datagram (BEP 14: "should not exceed 1400 bytes")."""
 LSD_INFO_HASHES = 20

@@ -21,6 +21,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Nor has any test, or program that one runs, to do with the public nodes of the DHT.
 os.environ["GEVENTBT_DHT_ROUTERS"] = ""
+# Nor with other machines of the local network, and parallel tests nothing with each other.
+os.environ["GEVENTBT_LSD_INTERFACES"] = ""
 
 WORKERS = 4
 """Processes for a large run, also on two cores: many tests wait for timeouts and for other processes."""

@@ -26,10 +26,10 @@ from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
-from geventbt.errors import FetchError, GeventBTError, MagnetError
+from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.urls import escaped_url
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, Scope, scope_of
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
@@ -56,7 +56,7 @@ class Client:
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
-        lsd: whether to find peers in the local network (BEP 14).
+        lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -79,7 +79,7 @@ class Client:
         limit_down: int | None = None,
         limit_up: int | None = None,
         dht: bool | DHT = True,
-        lsd: bool = False,
+        lsd: bool = True,
     ) -> None:
         check_policy(encryption)
         descriptors.raise_limit()
@@ -98,7 +98,7 @@ class Client:
         if port is not None:
             self.server = listen(
                 (host, port),
-                info_hashes=self.torrents.keys,
+                info_hashes=self._known_hashes,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
                 max_connections=max_connections + limits.PENDING_PEERS,
@@ -110,7 +110,7 @@ class Client:
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
         self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
         if lsd and self._context.port is not None:
-            self._context.lsd = _open_lsd(self._context.port)
+            self._context.lsd = _open_lsd(host, self._context.port)
 
     @property
     def port(self) -> int | None:
@@ -189,8 +189,7 @@ class Client:
         # In a thread: a torrent may have hundreds of thousands of files.
         source = in_thread(read_source, torrent)
         file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
-        info_hash = source.info_hash
-        assert info_hash is not None
+        info_hash = source.swarm_hash
         if self._closed.is_set():
             raise ValueError("the client is closed")
         if info_hash in self.torrents:
@@ -269,6 +268,15 @@ class Client:
         if self._is_closed and not self._closers:
             self._is_over.set()
 
+    def _known_hashes(self) -> set[bytes]:
+        """What peers may know our torrents by; hybrids have two (BEP 52)."""
+        return {known for runner in self._runners.values() for known in runner.identity.swarm_hashes}
+
+    def _runner_of(self, info_hash: bytes | None) -> TorrentRunner | None:
+        if info_hash in self._runners:
+            return self._runners[info_hash]
+        return next((other for other in self._runners.values() if info_hash in other.identity.swarm_hashes), None)
+
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
@@ -276,7 +284,7 @@ class Client:
                 self._context.note_own_id(wire.remote_address)
                 wire.close(0)
                 return
-            runner = self._runners.get(wire.info_hash or b"")
+            runner = self._runner_of(wire.info_hash)
             if runner is None:
                 wire.close(0)
             else:
@@ -323,9 +331,12 @@ def open_dht(host: str = "", port: int | None = None) -> DHT:
         return DHT(0, host, read_only=port is None)
 
 
-def _open_lsd(port: int) -> LocalDiscovery | None:
+def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
+    """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
+    if scope_of(host) is Scope.LOOPBACK:
+        return None
     try:
-        return LocalDiscovery(port)
+        return LocalDiscovery(port, host)
     except OSError as error:
         _log.info("%s", error)
         return None
@@ -343,7 +354,7 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
     """The torrent or magnet link that a user means.
 
     Raises:
-        MetainfoError: it is none, or has no info hash of version 1.
+        MetainfoError: it is not one.
         OSError: the file cannot be read.
     """
     source: Any = torrent
@@ -351,7 +362,5 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
         source = Magnet.from_string(torrent)
     elif not isinstance(torrent, (Torrent, Magnet)):
         source = Torrent.from_file(torrent)
-    if source.info_hash is None:
-        raise MagnetError("a link of version 2 only, which is not supported")
     found: Torrent | Magnet = source
     return found

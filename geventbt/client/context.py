@@ -58,8 +58,10 @@ class ClientContext:
     Args:
         options: of the client.
         count_connections: returns the number of connections of all torrents.
+        now: the monotonic clock, in seconds.
 
     Attributes:
+        now: see above.
         peer_id: our peer id, the same for all torrents.
         port: the port that we listen on, or None.
         encryption: see `ClientOptions`.
@@ -75,7 +77,14 @@ class ClientContext:
             native threads away from torrents that are being downloaded.
     """
 
-    def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        options: ClientOptions,
+        count_connections: Callable[[], int] = lambda: 0,
+        *,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.now = now
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.port: int | None = None
@@ -85,7 +94,7 @@ class ClientContext:
         self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
-        self.down = RateLimit(options.limit_down, monotonic())
+        self.down = RateLimit(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
         self.checking = BoundedSemaphore(1)
@@ -194,7 +203,7 @@ class ClientContext:
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the rates, in bytes a second; None for no limit."""
-        self.down.set_rate(down, monotonic())
+        self.down.set_rate(down, self.now())
         self.up.rate = up
 
 

@@ -54,6 +54,13 @@ class Magnet:
     length: int | None = None
     sources: tuple[str, ...] = ()
 
+    @property
+    def swarm_hash(self) -> bytes:
+        """What peers, trackers and the DHT know the torrent by: 20 bytes; see `Torrent.swarm_hash`."""
+        known = self.info_hash or (self.info_hash_v2 or b"")[:20]
+        assert known, "a link has an info hash"
+        return known
+
     @classmethod
     def from_string(cls, text: str) -> Magnet:
         """Read a magnet link. What it says beside the info hash is advice: what makes no sense is left out.

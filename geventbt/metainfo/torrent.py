@@ -186,13 +186,14 @@ class Torrent:
         return FlatHashes(self.piece_hashes).expected(piece)
 
     def hashes(self) -> PieceHashes:
-        """What its pieces must hash to. To be made once and kept.
+        """What its pieces must hash to: to be made once and kept. A hybrid that lacks a piece layer is verified as
+        version 1.
 
         Raises:
-            MetainfoError: a piece layer is not known.
+            MetainfoError: version 2 lacks a piece layer.
         """
         flat = FlatHashes(self.piece_hashes)
-        if self.info_hash_v2 is None:
+        if self.info_hash_v2 is None or (self.info_hash is not None and self.missing_layers):
             return flat
         if self.missing_layers:
             raise MetainfoError(f"the piece layers of {len(self.missing_layers)} files are not known")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from bitarray import bitarray
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.upload_only import UploadOnly
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
+    from geventbt.wire import signal_fields as fields
     from geventbt.wire.message_queue import Messages
 
 _Extension = TypeVar("_Extension", bound="Extension")
@@ -558,7 +559,49 @@ class Wire:
         """
         self._serving.wait_drained(timeout)
 
-    def wait_for(self, signal_name: str, timeout: float | None = None) -> dict[str, Any]:
+    @overload
+    def wait_for(self, signal_name: Literal["handshake"], timeout: float | None = None) -> fields.HandshakeFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["extended_handshake"], timeout: float | None = None
+    ) -> fields.ExtendedHandshakeFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["extended"], timeout: float | None = None) -> fields.ExtendedFields: ...
+    @overload
+    def wait_for(self, signal_name: fields.Plain, timeout: float | None = None) -> fields.NoFields: ...
+    @overload
+    def wait_for(self, signal_name: fields.OfPiece, timeout: float | None = None) -> fields.IndexFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["bitfield"], timeout: float | None = None) -> fields.BitfieldFields: ...
+    @overload
+    def wait_for(self, signal_name: fields.OfBlock, timeout: float | None = None) -> fields.BlockFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["request"], timeout: float | None = None) -> fields.RequestFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["piece"], timeout: float | None = None) -> fields.PieceFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["port"], timeout: float | None = None) -> fields.PortFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["hash_request", "hash_reject"], timeout: float | None = None
+    ) -> fields.HashRequestFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["hashes"], timeout: float | None = None) -> fields.HashesFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["unknown_message"], timeout: float | None = None
+    ) -> fields.UnknownMessageFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["download", "upload"], timeout: float | None = None
+    ) -> fields.CountFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["close"], timeout: float | None = None) -> fields.CloseFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["error"], timeout: float | None = None) -> fields.ErrorFields: ...
+    @overload
+    def wait_for(self, signal_name: str, timeout: float | None = None) -> Mapping[str, Any]: ...
+    def wait_for(self, signal_name: str, timeout: float | None = None) -> Any:
         """Block until the next signal of that name.
 
         Args:
@@ -566,7 +609,7 @@ class Wire:
             timeout: seconds, or None to wait as long as the wire is open.
 
         Returns:
-            The signal's fields.
+            The signal's fields, a dict; type checkers know those of each signal.
 
         Raises:
             WireTimeout: it did not come in time.

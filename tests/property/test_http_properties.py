@@ -27,6 +27,9 @@ class Replay:
         self._data = self._data[len(piece) :]
         return len(piece)
 
+    def settimeout(self, seconds: float) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -51,7 +54,7 @@ def check_text(error: FetchError) -> None:
 
 def outcome(data: bytes, size: int, buffer_size: int) -> Any:
     """The head and body that come of bytes, or that it is an error, and what came of the body before."""
-    stream = Stream(Replay(data, size), "host")
+    stream = Stream(Replay(data, size), "host", 10)
     body = bytearray()
     buffer = memoryview(bytearray(buffer_size))
     try:

@@ -13,7 +13,7 @@ from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
-from geventbt.cli.running import REFRESH, dht_options, running_client
+from geventbt.cli.running import REFRESH, discovery_options, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_connections=arguments.max_peers,
         # All peers may come through a tunnel or proxy of this machine.
         exempt_loopback=True,
-        **dht_options(arguments),
+        **discovery_options(arguments),
     ) as client:
         active = client.add(
             torrent,

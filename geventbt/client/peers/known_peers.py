@@ -38,7 +38,7 @@ class Source(IntEnum):
     TRACKER = 2
     INBOUND = 3
     """The peer itself, having connected to us: where it listens (BEP 10, `p`)."""
-    LOCAL = 4
+    LSD = 4
     """The local network (BEP 14)."""
     USER = 5
 
@@ -66,9 +66,16 @@ class _KnownPeer:
     state: _State = _State.IDLE
     tried_at: float = -math.inf
     rank: _Rank = field(init=False)
+    named_by: int = 0
+    """A bit for each `Source` that named it."""
 
     def __post_init__(self) -> None:
+        self.note_source(self.source)
         self.update_rank()
+
+    def note_source(self, source: Source) -> None:
+        self.source = max(self.source, source)
+        self.named_by |= 1 << source
 
     @property
     def given_up(self) -> bool:
@@ -117,6 +124,11 @@ class KnownPeers:
     def __contains__(self, address: object) -> bool:
         return normalise(address) in self._known
 
+    def sources_of(self, address: object) -> tuple[Source, ...]:
+        """What has named a peer; empty if it is not known."""
+        peer = self._find(address)
+        return () if peer is None else tuple(source for source in Source if peer.named_by & 1 << source)
+
     # ------------------------------------------------------------------ adding
 
     def add(self, address: object, source: Source, now: float, *, reported_by: str = "") -> bool:
@@ -154,7 +166,7 @@ class KnownPeers:
         return True
 
     def _renew(self, peer: _KnownPeer, source: Source, now: float) -> None:
-        peer.source = max(peer.source, source)
+        peer.note_source(source)
         rested = now - peer.tried_at >= limits.RETRY_RENAMED
         if peer.given_up and peer.state is _State.IDLE and source is not Source.PEX and rested:
             peer.failures = limits.CONNECT_FAILURES - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
+from collections.abc import Callable
 
 import gevent
 from bitarray.util import ones
@@ -25,6 +25,7 @@ from geventbt.net.http.policy import ANY, UNTRUSTED
 from geventbt.net.http.redirects import RedirectMemory
 from geventbt.net.http.url import parse_url
 from geventbt.rates.speed import SpeedMeter
+from geventbt.storage import Layout
 
 _log = logging.getLogger("geventbt")
 
@@ -42,7 +43,9 @@ class WebSeed:
     Args:
         url: of the seed; may have a login, which is never shown.
         torrent: whose data it has.
+        layout: of the torrent's files.
         hosts: bounds the connections to one host.
+        now: the clock, in seconds.
         is_script: whether it is a script of BEP 17, for a torrent of version 1, not a folder or file of BEP 19.
         is_users: whether the user named it, so that it may be at any address.
 
@@ -64,7 +67,9 @@ class WebSeed:
         self,
         url: str,
         torrent: Torrent,
+        layout: Layout,
         hosts: HostConnections,
+        now: Callable[[], float],
         *,
         is_script: bool = False,
         is_users: bool = False,
@@ -76,8 +81,10 @@ class WebSeed:
         self.is_wanted = False
         self._host = parsed.origin.host
         self._torrent = torrent
+        self._layout = layout
         self._hosts = hosts
-        self._parts: Parts = FileParts(url, torrent)
+        self._now = now
+        self._parts: Parts = FileParts(url, torrent, layout)
         if is_script and torrent.info_hash is not None:
             self._parts = PieceParts(url, torrent.info_hash, torrent.geometry)
         self._policy = ANY if is_users else UNTRUSTED
@@ -122,7 +129,7 @@ class WebSeed:
         if self._swarm is None or self.closed:
             return
         self._take_sample(now)
-        if self.is_wanted and now >= self._backoff.until and self._may_skip():
+        if self.is_wanted and self.may_be_asked(now):
             while len(self._lanes) < self._connections.count and self._hosts.take(self._host):
                 self._open_lane()
         self.check_timeouts(now)
@@ -163,6 +170,15 @@ class WebSeed:
         """Whether a download cannot count on it: it is off, or has only failed of late."""
         return self.closed or self._backoff.failures >= limits.WEB_SEED_FAILURES
 
+    def may_be_asked(self, now: float) -> bool:
+        """Whether it is neither off, nor to be left alone for a while after a failure."""
+        return not self.closed and now >= self._backoff.until and self._may_skip()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is being fetched from."""
+        return bool(self._lanes)
+
     @property
     def has_all(self) -> bool:
         """Whether it has every piece, for all that is known."""
@@ -199,7 +215,7 @@ class WebSeed:
             return
         self._wrong.add(piece)
         self._lose(piece, piece + 1)
-        files = {part.file for part in FileParts("", self._torrent).parts(*self._range_of(piece))}
+        files = {span.file for span in self._layout.stream_spans(*self._range_of(piece))}
         if len(self._torrent.files) > 1 and len(files) == 1:
             self._lose_file(files.pop(), f"wrong data in piece {piece}")
         self._error = f"wrong data in piece {piece}"
@@ -238,7 +254,7 @@ class WebSeed:
     @property
     def speed(self) -> float:
         """Bytes a second, over the last few seconds."""
-        return self._meter.speed(monotonic())
+        return self._meter.speed(self._now())
 
     @property
     def run_length(self) -> int:
@@ -305,8 +321,8 @@ class WebSeed:
             lane.fetch_all(_IDLE)
             return False
         except FetchError as error:
-            self._on_failure(error, monotonic())
-        pause = self._backoff.until - monotonic()
+            self._on_failure(error, self._now())
+        pause = self._backoff.until - self._now()
         if self.closed or pause > _SHORT_PAUSE or not self._may_skip():
             return False
         gevent.sleep(max(0.0, pause))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Protocol
 
 import gevent
@@ -27,6 +26,9 @@ _LOOK = 1.0
 
 class WebSeedSwarm(Protocol):
     """The swarm, as its web seeds see it."""
+
+    def now(self) -> float:
+        """The time, in seconds."""
 
     @property
     def geometry(self) -> Geometry:
@@ -111,7 +113,7 @@ class WebSeedConnection:
             if self._fetch_run() or self._help_out():
                 self._idle_since = None
                 continue
-            now = monotonic()
+            now = self._swarm.now()
             self._idle_since = now if self._idle_since is None else self._idle_since
             if now - self._idle_since >= idle_time:
                 return
@@ -197,12 +199,12 @@ class WebSeedConnection:
         assembly.receive_in_place(source, window)
 
     def _read_into(self, view: memoryview) -> int:
-        self.receiving_since = monotonic()
+        self.receiving_since = self._swarm.now()
         try:
             count = self._reader.read_into(view)
         finally:
             self.receiving_since = None
-        self._owner.on_bytes(count, monotonic())
+        self._owner.on_bytes(count, self._swarm.now())
         return count
 
     # ------------------------------------------------------------------ the rest of a block that was cut off
@@ -216,7 +218,7 @@ class WebSeedConnection:
     def _help_out(self) -> bool:
         """Fetch a few blocks that others were asked for and have not sent. Returns whether there were any."""
         picker = self._swarm.picker
-        is_patient = self._idle_since is None or monotonic() - self._idle_since < limits.ENDGAME_PATIENCE
+        is_patient = self._idle_since is None or self._swarm.now() - self._idle_since < limits.ENDGAME_PATIENCE
         if not picker.in_endgame or is_patient:
             return False
         runs = picker.pick(self._owner.source, limits.ENDGAME_BLOCKS)

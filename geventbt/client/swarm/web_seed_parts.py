@@ -45,12 +45,13 @@ class FileParts:
     Args:
         url: of the web seed.
         torrent: whose files it has.
+        layout: of the files.
     """
 
-    def __init__(self, url: str, torrent: Torrent) -> None:
+    def __init__(self, url: str, torrent: Torrent, layout: Layout) -> None:
         self._url = url
         self._torrent = torrent
-        self._layout = Layout(torrent.files, torrent.geometry)
+        self._layout = layout
 
     def parts(self, position: int, length: int) -> Iterator[Part]:
         """A range of each file that has bytes of it."""

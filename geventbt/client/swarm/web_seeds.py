@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from time import monotonic
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Literal, Protocol
 
 import gevent
 
@@ -17,6 +16,8 @@ from geventbt.client.swarm.web_seed_connection import WebSeedSwarm
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import FetchError
 from geventbt.metainfo import Torrent
+from geventbt.metainfo.web_seed_urls import fetchable
+from geventbt.storage import Layout
 
 _log = logging.getLogger("geventbt")
 
@@ -44,10 +45,12 @@ class WebSeeds:
 
     Args:
         hosts: bounds the connections to one host.
+        now: the clock, in seconds.
     """
 
-    def __init__(self, hosts: HostConnections) -> None:
+    def __init__(self, hosts: HostConnections, now: Callable[[], float]) -> None:
         self._hosts = hosts
+        self._now = now
         self._seeds: dict[str, WebSeed] = {}
         self._swarm: SeededSwarm | None = None
         self._ticks: gevent.Greenlet | None = None
@@ -60,13 +63,39 @@ class WebSeeds:
     def __bool__(self) -> bool:
         return bool(self._seeds)
 
-    def add(self, urls: Iterable[str], torrent: Torrent, *, is_script: bool = False, is_users: bool = False) -> None:
+    def use(self, torrent: Torrent, named: Collection[str] | Literal[False]) -> None:
+        """Use the web seeds of a torrent, and others.
+
+        Args:
+            torrent: the torrent.
+            named: URLs that the user names, and so vouches for; False for no web seeds at all.
+        """
+        if named is False:
+            return
+        layout = Layout(torrent.files, torrent.geometry)
+        scripts = fetchable(torrent.http_seeds) if torrent.info_hash is not None else ()
+        self._add((url for url in named if url not in scripts), torrent, layout, is_users=True)
+        self._add((url for url in scripts if url in named), torrent, layout, is_script=True, is_users=True)
+        self._add(fetchable(torrent.web_seeds), torrent, layout)
+        self._add(scripts, torrent, layout, is_script=True)
+
+    def _add(
+        self,
+        urls: Iterable[str],
+        torrent: Torrent,
+        layout: Layout,
+        *,
+        is_script: bool = False,
+        is_users: bool = False,
+    ) -> None:
         """Add web seeds, see `WebSeed`; what is not a URL that can be fetched is left out."""
         for url in urls:
             if url in self._seeds or len(self._seeds) >= limits.WEB_SEEDS:
                 continue
             try:
-                self._seeds[url] = WebSeed(url, torrent, self._hosts, is_script=is_script, is_users=is_users)
+                self._seeds[url] = WebSeed(
+                    url, torrent, layout, self._hosts, self._now, is_script=is_script, is_users=is_users
+                )
             except FetchError as error:
                 _log.info("a web seed is not used: %s", error)
 
@@ -77,7 +106,7 @@ class WebSeeds:
         if not self._seeds:
             return
         self._swarm = swarm
-        self._started_at = monotonic()
+        self._started_at = self._now()
         for seed in self:
             seed.start(swarm)
         self._ticks = spawn("web seeds", self._run)
@@ -94,16 +123,23 @@ class WebSeeds:
 
     def _run(self) -> None:
         while self._swarm is not None:
-            self._tick(self._swarm, monotonic())
+            self._tick(self._swarm, self._now())
             gevent.sleep(_TICK)
 
     def _tick(self, swarm: SeededSwarm, now: float) -> None:
         self._best_speed = max(self._best_speed, self.speed)
         is_wanted = self._are_wanted(swarm, now)
         swarm.picker.fills_from_end = is_wanted and not all(seed.is_hopeless for seed in self)
+        active = self._chosen(now) if is_wanted else []
         for seed in self:
-            seed.is_wanted = is_wanted
+            seed.is_wanted = seed in active
             seed.tick(now)
+
+    def _chosen(self, now: float) -> Sequence[WebSeed]:
+        """Those that are to be asked: those that are being fetched from already, and then others in their order."""
+        candidates = [seed for seed in self if seed.is_active or seed.may_be_asked(now)]
+        candidates.sort(key=lambda seed: not seed.is_active)
+        return candidates[: limits.WEB_SEEDS_ACTIVE]
 
     def _are_wanted(self, swarm: SeededSwarm, now: float) -> bool:
         if swarm.picker.done:
@@ -138,7 +174,12 @@ class WebSeeds:
         return all(seed.is_hopeless for seed in self)
 
     @property
+    def errors(self) -> Sequence[str]:
+        """What has failed at each that has failed."""
+        return [f"{seed.url}: {seed.error}" for seed in self.status if seed.error]
+
+    @property
     def status(self) -> Sequence[WebSeedStatus]:
         """Each of them, for the user."""
-        now = monotonic()
+        now = self._now()
         return [seed.status(now) for seed in self]

@@ -23,6 +23,7 @@ class StateFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._is_reported = False
 
     def load(self) -> dict[int, SavedNode]:
         """The saved nodes by family; none if there is no such file, or if it is damaged."""
@@ -34,11 +35,13 @@ class StateFile:
             return {}
 
     def save(self, nodes: dict[int, SavedNode]) -> None:
-        """Write them in the place of those that were there."""
+        """Write them in the place of those that were there. A failure is logged once."""
         try:
             in_thread(_replace, self._path, encode_state(nodes))
         except OSError as error:
-            _log.warning("the state of the DHT cannot be written to %s: %s", self._path, error)
+            if not self._is_reported:
+                _log.warning("the state of the DHT cannot be written to %s: %s", self._path, error)
+            self._is_reported = True
 
 
 def _read(path: Path) -> bytes | None:

@@ -144,7 +144,10 @@ def _tracker_errors() -> Iterator[None]:
     try:
         yield
     except FetchError as error:
-        raise TrackerError(str(error), status=error.status) from error
+        # "Retry-After: 0" and a year are no reason to ask at once, or never again.
+        bounds = limits.MIN_ANNOUNCE_INTERVAL, limits.MAX_ANNOUNCE_INTERVAL
+        retry_in = None if error.retry_after is None else min(max(error.retry_after, bounds[0]), bounds[1])
+        raise TrackerError(str(error), retry_in=retry_in, status=error.status) from error
 
 
 def _no_answer(parts: SplitResult, timeout: float) -> str:

@@ -85,7 +85,9 @@ class ChunkedBody:
 
     def read_into(self, buffer: memoryview) -> int:
         if not self._left and not self.is_complete:
-            self._begin_chunk()
+            # Bytes that drip in would hold it up for ever, each of them in time.
+            with self._stream.deadline("no next chunk"):
+                self._begin_chunk()
         if self.is_complete:
             return 0
         count = self._stream.read_into(buffer if len(buffer) <= self._left else buffer[: self._left])

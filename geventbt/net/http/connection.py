@@ -106,7 +106,7 @@ class Response:
         return count
 
     def read(self, max_bytes: int) -> bytes:
-        """Read the rest of the body.
+        """Read the rest of the body. Its time has no bound but the timeout of each read.
 
         Args:
             max_bytes: the most that it may have.
@@ -126,13 +126,14 @@ class Response:
         """Read the rest of the body without keeping it, if it has at most so many bytes.
 
         Returns:
-            Whether its end was reached, so that the connection can be used again. Else, or where it fails, the
-            connection is closed.
+            Whether its end was reached, so that the connection can be used again. Else, or where it fails or takes
+            longer than a read may, the connection is closed.
         """
         buffer = memoryview(bytearray(_SKIP))
         try:
-            while not self.is_complete and max_bytes >= 0:
-                max_bytes -= self.read_into(buffer[: max_bytes + 1])
+            with self._stream.deadline("no end of the answer"):
+                while not self.is_complete and max_bytes >= 0:
+                    max_bytes -= self.read_into(buffer[: max_bytes + 1])
         except FetchError:
             return False
         if not self.is_complete:
@@ -251,7 +252,7 @@ class HTTPConnection:
         with deadline(self._connect_timeout, f"{host}: no connection within {self._connect_timeout:g} seconds"):
             try:
                 sock, self.address = self._connector.connect(self.origin, self._policy)
-                self._stream = Stream(self._secured(sock), host)
+                self._stream = Stream(self._secured(sock), host, self._timeout)
             except FetchError:
                 raise
             except (OSError, ValueError) as error:
@@ -259,12 +260,12 @@ class HTTPConnection:
                 raise FetchError(f"{host}: {reason_of(error)}") from None
 
     def _secured(self, sock: Any) -> Any:
-        """The socket, with TLS where the origin wants it, and with the timeout of reads."""
+        """The socket, with TLS where the origin wants it."""
+        if self.origin.scheme != "https":
+            return sock
         try:
-            if self.origin.scheme == "https":
-                sock = tls_context().wrap_socket(sock, server_hostname=self.origin.host, do_handshake_on_connect=False)
-                sock.do_handshake()
-            sock.settimeout(self._timeout)
+            sock = tls_context().wrap_socket(sock, server_hostname=self.origin.host, do_handshake_on_connect=False)
+            sock.do_handshake()
         except BaseException:
             sock.close()
             raise
@@ -276,7 +277,7 @@ class HTTPConnection:
         try:
             if self.address is not None:
                 self._policy.check_request(url, self.address)
-            with deadline(self._timeout, f"{self.origin.host}: no answer within {self._timeout:g} seconds"):
+            with stream.deadline("no answer"):
                 stream.send(request)
                 head = self._read_head(stream)
         except BaseException:

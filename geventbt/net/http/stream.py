@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -10,6 +12,7 @@ from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
 from geventbt.errors import FetchError
+from geventbt.net.deadline import deadline
 from geventbt.net.text import clean_text
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -33,13 +36,16 @@ class Stream:
     waits where there is nothing to read: so reads let others go first every now and then.
 
     Args:
-        sock: the socket, with its timeout for reads.
+        sock: the socket.
         host: for messages.
+        timeout: seconds for a read.
     """
 
-    def __init__(self, sock: Any, host: str) -> None:
+    def __init__(self, sock: Any, host: str, timeout: float) -> None:
+        sock.settimeout(timeout)
         self._sock = sock
         self._host = host
+        self._timeout = timeout
         self._buffer = bytearray(limits.HTTP_HEAD)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -112,6 +118,23 @@ class Stream:
         self._start += count
         return count
 
+    @contextmanager
+    def deadline(self, what: str) -> Iterator[None]:
+        """Limit the time that a block takes by the timeout of reads.
+
+        Args:
+            what: what is missing if it takes longer, such as "no answer".
+
+        Raises:
+            FetchError: it takes longer. The connection is closed.
+        """
+        try:
+            with deadline(self._timeout, f"{self._host}: {what} within {self._timeout:g} seconds"):
+                yield
+        except BaseException:
+            self.close()
+            raise
+
     def failure(self, text: str) -> FetchError:
         """Close, and return the error for the reason."""
         self.close()
@@ -145,7 +168,7 @@ class Stream:
         try:
             count: int = self._sock.recv_into(buffer)
         except socket_timeout:
-            raise self.failure(f"nothing received for {self._sock.gettimeout():g} seconds") from None
+            raise self.failure(f"nothing received for {self._timeout:g} seconds") from None
         except ConnectionError as error:
             if not self._end:
                 self.close()

@@ -13,7 +13,7 @@ import pytest
 
 import geventbt
 from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
-from geventbt.client.swarm.swarm import Swarm
+from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
 from geventbt.storage.disk.backend import DiskBackend
@@ -368,16 +368,16 @@ def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: W
 
 def test_a_peer_that_was_just_connected_at_the_pause_is_tried_again(world: World, no_retries, monkeypatch):
     """It has shaken hands when the peers are being left, but has not been told that it is to end."""
-    on_connected = Swarm.on_connected
-    late: list[Swarm] = []
+    on_connected = Admission.on_connected
+    late: list[Admission] = []
 
-    def connected_late(self: Swarm, wire: geventbt.Wire, address: tuple[str, int]) -> None:
-        if not late and not self.seeding:
+    def connected_late(self: Admission, wire: geventbt.Wire, address: tuple[str, int]) -> None:
+        if not late and self.keeps_outbound:
             late.append(self)
             self.stop(0)
         on_connected(self, wire, address)
 
-    monkeypatch.setattr(Swarm, "on_connected", connected_late)
+    monkeypatch.setattr(Admission, "on_connected", connected_late)
     torrent = world.torrent()
     job = world.download(torrent, world.seeds(torrent, 1))
     eventually(lambda: late and not job.progress.peers)

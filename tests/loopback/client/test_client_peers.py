@@ -17,7 +17,7 @@ from gevent import socket as gevent_socket
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError, RequestFailed, Wire, WireClosed, limits
-from geventbt.client.swarm.swarm import Swarm
+from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from tests.loopback.harness import RawPeer
 from tests.loopback.world import Address, OddWire, Read, World, address, eventually, remains, serve_well, stay_silent
@@ -183,14 +183,14 @@ def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: Worl
 
 
 def test_a_peer_that_has_left_before_it_is_added_is_none(world: World, torrent, monkeypatch):
-    shake_hands = Swarm.shake_hands
+    shake_hands = Admission.shake_hands
 
-    def shake_hands_and_lose(self: Swarm, wire: Wire) -> None:
+    def shake_hands_and_lose(self: Admission, wire: Wire) -> None:
         shake_hands(self, wire)
         wire.close(0)
 
     peers = world.seeds(torrent, 2)
-    monkeypatch.setattr(Swarm, "shake_hands", shake_hands_and_lose)
+    monkeypatch.setattr(Admission, "shake_hands", shake_hands_and_lose)
     job = world.download(torrent, peers, fail_without_peers=True)
     with pytest.raises(NoPeersError):
         job.wait(20)

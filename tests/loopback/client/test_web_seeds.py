@@ -248,7 +248,7 @@ def test_a_server_that_cuts_its_answers_is_resumed_at_the_missing_byte(world, se
     server = serve(cut)
     job = fetch(world, torrent, server.url)
     assert [start for start, _ in ranges_of(server)][:4] == [0, 10_000, 20_000, 30_000]
-    assert job.web_seeds[0].downloaded == torrent.geometry.length
+    assert job.web_seeds[0].downloaded == torrent.geometry.length, ranges_of(server)
 
 
 @pytest.mark.parametrize("status", ["503 Busy", "429 Too Many Requests", "500 Oops", "502 Bad Gateway"])
@@ -430,7 +430,7 @@ def test_a_wrong_piece_inside_one_of_several_files_turns_that_file_off(world, se
 # ------------------------------------------------------------------ scripts (BEP 17)
 
 
-def test_a_script_of_an_untrusted_torrent_is_not_asked_on_this_machine(world, serve):
+def test_a_script_of_an_untrusted_torrent_is_not_asked_on_this_machine(world, serve, fast_retries):
     torrent, server = one_file(world), serve()
     torrent = replace(torrent, http_seeds=(f"{server.url}seed",))
     with pytest.raises(NoPeersError, match="query"):

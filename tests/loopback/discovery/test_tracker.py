@@ -220,3 +220,14 @@ def test_an_announcer_with_good_slow_and_bad_trackers(serve, servers):
     assert len(bad.requests) == 1
     # It may have taken us in, although it has not answered.
     assert "stopped" in hanging.requests[-1]
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [("120", 120.0), ("0", limits.MIN_ANNOUNCE_INTERVAL), ("999999999", limits.MAX_ANNOUNCE_INTERVAL)],
+)
+def test_a_tracker_that_is_busy_says_when_to_ask_again(serve, after, seconds):
+    server = serve(f"HTTP/1.1 503 Busy\r\nRetry-After: {after}\r\nContent-Length: 0\r\n\r\n".encode())
+    with pytest.raises(TrackerError, match="503 Busy") as caught:
+        announce(server.url(), REQUEST)
+    assert (caught.value.status, caught.value.retry_in) == (503, seconds)

@@ -268,6 +268,33 @@ def test_a_body_that_stops_coming_is_an_error(serving):
             body_of(response)
 
 
+@pytest.mark.parametrize("rest", [b"0" * 500, b"0\r\n" + b"A: b\r\n" * 50, b"5;" + b"x" * 500])
+def test_a_chunk_whose_line_drips_in_is_not_waited_for_without_end(serving, rest):
+    def reply(sock: Any, head: str) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for byte in rest:
+            sock.sendall(bytes([byte]))
+            gevent.sleep(0.02)
+
+    with HTTPConnection(serving(reply).url("/"), timeout=SOON) as connection:
+        response = connection.get("/")
+        with pytest.raises(FetchError, match=r"no next chunk within 0\.3 seconds"):
+            body_of(response)
+        assert not connection.is_open
+
+
+def test_a_rest_that_drips_in_is_not_discarded_without_end(serving):
+    def reply(sock: Any, head: str) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
+        for _ in range(500):
+            sock.sendall(b"x")
+            gevent.sleep(0.02)
+
+    with HTTPConnection(serving(reply).url("/"), timeout=SOON) as connection:
+        assert not connection.get("/").discard(1000)
+        assert not connection.is_open
+
+
 def test_an_error_says_when_to_ask_again(serving):
     server = serving(lambda sock, head: sock.sendall(answer(b"", "Retry-After: 120", status="503 Busy")))
     with HTTPConnection(server.url("/")) as connection:

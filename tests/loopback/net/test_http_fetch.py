@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
-import ipaddress
 import socket
 import sys
 import tracemalloc
@@ -13,9 +11,6 @@ from typing import Any
 
 import gevent
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from gevent import ssl, subprocess
 
 from geventbt import limits
@@ -26,6 +21,7 @@ from geventbt.net.http.connector import tls_context
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.http.stream import Stream
+from tests.certificates import make_certificate
 from tests.loopback.fake_trackers import FakeHttp, count_ticks, ok, redirect
 
 SOON = 0.3
@@ -213,10 +209,13 @@ def test_a_server_that_sends_faster_than_we_read_lets_others_run(ticks):
             buffer[:] = b"\n" * len(buffer)
             return len(buffer)
 
+        def settimeout(self, seconds: float) -> None:
+            pass
+
         def close(self) -> None:
             pass
 
-    stream = Stream(Fast(), "host")
+    stream = Stream(Fast(), "host", 10)
     buffer = memoryview(bytearray(65536))
     for _ in range(100):
         assert stream.read_into(buffer) == len(buffer)
@@ -325,23 +324,8 @@ def test_a_fetch_can_be_killed(serving_http):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A self-signed certificate for localhost and 127.0.0.1, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a tracker")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        made.public_bytes(encoding)
-        + key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return str(path)
+    """A certificate, with its key, in one file."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
