@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gevent
 from gevent.event import Event
@@ -24,9 +24,11 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.errors import GeventBTError
+from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address, Scope, scope_of
+from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
@@ -143,6 +145,7 @@ class Client:
         files: Collection[FileRef] | None = None,
         sequential: bool = False,
         trackers: Iterable[str] = (),
+        web_seeds: Iterable[str] | Literal[False] = (),
         max_peers: int = limits.TORRENT_PEERS,
         limit_down: int | None = None,
         limit_up: int | None = None,
@@ -163,6 +166,7 @@ class Client:
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
             sequential: fetch the pieces in their order.
             trackers: announce URLs, beside the torrent's own.
+            web_seeds: URLs of web servers that have the files (BEP 19), beside the torrent's own; False to use none.
             max_peers: connections at one time.
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
@@ -181,7 +185,8 @@ class Client:
 
         Raises:
             MetainfoError: not a torrent; a MagnetError is one.
-            ValueError: the client has this torrent already, or a peer is no (host, port).
+            ValueError: the client has this torrent already, or a peer is no (host, port), or a web seed
+                is not a URL of HTTP.
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
@@ -198,6 +203,7 @@ class Client:
             files=files,
             sequential=sequential,
             trackers=tuple(trackers),
+            web_seeds=web_seeds if web_seeds is False else checked_urls(web_seeds),
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
@@ -305,6 +311,23 @@ def _affordable(connections: int) -> int:
     if connections > possible:
         _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
     return min(connections, possible)
+
+
+def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
+    """URLs of web seeds that the user names.
+
+    Raises:
+        ValueError: one of them is not a URL of HTTP.
+    """
+    checked_urls = []
+    for url in urls:
+        escaped = escaped_url(url)
+        try:
+            parse_url(escaped or url)
+        except FetchError as error:
+            raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
+        checked_urls.append(escaped or url)
+    return tuple(checked_urls)
 
 
 def open_dht(host: str = "", port: int | None = None) -> DHT:

@@ -12,6 +12,7 @@ from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
+from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
@@ -44,6 +45,7 @@ class Peering:
 
     Attributes:
         reputation: of its peers.
+        web_seeds: those that it uses.
         totals: see above.
     """
 
@@ -68,6 +70,7 @@ class Peering:
         self._readahead = readahead
         self._owner = owner
         self.reputation = Reputation(sources.known, now=context.now)
+        self.web_seeds = WebSeeds(context.hosts, now=context.now)
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
@@ -143,6 +146,7 @@ class Peering:
             self._sources.known,
             self._sources.finder,
             self.reputation,
+            self.web_seeds,
             self._owner,
             max_peers=self._options.max_peers,
             up=self._up,
