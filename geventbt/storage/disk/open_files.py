@@ -1,11 +1,11 @@
-"""The files of a torrent: opened when they are needed, and never one outside the folder or of somebody else."""
+"""The files of a torrent: opened when they are needed, and never one outside the folder or one that is not ours."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -25,11 +25,14 @@ from geventbt.storage.disk.record import FileRecord
 class WriteGuard(Protocol):
     """Says which files may be written to."""
 
-    def made(self, index: int, status: os.stat_result) -> None:
-        """A file that was not there has been made."""
-
     def check(self, index: int, path: Path, status: os.stat_result) -> None:
         """Raise a StorageError unless a file that is there may be written to."""
+
+    def take(self, index: int, path: Path, status: os.stat_result) -> None:
+        """Check a file that is there, perhaps made just now and still empty, and take it to be written to."""
+
+    def record_taken(self) -> None:
+        """Make durable which files were taken, before one of them is changed."""
 
 
 class OpenFiles:
@@ -81,13 +84,34 @@ class OpenFiles:
         """Check that a file may be written to, if it is there.
 
         Raises:
-            StorageError: it is somebody else's (``errno.EEXIST``), or there is a symbolic link in its path.
+            StorageError: it is not the torrent's (``errno.EEXIST``), or there is a symbolic link in its path.
         """
         with storage_errors(self.path(index)):
             path = self._paths.to_write(index)
             status = self.status(index)
             if status is not None:
                 self._guard.check(index, path, status)
+
+    def make(self, indices: Iterable[int]) -> None:
+        """Make files that are not there, empty, and take all: they are recorded once, together. Those that we have
+        written to are passed over.
+
+        Raises:
+            StorageError: one cannot be made, or is not the torrent's (``errno.EEXIST``).
+        """
+        for index in indices:
+            if self.record(index).identity is not None:
+                continue
+            with storage_errors(self.path(index)):
+                path = self._paths.to_write(index)
+                status = self.status(index)
+                if status is None and self.record(index).fingerprint is None:
+                    descriptor = self._create(index, path)
+                    status = os.fstat(descriptor)
+                    os.close(descriptor)
+                if status is not None:
+                    self._guard.take(index, path, status)
+        self._guard.record_taken()
 
     @contextmanager
     def use(self, index: int, *, writable: bool = False) -> Iterator[OpenFile]:
@@ -148,10 +172,11 @@ class OpenFiles:
                 file.set_length(self._files[index].length)
                 fill(file)
                 file.sync()
+                self._guard.take(index, path, os.fstat(descriptor))
+                self._guard.record_taken()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary, path)
                 self.record(index).renew(file.fingerprint)
-                self._guard.made(index, path.lstat())
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -225,7 +250,8 @@ class OpenFiles:
             raise FileGone(path)
         if record.is_changed(descriptor):
             raise FileChanged(path)
-        self._guard.check(index, path, status)
+        self._guard.take(index, path, status)
+        self._guard.record_taken()
 
     def _open_descriptor(self, index: int, writable: bool) -> int:
         if not writable:
@@ -237,10 +263,12 @@ class OpenFiles:
             if self.record(index).fingerprint is not None:
                 self._records.pop(index)
                 raise FileGone(path) from None
+        return self._create(index, path)
+
+    def _create(self, index: int, path: Path) -> int:
+        """Make a file, empty, and its folders."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open(self._pool, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode(index))
-        self._guard.made(index, os.fstat(descriptor))
-        return descriptor
+        return _open(self._pool, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode(index))
 
     def _mode(self, index: int) -> int:
         return 0o777 if self._files[index].executable else 0o666
