@@ -12,7 +12,8 @@ torrent        info_hash (hex), name, length, piece_length, pieces, private, tra
 listening      host, port: where peers can connect to us
 progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
                upload_speed, peers, seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not
-               answer), once a second and at the end; see `geventbt.Progress`; with -v also connections (address,
+               answer), error and retry_in (why the disk has failed it, and the seconds until the next try; null
+               otherwise), once a second and at the end; see `geventbt.Progress`; with -v also connections (address,
                client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
 file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete

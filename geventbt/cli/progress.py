@@ -52,6 +52,10 @@ def describe(torrent: geventbt.ActiveTorrent) -> str:
 
 def status_parts(torrent: geventbt.ActiveTorrent) -> list[str]:
     """The status of a torrent, with a tracker that does not answer where there are no peers."""
+    if torrent.error is not None and torrent.retry_in is not None:
+        done = f"{human_size(torrent.progress.done)} of {human_size(torrent.progress.wanted)}"
+        reason = getattr(torrent.error, "strerror", None) or str(torrent.error)
+        return [done, f"waiting for the disk: {printable(reason)}", f"next try in {human_time(torrent.retry_in)}"]
     return status(torrent.progress, next((f"tracker {line.strip()}" for line in tracker_lines(torrent)), ""))
 
 

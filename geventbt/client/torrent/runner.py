@@ -221,6 +221,13 @@ class TorrentRunner:
         """Whether it has ended for good."""
         return self.error is not None and not self._is_suspended
 
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until it tries again by itself after a fault of the disk; None where it does not."""
+        if not self._is_suspended or math.isinf(self._faults.retry_at):
+            return None
+        return max(0.0, self._faults.retry_at - monotonic())
+
     def raise_error(self) -> None:
         """Raise what has failed the torrent, if anything has; the tracebacks of those that wait are no part of it."""
         if self.error is not None:
