@@ -71,7 +71,7 @@ class DiskBackend(StorageBackend):
 
     def path(self, file: int) -> Path:
         """Where a file is, or would be."""
-        return self._files.path(file)
+        return Path(self._files.path(file))
 
     def size(self, file: int) -> int:
         """The length of a file as it is now, 0 if it is not there."""
@@ -137,10 +137,10 @@ class DiskBackend(StorageBackend):
         self._mapper.keep_out(set(range(len(self._torrent.files))) - set(files))
         for file in files:
             self._leave_parts(file)
-        unmade = [file for file in files if self._preallocate or not self._is_as_it_should_be(file)]
-        self._files.make(unmade)
-        for file in unmade:
-            self._make(file)
+        self._files.make(file for file in files if self._preallocate or not self._is_as_it_should_be(file))
+        for file in files:
+            if self._preallocate or not self._mapper.has_length(file):
+                self._make(file)
         self._mapper.drop_parts()
 
     def finish(self, files: Iterable[int]) -> None:
@@ -201,7 +201,7 @@ class DiskBackend(StorageBackend):
         """Whether a file cannot be made, so that its bytes are kept in the parts file. The others can."""
         if not self._files.is_path_too_long(file):
             return False
-        path = os.fspath(self._files.path(file))
+        path = self._files.path(file)
         _log.warning("a path of %d bytes is too long for a file: its data is kept beside: %.100r", len(path), path)
         return True
 

@@ -11,7 +11,6 @@ is written to the parts file.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,8 +177,8 @@ class FileMapper:
                 return
             spans = list(self._spans_in_parts(index))
             if spans and self.files.status(index) is not None:
-                path = os.fspath(self.files.path(index))
-                raise StorageError(errno.EEXIST, "another file was put there while the torrent was in use", path)
+                what = "another file was put there while the torrent was in use: move it away"
+                raise StorageError(errno.EEXIST, what, self.files.path(index))
             if spans:
                 self._move(index, spans)
             self._in_parts[index] = False

@@ -29,8 +29,8 @@ _BLOCK = 512  # the unit of st_blocks
 class FileGone(MissingData):
     """A file that was in use has been deleted, or there is another one in its place: nothing of it is left."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ENOENT, "the file was deleted or replaced while it was in use", os.fspath(path))
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ENOENT, "the file was deleted or replaced while it was in use", path)
 
 
 class FileChanged(ChangedData):
@@ -38,8 +38,8 @@ class FileChanged(ChangedData):
 
     text = "the file was changed by another program while it was in use"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.EIO, self.text, os.fspath(path))
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EIO, self.text, path)
 
 
 class FileCut(FileChanged):
@@ -53,7 +53,7 @@ class _NoMoreData(Exception):
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: str | Path) -> Iterator[None]:
     """Turn an OSError into a StorageError that keeps its errno and names the file."""
     try:
         yield
@@ -74,7 +74,7 @@ class OpenFile:
         record: what is known of it; kept up to date here.
     """
 
-    def __init__(self, path: Path, descriptor: int, record: FileRecord) -> None:
+    def __init__(self, path: str, descriptor: int, record: FileRecord) -> None:
         self.path = path
         self._descriptor = descriptor
         self._record = record
@@ -111,7 +111,7 @@ class OpenFile:
             while len(data) < length:
                 more = self._read(offset + len(data), length - len(data))
                 if not more:
-                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
+                    raise MissingData(errno.EIO, "the file is too short", self.path)
                 data += more
             return data
 
@@ -134,7 +134,7 @@ class OpenFile:
             while view:
                 got = self._read_into(offset, view)
                 if not got:
-                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
+                    raise MissingData(errno.EIO, "the file is too short", self.path)
                 view = view[got:]
                 offset += got
 
@@ -158,7 +158,7 @@ class OpenFile:
 
     def set_length(self, length: int) -> None:
         """Cut the file, or make it longer without taking room on the disk."""
-        with storage_errors(self.path), self._record.changing(self._descriptor):
+        with storage_errors(self.path), self._record.changing(self._descriptor, has_data=False):
             os.ftruncate(self._descriptor, length)
 
     def allocate(self, length: int) -> None:
@@ -170,7 +170,7 @@ class OpenFile:
         status = os.fstat(self._descriptor)
         if not hasattr(os, "posix_fallocate") or getattr(status, "st_blocks", 0) * _BLOCK >= length:
             return
-        with storage_errors(self.path), self._record.changing(self._descriptor):
+        with storage_errors(self.path), self._record.changing(self._descriptor, has_data=False):
             try:
                 os.posix_fallocate(self._descriptor, 0, length)
             except OSError as error:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -25,10 +25,10 @@ from geventbt.storage.disk.record import FileRecord
 class WriteGuard(Protocol):
     """Says which files may be written to."""
 
-    def check(self, index: int, path: Path, status: os.stat_result) -> None:
+    def check(self, index: int, path: str, status: os.stat_result) -> None:
         """Raise a StorageError unless a file that is there may be written to."""
 
-    def take(self, index: int, path: Path, status: os.stat_result) -> None:
+    def take(self, index: int, path: str, status: os.stat_result) -> None:
         """Check a file that is there, perhaps made just now and still empty, and take it to be written to."""
 
     def record_taken(self) -> None:
@@ -72,7 +72,7 @@ class OpenFiles:
         except MissingData:
             return None
 
-    def path(self, index: int) -> Path:
+    def path(self, index: int) -> str:
         """Where a file is, or would be."""
         return self._paths.path(index)
 
@@ -102,7 +102,7 @@ class OpenFiles:
         for index in indices:
             if self.record(index).identity is not None:
                 continue
-            with storage_errors(self.path(index)):
+            with self._opening, storage_errors(self.path(index)):
                 path = self._paths.to_write(index)
                 status = self.status(index)
                 if status is None and self.record(index).fingerprint is None:
@@ -167,14 +167,14 @@ class OpenFiles:
             path = self._paths.to_write(index)
             temporary.unlink(missing_ok=True)
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, self._mode(index))
-            file = OpenFile(temporary, descriptor, FileRecord())
+            file = OpenFile(os.fspath(temporary), descriptor, FileRecord())
             try:
                 file.set_length(self._files[index].length)
                 fill(file)
                 file.sync()
                 self._guard.take(index, path, os.fstat(descriptor))
                 self._guard.record_taken()
-                path.parent.mkdir(parents=True, exist_ok=True)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 os.replace(temporary, path)
                 self.record(index).renew(file.fingerprint)
             except BaseException:
@@ -187,7 +187,8 @@ class OpenFiles:
         """Delete a file, if it is there."""
         with storage_errors(self.path(index)):
             self._forget(index)
-            self._paths.to_write(index).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self._paths.to_write(index))
 
     def close_file(self, index: int) -> None:
         """Close a file, so that it is looked at before it is used again."""
@@ -204,7 +205,7 @@ class OpenFiles:
 
     def _take(self, index: int, writable: bool) -> Slot:
         if self._closed:
-            raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self.path(index)))
+            raise StorageError(errno.EBADF, "the storage is closed", self.path(index))
         slot = self._pool.take((self, index), writable)
         if slot is None:
             with self._opening:
@@ -228,7 +229,7 @@ class OpenFiles:
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise StorageError(errno.EINVAL, "not a regular file", os.fspath(path))
+                    raise StorageError(errno.EINVAL, "not a regular file", path)
                 if writable:
                     self._check_known(index, path, descriptor)
                 if writable and status.st_size != file.length:
@@ -240,7 +241,7 @@ class OpenFiles:
         self._pool.add((self, index), slot)
         return slot
 
-    def _check_known(self, index: int, path: Path, descriptor: int) -> None:
+    def _check_known(self, index: int, path: str, descriptor: int) -> None:
         """Check that a file that is going to be written is the one that we know, and that it is ours."""
         record, status = self.record(index), os.fstat(descriptor)
         if record.notice_cut(status):
@@ -265,16 +266,16 @@ class OpenFiles:
                 raise FileGone(path) from None
         return self._create(index, path)
 
-    def _create(self, index: int, path: Path) -> int:
+    def _create(self, index: int, path: str) -> int:
         """Make a file, empty, and its folders."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         return _open(self._pool, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode(index))
 
     def _mode(self, index: int) -> int:
         return 0o777 if self._files[index].executable else 0o666
 
 
-def _open(pool: FilePool, path: Path, flags: int, mode: int = 0o666) -> int:
+def _open(pool: FilePool, path: str, flags: int, mode: int = 0o666) -> int:
     """Open a file; where no descriptor is left, close one that is not in use for it."""
     try:
         return os.open(path, flags | SAFE_OPEN_FLAGS, mode)

@@ -88,10 +88,10 @@ class Ownership:
     def is_shared(self, index: int, status: os.stat_result) -> bool:
         """Whether another torrent of this process has the same file in the same place."""
         with suppress(StorageError):
-            return self._shares(index, Path(), status)
+            return self._shares(index, "", status)
         return False
 
-    def _shares(self, index: int, path: Path, status: os.stat_result) -> bool:
+    def _shares(self, index: int, path: str, status: os.stat_result) -> bool:
         """Whether another torrent of this process has taken this very file, for the same contents.
 
         Raises:
@@ -104,7 +104,7 @@ class Ownership:
                 continue
             if rival._contents(other) != self._contents(index):
                 what = f"it belongs to another torrent of this program, {rival._torrent.name!r}: choose another folder"
-                raise StorageError(errno.EEXIST, what, os.fspath(path))
+                raise StorageError(errno.EEXIST, what, path)
             shares = True
         return shares
 
@@ -128,7 +128,7 @@ class Ownership:
 
     # ------------------------------------------------------------------ between us and the user
 
-    def check(self, index: int, path: Path, status: os.stat_result) -> None:
+    def check(self, index: int, path: str, status: os.stat_result) -> None:
         """Check that a file may be written to; see `WriteGuard`.
 
         Raises:
@@ -142,17 +142,17 @@ class Ownership:
                 errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EEXIST,
                 f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'not a regular file')} is in the place of a file of the "
                 "torrent: move it away, or choose another folder",
-                os.fspath(path),
+                path,
             )
         if not self._shares(index, path, status) and not self._is_own(index, path, status):
             raise StorageError(
                 errno.EEXIST,
                 "a file that is not the torrent's is there, or was changed: move it away, choose another folder, or "
                 "have it overwritten (overwrite=True, --overwrite)",
-                os.fspath(path),
+                path,
             )
 
-    def take(self, index: int, path: Path, status: os.stat_result) -> None:
+    def take(self, index: int, path: str, status: os.stat_result) -> None:
         """Take a file that is going to be written to, unless another torrent was first; see `WriteGuard`.
 
         Raises:
@@ -191,7 +191,7 @@ class Ownership:
         pieces = self._layout.pieces(self._torrent.files[index])
         return bool(self.have[pieces.start : pieces.stop].any())
 
-    def _is_own(self, index: int, path: Path, status: os.stat_result) -> bool:
+    def _is_own(self, index: int, path: str, status: os.stat_result) -> bool:
         if self._overwrite or index in self.recorded or self.is_proven(index):
             return True
         # Our own writing never changes the length of a file once it is made.
@@ -205,7 +205,7 @@ def _folded(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.casefold() for part in path) if FOLDS_NAMES else path
 
 
-def _has_no_data(path: Path) -> bool:
+def _has_no_data(path: str) -> bool:
     """Whether a file is one hole, as programs make them before they fetch anything."""
     descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
     try:

@@ -116,9 +116,13 @@ class FileRecord:
             self.unread_change = False
 
     @contextmanager
-    def changing(self, descriptor: int) -> Iterator[bool]:
+    def changing(self, descriptor: int, *, has_data: bool = True) -> Iterator[bool]:
         """Enclose a change that we make, so that it is not taken for another program's. Several threads may write at
         once: the fingerprint is compared before the first and taken after the last of them.
+
+        Args:
+            descriptor: of the file.
+            has_data: whether it has to be synced before what was changed can be trusted.
 
         Yields whether the file is at least as long as it was: if not, verified pieces are gone.
         """
@@ -136,7 +140,7 @@ class FileRecord:
             with self._lock:
                 self._writers -= 1
                 # Only now: a sync in the meantime may have missed this change.
-                self.unsynced = True
+                self.unsynced = self.unsynced or has_data
                 if not self._writers:
                     self.fingerprint = Fingerprint.of(self._different(descriptor))
 
