@@ -2,8 +2,8 @@
 
     python scripts/bench_many_files.py --files 400000
 
-Each file has one byte; all of them are made below a temporary folder, and deleted at the end. "hub" is the longest turn of
-the event loop in CPU time, in which no peer is served.
+Each file has one byte; all of them are made below a temporary folder, and deleted at the end. "hub" is the longest turn
+of the event loop in CPU time, in which no peer is served.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Storage:
 
     Raises:
         StorageError: if the torrent has the name of our own folder, ``.geventbt``.
-        IndexError: if there is no such file.
+        IndexError: if a file is not in the torrent.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Storage:
             files: indices of the wanted files, or None for all.
 
         Raises:
-            IndexError: if there is no such file.
+            IndexError: if a file is not in the torrent.
             StorageError: if the disk failed, or there is a file that is not ours where one of ours is to be moved
                 (``errno.EEXIST``). The same files as before are then wanted.
         """
@@ -156,7 +156,7 @@ class Storage:
             Whether the SHA-1 was right, and the piece is therefore written and in `have`. If not, nothing is written.
 
         Raises:
-            IndexError: if there is no such piece.
+            IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed (``errno`` says how), or the torrent contradicts itself.
         """
         if hashlib.sha1(data).digest() != self.torrent.piece_hash(piece):
@@ -228,7 +228,7 @@ class Storage:
             Whether it is good. It is not where a file is missing or too short.
 
         Raises:
-            IndexError: if there is no such piece.
+            IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed.
         """
         expected = self.torrent.piece_hash(piece)
@@ -300,7 +300,7 @@ class Storage:
 
         Raises:
             StorageError: if another program has the lock, or the disk failed. A resume file that is damaged or of
-                another torrent is no error, but as none.
+                another torrent is ignored.
         """
         self.lock()
         unknown = self.backend.restore()
@@ -448,4 +448,8 @@ def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
     for folder in candidates:
         if any(os.path.lexists(folder.joinpath(*parts)) for parts in stored):
             return folder
-    raise StorageError(errno.ENOENT, f"the data of {torrent.name!r} is not there", os.fspath(path))
+    raise StorageError(
+        errno.ENOENT,
+        f"the data of {torrent.name!r} is not there: name its file or folder, or the one that holds it",
+        os.fspath(path),
+    )

@@ -387,7 +387,7 @@ class TorrentRunner:
                 self._look_for_lost(fault)
             elif monotonic() >= self._faults.retry_at:
                 # Only a torrent that only seeds is not stopped by a fault.
-                self._faults.retry_at = math.inf
+                self._faults.resume()
                 self._find_lost()
             finishes = not self.done.is_set() and self._is_all_there
             if finishes or monotonic() >= self._checkpoint_at:
@@ -478,6 +478,7 @@ class TorrentRunner:
             self._news.clear()
             if self._faults.take() is not None and self.files is not None:
                 self._find_lost()
+        self._faults.resume()
         self._is_resumed = self._is_suspended = False
         self.error = None
         if self._phase is TorrentState.FAILED:
@@ -493,10 +494,18 @@ class TorrentRunner:
         with self._choosing:
             self._find_lost()
             if not self._options.seed_only:
-                in_thread(self.storage.prepare)
+                self._prepare_again(self.storage)
         if self._phase is TorrentState.CHECKING:
             self._enter(TorrentState.DOWNLOADING)
         self._fetch(True)
+
+    def _prepare_again(self, storage: Storage) -> None:
+        """Make what is missing. Files that were lost are fetched again; they are found all at once."""
+        try:
+            in_thread(storage.prepare)
+        except (MissingData, ChangedData):
+            self._find_lost()
+            in_thread(storage.prepare)
 
     def _fetch(self, wanted: bool) -> None:
         """Fetch what is missing, or nothing."""
@@ -697,7 +706,9 @@ class TorrentRunner:
         assert self.files is not None
         self.meter.add(self.metainfo.geometry.piece_size(piece), monotonic())
         self.verified_order.append(piece)
-        self._faults.over()
+        if not self._is_suspended:
+            # Otherwise it was written by the other thread, while one was failing.
+            self._faults.over()
         self.events.send("piece_verified", index=piece)
         for index in self.files.note_verified(piece):
             self.events.send("file_complete", index=index)

@@ -128,6 +128,8 @@ class DiskBackend(StorageBackend):
         Raises:
             StorageError: one cannot be made: ``errno.ENOSPC`` if there is no room for it, ``errno.EEXIST`` if one that
                 is not the torrent's is in its place. In that case none is made.
+            MissingData, ChangedData: some were deleted, replaced or changed, and their pieces have left `have`. All
+                others are made.
         """
         files = [file for file in files if not self._is_impossible(file)]
         self._ownership.register()
@@ -138,10 +140,16 @@ class DiskBackend(StorageBackend):
         for file in files:
             self._leave_parts(file)
         self._files.make(file for file in files if self._preallocate or not self._is_as_it_should_be(file))
+        lost: list[StorageError] = []
         for file in files:
             if self._preallocate or not self._mapper.has_length(file):
-                self._make(file)
+                try:
+                    self._make(file)
+                except (MissingData, ChangedData) as error:
+                    lost.append(error)
         self._mapper.drop_parts()
+        if lost:
+            raise lost[0]
 
     def finish(self, files: Iterable[int]) -> None:
         """Look at files of which all pieces are trusted: cut one that has grown, and find one that is gone.

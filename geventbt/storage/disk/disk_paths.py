@@ -1,8 +1,8 @@
 """Where the files of a torrent are on the disk, and which symbolic links are followed on the way to them.
 
-A torrent never makes a link, so one that is there is of somebody else's making. One in the place of the torrent's own
-file or folder is what its user has put there: it is followed to read, and so to seed, and nothing is written through
-it. One further down could have been put there by anybody who shares the folder, and is not followed at all.
+A torrent never makes a link. One in the place of the torrent's own file or folder was made by its user: it is followed
+to read, and so to seed, and nothing is written through it. One further down is untrusted, since others may write to the
+folder, and is not followed at all.
 """
 
 from __future__ import annotations

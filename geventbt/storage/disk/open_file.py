@@ -8,6 +8,7 @@ and under `pread` is an error.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
 """Whether the system reads and writes at a position: Windows does not."""
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """For every file in a folder that others can write to: no link is followed, and no pipe blocks."""
+_log = logging.getLogger("geventbt")
 _BLOCK = 512  # the unit of st_blocks
 
 
@@ -85,7 +87,8 @@ class OpenFile:
     @property
     def deleted(self) -> bool:
         """Whether it has no name any more: what is written now is lost with the descriptor."""
-        return os.fstat(self._descriptor).st_nlink == 0
+        with storage_errors(self.path):
+            return os.fstat(self._descriptor).st_nlink == 0
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -111,7 +114,7 @@ class OpenFile:
             while len(data) < length:
                 more = self._read(offset + len(data), length - len(data))
                 if not more:
-                    raise MissingData(errno.EIO, "the file is too short", self.path)
+                    raise MissingData(errno.EIO, "the file ends before the bytes that are needed", self.path)
                 data += more
             return data
 
@@ -134,7 +137,7 @@ class OpenFile:
             while view:
                 got = self._read_into(offset, view)
                 if not got:
-                    raise MissingData(errno.EIO, "the file is too short", self.path)
+                    raise MissingData(errno.EIO, "the file ends before the bytes that are needed", self.path)
                 view = view[got:]
                 offset += got
 
@@ -188,8 +191,13 @@ class OpenFile:
             return data_ranges(self._descriptor)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file. A network drive may tell only now that it has not kept what was written to it: nothing of
+        the file is then trusted before it has been hashed."""
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            self._record.externally_modified = True
+            _log.warning("%s: closing it failed, so it is hashed again at the next start: %s", self.path, error)
 
     def _read(self, offset: int, length: int) -> bytes:
         if HAS_POSITIONAL:

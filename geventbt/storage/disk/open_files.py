@@ -106,9 +106,8 @@ class OpenFiles:
                 path = self._paths.to_write(index)
                 status = self.status(index)
                 if status is None and self.record(index).fingerprint is None:
-                    descriptor = self._create(index, path)
-                    status = os.fstat(descriptor)
-                    os.close(descriptor)
+                    os.close(self._create(index, path))
+                    status = os.lstat(path)
                 if status is not None:
                     self._guard.take(index, path, status)
         self._guard.record_taken()
@@ -123,7 +122,7 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
-            FileGone: if it was there and is no more, or another one is in its place. Raised once: the next call takes
+            FileGone: if it was there and is not any more, or was replaced by another one. Raised once: the next call takes
                 what is there now, or makes it.
             FileCut: if it is to be written, and has been cut short. Raised once, too.
             FileChanged: if it is to be written, and has been changed.
@@ -205,19 +204,24 @@ class OpenFiles:
 
     def _take(self, index: int, writable: bool) -> Slot:
         if self._closed:
-            raise StorageError(errno.EBADF, "the storage is closed", self.path(index))
+            raise StorageError(errno.EBADF, "cannot be opened: the storage is closed", self.path(index))
         slot = self._pool.take((self, index), writable)
         if slot is None:
             with self._opening:
                 slot = self._pool.take((self, index), writable) or self._open(index, writable)
-        if slot.file.deleted:
+        try:
+            is_deleted = slot.file.deleted
+        except BaseException:
+            self._pool.leave(slot)
+            raise
+        if is_deleted:
             self._pool.leave(slot)
             self._forget(index)
             raise FileGone(slot.file.path)
         return slot
 
     def _forget(self, index: int) -> None:
-        """Let go of a file that is no longer the one we knew."""
+        """Close a file that is no longer the one that we know, and drop its record."""
         self._pool.close(self, index)
         self._records.pop(index, None)
 
@@ -229,7 +233,7 @@ class OpenFiles:
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise StorageError(errno.EINVAL, "not a regular file", path)
+                    raise StorageError(errno.EINVAL, "not a regular file: move it away, or choose another folder", path)
                 if writable:
                     self._check_known(index, path, descriptor)
                 if writable and status.st_size != file.length:

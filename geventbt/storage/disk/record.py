@@ -90,7 +90,7 @@ class FileRecord:
     def is_changed(self, descriptor: int) -> bool:
         """Whether another program has changed it since our last change or look.
 
-        While we write to it that cannot be told; it is told by the next call.
+        That cannot be seen while we write to it; the next call sees it.
         """
         with self._lock:
             if not self.unread_change and not self._writers:

@@ -1,7 +1,7 @@
 """The resume file of one torrent on the disk. It is replaced as a whole, and only ever says what is true at any time.
 
 The files that are ours are recorded before they get their length or a byte of data: whatever a kill leaves in them, a
-restart recognises them. Until then they are empty, and so belong to nobody's data.
+restart recognises them. Until then they are empty, and an empty file is never refused.
 """
 
 from __future__ import annotations
