@@ -122,8 +122,8 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
-            FileGone: if it was there and is not any more, or was replaced by another one. Raised once: the next call takes
-                what is there now, or makes it.
+            FileGone: if it was there and is not any more, or was replaced by another one. Raised once: the next call
+                takes what is there now, or makes it.
             FileCut: if it is to be written, and has been cut short. Raised once, too.
             FileChanged: if it is to be written, and has been changed.
             MissingData: if it is not there, and not `writable`.
