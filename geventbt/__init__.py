@@ -34,7 +34,9 @@ _EXPORTS = {
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "DHT": "geventbt.discovery.dht.dht",
+    "DHTSourceStatus": "geventbt.discovery.dht.source",
     "DHTStatus": "geventbt.discovery.dht.results",
+    "SourceStatus": "geventbt.discovery.source",
     "Put": "geventbt.discovery.dht.results",
     "Sample": "geventbt.discovery.dht.results",
     "SwarmEstimate": "geventbt.discovery.dht.results",
@@ -42,6 +44,7 @@ _EXPORTS = {
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.requests",
     "PeerServer": "geventbt.wire.server",
+    "EncryptionPolicy": "geventbt.wire.transports.encryption",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
     "UtPex": "geventbt.extensions.ut_pex",
@@ -119,6 +122,8 @@ if TYPE_CHECKING:
     from geventbt.discovery.dht.results import Put as Put
     from geventbt.discovery.dht.results import Sample as Sample
     from geventbt.discovery.dht.results import SwarmEstimate as SwarmEstimate
+    from geventbt.discovery.dht.source import DHTSourceStatus as DHTSourceStatus
+    from geventbt.discovery.source import SourceStatus as SourceStatus
     from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult
@@ -176,6 +181,7 @@ if TYPE_CHECKING:
     from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
+    from geventbt.wire.transports.encryption import EncryptionPolicy as EncryptionPolicy
     from geventbt.wire.wire import Wire as Wire
 
 

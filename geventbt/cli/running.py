@@ -17,6 +17,7 @@ from geventbt.cli.json_lines import emit
 from geventbt.cli.messages import code_and_text, what_happened, without_numbers
 from geventbt.cli.progress import tracker_lines
 from geventbt.cli.sources import Source, check_reachable
+from geventbt.cli.state import dht_state
 from geventbt.cli.text import counted, human_address, human_size, human_time, printable, say
 from geventbt.cli.views import View, make_view
 
@@ -35,9 +36,9 @@ _BUSY = {
 }
 
 
-def dht_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of `running_client` for the DHT, of a command with `add_sources_of_peers`."""
-    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node}
+def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `running_client` for finding peers, of a command with `add_sources_of_peers`."""
+    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node, "lsd": not arguments.no_lsd}
 
 
 @contextmanager
@@ -46,6 +47,7 @@ def running_client(
     *,
     host: str = "",
     is_kept: bool = True,
+    dht: bool = True,
     dht_nodes: Sequence[tuple[str, int]] = (),
     **options: object,
 ) -> Iterator[geventbt.Client]:
@@ -55,6 +57,7 @@ def running_client(
         port: to listen on; 0 takes a free one, None does not listen.
         host: the address to listen on.
         is_kept: whether the downloaded data is kept after the command.
+        dht: whether to use the DHT.
         dht_nodes: nodes of the DHT to begin with, in place of the public ones.
         options: see `geventbt.Client`.
 
@@ -63,11 +66,9 @@ def running_client(
         Interrupted: by Ctrl-C, SIGTERM or SIGHUP.
     """
     with interruptible(), ExitStack() as stack:
-        if dht_nodes:
-            node = geventbt.DHT(host=host, routers=(), nodes=dht_nodes, read_only=port is None)
-            options["dht"] = stack.enter_context(node)
         try:
-            client = geventbt.Client(port, host=host, **options)  # type: ignore[arg-type]
+            node = stack.enter_context(_open_dht(port, host, dht_nodes)) if dht else False
+            client = geventbt.Client(port, host=host, dht=node, **options)  # type: ignore[arg-type]
         except OSError as error:
             what = _BUSY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
             where = f"port {port}" if not host else human_address((host, port or 0))
@@ -77,6 +78,25 @@ def running_client(
                 yield client
             except Stopped as stopped:
                 raise _interrupted(client, is_kept, stopped.code) from None
+
+
+def _open_dht(port: int | None, host: str, nodes: Sequence[tuple[str, int]]) -> geventbt.DHT:
+    """A node of the DHT: on the UDP port with the number of the TCP port, if that is free.
+
+    Raises:
+        OSError: the host is not an address of this machine.
+    """
+    options: dict[str, Any] = {"read_only": port is None, **dht_start(nodes)}
+    try:
+        return geventbt.DHT(port or 0, host, **options)
+    except OSError:
+        return geventbt.DHT(0, host, **options)
+
+
+def dht_start(nodes: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The options of a `geventbt.DHT` for its first nodes: those that are given, or the public ones and those of the
+    last run."""
+    return {"nodes": nodes, "routers": ()} if nodes else {"state": dht_state()}
 
 
 def _interrupted(client: geventbt.Client, is_kept: bool, code: int) -> Interrupted:
@@ -309,7 +329,7 @@ def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
 
 
 def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
-    """Fetch the metadata of a magnet link, and leave nothing on the disk.
+    """Fetch the metadata of a magnet link, and leave nothing on disk.
 
     Args:
         magnet: the link.
@@ -319,7 +339,7 @@ def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> gev
 
     with (
         tempfile.TemporaryDirectory(prefix="geventbt-info-") as folder,
-        running_client(0, is_kept=False, encryption=arguments.encryption, **dht_options(arguments)) as client,
+        running_client(0, is_kept=False, encryption=arguments.encryption, **discovery_options(arguments)) as client,
         closing(make_view(arguments)) as view,
     ):
         stall = StallTimer(arguments.stall_timeout)

@@ -35,6 +35,7 @@ def download(
     check: bool = False,
     overwrite: bool = False,
     dht: bool | DHT = True,
+    lsd: bool = True,
     timeout: float | None = None,
     stall_timeout: float | None = None,
 ) -> Torrent:
@@ -57,6 +58,7 @@ def download(
         check: hash all data at the start, also what the last run has recorded as right.
         overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
+        lsd: whether to find peers in the local network; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
 
@@ -70,7 +72,7 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption, dht=dht) as client:
+    with Client(port, encryption=encryption, dht=dht, lsd=lsd) as client:
         active = client.add(
             torrent,
             folder,

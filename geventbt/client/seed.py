@@ -30,6 +30,7 @@ def seed(
     check: bool = False,
     progress: Callable[[int, int], None] | None = None,
     dht: bool | DHT = True,
+    lsd: bool = True,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -47,6 +48,7 @@ def seed(
         check: hash all data, also what the last run has recorded as right.
         progress: called with (pieces checked, pieces) while the data is checked.
         dht: whether to announce by the DHT; see `Client`.
+        lsd: whether to announce in the local network; see `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -67,6 +69,7 @@ def seed(
         max_connections=max_connections,
         upload_slots=upload_slots,
         dht=dht,
+        lsd=lsd,
     )
     try:
         active = client.add(

@@ -64,6 +64,8 @@ class Progress:
         upload_speed: bytes sent, over the last five seconds.
         peers: the number of connected peers.
         seeds: the number of those that have every piece.
+        waiting_for: what it waits for, in words, once nothing has come for a minute; None while it moves. Untrusted
+            text, printable and bounded.
     """
 
     state: TorrentState
@@ -78,6 +80,7 @@ class Progress:
     upload_speed: float = 0.0
     peers: int = 0
     seeds: int = 0
+    waiting_for: str | None = None
 
     @property
     def fraction(self) -> float:
@@ -105,6 +108,8 @@ class PeerStatus:
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
         requests: blocks that were requested from it and have not arrived.
+        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex"; empty for one
+            that has connected to us and says not where it listens.
     """
 
     address: tuple[str, int]
@@ -122,6 +127,7 @@ class PeerStatus:
     peer_interested: bool
     snubbed: bool
     requests: int
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,26 +28,13 @@ from tests.cli_harness import (
     json_lines,
     make_torrent_file,
     of_event,
+    process_of,
     run_here,
+    seeding_process,
 )
 from tests.loopback.harness import gevent_listener
 
 TOTAL = sum(FILES.values())
-
-
-@pytest.fixture
-def silent_listener() -> Iterator[Any]:
-    """A peer that takes connections and says nothing."""
-    listener = gevent_listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def silent_peer(silent_listener: Any) -> str:
-    """Its address."""
-    host, port = silent_listener.getsockname()
-    return f"{host}:{port}"
 
 
 @pytest.fixture
@@ -174,7 +161,7 @@ def test_a_download_that_gets_nothing_gives_up_with_a_code_of_its_own(
 
 
 def test_a_download_that_gets_something_does_not_give_up(torrent_file: Path, seeder: str, tmp_path: Path) -> None:
-    arguments = ["-q", "-o", tmp_path / "out", "--peer", seeder, "--stall-timeout", "2", "--limit-down", "120K"]
+    arguments = ["-q", "-o", tmp_path / "out", "--peer", seeder, "--stall-timeout", "1", "--limit-down", "200K"]
     assert run_here("download", torrent_file, *arguments) == 0
 
 
@@ -354,23 +341,6 @@ def test_the_keys_that_programs_count_on_are_those_that_are_documented() -> None
 
 
 # ------------------------------------------------------------------ Ctrl-C
-
-
-@contextmanager
-def seeding_process(torrent_file: Path, origin: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [*COMMAND, "seed", str(torrent_file), str(origin), "--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield process, process.stdout.readline().split()[-1]
-        process.kill()
-
-
-@contextmanager
-def process_of(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [*COMMAND, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
 
 
 def read_json_until(process: subprocess.Popen[str], condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -631,7 +601,7 @@ def test_what_nobody_is_told_on_standard_error_ends_no_work(torrent_file: Path, 
     with seeding_process(torrent_file, origin) as (_, peer):
         for number, nowhere in enumerate((">/dev/full", ">&-")):
             out = tmp_path / str(number)
-            slowly = ["download", torrent_file, "-v", "--limit-down", "150K", "-o", out, "--peer", peer]
+            slowly = ["download", torrent_file, "-v", "--limit-down", "250K", "-o", out, "--peer", peer]
             result = run_in_bash(f'"$@" 2{nowhere}', *slowly)
             assert result.returncode == 0
             assert_one_line(result.stdout)

@@ -18,7 +18,7 @@ from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm import wire_peer
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.wire import engine, pipeline, timer, wire
-from tests.simulated.seed import INFO_HASH, Clock, Habits, Seed
+from tests.simulated.seed import INFO_HASH, LATENCY, Clock, Habits, Seed
 
 BLOCK = limits.BLOCK
 RECONNECT = 2.0
@@ -127,16 +127,17 @@ class Leecher:
 
 
 def ideal_time(habits: Habits, size: int) -> float:
-    """Seconds in which a seed that is always busy sends so many bytes. The first second of each rate counts for
-    nothing: requests cannot follow a change at once."""
+    """Seconds in which a seed that is always busy, but for a round trip after each choke, sends `size` bytes. The first
+    second of each rate does not count: requests cannot follow a change at once."""
+    choke_time = 2 * LATENCY / habits.choke_every if habits.choke_every else 0.0
     passed = 0.0
     for seconds, rate in habits.rates[:-1]:
-        sent = int((seconds - 1) * rate)
-        if rate and size <= sent:
-            return passed + 1 + size / rate
+        sent = int((seconds - 1) / (BLOCK / rate + choke_time) * BLOCK) if rate else 0
+        if size <= sent:
+            return passed + 1 + size / BLOCK * (BLOCK / rate + choke_time)
         size -= sent
         passed += seconds
-    return passed + 1 + size / habits.rates[-1][1]
+    return passed + 1 + size / BLOCK * (BLOCK / habits.rates[-1][1] + choke_time)
 
 
 def download(habits: Habits, pieces: int = 16, blocks: int = 4, random_seed: int = 1) -> tuple[float, float, float]:

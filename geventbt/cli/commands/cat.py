@@ -11,7 +11,7 @@ import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.output import make_folder
-from geventbt.cli.running import StallTimer, add_source, dht_options, running_client
+from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
         client = stack.enter_context(
-            running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption, **dht_options(arguments))
+            running_client(
+                0, is_kept=bool(arguments.output), encryption=arguments.encryption, **discovery_options(arguments)
+            )
         )
         torrent = add_source(
             client,

@@ -18,7 +18,7 @@ from geventbt.cli.output import check_output, make_folder, write_torrent
 from geventbt.cli.running import (
     StallTimer,
     add_source,
-    dht_options,
+    discovery_options,
     follow,
     keep_seeding,
     run_each,
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             host=arguments.host,
             encryption=arguments.encryption,
             **shared_limits(arguments),
-            **dht_options(arguments),
+            **discovery_options(arguments),
         ) as client,
         exit_code_if_output_closes(UNFINISHED),
         closing(make_view(arguments)) as view,

@@ -10,9 +10,9 @@ What a peer is given, most pressing first:
 3. when every block is received or claimed (the *endgame*), what others were asked for, once it has nothing else to do.
 
 Open pieces are held in memory, so there is a bound on them. When it is reached only their blocks are picked, and when
-that leaves a peer with nothing to do although it has free pieces, an open piece that nobody works at any more is let
-go: else a few pieces whose peers have left would be the end of the download. Whoever has picked since it last gave back
-all that it was asked for is thought to work on.
+that leaves a peer with nothing to do although it has free pieces, an open piece that no peer works at any more is let
+go: else a few pieces whose peers have left would be the end of the download. A peer that has picked since it last gave
+back all that it was asked for counts as working.
 """
 
 from __future__ import annotations
@@ -381,7 +381,7 @@ class BlockPicker(Generic[K]):
             self._settle(open_piece)
 
     def give_back_all(self, peer: K) -> None:
-        """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick nobody counts on it."""
+        """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick it does not count."""
         state = self._peers.get(peer)
         if state is not None:
             state.is_active = False
@@ -473,7 +473,7 @@ class BlockPicker(Generic[K]):
         self._settle(open_piece)
 
     def _make_room(self, state: PickerPeer[K]) -> bool:
-        """Let go of what nobody works at for a free piece that this peer has, if that makes room for it."""
+        """Let go of what no peer works at for a free piece that this peer has, if that makes room for it."""
         piece = self._order.first(state.pieces, state.shortlist)
         if piece is None:
             return False

@@ -3,8 +3,6 @@ something for those that are idle."""
 
 from __future__ import annotations
 
-from time import monotonic
-
 import gevent
 
 from geventbt import limits
@@ -73,7 +71,7 @@ class RequestScheduler:
     def take(self, blocks: int) -> int:
         """Take blocks from the rate limits. Returns the number that may be requested now, up to `blocks`."""
         self.throttled = self._down.rate is not None or self._context.down.rate is not None
-        return self._context.take_down(self, self._down, blocks, monotonic()) if self.throttled else blocks
+        return self._context.take_down(self, self._down, blocks, self._context.now()) if self.throttled else blocks
 
     def give_back(self, blocks: int) -> None:
         """Return blocks that were taken and not requested."""

@@ -96,8 +96,8 @@ class DHT:
         self._state_file = None if state is None else StateFile(state)
         self._routers = _checked(_usual_routers() if routers is None else routers)
         first = _checked(nodes)
-        loaded = self._state_file.load() if self._state_file else {}
-        self._drivers = self._bind(port, host, loaded, read_only=read_only, query_rate=query_rate)
+        self._loaded = self._state_file.load() if self._state_file else {}
+        self._drivers = self._bind(port, host, self._loaded, read_only=read_only, query_rate=query_rate)
         if len(self._drivers) > 1:
             self._drivers[0].node.pair_with(self._drivers[1].node)
         self._calls: WeakSet[Call] = WeakSet()
@@ -105,7 +105,7 @@ class DHT:
         self._is_used = Event()
         self._tasks = [spawn("DHT lookup", self._find_nodes, first), spawn("DHT state", self._save_regularly)]
         for driver in self._drivers:
-            known = loaded.get(driver.node.family)
+            known = self._loaded.get(driver.node.family)
             driver.node.upkeep.set_expects_nodes(bool(first or self._routers), monotonic())
             driver.node.upkeep.begin(known.contacts if known else (), monotonic())
             driver.flush()
@@ -488,9 +488,14 @@ class DHT:
             self._state_file.save(self._state())
 
     def _state(self) -> dict[int, SavedNode]:
+        """The state to save. A family without good nodes, or that is not used, keeps that of the run before."""
         now = monotonic()
-        nodes = [driver.node for driver in self._drivers]
-        return {node.family: saved(node.node_id, node.own_address.host, node.table.good_nodes(now)) for node in nodes}
+        state = dict(self._loaded)
+        for node in (driver.node for driver in self._drivers):
+            good = node.table.good_nodes(now)
+            if good or node.family not in state:
+                state[node.family] = saved(node.node_id, node.own_address.host, good)
+        return state
 
     def _is_ready(self) -> bool:
         return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)

@@ -91,9 +91,10 @@ def is_canonical(raw: bytes) -> bool:
     """Whether bytes are bencoded in the one form that every reader gives back: keys sorted, and within our bounds."""
     try:
         decoded = bencoding.decode(raw, max_depth=limits.DHT_DEPTH, max_tokens=limits.DHT_TOKENS)
-    except BencodeError:
+        return bencoding.encode(decoded) == raw
+    except (BencodeError, TypeError):
+        # An integer that is too long is read as None, which cannot be written.
         return False
-    return bencoding.encode(decoded) == raw
 
 
 def sign(value: Any, seed: bytes, seq: int, salt: bytes = b"") -> Item:

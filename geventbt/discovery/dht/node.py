@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from geventbt import limits
@@ -30,6 +31,8 @@ from geventbt.net.addresses import Address, normalise
 
 _EXPIRY_INTERVAL = 60.0
 _FED_AT_ONCE = 16
+_DUE_AT_ONCE = 32
+"""Timeouts handled before other greenlets run: after a suspension hundreds are due at one time."""
 
 
 class Listener(Protocol):
@@ -368,9 +371,11 @@ class Node:
     def wake(self, now: float) -> None:
         """Do what is due."""
         self._wakes_at = float("inf")
-        for pending in self._transactions.due(now):
+        for pending in islice(self._transactions.due(now), _DUE_AT_ONCE):
             self._timed_out(pending.owner, now, is_over=pending.is_over)
-        while self._alarms and self._alarms[0][0] <= now:
+        for _ in range(_DUE_AT_ONCE):
+            if not self._alarms or self._alarms[0][0] > now:
+                break
             search = heappop(self._alarms)[2]
             self._alarm_of.pop(search, None)
             if not search.is_over:

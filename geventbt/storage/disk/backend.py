@@ -58,7 +58,7 @@ class DiskBackend(StorageBackend):
         pool = SHARED if max_open_files is None else FilePool(lambda: max_open_files)
         self._torrent = torrent
         self._preallocate = preallocate
-        self._state_dir = StateDir(folder, torrent.info_hash)
+        self._state_dir = StateDir(folder, torrent.swarm_hash)
         self._resume_file = ResumeFile(torrent, self._state_dir)
         self._ownership = Ownership(torrent, folder, layout, self._resume_file, overwrite=overwrite)
         self._mapper = FileMapper(torrent, folder, self._state_dir, layout, self._ownership, self._resume_file, pool)

@@ -60,6 +60,7 @@ class Ownership:
         self.is_selected: Callable[[int], bool] = lambda index: True
         self.recorded: set[int] = set()
         self._torrent = torrent
+        self._hashes = torrent.hashes()
         self._layout = layout
         self._resume_file = resume_file
         self._overwrite = overwrite
@@ -123,7 +124,7 @@ class Ownership:
     def _contents(self, index: int) -> tuple[object, ...]:
         """Equal for files that are surely the same: by their pieces, which may have bytes of their neighbours."""
         geometry, file = self._torrent.geometry, self._torrent.files[index]
-        hashes = [self._torrent.piece_hash(piece) for piece in self._layout.pieces(file)]
+        hashes = [self._hashes.expected(piece) for piece in self._layout.pieces(file)]
         return file.length, geometry.piece_length, geometry.piece_at(file.offset)[1], hashes
 
     # ------------------------------------------------------------------ between us and the user

@@ -64,7 +64,7 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
     """Write a resume file."""
     content = {
         b"version": VERSION,
-        b"info_hash": torrent.info_hash,
+        b"info_hash": torrent.swarm_hash,
         b"bitfield": resume.have.tobytes(),
         b"files": [[index, *fingerprint] for index, fingerprint in sorted(resume.fingerprints.items())],
         b"in_parts": sorted(resume.in_parts),
@@ -95,7 +95,7 @@ def _digest(content: dict[bytes, Any]) -> bytes:
 
 def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
     """Check the contents; with errors of any builtin kind where they are not even of the right shape."""
-    if content[b"version"] != VERSION or content[b"info_hash"] != torrent.info_hash:
+    if content[b"version"] != VERSION or content[b"info_hash"] != torrent.swarm_hash:
         return None
     have = bitarray(endian="big")
     have.frombytes(content[b"bitfield"])

@@ -69,8 +69,10 @@ def ends_well(world: World, job: ActiveTorrent) -> None:
     """It goes on by itself, or when it is asked to."""
     for _ in range(3):
         # What is wrong with another file may be found only then.
-        if job.state == "failed" and job.retry_in is None:
+        before = job.error
+        if before is not None and job.retry_in is None:
             job.resume()
+            eventually(lambda before=before: job.error is not before)
         eventually(lambda: job.state == "seeding" or (job.state == "failed" and job.retry_in is None), 20)
     assert job.state == "seeding"
     assert job.metainfo is not None

@@ -90,7 +90,8 @@ here = ("127.0.0.1", client.port)
 if {first}: geventbt.download(torrent, out + "/parent", peers=[here])
 wire = geventbt.connect(here)
 wire.handshake(client.torrents[geventbt.Torrent.from_file(torrent).info_hash].info_hash, geventbt.new_peer_id())
-gevent.sleep(0.1)
+with gevent.Timeout(10):
+    while not wire.peer_has_all: gevent.sleep(0.01)
 def in_child():
     uses = (lambda: client.add(torrent, folder), wire.interested, client.server.stop, client.serve_forever)
     for use in uses:
@@ -98,7 +99,7 @@ def in_child():
         except RuntimeError as error: assert "native thread" in str(error), error
         else: raise AssertionError("the child uses what is the parent's")
     geventbt.download(torrent, f"{{out}}/child{{os.getpid()}}", peers=[here])
-    gevent.sleep(0.3)
+    gevent.sleep(0.1)  # for what is left of the parent's: it would run now
 def fork():
     pid = os.fork()
     if pid == 0:
@@ -151,9 +152,9 @@ geventbt.inspect_peer(("127.0.0.1", 9), b"i" * 20)
 gevent.spawn(tick); gevent.sleep(0.05)
 pid = gevent.os.fork()
 if pid == 0:
-    gevent.sleep(0.2)
-    os._exit(0 if os.getpid() in ticks else 1)
-gevent.sleep(0.1)
+    with gevent.Timeout(10):
+        while os.getpid() not in ticks: gevent.sleep(0.01)
+    os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 """
 
