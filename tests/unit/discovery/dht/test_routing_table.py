@@ -17,7 +17,7 @@ LATER = limits.DHT_GOOD_TIME
 
 
 def local(bits: int, port: int = 0) -> Contact:
-    """A node of the local network that shares so many bits with us."""
+    """A node of the local network that shares `bits` bits with us."""
     return Contact(random_id_near(OWN, bits, RNG), ("127.0.0.1", port or RNG.randrange(1, 65536)))
 
 
