@@ -70,6 +70,8 @@ from geventbt import (
     UploadOnly,
     UtMetadata,
     UtPex,
+    WebSeedState,
+    WebSeedStatus,
     Wire,
     WireClosed,
     WireTimeout,
@@ -228,6 +230,8 @@ def run_client(path: Path) -> None:
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
         trackers: Mapping[str, TrackerStatus] = active.trackers
+        seeds: list[WebSeedStatus] = active.web_seeds
+        print([seed.state is WebSeedState.OFF for seed in seeds])
         print(finished, state is TorrentState.SEEDING, peers, files, trackers)
         for status in peers:
             cipher: Literal["plaintext", "rc4"] | None = status.encryption
