@@ -148,6 +148,8 @@ USELESS_PEER = 120.0
 """Likewise for one where either side is interested."""
 EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
+TWIN_SILENCE = 10.0
+"""After which a silent connection gives way to another one of the same peer, which has lost the first."""
 CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
@@ -301,7 +303,7 @@ HTTP_ADDRESSES = 8
 HTTP_NEXT_ADDRESS = 0.25
 """For one address to answer before the next one is tried as well (RFC 8305: 250 ms)."""
 HTTP_FAILED_ADDRESSES = 1000
-"""Addresses remembered as failed, which are tried last."""
+"""Addresses remembered as failed, which are tried last; with more, all are forgotten."""
 HTTP_TIMEOUT = 20.0
 """For the head of an answer, and without a byte of its body (libtorrent: 20)."""
 HTTP_KEEP_ALIVE = 60.0
@@ -389,6 +391,8 @@ IDLE_FILE = 30.0
 """Seconds after its last use until a file is closed."""
 DESCRIPTORS = 65_536
 """The limit of descriptors that a process asks the system for."""
+SHORTAGE_PAUSE = 1.0
+"""In which no connection is opened or accepted, after there was no descriptor or buffer for one."""
 DESCRIPTORS_RESERVE = 96
 """Descriptors that are kept free of files and peers: for trackers, names, locks, and the program itself."""
 RESUME_FILE = 1 * KIB

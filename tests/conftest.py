@@ -14,6 +14,7 @@ import pytest
 
 import geventbt
 from tests.cli_harness import Call, make_origin, make_torrent_file, run_here
+from tests.loopback.harness import gevent_listener
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
@@ -84,3 +85,11 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def silent_peer() -> Iterator[str]:
+    """The address of a peer that takes connections and says nothing."""
+    listener = gevent_listener()
+    yield "{}:{}".format(*listener.getsockname())
+    listener.close()

@@ -201,7 +201,7 @@ def add_traffic(parser: Parser, *, port: int, max_peers: int) -> None:
     parser.add_argument(
         "--port", type=values.port, default=port, help=f"port to listen on; 0 takes a free one (default: {port})"
     )
-    parser.add_argument("--host", default="", help="address to listen on (default: every IPv4 interface)")
+    parser.add_argument("--host", default="", help="address to listen on (default: every one, IPv4 and IPv6)")
     parser.add_argument(
         "--max-peers",
         type=values.at_least_one,

@@ -47,9 +47,9 @@ class Client:
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen at all.
-        host: the address to listen on; "" is every IPv4 interface.
+        host: the address to listen on; "" is every interface over IPv4 and IPv6.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
-        max_connections: of all torrents together.
+        max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
@@ -83,6 +83,7 @@ class Client:
     ) -> None:
         check_policy(encryption)
         descriptors.raise_limit()
+        max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
@@ -107,6 +108,7 @@ class Client:
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
+            self._context.ports = self.server.ports
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
         self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
         if lsd and self._context.port is not None:
@@ -316,6 +318,14 @@ def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
         checked_urls.append(escaped or url)
     return tuple(checked_urls)
+
+
+def _affordable(connections: int) -> int:
+    """The number of connections of a client: as many as asked for, if there are descriptors for them."""
+    possible = descriptors.max_connections()
+    if connections > possible:
+        _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
+    return min(connections, possible)
 
 
 def open_dht(host: str = "", port: int | None = None) -> DHT:

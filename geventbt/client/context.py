@@ -18,7 +18,7 @@ from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.dht.dht import DHT
 from geventbt.discovery.local import LocalDiscovery
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, Ports
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
@@ -64,6 +64,7 @@ class ClientContext:
         now: see above.
         peer_id: our peer id, the same for all torrents.
         port: the port that we listen on, or None.
+        ports: where we can be reached over each address family.
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
         limiter: bounds how many connections are opened at one time, and a second.
@@ -88,6 +89,7 @@ class ClientContext:
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.port: int | None = None
+        self.ports = Ports()
         self.encryption = options.encryption
         self.upload_slots = options.upload_slots
         self.limiter = ConnectLimiter()

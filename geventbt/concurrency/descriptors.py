@@ -21,6 +21,7 @@ _UNKNOWN = 8192
 """The descriptors of a process where the system has no such limit: Windows allows that many files, and more sockets."""
 _MIN = 16
 """Files, and connections, that are allowed however low the limit is."""
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def raise_limit() -> None:
@@ -54,5 +55,5 @@ def max_connections() -> int:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that the process, or the system, has no descriptor left: it passes."""
-    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    """Whether an error says that the process, or the system, has no descriptor or buffer left: it passes."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGES

@@ -55,11 +55,14 @@ class Magnet:
     sources: tuple[str, ...] = ()
 
     @property
+    def swarm_hashes(self) -> tuple[bytes, ...]:
+        """What peers, trackers and the DHT know the torrent by, as far as the link says; see `Torrent.swarm_hashes`."""
+        return tuple(value[:20] for value in (self.info_hash, self.info_hash_v2) if value is not None)
+
+    @property
     def swarm_hash(self) -> bytes:
-        """What peers, trackers and the DHT know the torrent by: 20 bytes; see `Torrent.swarm_hash`."""
-        known = self.info_hash or (self.info_hash_v2 or b"")[:20]
-        assert known, "a link has an info hash"
-        return known
+        """The first of `swarm_hashes`."""
+        return self.swarm_hashes[0]
 
     @classmethod
     def from_string(cls, text: str) -> Magnet:

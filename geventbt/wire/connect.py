@@ -97,8 +97,10 @@ def _connect(address: tuple[str, int], timeout: float, source_address: tuple[str
 
 
 def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
-    host, port = address[:2]
-    if not isinstance(port, int) or not 0 < port < 1 << 16:
+    host, port = address[:2] if isinstance(address, (tuple, list)) and len(address) > 1 else (None, None)
+    if not isinstance(host, str):
+        raise TypeError(f"cannot connect to {address!r}: not (host, port)")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 1 << 16:
         raise OSError(errno.EINVAL, f"cannot connect to {host}:{port}: not a port from 1 to 65535")
     if len(address) > 2:
         # With a scope, which a name does not have.

@@ -25,7 +25,7 @@ from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
 from geventbt.wire.transports.encryption import Encryption, InboundOpening, OpenedStream
-from geventbt.wire.transports.tcp import TcpTransport
+from geventbt.wire.transports.tcp import TcpTransport, is_socket
 
 if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
@@ -110,7 +110,7 @@ class Wire:
         opening: InboundOpening | OpenedStream | None = None,
         on_closed: Callable[[Wire], object] | None = None,
     ) -> None:
-        transport = sock if isinstance(sock, Transport) else TcpTransport(sock)
+        transport = TcpTransport(sock) if is_socket(sock) or not isinstance(sock, Transport) else sock
         self._plug_ins = PlugIns()
         self._engine = Engine(
             self, self._plug_ins, transport, incoming=incoming, is_known_torrent=is_known_torrent, on_closed=on_closed

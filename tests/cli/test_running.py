@@ -38,21 +38,6 @@ TOTAL = sum(FILES.values())
 
 
 @pytest.fixture
-def silent_listener() -> Iterator[Any]:
-    """A peer that takes connections and says nothing."""
-    listener = gevent_listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def silent_peer(silent_listener: Any) -> str:
-    """Its address."""
-    host, port = silent_listener.getsockname()
-    return f"{host}:{port}"
-
-
-@pytest.fixture
 def magnet(torrent_file: Path) -> str:
     return str(geventbt.Magnet.from_torrent(geventbt.Torrent.from_file(torrent_file)))
 
@@ -176,7 +161,7 @@ def test_a_download_that_gets_nothing_gives_up_with_a_code_of_its_own(
 
 
 def test_a_download_that_gets_something_does_not_give_up(torrent_file: Path, seeder: str, tmp_path: Path) -> None:
-    arguments = ["-q", "-o", tmp_path / "out", "--peer", seeder, "--stall-timeout", "2", "--limit-down", "120K"]
+    arguments = ["-q", "-o", tmp_path / "out", "--peer", seeder, "--stall-timeout", "1", "--limit-down", "200K"]
     assert run_here("download", torrent_file, *arguments) == 0
 
 
@@ -616,7 +601,7 @@ def test_what_nobody_is_told_on_standard_error_ends_no_work(torrent_file: Path, 
     with seeding_process(torrent_file, origin) as (_, peer):
         for number, nowhere in enumerate((">/dev/full", ">&-")):
             out = tmp_path / str(number)
-            slowly = ["download", torrent_file, "-v", "--limit-down", "150K", "-o", out, "--peer", peer]
+            slowly = ["download", torrent_file, "-v", "--limit-down", "250K", "-o", out, "--peer", peer]
             result = run_in_bash(f'"$@" 2{nowhere}', *slowly)
             assert result.returncode == 0
             assert_one_line(result.stdout)

@@ -16,7 +16,7 @@ import pytest
 from gevent.server import StreamServer
 
 import geventbt
-from geventbt import ActiveTorrent, Client, Wire
+from geventbt import ActiveTorrent, Client, Wire, limits
 from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.trackers.tracker import announce, scrape
 from tests.interop.conftest import LibtorrentPeer, assert_same_tree
@@ -48,9 +48,9 @@ time.sleep(1000)
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Path:
-    """40 MiB in files of all sizes, some smaller than a piece and some over many."""
+    """20 MiB in files of all sizes, some smaller than a piece and some over many."""
     folder = tmp_path / "origin" / "payload"
-    sizes = {"film.bin": 23 * MIB + 17, "b/empty": 0, "b/tiny": 1, "b/c/piece": 262_144, "z.bin": 17 * MIB - 12_345}
+    sizes = {"film.bin": 12 * MIB + 17, "b/empty": 0, "b/tiny": 1, "b/c/piece": 262_144, "z.bin": 8 * MIB - 12_345}
     sizes |= {f"many/{number:02}": 1000 * number + 1 for number in range(20)}
     generator = random.Random(7)
     for name, size in sizes.items():
@@ -185,8 +185,20 @@ def libtorrent_seeders(make: Any, torrent_file: Path, payload: Path, url: str, c
     return seeders
 
 
-def download_process(source: Any, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "geventbt", "download", str(source), "-o", str(folder), "-q", *arguments]
+DOWNLOAD = """
+import sys
+from geventbt import limits
+from geventbt.cli.main import run
+
+limits.FIRST_SNUB_TIMEOUT = float(sys.argv[1])
+sys.exit(run(["download", *sys.argv[2:]]))
+"""
+
+
+def download_process(
+    source: Any, folder: Path, *arguments: str, snub_timeout: float = limits.FIRST_SNUB_TIMEOUT
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", DOWNLOAD, str(snub_timeout), str(source), "-o", str(folder), "-q", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -285,8 +297,9 @@ def test_a_download_completes_although_its_peers_are_killed(
 
 
 def test_a_swarm_completes_although_half_of_it_means_no_good(
-    small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours, odd
+    small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours, odd, monkeypatch
 ):
+    monkeypatch.setattr(limits, "FIRST_SNUB_TIMEOUT", 3.0)
     liars = [odd(small_tracker.url, serve_junk) for _ in range(2)]
     for behave in (choke_for_ever, stay_silent, leave_after_one):
         odd(small_tracker.url, behave)
@@ -296,7 +309,9 @@ def test_a_swarm_completes_although_half_of_it_means_no_good(
     announce_seed(small_tracker.url, torrent, babbler.server_port)
     seeders = libtorrent_seeders(libtorrent_peer, torrent_file, payload, small_tracker.url)
     eventually(lambda: len(small_tracker.announces) == 8)
-    process = download_process(torrent_file, tmp_path / "process", "--tracker", small_tracker.url)
+    process = download_process(
+        torrent_file, tmp_path / "process", "--tracker", small_tracker.url, snub_timeout=limits.FIRST_SNUB_TIMEOUT
+    )
     job = ours(torrent, "ours", trackers=[small_tracker.url])
     assert job.wait(60)
     finish(process)

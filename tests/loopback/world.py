@@ -121,6 +121,7 @@ class World:
 
         def handle(sock: Any, address: Any) -> None:
             with suppress(GeventBTError, OSError), OddWire(sock) as wire:
+                wire.use(geventbt.LtDonthave)
                 wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
                 wire.have_all()
                 behave(wire, self.reader(torrent))

@@ -18,6 +18,7 @@ from geventbt import (
     DHTError,
     DHTNotFound,
     DHTRejected,
+    DHTSourceStatus,
     DHTStatus,
     DHTTimeout,
     DownloadError,
@@ -58,6 +59,7 @@ from geventbt import (
     RequestTimeout,
     Sample,
     ScrapeResult,
+    SourceStatus,
     Storage,
     StorageBackend,
     StorageError,
@@ -232,7 +234,9 @@ def run_client(path: Path) -> None:
         trackers: Mapping[str, TrackerStatus] = active.trackers
         seeds: list[WebSeedStatus] = active.web_seeds
         print([seed.state is WebSeedState.OFF for seed in seeds])
-        print(finished, state is TorrentState.SEEDING, peers, files, trackers)
+        sources: Mapping[str, SourceStatus] = active.sources
+        dht: DHTSourceStatus | None = active.dht
+        print(finished, state is TorrentState.SEEDING, peers, files, trackers, sources, dht)
         for status in peers:
             cipher: Literal["plaintext", "rc4"] | None = status.encryption
             print(status.address, cipher)

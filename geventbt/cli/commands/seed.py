@@ -103,8 +103,9 @@ def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> No
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    host = arguments.host or "0.0.0.0"
     assert client.port is not None
+    assert client.server is not None
+    host = client.server.server_host
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
         emit("listening", host=host, port=client.port)

@@ -63,6 +63,7 @@ class Finder:
         self.listener: FoundListener | None = None
         self._known = known
         self._sources: list[PeerSource] = []
+        self._suffixes: dict[PeerSource, str] = {}
         self._is_private = False
         self._is_started = False
         self._resolving: set[gevent.Greenlet] = set()
@@ -70,9 +71,15 @@ class Finder:
 
     # ------------------------------------------------------------------ sources
 
-    def use(self, source: PeerSource) -> None:
-        """Use one more source."""
+    def use(self, source: PeerSource, suffix: str = "") -> None:
+        """Use one more source.
+
+        Args:
+            source: the source.
+            suffix: what is added to its names in `status`.
+        """
         self._sources.append(source)
+        self._suffixes[source] = suffix
         if self._is_started and self._allows(source):
             source.start()
 
@@ -90,10 +97,12 @@ class Finder:
 
     @property
     def status(self) -> dict[str, SourceStatus]:
-        """The state of each source in use by its name: the URL of a tracker, "dht", "lsd" or "pex"."""
+        """The state of each source in use by its name: the URL of a tracker, "dht", "lsd" or "pex". Of a hybrid those
+        for its second info hash have names that end in " (version 2)"."""
         found: dict[str, SourceStatus] = {}
         for source in self._allowed():
-            found.update(source.status)
+            suffix = self._suffixes[source]
+            found.update({f"{name}{suffix}": status for name, status in source.status.items()})
         if self.allows_exchange:
             found[PEX] = self._exchange
         return found

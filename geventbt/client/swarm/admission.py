@@ -31,8 +31,6 @@ from geventbt.wire.wire import Wire
 
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a peer to read what we have sent, when we leave."""
-_TWIN_SILENCE = 10.0
-"""Seconds of silence after which a connection gives way to another one of the same peer."""
 
 
 class AdmissionOwner(Protocol):
@@ -175,8 +173,9 @@ class Admission:
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self._owner.seeding)
         self._exchange.attach(wire)
-        if self._context.port:
-            wire.extended_handshake["p"] = self._context.port
+        port = self._context.ports.over(wire.remote_address[0])
+        if port:
+            wire.extended_handshake["p"] = port
         has_dht = self._dht is not None
         if self._hash_server is not None:
             self._hash_server.serve(wire)
@@ -216,7 +215,7 @@ class Admission:
         to each other at the same time, both must keep the same connection: the one that was opened by the lower peer
         id.
         """
-        if twin.silence >= _TWIN_SILENCE:
+        if twin.silence >= limits.TWIN_SILENCE:
             return True
         assert wire.peer_id is not None
         we_are_lower = self._context.peer_id < wire.peer_id

@@ -235,6 +235,7 @@ class WirePeer(WireDelegate):
         self._take_bitfield()
         self._picker.peer_lost(self, piece)
         self.update_interest()
+        self.fill()
 
     def on_batch(self, count: int, now: float) -> None:
         if self.wire.has_unanswered_requests:
@@ -335,6 +336,7 @@ class WirePeer(WireDelegate):
             # It has lost the piece, say, and its message is not here yet.
             _log.debug("%s: %s", self, error)
             self._picker.give_back_all(self)
+            self._note_idle()
         if runs:
             self._window.on_requests(now)
             if not joins:

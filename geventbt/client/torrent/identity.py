@@ -32,8 +32,8 @@ class TorrentIdentity:
 
     @property
     def swarm_hashes(self) -> tuple[bytes, ...]:
-        """All that peers may know it by, 20 bytes each."""
-        return self.metainfo.swarm_hashes if self.metainfo is not None else (self.info_hash,)
+        """All that peers may know it by, 20 bytes each: two of a hybrid (BEP 52)."""
+        return (self.metainfo or self.source).swarm_hashes
 
     @property
     def trackers(self) -> list[list[str]]:
@@ -41,6 +41,11 @@ class TorrentIdentity:
         if self.metainfo is not None and self.metainfo.trackers:
             return [list(tier) for tier in self.metainfo.trackers]
         return [[url] for url in self.source.trackers] if isinstance(self.source, Magnet) else []
+
+    @property
+    def web_seeds(self) -> tuple[str, ...]:
+        """URLs that have the data: the torrent's own, or those of the link (`ws`)."""
+        return (self.metainfo or self.source).web_seeds
 
     @property
     def peers(self) -> tuple[Address, ...]:

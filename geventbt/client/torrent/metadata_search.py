@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import gevent
 from gevent.event import AsyncResult
@@ -17,6 +15,7 @@ from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.piece_layers import fetch_layers
+from geventbt.client.torrent.metadata import Metadata
 from geventbt.client.torrent.metadata_urls import MetadataURLs
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import whole_call
@@ -98,33 +97,12 @@ def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     return DHTSource(dht, info_hash, add, port=lambda: None, is_seed=lambda: False)
 
 
-class Metadata(NamedTuple):
-    """The metadata of a torrent, verified.
-
-    Attributes:
-        info: the bytes of the info dictionary.
-        layers: the piece layers of version 2, by the roots of their files (BEP 52).
-    """
-
-    info: bytes
-    layers: Mapping[bytes, bytes] = {}
-
-    def torrent(self, trackers: Iterable[Sequence[str]], web_seeds: Iterable[str] = ()) -> Torrent:
-        """The torrent. For large metadata it takes a moment.
-
-        Raises:
-            MetainfoError: not a usable torrent.
-        """
-        torrent = Torrent.from_info(self.info, trackers=trackers, web_seeds=web_seeds)
-        return replace(torrent, piece_layers=self.layers)
-
-
 class MetadataSearch:
     """Fetches the metadata of a torrent from the peers that become known, and from those that connect to us.
 
     Args:
         context: what all torrents of the client share.
-        source: the magnet link.
+        source: the magnet link; the URLs of its .torrent file are asked beside the peers.
         known: the addresses of peers.
         finder: looks for more of them.
         max_peers: connections at one time.
@@ -148,7 +126,7 @@ class MetadataSearch:
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, source.swarm_hash, known, self)
-        self._urls = MetadataURLs(source.sources if isinstance(source, Magnet) else (), source.swarm_hash)
+        self._urls = MetadataURLs(source)
         self._downloader: gevent.Greenlet | None = None
         self._answer: AsyncResult = AsyncResult()
         self._asking: dict[gevent.Greenlet, _Source] = {}
@@ -264,14 +242,14 @@ class MetadataSearch:
             host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
             self._known.add((host, port), Source.INBOUND, self._context.now(), reported_by=host)
 
+    def _fetch_by_url(self) -> None:
+        metadata = self._urls.fetch()
+        if metadata is not None:
+            self._answer.set(metadata)
+
     def _active(self, sources: Iterable[_Source]) -> int:
         now = self._context.now()
         return sum(source.is_active(now) for source in sources)
-
-    def _fetch_by_url(self) -> None:
-        torrent = self._urls.fetch()
-        if torrent is not None:
-            self._answer.set(Metadata(torrent.info_bytes, torrent.piece_layers))
 
     def _fetch(self, wire: Wire) -> Metadata:
         """Take the metadata from a peer, and leave it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 import gevent
 
 from geventbt import limits
+from geventbt.client.torrent.metadata import Metadata, is_of
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import FetchError, GeventBTError, MetainfoError
-from geventbt.metainfo import Torrent
+from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import UNTRUSTED
 from geventbt.net.http.url import without_login
@@ -25,17 +25,16 @@ class MetadataURLs:
     and what they give is the torrent of the link or is not used.
 
     Args:
-        urls: http and https.
-        info_hash: of the torrent: 20 bytes.
+        source: the magnet link.
 
     Attributes:
         is_pending: whether one of them has not been asked yet.
         failure: what the last one has failed by, or None.
     """
 
-    def __init__(self, urls: Iterable[str], info_hash: bytes) -> None:
-        self._urls = list(urls)
-        self._info_hash = info_hash
+    def __init__(self, source: Torrent | Magnet) -> None:
+        self._source = source
+        self._urls = list(source.sources) if isinstance(source, Magnet) else []
         self.is_pending = bool(self._urls)
         self.failure: GeventBTError | None = None
 
@@ -44,31 +43,31 @@ class MetadataURLs:
         """Whether there is none left that may give it."""
         return not self._urls
 
-    def fetch(self) -> Torrent | None:
+    def fetch(self) -> Metadata | None:
         """Block until one has given the torrent.
 
         Returns:
-            The torrent; None when every one has given another torrent or something else.
+            Its metadata; None when every one has given another torrent or something else.
         """
         pause = limits.METADATA_URL_RETRY
         while self._urls:
             for url in list(self._urls):
-                torrent = self._ask(url)
-                if torrent is not None:
-                    return torrent
+                metadata = self._ask(url)
+                if metadata is not None:
+                    return metadata
             self.is_pending = False
             if not self.is_empty:
                 gevent.sleep(pause)
                 pause = min(2 * pause, limits.MAX_METADATA_URL_RETRY)
         return None
 
-    def _ask(self, url: str) -> Torrent | None:
+    def _ask(self, url: str) -> Metadata | None:
         try:
             data = fetch(url, max_bytes=limits.TORRENT_FILE, policy=UNTRUSTED)
             # In a thread: a torrent may have hundreds of thousands of files.
             torrent = in_thread(Torrent.from_bytes, data)
-            if self._info_hash in torrent.swarm_hashes:
-                return torrent
+            if is_of(self._source, torrent):
+                return Metadata.of(torrent)
             self._failed(url, MetainfoError("it is another torrent"))
         except FetchError as error:
             self._failed(url, error)

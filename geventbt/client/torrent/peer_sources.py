@@ -23,6 +23,7 @@ from geventbt.net.addresses import Address
 
 _FIRST_RETRY = 0.5
 """Seconds before the first retry of a peer, for a download that fails without peers."""
+_VERSION_2 = " (version 2)"
 _NO_PORT = 1
 """The port in announces where we do not listen: some trackers refuse 0, and nothing listens on this one."""
 
@@ -41,7 +42,7 @@ class PeerSources:
     Attributes:
         known: the addresses of peers.
         finder: adds to them.
-        trackers, dht: see their classes; `dht` may be None.
+        dht: the DHT, asked for the first info hash; or None.
     """
 
     def __init__(
@@ -61,21 +62,26 @@ class PeerSources:
         self._totals = totals
         self.known = KnownPeers(retry=_FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY)
         self.finder = Finder(self.known)
-        self.trackers = TrackerSource(self._make_announce, partial(self._add, Source.TRACKER))
-        self.finder.use(self.trackers)
-        self.update()
+        self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None
-        if context.dht is not None:
-            self.dht = self._use_dht(context.dht)
-        if context.lsd is not None:
-            self.finder.use(LocalSource(context.lsd, identity.info_hash, partial(self._add, Source.LSD)))
+        self.update()
+
+    @property
+    def trackers(self) -> TrackerSource:
+        """The trackers, asked for the first info hash."""
+        return self._tracker_sources[self._identity.info_hash]
 
     def update(self) -> None:
-        """Take over what the metadata says: the trackers, and whether the torrent is private (BEP 27)."""
-        extra = [list(self._options.trackers)] if self._options.trackers else []
-        self.trackers.tiers = self._identity.trackers + extra
+        """Take over what is known: the info hashes, the trackers, and whether the torrent is private (BEP 27)."""
         if self._identity.metainfo is not None:
             self.finder.set_private(self._identity.metainfo.private)
+        extra = [list(self._options.trackers)] if self._options.trackers else []
+        tiers = self._identity.trackers + extra
+        for source in self._tracker_sources.values():
+            source.tiers = tiers
+        for info_hash in self._identity.swarm_hashes:
+            if info_hash not in self._tracker_sources:
+                self._use_info_hash(info_hash, tiers)
 
     def add_by_user(self) -> None:
         """Add the peers that the user and the magnet link name; blocks until names are resolved."""
@@ -90,28 +96,43 @@ class PeerSources:
     def _add(self, source: Source, peers: list[Address], reported_by: str) -> None:
         self.finder.add(peers, source, reported_by)
 
-    def _use_dht(self, dht: DHT) -> DHTSource:
+    def _use_info_hash(self, info_hash: bytes, tiers: list[list[str]]) -> None:
+        """Look for the peers that know the torrent by an info hash: a hybrid is in two swarms (BEP 52)."""
+        suffix = "" if info_hash == self._identity.info_hash else _VERSION_2
+        trackers = TrackerSource(partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER))
+        trackers.tiers = tiers
+        self._tracker_sources[info_hash] = trackers
+        self.finder.use(trackers, suffix)
+        if self._context.dht is not None:
+            dht = self._make_dht(self._context.dht, info_hash)
+            self.dht = self.dht or dht
+            self.finder.use(dht, suffix)
+        if self._context.lsd is not None:
+            self.finder.use(LocalSource(self._context.lsd, info_hash, partial(self._add, Source.LSD)), suffix)
+
+    def _make_dht(self, dht: DHT, info_hash: bytes) -> DHTSource:
         source = DHTSource(
             dht,
-            self._identity.info_hash,
+            info_hash,
             partial(self._add, Source.DHT),
             port=lambda: self._context.port,
             is_seed=lambda: self._life.phase is TorrentState.SEEDING,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
         )
-        self.finder.use(source)
         metainfo = self._identity.metainfo
         for node in metainfo.nodes if metainfo and not metainfo.private else ():
             dht.add_node(node)
         return source
 
-    def _make_announce(self, event: str) -> AnnounceRequest:
+    def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
+        ports = self._context.ports
         return AnnounceRequest(
-            self._identity.info_hash,
+            info_hash,
             self._context.peer_id,
-            self._context.port or _NO_PORT,
+            ports.ipv4 or _NO_PORT,
             uploaded=self._totals.session_uploaded,
             downloaded=self._totals.session_downloaded,
             left=self._data.left,
             event=event,
+            port6=ports.ipv6 or _NO_PORT,
         )

@@ -14,7 +14,8 @@ from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
-from geventbt.client.torrent.metadata_search import Metadata, MetadataSearch
+from geventbt.client.torrent.metadata import Metadata
+from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
@@ -99,7 +100,7 @@ class Peering:
             wire.close(0)
 
     def fetch_metadata(self) -> Metadata:
-        """Block until peers have given the metadata of a magnet link. Raises: see `MetadataSearch.run`."""
+        """Block until a peer or URL has given the metadata of a magnet link. Raises: see `MetadataSearch.run`."""
         search = self._search = MetadataSearch(
             self._context,
             self._identity.source,
@@ -166,7 +167,7 @@ class Peering:
 
     def leave_soon(self) -> None:
         """Leave all peers in the background."""
-        spawn(f"leaving {self._identity.name!r}", self.leave)
+        spawn(f"leaving {self._identity.name!r}", self.leave, limits.STOP_TIMEOUT)
 
     def pause(self) -> None:
         """Leave all peers until `resume`; blocks until they are left, trackers may take longer."""

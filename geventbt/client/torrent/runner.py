@@ -118,7 +118,7 @@ class TorrentRunner:
     def _fetch_metadata(self) -> None:
         metadata = self.peering.fetch_metadata()
         # In a thread: a torrent may have hundreds of thousands of files.
-        self.identity.set_metainfo(in_thread(metadata.torrent, self.identity.trackers))
+        self.identity.set_metainfo(in_thread(metadata.torrent, self.identity.trackers, self.identity.web_seeds))
         self.sources.update()
         self.life.enter(TorrentState.CHECKING)
 

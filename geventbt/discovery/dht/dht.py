@@ -488,11 +488,14 @@ class DHT:
             self._state_file.save(self._state())
 
     def _state(self) -> dict[int, SavedNode]:
-        """The state to save. A run without a network leaves that of the run before."""
+        """The state to save. A family without good nodes, or that is not used, keeps that of the run before."""
         now = monotonic()
-        nodes = [driver.node for driver in self._drivers]
-        fresh = {node.family: saved(node.node_id, node.own_address.host, node.table.good_nodes(now)) for node in nodes}
-        return {family: node if node.contacts else self._loaded.get(family, node) for family, node in fresh.items()}
+        state = dict(self._loaded)
+        for node in (driver.node for driver in self._drivers):
+            good = node.table.good_nodes(now)
+            if good or node.family not in state:
+                state[node.family] = saved(node.node_id, node.own_address.host, good)
+        return state
 
     def _is_ready(self) -> bool:
         return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)

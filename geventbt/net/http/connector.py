@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
@@ -43,7 +42,8 @@ class DirectConnector:
     """Connects to the addresses of a name itself: IPv6 and IPv4 in turns, those that failed last time at the end."""
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[Endpoint, None] = OrderedDict()
+        # Also used by several native threads at a time, each with its hub.
+        self._failed: set[Endpoint] = set()
 
     def connect(self, origin: Origin, policy: AddressPolicy) -> Connected:
         found = resolve(origin.host, origin.port, family=policy.family)
@@ -52,18 +52,12 @@ class DirectConnector:
             raise policy.refusal(origin.host)
         endpoints = sorted(interleaved(allowed), key=self._failed.__contains__)
         # Until one of them answers, all of them have failed: also where the deadline passes.
-        self._note_failed(endpoints)
+        if len(self._failed) > limits.HTTP_FAILED_ADDRESSES:
+            self._failed.clear()
+        self._failed.update(endpoints)
         sock, endpoint = connect_first(endpoints, limits.HTTP_NEXT_ADDRESS)
-        for tried in endpoints[endpoints.index(endpoint) :]:
-            self._failed.pop(tried, None)
+        self._failed.difference_update(endpoints[endpoints.index(endpoint) :])
         return Connected(sock, endpoint.host)
-
-    def _note_failed(self, endpoints: list[Endpoint]) -> None:
-        for endpoint in endpoints:
-            self._failed[endpoint] = None
-            self._failed.move_to_end(endpoint)
-        while len(self._failed) > limits.HTTP_FAILED_ADDRESSES:
-            self._failed.popitem(last=False)
 
 
 DIRECT = DirectConnector()

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
+from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed, limits
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
@@ -291,7 +291,8 @@ def can_lock(torrent: geventbt.Torrent, folder: Path) -> bool:
         return True
 
 
-def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
+def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World, monkeypatch):
+    monkeypatch.setattr(limits, "STOP_TIMEOUT", 0.5)
     torrent = world.torrent()
     order: list[str] = []
 
@@ -317,8 +318,9 @@ def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
         tracker.close()
 
 
-def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World):
+def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World, monkeypatch):
     """Of each start, bytes are counted anew; what is left is what a seed would have."""
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     torrent = world.torrent(a=10 * PIECE, b=10 * PIECE)
     tracker = FakeHttp({"": bencoded(interval=1800, peers=b"")})
 
@@ -515,6 +517,31 @@ def test_a_private_torrent_uses_no_peer_exchange(world: World, private):
     eventually(lambda: wire.peer_extended_handshake)
     assert ("ut_pex" in wire.peer_extended_mapping) is not private
     wire.close(0)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_private_torrent_keeps_away_from_the_dht_and_the_local_network(
+    world: World, private: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GEVENTBT_LSD_INTERFACES", "lo")
+    world.torrent("secret")
+    torrent = world.made(geventbt.create_torrent(world.origin / "secret", private=private))
+    with geventbt.DHT(0, "127.0.0.1", routers=()) as node, Client(dht=node) as client:
+        job = client.add(torrent, world.origin, seed_only=True)
+        assert job.wait(10)
+        wire = geventbt.connect(("127.0.0.1", client.port or 0))
+        ports: list[int] = []
+        wire.on("port", lambda wire, listen_port: ports.append(listen_port))
+        theirs = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), dht=True)
+        assert theirs.extensions.dht is not private
+        if private:
+            remains(lambda: not ports and not node.status().searches)
+            assert set(job.sources) == set()
+            assert job.dht is None
+        else:
+            eventually(lambda: ports == [node.port])
+            assert {"dht", "pex"} <= set(job.sources)
+        wire.close(0)
 
 
 # --- what can be seen of it ---

@@ -209,6 +209,7 @@ def test_a_download_that_is_killed_again_and_again_ends_right(torrent, seeder, s
 
 def test_files_that_a_checkpoint_has_recorded_are_not_hashed_after_a_kill(torrent, seeder, start, tmp_path):
     folder = tmp_path / "out"
+    seeder.set_limits(up=2 * RATE)
     process = start(IN_ORDER, 0.05, tmp_path / "data.torrent", folder, seeder.port)
     eventually(lambda: uploaded(seeder) > 0.8 * torrent.geometry.length, seconds=30)
     process.kill()

@@ -51,11 +51,13 @@ def busy(sock: Any, head: str) -> None:
 
 
 def test_the_metadata_comes_from_the_first_url_that_has_the_torrent(torrent, other, serving):
+    torrent = replace(torrent, trackers=(("http://a/",), ("http://b/",)), web_seeds=("http://127.0.0.1:2/",))
     servers = [serving(reply) for reply in (busy, other.to_bytes(), b"<html>", torrent.to_bytes(), b"not asked")]
-    magnet = link(torrent, *(server.url("/x.torrent") for server in servers))
+    magnet = link(replace(torrent, trackers=(("http://a/",),)), *(server.url("/x.torrent") for server in servers))
     fetched = geventbt.fetch_metadata(magnet, dht=False, timeout=20)
     assert fetched.info_bytes == torrent.info_bytes
-    assert fetched.web_seeds == magnet.web_seeds
+    assert fetched.web_seeds == (*magnet.web_seeds, "http://127.0.0.1:2/")
+    assert fetched.trackers == (("http://a/",), ("http://b/",))
     assert [len(server.requests) for server in servers] == [1, 1, 1, 1, 0]
 
 
@@ -69,6 +71,20 @@ def test_a_client_takes_it_too(torrent, serving, tmp_path):
 def test_another_torrent_is_never_taken(torrent, other, serving):
     magnet = link(torrent, serving(other.to_bytes()).url("/"))
     with pytest.raises(geventbt.NoPeersError, match="no peer gave the metadata: it is another torrent"):
+        geventbt.fetch_metadata(magnet, dht=False, timeout=20)
+
+
+def test_a_torrent_of_version_2_comes_with_the_hashes_of_its_pieces(serving, tmp_path):
+    (tmp_path / "large").write_bytes(os.urandom(100_000))
+    torrent = geventbt.create_torrent(tmp_path / "large", version="2", piece_length=16384)
+    fetched = geventbt.fetch_metadata(link(torrent, serving(torrent.to_bytes()).url("/")), dht=False, timeout=20)
+    assert fetched.info_hash_v2 == torrent.info_hash_v2
+    assert fetched.piece_layers == torrent.piece_layers
+
+
+def test_a_torrent_must_have_every_hash_of_the_link(torrent, serving):
+    magnet = replace(link(torrent, serving(torrent.to_bytes()).url("/")), info_hash_v2=bytes(32))
+    with pytest.raises(geventbt.NoPeersError, match="another torrent"):
         geventbt.fetch_metadata(magnet, dht=False, timeout=20)
 
 

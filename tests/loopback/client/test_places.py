@@ -22,11 +22,11 @@ def torrent(world: World) -> geventbt.Torrent:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peers have less time to become of use, and retries come soon."""
+    """Peers have less time to become of use."""
     monkeypatch.setattr(limits, "POINTLESS_PEER", 0.2)
     monkeypatch.setattr(limits, "USELESS_PEER", 0.4)
     monkeypatch.setattr(limits, "EVICTION_INTERVAL", 0.05)
-    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
+    monkeypatch.setattr(limits, "FIRST_RETRY", 3.0)
 
 
 def choke_for_ever(wire: OddWire, read: Read) -> None:
@@ -151,7 +151,8 @@ def test_loopback_is_exempt_where_that_is_wanted(world: World, torrent):
 # --- no pointless connections ---
 
 
-def test_our_own_address_is_connected_to_once_whatever_names_it(world: World, torrent):
+def test_our_own_address_is_connected_to_once_whatever_names_it(world: World, torrent, monkeypatch):
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     other = world.torrent("other")
     client = world.client()
     visits: list[Wire] = []
@@ -165,7 +166,8 @@ def test_our_own_address_is_connected_to_once_whatever_names_it(world: World, to
     assert len(visits) == 1
 
 
-def test_seeds_that_have_met_do_not_connect_again(world: World, torrent):
+def test_seeds_that_have_met_do_not_connect_again(world: World, torrent, monkeypatch):
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     visits: list[Wire] = []
     seed, other = world.seed(torrent), world.client(port=None)
     assert seed.server is not None

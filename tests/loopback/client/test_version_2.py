@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import gevent
 import pytest
@@ -16,6 +17,8 @@ from geventbt import Magnet, Torrent, Wire, bencoding
 from geventbt.errors import GeventBTError, MetadataMismatch, StorageError, WireClosed
 from geventbt.metainfo import merkle
 from geventbt.protocol.message_objects import HashRequest
+from tests.loopback.fake_trackers import FakeHttp, bencoded
+from tests.loopback.harness import eventually
 from tests.loopback.world import World
 
 PIECE = 32768
@@ -114,6 +117,22 @@ def serve_as(world: World, wire: Wire, torrent: Torrent) -> None:
     wire.unchoke()
     start = torrent.geometry.start_of
     wire.serve(lambda piece, offset, length: stream[start(piece) + offset : start(piece) + offset + length])
+
+
+@pytest.mark.parametrize("form", ["torrent", "link"])
+def test_a_hybrid_is_announced_under_both_hashes(world: World, form: str):
+    torrent = make(world, "hybrid")
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=b"")})
+    source = torrent if form == "torrent" else Magnet.from_torrent(torrent)
+    active = world.client().add(source, world.folder / "out", trackers=[tracker.url("/announce")])
+    eventually(lambda: len(tracker.requests) >= 2)
+    announced = {unquote_to_bytes(request.partition("info_hash=")[2].partition("&")[0]) for request in tracker.requests}
+    assert announced == set(torrent.swarm_hashes)
+    assert {name for name in active.sources if name.startswith("http")} == {
+        tracker.url("/announce"),
+        tracker.url("/announce") + " (version 2)",
+    }
+    tracker.close()
 
 
 # ------------------------------------------------------------------ hashes

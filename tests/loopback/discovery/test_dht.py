@@ -13,6 +13,7 @@ import pytest
 from gevent import socket as gevent_socket
 
 import geventbt
+from geventbt import limits
 from geventbt.discovery.dht.items import public_key_of
 from tests.loopback.harness import eventually
 
@@ -36,9 +37,16 @@ def make() -> Iterator[Callable[..., geventbt.DHT]]:
 
 
 @pytest.fixture
-def network(make: Callable[..., geventbt.DHT]) -> list[geventbt.DHT]:
+def network(make: Callable[..., geventbt.DHT], monkeypatch: pytest.MonkeyPatch) -> list[geventbt.DHT]:
     """Five nodes that know each other."""
+    monkeypatch.setattr(limits, "DHT_BOOTSTRAP_RETRY", 0.2)
+    monkeypatch.setattr(limits, "DHT_PING_INTERVAL", 0.1)
+    monkeypatch.setattr(limits, "DHT_ADDRESS_RATE", 100.0)
+    monkeypatch.setattr(limits, "DHT_ADDRESS_BURST", 100.0)
     nodes = [make() for _ in range(5)]
+    for node in nodes:
+        for other in nodes:
+            node.add_node(("127.0.0.1", other.port))
     eventually(lambda: all(node.status().nodes >= 4 for node in nodes))
     return nodes
 

@@ -225,6 +225,29 @@ def test_many_random_openings_at_once_hold_nobody_up(server, nothing_logged):
     assert {type(reason) for reason in seeder.reasons} == {HandshakeError}
 
 
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+def test_where_rc4_cannot_be_had_prefer_is_plaintext_and_require_an_error(server, monkeypatch, caplog, policy):
+    class UnsupportedAlgorithm(Exception):
+        """As `cryptography` raises it on a machine whose OpenSSL is in FIPS mode."""
+
+    def no_rc4(key: bytes) -> None:
+        raise UnsupportedAlgorithm("RC4")
+
+    monkeypatch.setattr(mse, "Rc4", no_rc4)
+    listening = server("prefer")
+    for _ in range(2):
+        if policy == "require":
+            with pytest.raises(HandshakeError, match="encrypted opening"):
+                connect(listening, policy)
+        else:
+            with connect(listening, policy) as wire:
+                wire.handshake(INFO_HASH, PEER_ID, timeout=5)
+                assert wire.encryption == "plaintext"
+    assert (
+        sum("UnsupportedAlgorithm" in record.message for record in caplog.records if record.levelname == "ERROR") == 1
+    )
+
+
 def test_a_killed_connect_leaves_nothing(socket_pair):
     listener = gevent_socket.socket()
     listener.bind(("127.0.0.1", 0))
