@@ -66,8 +66,9 @@ for name, call in calls.items():
     def work():
         try: call()
         except BaseException as error: errors.append(error)
-    before = count()
-    for _ in range(5):
+    for number in range(6):
+        # The first call has the seeder open its file.
+        if number == 1: before = count()
         thread = threading.Thread(target=work); thread.start(); thread.join(20)
         assert not errors, (name, errors)
     until = time.monotonic() + 5
