@@ -39,6 +39,11 @@ def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node, "lsd": not arguments.no_lsd}
 
 
+def web_seed_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_source` for web seeds, of a command with `add_web_seeds`."""
+    return {"web_seeds": False if arguments.no_web_seeds else arguments.web_seed}
+
+
 @contextmanager
 def running_client(
     port: int | None = None,
@@ -206,7 +211,7 @@ def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> No
 
 
 def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
-    """Show a complete torrent until a time is over or a ratio is reached; None is no bound.
+    """Show a complete torrent until a time is over or a ratio is reached; None for no limit.
 
     Returns:
         The ratio of bytes sent to bytes on disk.

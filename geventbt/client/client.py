@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import gevent
 from gevent.event import Event
@@ -24,8 +24,6 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.urls import escaped_url
@@ -35,6 +33,10 @@ from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 
@@ -110,7 +112,7 @@ class Client:
             self._context.port = self.server.server_port
             self._context.ports = self.server.ports
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
-        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = _open_lsd(host, self._context.port)
 
@@ -303,6 +305,14 @@ class Client:
         self.close()
 
 
+def _affordable(connections: int) -> int:
+    """The number of connections of a client: as many as asked for, if there are descriptors for them."""
+    possible = descriptors.max_connections()
+    if connections > possible:
+        _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
+    return min(connections, possible)
+
+
 def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
     """URLs of web seeds that the user names.
 
@@ -320,14 +330,6 @@ def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
     return tuple(checked_urls)
 
 
-def _affordable(connections: int) -> int:
-    """The number of connections of a client: as many as asked for, if there are descriptors for them."""
-    possible = descriptors.max_connections()
-    if connections > possible:
-        _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
-    return min(connections, possible)
-
-
 def open_dht(host: str = "", port: int | None = None) -> DHT:
     """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
 
@@ -335,6 +337,9 @@ def open_dht(host: str = "", port: int | None = None) -> DHT:
         host: the address that the client listens on.
         port: its port; None if it does not listen, so that its node only asks (BEP 43).
     """
+    # Only now: it is a fifth of what a client imports.
+    from geventbt.discovery.dht.dht import DHT
+
     try:
         return DHT(port or 0, host, read_only=port is None)
     except OSError:
@@ -345,6 +350,8 @@ def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
     """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
     if scope_of(host) is Scope.LOOPBACK:
         return None
+    from geventbt.discovery.local import LocalDiscovery
+
     try:
         return LocalDiscovery(port, host)
     except OSError as error:

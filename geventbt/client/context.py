@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -16,12 +16,14 @@ from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
 from geventbt.net.addresses import Address, Ports
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
-from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
 
 
 @whole_call

@@ -311,7 +311,7 @@ class BlockPicker(Generic[K]):
             peer: who is going to be asked.
             blocks: how many at the most.
             share: how many of one piece at the most. A peer with a share of less than a piece also begins only one
-                piece in a call, so it may be given less than it could take. 0 is no bound: for fast peers.
+                piece in a call, so it may be given less than it could take. 0 for no limit: for fast peers.
             may_join: whether it may be given what others were asked for, in the endgame.
 
         Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gevent
 from gevent.lock import RLock
 
@@ -15,7 +17,6 @@ from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.metadata import Metadata
-from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
@@ -23,6 +24,9 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.client.torrent.metadata_search import MetadataSearch
 
 
 class Peering:
@@ -101,6 +105,9 @@ class Peering:
 
     def fetch_metadata(self) -> Metadata:
         """Block until a peer or URL has given the metadata of a magnet link. Raises: see `MetadataSearch.run`."""
+        # Only now: HTTP and TLS come with it, and few torrents begin as links.
+        from geventbt.client.torrent.metadata_search import MetadataSearch
+
         search = self._search = MetadataSearch(
             self._context,
             self._identity.source,

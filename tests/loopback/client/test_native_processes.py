@@ -1,4 +1,4 @@
-"""Clients beside native threads and forked processes: nothing is left behind, nothing hangs, nobody is disturbed."""
+"""Clients beside native threads and forked processes: nothing is left behind, nothing hangs, nothing is disturbed."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, torrent: Torrent) -> Path:
 
 
 def refused(call: Callable[[], object]) -> StorageError:
-    """The error of a call that must not write to somebody else's file."""
+    """The error of a call that must not write to a file of another program."""
     with pytest.raises(StorageError) as caught:
         call()
     assert caught.value.errno == errno.EEXIST

@@ -1,4 +1,4 @@
-"""Pieces on the disk: nothing unverified gets in or out, and nothing leaves the folder."""
+"""Pieces on disk: nothing unverified gets in or out, and nothing leaves the folder."""
 
 from __future__ import annotations
 

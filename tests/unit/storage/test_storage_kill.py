@@ -36,10 +36,10 @@ with Storage(torrent, folder, selected=[1, 2]) as storage:
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nobody is killed like this here")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are not killed like this here")
 @pytest.mark.timeout(120)
 @pytest.mark.xfail(strict=False, reason="a file that was being made at the kill is at times refused as not ours")
-def test_whoever_is_killed_while_writing_trusts_only_what_is_good_and_finds_all_of_it(tmp_path: Path):
+def test_a_process_killed_while_writing_trusts_only_what_is_good_and_finds_all_of_it(tmp_path: Path):
     torrent = seed(tmp_path / "seeded")
     (tmp_path / "x.torrent").write_bytes(torrent.to_bytes())
     choose = random.Random(5)
@@ -56,7 +56,7 @@ def test_whoever_is_killed_while_writing_trusts_only_what_is_good_and_finds_all_
 
 
 def kill_in_the_middle(tmp_path: Path, folder: Path, number: int, steps: int) -> None:
-    """Let a process take so many steps, and kill it in the next one."""
+    """Let a process take `steps` steps, and kill it in the next one."""
     command = [sys.executable, "-c", WRITER, tmp_path / "x.torrent", tmp_path / "seeded", folder, str(number)]
     path = str(Path(__file__).parents[3])
     environment = {"PYTHONPATH": path, "PATH": ""}
