@@ -397,8 +397,8 @@ DESCRIPTORS_RESERVE = 96
 """Descriptors that are kept free of files and peers: for trackers, names, locks, and the program itself."""
 RESUME_FILE = 1 * KIB
 """A resume file, without its bitfield and its entries of files."""
-RESUME_ENTRY = 104
-"""The entries of one file in a resume file: its index, three times, and its size, time and inode in 64 bits each."""
+RESUME_ENTRY = 116
+"""The entries of one file in a resume file: its index, four times, and its size, time and inode in 64 bits each."""
 
 # --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
 DHT_PACKET = 1500

@@ -16,8 +16,9 @@ progress       info_hash, state, wanted, done, checked, pieces, downloaded, uplo
                each that does not answer), sources (what names peers: its name, a tracker's URL, dht, lsd or pex; peers,
                error, and the seconds asked_ago and next_in, each null where there is none; of the DHT also nodes, and
                stored, the nodes that took our announce), web_seeds (url, state, downloaded, download_speed,
-               connections, wrong_pieces, next_try, error; see `geventbt.WebSeedStatus`), once a second and at the end;
-               see `geventbt.Progress`; with -v also connections (address, client, flags, download_speed, upload_speed,
+               connections, wrong_pieces, next_try, error; see `geventbt.WebSeedStatus`), error and retry_in (why the
+               disk has failed it, and the seconds until the next try, or null), once a second and at the end; see
+               `geventbt.Progress`; with -v also connections (address, client, flags, download_speed, upload_speed,
                downloaded, uploaded, pieces, sources)
 file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete

@@ -254,7 +254,8 @@ def add_stall_timeout(parser: Parser) -> None:
         "--stall-timeout",
         type=values.positive_duration,
         metavar="TIME",
-        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8 (default: never)",
+        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8, or 6 where the disk is "
+        "full (default: never)",
     )
 
 

@@ -103,6 +103,10 @@ def status_parts(torrent: geventbt.ActiveTorrent) -> list[str]:
     """The status of a torrent, with a source of peers that fails where there are no peers, and at last what it waits
     for."""
     progress = torrent.progress
+    if torrent.error is not None and torrent.retry_in is not None:
+        done = f"{human_size(progress.done)} of {human_size(progress.wanted)}"
+        reason = getattr(torrent.error, "strerror", None) or str(torrent.error)
+        return [done, f"waiting for the disk: {printable(reason)}", f"next try in {human_time(torrent.retry_in)}"]
     waits = [f"waiting: {printable(progress.waiting_for)}"] if progress.waiting_for else []
     return [*status(progress, "" if waits else next(iter(_troubles(torrent)), "")), *waits]
 

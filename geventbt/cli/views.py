@@ -108,6 +108,8 @@ class JsonView:
             "info_hash": torrent.info_hash.hex(),
             **progress_fields(torrent.progress),
             "tracker_errors": tracker_errors(torrent),
+            "error": None if torrent.error is None else str(torrent.error),
+            "retry_in": None if torrent.retry_in is None else round(torrent.retry_in, 1),
             "sources": sources_fields(torrent),
             "web_seeds": [web_seed_fields(seed) for seed in torrent.web_seeds],
         }

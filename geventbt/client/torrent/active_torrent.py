@@ -85,6 +85,11 @@ class ActiveTorrent:
         """Why it failed, or None."""
         return self._runner.life.error
 
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until a torrent that the disk has failed tries again by itself; None where it does not."""
+        return self._runner.retry_in
+
     # ------------------------------------------------------------------ waiting
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -94,6 +94,11 @@ class TorrentRunner:
         """The name of the torrent, or of the link."""
         return self.identity.name
 
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until it tries again by itself after a fault of the disk; None where it does not."""
+        return self._recovery.next_try if self.life.is_suspended else None
+
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the client's."""
         self._context.check_thread()
