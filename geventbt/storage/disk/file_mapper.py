@@ -205,6 +205,8 @@ class FileMapper:
             return
         status, record = self.files.status(index), self.files.record(index)
         if status is None or record.is_replaced(status):
+            # It may have been moved: what is written from now on must not go there.
+            self.files.forget(index)
             raise FileGone(self.files.path(index))
         is_changed = record.fingerprint not in (None, Fingerprint.of(status))
         if is_changed and not self._ownership.is_shared(index, status):

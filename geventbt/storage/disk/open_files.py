@@ -148,7 +148,7 @@ class OpenFiles:
         """
         record, status = self.record(index), self.status(index)
         if status is None or (status.st_dev, status.st_ino) != record.identity:
-            self._forget(index)
+            self.forget(index)
             raise FileGone(self.path(index))
         record.unsynced = False
         with self.use(index, writable=True) as file:
@@ -185,9 +185,14 @@ class OpenFiles:
     def remove(self, index: int) -> None:
         """Delete a file, if it is there."""
         with storage_errors(self.path(index)):
-            self._forget(index)
+            self.forget(index)
             with suppress(FileNotFoundError):
                 os.unlink(self._paths.to_write(index))
+
+    def forget(self, index: int) -> None:
+        """Close a file that is no longer the one that we know, and drop its record."""
+        self._pool.close(self, index)
+        self._records.pop(index, None)
 
     def close_file(self, index: int) -> None:
         """Close a file, so that it is looked at before it is used again."""
@@ -216,14 +221,9 @@ class OpenFiles:
             raise
         if is_deleted:
             self._pool.leave(slot)
-            self._forget(index)
+            self.forget(index)
             raise FileGone(slot.file.path)
         return slot
-
-    def _forget(self, index: int) -> None:
-        """Close a file that is no longer the one that we know, and drop its record."""
-        self._pool.close(self, index)
-        self._records.pop(index, None)
 
     def _open(self, index: int, writable: bool) -> Slot:
         file, path = self._files[index], self.path(index)
@@ -251,7 +251,7 @@ class OpenFiles:
         if record.notice_cut(status):
             raise FileCut(path)
         if record.is_replaced(status):
-            self._forget(index)
+            self.forget(index)
             raise FileGone(path)
         if record.is_changed(descriptor):
             raise FileChanged(path)

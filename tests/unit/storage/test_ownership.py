@@ -354,19 +354,29 @@ def test_a_file_that_has_grown_is_cut_at_the_end(torrent: Torrent, folder: Path,
     assert (folder / "torrent" / "d").stat().st_size == LENGTHS["d"]
 
 
-@pytest.mark.parametrize("how", ["deleted", "replaced"])
+@pytest.mark.parametrize("how", ["deleted", "replaced", "moved"])
 def test_a_file_that_is_gone_is_found_at_the_end(torrent: Torrent, folder: Path, pieces: list[bytes], how: str) -> None:
     with Storage(torrent, folder) as storage:
         storage.restore()
         storage.prepare()
         for piece, data in enumerate(pieces):
             storage.write_piece(piece, data)
-        (folder / "torrent" / "a").unlink()
+        (folder / "torrent" / "a").rename(folder / "elsewhere")
+        if how == "deleted":
+            (folder / "elsewhere").unlink()
         if how == "replaced":
             (folder / "torrent" / "a").write_bytes(bytes(LENGTHS["a"]))
         with pytest.raises((MissingData, ChangedData)):
             storage.finish()
         assert not storage.have[0]
+        if how == "replaced":
+            refused(storage.prepare)
+            (folder / "torrent" / "a").unlink()
+        storage.prepare()
+        for piece in (0, 1):
+            storage.write_piece(piece, pieces[piece])
+        storage.finish()
+        assert storage.check().all()
 
 
 # ------------------------------------------------------------------ the record
