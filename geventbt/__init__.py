@@ -24,6 +24,8 @@ _EXPORTS = {
     "TorrentReader": "geventbt.client.torrent.file_reader",
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
+    "WebSeedState": "geventbt.client.status",
+    "WebSeedStatus": "geventbt.client.status",
     "FileStatus": "geventbt.client.status",
     "TorrentState": "geventbt.client.status",
     "announce": "geventbt.discovery.trackers.tracker",
@@ -114,6 +116,8 @@ if TYPE_CHECKING:
     from geventbt.client.status import PeerStatus as PeerStatus
     from geventbt.client.status import Progress as Progress
     from geventbt.client.status import TorrentState as TorrentState
+    from geventbt.client.status import WebSeedState as WebSeedState
+    from geventbt.client.status import WebSeedStatus as WebSeedStatus
     from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
     from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata

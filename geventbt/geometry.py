@@ -109,7 +109,7 @@ class Geometry:
 
         Args:
             pieces: indices, in ascending order.
-            max_length: a run has at most so many bytes, but always one piece.
+            max_length: the maximum number of bytes of a run, which always has one piece.
         """
         max_pieces = max(1, self.pieces_in(max_length))
         run = range(0)

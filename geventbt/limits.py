@@ -315,6 +315,48 @@ HTTP_REDIRECT_TIME = 600.0
 HTTP_REDIRECTS_KEPT = 1000
 """Redirects that one client remembers: mirrors lead each file elsewhere."""
 
+# --- web seeds (BEP 17, 19) ---
+WEB_SEED_FIRST_RUN, WEB_SEED_MAX_RUN = 4 * MIB, 64 * MIB
+"""The first run of bytes that a web seed is asked for, and the longest: doubled with each that came (libtorrent: 16 MiB
+at the most, anacrolix: 64 MiB)."""
+WEB_SEED_TRIAL_RUN = 1 * MIB
+"""The run that is asked for after a failure."""
+WEB_SEED_RUN_TIME = 10.0
+"""For a run, by the speed of the seed."""
+WEB_SEED_URGENT_RUN = 4 * MIB
+"""A run that a reader waits for."""
+WEB_SEED_WINDOW, WEB_SEED_WINDOW_TIME = 1 * MIB, 0.25
+"""What is received at one time, while it cannot be asked of others: in bytes, and by the speed of the seed."""
+WEB_SEED_SKIP = 256 * KIB
+"""What is read and thrown away of an answer whose end is not wanted any more, so that the connection can be used again:
+more is worth a new connection."""
+WEB_SEED_PREFIX = 48 * KIB
+"""What is read and thrown away before a range, where the server sends the whole file (anacrolix: 48 KiB)."""
+WEB_SEED_DELAY = 2.0
+"""In which peers may be found before web seeds are asked."""
+WEB_SEEDS_ACTIVE = 4
+"""Web seeds of a torrent that are asked at one time (libtorrent: 3)."""
+WEB_SEED_CONNECTIONS, WEB_SEED_GAIN = 4, 1.2
+"""Connections to one web seed, and the factor by which one more must make it faster (Transmission: 4)."""
+HOST_CONNECTIONS = 6
+"""Connections to one host over all torrents of a client (browsers: 6)."""
+WEB_SEED_SAMPLE = 3.0
+"""Over which the speed of a web seed is measured before another connection is tried."""
+WEB_SEED_PATIENCE = 5.0
+"""Without a byte of a web seed, while nothing else is missing, before peers are asked for what it was asked for."""
+WEB_SEED_RESUME = 0.5
+"""Before an answer that was cut off is asked for again from where it ended."""
+WEB_SEED_RETRY, MAX_WEB_SEED_RETRY = 5.0, 300.0
+"""Before a web seed is asked again that failed: doubled with each failure (libtorrent: 30)."""
+BUSY_RETRY, MAX_BUSY_RETRY = 30.0, 600.0
+"""Before one that is too busy is asked again, if it does not say when."""
+MIN_RETRY_AFTER, MAX_RETRY_AFTER = 1.0, 3600.0
+"""The bounds of what a server may say."""
+WEB_SEED_FAILURES = 4
+"""Failures in a row, without a byte between them, before a download counts on a web seed no more (Transmission: 4)."""
+WEB_SEED_BAD_PIECES = 5
+"""Wrong pieces before a web seed is not used any more (Transmission: 5)."""
+
 # --- untrusted bencode ---
 BENCODE_DEPTH = 32
 """Lists and dicts within each other (libtorrent: 100)."""
@@ -355,8 +397,8 @@ DESCRIPTORS_RESERVE = 96
 """Descriptors that are kept free of files and peers: for trackers, names, locks, and the program itself."""
 RESUME_FILE = 1 * KIB
 """A resume file, without its bitfield and its entries of files."""
-RESUME_ENTRY = 104
-"""The entries of one file in a resume file: its index, three times, and its size, time and inode in 64 bits each."""
+RESUME_ENTRY = 116
+"""The entries of one file in a resume file: its index, four times, and its size, time and inode in 64 bits each."""
 
 # --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
 DHT_PACKET = 1500

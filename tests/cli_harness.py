@@ -77,7 +77,7 @@ def of_event(lines: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
 
 
 def assert_one_line(text: str) -> None:
-    """What an error is told in."""
+    """An error message: one line, without a traceback."""
     assert text.count("\n") == 1, text
     assert "Traceback" not in text
 
@@ -134,7 +134,7 @@ class OnTerminal:
         try:
             data = os.read(self._ours, 65536)
         except OSError:
-            # How a terminal tells that nobody writes to it any more.
+            # So a terminal says that its last writer has closed it.
             return False
         self.output += data.decode(errors="replace")
         return bool(data)

@@ -15,9 +15,11 @@ progress       info_hash, state, wanted, done, checked, pieces, downloaded, uplo
                upload_speed, peers, seeds, seconds_left and waiting_for (or null), tracker_errors (why, by the URL of
                each that does not answer), sources (what names peers: its name, a tracker's URL, dht, lsd or pex; peers,
                error, and the seconds asked_ago and next_in, each null where there is none; of the DHT also nodes, and
-               stored, the nodes that took our announce), once a second and at the end; see `geventbt.Progress`; with
-               -v also connections (address, client, flags, download_speed, upload_speed, downloaded, uploaded, pieces,
-               sources)
+               stored, the nodes that took our announce), web_seeds (url, state, downloaded, download_speed,
+               connections, wrong_pieces, next_try, error; see `geventbt.WebSeedStatus`), error and retry_in (why the
+               disk has failed it, and the seconds until the next try, or null), once a second and at the end; see
+               `geventbt.Progress`; with -v also connections (address, client, flags, download_speed, upload_speed,
+               downloaded, uploaded, pieces, sources)
 file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
 on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
@@ -118,6 +120,20 @@ def peer_fields(peer: geventbt.PeerStatus) -> dict[str, Any]:
         "uploaded": peer.uploaded,
         "pieces": peer.pieces,
         "sources": list(peer.sources),
+    }
+
+
+def web_seed_fields(seed: geventbt.WebSeedStatus) -> dict[str, Any]:
+    """The fields of each of the ``web_seeds`` of the event ``progress``."""
+    return {
+        "url": seed.url,
+        "state": seed.state,
+        "downloaded": seed.downloaded,
+        "download_speed": round(seed.download_speed),
+        "connections": seed.connections,
+        "wrong_pieces": seed.wrong_pieces,
+        "next_try": _finite(seed.next_try),
+        "error": seed.error,
     }
 
 

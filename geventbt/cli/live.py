@@ -15,7 +15,7 @@ from rich.text import Text
 from geventbt.cli.columns import Column, fitting, joined
 from geventbt.cli.flags import FLAGS, flags_of
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, legend, piece_map
-from geventbt.cli.progress import source_parts, status_parts
+from geventbt.cli.progress import source_parts, status_parts, web_seed_parts
 from geventbt.cli.screen import Screen
 from geventbt.cli.text import human_address, human_size, printable
 
@@ -88,7 +88,7 @@ class LiveView:
             frame += self._map(torrents[0], width, height - len(frame))
         for torrent in torrents if self._verbose else ():
             frame += self._peers(torrent, width, height - len(frame))
-            sources = [Text(joined(parts, width)) for parts in source_parts(torrent)]
+            sources = [Text(joined(parts, width)) for parts in [*source_parts(torrent), *web_seed_parts(torrent)]]
             frame += sources[: max(0, height - len(frame))]
         return frame[:height]
 

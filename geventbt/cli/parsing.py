@@ -185,6 +185,20 @@ def add_sources_of_peers(parser: Parser) -> None:
     )
 
 
+def add_web_seeds(parser: Parser) -> None:
+    """Add --web-seed and --no-web-seeds, of a command that downloads."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--web-seed",
+        action="append",
+        default=[],
+        type=values.http_url,
+        metavar="URL",
+        help="fetch from this web server, too: URL of the file, or of what the torrent's folder is in; repeatable",
+    )
+    group.add_argument("--no-web-seeds", action="store_true", help="do not fetch from web servers")
+
+
 def add_dht_nodes(parser: Parser) -> None:
     """Add --dht-node."""
     add_repeatable(
@@ -240,7 +254,8 @@ def add_stall_timeout(parser: Parser) -> None:
         "--stall-timeout",
         type=values.positive_duration,
         metavar="TIME",
-        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8 (default: never)",
+        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8, or 6 where the disk is "
+        "full (default: never)",
     )
 
 

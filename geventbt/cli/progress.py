@@ -48,6 +48,28 @@ def _source_parts(label: str, state: geventbt.SourceStatus, now: float) -> list[
     return [f"{label}: {parts[0]}", *parts[1:]]
 
 
+def web_seed_lines(torrent: geventbt.ActiveTorrent) -> list[str]:
+    """One line about each web seed that has been asked."""
+    return [", ".join(parts) for parts in web_seed_parts(torrent)]
+
+
+def web_seed_parts(torrent: geventbt.ActiveTorrent) -> list[list[str]]:
+    """Of each web seed that has been asked what it has sent, its state, and what is wrong with it."""
+    asked = [seed for seed in torrent.web_seeds if seed.state != "idle" or seed.downloaded or seed.error]
+    return [_web_seed_parts(seed) for seed in asked]
+
+
+def _web_seed_parts(seed: geventbt.WebSeedStatus) -> list[str]:
+    parts = [f"  {printable(seed.url)}: {human_size(seed.downloaded)}"]
+    if seed.state == "downloading":
+        parts.append(f"{human_size(seed.download_speed)}/s")
+    else:
+        parts.append(str(seed.state))
+    if seed.next_try is not None:
+        parts.append(f"again in {human_time(seed.next_try)}")
+    return [*parts, printable(seed.error)] if seed.error else parts
+
+
 def status(progress: geventbt.Progress, trouble: str = "") -> list[str]:
     """Bytes, speeds, time left, peers and ratio, the most important first.
 
@@ -66,7 +88,7 @@ def status(progress: geventbt.Progress, trouble: str = "") -> list[str]:
     if progress.state == "seeding":
         return [f"{human_size(progress.done)} complete", *sent, peers]
     done = f"{human_size(progress.done)} of {human_size(progress.wanted)}"
-    if not progress.peers and progress.done < progress.wanted:
+    if not progress.peers and not progress.download_speed and progress.done < progress.wanted:
         return [done, f"looking for peers{trouble}"]
     left = [f"{human_time(progress.seconds_left)} left"] if progress.seconds_left else []
     return [done, f"{human_size(progress.download_speed)}/s", *left, peers, *sent]
@@ -81,6 +103,10 @@ def status_parts(torrent: geventbt.ActiveTorrent) -> list[str]:
     """The status of a torrent, with a source of peers that fails where there are no peers, and at last what it waits
     for."""
     progress = torrent.progress
+    if torrent.error is not None and torrent.retry_in is not None:
+        done = f"{human_size(progress.done)} of {human_size(progress.wanted)}"
+        reason = getattr(torrent.error, "strerror", None) or str(torrent.error)
+        return [done, f"waiting for the disk: {printable(reason)}", f"next try in {human_time(torrent.retry_in)}"]
     waits = [f"waiting: {printable(progress.waiting_for)}"] if progress.waiting_for else []
     return [*status(progress, "" if waits else next(iter(_troubles(torrent)), "")), *waits]
 

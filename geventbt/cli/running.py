@@ -14,11 +14,11 @@ import geventbt
 from geventbt.cli.errors import DONE, NETWORK, TIMED_OUT, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
-from geventbt.cli.messages import code_and_text
+from geventbt.cli.messages import code_and_text, what_happened, without_numbers
 from geventbt.cli.progress import tracker_lines
 from geventbt.cli.sources import Source, check_reachable
 from geventbt.cli.state import dht_state
-from geventbt.cli.text import counted, human_address, human_size, printable, say
+from geventbt.cli.text import counted, human_address, human_size, human_time, printable, say
 from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
@@ -27,6 +27,8 @@ Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 REFRESH = 0.1
 _ORDER = ("downloading", "paused", "failed", "removed", "checking", "metadata", "seeding")
 """The states of torrents, the one first that says most of how to go on."""
+_NEEDS_THE_USER = (errno.EROFS, errno.EFBIG)
+"""Faults of the disk that the client tries again after, and a command does not wait for."""
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
     errno.EADDRNOTAVAIL: "is not an address of this machine; choose another one with --host",
@@ -37,6 +39,11 @@ _BUSY = {
 def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of `running_client` for finding peers, of a command with `add_sources_of_peers`."""
     return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node, "lsd": not arguments.no_lsd}
+
+
+def web_seed_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_source` for web seeds, of a command with `add_web_seeds`."""
+    return {"web_seeds": False if arguments.no_web_seeds else arguments.web_seed}
 
 
 @contextmanager
@@ -120,7 +127,7 @@ def _how_to_resume(progress: geventbt.Progress, done: int, wanted: int) -> str:
 
 
 class StallTimer:
-    """A timeout for downloads that receive nothing.
+    """A timeout for downloads that receive nothing, or nothing that the disk would take.
 
     Args:
         timeout: in seconds; None for no timeout.
@@ -130,14 +137,27 @@ class StallTimer:
         self._timeout = math.inf if timeout is None else timeout
         self._since = monotonic()
         self._seen: object = None
+        self._fault: geventbt.StorageError | None = None
+        self._done = 0
+
+    def note_fault(self, torrent: geventbt.ActiveTorrent, error: geventbt.StorageError) -> None:
+        """Note that the disk has failed: until more is on it, nothing else counts as progress."""
+        self._fault, self._done = error, torrent.progress.done
 
     def check(self, torrent: geventbt.ActiveTorrent) -> None:
         """Compare a torrent with the last call.
 
         Raises:
             CommandError: nothing has changed for the length of the timeout.
+            StorageError: the disk has failed for the length of the timeout.
         """
         progress = torrent.progress
+        if self._fault is not None:
+            if progress.done <= self._done and progress.state != "seeding":
+                if monotonic() - self._since >= self._timeout:
+                    raise self._fault
+                return
+            self._fault = None
         now = (progress.state, progress.checked, progress.downloaded, progress.done)
         if now != self._seen:
             self._seen, self._since = now, monotonic()
@@ -199,14 +219,46 @@ def add_source(
 
 def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> None:
     """Show a torrent until it is complete. Raises: see `ActiveTorrent.wait` and `StallTimer.check`."""
-    while not torrent.wait(REFRESH):
+    disk = _DiskWatch(stall)
+    while not disk.wait(torrent):
         view.update(torrent)
         stall.check(torrent)
     view.update(torrent)
 
 
+class _DiskWatch:
+    """Waits for a torrent, and for a disk that has failed it as long as that may pass.
+
+    Args:
+        stall: is to know of it.
+    """
+
+    def __init__(self, stall: StallTimer) -> None:
+        self._stall = stall
+        self._said = ""
+
+    def wait(self, torrent: geventbt.ActiveTorrent) -> bool:
+        """Block for a moment. Returns whether the torrent is complete, or raises what has failed it for good."""
+        import gevent
+
+        try:
+            return torrent.wait(REFRESH)
+        except geventbt.StorageError as error:
+            retry_in = torrent.retry_in
+            if retry_in is None or error.errno in _NEEDS_THE_USER:
+                raise
+            self._stall.note_fault(torrent, error)
+            text = printable(without_numbers(what_happened(error)))
+            if text != self._said:
+                self._said = text
+                next_try = f"next try in {human_time(retry_in)}, Ctrl-C to stop"
+                say(f"geventbt: {printable(torrent.name)}: {text}; {next_try}")
+            gevent.sleep(REFRESH)
+            return False
+
+
 def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
-    """Show a complete torrent until a time is over or a ratio is reached; None is no bound.
+    """Show a complete torrent until a time is over or a ratio is reached; None for no limit.
 
     Returns:
         The ratio of bytes sent to bytes on disk.

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gevent
 from gevent.event import Event
@@ -24,15 +24,19 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
-from geventbt.errors import GeventBTError
+from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address, Scope, scope_of
+from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 
@@ -108,7 +112,7 @@ class Client:
             self._context.port = self.server.server_port
             self._context.ports = self.server.ports
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
-        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = _open_lsd(host, self._context.port)
 
@@ -141,6 +145,7 @@ class Client:
         files: Collection[FileRef] | None = None,
         sequential: bool = False,
         trackers: Iterable[str] = (),
+        web_seeds: Iterable[str] | Literal[False] = (),
         max_peers: int = limits.TORRENT_PEERS,
         limit_down: int | None = None,
         limit_up: int | None = None,
@@ -161,6 +166,7 @@ class Client:
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
             sequential: fetch the pieces in their order.
             trackers: announce URLs, beside the torrent's own.
+            web_seeds: URLs of web servers that have the files (BEP 19), beside the torrent's own; False to use none.
             max_peers: connections at one time.
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
@@ -179,7 +185,8 @@ class Client:
 
         Raises:
             MetainfoError: not a torrent; a MagnetError is one.
-            ValueError: the client has this torrent already, or a peer is no (host, port).
+            ValueError: the client has this torrent already, or a peer is no (host, port), or a web seed
+                is not a URL of HTTP.
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
@@ -196,6 +203,7 @@ class Client:
             files=files,
             sequential=sequential,
             trackers=tuple(trackers),
+            web_seeds=web_seeds if web_seeds is False else checked_urls(web_seeds),
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
@@ -305,6 +313,23 @@ def _affordable(connections: int) -> int:
     return min(connections, possible)
 
 
+def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
+    """URLs of web seeds that the user names.
+
+    Raises:
+        ValueError: one of them is not a URL of HTTP.
+    """
+    checked_urls = []
+    for url in urls:
+        escaped = escaped_url(url)
+        try:
+            parse_url(escaped or url)
+        except FetchError as error:
+            raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
+        checked_urls.append(escaped or url)
+    return tuple(checked_urls)
+
+
 def open_dht(host: str = "", port: int | None = None) -> DHT:
     """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
 
@@ -312,6 +337,9 @@ def open_dht(host: str = "", port: int | None = None) -> DHT:
         host: the address that the client listens on.
         port: its port; None if it does not listen, so that its node only asks (BEP 43).
     """
+    # Only now: it is a fifth of what a client imports.
+    from geventbt.discovery.dht.dht import DHT
+
     try:
         return DHT(port or 0, host, read_only=port is None)
     except OSError:
@@ -322,6 +350,8 @@ def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
     """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
     if scope_of(host) is Scope.LOOPBACK:
         return None
+    from geventbt.discovery.local import LocalDiscovery
+
     try:
         return LocalDiscovery(port, host)
     except OSError as error:

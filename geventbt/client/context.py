@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -14,13 +14,16 @@ from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
+from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
 from geventbt.net.addresses import Address, Ports
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 
@@ -67,6 +70,7 @@ class ClientContext:
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
         limiter: bounds how many connections are opened at one time, and a second.
+        hosts: bounds the connections to web seeds of one host.
         dht: the node by which peers are found, or None.
         lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
@@ -91,6 +95,7 @@ class ClientContext:
         self.encryption = options.encryption
         self.upload_slots = options.upload_slots
         self.limiter = ConnectLimiter()
+        self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
         self.down = RateLimit(options.limit_down, now())

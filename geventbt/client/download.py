@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Literal
 
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
-from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
 
 
 @whole_call
@@ -26,6 +29,7 @@ def download(
     files: Collection[FileRef] | None = None,
     sequential: bool = False,
     trackers: Iterable[str] = (),
+    web_seeds: Iterable[str] | Literal[False] = (),
     port: int | None = 0,
     encryption: EncryptionPolicy = PREFER,
     max_peers: int = limits.TORRENT_PEERS,
@@ -50,6 +54,7 @@ def download(
         files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
         sequential: fetch the pieces in their order.
         trackers: announce URLs, beside the torrent's own.
+        web_seeds: URLs of web servers that have the files, beside the torrent's own; False to use none.
         port: to listen on; 0 takes a free one, None does not listen.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         max_peers: connections at one time.
@@ -80,6 +85,7 @@ def download(
             files=files,
             sequential=sequential,
             trackers=trackers,
+            web_seeds=web_seeds,
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,

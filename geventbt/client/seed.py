@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.client.client import Client
-from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
 
 _LOOK = 0.1
 

@@ -149,3 +149,44 @@ class FileStatus:
     length: int
     priority: int
     complete: bool
+
+
+class WebSeedState(str, Enum):
+    """The state of a web seed; each is equal to its name as a string.
+
+    IDLE is not needed at present, DOWNLOADING is being fetched from, WAITING has failed and is asked again at
+    `WebSeedStatus.next_try`, OFF is not used any more.
+    """
+
+    IDLE = "idle"
+    DOWNLOADING = "downloading"
+    WAITING = "waiting"
+    OFF = "off"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class WebSeedStatus:
+    """A web seed of a torrent (BEP 17, 19).
+
+    Attributes:
+        url: where it is, without a login.
+        state: see `WebSeedState`.
+        downloaded: bytes that it sent.
+        download_speed: bytes a second, over the last five seconds.
+        connections: to it, now.
+        wrong_pieces: pieces of it that failed their hash.
+        next_try: seconds until it is asked again, where the state is WAITING; else None.
+        error: why it is off, or what failed last, or None. Untrusted text, safe to print.
+    """
+
+    url: str
+    state: WebSeedState
+    downloaded: int
+    download_speed: float
+    connections: int
+    wrong_pieces: int
+    next_try: float | None
+    error: str | None

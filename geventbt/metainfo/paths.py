@@ -129,7 +129,7 @@ class UniquePaths:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A name as its stem and its extension with the dot; what is too long or leads the name is no extension."""
+    """A name as its stem and its extension with the dot; an extension that is too long or leads the name is not one."""
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension.encode()) > _MAX_EXTENSION:
         return name, ""

@@ -58,7 +58,7 @@ class Storage:
 
     Raises:
         StorageError: if the torrent has the name of our own folder, ``.geventbt``.
-        IndexError: if there is no such file.
+        IndexError: if a file is not in the torrent.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Storage:
             files: indices of the wanted files, or None for all.
 
         Raises:
-            IndexError: if there is no such file.
+            IndexError: if a file is not in the torrent.
             StorageError: if the disk failed, or there is a file that is not ours where one of ours is to be moved
                 (``errno.EEXIST``). The same files as before are then wanted.
         """
@@ -157,7 +157,7 @@ class Storage:
             Whether its hash was right, and the piece is therefore written and in `have`. If not, nothing is written.
 
         Raises:
-            IndexError: if there is no such piece.
+            IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed (``errno`` says how), or the torrent contradicts itself.
         """
         expected, digest = self._hashes.expected(piece), digest_of(self._hashes, piece, data)
@@ -232,7 +232,7 @@ class Storage:
             Whether it is good. It is not where a file is missing or too short.
 
         Raises:
-            IndexError: if there is no such piece.
+            IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed.
         """
         expected = self._hashes.expected(piece)
@@ -305,7 +305,7 @@ class Storage:
 
         Raises:
             StorageError: if another program has the lock, or the disk failed. A resume file that is damaged or of
-                another torrent is no error, but as none.
+                another torrent is ignored.
         """
         self.lock()
         unknown = self.backend.restore()
@@ -453,4 +453,8 @@ def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
     for folder in candidates:
         if any(os.path.lexists(folder.joinpath(*parts)) for parts in stored):
             return folder
-    raise StorageError(errno.ENOENT, f"the data of {torrent.name!r} is not there", os.fspath(path))
+    raise StorageError(
+        errno.ENOENT,
+        f"the data of {torrent.name!r} is not there: name its file or folder, or the one that holds it",
+        os.fspath(path),
+    )

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_grow_is_a_disk_error(torrent_file: Path, origin: Pat
     assert_one_line(result.stderr)
 
 
-def test_no_space_left_is_said_in_so_many_words() -> None:
+def test_no_space_left_is_said_plainly() -> None:
     code, text = code_and_text(geventbt.StorageError(errno.ENOSPC, "No space left on device", "/data/x")) or (0, "")
     assert code == 6
     assert "full" in text
@@ -211,7 +211,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     assert_one_line(capsys.readouterr().err)
 
 
-def test_a_strangers_text_cannot_steer_the_terminal() -> None:
+def test_untrusted_text_cannot_steer_the_terminal() -> None:
     assert (
         printable("evil\x1b[2Jname\n\u202e")
         == "evil\N{REPLACEMENT CHARACTER}[2Jname\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"

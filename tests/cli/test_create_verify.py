@@ -19,7 +19,7 @@ from tests.cli_harness import COMMAND, Call, assert_one_line
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:
-    """A file that nobody has hashed in a minute, and that takes no room."""
+    """A file that takes more than a minute to hash, and no room."""
     path = tmp_path / "endless"
     with open(path, "wb") as file:
         file.truncate(1 << 40)
@@ -248,7 +248,7 @@ def reads(pid: int, path: Path) -> bool:
     return any(os.path.realpath(link) == str(path) for link in links)
 
 
-needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nobody can see what a process reads here")
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="what a process reads cannot be seen here")
 
 
 @needs_proc

@@ -46,7 +46,7 @@ def test_what_is_announced_is_found(node: str, capsys: pytest.CaptureFixture[str
     assert json_lines(shown(capsys)) == [{"event": "peer", "address": "127.0.0.1:4242"}, {"event": "done", "peers": 1}]
 
 
-def test_a_torrent_that_nobody_has_is_an_error(node: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_torrent_without_peers_is_an_error(node: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here("dht", "peers", HASH, "--dht-node", node) == 5
     assert_one_line(capsys.readouterr().err)
 

@@ -189,7 +189,7 @@ def test_a_seeder_ends_after_its_time(torrent_file: Path, origin: Path, capsys: 
     assert shown.endswith("shared: 0 B sent, ratio 0.00\n")
 
 
-def test_a_torrent_whose_pieces_are_wrong_whoever_sends_them_stays_unfinished(
+def test_a_torrent_whose_pieces_are_wrong_from_every_peer_stays_unfinished(
     torrent_file: Path, origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = geventbt.Torrent.from_file(torrent_file)
@@ -381,7 +381,7 @@ class DeafTracker:
 
     Attributes:
         url: where it is asked.
-        has_left: set when somebody says that he leaves.
+        has_left: set when a client says that it leaves.
         peer: the peer that it names; it takes connections.
     """
 
@@ -412,7 +412,7 @@ class DeafTracker:
         threading.Thread(target=self._server.serve_forever).start()
 
     def wait_until_known(self) -> None:
-        """Wait until somebody has the answer, and connects to the peer."""
+        """Wait until a client has the answer, and connects to the peer."""
         self.peer.accept()[0].close()
 
     def close(self) -> None:

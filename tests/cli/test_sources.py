@@ -31,7 +31,7 @@ def web(torrent_file: Path) -> Iterator[FakeHttp]:
 
 
 class _Input:
-    """Standard input that is no terminal."""
+    """Standard input that is not a terminal."""
 
     def __init__(self, data: bytes, is_terminal: bool = False) -> None:
         self.buffer = io.BytesIO(data)

@@ -257,7 +257,7 @@ def test_the_peers_come_with_the_plain_line_only_if_asked_for(
 ) -> None:
     class Torrent:
         name, state, peers, trackers, info_hash = "x", "downloading", [None], MappingProxyType({}), bytes(20)
-        dht = None
+        dht = error = None
         progress = geventbt.Progress("metadata")
 
     view = PlainView(verbose=False)

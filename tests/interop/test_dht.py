@@ -1,4 +1,4 @@
-"""The DHT among nodes that nobody here wrote: libtorrent, and npm's bittorrent-dht."""
+"""The DHT among nodes of other programs: libtorrent, and npm's bittorrent-dht."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class LibtorrentNodes:
         return eventually(found)
 
     def stop(self, count: int) -> None:
-        """Let some vanish."""
+        """Stop some without notice."""
         for _ in range(count):
             self.sessions.pop().apply_settings({"enable_dht": False})
             self.ports.pop()

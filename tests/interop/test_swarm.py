@@ -85,7 +85,7 @@ class Tracker(NamedTuple):
     scrape_url: str
 
     def scrape(self, torrent: geventbt.Torrent) -> ScrapeResult:
-        """What it says of the swarm; opentracker forgets a torrent that nobody has."""
+        """What it says of the swarm; opentracker forgets a torrent without peers."""
         assert torrent.info_hash is not None
         return scrape(self.scrape_url, [torrent.info_hash]).get(torrent.info_hash, ScrapeResult(0, 0, 0))
 
@@ -104,7 +104,7 @@ def tracker(request: Any, torrent: geventbt.Torrent) -> Iterator[Tracker]:
             yield Tracker(url, url)
         elif request.param == "npm":
             npm = stack.enter_context(running_npm_tracker())
-            # Its scrapes over HTTP write the info hash as if it were text, so that nobody finds it there.
+            # Its scrapes over HTTP write the info hash as if it were text, so that it is not found there.
             yield Tracker(npm.http, npm.udp)
         else:
             # An address that no other test has: libtorrent keeps the connection ids of all UDP trackers of one.
@@ -289,7 +289,7 @@ def test_a_download_completes_although_its_peers_are_killed(
         process.kill()
     assert job.progress.fraction < 1
     libtorrent_process(small_tracker.url)
-    # Whoever comes later finds us by the tracker.
+    # A peer that comes later finds us by the tracker.
     assert job.wait(60)
     assert_same_tree(payload, tmp_path / "ours" / "payload")
     assert job.banned == set()
@@ -330,8 +330,8 @@ def test_a_private_torrent_takes_peers_from_its_tracker_alone(
     torrent_file = tmp_path / "private.torrent"
     torrent_file.write_bytes(private.to_bytes())
     told: list[Wire] = []
-    strangers: list[Wire] = []
-    with geventbt.listen(("127.0.0.1", 0), strangers.append) as trap:
+    visitors: list[Wire] = []
+    with geventbt.listen(("127.0.0.1", 0), visitors.append) as trap:
 
         def tell_of_the_trap(wire: Wire) -> None:
             wire.unchoke()
@@ -352,7 +352,7 @@ def test_a_private_torrent_takes_peers_from_its_tracker_alone(
         for wire in wires:
             eventually(lambda wire=wire: "ut_metadata" in wire.peer_extended_mapping)
             assert "ut_pex" not in wire.peer_extended_mapping
-        assert strangers == []
+        assert visitors == []
 
 
 def test_a_magnet_link_with_nothing_but_a_tracker_is_enough(
@@ -382,7 +382,7 @@ def test_a_magnet_link_with_nothing_but_a_tracker_is_enough(
     assert sorted(lives()) == ["completed"] * 2 + ["started"] * 2 + ["stopped"] * 2
 
 
-def test_who_comes_first_with_a_magnet_link_takes_the_metadata_from_whoever_comes_to_it(
+def test_who_comes_first_with_a_magnet_link_takes_the_metadata_from_peers_that_come_to_it(
     small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours
 ):
     link = f"{geventbt.Magnet.from_torrent(torrent)}&tr={quote(small_tracker.url, safe='')}"

@@ -80,7 +80,7 @@ class RawPeer:
             gevent.sleep(0)
 
     def receive(self, count: int) -> bytes:
-        """Receive so many bytes."""
+        """Receive `count` bytes."""
         data = b""
         while len(data) < count:
             more = self.sock.recv(count - len(data))

@@ -1,6 +1,6 @@
 """A network of DHT nodes in virtual time: real packets, a heap of events, and no sockets.
 
-Round trips, losses, dead nodes and liars are what a test says; nothing waits for a clock.
+A test sets round trips, losses, dead and lying nodes; nothing waits for a clock.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Network:
         self._handlers: dict[Address, Callable[[bytes, Address], Iterable[tuple[bytes, Address]]]] = {}
         self._dead: set[Address] = set()
 
-    # ------------------------------------------------------------------ who is there
+    # ------------------------------------------------------------------ nodes
 
     def new_address(self) -> Address:
-        """An address of the internet that nobody has, each in a network of its own."""
+        """An unused address of the internet, each in a network of its own."""
         while True:
             host = f"{self.rng.randrange(11, 100)}.{self.rng.randrange(256)}.{self.rng.randrange(256)}.1"
             if (host, 6881) not in self.nodes and (host, 6881) not in self._handlers:
@@ -71,7 +71,7 @@ class Network:
     def add_handler(
         self, address: Address, handler: Callable[[bytes, Address], Iterable[tuple[bytes, Address]]]
     ) -> None:
-        """Somebody whose answers a test makes itself."""
+        """Add a node whose answers a test makes itself."""
         self._handlers[address] = handler
 
     def grow(self, count: int, *, seconds: float = 60.0) -> list[Address]:
@@ -119,7 +119,7 @@ class Network:
         self.flush(address)
 
     def kill(self, addresses: Iterable[Address]) -> None:
-        """Let nodes vanish without a word."""
+        """Stop nodes, which then drop every packet."""
         self._dead.update(addresses)
 
     def living(self) -> list[Address]:

@@ -72,6 +72,8 @@ from geventbt import (
     UploadOnly,
     UtMetadata,
     UtPex,
+    WebSeedState,
+    WebSeedStatus,
     Wire,
     WireClosed,
     WireTimeout,
@@ -230,6 +232,8 @@ def run_client(path: Path) -> None:
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
         trackers: Mapping[str, TrackerStatus] = active.trackers
+        seeds: list[WebSeedStatus] = active.web_seeds
+        print([seed.state is WebSeedState.OFF for seed in seeds])
         sources: Mapping[str, SourceStatus] = active.sources
         dht: DHTSourceStatus | None = active.dht
         print(finished, state is TorrentState.SEEDING, peers, files, trackers, sources, dht)

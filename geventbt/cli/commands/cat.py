@@ -12,7 +12,7 @@ from geventbt.cli import parsing
 from geventbt.cli.backends import backend_of
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.output import make_folder
-from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client
+from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client, web_seed_options
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
@@ -39,6 +39,7 @@ def add_parser(commands: parsing.Commands) -> None:
     )
     parsing.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
     parsing.add_sources_of_peers(parser)
+    parsing.add_web_seeds(parser)
     parsing.add_stall_timeout(parser)
     parser.set_defaults(run=run)
 
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             view=NoView(),
             stall=StallTimer(arguments.stall_timeout),
             storage=backend_of(arguments.output),
+            **web_seed_options(arguments),
         )
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
         _copy(file, arguments.stall_timeout)

@@ -194,7 +194,7 @@ _ACTIONS: dict[str, tuple[Any, Any]] = {
 
 
 def _as_json(value: Any) -> Any:
-    """A value of the DHT in the types of JSON: bytes that are no text as their hex characters behind ``hex:``."""
+    """A value of the DHT in the types of JSON: bytes that are not text as their hex characters behind ``hex:``."""
     if isinstance(value, bytes):
         try:
             return value.decode()

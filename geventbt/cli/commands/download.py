@@ -25,6 +25,7 @@ from geventbt.cli.running import (
     run_each,
     running_client,
     shared_limits,
+    web_seed_options,
 )
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import Source, resolve_source
@@ -52,6 +53,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_check(parser)
     parsing.add_overwrite(parser)
     parsing.add_sources_of_peers(parser)
+    parsing.add_web_seeds(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
     parsing.add_seeding(parser, "default: do not seed")
@@ -97,7 +99,12 @@ def _check_options_of_one(arguments: argparse.Namespace) -> None:
     Raises:
         CommandError: it is.
     """
-    for option, value in (("--select", arguments.select), ("--save-torrent", arguments.save_torrent)):
+    options = {
+        "--select": arguments.select,
+        "--save-torrent": arguments.save_torrent,
+        "--web-seed": arguments.web_seed,
+    }
+    for option, value in options.items():
         if value and len(arguments.source) > 1:
             raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(arguments.source)} are given")
 
@@ -146,6 +153,7 @@ def _download(
             check=arguments.check,
             overwrite=arguments.overwrite,
             storage=storage,
+            **web_seed_options(arguments),
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)

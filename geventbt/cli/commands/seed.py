@@ -8,7 +8,7 @@ from contextlib import closing
 
 import geventbt
 from geventbt import limits
-from geventbt.cli import parsing
+from geventbt.cli import parsing, values
 from geventbt.cli.backends import backend_of
 from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
@@ -38,6 +38,9 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_optional_data(parser)
     parsing.add_check(parser)
     parsing.add_sources_of_peers(parser)
+    parsing.add_repeatable(
+        parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server, for a new torrent; repeatable"
+    )
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
@@ -50,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     made: Shared | None = None
     if arguments.data is None and is_data(arguments.source):
-        made = share(arguments.source, arguments.tracker, is_quiet=arguments.quiet or arguments.json)
+        is_quiet = arguments.quiet or arguments.json
+        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
         torrent, data = made.torrent, arguments.source
     else:
         torrent = read_torrent(arguments.source, "seed")

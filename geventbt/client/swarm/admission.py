@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 
@@ -16,11 +16,9 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.peer_exchange import PeerExchange
 from geventbt.client.swarm.peer_table import PeerTable
-from geventbt.client.swarm.piece_layers import HashServer
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
-from geventbt.discovery.dht.dht import DHT
 from geventbt.errors import WireClosed
 from geventbt.extensions.lt_donthave import LtDonthave
 from geventbt.extensions.upload_only import UploadOnly
@@ -28,6 +26,10 @@ from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Torrent
 from geventbt.net.addresses import Address
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.client.swarm.piece_layers import HashServer
+    from geventbt.discovery.dht.dht import DHT
 
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a peer to read what we have sent, when we leave."""
@@ -84,7 +86,7 @@ class Admission:
         self._exchange = PeerExchange(finder, table)
         self._closed_for: Exception | None = None
         self._is_started = False
-        self._hash_server = HashServer(torrent) if torrent.piece_layers else None
+        self._hash_server = _make_hash_server(torrent) if torrent.piece_layers else None
         self.dialer = Dialer(context, torrent.swarm_hash, known, self)
 
     def start(self) -> None:
@@ -264,3 +266,10 @@ class Admission:
             self._known.closed(address, self._context.now(), worked=worked, is_seed=is_seed)
         else:
             self._known.released(address, self._context.now())
+
+
+def _make_hash_server(torrent: Torrent) -> HashServer:
+    """Imported here, for torrents of version 2 alone."""
+    from geventbt.client.swarm.piece_layers import HashServer
+
+    return HashServer(torrent)

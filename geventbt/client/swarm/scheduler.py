@@ -10,6 +10,7 @@ from geventbt.client.context import ClientContext
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
+from geventbt.concurrency.notifier import Notifier
 from geventbt.rates.token_bucket import RateLimit
 
 
@@ -24,6 +25,7 @@ class RequestScheduler:
 
     Attributes:
         throttled: whether a rate limit was in force at the last request.
+        changes: notifies when there may be something for idle sources to fetch, or room for it.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class RequestScheduler:
         self._idle: set[BlockSource] = set()
         self._wake_due = False
         self.throttled = False
+        self.changes = Notifier()
 
     @property
     def is_busy(self) -> bool:
@@ -56,6 +59,7 @@ class RequestScheduler:
 
     def wake_idle(self) -> None:
         """There may be something for idle sources to fetch: fill them once in this turn of the loop."""
+        self.changes.notify()
         if self._idle and not self._wake_due:
             self._wake_due = True
             gevent.get_hub().loop.run_callback(self.fill_idle)

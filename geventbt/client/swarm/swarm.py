@@ -28,6 +28,7 @@ from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import Uploads
 from geventbt.client.swarm.verifier import Verifier
+from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import StorageError
@@ -73,6 +74,7 @@ class Swarm:
         known: the addresses of peers.
         finder: looks for more of them, and forbids peer exchange in private torrents (BEP 27).
         reputation: of the peers.
+        web_seeds: of the torrent.
         owner: is called in the hub.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
@@ -91,6 +93,7 @@ class Swarm:
         known: KnownPeers,
         finder: Finder,
         reputation: Reputation,
+        web_seeds: WebSeeds,
         owner: SwarmOwner,
         *,
         max_peers: int,
@@ -101,7 +104,10 @@ class Swarm:
         self._now = context.now
         self._storage = storage
         self._known = known
+        self._finder = finder
         self._reputation = reputation
+        self._web_seeds = web_seeds
+        self._before = web_seeds.received
         self._owner = owner
         self.geometry = torrent.geometry
         self.table = PeerTable()
@@ -120,6 +126,7 @@ class Swarm:
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
         self._admission.start()
+        self._web_seeds.start(self)
         self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
 
     def stop(self, timeout: float) -> None:
@@ -127,6 +134,7 @@ class Swarm:
         ticks, self._ticks = self._ticks, None
         if ticks is not None:
             ticks.kill()
+        self._web_seeds.stop()
         self._admission.stop(timeout)
         self._verifier.finish(timeout)
 
@@ -151,6 +159,10 @@ class Swarm:
 
     # ------------------------------------------------------------------ state
 
+    def now(self) -> float:
+        """The time, in seconds; see `WebSeedSwarm`."""
+        return self._now()
+
     @property
     def seeding(self) -> bool:
         """Whether nothing is missing that we want."""
@@ -174,7 +186,27 @@ class Swarm:
     @property
     def wasted(self) -> int:
         """Bytes that came twice, unrequested or wrong."""
-        return self.assembly.wasted + self.table.wasted
+        return self.assembly.wasted + self.table.wasted + self._web_seeds.skipped
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes of blocks that came from peers and web seeds."""
+        return self.table.downloaded + self._web_seeds.received - self._before
+
+    @property
+    def has_peers(self) -> bool:
+        """Whether any peer is connected; see `WebSeedSwarm`."""
+        return len(self.table) > 0
+
+    @property
+    def expects_peers(self) -> bool:
+        """Whether a peer may be found or connected to before long; see `SeededSwarm`."""
+        return self._finder.can_find_more or self._admission.dialer.has_candidates()
+
+    @property
+    def peer_speed(self) -> float:
+        """Bytes a second that come from all peers; see `SeededSwarm`."""
+        return sum(peer.wire.download_speed() for peer in self.table)
 
     @property
     def connections(self) -> int:
@@ -201,8 +233,11 @@ class Swarm:
         return not self._admission.dialer.has_candidates()
 
     def is_alone(self, failures: int) -> bool:
-        """Whether no peer is connected, and none is left to connect to; see `KnownPeers.is_exhausted`."""
-        return not len(self.table) and self._admission.dialer.is_exhausted(failures)
+        """Whether no peer is connected, none is left to connect to, see `KnownPeers.is_exhausted`, and no web seed can
+        be counted on."""
+        if self.has_peers or not self._web_seeds.is_hopeless:
+            return False
+        return self._admission.dialer.is_exhausted(failures)
 
     # ------------------------------------------------------------------ peers
 
@@ -325,17 +360,21 @@ class Swarm:
                 peer.wire.have(piece)
 
     def spares(self, sender: BlockSource) -> bool:
-        """See `VerifierOwner`."""
+        """See `VerifierOwner`. A web seed counts its own wrong pieces."""
+        if sender.remote_address is None:
+            return False
         others = (peer for peer in self.table if peer is not sender and not peer.closed)
         return self._reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
 
-    def on_guilty(self, guilty: Set[BlockSource]) -> None:
+    def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
         """Ban sources, and close them; see `VerifierOwner`."""
         self._reputation.ban(guilty)
+        for source in guilty:
+            source.convict(piece)
         # A peer may be back already, on another connection than the one on which it lied.
         banned = [peer for peer in self.table if self._reputation.refuses(peer.wire)]
-        for source in {*guilty, *banned}:
-            source.close()
+        for peer in banned:
+            peer.close()
 
     def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
         """Take bans back; see `VerifierOwner`."""

@@ -42,8 +42,8 @@ class VerifierOwner(Protocol):
     def spares(self, sender: BlockSource) -> bool:
         """Whether a source that sent all of a wrong piece is given the benefit of the doubt."""
 
-    def on_guilty(self, guilty: Set[BlockSource]) -> None:
-        """These sources have sent wrong data."""
+    def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
+        """These sources have sent wrong data in a piece."""
 
     def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
         """These sources were found guilty of a piece at which the torrent itself is wrong."""
@@ -141,7 +141,7 @@ class Verifier:
     def _accuse(self, piece: int, guilty: set[BlockSource]) -> None:
         if guilty:
             self._warn(piece, "wrong data from " + ", ".join(map(str, guilty)))
-            self._owner.on_guilty(guilty)
+            self._owner.on_guilty(piece, guilty)
 
     def _park(self, piece: int, senders: list[BlockSource]) -> None:
         """Leave a piece that no source seems to have until there is nothing else to do: the torrent itself is wrong

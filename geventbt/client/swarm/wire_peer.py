@@ -155,6 +155,10 @@ class WirePeer(WireDelegate):
         self._picker.remove_peer(self)
         self._owner.on_peer_closed(self)
 
+    def convict(self, piece: int) -> None:
+        """Leave the peer: it has sent wrong data."""
+        self.close()
+
     def close(self) -> None:
         """Leave the peer at once."""
         self.wire.close(0)

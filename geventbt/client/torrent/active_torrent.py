@@ -12,7 +12,7 @@ from bitarray.util import zeros
 
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
-from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState
+from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentRunner
@@ -84,6 +84,11 @@ class ActiveTorrent:
     def error(self) -> Exception | None:
         """Why it failed, or None."""
         return self._runner.life.error
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until a torrent that the disk has failed tries again by itself; None where it does not."""
+        return self._runner.retry_in
 
     # ------------------------------------------------------------------ waiting
 
@@ -200,6 +205,11 @@ class ActiveTorrent:
         """The state of all that names peers, by its name: the URL of a tracker, "dht", "lsd" (the local network) and
         "pex" (the other peers)."""
         return self._runner.sources.finder.status
+
+    @property
+    def web_seeds(self) -> list[WebSeedStatus]:
+        """Each web seed; none before the metadata is known."""
+        return list(self._runner.peering.web_seeds.status)
 
     @property
     def dht(self) -> DHTSourceStatus | None:

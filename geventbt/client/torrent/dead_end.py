@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from geventbt import limits
@@ -50,17 +50,29 @@ class PastPeers(Protocol):
         """Whether any was banned."""
 
 
+class FailedSeeds(Protocol):
+    """The web seeds of a download."""
+
+    @property
+    def errors(self) -> Sequence[str]:
+        """What has failed at each that has failed."""
+
+
 class DeadEnd:
     """Raises when a download cannot go on.
 
     Args:
         past: what the peers have done.
+        web_seeds: the web seeds.
         has_named_peers: whether the user has named any peer.
         now: the clock, in seconds.
     """
 
-    def __init__(self, past: PastPeers, *, has_named_peers: bool, now: Callable[[], float]) -> None:
+    def __init__(
+        self, past: PastPeers, web_seeds: FailedSeeds, *, has_named_peers: bool, now: Callable[[], float]
+    ) -> None:
         self._past = past
+        self._web_seeds = web_seeds
         self._has_named_peers = has_named_peers
         self._now = now
         self._stuck_since: float | None = None
@@ -85,12 +97,20 @@ class DeadEnd:
         if can_find_more or not swarm.is_alone(MAX_RETRIES):
             return
         if not self._has_named_peers:
-            raise NoPeersError("no peers to download from")
+            raise NoPeersError(f"no peers to download from{self._failed_seeds}")
         failure = swarm.last_failure
         what = "every peer has left" if self._past.has_served else "no peer could be reached"
         if self._past.has_banned:
             what = "every peer has left, or sent wrong data"
-        raise NoPeersError(f"{what}: {failure}" if failure else what) from failure
+        text = f"{what}: {failure}" if failure else what
+        raise NoPeersError(f"{text}{self._failed_seeds}") from failure
+
+    @property
+    def _failed_seeds(self) -> str:
+        """A part of an error about the web seeds, if there are any."""
+        errors = self._web_seeds.errors
+        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+        return f"; no web seed can be used: {errors[0]}{more}" if errors else ""
 
     def _is_stuck(self, swarm: Prospects, *, can_find_more: bool) -> bool:
         if not swarm.is_stuck:

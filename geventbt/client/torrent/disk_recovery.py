@@ -80,8 +80,9 @@ class DiskRecovery:
             self._life.notify()
 
     def note_written(self) -> None:
-        """A piece was written: the disk works."""
-        self._faults.over()
+        """A piece was written: the disk works, unless another thread wrote it while a write failed."""
+        if not self._life.is_suspended:
+            self._faults.over()
 
     def resume(self) -> None:
         """Try again now, if a fault has stopped the torrent."""
@@ -115,7 +116,7 @@ class DiskRecovery:
             self.look_for_lost(fault)
         elif self._context.now() >= self._faults.retry_at:
             # Only a torrent that only seeds is not stopped by a fault.
-            self._faults.retry_at = math.inf
+            self._faults.resume()
             self._find_lost()
 
     def look_for_lost(self, fault: Exception) -> None:
@@ -156,6 +157,7 @@ class DiskRecovery:
             if self._faults.take() is not None and self._data.files is not None:
                 self._find_lost()
         self._is_resumed = False
+        self._faults.resume()
         self.stopped_by = None
         self._life.recover()
 
@@ -170,7 +172,12 @@ class DiskRecovery:
             return
         with self._data.lock:
             self._find_lost()
-            self._data.prepare()
+            try:
+                self._data.prepare()
+            except (MissingData, ChangedData):
+                # All that is lost is found at once: it is fetched again.
+                self._find_lost()
+                self._data.prepare()
         if self._life.phase is TorrentState.CHECKING:
             self._life.enter(TorrentState.DOWNLOADING)
         self._peering.fetch(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import AsyncResult
@@ -20,14 +21,16 @@ from geventbt.client.torrent.metadata_urls import MetadataURLs
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import whole_call
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.dht.source import DHTSource
 from geventbt.errors import GeventBTError, MetadataMismatch, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.dht.source import DHTSource
 
 _log = logging.getLogger("geventbt")
 
@@ -70,8 +73,8 @@ def fetch_metadata(
     finder = Finder(known)
     context = ClientContext(ClientOptions(encryption=encryption))
     search = MetadataSearch(context, magnet, known, finder, fail_without_peers=True)
-    own_dht = DHT(read_only=True) if dht is True else None
-    context.dht = own_dht or (dht if isinstance(dht, DHT) else None)
+    own_dht = _make_dht() if dht is True else None
+    context.dht = own_dht or (None if isinstance(dht, bool) else dht)
     if context.dht is not None:
         finder.use(_dht_source(context.dht, magnet.swarm_hash, finder))
     search.start()
@@ -88,8 +91,17 @@ def fetch_metadata(
     return metadata.torrent([[tracker] for tracker in magnet.trackers], magnet.web_seeds)
 
 
+def _make_dht() -> DHT:
+    """A node that only asks; imported here, as in `geventbt.client.client.open_dht`."""
+    from geventbt.discovery.dht.dht import DHT
+
+    return DHT(read_only=True)
+
+
 def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     """A source that searches without an announce."""
+
+    from geventbt.discovery.dht.source import DHTSource
 
     def add(peers: list[Address], node: str) -> None:
         finder.add(peers, Source.DHT, node)

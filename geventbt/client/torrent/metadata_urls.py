@@ -79,5 +79,6 @@ class MetadataURLs:
         return None
 
     def _failed(self, url: str, error: GeventBTError) -> None:
-        _log.info("no metadata from %s: %s", without_login(url), error)
+        # A query may hold a key of the user's.
+        _log.info("no metadata from %s: %s", without_login(url).partition("?")[0], error)
         self.failure = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.client.context import ClientContext
@@ -14,12 +15,13 @@ from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.totals import Totals
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.dht.source import DHTSource
-from geventbt.discovery.local import LocalSource
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.net.addresses import Address
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.dht.source import DHTSource
 
 _FIRST_RETRY = 0.5
 """Seconds before the first retry of a peer, for a download that fails without peers."""
@@ -108,9 +110,13 @@ class PeerSources:
             self.dht = self.dht or dht
             self.finder.use(dht, suffix)
         if self._context.lsd is not None:
+            from geventbt.discovery.local import LocalSource
+
             self.finder.use(LocalSource(self._context.lsd, info_hash, partial(self._add, Source.LSD)), suffix)
 
     def _make_dht(self, dht: DHT, info_hash: bytes) -> DHTSource:
+        from geventbt.discovery.dht.source import DHTSource
+
         source = DHTSource(
             dht,
             info_hash,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gevent
 from gevent.lock import RLock
 
@@ -10,11 +12,11 @@ from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
+from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.metadata import Metadata
-from geventbt.client.torrent.metadata_search import MetadataSearch
 from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
@@ -22,6 +24,9 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.client.torrent.metadata_search import MetadataSearch
 
 
 class Peering:
@@ -40,6 +45,7 @@ class Peering:
 
     Attributes:
         reputation: of its peers.
+        web_seeds: those that it uses.
         totals: see above.
     """
 
@@ -64,6 +70,7 @@ class Peering:
         self._readahead = readahead
         self._owner = owner
         self.reputation = Reputation(sources.known, now=context.now)
+        self.web_seeds = WebSeeds(context.hosts, now=context.now)
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
@@ -98,6 +105,9 @@ class Peering:
 
     def fetch_metadata(self) -> Metadata:
         """Block until a peer or URL has given the metadata of a magnet link. Raises: see `MetadataSearch.run`."""
+        # Only now: HTTP and TLS come with it, and few torrents begin as links.
+        from geventbt.client.torrent.metadata_search import MetadataSearch
+
         search = self._search = MetadataSearch(
             self._context,
             self._identity.source,
@@ -136,6 +146,7 @@ class Peering:
             self._sources.known,
             self._sources.finder,
             self.reputation,
+            self.web_seeds,
             self._owner,
             max_peers=self._options.max_peers,
             up=self._up,

@@ -81,7 +81,9 @@ class TorrentRunner:
         seed_only = options.seed_only
         self._recovery = DiskRecovery(context, identity, life, data, peering, events, seed_only=seed_only)
         self.reads = PieceReads(context, life, data, peering, self._recovery, readahead, seed_only=seed_only)
-        self._dead_end = DeadEnd(peering.reputation, has_named_peers=sources.has_named_peers, now=context.now)
+        self._dead_end = DeadEnd(
+            peering.reputation, peering.web_seeds, has_named_peers=sources.has_named_peers, now=context.now
+        )
         self.standstill = StandstillReport(context, identity, life, data, sources, peering, self._recovery)
         self._meter = SpeedMeter()
         self._checkpoint_at = 0.0
@@ -91,6 +93,11 @@ class TorrentRunner:
     def name(self) -> str:
         """The name of the torrent, or of the link."""
         return self.identity.name
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until it tries again by itself after a fault of the disk; None where it does not."""
+        return self._recovery.next_try if self.life.is_suspended else None
 
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the client's."""
@@ -103,6 +110,7 @@ class TorrentRunner:
             self.sources.add_by_user()
             if self.identity.metainfo is None:
                 self._fetch_metadata()
+            self._use_web_seeds()
             self.data.make()
             self.life.known.set()
             self._run_on_disk()
@@ -118,6 +126,10 @@ class TorrentRunner:
         self.identity.set_metainfo(in_thread(metadata.torrent, self.identity.trackers, self.identity.web_seeds))
         self.sources.update()
         self.life.enter(TorrentState.CHECKING)
+
+    def _use_web_seeds(self) -> None:
+        assert self.identity.metainfo is not None
+        self.peering.web_seeds.use(self.identity.metainfo, self._options.web_seeds)
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""
@@ -190,7 +202,7 @@ class TorrentRunner:
         self.life.enter(TorrentState.SEEDING)
         self.events.send("complete")
         swarm = self.peering.swarm
-        if self.data.is_complete and swarm is not None and swarm.table.downloaded:
+        if self.data.is_complete and swarm is not None and swarm.downloaded:
             self.sources.finder.completed()
 
     def fail(self, error: Exception) -> None:

@@ -40,7 +40,7 @@ ROUTERS = (
     ("router.bittorrent.com", 6881),
     ("router.utorrent.com", 6881),
 )
-"""Public nodes that give others to everybody who begins."""
+"""Public nodes that name other nodes to a node that starts."""
 
 ROUTERS_VARIABLE = "GEVENTBT_DHT_ROUTERS"
 """The environment variable that names other ones, or none."""
@@ -164,7 +164,7 @@ class DHT:
             info_hash: 20 bytes or 40 hex characters.
             port: where we take connections.
             seed: we have all of the torrent.
-            implied_port: we take them on the DHT's own port, which a router on the way may have changed.
+            implied_port: we take them on the DHT's own port, which a router in between may have changed.
             timeout: seconds for it; None for no limit.
 
         Returns:
@@ -282,7 +282,7 @@ class DHT:
 
         Args:
             value: bytes, str, int, or lists and dictionaries of them, at most 1,000 bytes when bencoded; or an `Item`
-                that somebody has signed before, and that is stored again as it is.
+                that was signed before, and is stored again as it is.
             key: the private ed25519 key of a mutable item, 32 bytes; None for an immutable item.
             salt: names one of the items of a key.
             seq: of a mutable item; None for one more than that of the item that is there.
@@ -336,7 +336,7 @@ class DHT:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
 
         Raises:
-            DHTTimeout: there are not, after so many seconds.
+            DHTTimeout: there are not within `timeout` seconds.
         """
         self._is_used.set()
         ends = monotonic() + (_LONGEST_WAIT if timeout is None else timeout)
@@ -348,7 +348,7 @@ class DHT:
             gevent.sleep(_LOOK)
 
     def status(self) -> DHTStatus:
-        """How it is doing."""
+        """A snapshot of its state."""
         now = monotonic()
         good = {driver.node.family: driver.node.table.good_count(now) for driver in self._drivers}
         hosts = {driver.node.family: driver.node.own_address.host for driver in self._drivers}
@@ -546,7 +546,7 @@ def _found(call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Gen
 
 
 class _Question:
-    """A query to a single node that somebody waits for."""
+    """A query to a single node, and the greenlet that waits for its answer."""
 
     def __init__(self) -> None:
         self.done = Event()

@@ -1,4 +1,4 @@
-"""Items that the DHT stores: values found by their hash, or by the public key of who signs them (BEP 44). Pure."""
+"""Items that the DHT stores: values found by their hash, or by the public key of their signer (BEP 44). Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Item:
 
     Attributes:
         raw: the value as it is bencoded, at most 1,000 bytes.
-        key: the public key of who signed it, 32 bytes; None for an immutable item.
+        key: the public key of its signer, 32 bytes; None for an immutable item.
         salt: names one of the items of a key; at most 64 bytes.
         seq: grows with each change of a mutable item; None for an immutable one.
         signature: of salt, seq and value, 64 bytes; None for an immutable item.

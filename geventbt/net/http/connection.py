@@ -123,7 +123,7 @@ class Response:
         return bytes(body)
 
     def discard(self, max_bytes: int) -> bool:
-        """Read the rest of the body without keeping it, if it has at most so many bytes.
+        """Read the rest of the body without keeping it, if it is short enough.
 
         Returns:
             Whether its end was reached, so that the connection can be used again. Else, or where it fails or takes

@@ -33,7 +33,18 @@ _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "la
 """What changes with the content of an object, from the surest on."""
 _KEPT = {
     getattr(errno, name)
-    for name in ("ENOENT", "EACCES", "EPERM", "ENOSPC", "EDQUOT", "EROFS", "EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG")
+    for name in (
+        "ENOENT",
+        "EACCES",
+        "EPERM",
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EEXIST",
+        "ENOTDIR",
+        "EISDIR",
+        "ENAMETOOLONG",
+    )
     if hasattr(errno, name)
 }
 """Errors that say what is wrong. All others are those of a network drive that is away (``errno.EIO``)."""

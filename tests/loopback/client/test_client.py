@@ -282,7 +282,7 @@ def test_who_is_cut_short_in_pause_resume_or_remove_leaves_nothing_in_between(wo
 
 
 def can_lock(torrent: geventbt.Torrent, folder: Path) -> bool:
-    """Whether nobody is using a torrent in a folder."""
+    """Whether a torrent in a folder is unused."""
     with Storage(torrent, folder) as storage:
         try:
             storage.lock()

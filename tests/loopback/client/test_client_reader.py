@@ -344,7 +344,7 @@ def test_one_that_is_closed_takes_nothing_from_another_at_the_same_place(world: 
     other.close()
 
 
-def test_closing_a_file_ends_whoever_reads_it(world: World, torrent):
+def test_closing_a_file_ends_a_read_that_waits(world: World, torrent):
     job = world.download(torrent, [world.odd(torrent, stay_silent)])
     file = job.open("c")
     reading = world.spawn(file.read, 10)

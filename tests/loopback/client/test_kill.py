@@ -37,7 +37,7 @@ IN_ONE_TICK = 3
 did, so they are fetched again. Very rarely there is one."""
 
 pytestmark = [
-    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nobody is killed like this here"),
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are not killed like this here"),
     pytest.mark.timeout(60 + 10 * KILLS),
 ]
 

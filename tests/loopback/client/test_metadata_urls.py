@@ -13,7 +13,7 @@ import pytest
 import geventbt
 from geventbt import Magnet, limits
 from tests.loopback.harness import eventually
-from tests.loopback.web_server import WebServer, answer
+from tests.loopback.http_server import HTTPServer, answer
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def other(tmp_path: Path) -> geventbt.Torrent:
 
 
 @pytest.fixture
-def serving() -> Iterator[Callable[..., WebServer]]:
+def serving() -> Iterator[Callable[..., HTTPServer]]:
     """Makes HTTP servers, and stops them."""
-    servers: list[WebServer] = []
+    servers: list[HTTPServer] = []
 
-    def make(reply: Any) -> WebServer:
-        servers.append(WebServer(reply))
+    def make(reply: Any) -> HTTPServer:
+        servers.append(HTTPServer(reply))
         return servers[-1]
 
     yield make

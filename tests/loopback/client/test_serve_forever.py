@@ -73,7 +73,7 @@ def test_it_returns_when_the_close_is_over(tmp_path: Path) -> None:
     order.append("served")
     assert order == ["closed", "served"]
     geventbt.seed(torrent, tmp_path, ("127.0.0.1", client.port or 0)).close()
-    # Once more is no error.
+    # Once more is not an error.
     client.serve_forever()
 
 

@@ -141,6 +141,7 @@ def test_who_is_killed_while_it_waits_for_the_parent_gives_back_the_child_s_byte
         torrent.acquire(BURST)
 
 
+@pytest.mark.skipif("uv" in str(gevent.config.loop), reason="libuv has no watchers that count its turns")
 def test_waiting_is_no_busy_loop():
     """Half a second for a thousand waiters: about a turn of the loop for each tick, not one for each of them."""
     throttle = emptied(200_000)

@@ -78,7 +78,7 @@ def test_items_are_kept(network: list[geventbt.DHT]) -> None:
     assert network[4].put(item).stored == 4, "an item can be stored again without its private key"
 
 
-def test_what_nobody_has_is_not_found(network: list[geventbt.DHT]) -> None:
+def test_what_no_node_has_is_not_found(network: list[geventbt.DHT]) -> None:
     with pytest.raises(geventbt.DHTNotFound, match=HASH.hex()):
         network[0].get(HASH)
 
@@ -166,7 +166,7 @@ def test_without_nodes_calls_end_at_once(make: Callable[..., geventbt.DHT]) -> N
 
 @pytest.fixture
 def silent(make: Callable[..., geventbt.DHT]) -> Iterator[geventbt.DHT]:
-    """A node whose only acquaintance answers nothing."""
+    """A node whose only known node answers nothing."""
     sock = gevent_socket.socket(gevent_socket.AF_INET, gevent_socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     yield make(nodes=[sock.getsockname()])
@@ -188,7 +188,7 @@ def test_every_call_has_a_timeout(silent: geventbt.DHT) -> None:
     assert silent.status().searches == 0
 
 
-def test_a_timeout_of_somebody_else_passes_through(silent: geventbt.DHT) -> None:
+def test_a_foreign_timeout_passes_through(silent: geventbt.DHT) -> None:
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
         silent.announce(HASH, 1)
     assert silent.status().searches == 0
@@ -280,7 +280,7 @@ def test_garbage_is_dropped_and_counted(network: list[geventbt.DHT], nothing_log
     sock.close()
 
 
-def test_a_flood_is_mostly_dropped_and_holds_up_nobody(network: list[geventbt.DHT]) -> None:
+def test_a_flood_is_mostly_dropped_and_holds_up_no_other(network: list[geventbt.DHT]) -> None:
     query = geventbt.bencoding.encode({"t": "tt", "y": "q", "q": "ping", "a": {"id": b"f" * 20}})
 
     def flood(sock: Any) -> None:

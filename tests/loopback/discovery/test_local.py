@@ -53,7 +53,7 @@ def test_two_find_each_other(make: Callable[[int], LocalDiscovery]) -> None:
     assert ports == {2222}
     assert all(address[0] == by for address, by in heard)
     assert listening.status["lsd"].peers >= 1
-    assert 2222 not in {address[1] for address, _ in other}, "nobody hears itself"
+    assert 2222 not in {address[1] for address, _ in other}, "no client hears itself"
 
 
 def test_only_the_torrents_in_common_count(make: Callable[[int], LocalDiscovery]) -> None:

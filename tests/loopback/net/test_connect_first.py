@@ -17,7 +17,7 @@ from geventbt.net.http.connector import DirectConnector
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import connect_first, interleaved
 from tests.loopback.harness import gevent_listener
-from tests.loopback.web_server import WebServer
+from tests.loopback.http_server import HTTPServer
 
 
 def at(port: int, host: str = "127.0.0.1") -> Endpoint:
@@ -94,7 +94,7 @@ def test_an_address_that_failed_is_tried_last_the_next_time(monkeypatch):
         good = next(endpoint for endpoint in endpoints if endpoint.host == "127.0.0.1")
         return connect_first([good], delay)
 
-    server = WebServer(b"hello")
+    server = HTTPServer(b"hello")
     names = [at(server.port, "127.0.0.9"), at(server.port)]
     monkeypatch.setattr(connector, "resolve", lambda *args, **options: names)
     monkeypatch.setattr(connector, "connect_first", connect)

@@ -18,19 +18,19 @@ from geventbt.net.http.connection import HTTPConnection, Response
 from geventbt.net.http.head import content_range
 from geventbt.net.http.policy import UNTRUSTED
 from tests.loopback.fake_trackers import redirect
-from tests.loopback.web_server import WebServer, answer, partial
+from tests.loopback.http_server import HTTPServer, answer, partial
 
 DATA = bytes(range(256)) * 1000
 SOON = 0.3
 
 
 @pytest.fixture
-def serving() -> Iterator[Callable[..., WebServer]]:
+def serving() -> Iterator[Callable[..., HTTPServer]]:
     """Makes HTTP servers that keep connections open, and stops them."""
-    servers: list[WebServer] = []
+    servers: list[HTTPServer] = []
 
-    def make(reply: Any = DATA, host: str = "127.0.0.1") -> WebServer:
-        servers.append(WebServer(reply, host))
+    def make(reply: Any = DATA, host: str = "127.0.0.1") -> HTTPServer:
+        servers.append(HTTPServer(reply, host))
         return servers[-1]
 
     yield make

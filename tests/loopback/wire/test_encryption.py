@@ -1,4 +1,4 @@
-"""Encrypted connections over real sockets: every pair of policies, and strangers who stop, lie or come in crowds."""
+"""Encrypted connections over real sockets: every pair of policies, and peers that stop, lie or come in crowds."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_download_prefers_encryption_and_can_require_it(tmp_path):
         assert (tmp_path / policy / "data").read_bytes() == DATA
 
 
-# ---------------------------------------------------------------------- strangers
+# ---------------------------------------------------------------------- untrusted peers
 
 
 def assert_still_serves(seeder: Any) -> None:
@@ -156,14 +156,14 @@ def assert_still_serves(seeder: Any) -> None:
         assert fetch(wire) == read_block(3, 0, 65536)
 
 
-def stranger(seeder: Any) -> RawPeer:
+def raw_peer(seeder: Any) -> RawPeer:
     return RawPeer(gevent_socket.create_connection(("127.0.0.1", seeder.server_port)))
 
 
 @pytest.mark.parametrize("key", [0, 1, mse.PRIME - 1, mse.PRIME])
 def test_a_degenerate_key_closes(server, key, nothing_logged):
     seeder = server()
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     peer.send(key.to_bytes(96, "big"))
     assert peer.is_closed()
     peer.sock.close()
@@ -185,7 +185,7 @@ def test_an_opening_for_a_torrent_that_nobody_knows_closes(server, nothing_logge
 def test_a_peer_that_stops_after_any_byte_is_closed_in_time(server, count, monkeypatch, nothing_logged):
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.2)
     seeder = server()
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     peer.send(os.urandom(count).replace(b"\x13", b"\x14"))
     assert peer.is_closed()
     peer.sock.close()
@@ -212,7 +212,7 @@ def test_many_random_openings_at_once_hold_nobody_up(server, nothing_logged):
     seeder = server()
     with connect(seeder) as wire:
         assert fetch(wire) == read_block(3, 0, 65536)
-        crowd = [stranger(seeder) for _ in range(150)]
+        crowd = [raw_peer(seeder) for _ in range(150)]
         for peer in crowd:
             peer.send(b"\x7f" + os.urandom(95 + 532))
         turns = 0

@@ -328,7 +328,7 @@ def test_the_links_own_peers_are_asked(swarm):
     assert fetched.trackers == (("http://tracker/",),)
 
 
-def test_no_metadata_from_anybody_is_an_error_that_says_why(swarm):
+def test_no_metadata_from_any_peer_is_an_error_that_says_why(swarm):
     torrent, peers = swarm
     magnet = geventbt.Magnet.from_torrent(torrent)
     with pytest.raises(geventbt.NoPeersError, match="metadata"):

@@ -1,4 +1,4 @@
-"""Hashing on all cores: right, in native threads wherever it runs, and ended as soon as somebody wants it."""
+"""Hashing on all cores: right, in native threads wherever it runs, and ended as soon as it is wanted."""
 
 from __future__ import annotations
 

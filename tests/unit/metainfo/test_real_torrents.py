@@ -36,7 +36,7 @@ def known() -> dict[str, list[str]]:
 
 
 def digest(files: list[tuple[str, int, bool]]) -> str:
-    """A hash of the files in order. The path of padding is nobody's concern."""
+    """A hash of the files in order. The path of padding does not count."""
     lines = [f"{'' if padding else path}\0{length}\0{padding:d}\n" for path, length, padding in files]
     return hashlib.sha1("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""Which addresses strangers may send us to."""
+"""Which addresses untrusted parties may send us to."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Swarm:
         others = (source for source in self.sources if source is not sender)
         return self.reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
 
-    def on_guilty(self, guilty: Set[BlockSource]) -> None:
+    def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
         self.guilty |= guilty
         for source in guilty:
             self.leave(source)

@@ -34,6 +34,13 @@ class Past:
     has_banned: bool = False
 
 
+@dataclass
+class Seeds:
+    """The web seeds."""
+
+    errors: tuple[str, ...] = ()
+
+
 class Clock:
     def __init__(self) -> None:
         self.time = 1000.0
@@ -47,8 +54,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def dead_end(clock: Clock, past: Past | None = None, *, has_named_peers: bool = True) -> DeadEnd:
-    return DeadEnd(past or Past(), has_named_peers=has_named_peers, now=clock)
+def dead_end(
+    clock: Clock, past: Past | None = None, *, has_named_peers: bool = True, errors: tuple[str, ...] = ()
+) -> DeadEnd:
+    return DeadEnd(past or Past(), Seeds(errors), has_named_peers=has_named_peers, now=clock)
 
 
 ALONE = MAX_RETRIES
@@ -123,3 +132,17 @@ def test_only_some_of_many_broken_pieces_are_named(clock: Clock) -> None:
     with pytest.raises(DownloadError) as caught:
         dead_end(clock).check(Swarm(is_stuck=True, broken=set(range(100_000))), can_find_more=False)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        (("http://a/: 404 Not Found",), r"; no web seed can be used: http://a/: 404 Not Found$"),
+        (("http://a/: 404", "http://b/: refused", "http://c/: 503"), "http://a/: 404, and 2 more$"),
+    ],
+)
+def test_the_error_says_what_is_wrong_with_the_web_seeds(clock: Clock, errors: tuple[str, ...], text: str) -> None:
+    for has_named_peers in (True, False):
+        ended = dead_end(clock, has_named_peers=has_named_peers, errors=errors)
+        with pytest.raises(NoPeersError, match=text):
+            ended.check(Swarm(failures=ALONE), can_find_more=False)
