@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -142,9 +143,10 @@ def test_a_bucket_that_is_missing_is_a_disk_error(server: S3Server, torrent: Tor
 
 def test_a_server_that_is_gone_is_a_disk_error_with_its_cause(torrent: Torrent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pytest.importorskip("s3fs").S3FileSystem, "retries", 1)
-    with s3_server() as server:
-        options = server.options
-    backend = FsspecBackend("s3://bucket/x", **options)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    options = {"endpoint_url": f"http://127.0.0.1:{port}", "config_kwargs": {"retries": {"max_attempts": 0}}}
+    backend = FsspecBackend("s3://bucket/x", key="someone", secret="secret", **options)
     with pytest.raises(StorageError) as caught:
         Storage(torrent, ".", backend=backend(torrent)).restore()
     assert caught.value.__cause__ is not None

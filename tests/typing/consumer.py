@@ -28,6 +28,7 @@ from geventbt import (
     Extensions,
     FetchError,
     FileStatus,
+    FsspecBackend,
     Geometry,
     GeventBTError,
     Handshake,
@@ -264,6 +265,14 @@ def encrypt(policy: EncryptionPolicy = "prefer") -> None:
     with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
         print(client.port, server.server_port)
     geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
+
+
+def keep_in_a_bucket(torrent: Torrent, path: Path) -> None:
+    make = FsspecBackend("s3://bucket/prefix", overwrite=True, endpoint_url="http://127.0.0.1:9000")
+    with Client(None) as client:
+        client.add(torrent, storage=make)
+    backend: StorageBackend = make(torrent, path)
+    print(backend.size(0))
 
 
 def keep_in_memory(torrent: Torrent, path: Path) -> None:
