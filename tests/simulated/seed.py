@@ -6,17 +6,18 @@ import heapq
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 
-from geventbt import Extensions, Geometry, Handshake
+from geventbt import Extensions, Geometry, Handshake, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import Cipher, TransportDelegate
 
 INFO_HASH = b"i" * 20
+BLOCK = limits.BLOCK
 LATENCY = 0.05
 """Seconds that bytes take from one side to the other."""
 _RESERVED = 68
@@ -122,7 +123,7 @@ class Habits:
         choke_every: blocks between two chokes; 0 for none.
         choke: what becomes of its queue: "drops" it, "keeps" it and unchokes at once, or sends it "behind" the choke
             and unchokes then.
-        loses: the probability that the connection is lost after a block.
+        loses: the probability that the connection is lost during a block.
     """
 
     rates: tuple[tuple[float, int], ...]
@@ -139,7 +140,7 @@ class Seed:
 
     Attributes:
         transport: of the connection.
-        sent: bytes of whole blocks that it sent, over all connections.
+        arrived: bytes of whole blocks that it sent and the other side received, over all connections.
     """
 
     def __init__(self, clock: Clock, geometry: Geometry, data: bytes, habits: Habits, random: Random) -> None:
@@ -150,7 +151,7 @@ class Seed:
         self._random = random
         self._began = clock.now
         self._generation = 0
-        self.sent = 0
+        self.arrived = 0
 
     def connect(self) -> VirtualTransport:
         """A new connection; its handshake comes with it."""
@@ -161,7 +162,8 @@ class Seed:
         self._queue: deque[tuple[int, int, int]] = deque()
         self._busy = False
         self._unsaid: list[bytes] = []
-        self._blocks = self._behind = 0
+        self._blocks = 0
+        self._unchokes_when_done = False
         self.transport = VirtualTransport(self._clock, self._for_this_connection(self._take))
         return self.transport
 
@@ -214,6 +216,8 @@ class Seed:
             if key in self._queue:
                 self._queue.remove(key)
                 self._refuse(key)
+                if self._unchokes_when_done:
+                    self._unchoke_when_done()
 
     def _on_request(self, key: tuple[int, int, int]) -> None:
         if self._choking or len(self._queue) >= self._habits.queue:
@@ -257,31 +261,33 @@ class Seed:
         )
 
     def _on_dripped(self, message: bytes, at: int, credit: float) -> None:
+        if self._random.random() < self._habits.loses / 16:
+            self.transport.lose()
+            return
         ready = min(len(message), at + int(credit + 1e-6))
         credit -= ready - at
         if ready == len(message):
             self._send(message if self._habits.bursts else message[at:])
-            self._on_sent(len(message) - 13)
+            self._clock.after(LATENCY, self._for_this_connection(lambda: self._on_arrived(len(message) - 13)))
+            self._on_sent()
             return
         if not self._habits.bursts and ready > at:
             self._send(message[at:ready])
         self._drip(message, ready, credit)
 
-    def _on_sent(self, length: int) -> None:
-        self.sent += length
+    def _on_arrived(self, length: int) -> None:
+        if not self.transport.closed:
+            self.arrived += length
+
+    def _on_sent(self) -> None:
         self._busy = False
         unsaid, self._unsaid = self._unsaid, []
         for message in unsaid:
             self._send(message)
         self._blocks += 1
         habits = self._habits
-        if self._random.random() < habits.loses:
-            self._clock.after(LATENCY, self.transport.lose)
-            return
-        if self._behind:
-            self._behind -= 1
-            if not self._behind:
-                self._unchoke()
+        if self._unchokes_when_done:
+            self._unchoke_when_done()
         elif habits.choke_every and self._blocks % habits.choke_every == 0:
             self._choke()
         self._work()
@@ -293,11 +299,43 @@ class Seed:
             dropped, self._queue = self._queue, deque()
             for key in dropped:
                 self._refuse(key)
-        if self._habits.choke == "behind" and self._queue:
-            self._behind = len(self._queue)
+        if self._habits.choke == "behind":
+            self._unchokes_when_done = True
+            self._unchoke_when_done()
         else:
             self._unchoke()
 
+    def _unchoke_when_done(self) -> None:
+        if not self._queue and not self._busy:
+            self._unchoke()
+
     def _unchoke(self) -> None:
-        self._choking = False
+        self._choking = self._unchokes_when_done = False
         self._say(m.pack_bare(c.UNCHOKE))
+
+
+_RATES = (20_000, 400_000, 5_000_000)
+
+
+def random_habits(random: Random) -> Habits:
+    """Draw the habits of a seed that is honest, and moves in the end."""
+
+    def rate() -> int:
+        return random.choice((random.randint(250, 4000), random.choice(_RATES)))
+
+    changes = random.choice((0, 0, 1, 2, 3, 4))
+    rates = [(random.randint(1, 60), random.choice((0, rate(), rate()))) for _ in range(changes)]
+    fast = random.random() < 0.5
+    habits = Habits(
+        rates=(*rates, (1, rate())),
+        bursts=random.random() < 0.5,
+        fast=fast,
+        # Without the fast extension a peer does not say what it drops: what that costs is not bounded here.
+        queue=random.choice((1, 2, 5, 250)) if fast else 250,
+        choke_every=random.choice((0, 1, 2, 7)) if fast else 0,
+        choke=random.choice(("drops", "keeps", "behind")),
+    )
+    # What is in the pipe of a fast connection is lost with it, whatever we do.
+    if max(rate for _, rate in habits.rates) > 20_000:
+        return habits
+    return replace(habits, loses=random.choice((0.0, 0.0, 0.05)))
