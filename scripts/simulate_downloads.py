@@ -16,7 +16,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.simulated.leecher import Outcome, download
-from tests.simulated.seed import random_habits
+from tests.simulated.seed import random_seeds
 
 MOST_BYTES = 1.1
 
@@ -30,18 +30,18 @@ def main() -> int:
     outcomes: list[tuple[int, Outcome]] = []
     broken = 0
     for number in range(options.first, options.first + options.downloads):
-        seeds = [random_habits(Random(number))]
+        seeds = random_seeds(Random(number))
         outcome = download(seeds, number)
         outcomes.append((number, outcome))
         if outcome.missing or outcome.bytes > MOST_BYTES:
             broken += 1
             print(f"{number}: {outcome}\n  {seeds}", flush=True)
     most_bytes = max(outcomes, key=lambda numbered: numbered[1].bytes)
-    longest = max(outcomes, key=lambda numbered: numbered[1].seconds / numbered[1].patience)
+    longest = max(outcomes, key=lambda numbered: numbered[1].slowness)
     most_steps = max(outcomes, key=lambda numbered: numbered[1].steps)
     print(f"{len(outcomes)} downloads, {broken} broke the rule")
     print(f"most bytes: {most_bytes[1].bytes:.3f} of what is needed, in {most_bytes[0]}")
-    print(f"longest: {longest[1].seconds / longest[1].patience:.2f} of what it may take, in {longest[0]}")
+    print(f"longest: {longest[1].slowness:.2f} of what it may take, in {longest[0]}")
     print(f"most events: {most_steps[1].steps}, in {most_steps[0]}")
     return 1 if broken else 0
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from bitarray import bitarray
@@ -125,6 +126,7 @@ class Leecher:
         if seed is not None:
             self.scheduler.remove(peer)
             self.losses += 1
+            seed.note_outage(RECONNECT)
             self._clock.after(RECONNECT, lambda: self.connect(seed))
 
     def on_extended_handshake(self, peer: WirePeer) -> None:
@@ -153,32 +155,70 @@ class Outcome:
     bytes: float
 
     @property
-    def patience(self) -> float:
-        """Seconds that it may take."""
-        return 1.5 * self.ideal + 60
+    def slowness(self) -> float:
+        """The time that it took, as a part of what it may take."""
+        return self.seconds / patience(self.ideal)
 
 
-def ideal_time(seeds: Sequence[Habits], size: int) -> float:
-    """Seconds in which seeds send so many bytes, if each is busy whenever its queue and its chokes allow.
+def patience(ideal: float) -> float:
+    """Seconds that a download may take."""
+    return 1.5 * ideal + 60
 
-    The first second of each rate counts for nothing: requests cannot follow a change at once.
+
+Outages: TypeAlias = "Sequence[Sequence[tuple[float, float]]]"
+"""(begin, end) of each time without a connection, of each seed."""
+
+
+def ideal_time(seeds: Sequence[Habits], outages: Outages, geometry: Geometry) -> float:
+    """Seconds in which seeds send all pieces; piece 0 when one of them no longer refuses it."""
+    refused = min(habits.refuses for habits in seeds)
+    return max(
+        time_to_send(seeds, outages, 0, geometry.length),
+        time_to_send(seeds, outages, refused, geometry.piece_length if refused else 0),
+    )
+
+
+def time_to_send(seeds: Sequence[Habits], outages: Outages, begin: float, size: int) -> float:
+    """Seconds until seeds have sent so many bytes, if each is busy whenever its queue, its chokes and its connection
+    allow; infinite if they never have.
+
+    The first second of each rate counts for nothing: requests cannot follow a change at once. A connection that is
+    lost takes a part of a block with it.
+
+    Args:
+        seeds: their habits.
+        outages: of their connections.
+        begin: when they begin.
+        size: bytes.
     """
-    # (time, by how much the speed of all changes then)
-    changes: list[tuple[float, float]] = []
-    for habits in seeds:
-        began = speed = 0.0
-        for seconds, rate in habits.rates:
-            changes.append((began, -speed))
-            speed = best_speed(habits, rate)
-            changes.append((began + 1, speed))
-            began += max(1, seconds)
-    passed = sent = speed = 0.0
-    for at, change in sorted(changes):
-        if sent + (at - passed) * speed >= size:
-            break
-        sent += (at - passed) * speed
-        passed, speed = at, round(speed + change, 6)
-    return passed + (size - sent) / speed
+    if not size:
+        return 0.0
+    times = {begin}
+    for habits, without in zip(seeds, outages, strict=True):
+        times.update(time for outage in without for time in outage)
+        times.update(time for since, _, _ in stages(habits) for time in (since, since + 1))
+    times_left = sorted(time for time in times if time >= begin)
+    left = float(size)
+    for passed, end in pairwise([*times_left, float("inf")]):
+        left += BLOCK * sum(lost == passed for without in outages for lost, _ in without)
+        speed = 0.0
+        for habits, without in zip(seeds, outages, strict=True):
+            if not any(lost <= passed < there for lost, there in without):
+                speed += next((best for since, to, best in stages(habits) if since + 1 <= passed < to), 0.0)
+        if speed * (end - passed) >= left:
+            return passed + left / speed
+        left -= speed * (end - passed) if speed else 0
+    return float("inf")
+
+
+def stages(habits: Habits) -> list[tuple[float, float, float]]:
+    """(begin, end, best speed) of each rate."""
+    begins = [0.0, *accumulate(seconds for seconds, _ in habits.rates)]
+    begins[-1] = float("inf")
+    return [
+        (begin, end, best_speed(habits, rate))
+        for (_, rate), (begin, end) in zip(habits.rates, pairwise(begins), strict=True)
+    ]
 
 
 def best_speed(habits: Habits, rate: int) -> float:
@@ -204,16 +244,14 @@ def download(seeds: Sequence[Habits], random_seed: int, pieces: int = 16, blocks
         for seed in serving:
             leecher.connect(seed)
         leecher.tick()
-        ideal = ideal_time(seeds, geometry.length)
-        # A lost connection costs what was under way of a block, and the time to connect again.
-        loss = RECONNECT + BLOCK / min(rate for habits in seeds for _, rate in habits.rates if rate)
-        steps = 0
-        while True:
-            arrived = sum(seed.arrived for seed in serving) / geometry.length
-            outcome = Outcome(leecher.picker.missing, steps, clock.now - begun, ideal + leecher.losses * loss, arrived)
-            if not outcome.missing or outcome.seconds > outcome.patience or steps == MAX_STEPS:
-                break
+        steps = losses = 0
+        ideal = ideal_time(seeds, [[] for _ in seeds], geometry)
+        while not leecher.picker.done and steps < MAX_STEPS and clock.now - begun <= patience(ideal):
             clock.step()
             steps += 1
+            if leecher.losses > losses:
+                losses = leecher.losses
+                ideal = ideal_time(seeds, [seed.outages for seed in serving], geometry)
         leecher.close()
-    return outcome
+    arrived = sum(seed.arrived for seed in serving) / geometry.length
+    return Outcome(leecher.picker.missing, steps, clock.now - begun, ideal, arrived)

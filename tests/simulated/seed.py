@@ -124,6 +124,7 @@ class Habits:
         choke: what becomes of its queue: "drops" it, "keeps" it and unchokes at once, or sends it "behind" the choke
             and unchokes then.
         loses: the probability that the connection is lost during a block.
+        refuses: seconds for which it refuses what is asked for of piece 0.
     """
 
     rates: tuple[tuple[float, int], ...]
@@ -133,6 +134,7 @@ class Habits:
     choke_every: int = 0
     choke: str = "drops"
     loses: float = 0.0
+    refuses: int = 0
 
 
 class Seed:
@@ -141,6 +143,7 @@ class Seed:
     Attributes:
         transport: of the connection.
         arrived: bytes of whole blocks that it sent and the other side received, over all connections.
+        outages: (begin, end) of each time without a connection, in seconds since the beginning.
     """
 
     def __init__(self, clock: Clock, geometry: Geometry, data: bytes, habits: Habits, random: Random) -> None:
@@ -152,6 +155,7 @@ class Seed:
         self._began = clock.now
         self._generation = 0
         self.arrived = 0
+        self.outages: list[tuple[float, float]] = []
 
     def connect(self) -> VirtualTransport:
         """A new connection; its handshake comes with it."""
@@ -174,6 +178,11 @@ class Seed:
         for piece in range(self._geometry.pieces):
             bits[piece >> 3] |= 0x80 >> (piece & 7)
         self.transport.give(handshake.to_bytes() + m.pack_bitfield(bytes(bits)))
+
+    def note_outage(self, seconds: float) -> None:
+        """The connection is lost, and there again after some seconds. In the first second it finds its speed again."""
+        begin = self._clock.now - self._began
+        self.outages.append((begin, begin + seconds + 1))
 
     def _for_this_connection(self, take: Callable[..., None]) -> Callable[..., None]:
         generation = self._generation
@@ -220,7 +229,8 @@ class Seed:
                     self._unchoke_when_done()
 
     def _on_request(self, key: tuple[int, int, int]) -> None:
-        if self._choking or len(self._queue) >= self._habits.queue:
+        is_refused = key[0] == 0 and self._clock.now - self._began < self._habits.refuses
+        if self._choking or len(self._queue) >= self._habits.queue or is_refused:
             self._refuse(key)
             return
         self._queue.append(key)
@@ -326,16 +336,23 @@ def random_habits(random: Random) -> Habits:
     changes = random.choice((0, 0, 1, 2, 3, 4))
     rates = [(random.randint(1, 60), random.choice((0, rate(), rate()))) for _ in range(changes)]
     fast = random.random() < 0.5
-    habits = Habits(
+    return Habits(
         rates=(*rates, (1, rate())),
         bursts=random.random() < 0.5,
         fast=fast,
         # Without the fast extension a peer does not say what it drops: what that costs is not bounded here.
         queue=random.choice((1, 2, 5, 250)) if fast else 250,
-        choke_every=random.choice((0, 1, 2, 7)) if fast else 0,
-        choke=random.choice(("drops", "keeps", "behind")),
+        choke_every=random.choice((0, 0, 1, 2, 7)) if fast else 0,
+        choke=random.choice(("drops", "behind", "keeps")),
+        loses=random.choice((0.0, 0.0, 0.05, 0.3)),
+        refuses=random.choice((0, 0, 0, 1, random.randint(1, 300))) if fast else 0,
     )
-    # What is in the pipe of a fast connection is lost with it, whatever we do.
-    if max(rate for _, rate in habits.rates) > 20_000:
-        return habits
-    return replace(habits, loses=random.choice((0.0, 0.0, 0.05)))
+
+
+def random_seeds(random: Random) -> list[Habits]:
+    """Draw the habits of one seed or, now and then, of two slow ones beside one that never sends anything."""
+    habits = random_habits(random)
+    if random.random() < 0.8:
+        return [habits]
+    slow = [replace(random_habits(random), rates=((1, random.randint(250, 4000)),)) for _ in range(2)]
+    return [*slow, replace(habits, rates=((1, 0),))]
