@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tests.simulated.leecher import Outcome, download
-from tests.simulated.seed import Habits, random_habits
+from tests.simulated.seed import Habits, random_seeds
 
 DOWNLOADS = 60
 """Downloads that are tried; `scripts/simulate_downloads.py` tries others."""
@@ -20,9 +20,9 @@ def check(outcome: Outcome, what: object) -> None:
 
 
 @pytest.mark.parametrize("first", range(0, DOWNLOADS, GROUP))
-def test_a_download_from_one_honest_seed_ends(first):
+def test_a_download_from_honest_seeds_ends(first):
     for number in range(first, first + GROUP):
-        check(download([random_habits(Random(number))], number), number)
+        check(download(random_seeds(Random(number)), number), number)
 
 
 def test_the_same_download_takes_the_same_steps_each_time():
@@ -38,3 +38,11 @@ def test_there_is_no_rate_at_which_a_seed_is_never_done_with(bursts, before):
         outcome = download([habits], 1, pieces=8)
         check(outcome, habits)
         assert outcome.seconds <= 1.2 * outcome.ideal + 30
+
+
+@pytest.mark.parametrize("queue", [1, 2, 5])
+def test_a_seed_that_drops_what_is_over_its_queue_without_a_word_is_not_waited_for(queue):
+    habits = Habits(((1, 100_000),), fast=False, queue=queue)
+    outcome = download([habits], 1)
+    check(outcome, habits)
+    assert outcome.seconds <= 1.2 * outcome.ideal + 10
