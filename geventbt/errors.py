@@ -137,11 +137,13 @@ class FetchError(GeventBTError, OSError):
 
     Attributes:
         status: the status of an HTTP answer that is not a success, such as 404; None for all else.
+        retry_after: seconds after which the server wants to be asked again; None if it did not say.
     """
 
-    def __init__(self, text: str, *, status: int | None = None) -> None:
+    def __init__(self, text: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.retry_after = retry_after
 
 
 class TrackerError(GeventBTError):

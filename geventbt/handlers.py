@@ -1,4 +1,4 @@
-"""Functions that users give to be called later, and signals that keep them."""
+"""Handlers: functions of the user, connected to signals that hold them."""
 
 from __future__ import annotations
 

@@ -58,6 +58,10 @@ METADATA_SILENCE = 3.0
 """Seconds without a piece of metadata after which a source no longer counts among those."""
 METADATA_ASKED = 32
 """Peers that metadata is awaited from at one time, the silent ones included; as many that have come to us."""
+METADATA_URLS = 10
+"""URLs of .torrent files kept of a magnet link; they are asked one after another."""
+METADATA_URL_RETRY, MAX_METADATA_URL_RETRY = 30.0, 1800.0
+"""Before they are asked again; doubled each time."""
 METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
@@ -66,6 +70,14 @@ METADATA_REJECTS = 3
 """How often a rejected piece of metadata is asked for again."""
 METADATA_SERVED = 3
 """How often a peer may have each piece of our metadata."""
+HASHES_ASKED = 512
+"""Hashes of pieces in one request (BEP 52; libtorrent: 512)."""
+HASH_REQUESTS = 16
+"""Requests for hashes that are sent to a peer at a time."""
+HASHES_SERVED = 8192
+"""Hashes in one request that is answered (libtorrent: 8192)."""
+HASHES_RATE = 4 * MIB
+"""Bytes of hashes that a peer may have a second; what is asked for beyond is rejected."""
 PEX_PEERS = 50
 """Peers added, and dropped, in one message of a peer exchange (BEP 11)."""
 PEX_INTERVAL = 60.0
@@ -136,10 +148,14 @@ USELESS_PEER = 120.0
 """Likewise for one where either side is interested."""
 EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
+TWIN_SILENCE = 10.0
+"""After which a silent connection gives way to another one of the same peer, which has lost the first."""
 CHECKPOINT_INTERVAL = 10.0
 """Between two records of what is verified: at most so much is done again after a crash."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
 """Before a torrent that the disk has failed tries again: doubled with each failure."""
+STANDSTILL = 60.0
+"""Without progress, after which status and log say what a download waits for."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
@@ -272,10 +288,74 @@ URL = 8 * KIB
 """A URL that we ask for; most servers take no longer ones."""
 REDIRECTS = 5
 """Redirects that are followed (libtorrent: 5)."""
+HTTP_HEAD = 16 * KIB
+"""The head of one answer (h11: 16 KiB)."""
+HTTP_HEADERS = 100
+"""Headers of one answer (the standard library: 100)."""
+HTTP_INTERIM_ANSWERS = 10
+"""Answers of the kind "100 Continue" before the one that counts."""
+HTTP_LINE = 1 * KIB
+"""A line between the chunks of a body."""
 HTTP_OVERHEAD = 64 * KIB
-"""Headers and the framing of chunks of one answer, beside its body."""
+"""Bytes by which the lines between the chunks of a body, or its compression, may be more than its data."""
 HTTP_ADDRESSES = 8
 """Addresses of one name that are tried."""
+HTTP_NEXT_ADDRESS = 0.25
+"""For one address to answer before the next one is tried as well (RFC 8305: 250 ms)."""
+HTTP_FAILED_ADDRESSES = 1000
+"""Addresses remembered as failed, which are tried last; with more, all are forgotten."""
+HTTP_TIMEOUT = 20.0
+"""For the head of an answer, and without a byte of its body (libtorrent: 20)."""
+HTTP_KEEP_ALIVE = 60.0
+"""For which an idle connection is used again (nginx: 75)."""
+HTTP_CONNECTIONS = 4
+"""Connections that one client keeps open: to a web seed, and to the mirrors that it leads to."""
+HTTP_REDIRECT_TIME = 600.0
+"""For which a redirect that is not permanent is remembered."""
+HTTP_REDIRECTS_KEPT = 1000
+"""Redirects that one client remembers: mirrors lead each file elsewhere."""
+
+# --- web seeds (BEP 17, 19) ---
+WEB_SEED_FIRST_RUN, WEB_SEED_MAX_RUN = 4 * MIB, 64 * MIB
+"""The first run of bytes that a web seed is asked for, and the longest: doubled with each that came (libtorrent: 16 MiB
+at the most, anacrolix: 64 MiB)."""
+WEB_SEED_TRIAL_RUN = 1 * MIB
+"""The run that is asked for after a failure."""
+WEB_SEED_RUN_TIME = 10.0
+"""For a run, by the speed of the seed."""
+WEB_SEED_URGENT_RUN = 4 * MIB
+"""A run that a reader waits for."""
+WEB_SEED_WINDOW, WEB_SEED_WINDOW_TIME = 1 * MIB, 0.25
+"""What is received at one time, while it cannot be asked of others: in bytes, and by the speed of the seed."""
+WEB_SEED_SKIP = 256 * KIB
+"""What is read and thrown away of an answer whose end is not wanted any more, so that the connection can be used again:
+more is worth a new connection."""
+WEB_SEED_PREFIX = 48 * KIB
+"""What is read and thrown away before a range, where the server sends the whole file (anacrolix: 48 KiB)."""
+WEB_SEED_DELAY = 2.0
+"""In which peers may be found before web seeds are asked."""
+WEB_SEEDS_ACTIVE = 4
+"""Web seeds of a torrent that are asked at one time (libtorrent: 3)."""
+WEB_SEED_CONNECTIONS, WEB_SEED_GAIN = 4, 1.2
+"""Connections to one web seed, and the factor by which one more must make it faster (Transmission: 4)."""
+HOST_CONNECTIONS = 6
+"""Connections to one host over all torrents of a client (browsers: 6)."""
+WEB_SEED_SAMPLE = 3.0
+"""Over which the speed of a web seed is measured before another connection is tried."""
+WEB_SEED_PATIENCE = 5.0
+"""Without a byte of a web seed, while nothing else is missing, before peers are asked for what it was asked for."""
+WEB_SEED_RESUME = 0.5
+"""Before an answer that was cut off is asked for again from where it ended."""
+WEB_SEED_RETRY, MAX_WEB_SEED_RETRY = 5.0, 300.0
+"""Before a web seed is asked again that failed: doubled with each failure (libtorrent: 30)."""
+BUSY_RETRY, MAX_BUSY_RETRY = 30.0, 600.0
+"""Before one that is too busy is asked again, if it does not say when."""
+MIN_RETRY_AFTER, MAX_RETRY_AFTER = 1.0, 3600.0
+"""The bounds of what a server may say."""
+WEB_SEED_FAILURES = 4
+"""Failures in a row, without a byte between them, before a download counts on a web seed no more (Transmission: 4)."""
+WEB_SEED_BAD_PIECES = 5
+"""Wrong pieces before a web seed is not used any more (Transmission: 5)."""
 
 # --- untrusted bencode ---
 BENCODE_DEPTH = 32
@@ -311,12 +391,14 @@ IDLE_FILE = 30.0
 """Seconds after its last use until a file is closed."""
 DESCRIPTORS = 65_536
 """The limit of descriptors that a process asks the system for."""
+SHORTAGE_PAUSE = 1.0
+"""In which no connection is opened or accepted, after there was no descriptor or buffer for one."""
 DESCRIPTORS_RESERVE = 96
 """Descriptors that are kept free of files and peers: for trackers, names, locks, and the program itself."""
 RESUME_FILE = 1 * KIB
 """A resume file, without its bitfield and its entries of files."""
-RESUME_ENTRY = 104
-"""The entries of one file in a resume file: its index, three times, and its size, time and inode in 64 bits each."""
+RESUME_ENTRY = 116
+"""The entries of one file in a resume file: its index, four times, and its size, time and inode in 64 bits each."""
 
 # --- the DHT (BEP 5, 32, 33, 42, 44, 51) ---
 DHT_PACKET = 1500
@@ -396,7 +478,7 @@ DHT_PEERS_OF_ANSWER = 500
 DHT_PEERS_OF_SEARCH = 10_000
 """Peers found by one search."""
 DHT_VOTES, DHT_AGREEMENT = 8, 0.75
-"""Networks that tell our address before it is believed, and the part of them that must agree (BEP 42)."""
+"""Networks that must have reported our address, and the part of them that must agree (BEP 42)."""
 DHT_SAVED_NODES = 300
 """Nodes kept across runs, of each address family."""
 DHT_SAVE_INTERVAL = 300.0
@@ -423,6 +505,8 @@ LSD_INTERVAL = 300.0
 """Between two announces of a torrent (BEP 14: "every 5 minutes")."""
 LSD_MIN_INTERVAL = 60.0
 """Between two announces of a client (BEP 14: "no more than 1 announce per minute")."""
+LSD_PATIENCE = 3.0
+"""After a torrent's first announce for which a download without other sources waits for peers of the local network."""
 LSD_PACKET = 1400
 """A datagram (BEP 14: "should not exceed 1400 bytes")."""
 LSD_INFO_HASHES = 20

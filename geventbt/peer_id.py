@@ -126,6 +126,8 @@ _DASHED = re.compile(rb"(M|A2-)(\d{1,3})-(\d{1,3})-(\d{1,3})-")
 _SHADOW = re.compile(rb"([AOQRSTU])([0-9A-Za-z.]{1,5})-{2,}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz."
 _HEX = re.compile(r"[0-9A-Fa-f]{40}")
+_HEX_V2 = re.compile(r"[0-9A-Fa-f]{64}")
+_INFO_HASH_V2 = 32
 _UNSAFE = re.compile(r"[^0-9A-Za-z~-]")
 
 
@@ -158,6 +160,26 @@ def client_name(peer_id: bytes) -> str:
     if (match := _NEARLY_AZUREUS.match(peer_id)) and (name := _AZUREUS_CLIENTS.get(match[1].decode())):
         return f"{name} {_numbers(match[2].decode())}" if match[2] else name
     return f"unknown ({_UNSAFE.sub('.', bytes(peer_id[:8]).decode('latin-1'))})"
+
+
+def info_hash_or_v2(value: bytes | str) -> tuple[bytes, bytes | None]:
+    """Parse an info hash of either version.
+
+    Args:
+        value: 20 bytes or 40 hex characters of version 1 (BEP 3); or 32 bytes or 64 hex characters of version 2, of
+            which peers use the first 20 bytes (BEP 52).
+
+    Returns:
+        The 20 bytes, and again if they are of version 2, else None.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    raw = bytes.fromhex(value) if isinstance(value, str) and _HEX_V2.fullmatch(value) else value
+    if isinstance(raw, (bytes, bytearray)) and len(raw) == _INFO_HASH_V2:
+        short = bytes(raw[:PEER_ID_LENGTH])
+        return short, short
+    return hash_or_id(value, "info hash"), None
 
 
 def hash_or_id(value: bytes | str, what: str) -> bytes:

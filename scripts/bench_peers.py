@@ -93,8 +93,8 @@ def peers(folder: Path, count: int) -> dict[str, float]:
     assert port is not None
     alone = median(_seconds_of_download(port, folder / "payload.torrent") for _ in range(3))
     before, started = _resident(), time.perf_counter()
-    holder = _child("--hold", str(port), torrent.info_hash.hex(), str(count))
-    active = client.torrents[torrent.info_hash]
+    holder = _child("--hold", str(port), torrent.swarm_hash.hex(), str(count))
+    active = client.torrents[torrent.swarm_hash]
     while active.progress.peers < count:
         gevent.sleep(0.02)
     seconds = time.perf_counter() - started
@@ -165,13 +165,13 @@ def fairness(folder: Path, count: int) -> dict[str, float]:
     transfers = [_child("--download", str(port), str(folder / "payload.torrent"))]
     latencies: dict[bool, list[float]] = {True: [], False: []}
     with geventbt.connect(("127.0.0.1", port)) as wire:
-        wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+        wire.handshake(torrent.swarm_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
         wire.interested()
         wire.wait_unchoked(timeout=10)
         while transfers[0].poll() is None:
             started = time.perf_counter()
             wire.request(0, 0, 1024)
-            busy = sum(peer.upload_speed for peer in client.torrents[torrent.info_hash].peers) > 50e6
+            busy = sum(peer.upload_speed for peer in client.torrents[torrent.swarm_hash].peers) > 50e6
             latencies[busy].append(1000 * (time.perf_counter() - started))
             gevent.sleep(0.005)
     client.close(timeout=1)

@@ -60,6 +60,7 @@ role = parser.add_mutually_exclusive_group(required=True)
 role.add_argument("--listen", type=int, metavar="port")
 role.add_argument("--connect", type=address, metavar="host:port")
 parser.add_argument("--info-hash", default="c10c" * 10, help="of a torrent that the peer has")
+parser.add_argument("--timeout", type=float, default=5, metavar="seconds", help="for the peer's time")
 arguments = parser.parse_args()
 gevent.signal_handler(signal.SIGINT, sys.exit, "interrupted")
 
@@ -71,8 +72,9 @@ try:
     with geventbt.connect(arguments.connect, info_hash=arguments.info_hash) as wire:
         wire.use(Clock)
         wire.handshake(arguments.info_hash, geventbt.new_peer_id())
-        print(f"the peer's clock is {wire.x_clock.peer_time.get(timeout=5) - time.time():+.1f} seconds off")
+        peer_time = wire.x_clock.peer_time.get(timeout=arguments.timeout)
+        print(f"the peer's clock is {peer_time - time.time():+.1f} seconds off")
 except gevent.Timeout:
-    sys.exit("the peer sent no time within 5 seconds: does it support x_clock?")
+    sys.exit(f"the peer sent no time within {arguments.timeout:g} seconds: does it support x_clock?")
 except (geventbt.GeventBTError, OSError, ValueError) as error:
     sys.exit(str(error))

@@ -26,8 +26,8 @@ def fetch_from(peer: tuple[str, int], storage: geventbt.Storage, missing: set[in
     """Fetch pieces of `missing` as long as this peer has one of them."""
     torrent = storage.torrent
     try:
-        with geventbt.connect(peer, info_hash=torrent.info_hash) as wire:
-            wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+        with geventbt.connect(peer, info_hash=torrent.swarm_hash) as wire:
+            wire.handshake(torrent.swarm_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
             wire.interested()
             wire.wait_unchoked(timeout=60)
             while (piece := next(filter(wire.peer_has, missing), None)) is not None:

@@ -1,7 +1,7 @@
-"""Fuzz a DHT node: valid packets, damaged at random, for as long as you like.
+"""Fuzz a DHT node: valid packets, damaged at random, for as long as wanted.
 
-The invariant: whatever comes, no exception leaves the node; each packet takes a bounded time; what is kept is bounded;
-and nothing is sent that is larger than allowed. The test suite runs the same check on a few thousand packets.
+The invariant: whatever comes, no exception leaves the node; each packet and each timer takes a bounded time; what is
+kept is bounded; and nothing is sent that is larger than allowed. The test suite runs the same check on 20,000 packets.
 
     python scripts/fuzz_dht.py --packets 1000000
 """
@@ -9,10 +9,13 @@ and nothing is sent that is larger than allowed. The test suite runs the same ch
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from geventbt import limits
 from geventbt.discovery.dht import messages as m
@@ -24,8 +27,8 @@ from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.peer_filter import PeerFilter
 from geventbt.discovery.dht.search import Search
 
-LONGEST = 0.5
-"""Seconds of the processor for one packet; most take less than a hundredth of it."""
+MAX_TIME = 0.02
+"""Seconds of the processor for one packet, or for what is due at one time; nearly all take less than a millisecond."""
 _ITEM = sign({"a": [1, b"two", {"b": -3}]}, b"s" * 32, 3, b"salt")
 _TARGETS = [bytes([number]) * 20 for number in range(5)] + [_ITEM.target]
 _PIECES = (
@@ -63,28 +66,35 @@ class Fuzzer:
         self.node.pair_with(Node(IPV6, rng=random.Random(seed + 1), now=0.0))
         self.node.upkeep.begin([], 0.0)
         self.sent: list[tuple[bytes, tuple[str, int]]] = []
+        self.slowest = 0.0
 
     def run(self, packets: int) -> None:
-        """Hand the node so many packets.
+        """Hand the node packets.
 
         Raises:
-            InvariantBroken: it takes too long for one, or sends something too large.
-            Exception: whatever else leaves it, which is as bad.
+            InvariantBroken: one takes too long, or something too large is sent.
+            Exception: any other leaves the node, which breaks the invariant as well.
         """
-        for number in range(packets):
-            if number % 50 == 0:
-                self._let_time_pass()
-            source, data = self._packet()
-            started = time.thread_time()
-            try:
-                self.node.receive(data, source, self.now)
-            except Exception:
-                print(f"packet {number} from {source}: {data!r}", file=sys.stderr)
-                raise
-            if time.thread_time() - started > LONGEST:
-                raise InvariantBroken(f"packet {number} took {time.thread_time() - started:.3f} s: {data!r}")
-            self._take()
-            self._check_kept()
+        with without_collections():
+            for number in range(packets):
+                if number % 50 == 0:
+                    self._let_time_pass()
+                source, data = self._packet()
+                try:
+                    self._bounded(partial(self.node.receive, data, source, self.now))
+                except Exception:
+                    print(f"packet {number} from {source}: {data!r}", file=sys.stderr)
+                    raise
+                self._take()
+                self._check_kept()
+
+    def _bounded(self, act: Callable[[], None]) -> None:
+        started = time.thread_time()
+        act()
+        seconds = time.thread_time() - started
+        self.slowest = max(self.slowest, seconds)
+        if seconds > MAX_TIME:
+            raise InvariantBroken(f"it took {seconds:.3f} s of the processor, more than {MAX_TIME:g}")
 
     def _let_time_pass(self) -> None:
         """Have something asked, so that there are answers to wait for."""
@@ -99,8 +109,8 @@ class Fuzzer:
                 StoreMutable(b"x", b"s" * 32, b"salt"),
             )
         )
-        self.node.wake(self.now)
-        self.node.start(Search(goal, Lookup(goal.target, self.node.node_id)), self.now)
+        self._bounded(lambda: self.node.wake(self.now))
+        self._bounded(lambda: self.node.start(Search(goal, Lookup(goal.target, self.node.node_id)), self.now))
         self._take()
 
     def _take(self) -> None:
@@ -184,8 +194,19 @@ class Fuzzer:
         return bytes(packet)
 
 
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """No garbage collection meanwhile: one goes through all objects of the process, and its time is not a packet's
+    (*measured*: up to 0.26 s in a long run of the tests, where a packet takes at most a few milliseconds)."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def batches(packets: int) -> Iterator[int]:
-    """So many packets in parts, each for a new node."""
+    """The sizes of the parts of a run, each for a new node."""
     while packets > 0:
         yield min(packets, 20_000)
         packets -= 20_000
@@ -198,9 +219,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="repeat an earlier run")
     arguments = parser.parse_args()
     seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
+    slowest = 0.0
     for number, packets in enumerate(batches(arguments.packets)):
-        Fuzzer(seed + number).run(packets)
-    print(f"seed {seed}: {arguments.packets} packets, the invariant holds")
+        fuzzer = Fuzzer(seed + number)
+        fuzzer.run(packets)
+        slowest = max(slowest, fuzzer.slowest)
+    print(f"seed {seed}: {arguments.packets} packets, the slowest took {slowest * 1e3:.1f} ms; the invariant holds")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def show(torrent: geventbt.ActiveTorrent, wire: geventbt.Wire) -> None:
 
 parser = argparse.ArgumentParser(description="Make a torrent of a file or folder, and seed it.")
 parser.add_argument("data", type=Path, help="a file or a folder")
-parser.add_argument("--host", default="", help="the address to listen on; every IPv4 interface by default")
+parser.add_argument("--host", default="", help="the address to listen on; every interface by default")
 parser.add_argument("--port", type=int, default=6881)
 parser.add_argument("--tracker", action="append", default=[], metavar="URL")
 arguments = parser.parse_args()
@@ -39,7 +39,7 @@ try:
     # A KeyboardInterrupt inside gevent's loop would print a traceback.
     gevent.signal_handler(signal.SIGINT, sys.exit)
     with geventbt.seed(torrent, data, (arguments.host, arguments.port)) as client:
-        client.torrents[torrent.info_hash].on("peer_added", show)
+        client.torrents[torrent.swarm_hash].on("peer_added", show)
         print(torrent_file)
         print(geventbt.Magnet.from_torrent(torrent))
         print(f"seeding on port {client.port}", flush=True)

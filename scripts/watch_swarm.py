@@ -29,12 +29,12 @@ def visit(peer: tuple[str, int]) -> None:
     """Connect to a peer and print its messages, until it disconnects."""
     name = f"{peer[0]}:{peer[1]}"
     try:
-        with geventbt.connect(peer, info_hash=torrent.info_hash) as wire:
+        with geventbt.connect(peer, info_hash=torrent.swarm_hash) as wire:
             wire.use(lambda wire: geventbt.UtPex(wire, torrent.private)).on(
                 "peers", lambda _, added, dropped: visit_all(added)
             )
             messages = wire.messages()
-            handshake = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+            handshake = wire.handshake(torrent.swarm_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
             print(f"{name} is {geventbt.client_name(handshake.peer_id)}", flush=True)
             for message in messages:
                 print(f"{name} {type(message).__name__}, has {wire.peer_pieces.count()}/{pieces} pieces", flush=True)
@@ -66,7 +66,7 @@ visited: set[tuple[str, int]] = set()
 visits = Pool()
 with gevent.Timeout(arguments.seconds, False):
     visit_all(arguments.peer)
-    request = geventbt.AnnounceRequest(torrent.info_hash, geventbt.new_peer_id(), port=0, left=torrent.geometry.length)
+    request = geventbt.AnnounceRequest(torrent.swarm_hash, geventbt.new_peer_id(), port=0, left=torrent.geometry.length)
     for url in [url for tier in torrent.trackers for url in tier]:
         with suppress(geventbt.TrackerError):
             visit_all(geventbt.announce(url, request).peers)

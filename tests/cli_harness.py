@@ -10,7 +10,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
 from termios import TIOCSWINSZ
@@ -20,6 +21,7 @@ import geventbt
 from geventbt.cli.main import run
 
 COMMAND = [sys.executable, "-m", "geventbt"]
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
 FILES = {"one.bin": 300_001, "sub/two.bin": 70_000, "sub/three.txt": 100}
 PIECES = 23
 
@@ -45,6 +47,25 @@ def run_here(*arguments: object) -> int:
     return run(list(map(str, arguments)))
 
 
+@contextmanager
+def seeding_process(torrent_file: Path, data: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A seeder in a process of its own, and its address."""
+    with process_of("seed", torrent_file, data, "--host", "127.0.0.1", "--port", "0") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("seeding "), line
+        yield process, line.split()[-1]
+
+
+@contextmanager
+def process_of(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own, which is killed at the end."""
+    command = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
 def json_lines(text: str) -> list[dict[str, Any]]:
     """The objects of the option --json."""
     return [json.loads(line) for line in text.splitlines()]
@@ -56,7 +77,7 @@ def of_event(lines: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
 
 
 def assert_one_line(text: str) -> None:
-    """What an error is told in."""
+    """An error message: one line, without a traceback."""
     assert text.count("\n") == 1, text
     assert "Traceback" not in text
 
@@ -113,7 +134,7 @@ class OnTerminal:
         try:
             data = os.read(self._ours, 65536)
         except OSError:
-            # How a terminal tells that nobody writes to it any more.
+            # So a terminal says that its last writer has closed it.
             return False
         self.output += data.decode(errors="replace")
         return bool(data)

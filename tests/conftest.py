@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import geventbt
-from tests.cli_harness import make_origin, make_torrent_file
+from tests.cli_harness import Call, make_origin, make_torrent_file, run_here
+from tests.loopback.harness import gevent_listener
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
@@ -20,6 +22,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Nor has any test, or program that one runs, to do with the public nodes of the DHT.
 os.environ["GEVENTBT_DHT_ROUTERS"] = ""
+# Nor with other machines of the local network, and parallel tests nothing with each other.
+os.environ["GEVENTBT_LSD_INTERFACES"] = ""
 
 WORKERS = 4
 """Processes for a large run, also on two cores: many tests wait for timeouts and for other processes."""
@@ -67,3 +71,25 @@ def seeder(torrent_file: Path, origin: Path) -> Iterator[str]:
     """The address of a seeder."""
     with geventbt.seed(torrent_file, origin, ("127.0.0.1", 0)) as client:
         yield f"127.0.0.1:{client.port}"
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process. Returns its exit code and what it wrote."""
+
+    def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(cwd or Path())
+            code = run_here(*arguments)
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def silent_peer() -> Iterator[str]:
+    """The address of a peer that takes connections and says nothing."""
+    listener = gevent_listener()
+    yield "{}:{}".format(*listener.getsockname())
+    listener.close()

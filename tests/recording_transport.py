@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import gevent
 
 from geventbt.protocol.messages import Buffer
@@ -11,6 +14,10 @@ from geventbt.wire.transports.base import Cipher, TransportDelegate
 class RecordingTransport:
     """A `Transport` without a socket.
 
+    Args:
+        soon: calls a function in the next turn of the loop: by default of gevent's, in virtual time of a clock.
+        on_written: called with what has been written, or None.
+
     Attributes:
         buffers: what has been written, in order, buffer by buffer.
         stalled: whether the peer reads nothing; what is written is then queued.
@@ -18,7 +25,11 @@ class RecordingTransport:
         closed: whether the wire has closed it.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        soon: Callable[[Callable[[], None]], Any] | None = None,
+        on_written: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.remote_address = ("192.0.2.1", 6881)
         self.local_address = ("192.0.2.2", 40000)
         self.queued = 0
@@ -26,6 +37,8 @@ class RecordingTransport:
         self.read_sizes: list[int] = []
         self.stalled = False
         self.closed = False
+        self._soon = soon or gevent.get_hub().loop.run_callback
+        self._on_written = on_written
         self._delegate: TransportDelegate | None = None
         self._pauses = 0
         self._flush_due = False
@@ -40,12 +53,11 @@ class RecordingTransport:
     def receive(self, *messages: bytes) -> None:
         """Have the wire receive bytes, each argument in a read of its own."""
         for message in messages:
-            self._in_hub(lambda message=message: self._give(message))
+            self._in_hub(lambda message=message: self.give(message))
 
     def end(self, error: Exception | None = None) -> None:
         """Have the peer close the connection, or the transport fail."""
-        assert self._delegate is not None
-        self._in_hub(lambda: self._delegate.on_end(error))
+        self._in_hub(lambda: self.lose(error))
 
     def drain(self) -> None:
         """Have the peer read everything that is queued, and go on reading."""
@@ -54,13 +66,19 @@ class RecordingTransport:
         self.queued = 0
         self._in_hub(self._delegate.on_drained)
 
-    def _give(self, message: bytes) -> None:
+    def give(self, message: bytes) -> None:
+        """Have bytes arrive now; to be called in the hub."""
         assert self._delegate is not None
         if not self.closed:
             self.read_sizes.append(self._delegate.on_data(memoryview(message)))
             self.flush()
 
-    def _in_hub(self, function) -> None:
+    def lose(self, error: Exception | None) -> None:
+        """Have the connection end now; to be called in the hub."""
+        assert self._delegate is not None
+        self._delegate.on_end(error)
+
+    def _in_hub(self, function: Callable[[], Any]) -> None:
         gevent.get_hub().loop.run_callback(function)
         gevent.sleep(0)
 
@@ -83,7 +101,7 @@ class RecordingTransport:
     def flush_soon(self) -> None:
         if not self._flush_due:
             self._flush_due = True
-            gevent.get_hub().loop.run_callback(self.flush)
+            self._soon(self.flush)
 
     def flush(self) -> None:
         self._flush_due = False
@@ -92,6 +110,8 @@ class RecordingTransport:
 
     def _record(self, buffers: list[Buffer]) -> None:
         self.buffers += buffers
+        if self._on_written is not None and buffers:
+            self._on_written(b"".join(map(bytes, buffers)))
         if self.stalled:
             self.queued += sum(map(len, buffers))
 

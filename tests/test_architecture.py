@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import typing
 from functools import cache
 from pathlib import Path
 
@@ -190,7 +191,8 @@ def test_every_public_name_has_a_docstring() -> None:
 
     for name in geventbt.__all__:
         value = getattr(geventbt, name)
-        if not name.startswith("_"):
+        # A Literal has none of its own; it stands below the alias.
+        if not name.startswith("_") and typing.get_origin(value) is not typing.Literal:
             assert value.__doc__, name
 
 

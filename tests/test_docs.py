@@ -61,7 +61,7 @@ SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
 GUNICORN = take("guides/concurrency", "Under gunicorn")
 IN_GEVENT = take("guides/concurrency", "Next to native threads")
-DHT = take("guides/dht", "The DHT")
+DHT = take("guides/dht", "The DHT and the local network")
 SIGNALS = take("guides/concurrency", "Signals, and the end of a program")
 ASYNCIO = take("guides/concurrency", "Next to asyncio")
 

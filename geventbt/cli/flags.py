@@ -15,6 +15,9 @@ FLAGS = (
     "I it connected",
     "E encrypted",
     "S silent",
+    "H by DHT",
+    "X by exchange",
+    "L local network",
 )
 """What the letters mean, in a few words."""
 
@@ -22,7 +25,8 @@ FLAGS = (
 def flags_of(peer: geventbt.PeerStatus) -> str:
     """D: we download from it; d: we would, but it chokes us. U: it downloads from us; u: it would, but we choke it.
 
-    I: it connected to us. E: encrypted. S: it does not answer our requests.
+    I: it connected to us. E: encrypted. S: it does not answer our requests. H: found by the DHT. X: by peer exchange.
+    L: in the local network.
     """
     letters = [
         (peer.am_interested, "d" if peer.peer_choking else "D"),
@@ -30,5 +34,8 @@ def flags_of(peer: geventbt.PeerStatus) -> str:
         (not peer.outgoing, "I"),
         (peer.encryption == "rc4", "E"),
         (peer.snubbed, "S"),
+        ("dht" in peer.sources, "H"),
+        ("pex" in peer.sources, "X"),
+        ("lsd" in peer.sources, "L"),
     ]
     return "".join(letter for is_so, letter in letters if is_so)

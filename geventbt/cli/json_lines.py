@@ -6,19 +6,25 @@ may be added, so unknown ones must be ignored.
 =============  ========================================================================================================
 event          keys
 =============  ========================================================================================================
-torrent        info_hash (hex), name, length, piece_length, pieces, private, trackers (tiers of URLs), web_seeds,
-               comment, created_by, creation_date, magnet, files (index, path, length, selected); where only a link is
-               known: info_hash, name, length, trackers, magnet
+torrent        info_hash (hex; of version 2 its first 20 bytes), version ("1", "2" or "hybrid"), info_hash_v2 (if any),
+               name, length, piece_length, pieces, private, trackers (tiers of URLs), web_seeds, comment, created_by,
+               creation_date, magnet, files (index, path, length, selected); where only a link is known: info_hash,
+               name, length, trackers, magnet
 listening      host, port: where peers can connect to us
 progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
-               upload_speed, peers, seeds, seconds_left (or null), tracker_errors (why, by the URL of each that does not
-               answer), once a second and at the end; see `geventbt.Progress`; with -v also connections (address,
-               client, flags, download_speed, upload_speed, downloaded, uploaded, pieces)
+               upload_speed, peers, seeds, seconds_left and waiting_for (or null), tracker_errors (why, by the URL of
+               each that does not answer), sources (what names peers: its name, a tracker's URL, dht, lsd or pex; peers,
+               error, and the seconds asked_ago and next_in, each null where there is none; of the DHT also nodes, and
+               stored, the nodes that took our announce), web_seeds (url, state, downloaded, download_speed,
+               connections, wrong_pieces, next_try, error; see `geventbt.WebSeedStatus`), error and retry_in (why the
+               disk has failed it, and the seconds until the next try, or null), once a second and at the end; see
+               `geventbt.Progress`; with -v also connections (address, client, flags, download_speed, upload_speed,
+               downloaded, uploaded, pieces, sources)
 file           info_hash, index, path: a file is complete
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
 on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
 seeded         info_hash, uploaded, ratio, seconds: the serving is over
-created        info_hash, name, length, piece_length, pieces, output, magnet
+created        info_hash, version, info_hash_v2 (if any), name, length, piece_length, pieces, output, magnet
 checked        index, path, good, pieces, excess: a file, and how many of its pieces are good; good is null where it is
                missing; excess is the bytes that it is too long
 verified       info_hash, name, good, pieces, complete: the result for the whole torrent
@@ -30,7 +36,9 @@ error          code (the exit code), message; where there are several torrents a
 
 from __future__ import annotations
 
+import math
 import sys
+from time import monotonic
 from typing import Any
 
 import geventbt
@@ -75,7 +83,29 @@ def progress_fields(progress: geventbt.Progress) -> dict[str, Any]:
         "peers": progress.peers,
         "seeds": progress.seeds,
         "seconds_left": None if left is None else round(left, 1),
+        "waiting_for": progress.waiting_for,
     }
+
+
+def sources_fields(torrent: geventbt.ActiveTorrent) -> list[dict[str, Any]]:
+    """The ``sources`` of the event ``progress``."""
+    now = monotonic()
+    return [
+        {
+            "name": name,
+            "peers": state.peers,
+            "error": state.error,
+            "asked_ago": None if state.last_announce is None else round(now - state.last_announce, 1),
+            "next_in": _finite(None if state.next_announce is None else state.next_announce - now),
+            **({"nodes": state.nodes, "stored": state.stored} if isinstance(state, geventbt.DHTSourceStatus) else {}),
+        }
+        for name, state in torrent.sources.items()
+    ]
+
+
+def _finite(seconds: float | None) -> float | None:
+    """Seconds as JSON has them: None for an infinite number."""
+    return None if seconds is None or math.isinf(seconds) else round(max(0.0, seconds), 1)
 
 
 def peer_fields(peer: geventbt.PeerStatus) -> dict[str, Any]:
@@ -89,6 +119,21 @@ def peer_fields(peer: geventbt.PeerStatus) -> dict[str, Any]:
         "downloaded": peer.downloaded,
         "uploaded": peer.uploaded,
         "pieces": peer.pieces,
+        "sources": list(peer.sources),
+    }
+
+
+def web_seed_fields(seed: geventbt.WebSeedStatus) -> dict[str, Any]:
+    """The fields of each of the ``web_seeds`` of the event ``progress``."""
+    return {
+        "url": seed.url,
+        "state": seed.state,
+        "downloaded": seed.downloaded,
+        "download_speed": round(seed.download_speed),
+        "connections": seed.connections,
+        "wrong_pieces": seed.wrong_pieces,
+        "next_try": _finite(seed.next_try),
+        "error": seed.error,
     }
 
 
@@ -100,9 +145,9 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
         selected: the files that are fetched; None for all.
     """
     return {
-        "info_hash": torrent.info_hash.hex(),
+        **hash_fields(torrent),
         "name": torrent.name,
-        "length": torrent.geometry.length,
+        "length": torrent.geometry.size,
         "piece_length": torrent.geometry.piece_length,
         "pieces": torrent.geometry.pieces,
         "private": torrent.private,
@@ -123,6 +168,12 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
             if file.stored
         ],
     }
+
+
+def hash_fields(torrent: geventbt.Torrent) -> dict[str, Any]:
+    """The fields that say which torrent it is: ``info_hash`` is in all its events."""
+    fields = {"info_hash": torrent.swarm_hash.hex(), "version": torrent.version}
+    return fields if torrent.info_hash_v2 is None else fields | {"info_hash_v2": torrent.info_hash_v2.hex()}
 
 
 def magnet_fields(magnet: geventbt.Magnet) -> dict[str, Any]:

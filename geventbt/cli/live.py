@@ -15,7 +15,7 @@ from rich.text import Text
 from geventbt.cli.columns import Column, fitting, joined
 from geventbt.cli.flags import FLAGS, flags_of
 from geventbt.cli.piece_map import PLAIN_SHADES, SHADES, legend, piece_map
-from geventbt.cli.progress import status_parts, tracker_lines
+from geventbt.cli.progress import source_parts, status_parts, web_seed_parts
 from geventbt.cli.screen import Screen
 from geventbt.cli.text import human_address, human_size, printable
 
@@ -35,7 +35,7 @@ class LiveView:
     """Name, bar, bytes, speeds, time left, peers and ratio of each torrent, and which pieces are there.
 
     Args:
-        verbose: with a table of the peers, the fastest first, and the trackers that do not answer.
+        verbose: with a table of the peers, the fastest first, and the sources that peers are found by.
     """
 
     def __init__(self, verbose: bool) -> None:
@@ -88,8 +88,8 @@ class LiveView:
             frame += self._map(torrents[0], width, height - len(frame))
         for torrent in torrents if self._verbose else ():
             frame += self._peers(torrent, width, height - len(frame))
-            trackers = [Text(line) for line in tracker_lines(torrent)]
-            frame += trackers[: max(0, height - len(frame))]
+            sources = [Text(joined(parts, width)) for parts in [*source_parts(torrent), *web_seed_parts(torrent)]]
+            frame += sources[: max(0, height - len(frame))]
         return frame[:height]
 
     def _head(self, torrent: geventbt.ActiveTorrent, width: int) -> list[Text]:

@@ -35,12 +35,13 @@ def is_data(path: str) -> bool:
         return file.read(1) != b"d" or not _is_torrent(path)
 
 
-def share(path: str, trackers: list[str], *, is_quiet: bool) -> Shared:
+def share(path: str, trackers: list[str], web_seeds: list[str], *, is_quiet: bool) -> Shared:
     """The torrent of a file or folder: the one beside it of an earlier time, if it is of these files, or a new one.
 
     Args:
         path: the file or folder.
         trackers: announce URLs for a new torrent.
+        web_seeds: URLs of the data on web servers for a new torrent.
         is_quiet: show no progress.
 
     Raises:
@@ -65,6 +66,7 @@ def share(path: str, trackers: list[str], *, is_quiet: bool) -> Shared:
         torrent = geventbt.create_torrent(
             place,
             trackers=trackers,
+            web_seeds=web_seeds,
             created_by=f"geventbt {geventbt.__version__}",
             creation_date=int(time.time()),
             progress=progress,

@@ -87,14 +87,20 @@ def _text(error: Exception) -> str:
     if _is_out_of_resources(error):
         reason = "no memory is left" if isinstance(error, MemoryError) else "no thread can be started"
         return f"{reason}; close other programs, or raise the limits of memory and processes (ulimit -a)"
+    text = what_happened(error)
     number = getattr(error, "errno", None)
+    hint = _HINTS.get(number) if number is not None else None
+    return f"{text}; {hint}" if hint else text
+
+
+def what_happened(error: Exception) -> str:
+    """The text of an error without what to do."""
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         text = f"the disk is full: {text}"
-    hint = _HINTS.get(number) if number is not None else None
-    return f"{text}; {hint}" if hint else text
+    return text
 
 
 def _advice_without_data(error: Exception, arguments: argparse.Namespace) -> str:

@@ -171,17 +171,32 @@ def add_select(parser: Parser) -> None:
 
 
 def add_sources_of_peers(parser: Parser) -> None:
-    """Add --peer, --tracker, --dht-node, --no-dht and --encryption."""
+    """Add --peer, --tracker, --dht-node, --no-dht, --no-lsd and --encryption."""
     add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to this peer; repeatable")
     add_repeatable(parser, "--tracker", values.tracker, "URL", "announce to this tracker, too; repeatable")
     add_dht_nodes(parser)
     parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
+    parser.add_argument("--no-lsd", action="store_true", help="do not find peers in the local network")
     parser.add_argument(
         "--encryption",
         choices=("prefer", "require", "disable"),
         default="prefer",
         help="encryption of connections (default: prefer)",
     )
+
+
+def add_web_seeds(parser: Parser) -> None:
+    """Add --web-seed and --no-web-seeds, of a command that downloads."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--web-seed",
+        action="append",
+        default=[],
+        type=values.http_url,
+        metavar="URL",
+        help="fetch from this web server, too: URL of the file, or of what the torrent's folder is in; repeatable",
+    )
+    group.add_argument("--no-web-seeds", action="store_true", help="do not fetch from web servers")
 
 
 def add_dht_nodes(parser: Parser) -> None:
@@ -200,7 +215,7 @@ def add_traffic(parser: Parser, *, port: int, max_peers: int) -> None:
     parser.add_argument(
         "--port", type=values.port, default=port, help=f"port to listen on; 0 takes a free one (default: {port})"
     )
-    parser.add_argument("--host", default="", help="address to listen on (default: every IPv4 interface)")
+    parser.add_argument("--host", default="", help="address to listen on (default: every one, IPv4 and IPv6)")
     parser.add_argument(
         "--max-peers",
         type=values.at_least_one,
@@ -239,7 +254,8 @@ def add_stall_timeout(parser: Parser) -> None:
         "--stall-timeout",
         type=values.positive_duration,
         metavar="TIME",
-        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8 (default: never)",
+        help="give up after this time without any data, such as 90, 30m or 2h; exit code 8, or 6 where the disk is "
+        "full (default: never)",
     )
 
 
@@ -274,8 +290,9 @@ def add_verbose(parser: Parser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="show the peers, the trackers that fail, and warnings. Flags: D we download from it, d it chokes us; "
-        "U it downloads from us, u we choke it; I it connected to us, E encrypted, S silent although asked",
+        help="show the peers, what finds them, and warnings. Flags: D we download from it, d it chokes us; "
+        "U it downloads from us, u we choke it; I it connected to us, E encrypted, S silent although asked; "
+        "found by: H the DHT, X peer exchange, L the local network",
     )
 
 

@@ -37,7 +37,7 @@ def legend(pieces: int, cells: int, shades: str = SHADES) -> list[str]:
     Args:
         pieces: of the torrent.
         cells: characters of the map.
-        shades: as of `piece_map`.
+        shades: see `piece_map`.
     """
     share = -(-pieces // cells)
     all_of = "all" if share > 1 else "here"

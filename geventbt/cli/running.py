@@ -14,10 +14,11 @@ import geventbt
 from geventbt.cli.errors import DONE, NETWORK, TIMED_OUT, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
-from geventbt.cli.messages import code_and_text
+from geventbt.cli.messages import code_and_text, what_happened, without_numbers
 from geventbt.cli.progress import tracker_lines
 from geventbt.cli.sources import Source, check_reachable
-from geventbt.cli.text import counted, human_address, human_size, printable, say
+from geventbt.cli.state import dht_state
+from geventbt.cli.text import counted, human_address, human_size, human_time, printable, say
 from geventbt.cli.views import View, make_view
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
@@ -26,6 +27,8 @@ Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 REFRESH = 0.1
 _ORDER = ("downloading", "paused", "failed", "removed", "checking", "metadata", "seeding")
 """The states of torrents, the one first that says most of how to go on."""
+_NEEDS_THE_USER = (errno.EROFS, errno.EFBIG)
+"""Faults of the disk that the client tries again after, and a command does not wait for."""
 _BUSY = {
     errno.EADDRINUSE: "is in use; choose another one with --port, or --port 0 for any free one",
     errno.EADDRNOTAVAIL: "is not an address of this machine; choose another one with --host",
@@ -33,9 +36,14 @@ _BUSY = {
 }
 
 
-def dht_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of `running_client` for the DHT, of a command with `add_sources_of_peers`."""
-    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node}
+def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `running_client` for finding peers, of a command with `add_sources_of_peers`."""
+    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node, "lsd": not arguments.no_lsd}
+
+
+def web_seed_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_source` for web seeds, of a command with `add_web_seeds`."""
+    return {"web_seeds": False if arguments.no_web_seeds else arguments.web_seed}
 
 
 @contextmanager
@@ -44,6 +52,7 @@ def running_client(
     *,
     host: str = "",
     is_kept: bool = True,
+    dht: bool = True,
     dht_nodes: Sequence[tuple[str, int]] = (),
     **options: object,
 ) -> Iterator[geventbt.Client]:
@@ -53,6 +62,7 @@ def running_client(
         port: to listen on; 0 takes a free one, None does not listen.
         host: the address to listen on.
         is_kept: whether the downloaded data is kept after the command.
+        dht: whether to use the DHT.
         dht_nodes: nodes of the DHT to begin with, in place of the public ones.
         options: see `geventbt.Client`.
 
@@ -61,11 +71,9 @@ def running_client(
         Interrupted: by Ctrl-C, SIGTERM or SIGHUP.
     """
     with interruptible(), ExitStack() as stack:
-        if dht_nodes:
-            node = geventbt.DHT(host=host, routers=(), nodes=dht_nodes, read_only=port is None)
-            options["dht"] = stack.enter_context(node)
         try:
-            client = geventbt.Client(port, host=host, **options)  # type: ignore[arg-type]
+            node = stack.enter_context(_open_dht(port, host, dht_nodes)) if dht else False
+            client = geventbt.Client(port, host=host, dht=node, **options)  # type: ignore[arg-type]
         except OSError as error:
             what = _BUSY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
             where = f"port {port}" if not host else human_address((host, port or 0))
@@ -75,6 +83,25 @@ def running_client(
                 yield client
             except Stopped as stopped:
                 raise _interrupted(client, is_kept, stopped.code) from None
+
+
+def _open_dht(port: int | None, host: str, nodes: Sequence[tuple[str, int]]) -> geventbt.DHT:
+    """A node of the DHT: on the UDP port with the number of the TCP port, if that is free.
+
+    Raises:
+        OSError: the host is not an address of this machine.
+    """
+    options: dict[str, Any] = {"read_only": port is None, **dht_start(nodes)}
+    try:
+        return geventbt.DHT(port or 0, host, **options)
+    except OSError:
+        return geventbt.DHT(0, host, **options)
+
+
+def dht_start(nodes: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The options of a `geventbt.DHT` for its first nodes: those that are given, or the public ones and those of the
+    last run."""
+    return {"nodes": nodes, "routers": ()} if nodes else {"state": dht_state()}
 
 
 def _interrupted(client: geventbt.Client, is_kept: bool, code: int) -> Interrupted:
@@ -100,7 +127,7 @@ def _how_to_resume(progress: geventbt.Progress, done: int, wanted: int) -> str:
 
 
 class StallTimer:
-    """A timeout for downloads that receive nothing.
+    """A timeout for downloads that receive nothing, or nothing that the disk would take.
 
     Args:
         timeout: in seconds; None for no timeout.
@@ -110,14 +137,27 @@ class StallTimer:
         self._timeout = math.inf if timeout is None else timeout
         self._since = monotonic()
         self._seen: object = None
+        self._fault: geventbt.StorageError | None = None
+        self._done = 0
+
+    def note_fault(self, torrent: geventbt.ActiveTorrent, error: geventbt.StorageError) -> None:
+        """Note that the disk has failed: until more is on it, nothing else counts as progress."""
+        self._fault, self._done = error, torrent.progress.done
 
     def check(self, torrent: geventbt.ActiveTorrent) -> None:
         """Compare a torrent with the last call.
 
         Raises:
             CommandError: nothing has changed for the length of the timeout.
+            StorageError: the disk has failed for the length of the timeout.
         """
         progress = torrent.progress
+        if self._fault is not None:
+            if progress.done <= self._done and progress.state != "seeding":
+                if monotonic() - self._since >= self._timeout:
+                    raise self._fault
+                return
+            self._fault = None
         now = (progress.state, progress.checked, progress.downloaded, progress.done)
         if now != self._seen:
             self._seen, self._since = now, monotonic()
@@ -179,14 +219,46 @@ def add_source(
 
 def follow(torrent: geventbt.ActiveTorrent, view: View, stall: StallTimer) -> None:
     """Show a torrent until it is complete. Raises: see `ActiveTorrent.wait` and `StallTimer.check`."""
-    while not torrent.wait(REFRESH):
+    disk = _DiskWatch(stall)
+    while not disk.wait(torrent):
         view.update(torrent)
         stall.check(torrent)
     view.update(torrent)
 
 
+class _DiskWatch:
+    """Waits for a torrent, and for a disk that has failed it as long as that may pass.
+
+    Args:
+        stall: is to know of it.
+    """
+
+    def __init__(self, stall: StallTimer) -> None:
+        self._stall = stall
+        self._said = ""
+
+    def wait(self, torrent: geventbt.ActiveTorrent) -> bool:
+        """Block for a moment. Returns whether the torrent is complete, or raises what has failed it for good."""
+        import gevent
+
+        try:
+            return torrent.wait(REFRESH)
+        except geventbt.StorageError as error:
+            retry_in = torrent.retry_in
+            if retry_in is None or error.errno in _NEEDS_THE_USER:
+                raise
+            self._stall.note_fault(torrent, error)
+            text = printable(without_numbers(what_happened(error)))
+            if text != self._said:
+                self._said = text
+                next_try = f"next try in {human_time(retry_in)}, Ctrl-C to stop"
+                say(f"geventbt: {printable(torrent.name)}: {text}; {next_try}")
+            gevent.sleep(REFRESH)
+            return False
+
+
 def keep_seeding(torrent: geventbt.ActiveTorrent, view: View, *, seconds: float | None, ratio: float | None) -> float:
-    """Show a complete torrent until a time is over or a ratio is reached; None is no bound.
+    """Show a complete torrent until a time is over or a ratio is reached; None for no limit.
 
     Returns:
         The ratio of bytes sent to bytes on disk.
@@ -262,7 +334,7 @@ def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
 
 
 def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> geventbt.Torrent:
-    """Fetch the metadata of a magnet link, and leave nothing on the disk.
+    """Fetch the metadata of a magnet link, and leave nothing on disk.
 
     Args:
         magnet: the link.
@@ -272,7 +344,7 @@ def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> gev
 
     with (
         tempfile.TemporaryDirectory(prefix="geventbt-info-") as folder,
-        running_client(0, is_kept=False, encryption=arguments.encryption, **dht_options(arguments)) as client,
+        running_client(0, is_kept=False, encryption=arguments.encryption, **discovery_options(arguments)) as client,
         closing(make_view(arguments)) as view,
     ):
         stall = StallTimer(arguments.stall_timeout)

@@ -99,7 +99,7 @@ def read_torrent(text: str, command: str) -> geventbt.Torrent:
 
 
 def check_reachable(source: Source, peers: Collection[object], trackers: Collection[object], *, dht: bool) -> None:
-    """Check that there is a peer, a tracker or the DHT to fetch a link's metadata from.
+    """Check that there is a peer, a tracker, a URL or the DHT to fetch a link's metadata from.
 
     Raises:
         CommandError: there is none; most often because the shell has cut the link.
@@ -114,8 +114,8 @@ def check_reachable(source: Source, peers: Collection[object], trackers: Collect
 
 
 def is_reachable(source: geventbt.Magnet, peers: Collection[object], trackers: Collection[object]) -> bool:
-    """Whether there is a peer or a tracker to fetch a link's metadata from."""
-    return bool(source.trackers or source.peers or peers or trackers)
+    """Whether there is a peer, a tracker or a URL to fetch a link's metadata from."""
+    return bool(source.trackers or source.peers or source.sources or peers or trackers)
 
 
 def cut_hint(text: str) -> str:
@@ -151,7 +151,7 @@ def _standard_input() -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    from geventbt.net.http import fetch
+    from geventbt.net.http.fetch import fetch
 
     with interruptible():
         try:

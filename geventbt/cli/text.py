@@ -6,6 +6,8 @@ import math
 import sys
 from contextlib import suppress
 
+import geventbt
+
 
 def say(text: str) -> None:
     """Print on standard error. If it is closed, the text is lost and the work goes on."""
@@ -48,6 +50,11 @@ def human_address(address: tuple[str, int]) -> str:
     """HOST:PORT, or [IPv6]:PORT."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def info_hashes(torrent: geventbt.Torrent) -> list[str]:
+    """The info hashes of a torrent in hex, that of version 1 first."""
+    return [value.hex() for value in (torrent.info_hash, torrent.info_hash_v2) if value is not None]
 
 
 def counted(count: int, word: str) -> str:

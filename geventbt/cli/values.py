@@ -104,6 +104,16 @@ def web_seed(text: str) -> str:
     return found
 
 
+def http_url(text: str) -> str:
+    """Read the URL of a web seed to fetch from."""
+    found = web_seed(text)
+    if not found.lower().startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the URL of a web server, which begins with http:// or https://"
+        )
+    return found
+
+
 def tracker(text: str) -> str:
     """Read the URL of a tracker with a supported scheme."""
     if not url(text).startswith(("http://", "https://", "udp://")):

@@ -9,7 +9,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from geventbt.cli.progress import describe, peer_line, tracker_errors, tracker_lines
+from geventbt.cli.progress import describe, peer_line, source_lines, tracker_errors, web_seed_lines
 from geventbt.cli.text import say
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PlainView:
     """A line every few seconds on standard error; less often while it only seeds.
 
     Args:
-        verbose: with a line for each peer, and for each tracker that does not answer.
+        verbose: with a line for each peer, and for each source that peers are found by.
     """
 
     def __init__(self, verbose: bool) -> None:
@@ -64,7 +64,7 @@ class PlainView:
         self._next[torrent.info_hash] = now + interval
         lines = [describe(torrent)]
         if self._verbose:
-            lines += [*map(peer_line, torrent.peers), *tracker_lines(torrent)]
+            lines += [*map(peer_line, torrent.peers), *source_lines(torrent), *web_seed_lines(torrent)]
         say("\n".join(lines))
 
     def finish(self, torrent: geventbt.ActiveTorrent) -> None:
@@ -102,12 +102,16 @@ class JsonView:
             self._emit(torrent)
 
     def _emit(self, torrent: geventbt.ActiveTorrent) -> None:
-        from geventbt.cli.json_lines import emit, peer_fields, progress_fields
+        from geventbt.cli.json_lines import emit, peer_fields, progress_fields, sources_fields, web_seed_fields
 
         fields = {
             "info_hash": torrent.info_hash.hex(),
             **progress_fields(torrent.progress),
             "tracker_errors": tracker_errors(torrent),
+            "error": None if torrent.error is None else str(torrent.error),
+            "retry_in": None if torrent.retry_in is None else round(torrent.retry_in, 1),
+            "sources": sources_fields(torrent),
+            "web_seeds": [web_seed_fields(seed) for seed in torrent.web_seeds],
         }
         if self._verbose:
             fields["connections"] = [peer_fields(peer) for peer in torrent.peers]

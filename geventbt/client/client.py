@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gevent
 from gevent.event import Event
@@ -24,15 +24,19 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
-from geventbt.errors import GeventBTError, MagnetError
+from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import Address
+from geventbt.metainfo.urls import escaped_url
+from geventbt.net.addresses import Address, Scope, scope_of
+from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 
@@ -45,16 +49,16 @@ class Client:
 
     Args:
         port: to listen on; 0 takes a free one, None does not listen at all.
-        host: the address to listen on; "" is every IPv4 interface.
+        host: the address to listen on; "" is every interface over IPv4 and IPv6.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
-        max_connections: of all torrents together.
+        max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
-        lsd: whether to find peers in the local network (BEP 14).
+        lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -77,10 +81,11 @@ class Client:
         limit_down: int | None = None,
         limit_up: int | None = None,
         dht: bool | DHT = True,
-        lsd: bool = False,
+        lsd: bool = True,
     ) -> None:
         check_policy(encryption)
         descriptors.raise_limit()
+        max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
         self.server: PeerServer | None = None
         self._closed = Event()
@@ -96,7 +101,7 @@ class Client:
         if port is not None:
             self.server = listen(
                 (host, port),
-                info_hashes=self.torrents.keys,
+                info_hashes=self._known_hashes,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
                 max_connections=max_connections + limits.PENDING_PEERS,
@@ -105,10 +110,11 @@ class Client:
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
+            self._context.ports = self.server.ports
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
-        self._context.dht = self._own_dht or (dht if isinstance(dht, DHT) else None)
+        self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
-            self._context.lsd = _open_lsd(self._context.port)
+            self._context.lsd = _open_lsd(host, self._context.port)
 
     @property
     def port(self) -> int | None:
@@ -139,6 +145,7 @@ class Client:
         files: Collection[FileRef] | None = None,
         sequential: bool = False,
         trackers: Iterable[str] = (),
+        web_seeds: Iterable[str] | Literal[False] = (),
         max_peers: int = limits.TORRENT_PEERS,
         limit_down: int | None = None,
         limit_up: int | None = None,
@@ -155,10 +162,11 @@ class Client:
         Args:
             torrent: the torrent, the path of its .torrent file, or a magnet link.
             folder: the folder that its file or folder is in, or is to be.
-            peers: (host, port) of peers to connect to, beside those that trackers and other peers tell of.
+            peers: (host, port) of peers to connect to, beside those that trackers and other peers name.
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
             sequential: fetch the pieces in their order.
             trackers: announce URLs, beside the torrent's own.
+            web_seeds: URLs of web servers that have the files (BEP 19), beside the torrent's own; False to use none.
             max_peers: connections at one time.
             limit_down, limit_up: bytes a second of this torrent; None for no limit.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
@@ -177,15 +185,15 @@ class Client:
 
         Raises:
             MetainfoError: not a torrent; a MagnetError is one.
-            ValueError: the client has this torrent already, or a peer is no (host, port).
+            ValueError: the client has this torrent already, or a peer is no (host, port), or a web seed
+                is not a URL of HTTP.
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
         # In a thread: a torrent may have hundreds of thousands of files.
         source = in_thread(read_source, torrent)
         file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
-        info_hash = source.info_hash
-        assert info_hash is not None
+        info_hash = source.swarm_hash
         if self._closed.is_set():
             raise ValueError("the client is closed")
         if info_hash in self.torrents:
@@ -195,6 +203,7 @@ class Client:
             files=files,
             sequential=sequential,
             trackers=tuple(trackers),
+            web_seeds=web_seeds if web_seeds is False else checked_urls(web_seeds),
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,
@@ -215,7 +224,7 @@ class Client:
             shielded(self._runners.pop(torrent.info_hash).close)
 
     def serve_forever(self) -> None:
-        """Block until the client has been closed, to the end: trackers have been told, and port and files are free."""
+        """Block until the client is closed completely: trackers are informed, port and files are free."""
         self._context.check_thread()
         # The loop goes on although there may be nothing else that it waits for yet.
         with gevent.get_hub().loop.async_() as idle:
@@ -223,7 +232,7 @@ class Client:
             self._is_over.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
-        """Stop everything: tell trackers and peers, write and record what is verified. Closing twice is no error.
+        """Stop everything: tell trackers and peers, write and record what is verified. Idempotent.
 
         Args:
             timeout: seconds for each of it.
@@ -263,6 +272,15 @@ class Client:
         if self._is_closed and not self._closers:
             self._is_over.set()
 
+    def _known_hashes(self) -> set[bytes]:
+        """What peers may know our torrents by; hybrids have two (BEP 52)."""
+        return {known for runner in self._runners.values() for known in runner.identity.swarm_hashes}
+
+    def _runner_of(self, info_hash: bytes | None) -> TorrentRunner | None:
+        if info_hash in self._runners:
+            return self._runners[info_hash]
+        return next((other for other in self._runners.values() if info_hash in other.identity.swarm_hashes), None)
+
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
@@ -270,7 +288,7 @@ class Client:
                 self._context.note_own_id(wire.remote_address)
                 wire.close(0)
                 return
-            runner = self._runners.get(wire.info_hash or b"")
+            runner = self._runner_of(wire.info_hash)
             if runner is None:
                 wire.close(0)
             else:
@@ -287,6 +305,31 @@ class Client:
         self.close()
 
 
+def _affordable(connections: int) -> int:
+    """The number of connections of a client: as many as asked for, if there are descriptors for them."""
+    possible = descriptors.max_connections()
+    if connections > possible:
+        _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
+    return min(connections, possible)
+
+
+def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
+    """URLs of web seeds that the user names.
+
+    Raises:
+        ValueError: one of them is not a URL of HTTP.
+    """
+    checked_urls = []
+    for url in urls:
+        escaped = escaped_url(url)
+        try:
+            parse_url(escaped or url)
+        except FetchError as error:
+            raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
+        checked_urls.append(escaped or url)
+    return tuple(checked_urls)
+
+
 def open_dht(host: str = "", port: int | None = None) -> DHT:
     """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
 
@@ -294,15 +337,23 @@ def open_dht(host: str = "", port: int | None = None) -> DHT:
         host: the address that the client listens on.
         port: its port; None if it does not listen, so that its node only asks (BEP 43).
     """
+    # Only now: it is a fifth of what a client imports.
+    from geventbt.discovery.dht.dht import DHT
+
     try:
         return DHT(port or 0, host, read_only=port is None)
     except OSError:
         return DHT(0, host, read_only=port is None)
 
 
-def _open_lsd(port: int) -> LocalDiscovery | None:
+def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
+    """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
+    if scope_of(host) is Scope.LOOPBACK:
+        return None
+    from geventbt.discovery.local import LocalDiscovery
+
     try:
-        return LocalDiscovery(port)
+        return LocalDiscovery(port, host)
     except OSError as error:
         _log.info("%s", error)
         return None
@@ -320,7 +371,7 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
     """The torrent or magnet link that a user means.
 
     Raises:
-        MetainfoError: it is none, or has no info hash of version 1.
+        MetainfoError: it is not one.
         OSError: the file cannot be read.
     """
     source: Any = torrent
@@ -328,7 +379,5 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
         source = Magnet.from_string(torrent)
     elif not isinstance(torrent, (Torrent, Magnet)):
         source = Torrent.from_file(torrent)
-    if source.info_hash is None:
-        raise MagnetError("a link of version 2 only, which is not supported")
     found: Torrent | Magnet = source
     return found

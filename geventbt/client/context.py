@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -14,13 +14,16 @@ from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
+from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.local import LocalDiscovery
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, Ports
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.local import LocalDiscovery
 
 _log = logging.getLogger("geventbt")
 
@@ -57,13 +60,17 @@ class ClientContext:
     Args:
         options: of the client.
         count_connections: returns the number of connections of all torrents.
+        now: the monotonic clock, in seconds.
 
     Attributes:
+        now: see above.
         peer_id: our peer id, the same for all torrents.
         port: the port that we listen on, or None.
+        ports: where we can be reached over each address family.
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
         limiter: bounds how many connections are opened at one time, and a second.
+        hosts: bounds the connections to web seeds of one host.
         dht: the node by which peers are found, or None.
         lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
@@ -73,16 +80,25 @@ class ClientContext:
             native threads away from torrents that are being downloaded.
     """
 
-    def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        options: ClientOptions,
+        count_connections: Callable[[], int] = lambda: 0,
+        *,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.now = now
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.port: int | None = None
+        self.ports = Ports()
         self.encryption = options.encryption
         self.upload_slots = options.upload_slots
         self.limiter = ConnectLimiter()
+        self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
-        self.down = RateLimit(options.limit_down, monotonic())
+        self.down = RateLimit(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
         self.checking = BoundedSemaphore(1)
@@ -191,7 +207,7 @@ class ClientContext:
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the rates, in bytes a second; None for no limit."""
-        self.down.set_rate(down, monotonic())
+        self.down.set_rate(down, self.now())
         self.up.rate = up
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Literal
 
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
-from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
 
 
 @whole_call
@@ -26,6 +29,7 @@ def download(
     files: Collection[FileRef] | None = None,
     sequential: bool = False,
     trackers: Iterable[str] = (),
+    web_seeds: Iterable[str] | Literal[False] = (),
     port: int | None = 0,
     encryption: EncryptionPolicy = PREFER,
     max_peers: int = limits.TORRENT_PEERS,
@@ -35,6 +39,7 @@ def download(
     check: bool = False,
     overwrite: bool = False,
     dht: bool | DHT = True,
+    lsd: bool = True,
     timeout: float | None = None,
     stall_timeout: float | None = None,
 ) -> Torrent:
@@ -49,6 +54,7 @@ def download(
         files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
         sequential: fetch the pieces in their order.
         trackers: announce URLs, beside the torrent's own.
+        web_seeds: URLs of web servers that have the files, beside the torrent's own; False to use none.
         port: to listen on; 0 takes a free one, None does not listen.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         max_peers: connections at one time.
@@ -57,6 +63,7 @@ def download(
         check: hash all data at the start, also what the last run has recorded as right.
         overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
+        lsd: whether to find peers in the local network; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
 
@@ -70,7 +77,7 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption, dht=dht) as client:
+    with Client(port, encryption=encryption, dht=dht, lsd=lsd) as client:
         active = client.add(
             torrent,
             folder,
@@ -78,6 +85,7 @@ def download(
             files=files,
             sequential=sequential,
             trackers=trackers,
+            web_seeds=web_seeds,
             max_peers=max_peers,
             limit_down=limit_down,
             limit_up=limit_up,

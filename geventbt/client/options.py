@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
@@ -39,6 +40,7 @@ class TorrentOptions:
         files: the files to fetch; None for all.
         sequential: whether pieces are fetched in order of their index.
         trackers: announce URLs, besides the torrent's own.
+        web_seeds: URLs of web seeds, besides the torrent's own; False to use none at all.
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second of this torrent; None for no limit.
         storage: makes the backend that keeps the data; None for files in the folder.
@@ -52,6 +54,7 @@ class TorrentOptions:
     files: Collection[FileRef] | None = None
     sequential: bool = False
     trackers: tuple[str, ...] = ()
+    web_seeds: tuple[str, ...] | Literal[False] = ()
     max_peers: int = limits.TORRENT_PEERS
     limit_down: int | None = None
     limit_up: int | None = None

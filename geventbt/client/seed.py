@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.client.client import Client
-from geventbt.discovery.dht.dht import DHT
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
 
 _LOOK = 0.1
 
@@ -30,6 +33,7 @@ def seed(
     check: bool = False,
     progress: Callable[[int, int], None] | None = None,
     dht: bool | DHT = True,
+    lsd: bool = True,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -47,6 +51,7 @@ def seed(
         check: hash all data, also what the last run has recorded as right.
         progress: called with (pieces checked, pieces) while the data is checked.
         dht: whether to announce by the DHT; see `Client`.
+        lsd: whether to announce in the local network; see `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -67,6 +72,7 @@ def seed(
         max_connections=max_connections,
         upload_slots=upload_slots,
         dht=dht,
+        lsd=lsd,
     )
     try:
         active = client.add(

@@ -51,4 +51,5 @@ def _so_far(torrent: ActiveTorrent) -> str:
     progress = torrent.progress
     done = f"{progress.done} of {progress.wanted} bytes" if progress.wanted else f"state {progress.state!r}"
     errors = [f"{url}: {tracker.error}" for url, tracker in torrent.trackers.items() if tracker.error]
-    return "; ".join([f"{done}, {progress.peers} peers", *errors])
+    causes = [progress.waiting_for] if progress.waiting_for else errors
+    return "; ".join([f"{done}, {progress.peers} peers", *causes])

@@ -64,6 +64,8 @@ class Progress:
         upload_speed: bytes sent, over the last five seconds.
         peers: the number of connected peers.
         seeds: the number of those that have every piece.
+        waiting_for: what it waits for, in words, once nothing has come for a minute; None while it moves. Untrusted
+            text, printable and bounded.
     """
 
     state: TorrentState
@@ -78,6 +80,7 @@ class Progress:
     upload_speed: float = 0.0
     peers: int = 0
     seeds: int = 0
+    waiting_for: str | None = None
 
     @property
     def fraction(self) -> float:
@@ -105,6 +108,8 @@ class PeerStatus:
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
         requests: blocks that were requested from it and have not arrived.
+        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex"; empty for one
+            that has connected to us and says not where it listens.
     """
 
     address: tuple[str, int]
@@ -122,6 +127,7 @@ class PeerStatus:
     peer_interested: bool
     snubbed: bool
     requests: int
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +149,44 @@ class FileStatus:
     length: int
     priority: int
     complete: bool
+
+
+class WebSeedState(str, Enum):
+    """The state of a web seed; each is equal to its name as a string.
+
+    IDLE is not needed at present, DOWNLOADING is being fetched from, WAITING has failed and is asked again at
+    `WebSeedStatus.next_try`, OFF is not used any more.
+    """
+
+    IDLE = "idle"
+    DOWNLOADING = "downloading"
+    WAITING = "waiting"
+    OFF = "off"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class WebSeedStatus:
+    """A web seed of a torrent (BEP 17, 19).
+
+    Attributes:
+        url: where it is, without a login.
+        state: see `WebSeedState`.
+        downloaded: bytes that it sent.
+        download_speed: bytes a second, over the last five seconds.
+        connections: to it, now.
+        wrong_pieces: pieces of it that failed their hash.
+        next_try: seconds until it is asked again, where the state is WAITING; else None.
+        error: why it is off, or what failed last, or None. Untrusted text, safe to print.
+    """
+
+    url: str
+    state: WebSeedState
+    downloaded: int
+    download_speed: float
+    connections: int
+    wrong_pieces: int
+    next_try: float | None
+    error: str | None

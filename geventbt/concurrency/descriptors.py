@@ -1,7 +1,7 @@
 """The descriptors that this process may have open, and how many of them are for files and for connections.
 
 Files, connections, locks and everything else that the program does share one limit of the system. It is raised as far
-as the system allows once there is a client; a part of it is a reserve for what nobody counts.
+as the system allows once there is a client; a part of it is a reserve for descriptors that are not counted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ if sys.platform != "win32":
     import resource
 
 _UNKNOWN = 8192
-"""The descriptors of a process where the system does not tell: Windows allows that many files, and more sockets."""
+"""The descriptors of a process where the system has no such limit: Windows allows that many files, and more sockets."""
 _MIN = 16
 """Files, and connections, that are allowed however low the limit is."""
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def raise_limit() -> None:
@@ -30,7 +31,7 @@ def raise_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = limits.DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, limits.DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # macOS has another limit beyond the one that it tells.
+        # macOS has another limit beside the one that it reports.
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -54,5 +55,5 @@ def max_connections() -> int:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that the process, or the system, has no descriptor left: it passes."""
-    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    """Whether an error says that the process, or the system, has no descriptor or buffer left: it passes."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGES

@@ -138,14 +138,14 @@ def _in_order(signal: Signal, sender: Any) -> list[Callable[..., Any]]:
     return [receiver for receiver in connected if receiver in receivers]
 
 
-def is_heard(signal: Signal) -> bool:
+def has_receivers(signal: Signal) -> bool:
     """Whether the signal has receivers, and is not muted."""
     return bool(signal.receivers) and not signal.is_muted
 
 
-def heard_now(*signals: Signal | None) -> list[Signal]:
-    """Those of the signals that are heard. What happens while a signal is muted is not heard later either."""
-    return [signal for signal in signals if signal is not None and is_heard(signal)]
+def with_receivers(*signals: Signal | None) -> list[Signal]:
+    """those of the signals that have receivers now. An event of a muted signal is not delivered later either."""
+    return [signal for signal in signals if signal is not None and has_receivers(signal)]
 
 
 def deliver(signals: Iterable[Signal], sender: Any, fields: dict[str, Any]) -> None:

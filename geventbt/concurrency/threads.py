@@ -46,7 +46,7 @@ class _Task:
             self.result = self.function(*self.args)
         except BaseException as error:
             self.error = error
-        # The hub may have been destroyed meanwhile: then nobody waits.
+        # The hub may have been destroyed meanwhile: then no greenlet waits.
         with suppress(Exception):
             self.done.send()
 
@@ -121,10 +121,10 @@ class _Crew:
 
 
 class NativeThreads:
-    """At most so many native threads for each hub.
+    """A pool of native threads for each hub.
 
     Args:
-        size: threads at one time.
+        size: the maximum number of threads of a hub.
     """
 
     def __init__(self, size: int) -> None:
@@ -164,7 +164,7 @@ class NativeThreads:
             crew.dismiss()
 
     def forget(self) -> None:
-        """Begin anew in a forked child, which has no thread of these, and perhaps locks that nobody will release."""
+        """Begin anew in a forked child, which has no thread of these, and perhaps locks that no thread will release."""
         self._crews = WeakKeyDictionary()
 
 

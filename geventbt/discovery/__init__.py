@@ -1,1 +1,1 @@
-"""Where peers come from: trackers. Addresses are handed on; what becomes of them is the client's business."""
+"""Sources of peers: trackers, the DHT and the local network. They find addresses; the client connects to them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import secrets
 import socket as plain_socket
@@ -18,6 +19,7 @@ from gevent.event import Event
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.local_packets import pack_announce, parse_announce
+from geventbt.discovery.periodic import AskAgain
 from geventbt.net.addresses import Address
 from geventbt.net.udp_socket import UdpSocket
 from geventbt.rates.token_bucket import RateLimit
@@ -27,25 +29,32 @@ _log = logging.getLogger("geventbt")
 NAME = "lsd"
 GROUPS = ("239.192.152.143", "ff15::efc0:988f")
 PORT = 6771
+INTERFACES_VARIABLE = "GEVENTBT_LSD_INTERFACES"
+"""The environment variable that names the interfaces to use, with spaces between them; none when it is empty."""
 
 
 class LocalDiscovery:
-    """Announces the torrents of one client on each interface, and hears those of others.
+    """Announces the torrents of one client on each interface, and receives the announces of others.
 
     It sends at most one announce a minute, with as many torrents as it has room for, and each torrent every five
-    minutes.
+    minutes, or earlier while it needs peers: those that receive an announce connect to us.
 
     Args:
-        peer_port: where we take connections.
-        interfaces: names of the interfaces; None for all.
+        peer_port: the port that we listen on.
+        host: the IP address that we listen on, whose family and interface are used; "" for all.
+        interfaces: names of the interfaces; None for all, or those that the environment variable
+            GEVENTBT_LSD_INTERFACES names.
         port: of the multicast groups; a test takes another one.
 
     Raises:
         OSError: there is no interface that can be used.
     """
 
-    def __init__(self, peer_port: int, *, interfaces: Iterable[str] | None = None, port: int = PORT) -> None:
+    def __init__(
+        self, peer_port: int, host: str = "", *, interfaces: Iterable[str] | None = None, port: int = PORT
+    ) -> None:
         self._peer_port = peer_port
+        self._host = host
         self._port = port
         self._cookie = secrets.token_hex(4)
         self._sources: dict[bytes, LocalSource] = {}
@@ -60,14 +69,18 @@ class LocalDiscovery:
     # ------------------------------------------------------------------ torrents
 
     def add(self, source: LocalSource) -> None:
-        """Announce a torrent soon, and hand it what is heard."""
+        """Announce a torrent soon, and hand it what is received."""
         self._sources[source.info_hash] = source
-        self._wake.set()
+        self.wake()
 
     def remove(self, source: LocalSource) -> None:
         """Announce it no more."""
         if self._sources.get(source.info_hash) is source:
             del self._sources[source.info_hash]
+
+    def wake(self) -> None:
+        """Look again which torrents are to be announced."""
+        self._wake.set()
 
     def close(self) -> None:
         """Stop."""
@@ -99,7 +112,7 @@ class LocalDiscovery:
         for link in self._links:
             link.send(pack_announce(link.group, self._peer_port, info_hashes, self._cookie))
 
-    # ------------------------------------------------------------------ hearing
+    # ------------------------------------------------------------------ receiving
 
     def receive(self, data: bytes, address: Address) -> None:
         """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
@@ -118,22 +131,20 @@ class LocalDiscovery:
         """Nothing is to be done; see `geventbt.net.udp_socket.DatagramReceiver`."""
 
     def _open(self, interfaces: Iterable[str] | None) -> list[_Link]:
-        wanted = None if interfaces is None else set(interfaces)
+        wanted = _usual_interfaces() if interfaces is None else set(interfaces)
         indexes = [index for index, name in plain_socket.if_nameindex() if wanted is None or name in wanted]
-        links = []
-        for host in GROUPS:
-            link = _Link((host, self._port), indexes, self)
-            if link.is_open:
-                links.append(link)
-        return links
+        groups = [group for group in GROUPS if not self._host or (":" in group) == (":" in self._host)]
+        links = [_Link((group, self._port), indexes, self._host, self) for group in groups]
+        return [link for link in links if link.is_open]
 
 
 class _Link:
-    """The socket of one multicast group, on all interfaces."""
+    """The socket of one multicast group, on all interfaces, or on that of a host."""
 
-    def __init__(self, group: Address, indexes: Iterable[int], receiver: LocalDiscovery) -> None:
+    def __init__(self, group: Address, indexes: list[int], host: str, receiver: LocalDiscovery) -> None:
         self.group = group
         self._is_ipv6 = ":" in group[0]
+        self._host = "" if self._is_ipv6 or host == "0.0.0.0" else host
         self._indexes: list[int] = []
         self._socket: UdpSocket | None = None
         try:
@@ -141,7 +152,7 @@ class _Link:
         except OSError as error:
             _log.info("no local discovery by %s: %s", group[0], error)
             return
-        for index in indexes:
+        for index in [0] if self._host and indexes else indexes:
             if self._join(index):
                 self._indexes.append(index)
         if not self._indexes:
@@ -157,7 +168,7 @@ class _Link:
             if self._is_ipv6:
                 self._option(gevent_socket.IPPROTO_IPV6, gevent_socket.IPV6_MULTICAST_IF, struct.pack("@I", index))
             else:
-                self._option(gevent_socket.IPPROTO_IP, gevent_socket.IP_MULTICAST_IF, _ip_mreqn("0.0.0.0", index))
+                self._option(gevent_socket.IPPROTO_IP, gevent_socket.IP_MULTICAST_IF, self._ip_mreqn("0.0.0.0", index))
             self._socket.send(data, self.group)
 
     def close(self) -> None:
@@ -170,7 +181,12 @@ class _Link:
         if self._is_ipv6:
             packed = gevent_socket.inet_pton(gevent_socket.AF_INET6, host) + struct.pack("@I", index)
             return self._option(gevent_socket.IPPROTO_IPV6, gevent_socket.IPV6_JOIN_GROUP, packed)
-        return self._option(gevent_socket.IPPROTO_IP, gevent_socket.IP_ADD_MEMBERSHIP, _ip_mreqn(host, index))
+        return self._option(gevent_socket.IPPROTO_IP, gevent_socket.IP_ADD_MEMBERSHIP, self._ip_mreqn(host, index))
+
+    def _ip_mreqn(self, group: str, index: int) -> bytes:
+        """A group on an interface, as Linux and the BSDs take it: by its index, or where that is 0 by its address."""
+        own = gevent_socket.inet_aton(self._host or "0.0.0.0")
+        return gevent_socket.inet_aton(group) + own + struct.pack("@i", index)
 
     def _option(self, level: int, name: int, value: bytes) -> bool:
         assert self._socket is not None
@@ -181,24 +197,25 @@ class _Link:
         return True
 
 
-def _ip_mreqn(group: str, index: int) -> bytes:
-    """A group on an interface that is given by its index, as Linux and the BSDs take it."""
-    return gevent_socket.inet_aton(group) + bytes(4) + struct.pack("@i", index)
+def _usual_interfaces() -> set[str] | None:
+    named = os.environ.get(INTERFACES_VARIABLE)
+    return None if named is None else set(named.split())
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSourceStatus:
-    """How it goes with one torrent in the local network.
+    """A `SourceStatus`: the announces of one torrent in the local network.
 
     Attributes:
-        peers: how many have been heard.
-        last_announce: on the clock of `time.monotonic`; None before the first.
-        next_announce: likewise.
+        peers: those that have announced it.
+        last_announce: of ours, on the clock of `time.monotonic`; None before the first.
+        next_announce: of ours, likewise.
     """
 
     peers: int = 0
     last_announce: float | None = None
     next_announce: float | None = None
+    error: str | None = None
 
 
 class LocalSource:
@@ -207,55 +224,65 @@ class LocalSource:
     Args:
         discovery: of the client.
         info_hash: of the torrent.
-        on_peers: called with addresses, and the IP address of who announced them.
+        on_peers: called with addresses, and the IP address of the peer that announced them.
 
     Attributes:
         info_hash: of the torrent.
-        next_announce: when it is to be announced, on the clock of `time.monotonic`.
     """
 
     allowed_for_private = False
-    can_find_more = False
 
     def __init__(
         self, discovery: LocalDiscovery, info_hash: bytes, on_peers: Callable[[list[Address], str], Any]
     ) -> None:
         self.info_hash = info_hash
-        self.next_announce = float("-inf")
+        self._again = AskAgain(limits.LSD_INTERVAL, limits.LSD_MIN_INTERVAL, random.Random())
+        self._peers_before = 0
         self._discovery = discovery
         self._on_peers = on_peers
         self._peers: set[Address] = set()
         self._announced_at: float | None = None
 
     @property
+    def can_find_more(self) -> bool:
+        """Whether it may find the first peers: those that receive our first announce connect to us at once."""
+        return self._announced_at is None or monotonic() - self._announced_at < limits.LSD_PATIENCE
+
+    @property
     def status(self) -> Mapping[str, LocalSourceStatus]:
-        """How it goes, under its name."""
-        is_announced = self._announced_at is not None
-        return {
-            NAME: LocalSourceStatus(len(self._peers), self._announced_at, self.next_announce if is_announced else None)
-        }
+        """The status, under its name."""
+        next_announce = None if self._announced_at is None else self._again.planned
+        return {NAME: LocalSourceStatus(len(self._peers), self._announced_at, next_announce)}
+
+    @property
+    def next_announce(self) -> float:
+        """When it is to be announced, on the clock of `time.monotonic`."""
+        return self._again.due
 
     def start(self) -> None:
-        """Announce the torrent, and hear of peers."""
+        """Announce the torrent, and take the announces of others."""
         self._discovery.add(self)
 
     def need_more(self) -> None:
-        """Nothing: others announce when it is their time."""
+        """Announce it again as soon as that is allowed."""
+        self._again.need_more()
+        self._discovery.wake()
 
     def completed(self) -> None:
         """Nothing: an announce says nothing of it."""
 
     def stop(self, timeout: float) -> None:
-        """Announce it no more; there is no way to say that we leave."""
+        """Stop announcing it; BEP 14 has no message for leaving."""
         self._discovery.remove(self)
 
     def announced(self, now: float) -> None:
-        """It has been announced."""
+        """Note that it has been announced."""
         self._announced_at = now
-        self.next_announce = now + limits.LSD_INTERVAL * random.uniform(0.9, 1.1)
+        self._again.asked(now, found=len(self._peers) > self._peers_before)
+        self._peers_before = len(self._peers)
 
     def heard(self, address: Address) -> None:
-        """A peer has announced it."""
+        """Take the address of a peer that has announced it."""
         if len(self._peers) < limits.LSD_PEERS:
             self._peers.add(address)
         try:

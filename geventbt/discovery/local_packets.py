@@ -32,7 +32,7 @@ class LocalAnnounce(NamedTuple):
     Attributes:
         port: where it takes connections.
         info_hashes: of its torrents, 20 bytes each.
-        cookie: by which it knows its own announces; "" if there is none.
+        cookie: marks its own announces; "" if there is none.
     """
 
     port: int

@@ -1,9 +1,29 @@
-"""`PeerSource`: anything that finds the addresses of a torrent's peers."""
+"""`PeerSource`: anything that finds the addresses of a torrent's peers, and `SourceStatus`, what a user sees of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
+
+
+class SourceStatus(Protocol):
+    """The state of one thing that names peers of a torrent: a tracker, the DHT, the local network, the other peers."""
+
+    @property
+    def peers(self) -> int:
+        """The number of peers that it has named: of a tracker and the DHT, when last asked; else since the start."""
+
+    @property
+    def last_announce(self) -> float | None:
+        """When it was asked last, on the clock of `time.monotonic`; None before the first time, and if it never is."""
+
+    @property
+    def next_announce(self) -> float | None:
+        """When it is asked next, on the same clock, if it is not needed before; None if that is not known."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed the last time, printable; None if it did not."""
 
 
 class PeerSource(Protocol):
@@ -21,7 +41,7 @@ class PeerSource(Protocol):
         """Whether it may ever find another peer: there is something to ask."""
 
     @property
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> Mapping[str, SourceStatus]:
         """The status of each thing that it asks, by name."""
 
     def start(self) -> None:

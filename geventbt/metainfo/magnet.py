@@ -41,6 +41,7 @@ class Magnet:
         web_seeds: URLs that have the data.
         select: the files to fetch, as (first, last) ranges of their indices; empty for all of them (BEP 53).
         length: bytes of all the data, if the link says so; else None.
+        sources: http and https URLs of its .torrent file (xs, and as).
     """
 
     info_hash: bytes | None = None
@@ -51,6 +52,17 @@ class Magnet:
     web_seeds: tuple[str, ...] = ()
     select: tuple[tuple[int, int], ...] = ()
     length: int | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def swarm_hashes(self) -> tuple[bytes, ...]:
+        """What peers, trackers and the DHT know the torrent by, as far as the link says; see `Torrent.swarm_hashes`."""
+        return tuple(value[:20] for value in (self.info_hash, self.info_hash_v2) if value is not None)
+
+    @property
+    def swarm_hash(self) -> bytes:
+        """The first of `swarm_hashes`."""
+        return self.swarm_hashes[0]
 
     @classmethod
     def from_string(cls, text: str) -> Magnet:
@@ -82,6 +94,7 @@ class Magnet:
             web_seeds=_read_web_seeds(values.get("ws", [])),
             select=_read_select(values.get("so", [])),
             length=_read_length(values.get("xl", [])),
+            sources=_read_sources([*values.get("xs", []), *values.get("as", [])]),
         )
 
     @classmethod
@@ -89,10 +102,11 @@ class Magnet:
         """The link to a torrent, with its name, length, trackers and web seeds."""
         return cls(
             torrent.info_hash,
+            torrent.info_hash_v2,
             name=torrent.name,
             trackers=tuple(url for tier in torrent.trackers for url in tier),
             web_seeds=torrent.web_seeds[:_MAX_WEB_SEEDS],
-            length=torrent.geometry.length,
+            length=torrent.geometry.size,
         )
 
     def __str__(self) -> str:
@@ -108,6 +122,7 @@ class Magnet:
             fields.append(("xl", str(self.length)))
         fields += [("tr", tracker) for tracker in self.trackers]
         fields += [("ws", url) for url in self.web_seeds]
+        fields += [("xs", url) for url in self.sources]
         fields += [("x.pe", f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host, port in self.peers]
         if self.select:
             fields.append(("so", ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.select)))
@@ -157,6 +172,11 @@ def _read_trackers(values: Iterable[str]) -> tuple[str, ...]:
 
 def _read_web_seeds(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(url for url in map(escaped_url, values) if url is not None))[: limits.WEB_SEEDS]
+
+
+def _read_sources(values: Iterable[str]) -> tuple[str, ...]:
+    urls = (escaped_url(value) for value in values if value.lower().startswith(("http://", "https://")))
+    return tuple(dict.fromkeys(filter(None, urls)))[: limits.METADATA_URLS]
 
 
 def _read_peers(values: Iterable[str]) -> tuple[Address, ...]:

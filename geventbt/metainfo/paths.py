@@ -1,7 +1,7 @@
 """Names from torrents, made safe to be used as names of files.
 
 Three things are settled here. Each part of a path becomes one plain name, so that no path can lead out of its folder:
-what is no good in a name becomes ``_``, as libtorrent does it. A name too long for file systems is cut, keeping its
+characters unsafe in a name become ``_``, as in libtorrent. A name too long for file systems is cut, keeping its
 extension. And no two files get the same path, nor a file the path of a folder: the later one is renamed ``name.1.ext``,
 also as libtorrent does it.
 
@@ -129,7 +129,7 @@ class UniquePaths:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A name as its stem and its extension with the dot; what is too long or leads the name is no extension."""
+    """A name as its stem and its extension with the dot; an extension that is too long or leads the name is not one."""
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension.encode()) > _MAX_EXTENSION:
         return name, ""

@@ -1,86 +1,74 @@
-"""A torrent as its metainfo file describes it (BEP 3), checked once so that everybody else may trust it.
+"""A torrent as its metainfo file describes it (BEP 3), validated once and then trusted.
 
 The file is a bencoded dictionary. Its key ``info`` is what the torrent *is*: the SHA-1 of those very bytes is the info
 hash, so they are kept as they came. A wrong ``info`` makes the torrent unusable, and is a `MetainfoError`. All the rest
 (trackers, comment, dates) is advice, and advice that makes no sense is left out. What libtorrent reads as a torrent of
 version 1 is read here, with the same files; bytes behind the dictionary are ignored.
+
+Version 2 (BEP 52) has a tree of files, whose pieces have SHA-256 hashes, and another info hash. A hybrid is both at
+once; one whose two halves disagree is read as version 1 alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, MetainfoError
 from geventbt.geometry import Geometry
-from geventbt.metainfo.paths import UniquePaths, raw_name, safe_name
+from geventbt.metainfo.file_tree import TreeFile, read_file_tree, read_piece_layers
+from geventbt.metainfo.files import (
+    TorrentFile,
+    are_same_files,
+    place_files,
+    read_files,
+    required,
+    torrent_name,
+    with_roots,
+)
+from geventbt.metainfo.piece_hashes import SHA1, FlatHashes, HybridHashes, PieceHashes, TreeHashes
 from geventbt.metainfo.urls import escaped_url, is_url
 
-_SHA1 = 20
+Version: TypeAlias = Literal["1", "2", "hybrid"]
+
+_log = logging.getLogger("geventbt.metainfo")
 _LAST_DATE = 253402300799  # the end of the year 9999, the last one that `datetime` knows
-_BITCOMET_PADDING = "_____padding_file_"
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentFile:
-    """One file of a torrent.
-
-    Attributes:
-        path: the parts of its path below the download folder, made safe; in a torrent of several files the first is the
-            torrent's name.
-        length: its bytes.
-        offset: where it begins in the torrent's stream of all files.
-        padding: it only fills up a piece with zeros and is never written (BEP 47).
-        executable: it was executable where the torrent was made (BEP 47).
-        link: it stands for a symbolic link (BEP 47). None is ever made, since it could lead out of the folder; its
-            length is 0.
-        raw_path: the parts of its path as they are in the torrent, where they differ from the safe ones but can be on
-            this system: where other programs have put the file. It is used if the file is there, and never made.
-    """
-
-    path: tuple[str, ...]
-    length: int
-    offset: int
-    padding: bool = False
-    executable: bool = False
-    link: bool = False
-    raw_path: tuple[str, ...] | None = None
-
-    @property
-    def stored(self) -> bool:
-        """Whether there is such a file on the disk."""
-        return not (self.padding or self.link)
 
 
 @dataclass(frozen=True, slots=True)
 class Torrent:
-    """A torrent (BEP 3), version 1. A hybrid of versions 1 and 2 is read as version 1 (BEP 52).
+    """A torrent of version 1 (BEP 3), version 2 (BEP 52), or a hybrid of both.
 
     Made by `from_file`, `from_bytes`, `from_info` or `create_torrent`, which check everything.
 
     Attributes:
         name: its name, made safe to be the name of a file or folder.
-        info_hash: the SHA-1 of `info_bytes`: 20 bytes.
+        info_hash: the SHA-1 of `info_bytes`: 20 bytes; None in version 2.
         info_bytes: the bencoded info dictionary, exactly as it came.
         geometry: its length, and how it is cut into pieces.
-        piece_hashes: the SHA-1 of every piece, end to end.
+        piece_hashes: the SHA-1 of every piece, end to end; empty in version 2.
         files: its files, in the order of the stream.
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
+        http_seeds: URLs of scripts that have the data (BEP 17).
         nodes: (host, port) of nodes of the DHT (BEP 5); a host may be a name.
         comment: any text, or None. Like all text here it is untrusted, and not safe to print as it is.
         created_by: the program that made it, or None.
         creation_date: when it was made, in seconds since 1970, or None.
         around_info: the bytes of the .torrent file before and behind `info_bytes`, both empty where there was none.
+        info_hash_v2: the SHA-256 of `info_bytes`: 32 bytes; None in version 1.
+        piece_layers: the hashes of the pieces of each file that has more than one, end to end, by the file's
+            `TorrentFile.pieces_root`; some are missing until they are known, see `missing_layers`.
     """
 
     name: str
-    info_hash: bytes
+    info_hash: bytes | None
     info_bytes: bytes = field(repr=False)
     geometry: Geometry
     piece_hashes: bytes = field(repr=False)
@@ -93,6 +81,9 @@ class Torrent:
     creation_date: int | None = None
     around_info: tuple[bytes, bytes] = field(default=(b"", b""), repr=False, compare=False)
     nodes: tuple[tuple[str, int], ...] = ()
+    info_hash_v2: bytes | None = None
+    piece_layers: Mapping[bytes, bytes] = field(default_factory=dict, repr=False, hash=False)
+    http_seeds: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Torrent:
@@ -118,11 +109,12 @@ class Torrent:
         if b"info" not in metainfo.items:
             raise MetainfoError("the torrent file has no info dictionary")
         start, end = metainfo.ranges[b"info"]
-        torrent = _read_info(bytes(data[start:end]), metainfo.items[b"info"])
+        torrent = _read_info(bytes(data[start:end]), metainfo.items[b"info"], metainfo.items.get(b"piece layers", {}))
         return replace(
             torrent,
             trackers=_trackers(metainfo.items),
-            web_seeds=_web_seeds(metainfo.items),
+            web_seeds=_seed_urls(metainfo.items.get(b"url-list")),
+            http_seeds=_seed_urls(metainfo.items.get(b"httpseeds")),
             comment=_text(metainfo.items, b"comment"),
             created_by=_text(metainfo.items, b"created by"),
             creation_date=_date(metainfo.items),
@@ -151,7 +143,7 @@ class Torrent:
         info = _decode(info_bytes, "info dictionary")
         if info.end != len(info_bytes):
             raise MetainfoError(f"not an info dictionary: {len(info_bytes) - info.end} bytes are behind it")
-        torrent = _read_info(bytes(info_bytes), info.items)
+        torrent = _read_info(bytes(info_bytes), info.items, None)
         return replace(torrent, trackers=tuple(tuple(tier) for tier in trackers), web_seeds=tuple(web_seeds))
 
     @property
@@ -159,15 +151,57 @@ class Torrent:
         """Whether it is a folder of files, even of a single one."""
         return len(self.files[0].path) > 1
 
+    @property
+    def version(self) -> Version:
+        """ "1", "2" or "hybrid"."""
+        if self.info_hash_v2 is None:
+            return "1"
+        return "2" if self.info_hash is None else "hybrid"
+
+    @property
+    def swarm_hashes(self) -> tuple[bytes, ...]:
+        """What peers, trackers and the DHT know it by, 20 bytes each: the info hash of version 1, and the beginning of
+        that of version 2 (BEP 52)."""
+        hashes = (self.info_hash, self.info_hash_v2 and self.info_hash_v2[:SHA1])
+        return tuple(value for value in hashes if value)
+
+    @property
+    def swarm_hash(self) -> bytes:
+        """The first of `swarm_hashes`, which is its name in this program and the one that connections begin with."""
+        return self.swarm_hashes[0]
+
+    @property
+    def missing_layers(self) -> tuple[bytes, ...]:
+        """The roots of files whose piece layers are not known, such as those of a magnet link at first."""
+        length = self.geometry.piece_length
+        roots = (file.pieces_root for file in self.files if file.pieces_root is not None and file.length > length)
+        return tuple(dict.fromkeys(root for root in roots if root not in self.piece_layers))
+
     def piece_hash(self, piece: int) -> bytes:
-        """The SHA-1 of one piece: 20 bytes.
+        """The SHA-1 of one piece of version 1: 20 bytes.
 
         Raises:
             IndexError: if there is no such piece.
         """
-        if not 0 <= piece < self.geometry.pieces:
-            raise IndexError(f"piece {piece}: there are {self.geometry.pieces}")
-        return self.piece_hashes[piece * _SHA1 : (piece + 1) * _SHA1]
+        return FlatHashes(self.piece_hashes).expected(piece)
+
+    def hashes(self) -> PieceHashes:
+        """What its pieces must hash to: to be made once and kept. A hybrid that lacks a piece layer is verified as
+        version 1.
+
+        Raises:
+            MetainfoError: version 2 lacks a piece layer.
+        """
+        flat = FlatHashes(self.piece_hashes)
+        if self.info_hash_v2 is None or (self.info_hash is not None and self.missing_layers):
+            return flat
+        if self.missing_layers:
+            raise MetainfoError(f"the piece layers of {len(self.missing_layers)} files are not known")
+        files = [file for file in self.files if file.pieces_root is not None]
+        lengths = [file.length for file in files]
+        layer = b"".join(self.piece_layers.get(file.pieces_root or b"", file.pieces_root or b"") for file in files)
+        trees = TreeHashes(Geometry.of_files(lengths, self.geometry.piece_length), lengths, layer)
+        return trees if self.info_hash is None else HybridHashes(flat, trees)
 
     def to_bytes(self) -> bytes:
         """The contents of a .torrent file that reads as this torrent: the very bytes that it was read from, or where
@@ -184,9 +218,12 @@ class Torrent:
             b"created by": self.created_by,
             b"created by.utf-8": None,
             b"creation date": self.creation_date,
+            b"httpseeds": self.http_seeds or None,
             b"nodes": self.nodes or None,
             b"url-list": self.web_seeds or None,
         }
+        if self.info_hash_v2 is not None:
+            known[b"piece layers"] = dict(self.piece_layers)
         items = _other_items(original, known) if any(self.around_info) else {}
         items |= {key: bencoding.encode(value) for key, value in known.items() if value is not None}
         items[b"info"] = self.info_bytes
@@ -207,18 +244,38 @@ def _decode(data: bytes | bytearray | memoryview, what: str) -> bencoding.Dictio
         raise MetainfoError(f"not a {what}: {error}") from error
 
 
-def _read_info(info_bytes: bytes, info: Any) -> Torrent:
-    """Check an info dictionary, of which both the bytes and the decoded form are given."""
+def _read_info(info_bytes: bytes, info: Any, layers: Any) -> Torrent:
+    """Check an info dictionary.
+
+    Args:
+        info_bytes: its bytes.
+        info: its decoded form.
+        layers: the ``piece layers`` of the .torrent file; None where they are not known yet.
+    """
     if not isinstance(info, dict):
         raise MetainfoError("the torrent's info is not a dictionary")
-    name = _name(info)
+    version = info.get(b"meta version")
+    if b"pieces" in info:
+        torrent = _read_v1(info_bytes, info)
+        return _read_hybrid(torrent, info, layers) if version == 2 and b"file tree" in info else torrent
+    if isinstance(version, int) and version > 2:
+        raise MetainfoError(f"the torrent has version {version}, which is newer than this program")
+    if version == 2:
+        return _read_v2(info_bytes, info, layers)
+    raise MetainfoError("the torrent's pieces is missing")
+
+
+def _read_v1(info_bytes: bytes, info: dict[bytes, Any]) -> Torrent:
     piece_hashes = _piece_hashes(info)
-    files = _files(info, name)
-    geometry = _geometry(info, files[-1].offset + files[-1].length)
-    if len(piece_hashes) != geometry.pieces * _SHA1:
-        raise MetainfoError(f"{len(piece_hashes) // _SHA1} piece hashes for {geometry.pieces} pieces")
+    files = read_files(info)
+    try:
+        geometry = Geometry(files[-1].offset + files[-1].length, required(info, b"piece length", int))
+    except ValueError as error:
+        raise MetainfoError(str(error)) from error
+    if len(piece_hashes) != geometry.pieces * SHA1:
+        raise MetainfoError(f"{len(piece_hashes) // SHA1} piece hashes for {geometry.pieces} pieces")
     return Torrent(
-        name=name,
+        name=torrent_name(info),
         info_hash=hashlib.sha1(info_bytes).digest(),
         info_bytes=info_bytes,
         geometry=geometry,
@@ -228,17 +285,49 @@ def _read_info(info_bytes: bytes, info: Any) -> Torrent:
     )
 
 
-def _required(dictionary: dict[bytes, Any], key: bytes, kind: type) -> Any:
-    """A value that must be there and of a type."""
-    value = dictionary.get(key)
-    if not isinstance(value, kind):
-        raise MetainfoError(f"the torrent's {key.decode()} is {'of a wrong type' if key in dictionary else 'missing'}")
-    return value
+def _read_v2(info_bytes: bytes, info: dict[bytes, Any], layers: Any) -> Torrent:
+    tree, geometry = _tree(info)
+    files = place_files(info, tree, geometry)
+    return Torrent(
+        name=files[0].path[0],
+        info_hash=None,
+        info_hash_v2=hashlib.sha256(info_bytes).digest(),
+        info_bytes=info_bytes,
+        geometry=geometry,
+        piece_hashes=b"",
+        piece_layers={} if layers is None else read_piece_layers(layers, tree, geometry.piece_length),
+        files=files,
+        private=_is_private(info.get(b"private")),
+    )
 
 
-def _name(info: dict[bytes, Any]) -> str:
-    """The name, made safe. An empty one is advice as any other (BEP 3), and becomes ``_``."""
-    return safe_name(_raw_name(info))
+def _read_hybrid(torrent: Torrent, info: dict[bytes, Any], layers: Any) -> Torrent:
+    """Add the half of version 2 to a torrent of version 1, if it is sound and has the same files."""
+    try:
+        tree, geometry = _tree(info)
+        if not are_same_files(info, torrent.files, tree):
+            raise MetainfoError("the files of both versions differ")
+        return replace(
+            torrent,
+            info_hash_v2=hashlib.sha256(torrent.info_bytes).digest(),
+            files=with_roots(torrent.files, tree),
+            piece_layers={} if layers is None else read_piece_layers(layers, tree, geometry.piece_length),
+        )
+    except MetainfoError as error:
+        _log.warning("the hybrid torrent %r is used as version 1: %s", torrent.name, error)
+        return torrent
+
+
+def _tree(info: dict[bytes, Any]) -> tuple[list[TreeFile], Geometry]:
+    """The files of version 2, and how they are cut into pieces."""
+    piece_length = required(info, b"piece length", int)
+    if piece_length < limits.BLOCK or piece_length & (piece_length - 1):
+        raise MetainfoError(f"pieces of {piece_length} bytes: must be a power of two from {limits.BLOCK} up (BEP 52)")
+    tree = read_file_tree(info.get(b"file tree"))
+    try:
+        return tree, Geometry.of_files([file.length for file in tree], piece_length)
+    except ValueError as error:
+        raise MetainfoError(str(error)) from error
 
 
 def _is_private(value: Any) -> bool:
@@ -246,103 +335,11 @@ def _is_private(value: Any) -> bool:
     return isinstance(value, int) and value != 0
 
 
-def _raw_name(info: dict[bytes, Any]) -> bytes:
-    name: bytes = _required(info, b"name.utf-8" if isinstance(info.get(b"name.utf-8"), bytes) else b"name", bytes)
-    return name
-
-
 def _piece_hashes(info: dict[bytes, Any]) -> bytes:
-    if b"pieces" not in info and (b"file tree" in info or info.get(b"meta version") == 2):
-        raise MetainfoError("v2-only torrents are not supported yet")
-    piece_hashes: bytes = _required(info, b"pieces", bytes)
-    if len(piece_hashes) % _SHA1:
-        raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: not a multiple of {_SHA1}")
+    piece_hashes: bytes = required(info, b"pieces", bytes)
+    if len(piece_hashes) % SHA1:
+        raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: not a multiple of {SHA1}")
     return piece_hashes
-
-
-def _geometry(info: dict[bytes, Any], length: int) -> Geometry:
-    try:
-        return Geometry(length, _required(info, b"piece length", int))
-    except MetainfoError:
-        raise
-    except ValueError as error:
-        raise MetainfoError(str(error)) from error
-
-
-def _files(info: dict[bytes, Any], name: str) -> tuple[TorrentFile, ...]:
-    """The files of either kind of torrent: ``length`` makes it one file, ``files`` a folder of them (BEP 3)."""
-    if b"length" in info and b"files" in info:
-        raise MetainfoError("the torrent has both a length and files")
-    raw = raw_name(_raw_name(info))
-    if b"files" not in info:
-        raw_path = None if raw in (None, name) else (raw,)
-        return (TorrentFile((name,), _length(info), 0, executable=b"x" in _attributes(info), raw_path=raw_path),)
-    entries = _required(info, b"files", list)
-    if not entries:
-        raise MetainfoError("the torrent has no files")
-    files: list[TorrentFile] = []
-    offset = 0
-    for entry in entries:
-        files.append(_file(entry, name, raw, offset))
-        offset += files[-1].length
-    unique = UniquePaths(file.path for file in files if file.stored)
-    raw_paths: set[tuple[str, ...] | None] = {None}
-    return tuple(_with_own_path(file, unique, raw_paths) if file.stored else file for file in files)
-
-
-def _with_own_path(file: TorrentFile, unique: UniquePaths, raw_paths: set[tuple[str, ...] | None]) -> TorrentFile:
-    """The file with paths that no other has."""
-    path, raw_path = unique.take(file.path), file.raw_path
-    if path == file.path and raw_path is None:
-        return file
-    if raw_path in raw_paths:
-        raw_path = None
-    raw_paths.add(raw_path)
-    return replace(file, path=path, raw_path=raw_path)
-
-
-def _file(entry: Any, name: str, raw: str | None, offset: int) -> TorrentFile:
-    """One entry of ``files``, its path not yet compared with others."""
-    if not isinstance(entry, dict):
-        raise MetainfoError("a file of the torrent is not a dictionary")
-    attributes = _attributes(entry)
-    link = b"l" in attributes
-    length = 0 if link else _length(entry)
-    padding = b"p" in attributes
-    parts = [b".pad", b"%d" % length] if padding and b"path" not in entry else _path(entry)
-    path = (name, *(safe_name(part) for part in parts))
-    raw_path = (raw, *map(raw_name, parts))
-    return TorrentFile(
-        path,
-        length,
-        offset,
-        padding=padding or path[-1].startswith(_BITCOMET_PADDING),
-        executable=b"x" in attributes,
-        link=link,
-        raw_path=None if raw_path == path or None in raw_path else raw_path,  # type: ignore[arg-type]
-    )
-
-
-def _path(entry: dict[bytes, Any]) -> list[bytes]:
-    parts = _required(entry, b"path.utf-8" if isinstance(entry.get(b"path.utf-8"), list) else b"path", list)
-    if not 1 <= len(parts) <= limits.PATH_PARTS:
-        raise MetainfoError(f"a path of {len(parts)} parts: must be 1 to {limits.PATH_PARTS}")
-    if not all(isinstance(part, bytes) for part in parts):
-        raise MetainfoError("a part of a path is not a string")
-    return parts
-
-
-def _length(entry: dict[bytes, Any]) -> int:
-    length: int = _required(entry, b"length", int)
-    if length < 0:
-        raise MetainfoError(f"a file of {length} bytes")
-    return length
-
-
-def _attributes(entry: dict[bytes, Any]) -> bytes:
-    """The letters of BEP 47; others are ignored, as it says."""
-    attributes = entry.get(b"attr")
-    return attributes if isinstance(attributes, bytes) else b""
 
 
 def _trackers(metainfo: dict[bytes, Any]) -> tuple[tuple[str, ...], ...]:
@@ -372,9 +369,8 @@ def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
 
 
-def _web_seeds(metainfo: dict[bytes, Any]) -> tuple[str, ...]:
-    """The URLs of ``url-list``, which is a list or a single string (BEP 19)."""
-    value = metainfo.get(b"url-list")
+def _seed_urls(value: Any) -> tuple[str, ...]:
+    """The URLs of ``url-list``, which is a list or a single string (BEP 19), or of ``httpseeds`` (BEP 17)."""
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, bytes)]
     urls = [escaped_url(text.decode("utf-8", "replace")) for text in texts]
     return tuple(dict.fromkeys(url for url in urls if url is not None))[: limits.WEB_SEEDS]

@@ -23,9 +23,16 @@ def escaped_url(text: str) -> str | None:
     if "://" not in text or not text.isprintable():
         return None
     with suppress(ValueError):
-        scheme, host, path, query, fragment = urlsplit(text)
+        scheme, authority, path, query, fragment = urlsplit(text)
         # A UnicodeError is a ValueError: not a name that DNS could have.
-        host = host if host.isascii() else host.encode("idna").decode()
-        url = urlunsplit((scheme, host, quote(path, _SAFE), quote(query, _SAFE), quote(fragment, _SAFE)))
+        url = urlunsplit(
+            (scheme, _escaped_authority(authority), *(quote(part, _SAFE) for part in (path, query, fragment)))
+        )
         return url if is_url(url) else None
     return None
+
+
+def _escaped_authority(authority: str) -> str:
+    login, at, server = authority.rpartition("@")
+    host, colon, port = server.partition(":")
+    return quote(login, _SAFE) + at + (host if host.isascii() else host.encode("idna").decode()) + colon + port

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from enum import Enum, IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
 
+_MAPPED = "::ffff:"
 _NAT64 = IPv6Network("64:ff9b::/96")
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _MAX_LENGTH = 64
@@ -26,6 +27,17 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 IPV4_BYTES, IPV6_BYTES = 4, 16
 """Bytes of a packed IP address."""
 _PORT_BYTES = 2
+
+
+class Ports(NamedTuple):
+    """Where we can be reached by TCP: a port over each address family, or None where we do not listen."""
+
+    ipv4: int | None = None
+    ipv6: int | None = None
+
+    def over(self, host: str) -> int | None:
+        """The port for a peer with this IP address."""
+        return self.ipv6 if ":" in host else self.ipv4
 
 
 class AddressKind(Enum):
@@ -69,6 +81,12 @@ def normalise(address: Any) -> Address | None:
     host, port = address[:2]
     known = _known_host(host) if is_port(port) else None
     return None if known is None else (known[0], port)
+
+
+def plain_host(host: str) -> str:
+    """The IP address of a socket's peer: IPv4 addresses mapped into IPv6, as a socket of both families has them, become
+    IPv4 addresses."""
+    return host.removeprefix(_MAPPED) if host.startswith(_MAPPED) and "." in host else host
 
 
 def is_port(port: Any) -> TypeGuard[int]:
@@ -142,6 +160,7 @@ def scope_of(host: Any) -> Scope:
     return Scope.GLOBAL if known is None else known[1]
 
 
+@lru_cache(maxsize=1024)
 def network_of(host: str) -> str:
     """What one party can be taken to hold all of: an IPv4 address, or the /64 of an IPv6 address."""
     address = ip_address(host.partition("%")[0])

@@ -1,4 +1,4 @@
-"""Looks up names without holding up the hub: the only place in the package that does.
+"""Name resolution that does not block the hub: the only place in the package that looks up names.
 
 Names are looked up in threads of our own. gevent has ten for the whole program: ten slow tasks of the program's own
 there, or ten trackers whose name servers are dead, would hold up every peer. An IP address never goes to a thread.
@@ -16,8 +16,10 @@ from gevent.resolver.thread import Resolver
 from geventbt import limits
 from geventbt.concurrency.threads import NativeThreads
 from geventbt.errors import FetchError
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, is_host_name
+from geventbt.net.text import clean_text
 
+_GEVENTS_OWN = gevent_socket.getaddrinfo
 _getaddrinfo = monkey.get_original("socket", "getaddrinfo")
 _threads = NativeThreads(limits.LOOKUPS)
 
@@ -61,22 +63,27 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) ->
         found = _look_up(host, port, family, kind)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not the name of a host"
-        raise FetchError(f"{host}: {reason}") from None
+        raise FetchError(f"{clean_text(host)}: {reason}") from None
     endpoints = dict.fromkeys(Endpoint(int(item[0]), item[4]) for item in found if item[0] in FAMILIES)
     if not endpoints:
-        raise FetchError(f"{host}: no address of this family")
+        raise FetchError(f"{clean_text(host)}: no address of this family")
     return list(endpoints)[: limits.HTTP_ADDRESSES]
 
 
 def _look_up(host: str, port: int, family: int, kind: int) -> Any:
-    # What cannot be a name fails here, not in a thread.
+    if not host.isprintable() or host == "*":
+        # The system's resolver reads "localhost\0.example.org" up to the NUL, and "*" as this machine.
+        raise UnicodeError("characters that no name has")
     name = host.encode("idna")
     try:
         return _getaddrinfo(name, port, family, kind, 0, gevent_socket.AI_NUMERICHOST)
     except OSError:
         pass
-    resolver = gevent.get_hub().resolver
-    if isinstance(resolver, Resolver):
+    if not is_host_name(name.decode("ascii")):
+        # Neither a lookup nor a thread for what is not a name.
+        raise UnicodeError("not a name")
+    look_up = gevent_socket.getaddrinfo
+    if look_up is _GEVENTS_OWN and isinstance(gevent.get_hub().resolver, Resolver):
         return _threads.call(_getaddrinfo, name, port, family, kind)
-    # The program has chosen another in place of gevent's own way.
-    return resolver.getaddrinfo(name, port, family, kind)
+    # The program has put another in the place of gevent's own resolver or function.
+    return look_up(host, port, family, kind)

@@ -15,7 +15,7 @@ from geventbt.net.addresses import Address
 
 _log = logging.getLogger("geventbt")
 
-_LARGEST = 65536
+_MAX_DATAGRAM = 65536
 _BUFFER = 1 << 20
 """Bytes that may wait in the system while the hub is busy; it gives as much of it as it may."""
 _DRAIN = 32
@@ -111,11 +111,11 @@ class UdpSocket:
         try:
             for _ in range(_DRAIN):
                 try:
-                    data, address = self._sock.recvfrom(_LARGEST)
+                    data, address = self._sock.recvfrom(_MAX_DATAGRAM)
                 except BlockingIOError:
                     break
                 except OSError:
-                    # Some systems tell here that an earlier datagram of ours found nobody.
+                    # Some systems report here that an earlier datagram of ours reached no socket.
                     continue
                 receive(data, address[:2])
             self._receiver.drained()

@@ -111,7 +111,7 @@ class PeerProtocol(SendingSide):
     def _on_handshake(self, message: Event) -> Iterable[Event]:
         handshake = Handshake(*message[1:])
         if self.handshake_sent:
-            check_match(self.handshake_sent, handshake)
+            check_match(self.handshake_sent, handshake, self.info_hash_v2)
         if self._is_known_torrent and not self._is_known_torrent(handshake.info_hash):
             raise HandshakeError(f"the peer asks for an unknown torrent, {handshake.info_hash.hex()}")
         self.handshake_received = handshake

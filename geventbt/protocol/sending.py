@@ -26,8 +26,12 @@ class SendingSide(ProtocolState):
         buffers, self.outgoing = self.outgoing, []
         return buffers
 
-    def send_handshake(self, handshake: Handshake) -> None:
+    def send_handshake(self, handshake: Handshake, info_hash_v2: bytes | None = None) -> None:
         """Send ours. Once; and for an inbound peer with the info hash that it asked for.
+
+        Args:
+            handshake: ours.
+            info_hash_v2: that of version 2 of the torrent, 32 bytes or the first 20 of them, if there is one.
 
         Raises:
             LocalProtocolError: when it was sent before, or the extended handshake that follows cannot be bencoded.
@@ -37,19 +41,21 @@ class SendingSide(ProtocolState):
             raise LocalProtocolError("the handshake has been sent already")
         if len(handshake.info_hash) != c.HASH_LENGTH or len(handshake.peer_id) != c.HASH_LENGTH:
             raise LocalProtocolError("info hash and peer id have 20 bytes each")
+        info_hash_v2 = info_hash_v2 and info_hash_v2[: c.HASH_LENGTH]
         if self.handshake_received:
-            check_match(handshake, self.handshake_received)
+            check_match(handshake, self.handshake_received, info_hash_v2)
         if handshake.extensions.extended:
             # It follows when the peer's is there. Whether it can be sent at all is the caller's to know now.
             self._extended_handshake_payload()
         self.handshake_sent = handshake
+        self.info_hash_v2 = info_hash_v2
         self.outgoing.append(handshake.to_bytes())
         self._agree()
 
     def send_choke(self) -> None:
         """``<len=0001><id=0>`` (BEP 3).
 
-        Drops the peer's pending requests; with the fast extension it is told so for each (BEP 6).
+        Drops the peer's pending requests; with the fast extension each is rejected (BEP 6).
         """
         self._require_handshake()
         if self.am_choking:
@@ -88,13 +94,13 @@ class SendingSide(ProtocolState):
     def send_bitfield(self, pieces: bitarray | bytes) -> None:
         """``<len=0001+X><id=5><bitfield>`` (BEP 3).
 
-        A `bitarray` also tells the number of pieces, where it is not known yet.
+        The length of a `bitarray` is taken as the number of pieces, where that is not known yet.
         """
         self._require_handshake()
         count = self.peer_pieces.count
         if isinstance(pieces, bitarray):
             if count is None:
-                self._learn_pieces(len(pieces))
+                self._set_pieces_from_bitfield(len(pieces))
             elif len(pieces) != count:
                 raise LocalProtocolError(f"a bitfield of {len(pieces)} pieces: there are {count}")
             pieces = bitarray(pieces, endian="big").tobytes()
@@ -107,9 +113,9 @@ class SendingSide(ProtocolState):
             )
         self.outgoing.append(m.pack_bitfield(bytes(pieces)))
 
-    def _learn_pieces(self, pieces: int) -> None:
-        """Take the number of pieces from a bitfield of ours; if the peer has told of others, who is wrong is for the
-        caller to find out."""
+    def _set_pieces_from_bitfield(self, pieces: int) -> None:
+        """Take the number of pieces from a bitfield of ours; if the peer's messages imply another one, the
+        caller must find out which is wrong."""
         try:
             self.set_pieces(pieces)
         except RemoteProtocolError as error:
@@ -122,7 +128,7 @@ class SendingSide(ProtocolState):
         Raises:
             LocalProtocolError: before the handshake, or for a range outside the piece or over 16 KiB.
             PeerChoking: when the peer would not answer.
-            PieceNotAvailable: when the peer has told what it has, and this piece is not among it.
+            PieceNotAvailable: when the pieces of the peer are known, and this one is not among them.
         """
         if length > limits.BLOCK:
             raise LocalProtocolError(f"a request for {length} bytes: at most {limits.BLOCK}")
@@ -152,8 +158,8 @@ class SendingSide(ProtocolState):
         """Request up to `count` blocks of a range, which start at `offset` and end at `end`, as `send_request` does
         one.
 
-        It is the same as so many calls of `send_request`, at a third of their cost. It stops before a block that is
-        pending already.
+        Same as one call of `send_request` for each, at a third of the cost. It stops before a block that is pending
+        already.
 
         Returns:
             Where the next block starts.
@@ -359,7 +365,8 @@ class SendingSide(ProtocolState):
             dht=ours.extensions.dht and theirs.extensions.dht,
             fast=ours.extensions.fast and theirs.extensions.fast,
             extended=ours.extensions.extended and theirs.extensions.extended,
-            v2=ours.extensions.v2 and theirs.extensions.v2,
+            # libtorrent does not set the bit where the connection begins with the hash of version 2.
+            v2=(ours.extensions.v2 and theirs.extensions.v2) or self.info_hash_v2 in (ours.info_hash, theirs.info_hash),
         )
         if self.agreed.extended:
             self.send_extended_handshake()
@@ -379,9 +386,9 @@ def _check_hash_message(message_id: int, pieces_root: bytes, *fields: Any) -> No
         raise LocalProtocolError("not a hash request, hashes or hash reject as BEP 52 has them")
 
 
-def check_match(ours: Handshake, theirs: Handshake) -> None:
+def check_match(ours: Handshake, theirs: Handshake, info_hash_v2: bytes | None) -> None:
     """Raise HandshakeError if the peer has another torrent than we, or our own peer id."""
-    if theirs.info_hash != ours.info_hash:
+    if theirs.info_hash not in (ours.info_hash, info_hash_v2):
         raise HandshakeError(f"the peer's torrent is {theirs.info_hash.hex()}, ours {ours.info_hash.hex()}")
     if theirs.peer_id == ours.peer_id:
         raise HandshakeError("connected to ourselves: the peer has our peer id")

@@ -39,6 +39,8 @@ class ProtocolState:
     Attributes:
         handshake_sent: our handshake, or None.
         handshake_received: the peer's, or None.
+        info_hash_v2: the info hash of version 2 of our torrent, cut to 20 bytes, or None: the peer may answer an info
+            hash of version 1 with it (BEP 52).
         am_choking, am_interested, peer_choking, peer_interested: the state of BEP 3.
         peer_pieces: the pieces that the peer has, a `PeerPieces`.
         requests: our pending requests, {(piece, offset, length): token}.
@@ -58,6 +60,7 @@ class ProtocolState:
     def __init__(self, is_known_torrent: Callable[[bytes], bool] | None = None) -> None:
         self.handshake_sent: Handshake | None = None
         self.handshake_received: Handshake | None = None
+        self.info_hash_v2: bytes | None = None
         self.am_choking = self.peer_choking = True
         self.am_interested = self.peer_interested = False
         self.peer_pieces = PeerPieces()

@@ -72,7 +72,7 @@ class MetadataAssembly:
 
     Args:
         size: bytes of all the metadata, from the peer's extended handshake.
-        info_hash: its expected SHA-1.
+        info_hash: its expected SHA-1; or in version 2 the first 20 bytes of its SHA-256 (BEP 52).
 
     Attributes:
         pieces: the number of pieces.
@@ -116,6 +116,7 @@ class MetadataAssembly:
             MetadataMismatch: its hash is not the info hash.
         """
         metadata = b"".join(self._data[piece] for piece in range(self.pieces))
-        if hashlib.sha1(metadata).digest() != self._info_hash:
+        hashes = (hashlib.sha1(metadata).digest(), hashlib.sha256(metadata).digest()[: len(self._info_hash)])
+        if self._info_hash not in hashes:
             raise MetadataMismatch("the metadata's hash is not the info hash")
         return metadata

@@ -1,4 +1,5 @@
-"""Where a range of a piece lies in the files of a torrent (BEP 3: the files are one stream, cut into pieces)."""
+"""Where a range of a piece lies in the files of a torrent (BEP 3: the files are one stream, cut into pieces; BEP 52:
+each begins at a piece)."""
 
 from __future__ import annotations
 
@@ -36,13 +37,13 @@ class Layout:
     """
 
     def __init__(self, files: Sequence[TorrentFile], geometry: Geometry) -> None:
-        if sum(file.length for file in files) != geometry.length:
+        if sum(file.length for file in files) != geometry.size:
             raise ValueError("the files do not add up to the length of the torrent")
         self._geometry = geometry
         self._torrent_files = files
         self._files = [index for index, file in enumerate(files) if file.length]
         self._starts = [files[index].offset for index in self._files]
-        self._ends = [*self._starts[1:], geometry.length]
+        self._ends = [files[index].offset + files[index].length for index in self._files]
 
     def spans(self, piece: int, offset: int, length: int) -> list[Span]:
         """The ranges of files that make up a range of a piece, in order.

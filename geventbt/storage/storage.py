@@ -1,12 +1,11 @@
 """The verified pieces of one torrent, over a backend that keeps the bytes of its files.
 
-A piece is trusted only once its SHA-1 has been compared: before it is written, or as it is read.
+A piece is trusted only once its hash has been compared: before it is written, or as it is read.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Collection
 from contextlib import closing, nullcontext
@@ -21,6 +20,7 @@ from geventbt.concurrency import descriptors
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, ReadInto, hash_piece, hash_pieces
+from geventbt.metainfo.piece_hashes import contradicts, digest_of
 from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
@@ -58,7 +58,7 @@ class Storage:
 
     Raises:
         StorageError: if the torrent has the name of our own folder, ``.geventbt``.
-        IndexError: if there is no such file.
+        IndexError: if a file is not in the torrent.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Storage:
         self.backend: StorageBackend = backend or DiskBackend(
             torrent, self.folder, preallocate=preallocate, overwrite=overwrite, max_open_files=max_open_files
         )
+        self._hashes = torrent.hashes()
         self._layout = Layout(torrent.files, torrent.geometry)
         self._padding = [file.padding for file in torrent.files]
         self._selected, self.wanted = self._want(selected)
@@ -137,7 +138,7 @@ class Storage:
             files: indices of the wanted files, or None for all.
 
         Raises:
-            IndexError: if there is no such file.
+            IndexError: if a file is not in the torrent.
             StorageError: if the disk failed, or there is a file that is not ours where one of ours is to be moved
                 (``errno.EEXIST``). The same files as before are then wanted.
         """
@@ -153,13 +154,16 @@ class Storage:
             data: what should be its bytes.
 
         Returns:
-            Whether the SHA-1 was right, and the piece is therefore written and in `have`. If not, nothing is written.
+            Whether its hash was right, and the piece is therefore written and in `have`. If not, nothing is written.
 
         Raises:
-            IndexError: if there is no such piece.
+            IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed (``errno`` says how), or the torrent contradicts itself.
         """
-        if hashlib.sha1(data).digest() != self.torrent.piece_hash(piece):
+        expected, digest = self._hashes.expected(piece), digest_of(self._hashes, piece, data)
+        if digest != expected:
+            if contradicts(expected, digest):
+                raise StorageError(errno.EINVAL, f"piece {piece} has one of the torrent's two hashes and not the other")
             return False
         position = 0
         spans = self._layout.spans(piece, 0, len(data))
@@ -222,17 +226,18 @@ class Storage:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def verify_piece(self, piece: int) -> bool:
-        """Read a piece and compare its SHA-1. `have` is what it finds.
+        """Read a piece and compare its hash. `have` is what it finds.
 
         Returns:
             Whether it is good. It is not where a file is missing or too short.
 
         Raises:
-            IndexError: if there is no such piece.
+            IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed.
         """
-        expected = self.torrent.piece_hash(piece)
-        digest = hash_piece(self._read_stream, self.torrent.geometry, piece, memoryview(bytearray(BUFFER)))
+        expected = self._hashes.expected(piece)
+        buffer = memoryview(bytearray(BUFFER))
+        digest = hash_piece(self._read_stream, self.torrent.geometry, self._hashes, piece, buffer)
         self.have[piece] = digest == expected
         return digest == expected
 
@@ -274,9 +279,9 @@ class Storage:
                 progress(done, total)
             indices = (piece for piece, chosen in enumerate(possible) if chosen)
             read = self._read_stream if on_error is None else _Tolerant(self._read_stream, on_error)
-            with closing(hash_pieces(geometry, indices, lambda: nullcontext(read), threads)) as hashed:
+            with closing(hash_pieces(geometry, self._hashes, indices, lambda: nullcontext(read), threads)) as hashed:
                 for piece, digest in hashed:
-                    self.have[piece] = digest == self.torrent.piece_hash(piece)
+                    self.have[piece] = digest == self._hashes.expected(piece)
                     done += 1
                     if progress is not None:
                         progress(done, total)
@@ -300,7 +305,7 @@ class Storage:
 
         Raises:
             StorageError: if another program has the lock, or the disk failed. A resume file that is damaged or of
-                another torrent is no error, but as none.
+                another torrent is ignored.
         """
         self.lock()
         unknown = self.backend.restore()
@@ -448,4 +453,8 @@ def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
     for folder in candidates:
         if any(os.path.lexists(folder.joinpath(*parts)) for parts in stored):
             return folder
-    raise StorageError(errno.ENOENT, f"the data of {torrent.name!r} is not there", os.fspath(path))
+    raise StorageError(
+        errno.ENOENT,
+        f"the data of {torrent.name!r} is not there: name its file or folder, or the one that holds it",
+        os.fspath(path),
+    )

@@ -14,7 +14,7 @@ from gevent.socket import timeout as socket_timeout
 from geventbt import limits
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.net.resolve import Endpoint, resolve
-from geventbt.peer_id import hash_or_id
+from geventbt.peer_id import info_hash_or_v2
 from geventbt.wire.transports.encryption import (
     DISABLE,
     PREFER,
@@ -44,13 +44,13 @@ def connect(
         timeout: seconds to connect; an encrypted opening has `limits.HANDSHAKE_TIMEOUT` more.
         encryption: "prefer" tries an encrypted opening and falls back to plaintext on a new connection; "require"
             takes RC4 or nothing; "disable" does not try. See `Wire.encryption` for the outcome.
-        info_hash: of the torrent, 20 bytes or 40 hex characters. An encrypted opening needs it: without it "prefer"
-            connects in plaintext, and "require" raises ValueError.
+        info_hash: of the torrent, 20 bytes or 40 hex characters, or of version 2, 32 or 64. An encrypted opening needs
+            it: without it "prefer" connects in plaintext, and "require" raises ValueError.
         source_address: the (host, port) to connect from, or None.
 
     Raises:
-        ConnectionError: nobody listens there, or the peer cannot be reached; HandshakeError is one, for a peer that
-            does not encrypt where that is required.
+        ConnectionError: the connection was refused, or the peer cannot be reached; HandshakeError is one, for a peer
+            that does not encrypt where that is required.
         WireTimeout: no connection in time.
         OSError: the address is not one; FetchError is one, for a name that is not found.
     """
@@ -59,7 +59,7 @@ def connect(
         raise ValueError("an encrypted opening needs the info hash")
     if encryption == DISABLE or info_hash is None:
         return Wire(_connect(address, timeout, source_address), incoming=False)
-    key = hash_or_id(info_hash, "info hash")
+    key, _ = info_hash_or_v2(info_hash)
     started = monotonic()
     sock = _connect(address, timeout, source_address)
     try:
@@ -97,8 +97,10 @@ def _connect(address: tuple[str, int], timeout: float, source_address: tuple[str
 
 
 def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
-    host, port = address[:2]
-    if not isinstance(port, int) or not 0 < port < 1 << 16:
+    host, port = address[:2] if isinstance(address, (tuple, list)) and len(address) > 1 else (None, None)
+    if not isinstance(host, str):
+        raise TypeError(f"cannot connect to {address!r}: not (host, port)")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 1 << 16:
         raise OSError(errno.EINVAL, f"cannot connect to {host}:{port}: not a port from 1 to 65535")
     if len(address) > 2:
         # With a scope, which a name does not have.

@@ -91,7 +91,7 @@ class Engine:
     """What a wire does by itself; the delegate of its transport.
 
     Args:
-        wire: the sender of the signals; referred to weakly, so that one that nobody holds can be collected.
+        wire: the sender of the signals; referred to weakly, so that one without another reference is collected.
         plug_ins: of the wire, which holds them; see `PlugIns`.
         transport: carries the bytes.
         is_known_torrent: asked about the info hash of an inbound handshake; None accepts any.

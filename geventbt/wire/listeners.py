@@ -8,13 +8,18 @@ from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
+from geventbt.net.addresses import Ports
+from geventbt.net.resolve import Endpoint, resolve
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
 ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | stdlib_socket.socket | gevent_socket.socket"
-"""(host, port), for IPv6 also with flow and scope; "host:port"; a port on every IPv4 interface; or a socket that
-listens already, of the standard library or of gevent, TCP or Unix."""
+"""(host, port), for IPv6 also with flow and scope; "host:port"; a port on every interface, which the host "" means as
+well; or a socket that listens already, of the standard library or of gevent, TCP or Unix."""
 
 BACKLOG = 1024
+
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
+"""The port is taken, or is not for everybody: so it would be over IPv4."""
 
 
 def listening_socket(address: ListenAddress) -> gevent_socket.socket:
@@ -22,16 +27,55 @@ def listening_socket(address: ListenAddress) -> gevent_socket.socket:
 
     Raises:
         TypeError: it is neither an address nor a stream socket, or a socket that is wrapped in TLS.
-        ValueError: the socket does not listen, or the text is not "host:port".
+        ValueError: the socket does not listen, the text is not "host:port", or there is no such port.
         OSError: the address is taken, or is not ours.
     """
     if hasattr(address, "fileno"):
         return _given(address)
-    family, sockaddr = _parsed(address)
-    listener = gevent_socket.socket(family, stdlib_socket.SOCK_STREAM)
+    host, port, *rest = _parsed(address)
+    if rest:
+        # With a scope, which a name does not have.
+        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)))
+    if host:
+        return _listen(_preferred(resolve(host, port)))
+    try:
+        return _listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise
+        # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
+        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)))
+
+
+def ports_of(listener: gevent_socket.socket) -> Ports:
+    """The ports at which a listening socket can be reached."""
+    name = listener.getsockname()
+    if listener.family == stdlib_socket.AF_INET:
+        return Ports(ipv4=name[1])
+    if listener.family != stdlib_socket.AF_INET6:
+        return Ports()
+    takes_ipv4 = name[0] == "::" and not listener.getsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY)
+    return Ports(name[1] if takes_ipv4 else None, name[1])
+
+
+def _preferred(endpoints: list[Endpoint]) -> Endpoint:
+    """The IPv4 address of a name that has one, as gevent's servers have it; else the first."""
+    return next((endpoint for endpoint in endpoints if endpoint.family == stdlib_socket.AF_INET), endpoints[0])
+
+
+def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False) -> gevent_socket.socket:
+    """A socket that listens at an address.
+
+    Args:
+        endpoint: the address.
+        takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
+    """
+    listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
     try:
         listener.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
-        listener.bind(sockaddr)
+        if endpoint.family == stdlib_socket.AF_INET6:
+            listener.setsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY, not takes_ipv4)
+        listener.bind(endpoint.sockaddr)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
@@ -59,16 +103,17 @@ def _listens(sock: Any) -> bool:
         return True
 
 
-def _parsed(address: Any) -> tuple[int, tuple[Any, ...]]:
-    """The family and the address for `bind`."""
+def _parsed(address: Any) -> tuple[Any, ...]:
+    """The host and port to listen on, for IPv6 perhaps with flow and scope."""
     if isinstance(address, str):
         host, _, port = address.rpartition(":")
-        if not port.isdecimal():
+        if not (port.isascii() and port.isdecimal()):
             raise ValueError(f"cannot listen on {address!r}: not host:port")
         address = host.removeprefix("[").removesuffix("]"), int(port)
     elif isinstance(address, int) and not isinstance(address, bool):
         address = "", address
     if not isinstance(address, (tuple, list)) or len(address) < 2 or not isinstance(address[0], str):
         raise TypeError(f"cannot listen on {address!r}: not (host, port), a port, host:port or a listening socket")
-    host = address[0]
-    return (stdlib_socket.AF_INET6 if ":" in host or len(address) > 2 else stdlib_socket.AF_INET), tuple(address)
+    if not isinstance(address[1], int) or not 0 <= address[1] < 1 << 16:
+        raise ValueError(f"cannot listen on {address!r}: the port must be from 0 to 65535")
+    return tuple(address)

@@ -7,7 +7,7 @@ from weakref import ref
 
 from gevent.hub import Waiter
 
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, is_heard
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, has_receivers, with_receivers
 from geventbt.signals import WIRE_SIGNALS
 from geventbt.wire.link import Link
 
@@ -54,7 +54,7 @@ class Publisher:
 
     def _has_handlers(self, name: str) -> bool:
         own = self._own
-        return is_heard(WIRE_SIGNALS[name]) or bool(own and name in own and is_heard(own[name]))
+        return has_receivers(WIRE_SIGNALS[name]) or bool(own and name in own and has_receivers(own[name]))
 
     def send(self, signal: str, /, **fields: Any) -> None:
         """Wake the greenlets that wait for this signal, and have its handlers called in order.
@@ -67,7 +67,7 @@ class Publisher:
                 self._link.soon(entry[1].switch, fields)
         if self._has_handlers(signal):
             own = self._own.get(signal) if self._own else None
-            self._dispatcher.call(deliver, heard_now(WIRE_SIGNALS[signal], own), self._sender(), fields)
+            self._dispatcher.call(deliver, with_receivers(WIRE_SIGNALS[signal], own), self._sender(), fields)
 
     def wait_for(self, name: str, timeout: float | None) -> dict[str, Any]:
         """Block until the next signal of that name. Returns its fields; raises: see `Wire.wait_for`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextvars import copy_context
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import gevent
@@ -14,16 +14,18 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, log_failure
+from geventbt.concurrency import descriptors
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, with_receivers
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
-from geventbt.net.addresses import Scope, network_of, scope_of
-from geventbt.peer_id import hash_or_id
+from geventbt.net.addresses import Ports, Scope, network_of, scope_of
+from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.listeners import ListenAddress, listening_socket
+from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of
 from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
+from geventbt.wire.transports.turn import turn_of
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -31,9 +33,6 @@ _log = logging.getLogger("geventbt")
 _STOP_TIMEOUT = 5.0
 _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_PAUSE = 1.0
-"""Seconds without new peers when there are no descriptors for them."""
 
 Handler: TypeAlias = Callable[[Wire], Any]
 InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]]"
@@ -82,8 +81,14 @@ class PeerServer(StreamServer):
         self._handlers: set[gevent.Greenlet] = set()
         if handler is not None:
             check_handler(handler)
-        super().__init__(listening_socket(address), handler, spawn=spawn)
+        listener = listening_socket(address)
+        self.ports: Ports = ports_of(listener)
+        """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
+        super().__init__(listener, handler, spawn=spawn)
         drop_socket_in_child(self)
+        self._turn = turn_of(gevent.get_hub())
+        self._accepted_at = float("-inf")
+        self._is_short = False
         self.max_connections = max_connections
         self.wires: set[Wire] = set()
         """The wires that are open now."""
@@ -126,14 +131,24 @@ class PeerServer(StreamServer):
 
     def do_read(self) -> Any:
         """Accept a connection (overrides gevent's hook, which prints a traceback for each when descriptors run out)."""
+        is_first = self._accepted_at != self.loop.now()
+        if not is_first and not self._turn.has_time(self.loop):
+            # The next turn goes on: what was accepted is to be read before more is, or those that have hung up, and
+            # nobody has noticed, would fill the server.
+            return None
+        self._accepted_at = self.loop.now()
         try:
-            return super().do_read()
+            accepted = super().do_read()
+            self._is_short = self._is_short and accepted is None
+            return accepted
         except OSError as error:
-            if error.errno not in _OUT_OF_RESOURCES:
+            if not descriptors.is_shortage(error):
                 raise
-            _log.warning("no more peers are taken for a second: %s", error)
+            if not self._is_short:
+                self._is_short = True
+                _log.warning("no more peers are taken for now: %s", error)
             self.stop_accepting()
-            self._timer = self.loop.timer(_PAUSE)
+            self._timer = self.loop.timer(limits.SHORTAGE_PAUSE)
             self._timer.start(self._start_accepting_if_started)
             return None
 
@@ -142,6 +157,11 @@ class PeerServer(StreamServer):
         if len(self.wires) >= self.max_connections or not self._networks.has_room(address):
             sock.close()
             return
+        started = perf_counter()
+        self._take(sock)
+        self._turn.charge(perf_counter() - started)
+
+    def _take(self, sock: Any) -> None:
         try:
             wire = self._make_wire(sock)
         except OSError:
@@ -199,8 +219,8 @@ class PeerServer(StreamServer):
     def _send(self, name: str, wire: Wire | None = None, **fields: Any) -> None:
         """Have the handlers of a signal called: those of one peer in order, and none for the sake of another peer's
         late."""
-        heard = heard_now(SERVER_SIGNALS[name], self._signals[name])
-        if not heard:
+        receivers = with_receivers(SERVER_SIGNALS[name], self._signals[name])
+        if not receivers:
             return
         if wire is not None:
             fields["wire"] = wire
@@ -209,7 +229,7 @@ class PeerServer(StreamServer):
             dispatcher = Dispatcher(owner="server" if wire is None else wire)
             if wire is None or not wire.closed:
                 self._dispatchers[wire] = dispatcher
-        dispatcher.call(deliver, heard, self, fields)
+        dispatcher.call(deliver, receivers, self, fields)
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more peers, close every wire, and wait for the handlers to end, those of the signal `stop` as well.
@@ -273,9 +293,9 @@ def listen(
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
     Args:
-        address: (host, port) or "host:port", IPv4 or IPv6, or just a port on every IPv4 interface; port 0 takes a free
-            one, see `server.server_port`. Or a socket that listens already, TCP or Unix: it is taken over, and closed
-            when the server stops.
+        address: (host, port) or "host:port", or just a port. The host "" is every interface over IPv4 and IPv6,
+            "0.0.0.0" over IPv4 and "::" over IPv6 only. Port 0 takes a free one, see `server.server_port`. Or a socket
+            that listens already, TCP or Unix: it is taken over, and closed when the server stops.
         handler: called with the wire of each inbound peer, on a greenlet of its own; see `PeerServer`.
         info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
             others are closed. None takes any, but in plaintext only: the info hash is the key of an encrypted opening.
@@ -349,7 +369,7 @@ class _KnownTorrents:
 
     def _current(self) -> set[bytes]:
         items = self._info_hashes() if callable(self._info_hashes) else self._info_hashes
-        return {hash_or_id(item, "info hash") for item in items}
+        return {info_hash_or_v2(item)[0] for item in items}
 
     def knows(self, info_hash: bytes) -> bool:
         return info_hash in self._current()

@@ -196,7 +196,7 @@ class Serving:
 
 
 def frozen(block: Buffer) -> Buffer:
-    """The same bytes in a buffer that nobody changes, and whose length is its bytes.
+    """The same bytes in a buffer that cannot change, and whose length is in bytes.
 
     A read-only buffer is used as it is, a writable one copied.
     """

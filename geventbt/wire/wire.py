@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from bitarray import bitarray
 
@@ -13,7 +14,7 @@ from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
 from geventbt.geometry import Geometry
-from geventbt.peer_id import hash_or_id
+from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.fast import allowed_fast_set
@@ -25,7 +26,7 @@ from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
 from geventbt.wire.transports.encryption import Encryption, InboundOpening, OpenedStream
-from geventbt.wire.transports.tcp import TcpTransport
+from geventbt.wire.transports.tcp import TcpTransport, is_socket
 
 if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.upload_only import UploadOnly
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
+    from geventbt.wire import signal_fields as fields
     from geventbt.wire.message_queue import Messages
 
 _Extension = TypeVar("_Extension", bound="Extension")
@@ -109,7 +111,7 @@ class Wire:
         opening: InboundOpening | OpenedStream | None = None,
         on_closed: Callable[[Wire], object] | None = None,
     ) -> None:
-        transport = sock if isinstance(sock, Transport) else TcpTransport(sock)
+        transport = TcpTransport(sock) if is_socket(sock) or not isinstance(sock, Transport) else sock
         self._plug_ins = PlugIns()
         self._engine = Engine(
             self, self._plug_ins, transport, incoming=incoming, is_known_torrent=is_known_torrent, on_closed=on_closed
@@ -348,15 +350,19 @@ class Wire:
         fast: bool = True,
         extended: bool = True,
         v2: bool = False,
+        info_hash_v2: bytes | str | None = None,
         geometry: Geometry | None = None,
         timeout: float | None = limits.HANDSHAKE_TIMEOUT,
     ) -> Handshake:
         """Send our handshake, unless it has been sent, and block until the peer's has arrived (BEP 3).
 
         Args:
-            info_hash: of the torrent, 20 bytes or 40 hex characters.
+            info_hash: of the torrent, 20 bytes or 40 hex characters; or of version 2, 32 bytes or 64 characters, of
+                which peers use the first 20 bytes.
             peer_id: ours, 20 bytes or 40 hex characters.
             dht, fast, extended, v2: the reserved bits that we set (BEP 5, 6, 10, 52).
+            info_hash_v2: the info hash of version 2 of a hybrid, in one of these forms: the peer may answer with it
+                (BEP 52), and then hash requests can be sent.
             geometry: the number and sizes of the pieces, if known: the peer's messages are then checked against it.
             timeout: seconds for the whole handshake; None to wait as long as the wire is open. An inbound peer has
                 `limits.HANDSHAKE_TIMEOUT` at most.
@@ -375,14 +381,15 @@ class Wire:
         self._link.check_usable()
         seconds = float("inf") if timeout is None else timeout
         deadline = monotonic() + seconds
-        ours = Handshake(
-            hash_or_id(info_hash, "info hash"), hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2)
-        )
+        short_hash, short_v2 = info_hash_or_v2(info_hash)
+        if info_hash_v2 is not None:
+            short_v2 = info_hash_or_v2(info_hash_v2)[0]
+        ours = Handshake(short_hash, hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2))
         if geometry:
             self.geometry = geometry
         sent = self._protocol.handshake_sent
         if sent is None:
-            self._engine.apply_constraint(self._protocol.send_handshake, ours)
+            self._engine.apply_constraint(partial(self._protocol.send_handshake, info_hash_v2=short_v2), ours)
             self._link.transport.flush_soon()
         elif sent.info_hash != ours.info_hash:
             raise LocalProtocolError(
@@ -553,7 +560,49 @@ class Wire:
         """
         self._serving.wait_drained(timeout)
 
-    def wait_for(self, signal_name: str, timeout: float | None = None) -> dict[str, Any]:
+    @overload
+    def wait_for(self, signal_name: Literal["handshake"], timeout: float | None = None) -> fields.HandshakeFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["extended_handshake"], timeout: float | None = None
+    ) -> fields.ExtendedHandshakeFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["extended"], timeout: float | None = None) -> fields.ExtendedFields: ...
+    @overload
+    def wait_for(self, signal_name: fields.Plain, timeout: float | None = None) -> fields.NoFields: ...
+    @overload
+    def wait_for(self, signal_name: fields.OfPiece, timeout: float | None = None) -> fields.IndexFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["bitfield"], timeout: float | None = None) -> fields.BitfieldFields: ...
+    @overload
+    def wait_for(self, signal_name: fields.OfBlock, timeout: float | None = None) -> fields.BlockFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["request"], timeout: float | None = None) -> fields.RequestFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["piece"], timeout: float | None = None) -> fields.PieceFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["port"], timeout: float | None = None) -> fields.PortFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["hash_request", "hash_reject"], timeout: float | None = None
+    ) -> fields.HashRequestFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["hashes"], timeout: float | None = None) -> fields.HashesFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["unknown_message"], timeout: float | None = None
+    ) -> fields.UnknownMessageFields: ...
+    @overload
+    def wait_for(
+        self, signal_name: Literal["download", "upload"], timeout: float | None = None
+    ) -> fields.CountFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["close"], timeout: float | None = None) -> fields.CloseFields: ...
+    @overload
+    def wait_for(self, signal_name: Literal["error"], timeout: float | None = None) -> fields.ErrorFields: ...
+    @overload
+    def wait_for(self, signal_name: str, timeout: float | None = None) -> Mapping[str, Any]: ...
+    def wait_for(self, signal_name: str, timeout: float | None = None) -> Any:
         """Block until the next signal of that name.
 
         Args:
@@ -561,7 +610,7 @@ class Wire:
             timeout: seconds, or None to wait as long as the wire is open.
 
         Returns:
-            The signal's fields.
+            The signal's fields, a dict; type checkers know those of each signal.
 
         Raises:
             WireTimeout: it did not come in time.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,62 +15,26 @@ import geventbt
 from geventbt.cli.main import run
 from geventbt.cli.messages import code_and_text
 from geventbt.cli.text import human_size, human_time, printable
-
-COMMAND = [sys.executable, "-m", "geventbt"]
-
-
-def call(*arguments: object, timeout: float = 50) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    folder = tmp_path / "origin" / "shared"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "one.bin").write_bytes(os.urandom(300_001))
-    (folder / "sub" / "two.bin").write_bytes(os.urandom(70_000))
-    return folder
-
-
-@pytest.fixture
-def torrent_file(origin: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "shared.torrent"
-    path.write_bytes(geventbt.create_torrent(origin).to_bytes())
-    return path
-
-
-@pytest.fixture
-def seeder(torrent_file: Path, origin: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    command = [*COMMAND, "seed", str(torrent_file), str(origin), "--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("seeding shared (361.3 KiB) on 127.0.0.1:")
-        yield process, int(line.rpartition(":")[2])
-        process.kill()
-
-
-def assert_one_line(text: str) -> None:
-    assert text.count("\n") == 1, text
-    assert "Traceback" not in text
+from tests.cli_harness import COMMAND, FILES, Call, assert_one_line, process_of, run_here, seeding_process
 
 
 def test_the_version_is_told() -> None:
-    assert call("--version").stdout == f"geventbt {geventbt.__version__}\n"
+    result = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, timeout=50)
+    assert result.stdout == f"geventbt {geventbt.__version__}\n"
 
 
-def test_a_download_from_a_seeder_ends_with_the_same_files(
-    seeder, torrent_file: Path, origin: Path, tmp_path: Path
-) -> None:
-    _, port = seeder
-    result = call("download", torrent_file, "-o", tmp_path / "out", "--peer", f"127.0.0.1:{port}")
+def test_a_download_from_a_seeder_ends_with_the_same_files(torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    """Each in a process of its own, as a user runs them."""
+    with seeding_process(torrent_file, origin) as (_, peer):
+        command = [*COMMAND, "download", torrent_file, "-o", tmp_path / "out", "--peer", peer]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("shared: 361.3 KiB verified; 361.3 KiB from 1 peer at")
-    for name in ("one.bin", "sub/two.bin"):
+    assert result.stdout.startswith("shared: 361.4 KiB verified; 361.4 KiB from 1 peer at")
+    for name in FILES:
         assert (tmp_path / "out" / "shared" / name).read_bytes() == (origin / name).read_bytes()
 
 
-def test_the_demo_moves_verified_data_from_every_seeder() -> None:
+def test_the_demo_moves_verified_data_from_every_seeder(call: Call) -> None:
     result = call("demo", "--size", "40M", "--seeders", "2")
     assert result.returncode == 0, result.stderr
     assert "verified 40.0 MiB" in result.stdout
@@ -87,40 +48,40 @@ def test_the_data_may_be_named_itself_or_by_its_folder(torrent_file: Path, origi
         assert server.port
 
 
-def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(call: Call, tmp_path: Path) -> None:
     result = call("download", tmp_path / "nothing.torrent")
     assert result.returncode == 3
     assert_one_line(result.stderr)
     assert "nothing.torrent" in result.stderr
 
 
-def test_a_file_that_is_no_torrent_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_torrent_is_refused(call: Call, tmp_path: Path) -> None:
     (tmp_path / "x.torrent").write_text("hello")
     result = call("download", tmp_path / "x.torrent")
     assert result.returncode == 4
     assert_one_line(result.stderr)
 
 
-def test_a_peer_that_cannot_be_reached_is_a_network_error(torrent_file: Path, tmp_path: Path) -> None:
+def test_a_peer_that_cannot_be_reached_is_a_network_error(call: Call, torrent_file: Path, tmp_path: Path) -> None:
     result = call("download", torrent_file, "-q", "-o", tmp_path / "out", "--peer", "127.0.0.1:1")
     assert result.returncode == 5
     assert_one_line(result.stderr)
     assert "no peer could be reached" in result.stderr
 
 
-def test_no_peer_at_all_is_a_network_error(torrent_file: Path, tmp_path: Path) -> None:
+def test_no_peer_at_all_is_a_network_error(call: Call, torrent_file: Path, tmp_path: Path) -> None:
     result = call("download", torrent_file, "-q", "-o", tmp_path / "out")
     assert result.returncode == 5
     assert_one_line(result.stderr)
 
 
-def test_data_that_is_not_there_is_not_found(torrent_file: Path, tmp_path: Path) -> None:
+def test_data_that_is_not_there_is_not_found(call: Call, torrent_file: Path, tmp_path: Path) -> None:
     result = call("seed", torrent_file, tmp_path / "elsewhere")
     assert result.returncode == 3
     assert_one_line(result.stderr)
 
 
-def test_data_that_differs_is_corrupt(torrent_file: Path, origin: Path) -> None:
+def test_data_that_differs_is_corrupt(call: Call, torrent_file: Path, origin: Path) -> None:
     (origin / "one.bin").write_bytes(bytes(300_001))
     result = call("seed", torrent_file, origin)
     assert result.returncode == 4
@@ -128,31 +89,31 @@ def test_data_that_differs_is_corrupt(torrent_file: Path, origin: Path) -> None:
     assert "pieces of 'shared' are missing or differ" in result.stderr
 
 
-def test_a_taken_port_is_a_network_error(seeder, torrent_file: Path, origin: Path) -> None:
-    _, port = seeder
-    result = call("seed", torrent_file, origin, "--host", "127.0.0.1", "--port", port)
+def test_a_taken_port_is_a_network_error(call: Call, seeder: str, torrent_file: Path, origin: Path) -> None:
+    result = call("seed", torrent_file, origin, "--host", "127.0.0.1", "--port", seeder.partition(":")[2])
     assert result.returncode == 5
     assert_one_line(result.stderr)
 
 
-def test_a_folder_that_cannot_be_written_is_a_disk_error(seeder, torrent_file: Path, tmp_path: Path) -> None:
-    _, port = seeder
+def test_a_folder_that_cannot_be_written_is_a_disk_error(
+    call: Call, seeder: str, torrent_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
-    result = call("download", torrent_file, "-q", "-o", tmp_path / "file", "--peer", f"127.0.0.1:{port}")
+    result = call("download", torrent_file, "-q", "-o", tmp_path / "file", "--peer", seeder)
     assert result.returncode in (3, 6)
     assert_one_line(result.stderr)
 
 
-def test_a_file_that_cannot_grow_is_a_disk_error(seeder, torrent_file: Path, tmp_path: Path) -> None:
-    _, port = seeder
-    download = f"download {torrent_file} -q -o {tmp_path / 'out'} --peer 127.0.0.1:{port}"
-    limited = f"ulimit -f 100; exec {' '.join(COMMAND)} {download}"
-    result = subprocess.run(["bash", "-c", f"trap '' XFSZ; {limited}"], capture_output=True, text=True, timeout=50)
+def test_a_file_that_cannot_grow_is_a_disk_error(torrent_file: Path, origin: Path, tmp_path: Path) -> None:
+    with seeding_process(torrent_file, origin) as (_, peer):
+        download = f"download {torrent_file} -q -o {tmp_path / 'out'} --peer {peer}"
+        limited = f"ulimit -f 100; exec {' '.join(COMMAND)} {download}"
+        result = subprocess.run(["bash", "-c", f"trap '' XFSZ; {limited}"], capture_output=True, text=True, timeout=50)
     assert result.returncode == 6
     assert_one_line(result.stderr)
 
 
-def test_no_space_left_is_said_in_so_many_words() -> None:
+def test_no_space_left_is_said_plainly() -> None:
     code, text = code_and_text(geventbt.StorageError(errno.ENOSPC, "No space left on device", "/data/x")) or (0, "")
     assert code == 6
     assert "full" in text
@@ -160,35 +121,30 @@ def test_no_space_left_is_said_in_so_many_words() -> None:
 
 
 def test_a_magnet_is_printed_and_leads_back_to_the_torrent(
-    seeder, torrent_file: Path, origin: Path, tmp_path: Path
+    call: Call, seeder: str, torrent_file: Path, origin: Path, tmp_path: Path
 ) -> None:
-    _, port = seeder
     magnet = call("magnet", torrent_file).stdout.strip()
     assert magnet.startswith("magnet:?xt=urn:btih:")
     kept = tmp_path / "kept.torrent"
-    result = call(
-        "download", magnet, "-q", "-o", tmp_path / "out", "--peer", f"127.0.0.1:{port}", "--save-torrent", kept
-    )
+    result = call("download", magnet, "-q", "-o", tmp_path / "out", "--peer", seeder, "--save-torrent", kept)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "shared" / "one.bin").read_bytes() == (origin / "one.bin").read_bytes()
     assert geventbt.Torrent.from_file(kept).info_hash == geventbt.Torrent.from_file(torrent_file).info_hash
 
 
-def test_a_magnet_that_nobody_knows_is_a_network_error(seeder) -> None:
-    _, port = seeder
-    result = call("download", "magnet:?xt=urn:btih:" + "a" * 40, "--peer", f"127.0.0.1:{port}")
+def test_a_magnet_that_nobody_knows_is_a_network_error(call: Call, seeder: str) -> None:
+    result = call("download", "magnet:?xt=urn:btih:" + "a" * 40, "--peer", seeder)
     assert result.returncode == 5
     assert_one_line(result.stderr)
 
 
-def test_a_peer_is_shown_to_people_and_to_programs(seeder, torrent_file: Path) -> None:
-    _, port = seeder
+def test_a_peer_is_shown_to_people_and_to_programs(call: Call, seeder: str, torrent_file: Path) -> None:
     info_hash = geventbt.Torrent.from_file(torrent_file).info_hash.hex()
-    shown = call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3")
+    shown = call("peer", seeder, info_hash, "--wait", "0.3")
     assert shown.returncode == 0, shown.stderr
     assert "client           geventbt 0.1" in shown.stdout
     assert "reserved bits    dht, fast, extended" in shown.stdout
-    facts = json.loads(call("peer", f"127.0.0.1:{port}", info_hash, "--wait", "0.3", "--json").stdout)
+    facts = json.loads(call("peer", seeder, info_hash, "--wait", "0.3", "--json").stdout)
     assert facts["extensions"]["ut_metadata"] == 1
     assert facts["metadata_size"] > 0
     assert facts["has_all"] is True
@@ -196,9 +152,8 @@ def test_a_peer_is_shown_to_people_and_to_programs(seeder, torrent_file: Path) -
     assert facts["round_trip_ms"] > 0
 
 
-def test_a_peer_that_lacks_the_torrent_is_told_in_a_line(seeder) -> None:
-    _, port = seeder
-    result = call("peer", f"127.0.0.1:{port}", "a" * 40, "--json")
+def test_a_peer_that_lacks_the_torrent_is_told_in_a_line(call: Call, seeder: str) -> None:
+    result = call("peer", seeder, "a" * 40, "--json")
     assert result.returncode == 5
     assert_one_line(result.stderr)
     assert "it closed the connection" in result.stderr
@@ -207,7 +162,7 @@ def test_a_peer_that_lacks_the_torrent_is_told_in_a_line(seeder) -> None:
     assert (error["event"], error["code"]) == ("error", 5)
 
 
-def test_a_peer_that_cannot_be_connected_to_is_told_in_a_line() -> None:
+def test_a_peer_that_cannot_be_connected_to_is_told_in_a_line(call: Call) -> None:
     result = call("peer", "127.0.0.1:1", "a" * 40)
     assert result.returncode == 5
     assert_one_line(result.stderr)
@@ -215,32 +170,35 @@ def test_a_peer_that_cannot_be_connected_to_is_told_in_a_line() -> None:
     assert result.stdout == ""
 
 
-def test_an_interrupted_seeder_ends_with_130(seeder) -> None:
-    process, _ = seeder
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
-    assert process.stderr.read() == "interrupted: run the same command to seed again\n"
-
-
-def test_an_interrupted_download_ends_with_130_and_goes_on_later(seeder, torrent_file: Path, tmp_path: Path) -> None:
-    stuck, port = seeder
-    stuck.send_signal(signal.SIGSTOP)
-    out = tmp_path / "out"
-    command = [*COMMAND, "download", str(torrent_file), "-q", "-o", str(out), "--peer", f"127.0.0.1:{port}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 20
-        while not (out / "shared" / "sub" / "two.bin").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+def test_an_interrupted_seeder_ends_with_130(torrent_file: Path, origin: Path) -> None:
+    with seeding_process(torrent_file, origin) as (process, _):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
         assert process.stderr is not None
-        # The files are made while the torrent is still being checked.
-        kept = ("what is there is kept", "0 B of 361.3 KiB are kept")
-        told = [f"interrupted: {what}; run the same command again to resume\n" for what in kept]
-        assert process.stderr.read() in told
-    stuck.send_signal(signal.SIGCONT)
-    assert call("download", torrent_file, "-q", "-o", out, "--peer", f"127.0.0.1:{port}").returncode == 0
+        assert process.stderr.read() == "interrupted: run the same command to seed again\n"
+
+
+def test_an_interrupted_download_ends_with_130_and_goes_on_later(
+    torrent_file: Path, origin: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with seeding_process(torrent_file, origin) as (stuck, peer):
+        stuck.send_signal(signal.SIGSTOP)
+        arguments = ["download", torrent_file, "-q", "-o", out, "--peer", peer]
+        with process_of(*arguments) as process:
+            deadline = time.monotonic() + 20
+            while not (out / "shared" / "sub" / "two.bin").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+            assert process.stderr is not None
+            # The files are made while the torrent is still being checked.
+            kept = ("what is there is kept", "0 B of 361.4 KiB are kept")
+            told = [f"interrupted: {what}; run the same command again to resume\n" for what in kept]
+            assert process.stderr.read() in told
+        stuck.send_signal(signal.SIGCONT)
+        assert run_here(*arguments) == 0
 
 
 @pytest.mark.parametrize(
@@ -253,7 +211,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     assert_one_line(capsys.readouterr().err)
 
 
-def test_a_strangers_text_cannot_steer_the_terminal() -> None:
+def test_untrusted_text_cannot_steer_the_terminal() -> None:
     assert (
         printable("evil\x1b[2Jname\n\u202e")
         == "evil\N{REPLACEMENT CHARACTER}[2Jname\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"

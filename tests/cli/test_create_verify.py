@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,60 +14,33 @@ import pytest
 import geventbt
 from geventbt import bencoding
 from geventbt.cli.main import run
-
-COMMAND = [sys.executable, "-m", "geventbt"]
-
-
-def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=cwd)
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    folder = tmp_path / "origin" / "shared"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "one.bin").write_bytes(os.urandom(300_001))
-    (folder / "sub" / "two.bin").write_bytes(os.urandom(70_000))
-    return folder
-
-
-@pytest.fixture
-def torrent_file(origin: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "shared.torrent"
-    path.write_bytes(geventbt.create_torrent(origin, piece_length=16384).to_bytes())
-    return path
+from tests.cli_harness import COMMAND, Call, assert_one_line
 
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:
-    """A file that nobody has hashed in a minute, and that takes no room."""
+    """A file that takes more than a minute to hash, and no room."""
     path = tmp_path / "endless"
     with open(path, "wb") as file:
         file.truncate(1 << 40)
     return path
 
 
-def assert_one_line(text: str) -> None:
-    assert text.count("\n") == 1, text
-    assert "Traceback" not in text
-
-
 # ------------------------------------------------------------------ create
 
 
-def test_a_torrent_is_made_here_and_named_after_its_data(origin: Path, tmp_path: Path) -> None:
+def test_a_torrent_is_made_here_and_named_after_its_data(call: Call, origin: Path, tmp_path: Path) -> None:
     result = call("create", origin, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     torrent = geventbt.Torrent.from_file(tmp_path / "shared.torrent")
     assert torrent.info_hash == geventbt.create_torrent(origin).info_hash
     assert torrent.info_hash.hex() in result.stdout
-    assert result.stdout.startswith("shared: 361.3 KiB in 23 pieces of 16.0 KiB")
+    assert result.stdout.startswith("shared: 361.4 KiB in 23 pieces of 16.0 KiB")
     assert torrent.created_by == f"geventbt {geventbt.__version__}"
     assert abs((torrent.creation_date or 0) - time.time()) < 600
 
 
-def test_all_that_was_said_is_in_the_torrent(origin: Path, tmp_path: Path) -> None:
+def test_all_that_was_said_is_in_the_torrent(call: Call, origin: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.torrent"
     options = ["--private", "--comment", "Hello", "--source", "OURS", "--name", "Other", "--piece-length", "32K"]
     trackers = ["--tracker", "http://a/announce", "--tracker", "udp://b:1"]
@@ -82,39 +54,39 @@ def test_all_that_was_said_is_in_the_torrent(origin: Path, tmp_path: Path) -> No
     assert bencoding.decode(torrent.info_bytes)[b"source"] == b"OURS"
 
 
-def test_what_was_created_verifies(origin: Path, tmp_path: Path) -> None:
+def test_what_was_created_verifies(call: Call, origin: Path, tmp_path: Path) -> None:
     assert call("create", origin, "-o", tmp_path / "x.torrent", "-q").stderr == ""
     assert call("verify", tmp_path / "x.torrent", origin).returncode == 0
 
 
-def test_a_path_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+def test_a_path_that_is_not_there_is_not_found(call: Call, tmp_path: Path) -> None:
     result = call("create", tmp_path / "nothing", cwd=tmp_path)
     assert result.returncode == 3
     assert_one_line(result.stderr)
     assert not list(tmp_path.glob("*.torrent"))
 
 
-def test_a_folder_without_data_makes_no_torrent(tmp_path: Path) -> None:
+def test_a_folder_without_data_makes_no_torrent(call: Call, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = call("create", tmp_path / "empty", cwd=tmp_path)
     assert result.returncode == 4
     assert_one_line(result.stderr)
 
 
-def test_pieces_that_are_too_many_are_an_error_and_no_bug(endless: Path, tmp_path: Path) -> None:
+def test_pieces_that_are_too_many_are_an_error_and_no_bug(call: Call, endless: Path, tmp_path: Path) -> None:
     result = call("create", endless, "--piece-length", "1K", cwd=tmp_path)
     assert result.returncode == 4
     assert_one_line(result.stderr)
 
 
-def test_an_output_that_cannot_be_written_is_an_error(origin: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_an_error(call: Call, origin: Path, tmp_path: Path) -> None:
     result = call("create", origin, "-q", "-o", tmp_path)
     assert result.returncode == 6
     assert_one_line(result.stderr)
 
 
 @pytest.mark.parametrize("output", ["", "sub/two.bin", "x.torrent"])
-def test_a_torrent_is_never_written_into_its_own_data(origin: Path, output: str) -> None:
+def test_a_torrent_is_never_written_into_its_own_data(call: Call, origin: Path, output: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")}
     data = origin if output else origin / "one.bin"
     result = call("create", data, "-q", "-o", data / output)
@@ -124,13 +96,13 @@ def test_a_torrent_is_never_written_into_its_own_data(origin: Path, output: str)
     assert {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")} == before
 
 
-def test_the_data_is_recognized_behind_a_link(origin: Path, tmp_path: Path) -> None:
+def test_the_data_is_recognized_behind_a_link(call: Call, origin: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(origin)
     assert call("create", origin, "-q", "-o", tmp_path / "link" / "x.torrent").returncode == 2
     assert call("create", tmp_path / "link", "-q", "-o", origin / "x.torrent").returncode == 2
 
 
-def test_only_a_torrent_is_written_over(origin: Path, tmp_path: Path) -> None:
+def test_only_a_torrent_is_written_over(call: Call, origin: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.torrent"
     output.write_text("a letter")
     result = call("create", origin, "-q", "-o", output)
@@ -149,7 +121,9 @@ def test_a_torrent_may_go_to_where_there_is_nothing_to_lose(origin: Path) -> Non
     assert written.startswith(b"d10:created by")
 
 
-def test_a_folder_that_is_not_there_is_said_before_anything_is_hashed(endless: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_said_before_anything_is_hashed(
+    call: Call, endless: Path, tmp_path: Path
+) -> None:
     result = call("create", endless, "-q", "-o", tmp_path / "nowhere" / "x.torrent")
     assert result.returncode == 3
     assert_one_line(result.stderr)
@@ -186,27 +160,27 @@ def test_wrong_usage_ends_with_2(options: list[str], capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("where", ["itself", "its folder"])
-def test_good_data_is_good(torrent_file: Path, origin: Path, where: str) -> None:
+def test_good_data_is_good(call: Call, torrent_file: Path, origin: Path, where: str) -> None:
     result = call("verify", torrent_file, origin if where == "itself" else origin.parent)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "shared: 23 of 23 pieces are good\n"
 
 
-def test_a_single_file_is_verified(origin: Path, tmp_path: Path) -> None:
+def test_a_single_file_is_verified(call: Call, origin: Path, tmp_path: Path) -> None:
     path = tmp_path / "one.torrent"
     path.write_bytes(geventbt.create_torrent(origin / "one.bin").to_bytes())
     assert call("verify", path, origin / "one.bin").returncode == 0
     assert call("verify", path, origin).returncode == 0
 
 
-def test_one_piece_is_no_pieces(tmp_path: Path) -> None:
+def test_one_piece_is_no_pieces(call: Call, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(b"data")
     assert call("create", tmp_path / "small", cwd=tmp_path).stdout.startswith("small: 4 B in 1 piece of 16.0 KiB")
     result = call("verify", tmp_path / "small.torrent", tmp_path / "small")
     assert result.stdout == "small: 1 of 1 piece is good\n"
 
 
-def test_each_file_that_is_not_good_is_named(torrent_file: Path, origin: Path) -> None:
+def test_each_file_that_is_not_good_is_named(call: Call, torrent_file: Path, origin: Path) -> None:
     with open(origin / "one.bin", "r+b") as file:
         file.write(b"not what was there")
     (origin / "sub" / "two.bin").unlink()
@@ -215,24 +189,25 @@ def test_each_file_that_is_not_good_is_named(torrent_file: Path, origin: Path) -
     assert result.stdout.splitlines() == [
         "shared: 17 of 23 pieces are good",
         "  shared/one.bin: 17 of 19 pieces are good",
+        "  shared/sub/three.txt: 0 of 1 piece is good",
         "  shared/sub/two.bin: missing",
     ]
 
 
-def test_verify_makes_and_changes_nothing(torrent_file: Path, origin: Path) -> None:
+def test_verify_makes_and_changes_nothing(call: Call, torrent_file: Path, origin: Path) -> None:
     (origin / "sub" / "two.bin").unlink()
     before = {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")}
     call("verify", torrent_file, origin)
     assert {path: path.stat().st_mtime_ns for path in origin.parent.rglob("*")} == before
 
 
-def test_data_that_is_not_there_is_not_found(torrent_file: Path, tmp_path: Path) -> None:
+def test_data_that_is_not_there_is_not_found(call: Call, torrent_file: Path, tmp_path: Path) -> None:
     result = call("verify", torrent_file, tmp_path / "elsewhere")
     assert result.returncode == 3
     assert_one_line(result.stderr)
 
 
-def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+def test_a_name_cannot_steer_the_terminal(call: Call, tmp_path: Path) -> None:
     info = {
         "name": "a\u202eb",
         "piece length": 16384,
@@ -273,7 +248,7 @@ def reads(pid: int, path: Path) -> bool:
     return any(os.path.realpath(link) == str(path) for link in links)
 
 
-needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nobody can see what a process reads here")
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="what a process reads cannot be seen here")
 
 
 @needs_proc

@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from geventbt import limits
 from geventbt.cli.errors import CORRUPT, DISK, DONE
-from tests.cli_harness import json_lines, of_event, run_here
+from tests.cli_harness import assert_one_line, json_lines, of_event, run_here
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to tell the files of the download")
 
 
 @pytest.fixture
 def download(torrent_file: Path, seeder: str, tmp_path: Path) -> list[object]:
     """The arguments of a download."""
     return ["download", torrent_file, "-o", tmp_path / "out", "--peer", seeder, "-q", "--port", "0"]
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """The disk that downloads are written to."""
+    monkeypatch.setattr(limits, "DISK_RETRY_FIRST", 0.2)
+    disk = Disk(os.pwrite)
+    monkeypatch.setattr(os, "pwrite", disk.write)
+    return disk
+
+
+class Disk:
+    """A disk that is full, or fails otherwise, for as long as it is told.
+
+    Args:
+        pwrite: writes to it.
+
+    Attributes:
+        failures: how many of the next writes fail.
+        number: the error number.
+    """
+
+    def __init__(self, pwrite: Callable[[int, memoryview, int], int]) -> None:
+        self._pwrite = pwrite
+        self.failures = 0.0
+        self.number = errno.ENOSPC
+
+    def write(self, descriptor: int, data: memoryview, offset: int) -> int:
+        """As `os.pwrite`."""
+        if self.failures > 0 and "/out/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            self.failures -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        return self._pwrite(descriptor, data, offset)
 
 
 def rot(path: Path) -> None:
@@ -38,6 +78,36 @@ def test_a_file_of_the_user_is_kept_without_overwrite(
     assert own.read_bytes() == b"precious"
     assert run_here(*download, "--overwrite") == DONE
     assert own.read_bytes() == (origin / "one.bin").read_bytes()
+
+
+@on_linux
+def test_a_download_waits_for_room_on_the_disk_and_says_so(
+    download: list[object], disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk.failures = 2
+    assert run_here(*download) == DONE
+    told = capsys.readouterr().err
+    assert_one_line(told)
+    assert "the disk is full" in told
+    assert "next try in" in told
+
+
+@on_linux
+def test_a_download_gives_a_full_disk_up_after_the_stall_timeout(
+    download: list[object], disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk.failures = math.inf
+    assert run_here(*download, "--stall-timeout", "1") == DISK
+    assert "make room" in capsys.readouterr().err
+    disk.failures = 0
+    assert run_here(*download) == DONE
+
+
+@on_linux
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EFBIG])
+def test_a_download_does_not_wait_for_what_needs_its_user(download: list[object], disk: Disk, number: int) -> None:
+    disk.failures, disk.number = math.inf, number
+    assert run_here(*download) == DISK
 
 
 def test_verify_has_the_next_download_fetch_what_has_rotted(

@@ -15,7 +15,7 @@ import pytest
 from rich.cells import cell_len
 
 from geventbt.cli.columns import Column, fitting, joined
-from tests.cli_harness import COMMAND
+from tests.cli_harness import COMMAND, seeding_process
 
 SIZES = [(80, 24), (120, 40), (40, 10)]
 
@@ -87,11 +87,8 @@ def window(torrent_file: Path, seeder_process: str, tmp_path: Path) -> Iterator[
 @pytest.fixture
 def seeder_process(torrent_file: Path, origin: Path) -> Iterator[str]:
     """The address of a seeder in a process of its own."""
-    command = [*COMMAND, "seed", str(torrent_file), str(origin), "--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-        process.kill()
+    with seeding_process(torrent_file, origin) as (_, address):
+        yield address
 
 
 def is_drawn(lines: list[str]) -> bool:

@@ -67,7 +67,7 @@ def tracker() -> Iterator[Tracker]:
 
 
 def command_of(kind: str, tracker: Tracker, origin: Path, tmp_path: Path) -> list[str]:
-    """A seeder, or a download that nobody serves, known to the tracker."""
+    """A seeder, or a download without peers, known to the tracker."""
     torrent_file = make_torrent_file(tmp_path, origin, trackers=[[tracker.url]])
     where = [str(origin)] if kind == "seed" else ["-o", str(tmp_path / "out")]
     return [*COMMAND, kind, str(torrent_file), *where, "--host", "127.0.0.1", "--port", "0"]

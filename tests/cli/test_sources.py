@@ -31,7 +31,7 @@ def web(torrent_file: Path) -> Iterator[FakeHttp]:
 
 
 class _Input:
-    """Standard input that is no terminal."""
+    """Standard input that is not a terminal."""
 
     def __init__(self, data: bytes, is_terminal: bool = False) -> None:
         self.buffer = io.BytesIO(data)
@@ -120,13 +120,11 @@ def test_a_cut_magnet_with_which_nobody_is_found_is_explained(command: str, caps
         assert ("put it in quotes" in error) == is_cut
 
 
-def test_a_cut_magnet_from_which_nothing_comes_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    silent = FakeHttp({"": lambda sock: sock.recv(1)})
-    arguments = ["info", "-q", "--stall-timeout", "0.3", "--tracker", silent.url(), f"magnet:?xt=urn:btih:{HASH}"]
-    try:
-        assert run_here(*arguments) == 8
-    finally:
-        silent.close()
+def test_a_cut_magnet_from_which_nothing_comes_is_explained(
+    silent_peer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["info", "-q", "--stall-timeout", "0.3", "--peer", silent_peer, f"magnet:?xt=urn:btih:{HASH}"]
+    assert run_here(*arguments) == 8
     assert_one_line(error := capsys.readouterr().err)
     assert "put it in quotes" in error
     assert "is kept" not in error
@@ -274,12 +272,8 @@ def test_info_of_a_link_with_nobody_to_ask_shows_the_link(capsys: pytest.Capture
     assert json_lines(capsys.readouterr().out)[0]["info_hash"] == HASH
 
 
-def test_info_of_a_link_that_nobody_answers_ends_in_time(capsys: pytest.CaptureFixture[str]) -> None:
-    silent = FakeHttp({"": lambda sock: sock.recv(1)})
-    try:
-        assert run_here("info", HASH, "-q", "--stall-timeout", "0.3", "--tracker", silent.url()) == 8
-    finally:
-        silent.close()
+def test_info_of_a_link_that_no_peer_answers_ends_in_time(silent_peer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("info", HASH, "-q", "--stall-timeout", "0.3", "--peer", silent_peer) == 8
     assert_one_line(error := capsys.readouterr().err)
     assert "nothing received for 0.3 seconds" in error
 

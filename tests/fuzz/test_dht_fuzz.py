@@ -26,12 +26,12 @@ _spec.loader.exec_module(fuzz_dht)
 
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_packets_keep_the_invariant(seed: int) -> None:
-    fuzz_dht.Fuzzer(seed).run(5000)
+    fuzz_dht.Fuzzer(seed).run(2000)
 
 
 def test_the_damage_leaves_some_packets_that_are_understood() -> None:
     fuzzer = fuzz_dht.Fuzzer(1)
-    fuzzer.run(3000)
+    fuzzer.run(2000)
     counters = fuzzer.node.counters
     assert min(counters.queries, counters.replies, counters.answered, counters.malformed, counters.unexpected) > 20
 

@@ -1,4 +1,4 @@
-"""Real clients that nobody here wrote, on loopback, and a payload for them."""
+"""Real clients of others on loopback, and a payload for them."""
 
 from __future__ import annotations
 

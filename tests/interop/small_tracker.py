@@ -76,7 +76,7 @@ def running_small_tracker() -> Iterator[SmallTracker]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            # Whoever leaves does not always wait for the answer.
+            # A peer that leaves does not always wait for the answer.
             with suppress(ConnectionError):
                 self.wfile.write(body)
 

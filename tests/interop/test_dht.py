@@ -1,4 +1,4 @@
-"""The DHT among nodes that nobody here wrote: libtorrent, and npm's bittorrent-dht."""
+"""The DHT among nodes of other programs: libtorrent, and npm's bittorrent-dht."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,16 @@ from geventbt.discovery.dht.items import public_key_of, target_of
 pytestmark = pytest.mark.interop
 
 HASH, OTHER_HASH = b"h" * 20, b"o" * 20
-SEED = b"s" * 32
+SEED, OTHER_SEED = b"s" * 32, b"t" * 32
 SESSIONS = 8
+
+
+def expanded(seed: bytes) -> bytes:
+    """A private ed25519 key as libtorrent takes it (RFC 8032, 5.1.5: the hash of the seed, with three bits fixed)."""
+    key = bytearray(sha512(seed).digest())
+    key[0] &= 0xF8
+    key[31] = key[31] & 0x3F | 0x40
+    return bytes(key)
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
@@ -80,7 +89,7 @@ class LibtorrentNodes:
         return eventually(found)
 
     def stop(self, count: int) -> None:
-        """Let some vanish."""
+        """Stop some without notice."""
         for _ in range(count):
             self.sessions.pop().apply_settings({"enable_dht": False})
             self.ports.pop()
@@ -117,10 +126,13 @@ def test_what_libtorrent_announces_we_find(libtorrents: LibtorrentNodes, dht: ge
     assert eventually(lambda: dht.scrape(HASH).leechers == 1)
 
 
-def test_libtorrent_stores_with_us_and_finds_it_there(libtorrents: LibtorrentNodes, dht: geventbt.DHT) -> None:
-    libtorrents.stop(4)
-    libtorrents.sessions[0].dht_announce(libtorrents.lt.sha1_hash(HASH), 4243, 0)
-    eventually(lambda: dht.status().torrents == 1, 40)
+def test_libtorrent_stores_with_us(libtorrents: LibtorrentNodes, dht: geventbt.DHT) -> None:
+    announcing = libtorrents.sessions[0]
+    announcing.add_dht_node(("127.0.0.1", dht.port))
+    # Each is stored on eight of the nine nodes.
+    for number in range(6):
+        announcing.dht_announce(libtorrents.lt.sha1_hash(bytes([number]) * 20), 4243, 0)
+    eventually(lambda: dht.status().torrents)
 
 
 def test_with_half_of_the_nodes_gone_an_announce_takes_two_seconds_at_the_most(
@@ -129,7 +141,7 @@ def test_with_half_of_the_nodes_gone_an_announce_takes_two_seconds_at_the_most(
     libtorrents.stop(SESSIONS // 2)
     started = time.monotonic()
     assert dht.announce(HASH, 4242) == SESSIONS - SESSIONS // 2
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 2.0
 
 
 def test_immutable_items_go_both_ways(libtorrents: LibtorrentNodes, dht: geventbt.DHT) -> None:
@@ -143,14 +155,12 @@ def test_immutable_items_go_both_ways(libtorrents: LibtorrentNodes, dht: geventb
 
 
 def test_mutable_items_with_salt_go_both_ways(libtorrents: LibtorrentNodes, dht: geventbt.DHT) -> None:
-    lt, key = libtorrents.lt, public_key_of(SEED)
+    key = public_key_of(SEED)
     assert dht.put(b"ours", SEED, b"salt").seq == 1
     libtorrents.sessions[2].dht_get_mutable_item(key, b"salt")
     assert libtorrents.alert(2, "dht_mutable_item_alert").item == b"ours"
-    public, secret = lt.ed25519_create_keypair(b"t" * 32) if hasattr(lt, "ed25519_create_keypair") else (None, None)
-    if public is None:
-        pytest.skip("this libtorrent makes no keys in Python")
-    libtorrents.sessions[5].dht_put_mutable_item(secret, public, b"theirs", b"salt")
+    public = public_key_of(OTHER_SEED)
+    libtorrents.sessions[5].dht_put_mutable_item(expanded(OTHER_SEED), public, b"theirs", b"salt")
     libtorrents.alert(5, "dht_put_alert")
     assert dht.get(public, b"salt").value == b"theirs"
 
@@ -229,7 +239,6 @@ def test_peers_go_both_ways_with_npm(pair: tuple[geventbt.DHT, NpmNode]) -> None
     assert [line["peer"] for line in node.do("lookup", infoHash=HASH.hex()) if "peer" in line] == ["127.0.0.1:4242"]
     node.do("announce", infoHash=OTHER_HASH.hex(), port=4243)
     assert dht.status().torrents == 1
-    assert ("127.0.0.1", 4243) in list(dht.get_peers(OTHER_HASH)) or dht.status().torrents == 1
 
 
 def test_items_go_both_ways_with_npm(pair: tuple[geventbt.DHT, NpmNode]) -> None:

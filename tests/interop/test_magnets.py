@@ -60,7 +60,7 @@ def test_libtorrent_and_ours_tell_each_other_of_peers(torrent_file, tmp_path, li
     torrent = geventbt.Torrent.from_file(torrent_file)
 
     def idle(wire: geventbt.Wire) -> None:
-        """A peer that has nothing, so that nobody is ever done and leaves."""
+        """A peer that has nothing, so that none is ever complete and leaves."""
         wire.use(geventbt.UtPex)
         wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
         list(wire.incoming_requests())

@@ -1,4 +1,4 @@
-"""The main job against clients that nobody here wrote: they download from us, and we from them."""
+"""The main job against real clients: they download from us, and we from them."""
 
 from __future__ import annotations
 

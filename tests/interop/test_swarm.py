@@ -16,7 +16,7 @@ import pytest
 from gevent.server import StreamServer
 
 import geventbt
-from geventbt import ActiveTorrent, Client, Wire
+from geventbt import ActiveTorrent, Client, Wire, limits
 from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.trackers.tracker import announce, scrape
 from tests.interop.conftest import LibtorrentPeer, assert_same_tree
@@ -48,9 +48,9 @@ time.sleep(1000)
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Path:
-    """40 MiB in files of all sizes, some smaller than a piece and some over many."""
+    """20 MiB in files of all sizes, some smaller than a piece and some over many."""
     folder = tmp_path / "origin" / "payload"
-    sizes = {"film.bin": 23 * MIB + 17, "b/empty": 0, "b/tiny": 1, "b/c/piece": 262_144, "z.bin": 17 * MIB - 12_345}
+    sizes = {"film.bin": 12 * MIB + 17, "b/empty": 0, "b/tiny": 1, "b/c/piece": 262_144, "z.bin": 8 * MIB - 12_345}
     sizes |= {f"many/{number:02}": 1000 * number + 1 for number in range(20)}
     generator = random.Random(7)
     for name, size in sizes.items():
@@ -85,7 +85,7 @@ class Tracker(NamedTuple):
     scrape_url: str
 
     def scrape(self, torrent: geventbt.Torrent) -> ScrapeResult:
-        """What it says of the swarm; opentracker forgets a torrent that nobody has."""
+        """What it says of the swarm; opentracker forgets a torrent without peers."""
         assert torrent.info_hash is not None
         return scrape(self.scrape_url, [torrent.info_hash]).get(torrent.info_hash, ScrapeResult(0, 0, 0))
 
@@ -104,7 +104,7 @@ def tracker(request: Any, torrent: geventbt.Torrent) -> Iterator[Tracker]:
             yield Tracker(url, url)
         elif request.param == "npm":
             npm = stack.enter_context(running_npm_tracker())
-            # Its scrapes over HTTP write the info hash as if it were text, so that nobody finds it there.
+            # Its scrapes over HTTP write the info hash as if it were text, so that it is not found there.
             yield Tracker(npm.http, npm.udp)
         else:
             # An address that no other test has: libtorrent keeps the connection ids of all UDP trackers of one.
@@ -185,8 +185,20 @@ def libtorrent_seeders(make: Any, torrent_file: Path, payload: Path, url: str, c
     return seeders
 
 
-def download_process(source: Any, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "geventbt", "download", str(source), "-o", str(folder), "-q", *arguments]
+DOWNLOAD = """
+import sys
+from geventbt import limits
+from geventbt.cli.main import run
+
+limits.FIRST_SNUB_TIMEOUT = float(sys.argv[1])
+sys.exit(run(["download", *sys.argv[2:]]))
+"""
+
+
+def download_process(
+    source: Any, folder: Path, *arguments: str, snub_timeout: float = limits.FIRST_SNUB_TIMEOUT
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", DOWNLOAD, str(snub_timeout), str(source), "-o", str(folder), "-q", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -277,7 +289,7 @@ def test_a_download_completes_although_its_peers_are_killed(
         process.kill()
     assert job.progress.fraction < 1
     libtorrent_process(small_tracker.url)
-    # Whoever comes later finds us by the tracker.
+    # A peer that comes later finds us by the tracker.
     assert job.wait(60)
     assert_same_tree(payload, tmp_path / "ours" / "payload")
     assert job.banned == set()
@@ -285,8 +297,9 @@ def test_a_download_completes_although_its_peers_are_killed(
 
 
 def test_a_swarm_completes_although_half_of_it_means_no_good(
-    small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours, odd
+    small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours, odd, monkeypatch
 ):
+    monkeypatch.setattr(limits, "FIRST_SNUB_TIMEOUT", 3.0)
     liars = [odd(small_tracker.url, serve_junk) for _ in range(2)]
     for behave in (choke_for_ever, stay_silent, leave_after_one):
         odd(small_tracker.url, behave)
@@ -296,7 +309,9 @@ def test_a_swarm_completes_although_half_of_it_means_no_good(
     announce_seed(small_tracker.url, torrent, babbler.server_port)
     seeders = libtorrent_seeders(libtorrent_peer, torrent_file, payload, small_tracker.url)
     eventually(lambda: len(small_tracker.announces) == 8)
-    process = download_process(torrent_file, tmp_path / "process", "--tracker", small_tracker.url)
+    process = download_process(
+        torrent_file, tmp_path / "process", "--tracker", small_tracker.url, snub_timeout=limits.FIRST_SNUB_TIMEOUT
+    )
     job = ours(torrent, "ours", trackers=[small_tracker.url])
     assert job.wait(60)
     finish(process)
@@ -315,8 +330,8 @@ def test_a_private_torrent_takes_peers_from_its_tracker_alone(
     torrent_file = tmp_path / "private.torrent"
     torrent_file.write_bytes(private.to_bytes())
     told: list[Wire] = []
-    strangers: list[Wire] = []
-    with geventbt.listen(("127.0.0.1", 0), strangers.append) as trap:
+    visitors: list[Wire] = []
+    with geventbt.listen(("127.0.0.1", 0), visitors.append) as trap:
 
         def tell_of_the_trap(wire: Wire) -> None:
             wire.unchoke()
@@ -337,7 +352,7 @@ def test_a_private_torrent_takes_peers_from_its_tracker_alone(
         for wire in wires:
             eventually(lambda wire=wire: "ut_metadata" in wire.peer_extended_mapping)
             assert "ut_pex" not in wire.peer_extended_mapping
-        assert strangers == []
+        assert visitors == []
 
 
 def test_a_magnet_link_with_nothing_but_a_tracker_is_enough(
@@ -367,7 +382,7 @@ def test_a_magnet_link_with_nothing_but_a_tracker_is_enough(
     assert sorted(lives()) == ["completed"] * 2 + ["started"] * 2 + ["stopped"] * 2
 
 
-def test_who_comes_first_with_a_magnet_link_takes_the_metadata_from_whoever_comes_to_it(
+def test_who_comes_first_with_a_magnet_link_takes_the_metadata_from_peers_that_come_to_it(
     small_tracker, torrent, torrent_file, payload, tmp_path, libtorrent_peer, ours
 ):
     link = f"{geventbt.Magnet.from_torrent(torrent)}&tr={quote(small_tracker.url, safe='')}"

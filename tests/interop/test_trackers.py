@@ -1,4 +1,4 @@
-"""Announces, scrapes and the announcer against trackers that nobody here wrote."""
+"""Announces, scrapes and the announcer against real trackers."""
 
 from __future__ import annotations
 

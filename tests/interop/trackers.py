@@ -1,4 +1,4 @@
-"""Real trackers that nobody here wrote, on loopback: opentracker, and bittorrent-tracker of npm.
+"""Real trackers on loopback: opentracker, and bittorrent-tracker of npm.
 
 npm's is looked for in the folder that the environment variable GEVENTBT_TEST_NODE_MODULES names, such as
 ``/somewhere/node_modules``, and among the packages that are installed globally.
@@ -116,9 +116,9 @@ def _free_port() -> int:
 
 
 def _takes(host: str, port: int, info_hash: bytes) -> bool:
-    """Whether it listens and has read its list, which it does later: somebody comes, and leaves when it is taken.
+    """Whether it listens and has read its list, which it does later: a peer comes, and leaves when it is taken.
 
-    Only whoever comes is looked up in the list.
+    The list is looked up only for an announce.
     """
     query = f"http://{host}:{port}/announce?info_hash={quote(info_hash)}&peer_id={'x' * 20}&port=1&left=1&event="
     try:

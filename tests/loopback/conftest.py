@@ -85,6 +85,9 @@ def wires(socket_pair: Any) -> Iterator[Callable[..., tuple[Wire, Wire]]]:
         made.extend(pair)
         if handshake:
             shake_hands(*pair, **options)
+            if all(wire.peer_extensions.extended for wire in pair):
+                # It comes behind the handshake: with it, or in a later turn of the loop, as with libuv.
+                eventually(lambda: all(wire.peer_extended_handshake for wire in pair))
         return pair
 
     yield make

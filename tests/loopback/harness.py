@@ -37,6 +37,15 @@ def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
         gevent.sleep(0.005)
 
 
+def remains(condition: Callable[[], Any], seconds: float = 0.1) -> None:
+    """Fail if a condition ceases to be true within a time: for what must not happen, so that there is no event to
+    wait for. What could cause it must come within a small part of that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert condition(), "it did not remain so"
+        gevent.sleep(0.005)
+
+
 def shake_hands(outgoing: Wire, incoming: Wire, **options: Any) -> None:
     """Let two wires exchange their handshakes."""
     other = gevent.spawn(incoming.handshake, INFO_HASH, PEER_ID, **options)
@@ -71,7 +80,7 @@ class RawPeer:
             gevent.sleep(0)
 
     def receive(self, count: int) -> bytes:
-        """Receive so many bytes."""
+        """Receive `count` bytes."""
         data = b""
         while len(data) < count:
             more = self.sock.recv(count - len(data))

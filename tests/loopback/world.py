@@ -16,7 +16,7 @@ from geventbt import ActiveTorrent, Client, Torrent, Wire
 from geventbt.errors import GeventBTError
 from geventbt.wire.server import PeerServer
 from geventbt.wire.transports.tcp import TcpTransport
-from tests.loopback.harness import eventually
+from tests.loopback.harness import eventually, remains
 
 PIECE = 32768
 Address = tuple[str, int]
@@ -99,7 +99,7 @@ class World:
         return client
 
     def seeds(self, torrent: Torrent, count: int) -> list[Address]:
-        """The addresses of so many seeds."""
+        """The addresses of `count` seeds."""
         return [address(self.seed(torrent)) for _ in range(count)]
 
     def download(
@@ -121,6 +121,7 @@ class World:
 
         def handle(sock: Any, address: Any) -> None:
             with suppress(GeventBTError, OSError), OddWire(sock) as wire:
+                wire.use(geventbt.LtDonthave)
                 wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
                 wire.have_all()
                 behave(wire, self.reader(torrent))
@@ -139,6 +140,7 @@ class World:
     def visit(self, client: Client, torrent: Torrent, *, peer_id: bytes | None = None) -> Wire:
         """A peer that has connected to a client and shaken hands."""
         wire = geventbt.connect(address(client), info_hash=torrent.info_hash)
+        wire.use(geventbt.UtMetadata)
         wire.handshake(torrent.info_hash, peer_id or geventbt.new_peer_id(), geometry=torrent.geometry)
         return wire
 
@@ -195,4 +197,4 @@ def stay_silent(wire: Wire, read: Read) -> None:
     list(wire.incoming_requests())
 
 
-__all__ = ["PIECE", "World", "address", "done_soon", "eventually", "hear", "serve_well", "stay_silent"]
+__all__ = ["PIECE", "World", "address", "done_soon", "eventually", "hear", "remains", "serve_well", "stay_silent"]

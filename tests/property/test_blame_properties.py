@@ -25,7 +25,7 @@ def as_sent(attempt):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), attempts), max_size=15))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_liars_are_named_and_honest_peers_never(story):
     blame = Blame()
     liars: dict[int, set[str]] = {0: set(), 1: set(), 2: set()}

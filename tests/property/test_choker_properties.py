@@ -30,7 +30,7 @@ actions = st.one_of(
 
 
 @given(st.lists(st.tuples(actions, st.floats(0, 40), st.booleans()), max_size=40), st.integers())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, seed):
     choker = Choker(3, rng=random.Random(seed))
     # A lower number of slots holds from the next round on.
@@ -72,7 +72,7 @@ def test_the_slots_are_never_exceeded_and_only_the_interested_have_them(story, s
     st.booleans(),
     st.integers(),
 )
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_every_interested_peer_is_unchoked_in_the_end(crowd, slots, seeding, seed):
     """With any rates, snubbed or not, while the other peers stay unchanged."""
     choker = Choker(slots, rng=random.Random(seed))

@@ -292,4 +292,4 @@ def naive_pieces(told):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestConversation.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

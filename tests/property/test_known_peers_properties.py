@@ -110,4 +110,4 @@ class Story(RuleBasedStateMachine):
 
 
 TestStory = pytest.mark.filterwarnings("error")(Story.TestCase)
-TestStory.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestStory.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

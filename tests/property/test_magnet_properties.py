@@ -25,6 +25,7 @@ magnets = st.builds(
     web_seeds=st.lists(urls, max_size=5, unique=True).map(tuple),
     select=st.lists(ranges, max_size=5).map(tuple),
     length=st.none() | st.integers(0, 10**18 - 1),
+    sources=st.lists(st.from_regex(r"https?://[!-~]{1,30}", fullmatch=True), max_size=5, unique=True).map(tuple),
 )
 
 
@@ -42,7 +43,7 @@ def test_reading_inverts_writing(magnet: Magnet):
         st.builds(
             "magnet:?xt=urn:btih:{}&{}={}".format,
             st.just("a" * 40),
-            st.sampled_from(["dn", "tr", "x.pe", "ws", "so", "xl", "xt"]),
+            st.sampled_from(["dn", "tr", "x.pe", "ws", "xs", "as", "so", "xl", "xt"]),
             texts | st.from_regex(r"[\[a-z0-9.:\]-]{0,70}:[0-9]{1,5}", fullmatch=True),
         ),
     )

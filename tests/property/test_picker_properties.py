@@ -361,7 +361,7 @@ class BlockPickerMachine(RuleBasedStateMachine):
 
 
 TestBlockPicker = BlockPickerMachine.TestCase
-TestBlockPicker.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBlockPicker.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
 def anything(machine, random):

@@ -40,7 +40,7 @@ def test_changes_of_the_rate_give_out_no_more_either(changes):
             now += abs(passed)
             allowed += rate * abs(passed) * (1 + 1e-9) + 1
             used += limit.take(count, now)
-            # A burst that is saved before a change is no greater than that of the old rate, which it was counted by.
+            # A burst that is saved before a change is not greater than that of the old rate, which it was counted by.
             assert used <= allowed + rate * 1e-9
 
 

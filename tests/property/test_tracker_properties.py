@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
-import zlib
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
@@ -24,7 +22,6 @@ from geventbt.discovery.trackers.announce import (
     scrape_url,
 )
 from geventbt.errors import FetchError, TrackerError
-from geventbt.net.http import read_response, redirected, split_url
 from geventbt.net.text import clean_text
 
 hashes = st.binary(min_size=20, max_size=20)
@@ -108,46 +105,8 @@ def test_any_packet_is_an_answer_or_an_error(data: bytes, size: int, wanted: lis
         pass
 
 
-class Replay:
-    """A socket from which bytes are received in pieces of some size."""
-
-    def __init__(self, data: bytes, size: int) -> None:
-        self._data = data
-        self._size = size
-
-    def recv_into(self, buffer: Any) -> int:
-        piece = self._data[: min(self._size, len(buffer))]
-        buffer[: len(piece)] = piece
-        self._data = self._data[len(piece) :]
-        return len(piece)
-
-
-lines = st.sampled_from(
-    [
-        b"HTTP/1.1 200 OK", b"HTTP/1.1 302 Found", b"HTTP/1.1 100 Continue", b"Transfer-Encoding: chunked", b"",
-        b"Content-Length: 5", b"Content-Length: -1", b"Content-Encoding: gzip", b"Location: /x", b"5", b"0", b"-1",
-        b"hello", b"ffffffffffff", b": :", b" folded",
-    ]
-) | st.binary(max_size=10)  # fmt: skip
-
-
-@given(
-    st.binary(max_size=100)
-    | st.lists(lines, max_size=12).map(lambda some: b"HTTP/1.1 200 OK\r\n" + b"\r\n".join(some)),
-    st.integers(1, 100),
-    st.integers(0, 50),
-)
-def test_any_bytes_are_an_http_answer_or_an_error(data: bytes, size: int, limit: int):
-    try:
-        response = read_response(Replay(data, size), limit)
-    except (TrackerError, OSError, ValueError, zlib.error, http.client.HTTPException):
-        return
-    assert len(response.body) <= limit
-
-
-@given(st.text(max_size=40) | st.text("htps:/?#[]@.%a0 \r\n", max_size=40).map("http://".__add__), st.text(max_size=20))
-def test_any_text_is_a_url_or_an_error(url: str, location: str):
-    outcome(lambda: split_url(redirected(split_url(url), location)))
+@given(st.text(max_size=40) | st.text("htps:/?#[]@.%a0 \r\n", max_size=40).map("http://".__add__))
+def test_any_text_can_be_scraped_or_not(url: str):
     outcome(scrape_url, url, [bytes(20)])
 
 

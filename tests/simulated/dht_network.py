@@ -1,13 +1,13 @@
 """A network of DHT nodes in virtual time: real packets, a heap of events, and no sockets.
 
-Round trips, losses, dead nodes and liars are what a test says; nothing waits for a clock.
+A test sets round trips, losses, dead and lying nodes; nothing waits for a clock.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any
 
@@ -15,7 +15,7 @@ from geventbt.discovery.dht.contacts import IPV4, Contact
 from geventbt.discovery.dht.goals import Announce, FindPeers, Goal
 from geventbt.discovery.dht.lookup import Lookup
 from geventbt.discovery.dht.node import Node
-from geventbt.discovery.dht.node_id import secure_id, shared_bits
+from geventbt.discovery.dht.node_id import BITS, number_of, secure_id
 from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
 
@@ -49,10 +49,10 @@ class Network:
         self._handlers: dict[Address, Callable[[bytes, Address], Iterable[tuple[bytes, Address]]]] = {}
         self._dead: set[Address] = set()
 
-    # ------------------------------------------------------------------ who is there
+    # ------------------------------------------------------------------ nodes
 
     def new_address(self) -> Address:
-        """An address of the internet that nobody has, each in a network of its own."""
+        """An unused address of the internet, each in a network of its own."""
         while True:
             host = f"{self.rng.randrange(11, 100)}.{self.rng.randrange(256)}.{self.rng.randrange(256)}.1"
             if (host, 6881) not in self.nodes and (host, 6881) not in self._handlers:
@@ -71,7 +71,7 @@ class Network:
     def add_handler(
         self, address: Address, handler: Callable[[bytes, Address], Iterable[tuple[bytes, Address]]]
     ) -> None:
-        """Somebody whose answers a test makes itself."""
+        """Add a node whose answers a test makes itself."""
         self._handlers[address] = handler
 
     def grow(self, count: int, *, seconds: float = 60.0) -> list[Address]:
@@ -92,22 +92,34 @@ class Network:
         filled = [self.new_address() for _ in range(count)]
         for address in filled:
             self.add_node(address)
-        contacts = [Contact(self.nodes[address].node_id, address) for address in filled]
+        contacts = sorted(Contact(self.nodes[address].node_id, address) for address in filled)
+        numbers = [number_of(contact.id) for contact in contacts]
         for address in filled:
             node = self.nodes[address]
-            known: Counter[int] = Counter()
-            for contact in self.rng.sample(contacts, count):
-                bits = shared_bits(node.node_id, contact.id)
-                if contact.address != address and known[bits] < _KNOWN_OF_BUCKET:
-                    known[bits] += node.table.answered(contact, self.now)
+            known: list[Contact] = []
+            for bucket in self._buckets(number_of(node.node_id), numbers):
+                known += (contacts[at] for at in self.rng.sample(bucket, min(len(bucket), _KNOWN_OF_BUCKET)))
+            self.rng.shuffle(known)
+            for contact in known:
+                node.table.answered(contact, self.now)
         return filled
+
+    def _buckets(self, number: int, numbers: list[int]) -> Iterator[range]:
+        """The places in a sorted list of the ids that share 0, 1, 2, ... bits with an id in it, until it is alone."""
+        for bits in range(BITS):
+            left = BITS - 1 - bits
+            sibling = (number >> left) ^ 1
+            yield range(bisect_left(numbers, sibling << left), bisect_left(numbers, (sibling + 1) << left))
+            first = number >> left << left
+            if bisect_left(numbers, first + (1 << left)) - bisect_left(numbers, first) == 1:
+                return
 
     def _begin(self, node: Node, address: Address, known: list[Address]) -> None:
         node.upkeep.begin([Contact(self.nodes[other].node_id, other) for other in known], self.now)
         self.flush(address)
 
     def kill(self, addresses: Iterable[Address]) -> None:
-        """Let nodes vanish without a word."""
+        """Stop nodes, which then drop every packet."""
         self._dead.update(addresses)
 
     def living(self) -> list[Address]:

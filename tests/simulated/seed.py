@@ -13,8 +13,7 @@ from random import Random
 from geventbt import Extensions, Geometry, Handshake, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
-from geventbt.protocol.messages import Buffer
-from geventbt.wire.transports.base import Cipher, TransportDelegate
+from tests.recording_transport import RecordingTransport
 
 INFO_HASH = b"i" * 20
 BLOCK = limits.BLOCK
@@ -44,71 +43,12 @@ class Clock:
         action()
 
 
-class VirtualTransport:
-    """A `Transport` whose other end is a function that takes bytes."""
-
-    def __init__(self, clock: Clock, take: Callable[[bytes], None]) -> None:
-        self.remote_address = ("192.0.2.1", 6881)
-        self.local_address = ("192.0.2.2", 40000)
-        self.queued = 0
-        self.closed = False
-        self._clock = clock
-        self._take = take
-        self._delegate: TransportDelegate | None = None
-        self._flush_due = False
-
-    def give(self, data: bytes) -> None:
-        """Have bytes arrive now."""
-        assert self._delegate is not None
-        if not self.closed:
-            self._delegate.on_data(memoryview(data))
-            self.flush()
-
-    def lose(self) -> None:
-        """Have the connection end now."""
-        assert self._delegate is not None
-        self._delegate.on_end(ConnectionResetError())
-
-    @property
-    def paused(self) -> bool:
-        return False
-
-    @property
-    def released(self) -> bool:
-        return self.closed
-
-    def attach(self, delegate: TransportDelegate) -> None:
-        self._delegate = delegate
-
-    def write(self, data: bytes) -> None:
-        self._send([data])
-
-    def flush_soon(self) -> None:
-        if not self._flush_due:
-            self._flush_due = True
-            self._clock.after(0, self.flush)
-
-    def flush(self) -> None:
-        self._flush_due = False
-        if self._delegate is not None and not self.closed:
-            self._send(self._delegate.take_outgoing())
-
-    def _send(self, buffers: list[Buffer]) -> None:
-        data = b"".join(map(bytes, buffers))
-        if data:
-            self._clock.after(LATENCY, lambda: self._take(data))
-
-    def pause(self) -> None:
-        """Nothing pauses here."""
-
-    def resume(self) -> None:
-        """Nothing pauses here."""
-
-    def encrypt(self, encryptor: Cipher, decryptor: Cipher) -> None:
-        raise NotImplementedError
-
-    def close(self, linger: bool = False) -> None:
-        self.closed = True
+def virtual_transport(clock: Clock, take: Callable[[bytes], None]) -> RecordingTransport:
+    """A transport in virtual time, whose other end is a function that takes bytes."""
+    return RecordingTransport(
+        soon=lambda function: clock.after(0, function),
+        on_written=lambda data: clock.after(LATENCY, lambda: take(data)),
+    )
 
 
 @dataclass(frozen=True)
@@ -157,7 +97,7 @@ class Seed:
         self.arrived = 0
         self.outages: list[tuple[float, float]] = []
 
-    def connect(self) -> VirtualTransport:
+    def connect(self) -> RecordingTransport:
         """A new connection; its handshake comes with it."""
         self._generation += 1
         self._received = b""
@@ -168,7 +108,7 @@ class Seed:
         self._unsaid: list[bytes] = []
         self._blocks = 0
         self._unchokes_when_done = False
-        self.transport = VirtualTransport(self._clock, self._for_this_connection(self._take))
+        self.transport = virtual_transport(self._clock, self._for_this_connection(self._take))
         return self.transport
 
     def greet(self) -> None:
@@ -272,7 +212,7 @@ class Seed:
 
     def _on_dripped(self, message: bytes, at: int, credit: float) -> None:
         if self._random.random() < self._habits.loses / 16:
-            self.transport.lose()
+            self.transport.lose(ConnectionResetError())
             return
         ready = min(len(message), at + int(credit + 1e-6))
         credit -= ready - at

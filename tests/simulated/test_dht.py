@@ -17,7 +17,7 @@ from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
 from tests.simulated.dht_network import Network
 
-NODES, SEARCHES = 1000, 100
+NODES, FEWER_NODES, SEARCHES = 1000, 500, 100
 
 
 class Outcome(NamedTuple):
@@ -64,7 +64,7 @@ def search_many(network: Network, hashes: list[bytes], *, seconds: float = 10.0)
 
 
 def test_lookups_in_a_network_with_dead_nodes_and_losses() -> None:
-    network = Network(1, loss=0.05)
+    network = Network(3, loss=0.05)
     network.fill(NODES)
     hashes = announce_many(network, SEARCHES)
     network.kill(network.rng.sample(network.living(), 3 * NODES // 10))
@@ -85,7 +85,7 @@ def test_lookups_where_half_of_the_nodes_are_dead() -> None:
 
 def test_the_closest_nodes_are_found_nearly_all() -> None:
     network = Network(3)
-    network.fill(NODES)
+    network.fill(FEWER_NODES)
     recalls = []
     for _ in range(20):
         search = network.run_search(network.rng.choice(network.living()), FindPeers(network.rng.randbytes(20)))
@@ -112,7 +112,7 @@ def liars_near(network: Network, target: bytes, hosts: Iterable[str]) -> list[Co
 @pytest.mark.parametrize("spread", [False, True], ids=["in one network", "each in a network of its own"])
 def test_a_hundred_liars_close_to_the_target_do_not_hide_it(spread: bool) -> None:
     network = Network(4, loss=0.05)
-    network.fill(NODES)
+    network.fill(FEWER_NODES)
     (info_hash,) = announce_many(network, 1)
     hosts = [f"150.{number}.7.1" if spread else f"150.1.7.{number + 1}" for number in range(100)]
     liars = liars_near(network, info_hash, hosts)

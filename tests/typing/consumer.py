@@ -18,10 +18,12 @@ from geventbt import (
     DHTError,
     DHTNotFound,
     DHTRejected,
+    DHTSourceStatus,
     DHTStatus,
     DHTTimeout,
     DownloadError,
     DownloadTimeout,
+    EncryptionPolicy,
     Extension,
     Extensions,
     FetchError,
@@ -57,6 +59,7 @@ from geventbt import (
     RequestTimeout,
     Sample,
     ScrapeResult,
+    SourceStatus,
     Storage,
     StorageBackend,
     StorageError,
@@ -69,6 +72,8 @@ from geventbt import (
     UploadOnly,
     UtMetadata,
     UtPex,
+    WebSeedState,
+    WebSeedStatus,
     Wire,
     WireClosed,
     WireTimeout,
@@ -146,9 +151,38 @@ def leech(wire: Wire) -> bytes:
     wire.wait_for_piece(0, timeout=10)
     buffer = bytearray(1 << 16)
     wire.read_into(1, 0, buffer)
-    fields: dict[str, Any] = wire.wait_for("have", timeout=1)
+    index: int = wire.wait_for("have", timeout=1)["index"]
     block: bytes = wire.request(0, 0, 16384, timeout=5)
-    return block + wire.read(0, 16384, 16384) + bytes(fields["index"])
+    return block + wire.read(0, 16384, 16384) + bytes(index)
+
+
+def wait(wire: Wire, name: str) -> None:
+    """The fields of every signal."""
+    shaken = wire.wait_for("handshake")
+    info_hash: bytes = shaken["info_hash"]
+    extensions: Extensions = shaken["extensions"]
+    version: object = wire.wait_for("extended_handshake", 5)["handshake"].get("v")
+    extended = wire.wait_for("extended")
+    extension: tuple[str | None, int, bytes] = extended["name"], extended["extended_id"], extended["payload"]
+    wire.wait_for("unchoke", timeout=10)
+    suggested: int = wire.wait_for("suggest")["index"]
+    bitfield: bytes = wire.wait_for("bitfield")["bitfield"]
+    rejected = wire.wait_for("reject")
+    place: tuple[int, int, int] = rejected["index"], rejected["begin"], rejected["length"]
+    requested = wire.wait_for("request")
+    requested["respond"](bytes(requested["length"]))
+    requested["respond"](ValueError("no such block"))
+    block: bytes = wire.wait_for("piece")["block"]
+    port: int = wire.wait_for("port")["listen_port"]
+    root: bytes = wire.wait_for("hash_request")["pieces_root"]
+    hashes: bytes = wire.wait_for("hashes")["hashes"]
+    unknown: int = wire.wait_for("unknown_message")["id"]
+    count: int = wire.wait_for("upload")["count"]
+    error: Exception = wire.wait_for("error")["error"]
+    reason: Exception | None = wire.wait_for("close")["error"]
+    any_signal: Mapping[str, Any] = wire.wait_for(name)
+    print(info_hash, extensions, version, extension, suggested, bitfield, place, block, port, root, hashes, unknown)
+    print(count, error, reason, any_signal)
 
 
 def seed(wire: Wire) -> None:
@@ -198,7 +232,11 @@ def run_client(path: Path) -> None:
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
         trackers: Mapping[str, TrackerStatus] = active.trackers
-        print(finished, state is TorrentState.SEEDING, peers, files, trackers)
+        seeds: list[WebSeedStatus] = active.web_seeds
+        print([seed.state is WebSeedState.OFF for seed in seeds])
+        sources: Mapping[str, SourceStatus] = active.sources
+        dht: DHTSourceStatus | None = active.dht
+        print(finished, state is TorrentState.SEEDING, peers, files, trackers, sources, dht)
         for status in peers:
             cipher: Literal["plaintext", "rc4"] | None = status.encryption
             print(status.address, cipher)
@@ -222,7 +260,7 @@ def read(active: geventbt.ActiveTorrent) -> None:
     print(start, size, piece, verified)
 
 
-def encrypt(policy: Literal["prefer", "require", "disable"]) -> None:
+def encrypt(policy: EncryptionPolicy = "prefer") -> None:
     with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
         print(client.port, server.server_port)
     geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()

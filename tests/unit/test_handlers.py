@@ -11,7 +11,7 @@ import pytest
 
 import geventbt
 from geventbt import signals
-from geventbt.concurrency.dispatch import OwnSignal, deliver, heard_now
+from geventbt.concurrency.dispatch import OwnSignal, deliver, with_receivers
 from geventbt.handlers import HandlerSignal, check_handler
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
@@ -105,10 +105,10 @@ def test_a_muted_signal_is_not_heard_then_nor_later() -> None:
     signal.connect(holder.see)
     other.connect(holder.see)
     with signal.muted():
-        heard = heard_now(signal, None, other)
-    assert heard == [other]
+        receivers = with_receivers(signal, None, other)
+    assert receivers == [other]
     with other.muted():
-        deliver(heard, None, {})
+        deliver(receivers, None, {})
     assert holder.seen == []
-    deliver(heard_now(signal), None, {})
+    deliver(with_receivers(signal), None, {})
     assert holder.seen == ["none"]

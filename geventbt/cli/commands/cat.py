@@ -11,7 +11,7 @@ import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.output import make_folder
-from geventbt.cli.running import StallTimer, add_source, dht_options, running_client
+from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client, web_seed_options
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
@@ -38,6 +38,7 @@ def add_parser(commands: parsing.Commands) -> None:
     )
     parsing.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
     parsing.add_sources_of_peers(parser)
+    parsing.add_web_seeds(parser)
     parsing.add_stall_timeout(parser)
     parser.set_defaults(run=run)
 
@@ -53,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
         client = stack.enter_context(
-            running_client(0, is_kept=bool(arguments.output), encryption=arguments.encryption, **dht_options(arguments))
+            running_client(
+                0, is_kept=bool(arguments.output), encryption=arguments.encryption, **discovery_options(arguments)
+            )
         )
         torrent = add_source(
             client,
@@ -64,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             trackers=arguments.tracker,
             view=NoView(),
             stall=StallTimer(arguments.stall_timeout),
+            **web_seed_options(arguments),
         )
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
         _copy(file, arguments.stall_timeout)

@@ -11,9 +11,9 @@ import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.hashing import shown_progress
-from geventbt.cli.json_lines import emit
+from geventbt.cli.json_lines import emit, hash_fields
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.text import counted, human_size, printable
+from geventbt.cli.text import counted, human_size, info_hashes, printable
 
 _EXAMPLES = """
 geventbt create photos/ --tracker http://tracker.example/announce
@@ -40,6 +40,12 @@ def add_parser(commands: parsing.Commands) -> None:
     )
     parsing.add_repeatable(parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first")
     parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable")
+    parser.add_argument(
+        "--torrent-version",
+        choices=["1", "2", "hybrid"],
+        default="1",
+        help="version of BitTorrent: 1, which every client reads; 2 (BEP 52); or both (default: 1)",
+    )
     parser.add_argument("--private", action="store_true", help="peers may come from the trackers only")
     parser.add_argument("--comment", metavar="TEXT", help="text for people")
     parser.add_argument("--source", metavar="TEXT", help="text that changes the info hash, for private trackers")
@@ -60,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(
             "created",
-            info_hash=torrent.info_hash.hex(),
+            **hash_fields(torrent),
             name=torrent.name,
-            length=geometry.length,
+            length=geometry.size,
             piece_length=geometry.piece_length,
             pieces=geometry.pieces,
             output=output,
@@ -70,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return DONE
     print(
-        f"{printable(torrent.name)}: {human_size(geometry.length)} in {counted(geometry.pieces, 'piece')} of "
-        f"{human_size(geometry.piece_length)}, info hash {torrent.info_hash.hex()}, in {printable(output)}"
+        f"{printable(torrent.name)}: {human_size(geometry.size)} in {counted(geometry.pieces, 'piece')} of "
+        f"{human_size(geometry.piece_length)}, info hash {' and '.join(info_hashes(torrent))}, in {printable(output)}"
     )
     return DONE
 
@@ -81,6 +87,7 @@ def _create(arguments: argparse.Namespace, name: str) -> geventbt.Torrent:
         try:
             return geventbt.create_torrent(
                 arguments.path,
+                version=arguments.torrent_version,
                 piece_length=arguments.piece_length,
                 trackers=arguments.tracker,
                 web_seeds=arguments.web_seed,

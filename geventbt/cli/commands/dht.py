@@ -12,6 +12,7 @@ from geventbt.cli import parsing, values
 from geventbt.cli.errors import CORRUPT, DONE, NETWORK, NOT_FOUND, USAGE, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
+from geventbt.cli.running import dht_start
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import counted, human_address, printable
 
@@ -67,8 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do one of the actions."""
     prepare, act = _ACTIONS[arguments.action]
     prepared = prepare(arguments)
-    nodes = arguments.dht_node
-    with interruptible(), geventbt.DHT(nodes=nodes, routers=() if nodes else None, read_only=True) as dht:
+    with interruptible(), geventbt.DHT(read_only=True, **dht_start(arguments.dht_node)) as dht:
         dht.wait_ready(_READY_TIMEOUT)
         act(dht, prepared, arguments)
     return DONE
@@ -194,7 +194,7 @@ _ACTIONS: dict[str, tuple[Any, Any]] = {
 
 
 def _as_json(value: Any) -> Any:
-    """A value of the DHT in the types of JSON: bytes that are no text as their hex characters behind ``hex:``."""
+    """A value of the DHT in the types of JSON: bytes that are not text as their hex characters behind ``hex:``."""
     if isinstance(value, bytes):
         try:
             return value.decode()

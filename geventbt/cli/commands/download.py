@@ -18,12 +18,13 @@ from geventbt.cli.output import check_output, make_folder, write_torrent
 from geventbt.cli.running import (
     StallTimer,
     add_source,
-    dht_options,
+    discovery_options,
     follow,
     keep_seeding,
     run_each,
     running_client,
     shared_limits,
+    web_seed_options,
 )
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import Source, resolve_source
@@ -48,6 +49,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_check(parser)
     parsing.add_overwrite(parser)
     parsing.add_sources_of_peers(parser)
+    parsing.add_web_seeds(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
     parsing.add_seeding(parser, "default: do not seed")
@@ -75,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             host=arguments.host,
             encryption=arguments.encryption,
             **shared_limits(arguments),
-            **dht_options(arguments),
+            **discovery_options(arguments),
         ) as client,
         exit_code_if_output_closes(UNFINISHED),
         closing(make_view(arguments)) as view,
@@ -92,7 +94,12 @@ def _check_options_of_one(arguments: argparse.Namespace) -> None:
     Raises:
         CommandError: it is.
     """
-    for option, value in (("--select", arguments.select), ("--save-torrent", arguments.save_torrent)):
+    options = {
+        "--select": arguments.select,
+        "--save-torrent": arguments.save_torrent,
+        "--web-seed": arguments.web_seed,
+    }
+    for option, value in options.items():
         if value and len(arguments.source) > 1:
             raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(arguments.source)} are given")
 
@@ -134,6 +141,7 @@ def _download(client: geventbt.Client, source: Source, arguments: argparse.Names
             max_peers=arguments.max_peers,
             check=arguments.check,
             overwrite=arguments.overwrite,
+            **web_seed_options(arguments),
         )
         _note_metadata(torrent, source, arguments)
         follow(torrent, view, stall)

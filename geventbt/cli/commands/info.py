@@ -12,7 +12,7 @@ from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.running import fetch_torrent
 from geventbt.cli.selection import file_lines
 from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, resolve_source
-from geventbt.cli.text import counted, human_size, printable
+from geventbt.cli.text import counted, human_size, info_hashes, printable
 
 _EXAMPLES = """
 geventbt info ubuntu.torrent
@@ -83,8 +83,9 @@ def _show(torrent: geventbt.Torrent) -> None:
     _show_facts(
         {
             "name": torrent.name,
-            "info hash": torrent.info_hash.hex(),
-            "size": f"{human_size(geometry.length)} in {counted(geometry.pieces, 'piece')} of "
+            "info hash": info_hashes(torrent),
+            "version": None if torrent.version == "1" else torrent.version,
+            "size": f"{human_size(geometry.size)} in {counted(geometry.pieces, 'piece')} of "
             f"{human_size(geometry.piece_length)}",
             "private": "yes: peers come from its trackers only" if torrent.private else None,
             "created": ", by ".join(part for part in (day, torrent.created_by) if part),

@@ -8,12 +8,12 @@ from contextlib import closing
 
 import geventbt
 from geventbt import limits
-from geventbt.cli import parsing
+from geventbt.cli import parsing, values
 from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
-from geventbt.cli.json_lines import emit, torrent_fields
+from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
-from geventbt.cli.running import REFRESH, dht_options, running_client
+from geventbt.cli.running import REFRESH, discovery_options, running_client
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
@@ -37,6 +37,9 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_optional_data(parser)
     parsing.add_check(parser)
     parsing.add_sources_of_peers(parser)
+    parsing.add_repeatable(
+        parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server, for a new torrent; repeatable"
+    )
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
@@ -49,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     made: Shared | None = None
     if arguments.data is None and is_data(arguments.source):
-        made = share(arguments.source, arguments.tracker, is_quiet=arguments.quiet or arguments.json)
+        is_quiet = arguments.quiet or arguments.json
+        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
         torrent, data = made.torrent, arguments.source
     else:
         torrent = read_torrent(arguments.source, "seed")
@@ -66,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_connections=arguments.max_peers,
         # All peers may come through a tunnel or proxy of this machine.
         exempt_loopback=True,
-        **dht_options(arguments),
+        **discovery_options(arguments),
     ) as client:
         active = client.add(
             torrent,
@@ -103,13 +107,14 @@ def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> No
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    host = arguments.host or "0.0.0.0"
     assert client.port is not None
+    assert client.server is not None
+    host = client.server.server_host
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
         emit("listening", host=host, port=client.port)
         return
-    size = human_size(torrent.geometry.length)
+    size = human_size(torrent.geometry.size)
     print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)
 
 
@@ -120,9 +125,9 @@ def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:
         geometry = torrent.geometry
         emit(
             "created",
-            info_hash=torrent.info_hash.hex(),
+            **hash_fields(torrent),
             name=torrent.name,
-            length=geometry.length,
+            length=geometry.size,
             piece_length=geometry.piece_length,
             pieces=geometry.pieces,
             output=made.output,

@@ -99,7 +99,7 @@ def _report(
             )
         emit(
             "verified",
-            info_hash=torrent.info_hash.hex(),
+            info_hash=torrent.swarm_hash.hex(),
             name=torrent.name,
             good=good.count(),
             pieces=len(good),

@@ -1,11 +1,12 @@
 """The peers of a torrent, found by its user and its `PeerSource`s. The one place that knows which sources a private
-torrent may use (BEP 27)."""
+torrent may use (BEP 27), and what each has brought."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
@@ -14,13 +15,14 @@ import gevent
 from geventbt import limits
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.concurrency.greenlets import spawn
-from geventbt.discovery.source import PeerSource
+from geventbt.discovery.source import PeerSource, SourceStatus
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address, is_host_name
 from geventbt.net.resolve import resolve
 
 _log = logging.getLogger("geventbt")
 
+PEX = "pex"
 _BATCH = 100
 """Addresses added before other greenlets run: *measured*, a thousand hold the hub up for 70 ms."""
 
@@ -30,6 +32,21 @@ class FoundListener(Protocol):
 
     def wake(self) -> None:
         """There are new addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeStatus:
+    """A `SourceStatus`: the other peers, which send their lists by themselves (BEP 11).
+
+    Attributes:
+        peers: addresses that were not known before.
+        last_announce: when the last list came, on the clock of `time.monotonic`; None before the first.
+    """
+
+    peers: int = 0
+    last_announce: float | None = None
+    next_announce: float | None = None
+    error: str | None = None
 
 
 class Finder:
@@ -46,15 +63,23 @@ class Finder:
         self.listener: FoundListener | None = None
         self._known = known
         self._sources: list[PeerSource] = []
+        self._suffixes: dict[PeerSource, str] = {}
         self._is_private = False
         self._is_started = False
         self._resolving: set[gevent.Greenlet] = set()
+        self._exchange = ExchangeStatus()
 
     # ------------------------------------------------------------------ sources
 
-    def use(self, source: PeerSource) -> None:
-        """Use one more source."""
+    def use(self, source: PeerSource, suffix: str = "") -> None:
+        """Use one more source.
+
+        Args:
+            source: the source.
+            suffix: what is added to its names in `status`.
+        """
         self._sources.append(source)
+        self._suffixes[source] = suffix
         if self._is_started and self._allows(source):
             source.start()
 
@@ -69,6 +94,22 @@ class Finder:
     def allows_exchange(self) -> bool:
         """Whether peers may tell each other of peers (BEP 11, 27)."""
         return not self._is_private
+
+    @property
+    def status(self) -> dict[str, SourceStatus]:
+        """The state of each source in use by its name: the URL of a tracker, "dht", "lsd" or "pex". Of a hybrid those
+        for its second info hash have names that end in " (version 2)"."""
+        found: dict[str, SourceStatus] = {}
+        for source in self._allowed():
+            suffix = self._suffixes[source]
+            found.update({f"{name}{suffix}": status for name, status in source.status.items()})
+        if self.allows_exchange:
+            found[PEX] = self._exchange
+        return found
+
+    def sources_of(self, address: Address | None) -> tuple[str, ...]:
+        """The kinds of sources that have named a peer: "user", "lsd", "inbound", "tracker", "dht", "pex"."""
+        return tuple(source.name.lower() for source in reversed(self._known.sources_of(address)))
 
     @property
     def can_find_more(self) -> bool:
@@ -120,6 +161,9 @@ class Finder:
             reported_by: the IP address of the tracker, node or peer that named them.
         """
         addresses = list(addresses)
+        if source is Source.PEX:
+            new = sum(address not in self._known for address in addresses)
+            self._exchange = ExchangeStatus(self._exchange.peers + new, monotonic())
         if source is Source.TRACKER:
             self._resolve_soon([address for address in addresses if is_host_name(address[0])], reported_by)
         for start in range(0, len(addresses), _BATCH):

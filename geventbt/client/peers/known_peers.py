@@ -9,7 +9,7 @@ Bans. No honest peer is to be banned for what another one sent, and a host is no
 their provider's or university's router, and several clients one machine. So a ban is of what a single peer has: the
 host and port that we connected to, or at which an inbound peer says that it listens; and of an inbound one its host
 with its peer id, as its port changes. A liar could take a new id or a new port each time: after `limits.BANS_OF_HOST`
-bans of a host (of IPv6, a /64) nobody is accepted from there any more, and no other address of it on the internet is
+bans of a host (of IPv6, a /64) no peer is accepted from there any more, and no other address of it on the internet is
 added unless the user names it. Those that we are connected to, or know already, stay.
 """
 
@@ -38,7 +38,7 @@ class Source(IntEnum):
     TRACKER = 2
     INBOUND = 3
     """The peer itself, having connected to us: where it listens (BEP 10, `p`)."""
-    LOCAL = 4
+    LSD = 4
     """The local network (BEP 14)."""
     USER = 5
 
@@ -66,9 +66,16 @@ class _KnownPeer:
     state: _State = _State.IDLE
     tried_at: float = -math.inf
     rank: _Rank = field(init=False)
+    named_by: int = 0
+    """A bit for each `Source` that named it."""
 
     def __post_init__(self) -> None:
+        self.note_source(self.source)
         self.update_rank()
+
+    def note_source(self, source: Source) -> None:
+        self.source = max(self.source, source)
+        self.named_by |= 1 << source
 
     @property
     def given_up(self) -> bool:
@@ -117,6 +124,11 @@ class KnownPeers:
     def __contains__(self, address: object) -> bool:
         return normalise(address) in self._known
 
+    def sources_of(self, address: object) -> tuple[Source, ...]:
+        """What has named a peer; empty if it is not known."""
+        peer = self._find(address)
+        return () if peer is None else tuple(source for source in Source if peer.named_by & 1 << source)
+
     # ------------------------------------------------------------------ adding
 
     def add(self, address: object, source: Source, now: float, *, reported_by: str = "") -> bool:
@@ -154,7 +166,7 @@ class KnownPeers:
         return True
 
     def _renew(self, peer: _KnownPeer, source: Source, now: float) -> None:
-        peer.source = max(peer.source, source)
+        peer.note_source(source)
         rested = now - peer.tried_at >= limits.RETRY_RENAMED
         if peer.given_up and peer.state is _State.IDLE and source is not Source.PEX and rested:
             peer.failures = limits.CONNECT_FAILURES - 1
@@ -224,8 +236,8 @@ class KnownPeers:
         return None if due is None or due == math.inf else max(due, now)
 
     def is_exhausted(self, failures: int) -> bool:
-        """Whether nobody is connected or being tried, and there is little hope in those that are known: each has failed
-        at once, or so often after it had worked."""
+        """Whether no peer is connected or being tried, and there is little hope in those that are known: each has
+        failed at once, or `failures` times after it had worked."""
         return all(
             peer.state is _State.IDLE and peer.failures >= (failures if peer.worked else 1)
             for peer in self._known.values()
@@ -291,7 +303,7 @@ class KnownPeers:
         self._refused.clear()
         peer.state = _State.IDLE
         peer.failures = failures
-        delay = backoff(max(1, failures), first=self._retry, longest=limits.MAX_RETRY, rng=self._rng)
+        delay = backoff(max(1, failures), first=self._retry, maximum=limits.MAX_RETRY, rng=self._rng)
         peer.due = math.inf if peer.given_up else now + delay
         peer.tried_at = now
         peer.update_rank()
@@ -307,7 +319,7 @@ class KnownPeers:
 
         Args:
             address: where the peer was connected to, or said that it listens; the port of an inbound connection is
-                nobody's.
+                not an address.
             peer_id: of an inbound peer: on this host it is refused as well.
         """
         known = normalise(address)
@@ -341,7 +353,7 @@ class KnownPeers:
                 self._banned.pop(key, None)
 
     def is_host_banned(self, host: str) -> bool:
-        """Whether so many peers of a host were banned that others are not accepted from there."""
+        """Whether `limits.BANS_OF_HOST` peers of a host were banned, so that others are not accepted from there."""
         return self._bans_of_host.get(network_of(host), 0) >= limits.BANS_OF_HOST
 
     def is_banned(self, address: object, peer_id: bytes | None = None) -> bool:

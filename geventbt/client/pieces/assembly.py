@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Generic, Protocol
 
 from geventbt import limits
-from geventbt.client.pieces.open_pieces import K
+from geventbt.client.pieces.open_pieces import K, Run
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.geometry import Geometry
 from geventbt.protocol.connection import Event
@@ -138,11 +138,29 @@ class Assembly(Generic[K]):
 
     def _put_in_place(self, piece: int, blocks: list[Event]) -> None:
         """Copy blocks into the buffer of their piece; when they were the last, it is complete."""
+        buffer = self.buffer_of(piece)
+        for _, _, offset, block, _ in blocks:
+            buffer[offset : offset + len(block)] = block
+        self._note_received(piece)
+
+    def buffer_of(self, piece: int) -> memoryview:
+        """The buffer that an open piece is put together in: a source that has reserved blocks receives into it."""
         buffer = self._buffers.get(piece)
         if buffer is None:
             buffer = self._buffers[piece] = self._take_buffer()
-        for _, _, offset, block, _ in blocks:
-            buffer[offset : offset + len(block)] = block
+        return buffer
+
+    def receive_in_place(self, source: K, run: Run) -> None:
+        """Take blocks that a source has reserved, and that are in the buffer of their piece already."""
+        special = self._picker.received(source, run.piece, range(run.first, run.first + run.blocks))
+        self.wasted += len(special) * limits.BLOCK
+        if self._picker.is_open(run.piece):
+            self._note_received(run.piece)
+        else:
+            # It has been found on the disk meanwhile.
+            self.let_go(run.piece)
+
+    def _note_received(self, piece: int) -> None:
         if self._picker.is_received(piece):
             self._complete.append(piece)
             self._unverified += 1

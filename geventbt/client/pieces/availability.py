@@ -40,8 +40,8 @@ class PickerPeers(Generic[K]):
         """Whether a peer has every piece."""
         return peer.pieces is self._all
 
-    def add(self, key: K, pieces: bitarray) -> None:
-        """Add a peer.
+    def add(self, key: K, pieces: bitarray, *, streams: bool = False) -> None:
+        """Add a peer; see `PickerPeer.streams`.
 
         Raises:
             ValueError: it was added already, or the bitfield is for another number of pieces.
@@ -49,7 +49,7 @@ class PickerPeers(Generic[K]):
         if key in self._by_key:
             raise ValueError(f"peer {key!r} was added already")
         pieces = self._checked(pieces)
-        self._by_key[key] = peer = PickerPeer(key, self._size)
+        self._by_key[key] = peer = PickerPeer(key, self._size, streams=streams)
         self._add_pieces(peer, pieces)
 
     def remove(self, peer: PickerPeer[K]) -> None:

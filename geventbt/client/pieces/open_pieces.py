@@ -38,12 +38,15 @@ class PickerPeer(Generic[K]):
         "pieces",
         "shortlist",
         "sole_claim",
+        "streams",
         "uninteresting_at",
         "working",
     )
 
-    def __init__(self, key: K, size: int) -> None:
+    def __init__(self, key: K, size: int, *, streams: bool = False) -> None:
         self.key = key
+        self.streams = streams
+        """Whether it receives blocks straight into their place, which therefore nobody else may be asked for."""
         self.pieces = zeros(size, "big")
         self.count = 0
         """The number of pieces that it has."""
@@ -104,22 +107,31 @@ class OpenPiece(Generic[K]):
         """Claim the first free blocks for a peer, at most `count`."""
         runs = []
         while count > 0 and self.free_count:
-            first = self.free.find(1)
-            end = self.free.find(0, first, min(first + count, self.blocks))
-            if end < 0:
-                end = min(first + count, self.blocks)
-            self.free[first:end] = 0
-            self.claims.update(dict.fromkeys(range(first, end), peer.sole_claim))
-            self.free_count -= end - first
-            count -= end - first
-            peer.claimed += end - first
-            runs.append(Run(self.piece, first, end - first))
-        self._add_worker(peer)
+            run = self.claim_run(peer, count)
+            count -= run.blocks
+            runs.append(run)
         return runs
+
+    def claim_run(self, peer: PickerPeer[K], count: int) -> Run:
+        """Claim the first free blocks that are consecutive, at most `count`; there must be one."""
+        first = self.free.find(1)
+        end = self.free.find(0, first, min(first + count, self.blocks))
+        if end < 0:
+            end = min(first + count, self.blocks)
+        self.free[first:end] = 0
+        self.claims.update(dict.fromkeys(range(first, end), peer.sole_claim))
+        self.free_count -= end - first
+        peer.claimed += end - first
+        self._add_worker(peer)
+        return Run(self.piece, first, end - first)
 
     def join(self, peer: PickerPeer[K], claimants: int, count: int) -> list[Run]:
         """Claim blocks that were requested from `claimants` other peers already, the oldest claims first (endgame)."""
-        equals = (block for block, others in self.claims.items() if len(others) == claimants and peer not in others)
+        equals = (
+            block
+            for block, others in self.claims.items()
+            if len(others) == claimants and peer not in others and not others[0].streams
+        )
         late = list(islice(equals, count))
         for block in late:
             self.claims[block] += peer.sole_claim
@@ -177,6 +189,8 @@ class OpenPiece(Generic[K]):
         claimants = self.claims.get(block)
         if claimants is not None:
             if peer not in claimants:
+                if claimants[0].streams:
+                    return None
                 self._add_worker(peer)
                 self.claims[block] = (*claimants, peer)
                 peer.claimed += 1

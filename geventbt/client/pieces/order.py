@@ -17,6 +17,7 @@ from bitarray import bitarray
 from bitarray.util import zeros
 
 from geventbt.client.pieces.bit_counters import BitCounters
+from geventbt.client.pieces.bit_runs import longest_run
 
 LOWEST = 1
 NORMAL = 4
@@ -66,6 +67,7 @@ class PieceOrder:
         self._rarity = BitCounters(size)  # how many peers have a piece; seeds do not count, as they make no difference
         self._random = random.random
         self._sequential = False
+        self._fills_from_end = False
         self._version = 0
         self.free_count = 0
         self.common = Shortlist()
@@ -120,6 +122,18 @@ class PieceOrder:
         self._sequential = value
         self._version += 1
 
+    @property
+    def fills_from_end(self) -> bool:
+        """Whether ties between equal pieces are broken from the end of the largest gap downwards, not at random: a web
+        seed fills it from the front (BEP 19)."""
+        return self._fills_from_end
+
+    @fills_from_end.setter
+    def fills_from_end(self, value: bool) -> None:
+        if value is not self._fills_from_end:
+            self._fills_from_end = value
+            self._version += 1
+
     # ------------------------------------------------------------------ rarity
 
     def rarity(self, piece: int) -> int:
@@ -169,6 +183,21 @@ class PieceOrder:
             piece = self._find(pieces, shortlist)
         return piece
 
+    def gap(self, pieces: bitarray) -> range:
+        """Consecutive free pieces of the highest priority among those that a source has; empty if there is none.
+
+        It is the longest of such gaps or, in sequential order, the first.
+        """
+        free = self._free & pieces
+        if not free.any():
+            return range(0)
+        best, _ = self._ranks.lowest(free)
+        if not self._sequential:
+            return longest_run(best)
+        first = best.find(1)
+        end = best.find(0, first)
+        return range(first, len(best) if end < 0 else end)
+
     def _value(self, piece: int) -> int:
         """The rank of a piece: the lower the better."""
         return self._ranks[piece] << 32 | (piece if self._sequential else self._rarity[piece])
@@ -213,7 +242,11 @@ class PieceOrder:
         shortlist.entries = entries[::-1]
 
     def _draw(self, equals: bitarray) -> list[int]:
-        """The set bits in random order; of a large class, only as many as a shortlist has."""
+        """The set bits in random order, or from the end of the largest gap downwards; of a large class, only as many as
+        a shortlist has."""
+        if self._fills_from_end:
+            end = longest_run(self._free).stop
+            return _trailing(equals, end, SHORTLIST) or _trailing(equals, len(equals), SHORTLIST)
         if equals.count() > SMALL_CLASS:
             # The next set bit after a random place: a bit after a gap is drawn more often, which does not matter here.
             size = len(equals)
@@ -237,4 +270,14 @@ def _leading(bits: bitarray, count: int) -> list[int]:
     while place >= 0 and len(places) < count:
         places.append(place)
         place = bits.find(1, place + 1)
+    return places
+
+
+def _trailing(bits: bitarray, end: int, count: int) -> list[int]:
+    """The indices of the last `count` set bits before `end`, the last one first."""
+    places: list[int] = []
+    place = bits.find(1, 0, end, right=True)
+    while place >= 0 and len(places) < count:
+        places.append(place)
+        place = bits.find(1, 0, place, right=True)
     return places

@@ -10,9 +10,11 @@ What a peer is given, most pressing first:
 3. when every block is received or claimed (the *endgame*), what others were asked for, once it has nothing else to do.
 
 Open pieces are held in memory, so there is a bound on them. When it is reached only their blocks are picked, and when
-that leaves a peer with nothing to do although it has free pieces, an open piece that nobody works at any more is let
-go: else a few pieces whose peers have left would be the end of the download. Whoever has picked since it last gave back
-all that it was asked for is thought to work on.
+that leaves a peer with nothing to do although it has free pieces, an open piece that no peer works at any more is let
+go: else a few pieces whose peers have left would be the end of the download. A peer that has picked since it last gave
+back all that it was asked for counts as working.
+
+A source that sends long answers, a web seed, does not pick but reserves: see `reservations.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.chooser import PieceChooser
 from geventbt.client.pieces.open_pieces import K, OpenPiece, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
+from geventbt.client.pieces.reservations import Reservation, Reservations
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 from geventbt.geometry import Geometry
 
@@ -74,6 +77,9 @@ class BlockPicker(Generic[K]):
         self._peers: PickerPeers[K] = PickerPeers(geometry.pieces, self._order)
         self._open: OpenPieces[K] = OpenPieces(geometry, self._wanted, self._order, max_open)
         self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
+        self._reservations: Reservations[K] = Reservations(
+            geometry, self._open, self._wanted, self._deadlines, self._order
+        )
 
     # ------------------------------------------------------------------ how far it is
 
@@ -95,7 +101,8 @@ class BlockPicker(Generic[K]):
     @property
     def in_endgame(self) -> bool:
         """Whether something is missing, and every block of it is claimed or received."""
-        return self._wanted.missing > 0 and not self._order.free_count and not self._open.partial
+        has_free = self._order.free_count or self._open.partial or self._reservations.has_unbegun
+        return self._wanted.missing > 0 and not has_free
 
     @property
     def is_full(self) -> bool:
@@ -114,13 +121,18 @@ class BlockPicker(Generic[K]):
 
     # ------------------------------------------------------------------ peers and what they have
 
-    def add_peer(self, peer: K, pieces: bitarray) -> None:
+    def add_peer(self, peer: K, pieces: bitarray, *, streams: bool = False) -> None:
         """A new peer, and what it has; the bitfield is copied.
+
+        Args:
+            peer: its key.
+            pieces: those that it has.
+            streams: whether it is to `reserve` runs, and receives their blocks straight into their place.
 
         Raises:
             ValueError: if the peer is here already, or the bitfield is for another number of pieces.
         """
-        self._peers.add(peer, pieces)
+        self._peers.add(peer, pieces, streams=streams)
 
     def set_peer_pieces(self, peer: K, pieces: bitarray) -> None:
         """A peer has exactly these pieces (a late bitfield, have all). What it was asked for of others is given back.
@@ -156,6 +168,9 @@ class BlockPicker(Generic[K]):
         state = self._peers[peer]
         self._check(piece)
         self._peers.lost(state, piece)
+        for reservation in self._reservations.of(state):
+            if reservation.next <= piece < reservation.end:
+                self._reservations.cut_before(piece)
         if piece in state.working:
             self._withdraw(state, state.working[piece])
 
@@ -198,6 +213,15 @@ class BlockPicker(Generic[K]):
     # ------------------------------------------------------------------ what is wanted
 
     @property
+    def fills_from_end(self) -> bool:
+        """Whether peers break ties from the end of the largest gap, as a web seed fills it from its front (BEP 19)."""
+        return self._order.fills_from_end
+
+    @fills_from_end.setter
+    def fills_from_end(self, value: bool) -> None:
+        self._order.fills_from_end = value
+
+    @property
     def sequential(self) -> bool:
         """Whether pieces of equal priority are begun by number, not rarest first. It can be set at any time."""
         return self._order.sequential
@@ -227,6 +251,7 @@ class BlockPicker(Generic[K]):
         self._check(piece)
         if not 0 <= priority <= HIGHEST:
             raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
+        self._reservations.cut_before(piece)
         self._wanted.set_priority(piece, priority)
         if priority:
             self._order.set_priority(piece, priority)
@@ -246,6 +271,7 @@ class BlockPicker(Generic[K]):
             raise ValueError(f"{len(values)} priorities: there are {self._geometry.pieces} pieces")
         if max(values) > HIGHEST:
             raise ValueError(f"priority {max(values)}: must be 0 to {HIGHEST}")
+        self._reservations.cut_all()
         self._wanted.set_priorities(values)
         self._order.set_priorities(values)
         free = self._wanted.missing_pieces.copy()
@@ -271,6 +297,8 @@ class BlockPicker(Generic[K]):
         if self._wanted.have[piece]:
             return
         self._deadlines.set(piece, deadline)
+        if deadline is not None:
+            self._reservations.cut_before(piece, spares_urgent=True)
         if deadline is not None and not self._wanted.priorities[piece]:
             self.set_priority(piece, NORMAL)
 
@@ -283,16 +311,18 @@ class BlockPicker(Generic[K]):
             peer: who is going to be asked.
             blocks: how many at the most.
             share: how many of one piece at the most. A peer with a share of less than a piece also begins only one
-                piece in a call, so it may be given less than it could take. 0 is no bound: for fast peers.
+                piece in a call, so it may be given less than it could take. 0 for no limit: for fast peers.
             may_join: whether it may be given what others were asked for, in the endgame.
 
         Raises:
             KeyError: if there is no such peer.
         """
         state = self._peers[peer]
-        state.is_active = True
+        state.is_active = not state.streams
         runs = self._pick_free_blocks(state, blocks, share)
         if not runs and not state.claimed and blocks > 0:
+            if self._reservations and self._reservations.steal(state):
+                return self._pick_free_blocks(state, blocks, share)
             if self.in_endgame:
                 return self._join(state, min(blocks, limits.ENDGAME_BLOCKS)) if may_join else []
             if self._make_room(state):
@@ -334,6 +364,52 @@ class BlockPicker(Generic[K]):
                     runs += joined
         return runs
 
+    # ------------------------------------------------------------------ reserving
+
+    def reserve(self, peer: K, blocks: int, *, urgent_blocks: int, at: int = -1) -> Reservation[K] | None:
+        """Reserve a long run for a peer that streams; see `Reservations.reserve`.
+
+        Args:
+            peer: the source.
+            blocks: how many blocks at the most, but at least a piece.
+            urgent_blocks: likewise of what a reader waits for.
+            at: the piece to begin with, if it is free and no reader waits; -1 for any.
+
+        Returns:
+            None if there is nothing but what others were asked for, see `pick`. Else it is to be released in the end.
+
+        Raises:
+            KeyError: if there is no such peer.
+        """
+        return self._reservations.reserve(self._peers[peer], blocks, urgent_blocks, at)
+
+    def can_advance(self, reservation: Reservation[K]) -> bool:
+        """Whether `advance` may be called: there is room for the next piece, if a piece has to be begun."""
+        size = self._reservations.next_size(reservation)
+        more = limits.URGENT_PIECES if reservation.is_urgent else 0
+        return not size or self._open.has_room(reservation.next, more=more) or self._make_room_for(reservation.next)
+
+    def advance(self, reservation: Reservation[K], blocks: int) -> Run | None:
+        """The next blocks of a reservation that are to be received, of one piece; see `Reservations.advance`."""
+        return self._reservations.advance(reservation, blocks)
+
+    def release(self, reservation: Reservation[K]) -> None:
+        """End a reservation, and give back what has not come. Without effect if it is released already."""
+        run = self._reservations.release(reservation)
+        if run is not None and run.piece in reservation.owner.working:
+            open_piece = self._open[run.piece]
+            for block in range(run.first, run.first + run.blocks):
+                open_piece.give_back(reservation.owner, block)
+            self._settle(open_piece)
+
+    def is_urgent(self, peer: K) -> bool:
+        """Whether a reader waits for something that a source could deliver, and nobody was asked for.
+
+        Raises:
+            KeyError: if there is no such peer.
+        """
+        return self._reservations.urgent_piece(self._peers[peer]) is not None
+
     # ------------------------------------------------------------------ what happens to blocks
 
     def received(self, peer: K, piece: int, blocks: Sequence[int]) -> dict[int, tuple[K, ...] | None]:
@@ -357,14 +433,15 @@ class BlockPicker(Generic[K]):
 
         Returns:
             The other peers that are asked for it now, to cancel; None if it is of no use: the block is here already,
-            the piece is not wanted, there is no room for it, or it is to come from another peer alone.
+            the piece is not wanted, there is no room for it, or it is to come from another source alone.
         """
         state = self._peers.get(peer)
         if state is None or not self._wanted.missing_pieces[piece]:
             return None
         open_piece = self._open.get(piece)
         if open_piece is None:
-            if not self._open.has_room(piece) or self._open.is_exclusive(piece):
+            is_free = self._order.is_free(piece) and not self._open.is_exclusive(piece)
+            if not is_free or not self._open.has_room(piece):
                 return None
             self._open.begin(piece, state)
             open_piece = self._open[piece]
@@ -381,10 +458,12 @@ class BlockPicker(Generic[K]):
             self._settle(open_piece)
 
     def give_back_all(self, peer: K) -> None:
-        """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick nobody counts on it."""
+        """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick it does not count."""
         state = self._peers.get(peer)
         if state is not None:
             state.is_active = False
+            for reservation in self._reservations.of(state):
+                self.release(reservation)
             for open_piece in list(state.working.values()):
                 self._withdraw(state, open_piece)
 
@@ -414,6 +493,7 @@ class BlockPicker(Generic[K]):
             IndexError: if there is no such piece.
         """
         self._check(piece)
+        self._reservations.stop(piece)
         self._open.close(piece)
         self._open.set_exclusive(piece, False)
         self._wanted.set_have(piece, True)
@@ -432,6 +512,7 @@ class BlockPicker(Generic[K]):
             IndexError: if there is no such piece.
         """
         self._check(piece)
+        self._reservations.stop(piece)
         self._open.close(piece)
         self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
@@ -473,10 +554,11 @@ class BlockPicker(Generic[K]):
         self._settle(open_piece)
 
     def _make_room(self, state: PickerPeer[K]) -> bool:
-        """Let go of what nobody works at for a free piece that this peer has, if that makes room for it."""
+        """Let go of what no peer works at for a free piece that this peer has, if that makes room for it."""
         piece = self._order.first(state.pieces, state.shortlist)
-        if piece is None:
-            return False
+        return piece is not None and self._make_room_for(piece)
+
+    def _make_room_for(self, piece: int) -> bool:
         stalled = [open_piece for open_piece in self._open.values() if open_piece.is_stalled()]
         stalled.sort(key=lambda open_piece: (self.availability(open_piece.piece) > 0, -open_piece.missing))
         for count in range(1, len(stalled) + 1):

@@ -12,6 +12,7 @@ from gevent.event import Event
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.peers.known_peers import KnownPeers
+from geventbt.concurrency.descriptors import is_shortage
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
@@ -61,6 +62,7 @@ class Dialer:
         self._dialling: dict[gevent.Greenlet, Address] = {}
         self._loop: gevent.Greenlet | None = None
         self._news = Event()
+        self._short_until = float("-inf")
         self.last_failure: Exception | None = None
 
     @property
@@ -122,7 +124,8 @@ class Dialer:
             self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
 
     def _has_room(self) -> bool:
-        return len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
+        has_room = len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
+        return has_room and monotonic() >= self._short_until
 
     def _dial(self, address: Address) -> None:
         try:
@@ -130,7 +133,10 @@ class Dialer:
                 wire = self._connect(address)
         except (GeventBTError, OSError) as error:
             _log.info("no connection to %s:%s: %s", *address, error)
-            self._note_failed(address, error)
+            if is_shortage(error):
+                self._note_shortage(address, error)
+            else:
+                self._note_failed(address, error)
             return
         except Exception as bug:
             # Once: it will be the same for the next address.
@@ -148,6 +154,13 @@ class Dialer:
         self.last_failure = error
         if self._loop is not None:
             self._known.failed(address, monotonic())
+
+    def _note_shortage(self, address: Address, error: Exception) -> None:
+        """The peer has nothing to do with it: try the same one again, once a descriptor may be free."""
+        self.last_failure = error
+        self._short_until = monotonic() + limits.SHORTAGE_PAUSE
+        if self._loop is not None:
+            self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
         wire = connect(address, info_hash=self._info_hash, encryption=self._context.encryption)

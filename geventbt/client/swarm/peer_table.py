@@ -85,7 +85,7 @@ class PeerTable:
 
     @property
     def wasted(self) -> int:
-        """Bytes of blocks received that nobody had requested, in all."""
+        """Bytes of received blocks that were not requested, in all."""
         return self._past_wasted + sum(peer.wire.wasted for peer in self.peers)
 
 

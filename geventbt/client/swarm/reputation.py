@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from geventbt import limits
@@ -23,13 +23,15 @@ class Reputation:
 
     Args:
         known: the addresses of peers, which are not connected to again while they are banned.
+        now: the monotonic clock, in seconds.
 
     Attributes:
         served: the bytes of verified pieces from each peer that we connected to, by its address.
     """
 
-    def __init__(self, known: KnownPeers) -> None:
+    def __init__(self, known: KnownPeers, *, now: Callable[[], float] = monotonic) -> None:
         self._known = known
+        self._now = now
         self.served: dict[Address, int] = {}
         self._banned: dict[Address, None] = {}
 
@@ -37,6 +39,16 @@ class Reputation:
     def banned(self) -> set[Address]:
         """The addresses of peers that sent wrong data, the last `limits.BANNED` of them."""
         return set(self._banned)
+
+    @property
+    def has_banned(self) -> bool:
+        """Whether any peer is banned."""
+        return bool(self._banned)
+
+    @property
+    def has_served(self) -> bool:
+        """Whether any peer that we connected to has given a good piece."""
+        return any(self.served.values())
 
     def credit(self, senders: Sequence[BlockSource], size: int) -> None:
         """Note who has sent a good piece.
@@ -77,7 +89,9 @@ class Reputation:
         return source.remote_address is not None and self._known.is_banned(source.remote_address, source.peer_id)
 
     def refuses(self, wire: Wire) -> bool:
-        """Whether an inbound connection is refused because too many peers of its host were banned."""
+        """Whether a connection is refused: its peer is banned, or it is inbound and too many of its host are."""
+        if self._known.is_banned(wire.remote_address, wire.peer_id):
+            return True
         return wire.type == "incoming" and self._known.is_host_banned(wire.remote_address[0])
 
     def forgive(self, forgiven: Iterable[BlockSource]) -> None:
@@ -89,4 +103,4 @@ class Reputation:
             self._banned.pop(source.remote_address, None)
             if source.address is not None:
                 # However it became known: we had connected to it.
-                self._known.add(source.address, Source.USER, monotonic())
+                self._known.add(source.address, Source.USER, self._now())

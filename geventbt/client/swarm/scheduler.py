@@ -3,8 +3,6 @@ something for those that are idle."""
 
 from __future__ import annotations
 
-from time import monotonic
-
 import gevent
 
 from geventbt import limits
@@ -12,6 +10,7 @@ from geventbt.client.context import ClientContext
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
+from geventbt.concurrency.notifier import Notifier
 from geventbt.rates.token_bucket import RateLimit
 
 
@@ -26,6 +25,7 @@ class RequestScheduler:
 
     Attributes:
         throttled: whether a rate limit was in force at the last request.
+        changes: notifies when there may be something for idle sources to fetch, or room for it.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class RequestScheduler:
         self._idle: set[BlockSource] = set()
         self._wake_due = False
         self.throttled = False
+        self.changes = Notifier()
 
     @property
     def is_busy(self) -> bool:
@@ -58,6 +59,7 @@ class RequestScheduler:
 
     def wake_idle(self) -> None:
         """There may be something for idle sources to fetch: fill them once in this turn of the loop."""
+        self.changes.notify()
         if self._idle and not self._wake_due:
             self._wake_due = True
             gevent.get_hub().loop.run_callback(self.fill_idle)
@@ -73,7 +75,7 @@ class RequestScheduler:
     def take(self, blocks: int) -> int:
         """Take blocks from the rate limits. Returns the number that may be requested now, up to `blocks`."""
         self.throttled = self._down.rate is not None or self._context.down.rate is not None
-        return self._context.take_down(self, self._down, blocks, monotonic()) if self.throttled else blocks
+        return self._context.take_down(self, self._down, blocks, self._context.now()) if self.throttled else blocks
 
     def give_back(self, blocks: int) -> None:
         """Return blocks that were taken and not requested."""

@@ -54,5 +54,8 @@ class BlockSource(Protocol):
     def check_timeouts(self, now: float) -> None:
         """Withdraw what it has left unanswered for too long, and ask it for less."""
 
+    def convict(self, piece: int) -> None:
+        """It has sent wrong data in a piece: ask it for no more, or at least not for this piece."""
+
     def close(self) -> None:
         """End it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -65,9 +65,19 @@ class Uploads:
         cache: reads blocks.
         choker: decides which peers are unchoked.
         rate: the torrent's own, and its client's.
+        now: the monotonic clock, in seconds.
     """
 
-    def __init__(self, owner: UploadsOwner, cache: BlockCache, choker: Choker[UploadPeer], rate: Throttle) -> None:
+    def __init__(
+        self,
+        owner: UploadsOwner,
+        cache: BlockCache,
+        choker: Choker[UploadPeer],
+        rate: Throttle,
+        *,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._now = now
         self._owner = owner
         self._cache = cache
         self._choker = choker
@@ -90,7 +100,7 @@ class Uploads:
 
     def on_interest(self, peer: UploadPeer) -> None:
         """A peer is interested: it is unchoked at once, when there is a free slot."""
-        if self._choker.on_interest(peer.view(), monotonic(), seeding=self._owner.seeding):
+        if self._choker.on_interest(peer.view(), self._now(), seeding=self._owner.seeding):
             peer.unchoke()
 
     def on_uninterest(self, peer: UploadPeer) -> None:
@@ -112,7 +122,7 @@ class Uploads:
 
     def _fill_slots(self) -> None:
         waiting = [peer.view() for peer in self._owner.upload_peers if peer.interested and peer.choked]
-        for chosen in self._choker.fill(waiting, monotonic(), seeding=self._owner.seeding):
+        for chosen in self._choker.fill(waiting, self._now(), seeding=self._owner.seeding):
             if not chosen.closed:
                 chosen.unchoke()
 

@@ -31,10 +31,10 @@ move a twentieth faster two at a time than one by one, and no faster four at a t
 
 
 class VerifierOwner(Protocol):
-    """Is told what became of complete pieces, and decides about those who sent wrong ones."""
+    """Receives the outcome of complete pieces, and judges the senders of wrong ones."""
 
     def on_verified(self, piece: int, senders: Sequence[BlockSource]) -> None:
-        """A piece is on the disk; one sender for each of its blocks."""
+        """A piece is on disk; one sender for each of its blocks."""
 
     def on_failed(self, piece: int) -> None:
         """The hash of a piece was wrong; it is going to be fetched again."""
@@ -42,8 +42,8 @@ class VerifierOwner(Protocol):
     def spares(self, sender: BlockSource) -> bool:
         """Whether a source that sent all of a wrong piece is given the benefit of the doubt."""
 
-    def on_guilty(self, guilty: Set[BlockSource]) -> None:
-        """These sources have sent wrong data."""
+    def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
+        """These sources have sent wrong data in a piece."""
 
     def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
         """These sources were found guilty of a piece at which the torrent itself is wrong."""
@@ -103,7 +103,7 @@ class Verifier:
 
     def _verify(self, batch: list[CompletePiece[BlockSource]]) -> None:
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
-        # The good ones first: those who sent one are to be trusted before anybody is blamed.
+        # The good ones first: their senders are to be trusted before others are blamed.
         for good, complete in sorted(zip(outcomes, batch, strict=False), key=itemgetter(0), reverse=True):
             take = self._take_good if good else self._take_bad
             take(complete.piece, complete.data, complete.senders)
@@ -141,7 +141,7 @@ class Verifier:
     def _accuse(self, piece: int, guilty: set[BlockSource]) -> None:
         if guilty:
             self._warn(piece, "wrong data from " + ", ".join(map(str, guilty)))
-            self._owner.on_guilty(guilty)
+            self._owner.on_guilty(piece, guilty)
 
     def _park(self, piece: int, senders: list[BlockSource]) -> None:
         """Leave a piece that no source seems to have until there is nothing else to do: the torrent itself is wrong
@@ -165,7 +165,7 @@ class Verifier:
 
 
 def _network(source: BlockSource) -> Hashable:
-    """What a source is counted by where it is to be told whether many or one are behind a failure."""
+    """The network by which sources are counted, to know whether one party or several caused a failure."""
     address = source.remote_address
     return source if address is None else network_of(address[0])
 

@@ -157,6 +157,10 @@ class WirePeer(WireDelegate):
         self._picker.remove_peer(self)
         self._owner.on_peer_closed(self)
 
+    def convict(self, piece: int) -> None:
+        """Leave the peer: it has sent wrong data."""
+        self.close()
+
     def close(self) -> None:
         """Leave the peer at once."""
         self.wire.close(0)
@@ -237,6 +241,7 @@ class WirePeer(WireDelegate):
         self._take_bitfield()
         self._picker.peer_lost(self, piece)
         self.update_interest()
+        self.fill()
 
     def on_batch(self, count: int, now: float) -> None:
         if self.wire.has_unanswered_requests:
@@ -353,6 +358,7 @@ class WirePeer(WireDelegate):
             # It has lost the piece, say, and its message is not here yet.
             _log.debug("%s: %s", self, error)
             self._picker.give_back_all(self)
+            self._note_idle()
         if runs:
             self._window.on_requests(now)
             if not joins:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from time import monotonic
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bitarray import bitarray
@@ -12,7 +12,7 @@ from bitarray.util import zeros
 
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
-from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState
+from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentRunner
@@ -25,6 +25,7 @@ from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.source import DHTSourceStatus
+    from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
@@ -57,12 +58,12 @@ class ActiveTorrent:
     @property
     def metainfo(self) -> Torrent | None:
         """The torrent; None while a magnet link's metadata is being fetched."""
-        return self._runner.metainfo
+        return self._runner.identity.metainfo
 
     @property
     def info_hash(self) -> bytes:
         """Its 20 bytes."""
-        return self._runner.info_hash
+        return self._runner.identity.info_hash
 
     @property
     def name(self) -> str:
@@ -72,17 +73,22 @@ class ActiveTorrent:
     @property
     def folder(self) -> str | os.PathLike[str]:
         """The folder that its file or folder is in."""
-        return self._runner.folder
+        return self._runner.data.folder
 
     @property
     def storage(self) -> Storage | None:
         """Its data; None before it is known."""
-        return self._runner.storage
+        return self._runner.data.storage
 
     @property
     def error(self) -> Exception | None:
         """Why it failed, or None."""
-        return self._runner.error
+        return self._runner.life.error
+
+    @property
+    def retry_in(self) -> float | None:
+        """Seconds until a torrent that the disk has failed tries again by itself; None where it does not."""
+        return self._runner.retry_in
 
     # ------------------------------------------------------------------ waiting
 
@@ -97,7 +103,8 @@ class ActiveTorrent:
             StorageError: the disk failed.
             DownloadError: the torrent was removed.
         """
-        return self._runner.wait(self._runner.done, timeout)
+        self._runner.check_thread()
+        return self._runner.life.wait(self._runner.life.done, timeout)
 
     def wait_metadata(self, timeout: float | None = None) -> Torrent:
         """Block until the metadata of a magnet link is here, and return it.
@@ -105,7 +112,8 @@ class ActiveTorrent:
         Raises:
             WireTimeout: it is not after `timeout` seconds. All else: see `wait`.
         """
-        if not self._runner.wait(self._runner.known, timeout):
+        self._runner.check_thread()
+        if not self._runner.life.wait(self._runner.life.known, timeout):
             raise WireTimeout(f"no metadata for {self.name!r} within {timeout:g} s")
         assert self.metainfo is not None
         return self.metainfo
@@ -118,60 +126,65 @@ class ActiveTorrent:
         """Call a function with the torrent, in the hub, once it is `done`; for `gevent.wait` and `gevent.iwait`."""
         self._runner.check_thread()
         self._links[callback] = lambda event: callback(self)
-        self._runner.done.rawlink(self._links[callback])
+        self._runner.life.done.rawlink(self._links[callback])
 
     def unlink(self, callback: Callable[[ActiveTorrent], object]) -> None:
         """Undo `rawlink`."""
         link = self._links.pop(callback, None)
         if link is not None:
-            self._runner.done.unlink(link)
+            self._runner.life.done.unlink(link)
 
     # ------------------------------------------------------------------ how far it is
 
     @property
     def done(self) -> bool:
         """Whether every piece that is wanted is verified and on the disk, or the torrent has failed."""
-        return self._runner.done.is_set()
+        return self._runner.life.done.is_set()
 
     @property
     def state(self) -> TorrentState:
         """What it is doing; equal to "metadata", "checking", "downloading", "seeding", "paused", "failed" or
         "removed"."""
-        return self._runner.state
+        return self._runner.life.state
 
     @property
     def progress(self) -> Progress:
         """How far it is now."""
         runner = self._runner
-        files, storage, swarm, totals = runner.files, runner.storage, runner.swarm, runner.totals
+        files, storage, swarm = runner.data.files, runner.data.storage, runner.peering.swarm
+        totals, cause = runner.peering.totals, runner.standstill.cause
+        waiting_for = None if cause is None else cause.text
         if storage is None or files is None:
             pieces = self.metainfo.geometry.pieces if self.metainfo else 0
-            return Progress(self.state, checked=runner.checked, pieces=pieces)
+            return Progress(self.state, checked=runner.data.checked, pieces=pieces, waiting_for=waiting_for)
         peers = swarm.table.peers if swarm else ()
         return Progress(
             state=self.state,
             wanted=files.bytes_of(files.wanted),
             done=files.bytes_of(files.wanted & storage.have),
-            checked=runner.checked,
+            checked=runner.data.checked,
             pieces=len(storage.have),
             downloaded=totals.downloaded,
             uploaded=totals.uploaded,
             wasted=totals.wasted,
-            download_speed=runner.meter.speed(monotonic()),
+            download_speed=runner.download_speed,
             upload_speed=sum(peer.wire.upload_speed() for peer in peers),
             peers=len(peers),
             seeds=sum(1 for peer in peers if peer.has_all),
+            waiting_for=waiting_for,
         )
 
     @property
     def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        return [peer.status() for peer in self._runner.swarm.table] if self._runner.swarm else []
+        finder, swarm = self._runner.sources.finder, self._runner.peering.swarm
+        peers = swarm.table if swarm else ()
+        return [replace(peer.status(), sources=finder.sources_of(peer.address)) for peer in peers]
 
     @property
     def files(self) -> list[FileStatus]:
         """The files; none before the data on disk has been checked."""
-        files, storage = self._runner.files, self._runner.storage
+        files, storage = self._runner.data.files, self._runner.data.storage
         if files is None or storage is None:
             return []
         # Hundreds of thousands take long enough to hold up every peer.
@@ -185,13 +198,24 @@ class ActiveTorrent:
     @property
     def trackers(self) -> Mapping[str, TrackerStatus]:
         """The status of each tracker, or its last one, by its URL."""
-        return self._runner.trackers.status
+        return self._runner.sources.trackers.status
+
+    @property
+    def sources(self) -> Mapping[str, SourceStatus]:
+        """The state of all that names peers, by its name: the URL of a tracker, "dht", "lsd" (the local network) and
+        "pex" (the other peers)."""
+        return self._runner.sources.finder.status
+
+    @property
+    def web_seeds(self) -> list[WebSeedStatus]:
+        """Each web seed; none before the metadata is known."""
+        return list(self._runner.peering.web_seeds.status)
 
     @property
     def dht(self) -> DHTSourceStatus | None:
         """How it goes with the torrent in the DHT; None if that is not used."""
-        source = self._runner.dht
-        if source is None or not self._runner.finder.allows_exchange:
+        source = self._runner.sources.dht
+        if source is None or not self._runner.sources.finder.allows_exchange:
             return None
         (status,) = source.status.values()
         return status
@@ -199,18 +223,18 @@ class ActiveTorrent:
     @property
     def served(self) -> dict[Address, int]:
         """The bytes of verified pieces from each peer that we connected to."""
-        return dict(self._runner.reputation.served)
+        return dict(self._runner.peering.reputation.served)
 
     @property
     def banned(self) -> set[Address]:
         """The addresses of peers that sent wrong data."""
-        return set(self._runner.reputation.banned)
+        return set(self._runner.peering.reputation.banned)
 
     @property
     def broken(self) -> set[int]:
         """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._runner.swarm.broken if self._runner.swarm else set()
+        return self._runner.peering.swarm.broken if self._runner.peering.swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler.
@@ -232,13 +256,13 @@ class ActiveTorrent:
             ValueError: one is not a (host, port).
         """
         self._runner.check_thread()
-        self._runner.finder.add_by_user(checked(peers))
+        self._runner.sources.finder.add_by_user(checked(peers))
 
     def pause(self) -> None:
         """Leave all peers and trackers until `resume`; what is there stays, and can be read. Blocks until the peers are
         left; trackers may take longer."""
         self._runner.check_thread()
-        self._runner.pause()
+        self._runner.peering.pause()
 
     def resume(self) -> None:
         """Go on after `pause`, with the peers that are known, or after the disk has failed the torrent: that is also
@@ -259,7 +283,7 @@ class ActiveTorrent:
         """
         self._runner.check_thread()
         self._runner.check()
-        self._runner.raise_error()
+        self._runner.life.raise_error()
         return self.pieces
 
     def remove(self) -> None:
@@ -274,7 +298,7 @@ class ActiveTorrent:
             down, up: bytes a second; None, or left out, for no limit.
         """
         self._runner.check_thread()
-        self._runner.set_limits(down, up)
+        self._runner.peering.set_limits(down, up)
 
     # ------------------------------------------------------------------ files
 
@@ -285,7 +309,7 @@ class ActiveTorrent:
             files: each by index, by path in the torrent, or as `TorrentFile`.
         """
         self._runner.known_files()
-        self._runner.raise_error()
+        self._runner.life.raise_error()
         shielded(self._select, files)
 
     def _select(self, files: Collection[FileRef]) -> None:
@@ -300,18 +324,18 @@ class ActiveTorrent:
                 before; if something that was there is gone, it fails the torrent.
         """
         self._runner.known_files()
-        self._runner.raise_error()
+        self._runner.life.raise_error()
         shielded(self._runner.set_priorities, priorities)
 
     @property
     def sequential(self) -> bool:
         """Whether pieces are fetched in their order; may be set at any time."""
-        return self._runner.sequential
+        return self._runner.peering.sequential
 
     @sequential.setter
     def sequential(self, value: bool) -> None:
         self._runner.check_thread()
-        self._runner.sequential = value
+        self._runner.peering.sequential = value
 
     # ------------------------------------------------------------------ reading
 
@@ -331,8 +355,8 @@ class ActiveTorrent:
         """
         metainfo = self.wait_metadata()
         file_map = self._runner.known_files()
-        self._runner.raise_error()
-        return TorrentReader(self._runner, metainfo.geometry, file_map.files[file_map.index_of(file)])
+        self._runner.life.raise_error()
+        return TorrentReader(self._runner.reads, metainfo.geometry, file_map.files[file_map.index_of(file)])
 
     def read_piece(self, index: int) -> bytes:
         """Read a piece; blocks until it is verified. It is fetched before all that no reader waits for.
@@ -348,11 +372,11 @@ class ActiveTorrent:
             raise IndexError(f"read piece {index}: the torrent has {geometry.pieces}")
         self._runner.known_files()
         reader = object()
-        self._runner.read_ahead(reader, range(index, index + 1))
+        self._runner.reads.read_ahead(reader, range(index, index + 1))
         try:
-            return self._runner.read(index, 0, geometry.piece_size(index))
+            return self._runner.reads.read(index, 0, geometry.piece_size(index))
         finally:
-            self._runner.read_ahead(reader, range(0))
+            self._runner.reads.read_ahead(reader, range(0))
 
     def iter_pieces(self) -> Iterator[tuple[int, bytes]]:
         """Iterate over the pieces in the order in which they are verified, first over those that are there already.
@@ -375,7 +399,7 @@ class ActiveTorrent:
                 return
             position, piece = index
             yielded[piece] = 1
-            yield piece, self._runner.read(piece, 0, geometry.piece_size(piece))
+            yield piece, self._runner.reads.read(piece, 0, geometry.piece_size(piece))
 
     def _next_verified(self, position: int, yielded: bitarray) -> tuple[int, int] | None:
         """Block for the next verified piece that has not been yielded: the position after it, and the piece.
@@ -384,16 +408,16 @@ class ActiveTorrent:
         """
         runner = self._runner
         while True:
-            order, is_done = runner.verified_order, self.done
+            order, is_done = runner.data.verified_order, self.done
             while position < len(order):
                 piece = order[position]
                 position += 1
                 if not yielded[piece] and self.storage is not None and self.storage.have[piece]:
                     return position, piece
-            runner.raise_error()
+            runner.life.raise_error()
             if is_done:
                 return None
-            runner.changes.wait()
+            runner.life.changes.wait()
 
 
 def _only(file_map: FileMap, files: Collection[FileRef]) -> dict[FileRef, int]:

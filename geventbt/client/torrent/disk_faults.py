@@ -68,7 +68,10 @@ class DiskFaults:
         self.retry_at = now + self._delay
         self._delay = min(2 * self._delay, limits.DISK_RETRY_MAX)
 
-    def over(self) -> None:
-        """The disk works again."""
-        self._delay = limits.DISK_RETRY_FIRST
+    def resume(self) -> None:
+        """The next try begins."""
         self.retry_at = math.inf
+
+    def over(self) -> None:
+        """The disk works again: begin with the shortest wait at the next fault."""
+        self._delay = limits.DISK_RETRY_FIRST

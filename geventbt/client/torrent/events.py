@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, heard_now, no_flow_control
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, no_flow_control, with_receivers
 from geventbt.signals import TORRENT_SIGNALS
 
 
@@ -33,6 +33,6 @@ class TorrentEvents:
 
     def send(self, name: str, **fields: Any) -> None:
         """Have the handlers called soon."""
-        heard = heard_now(TORRENT_SIGNALS[name], self._signals[name])
-        if heard:
-            self._dispatcher.call(deliver, heard, self.sender, fields)
+        receivers = with_receivers(TORRENT_SIGNALS[name], self._signals[name])
+        if receivers:
+            self._dispatcher.call(deliver, receivers, self.sender, fields)

@@ -1,10 +1,10 @@
-"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9)."""
+"""From a magnet link to a torrent: fetching the metadata from peers, some of which may lie (BEP 9), or by HTTP."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from time import monotonic
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import AsyncResult
@@ -15,15 +15,22 @@ from geventbt.client.options import ClientOptions
 from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.client.swarm.piece_layers import fetch_layers
+from geventbt.client.torrent.metadata import Metadata
+from geventbt.client.torrent.metadata_urls import MetadataURLs
+from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import whole_call
-from geventbt.discovery.dht.dht import DHT
-from geventbt.discovery.dht.source import DHTSource
-from geventbt.errors import GeventBTError, MagnetError, NoPeersError, WireTimeout
+from geventbt.concurrency.threads import in_thread
+from geventbt.errors import GeventBTError, MetadataMismatch, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.dht.source import DHTSource
 
 _log = logging.getLogger("geventbt")
 
@@ -40,37 +47,36 @@ def fetch_metadata(
     encryption: EncryptionPolicy = PREFER,
     dht: bool | DHT = True,
 ) -> Torrent:
-    """Make a torrent of a magnet link: blocks until one peer has given the metadata, verified by the info hash.
+    """Make a torrent of a magnet link: blocks until a peer or URL has given the metadata, verified by the info
+    hash.
 
     Args:
-        magnet: the link; its own peers (x.pe) are asked as well.
+        magnet: the link; its own peers (x.pe) and the URLs of its .torrent file (xs, as) are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         dht: whether to find peers by the DHT; or the `DHT` to find them by.
 
     Returns:
-        The torrent, with the trackers of the link.
+        The torrent, with the trackers and web seeds of the link.
 
     Raises:
-        MagnetError: not a magnet link, or one without an info hash of version 1.
+        MagnetError: not a magnet link.
         NoPeersError: no peer gave the metadata.
         MetainfoError: the metadata is verified, but not a usable torrent.
         WireTimeout: no peer gave the metadata within `timeout`.
     """
     if isinstance(magnet, str):
         magnet = Magnet.from_string(magnet)
-    if magnet.info_hash is None:
-        raise MagnetError("the magnet link has only an info hash of version 2, which is not supported")
     check_policy(encryption)
     known = KnownPeers()
     finder = Finder(known)
     context = ClientContext(ClientOptions(encryption=encryption))
-    search = MetadataSearch(context, magnet.info_hash, known, finder, fail_without_peers=True)
-    own_dht = DHT(read_only=True) if dht is True else None
-    context.dht = own_dht or (dht if isinstance(dht, DHT) else None)
+    search = MetadataSearch(context, magnet, known, finder, fail_without_peers=True)
+    own_dht = _make_dht() if dht is True else None
+    context.dht = own_dht or (None if isinstance(dht, bool) else dht)
     if context.dht is not None:
-        finder.use(_dht_source(context.dht, magnet.info_hash, finder))
+        finder.use(_dht_source(context.dht, magnet.swarm_hash, finder))
     search.start()
     finder.start()
     with gevent.Timeout(timeout, WireTimeout(f"no peer gave the metadata within {timeout:g} seconds")):
@@ -82,11 +88,20 @@ def fetch_metadata(
             finder.stop(0)
             if own_dht is not None:
                 own_dht.close()
-    return Torrent.from_info(metadata, trackers=[[tracker] for tracker in magnet.trackers])
+    return metadata.torrent([[tracker] for tracker in magnet.trackers], magnet.web_seeds)
+
+
+def _make_dht() -> DHT:
+    """A node that only asks; imported here, as in `geventbt.client.client.open_dht`."""
+    from geventbt.discovery.dht.dht import DHT
+
+    return DHT(read_only=True)
 
 
 def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     """A source that searches without an announce."""
+
+    from geventbt.discovery.dht.source import DHTSource
 
     def add(peers: list[Address], node: str) -> None:
         finder.add(peers, Source.DHT, node)
@@ -99,7 +114,7 @@ class MetadataSearch:
 
     Args:
         context: what all torrents of the client share.
-        info_hash: of the torrent.
+        source: the magnet link; the URLs of its .torrent file are asked beside the peers.
         known: the addresses of peers.
         finder: looks for more of them.
         max_peers: connections at one time.
@@ -109,7 +124,7 @@ class MetadataSearch:
     def __init__(
         self,
         context: ClientContext,
-        info_hash: bytes,
+        source: Torrent | Magnet,
         known: KnownPeers,
         finder: Finder,
         *,
@@ -117,12 +132,14 @@ class MetadataSearch:
         fail_without_peers: bool = False,
     ) -> None:
         self._context = context
-        self._info_hash = info_hash
+        self._source = source
         self._known = known
         self._finder = finder
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
-        self._dialer = Dialer(context, info_hash, known, self)
+        self._dialer = Dialer(context, source.swarm_hash, known, self)
+        self._urls = MetadataURLs(source)
+        self._downloader: gevent.Greenlet | None = None
         self._answer: AsyncResult = AsyncResult()
         self._asking: dict[gevent.Greenlet, _Source] = {}
         self._inbound: dict[Wire, _Source] = {}
@@ -139,17 +156,19 @@ class MetadataSearch:
         self._is_started = True
         self._finder.listener = self._dialer
         self._dialer.start()
+        if not self._urls.is_empty:
+            self._downloader = spawn("metadata by URL", self._fetch_by_url)
 
     def stop(self) -> None:
         """Leave all peers, until the next start."""
         self._is_started = False
         self._finder.listener = None
         self._dialer.stop()
-        gevent.killall(list(self._asking))
+        gevent.killall([*self._asking, *filter(None, [self._downloader])])
         for wire in list(self._inbound):
             wire.close(0)
 
-    def run(self) -> bytes:
+    def run(self) -> Metadata:
         """Block until the metadata is here, whether started at the moment or not.
 
         Raises:
@@ -159,50 +178,57 @@ class MetadataSearch:
             self._answer.wait(_CHECK_INTERVAL)
             if self._is_started and not self._answer.ready() and self._dialer.is_idle():
                 self._look_for_more()
-        metadata: bytes = self._answer.get()
+        metadata: Metadata = self._answer.get()
         return metadata
 
     def _look_for_more(self) -> None:
         self._finder.need_more()
-        if self._fail_without_peers and not self._finder.can_find_more and self._dialer.is_exhausted(1):
-            failure = self._failure or self._dialer.last_failure
+        is_exhausted = not self._finder.can_find_more and self._dialer.is_exhausted(1) and not self._urls.is_pending
+        if self._fail_without_peers and is_exhausted:
+            failure = self._failure or self._dialer.last_failure or self._urls.failure
             raise NoPeersError(f"no peer gave the metadata: {failure}" if failure else "no peers to ask for metadata")
 
     # ------------------------------------------------------------------ peers
 
     def has_room(self) -> bool:
         """Whether one more peer may be asked; see `DialerOwner`."""
-        asking = _active(self._asking.values()) + self._dialer.dialling
+        asking = self._active(self._asking.values()) + self._dialer.dialling
         is_full = asking >= limits.METADATA_SOURCES or len(self._asking) >= limits.METADATA_ASKED
         return not self._answer.ready() and not is_full and self.connections < self._max_peers
 
     def make_room(self) -> None:
         """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
         if self.has_room():
-            self._context.make_room(monotonic())
+            self._context.make_room(self._context.now())
 
     def shake_hands(self, wire: Wire) -> None:
         """Exchange handshakes; see `DialerOwner`."""
         wire.use(UtMetadata)
-        wire.handshake(self._info_hash, self._context.peer_id, dht=self._context.dht is not None)
+        wire.handshake(
+            wire.info_hash or self._source.swarm_hash,
+            self._context.peer_id,
+            dht=self._context.dht is not None,
+            v2=self._source.info_hash is not None and self._source.info_hash_v2 is not None,
+            info_hash_v2=self._source.info_hash_v2,
+        )
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Ask a peer that we have connected to; see `DialerOwner`."""
         current = gevent.getcurrent()
-        self._asking[current] = _Source(wire)
+        self._asking[current] = _Source(wire, self._context.now())
         try:
             metadata = self._fetch(wire)
         except (GeventBTError, OSError) as error:
             _log.info("no metadata from %s:%s: %s", *address, error)
             self._failure = error
-            self._known.closed(address, monotonic(), worked=False)
+            self._known.closed(address, self._context.now(), worked=False)
         else:
             self._answer.set(metadata)
         finally:
             self._asking.pop(current, None)
             # A peer that gave it, or was not waited for, is connected to again at once, for the data; it may refuse
             # that, not having noticed that the first connection is over.
-            self._known.released(address, monotonic(), worked=self._answer.ready())
+            self._known.released(address, self._context.now(), worked=self._answer.ready())
             self._dialer.wake()
 
     def accept(self, wire: Wire) -> None:
@@ -211,14 +237,14 @@ class MetadataSearch:
         if (
             self._answer.ready()
             or not self._is_started
-            or _active(self._inbound.values()) >= limits.METADATA_SOURCES
+            or self._active(self._inbound.values()) >= limits.METADATA_SOURCES
             or len(self._inbound) >= limits.METADATA_ASKED
             or self.connections >= self._max_peers
             or not self._context.has_room()
         ):
             wire.close(0)
             return
-        self._inbound[wire] = _Source(wire)
+        self._inbound[wire] = _Source(wire, self._context.now())
         try:
             self.shake_hands(wire)
             self._answer.set(self._fetch(wire))
@@ -226,13 +252,33 @@ class MetadataSearch:
             self._inbound.pop(wire, None)
             wire.close(0)
             host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
-            self._known.add((host, port), Source.INBOUND, monotonic(), reported_by=host)
+            self._known.add((host, port), Source.INBOUND, self._context.now(), reported_by=host)
 
-    def _fetch(self, wire: Wire) -> bytes:
+    def _fetch_by_url(self) -> None:
+        metadata = self._urls.fetch()
+        if metadata is not None:
+            self._answer.set(metadata)
+
+    def _active(self, sources: Iterable[_Source]) -> int:
+        now = self._context.now()
+        return sum(source.is_active(now) for source in sources)
+
+    def _fetch(self, wire: Wire) -> Metadata:
         """Take the metadata from a peer, and leave it."""
         try:
-            metadata: bytes = wire.ut_metadata.fetch(limits.REQUEST_TIMEOUT, patience=limits.METADATA_PATIENCE)
-            return metadata
+            info: bytes = wire.ut_metadata.fetch(limits.REQUEST_TIMEOUT, patience=limits.METADATA_PATIENCE)
+            expected = self._source.info_hash_v2
+            if expected is None:
+                return Metadata(info)
+            # In a thread: a torrent may have hundreds of thousands of files.
+            torrent = in_thread(Torrent.from_info, info)
+            if torrent.info_hash_v2 != expected:
+                raise MetadataMismatch("the metadata is not that of both info hashes of the link")
+            if self._source.info_hash is not None and wire.wait_handshake().info_hash != expected[:20]:
+                # A hybrid can do without. libtorrent closes connections of version 1 on which it is asked for hashes,
+                # even where both sides have said that they know version 2.
+                return Metadata(info)
+            return Metadata(info, fetch_layers(wire, torrent, limits.METADATA_PATIENCE))
         finally:
             wire.close(0)
 
@@ -240,10 +286,10 @@ class MetadataSearch:
 class _Source:
     """A peer that metadata is awaited from, and when it last gave a piece."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, now: float) -> None:
         self._wire = wire
         self._received = 0
-        self._since = monotonic()
+        self._since = now
 
     def is_active(self, now: float) -> bool:
         """Whether it gives metadata, or may be about to: a silent one must not hold the place of a good one."""
@@ -251,8 +297,3 @@ class _Source:
         if received != self._received:
             self._received, self._since = received, now
         return now - self._since < limits.METADATA_SILENCE
-
-
-def _active(sources: Iterable[_Source]) -> int:
-    now = monotonic()
-    return sum(source.is_active(now) for source in sources)

@@ -39,6 +39,10 @@ class Readahead:
         """The deadline of a piece, or None if no reader needs it."""
         return min((window[piece] for window in self._windows.values() if piece in window), default=None)
 
+    def deadlines(self, pieces: Iterable[int]) -> dict[int, float | None]:
+        """The deadline of each of these pieces; see `due`."""
+        return {piece: self.due(piece) for piece in pieces}
+
     def __iter__(self) -> Iterator[int]:
         """The pieces that any reader needs."""
         return iter(set().union(*self._windows.values()))

@@ -31,7 +31,7 @@ class Totals:
     @property
     def downloaded(self) -> int:
         """Bytes received."""
-        return self._past_downloaded + (self.swarm.table.downloaded if self.swarm else 0)
+        return self._past_downloaded + (self.swarm.downloaded if self.swarm else 0)
 
     @property
     def uploaded(self) -> int:

@@ -40,7 +40,7 @@ ROUTERS = (
     ("router.bittorrent.com", 6881),
     ("router.utorrent.com", 6881),
 )
-"""Public nodes that give others to everybody who begins."""
+"""Public nodes that name other nodes to a node that starts."""
 
 ROUTERS_VARIABLE = "GEVENTBT_DHT_ROUTERS"
 """The environment variable that names other ones, or none."""
@@ -96,8 +96,8 @@ class DHT:
         self._state_file = None if state is None else StateFile(state)
         self._routers = _checked(_usual_routers() if routers is None else routers)
         first = _checked(nodes)
-        loaded = self._state_file.load() if self._state_file else {}
-        self._drivers = self._bind(port, host, loaded, read_only=read_only, query_rate=query_rate)
+        self._loaded = self._state_file.load() if self._state_file else {}
+        self._drivers = self._bind(port, host, self._loaded, read_only=read_only, query_rate=query_rate)
         if len(self._drivers) > 1:
             self._drivers[0].node.pair_with(self._drivers[1].node)
         self._calls: WeakSet[Call] = WeakSet()
@@ -105,7 +105,7 @@ class DHT:
         self._is_used = Event()
         self._tasks = [spawn("DHT lookup", self._find_nodes, first), spawn("DHT state", self._save_regularly)]
         for driver in self._drivers:
-            known = loaded.get(driver.node.family)
+            known = self._loaded.get(driver.node.family)
             driver.node.upkeep.set_expects_nodes(bool(first or self._routers), monotonic())
             driver.node.upkeep.begin(known.contacts if known else (), monotonic())
             driver.flush()
@@ -164,7 +164,7 @@ class DHT:
             info_hash: 20 bytes or 40 hex characters.
             port: where we take connections.
             seed: we have all of the torrent.
-            implied_port: we take them on the DHT's own port, which a router on the way may have changed.
+            implied_port: we take them on the DHT's own port, which a router in between may have changed.
             timeout: seconds for it; None for no limit.
 
         Returns:
@@ -282,7 +282,7 @@ class DHT:
 
         Args:
             value: bytes, str, int, or lists and dictionaries of them, at most 1,000 bytes when bencoded; or an `Item`
-                that somebody has signed before, and that is stored again as it is.
+                that was signed before, and is stored again as it is.
             key: the private ed25519 key of a mutable item, 32 bytes; None for an immutable item.
             salt: names one of the items of a key.
             seq: of a mutable item; None for one more than that of the item that is there.
@@ -336,7 +336,7 @@ class DHT:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
 
         Raises:
-            DHTTimeout: there are not, after so many seconds.
+            DHTTimeout: there are not within `timeout` seconds.
         """
         self._is_used.set()
         ends = monotonic() + (_LONGEST_WAIT if timeout is None else timeout)
@@ -348,7 +348,7 @@ class DHT:
             gevent.sleep(_LOOK)
 
     def status(self) -> DHTStatus:
-        """How it is doing."""
+        """A snapshot of its state."""
         now = monotonic()
         good = {driver.node.family: driver.node.table.good_count(now) for driver in self._drivers}
         hosts = {driver.node.family: driver.node.own_address.host for driver in self._drivers}
@@ -488,9 +488,14 @@ class DHT:
             self._state_file.save(self._state())
 
     def _state(self) -> dict[int, SavedNode]:
+        """The state to save. A family without good nodes, or that is not used, keeps that of the run before."""
         now = monotonic()
-        nodes = [driver.node for driver in self._drivers]
-        return {node.family: saved(node.node_id, node.own_address.host, node.table.good_nodes(now)) for node in nodes}
+        state = dict(self._loaded)
+        for node in (driver.node for driver in self._drivers):
+            good = node.table.good_nodes(now)
+            if good or node.family not in state:
+                state[node.family] = saved(node.node_id, node.own_address.host, good)
+        return state
 
     def _is_ready(self) -> bool:
         return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)
@@ -541,7 +546,7 @@ def _found(call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Gen
 
 
 class _Question:
-    """A query to a single node that somebody waits for."""
+    """A query to a single node, and the greenlet that waits for its answer."""
 
     def __init__(self) -> None:
         self.done = Event()

@@ -49,7 +49,7 @@ class NodeDriver:
         self.node.receive(data, address, monotonic())
 
     def drained(self) -> None:
-        """Send what came of the datagrams, and set the timer."""
+        """Send the answers to the datagrams, and set the timer."""
         self.flush()
 
     def start(self, search: Search) -> None:

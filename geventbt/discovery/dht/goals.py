@@ -1,4 +1,4 @@
-"""What a search asks the nodes on its way for, and what it makes of their answers (BEP 5, 33, 44). Pure."""
+"""Goals of searches: what the nodes are asked, and what is taken from their answers (BEP 5, 33, 44). Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from geventbt.net.addresses import Address, may_connect
 
 
 class Goal(Protocol):
-    """What a search is for."""
+    """The goal of a search."""
 
     @property
     def target(self) -> bytes:
-        """Where in the space of ids it is found: 20 bytes."""
+        """The id whose closest nodes are searched for: 20 bytes."""
 
     @property
     def is_reached(self) -> bool:
@@ -87,7 +87,7 @@ class FindPeers:
         no_seeds: other peers are preferred (BEP 33).
 
     Attributes:
-        found: the peers that nobody has taken yet, each once, with the host of the node that told of it.
+        found: the peers that have not been taken yet, each once, with the host of the node that named it.
         count: how many have been found.
     """
 
@@ -106,7 +106,7 @@ class FindPeers:
         return m.GetPeers(self.target, want, self._no_seeds)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`. A host of the internet counts once in an answer: a list of ports is no list of peers."""
+        """See `Goal`. A host of the internet counts once in an answer: many ports of one host are not many peers."""
         hosts: set[str] = set()
         for address in reply.peers:
             if address[0] in hosts or address in self._seen or len(self._seen) >= limits.DHT_PEERS_OF_SEARCH:
@@ -284,7 +284,7 @@ class StoreMutable:
 
 
 class StoreItem:
-    """Stores an item that is ready: an immutable one, or one that somebody has signed before (BEP 44)."""
+    """Stores an item that is ready: an immutable one, or one that was signed before (BEP 44)."""
 
     is_reached = False
     refused: tuple[int, str] | None = None

@@ -7,7 +7,7 @@ from geventbt.discovery.dht.items import Item
 from geventbt.discovery.dht.node_id import shared_bits
 
 _ANNOUNCERS_PER_BIT = 5
-"""So many different hosts that store an item weigh as much as a target that is one bit closer (libtorrent: 5)."""
+"""The number of hosts storing an item that weighs as much as a target one bit closer (libtorrent: 5)."""
 
 
 class StoreRefused(Exception):
@@ -67,7 +67,7 @@ class ItemStore:
 
         Args:
             item: the item, not verified yet.
-            host: who stores it.
+            host: the host that stores it.
             now: the time.
             cas: the seq of the item in whose place it may come; None for any.
 
@@ -91,7 +91,7 @@ class ItemStore:
             del kept[min(kept, key=lambda target: kept[target].worth)]
 
     def expire(self, now: float) -> None:
-        """Forget what nobody has stored again for two hours."""
+        """Forget what has not been stored again for two hours."""
         for kept in (self._mutable, self._immutable):
             for target in [key for key, known in kept.items() if now - known.announced_at >= limits.DHT_ITEM_TIME]:
                 del kept[target]

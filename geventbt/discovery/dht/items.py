@@ -1,4 +1,4 @@
-"""Items that the DHT stores: values found by their hash, or by the public key of who signs them (BEP 44). Pure."""
+"""Items that the DHT stores: values found by their hash, or by the public key of their signer (BEP 44). Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Item:
 
     Attributes:
         raw: the value as it is bencoded, at most 1,000 bytes.
-        key: the public key of who signed it, 32 bytes; None for an immutable item.
+        key: the public key of its signer, 32 bytes; None for an immutable item.
         salt: names one of the items of a key; at most 64 bytes.
         seq: grows with each change of a mutable item; None for an immutable one.
         signature: of salt, seq and value, 64 bytes; None for an immutable item.
@@ -91,9 +91,10 @@ def is_canonical(raw: bytes) -> bool:
     """Whether bytes are bencoded in the one form that every reader gives back: keys sorted, and within our bounds."""
     try:
         decoded = bencoding.decode(raw, max_depth=limits.DHT_DEPTH, max_tokens=limits.DHT_TOKENS)
-    except BencodeError:
+        return bencoding.encode(decoded) == raw
+    except (BencodeError, TypeError):
+        # An integer that is too long is read as None, which cannot be written.
         return False
-    return bencoding.encode(decoded) == raw
 
 
 def sign(value: Any, seed: bytes, seq: int, salt: bytes = b"") -> Item:

@@ -1,7 +1,7 @@
-"""The way to the nodes closest to a target: the closest known are asked for closer ones, again and again (BEP 5). Pure.
+"""Iterative lookup of the nodes closest to a target: the closest known are asked for closer ones (BEP 5). Pure.
 
-A few queries are out at a time. A node that does not answer soon gives its turn to the next, but its answer is still
-welcome when it comes late: *measured* in a simulated network with 30 % dead nodes, a lookup ends so in 1.5 s, and in
+A few queries are outstanding at a time. The next node is asked when one does not answer soon, whose late answer is
+still used: *measured* in a simulated network with 30 % dead nodes, a lookup ends so in 1.5 s, and in
 30 s when each dead node is waited for. It has converged when the closest nodes that answered are closer than every
 node that was not asked.
 """
@@ -27,7 +27,7 @@ class _State(Enum):
 
 
 class Candidate:
-    """A node on the way.
+    """A node that a lookup knows.
 
     Attributes:
         contact: the node.
@@ -56,8 +56,8 @@ class Lookup:
 
     Args:
         target: 20 bytes.
-        width: queries that are out at a time.
-        own_id: ours, which others tell us of.
+        width: queries that are outstanding at a time.
+        own_id: ours, which others may name.
     """
 
     def __init__(self, target: bytes, own_id: bytes, *, width: int = limits.DHT_LOOKUP_WIDTH) -> None:
@@ -68,19 +68,19 @@ class Lookup:
         self._nearest: list[Candidate] = []
         self._by_address: dict[Address, Candidate] = {}
         self._networks: set[bytes] = set()
-        self._doors: list[Address] = []
-        self._open_doors = 0
+        self._addresses: list[Address] = []
+        self._asked_addresses = 0
         self._in_flight = 0
 
     # ------------------------------------------------------------------ nodes to ask
 
     def add(self, contacts: Iterable[Contact], *, trusted: bool = False) -> None:
-        """Learn of nodes.
+        """Add nodes.
 
         Args:
             contacts: the nodes.
-            trusted: they are our own acquaintances. Of others one of a network (/24, /64) is enough, or somebody who
-                rents a network would surround the target.
+            trusted: they are from our own table. Of others one of a network (/24, /64) is enough, or one party that
+                rents a network could surround the target.
         """
         for contact in contacts:
             if contact.address in self._by_address or contact.id == self._own_id:
@@ -92,9 +92,9 @@ class Lookup:
                 self._networks.add(host.network)
             self._insert(Candidate(contact, self._number))
 
-    def add_doors(self, addresses: Iterable[Address]) -> None:
-        """Learn of nodes whose ids are not known; they are asked when there are no others."""
-        self._doors.extend(address for address in addresses if address not in self._by_address)
+    def add_addresses(self, addresses: Iterable[Address]) -> None:
+        """Add nodes whose ids are not known; they are asked when there are no others."""
+        self._addresses.extend(address for address in addresses if address not in self._by_address)
 
     def next(self, now: float) -> Contact | Address | None:
         """The node to ask next, which is taken to be asked then; an address only if its id is not known."""
@@ -105,10 +105,10 @@ class Lookup:
             candidate.state, candidate.asked_at = _State.ASKED, now
             self._in_flight += 1
             return candidate.contact
-        if self._doors and len(self._answers()) < limits.DHT_K:
+        if self._addresses and len(self._answers()) < limits.DHT_K:
             self._in_flight += 1
-            self._open_doors += 1
-            return self._doors.pop(0)
+            self._asked_addresses += 1
+            return self._addresses.pop(0)
         return None
 
     def put_back(self, contact: Contact) -> None:
@@ -143,7 +143,7 @@ class Lookup:
         candidate = self._by_address.get(contact.address)
         if candidate is None:
             # It was asked by its address alone.
-            self._open_doors -= 1
+            self._asked_addresses -= 1
             if contact.id == self._own_id:
                 self._in_flight -= not was_slow
                 return
@@ -168,7 +168,7 @@ class Lookup:
             self._in_flight -= 1
         candidate = self._by_address.get(address)
         if candidate is None:
-            self._open_doors -= 1
+            self._asked_addresses -= 1
         else:
             candidate.state = _State.FAILED
 
@@ -188,10 +188,10 @@ class Lookup:
                 counted += candidate.is_secure
                 if counted >= limits.DHT_K or answers >= limits.DHT_LOOKUP_INSECURE:
                     return True
-        if self._doors or self._in_flight:
+        if self._addresses or self._in_flight:
             return False
         patience = limits.DHT_LAST_PATIENCE if answers else limits.DHT_ANSWER_TIMEOUT
-        return now - slowest >= patience and not (self._open_doors and not answers)
+        return now - slowest >= patience and not (self._asked_addresses and not answers)
 
     def waits_until(self) -> float:
         """When `has_converged` may change without an answer; infinite if it cannot."""

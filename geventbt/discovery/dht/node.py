@@ -1,6 +1,6 @@
 """A node of the DHT of one address family: datagrams in, datagrams out (BEP 5, 32, 42, 43). Pure.
 
-It knows no socket and no clock. Whoever drives it hands in what comes (`receive`) and calls `wake` when `next_wake`
+It knows no socket and no clock. Its driver hands in the datagrams (`receive`) and calls `wake` when `next_wake`
 says so, always with the time, and sends what `take_outgoing` gives. Each query belongs to a listener: a search, or a
 single question.
 """
@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from geventbt import limits
@@ -30,6 +31,8 @@ from geventbt.net.addresses import Address, normalise
 
 _EXPIRY_INTERVAL = 60.0
 _FED_AT_ONCE = 16
+_DUE_AT_ONCE = 32
+"""Timeouts handled before other greenlets run: after a suspension hundreds are due at one time."""
 
 
 class Listener(Protocol):
@@ -60,7 +63,7 @@ class Counters:
     Attributes:
         queries: sent.
         replies: that came to them.
-        failures: errors that came to them, and queries that nobody answered.
+        failures: errors that came to them, and queries that were not answered.
         answered: queries of others that were answered.
         malformed: packets that were no messages.
         unexpected: answers to no question.
@@ -250,19 +253,19 @@ class Node:
     # ------------------------------------------------------------------ nodes
 
     def hear_of(self, contacts: Iterable[Contact], now: float) -> None:
-        """Learn of nodes that somebody else has named."""
+        """Add nodes that others have named."""
         known = list(contacts)
         for contact in known:
             self.table.heard_of(contact, now)
         self._feed_starving(known, now)
 
     def add_addresses(self, addresses: Iterable[Address], now: float, *, are_routers: bool = False) -> None:
-        """Learn of nodes by their addresses alone; they are asked for others.
+        """Add nodes by their addresses alone; they are asked for others.
 
         Args:
             addresses: of our family; others are left out.
             now: the time.
-            are_routers: they give nodes to everybody who begins, and shall not be asked for anything else (BEP 5).
+            are_routers: they name nodes to nodes that start, and must not be asked for anything else (BEP 5).
         """
         usable = [known for known in map(normalise, addresses) if known and family_of(known) == self.family]
         if are_routers:
@@ -290,7 +293,7 @@ class Node:
         return self._send(Destination(address, None), request, listener, now)
 
     def may_ask_in_background(self, now: float) -> bool:
-        """Whether a query could be sent now that nobody waits for."""
+        """Whether a query could be sent now for which no caller waits."""
         return self._queries.wait(now, self._background) <= 0
 
     def _pump_listener(self, listener: Listener, now: float) -> None:
@@ -368,9 +371,11 @@ class Node:
     def wake(self, now: float) -> None:
         """Do what is due."""
         self._wakes_at = float("inf")
-        for pending in self._transactions.due(now):
+        for pending in islice(self._transactions.due(now), _DUE_AT_ONCE):
             self._timed_out(pending.owner, now, is_over=pending.is_over)
-        while self._alarms and self._alarms[0][0] <= now:
+        for _ in range(_DUE_AT_ONCE):
+            if not self._alarms or self._alarms[0][0] > now:
+                break
             search = heappop(self._alarms)[2]
             self._alarm_of.pop(search, None)
             if not search.is_over:

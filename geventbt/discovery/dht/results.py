@@ -1,4 +1,4 @@
-"""What the DHT gives to those who ask it."""
+"""Results of the calls of a `DHT`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DHTStatus:
-    """How the DHT is doing.
+    """The state of the DHT.
 
     Attributes:
         port: the UDP port.

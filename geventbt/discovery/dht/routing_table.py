@@ -122,7 +122,7 @@ class RoutingTable:
             return False
         known = self._by_address.get(contact.address)
         if known is not None and known.contact.id != contact.id:
-            # One address is one node; it has taken a new id, or lies.
+            # One address is one node; it has taken a new id, or sends a false one.
             self._remove(known)
             known = None
         bucket = self._bucket_of(contact.id, now)
@@ -218,7 +218,7 @@ class RoutingTable:
     # ------------------------------------------------------------------ upkeep
 
     def has_enough(self, bits: int) -> bool:
-        """Whether the bucket of nodes that share so many bits with us has what one bucket needs."""
+        """Whether the bucket of nodes that share `bits` bits with us has as many as one needs."""
         return bits in self._buckets and len(self._buckets[bits].nodes) >= limits.DHT_K
 
     def to_ping(self, now: float, *, urgent: bool) -> Contact | None:

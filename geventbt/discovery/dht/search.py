@@ -25,11 +25,11 @@ class Search:
 
     Args:
         goal: what it is for.
-        lookup: the way to it.
+        lookup: finds the nodes closest to its target.
         on_change: called when it has found something, or is over; must neither block nor raise.
 
     Attributes:
-        is_over: it asks nobody any more, unless a node answers late that should have stored something.
+        is_over: it sends no more queries, except to a node that answers late and should store something.
         stored: how many nodes have stored what the goal wanted.
         refusals: what the others said.
         queries: how many were sent.
@@ -71,7 +71,7 @@ class Search:
             del self._stores[destination.address]
         elif destination.node_id is None:
             self.lookup.failed(destination.address, was_slow=False)
-            self.lookup.add_doors([destination.address])
+            self.lookup.add_addresses([destination.address])
         else:
             self.lookup.put_back(Contact(destination.node_id, destination.address))
 
@@ -117,7 +117,7 @@ class Search:
         self.check(now)
 
     def stop(self) -> None:
-        """Ask nobody any more."""
+        """Send no more queries."""
         self._is_stopped = True
         self._end()
 

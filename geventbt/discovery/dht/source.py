@@ -29,7 +29,7 @@ _SEARCH_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class DHTSourceStatus:
-    """How it goes with one torrent in the DHT.
+    """A `SourceStatus`: the searches and announces of one torrent in the DHT.
 
     Attributes:
         nodes: good nodes that the DHT has.
@@ -92,7 +92,7 @@ class DHTSource:
 
     @property
     def status(self) -> Mapping[str, DHTSourceStatus]:
-        """How it goes, under its name."""
+        """The status, under its name."""
         nodes = self._dht.status()
         return {NAME: replace(self._status, nodes=nodes.nodes + nodes.nodes_ipv6)}
 

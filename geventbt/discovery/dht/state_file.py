@@ -23,22 +23,30 @@ class StateFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._is_reported = False
 
     def load(self) -> dict[int, SavedNode]:
         """The saved nodes by family; none if there is no such file, or if it is damaged."""
         try:
             data = in_thread(_read, self._path)
             return {} if data is None else decode_state(data)
-        except (OSError, ValueError) as error:
-            _log.warning("the state of the DHT in %s cannot be used, and is begun anew: %s", self._path, error)
-            return {}
+        except ValueError as error:
+            _log.warning("the state of the DHT in %s is damaged, and a new one begun: %s", self._path, error)
+        except OSError as error:
+            self._report("read", error)
+        return {}
 
     def save(self, nodes: dict[int, SavedNode]) -> None:
-        """Write them in the place of those that were there."""
+        """Write them in the place of those that were there. A failure is logged once."""
         try:
             in_thread(_replace, self._path, encode_state(nodes))
         except OSError as error:
-            _log.warning("the state of the DHT cannot be written to %s: %s", self._path, error)
+            self._report("written", error)
+
+    def _report(self, what: str, error: OSError) -> None:
+        if not self._is_reported:
+            _log.warning("the state of the DHT in %s cannot be %s, and is not kept: %s", self._path, what, error)
+        self._is_reported = True
 
 
 def _read(path: Path) -> bytes | None:

@@ -46,7 +46,7 @@ class Transactions(Generic[_T]):
     second its answer is of no use any more.
 
     Args:
-        rng: makes the transaction ids, so that nobody who cannot read a query can answer it.
+        rng: makes the transaction ids, so that only a host that has received a query can answer it.
     """
 
     def __init__(self, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""How a node comes into the DHT and stays there: first nodes, pings and refreshes (BEP 5). Pure.
+"""Bootstrap and maintenance of a routing table: first nodes, pings and refreshes (BEP 5). Pure.
 
 It begins with a lookup of our own id among the nodes that are known, then looks up an id in each bucket, from far to
 near, two at a time, unless that has nodes enough. As long as there are too few nodes it tries again, less and less
@@ -46,7 +46,7 @@ class Asker(Protocol):
         """Ask a single node."""
 
     def may_ask_in_background(self, now: float) -> bool:
-        """Whether a query could be sent now that nobody waits for."""
+        """Whether a query could be sent now for which no caller waits."""
 
     def stopped_starting(self, now: float) -> None:
         """No further nodes are being found."""
@@ -82,7 +82,7 @@ class Upkeep:
     # ------------------------------------------------------------------ beginning
 
     def begin(self, contacts: Iterable[Contact], now: float) -> None:
-        """Come into the DHT by nodes of an earlier run, 16 of them chosen at random."""
+        """Bootstrap from nodes of an earlier run, 16 of them chosen at random."""
         known = list(contacts)
         self._contacts = self._rng.sample(known, min(len(known), 2 * limits.DHT_K))
         for contact in known:
@@ -96,12 +96,12 @@ class Upkeep:
         self._thin_buckets.clear()
         lookup = Lookup(self._node.node_id, self._node.node_id)
         lookup.add(self._contacts, trusted=True)
-        lookup.add_doors(self._addresses)
+        lookup.add_addresses(self._addresses)
         self._own_lookup = Search(FindNodes(self._node.node_id), lookup)
         self._node.start(self._own_lookup, now, is_background=True)
 
     def add_addresses(self, addresses: Iterable[Address], now: float) -> None:
-        """Learn of nodes by their addresses: to begin with, or where there are nodes enough, to ping at leisure."""
+        """Add nodes by their addresses: for the bootstrap, or to be pinged later where there are nodes enough."""
         fresh = [address for address in addresses if address not in self._node.table]
         self._addresses.extend(address for address in fresh if address not in self._addresses)
         self._unpinged.extend(fresh)

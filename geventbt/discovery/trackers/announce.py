@@ -49,7 +49,7 @@ class AnnounceRequest:
     Args:
         info_hash: of the torrent, 20 bytes.
         peer_id: ours, 20 bytes.
-        port: on which we take peers.
+        port: on which we take peers; over IPv4 only, where `port6` is given.
         uploaded: bytes sent since "started".
         downloaded: bytes received since "started".
         left: bytes of the torrent that we do not have.
@@ -57,6 +57,7 @@ class AnnounceRequest:
         numwant: how many peers to give us.
         key: 32 random bits that stay the same for the session, by which a tracker knows us at another address (BEP 7).
         trackerid: what the tracker asked us to say again, or None.
+        port6: on which we take peers over IPv6, or None for the same.
 
     Raises:
         ValueError: a value is out of its range.
@@ -72,18 +73,24 @@ class AnnounceRequest:
     numwant: int = limits.NUMWANT
     key: int | None = None
     trackerid: bytes | None = None
+    port6: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.info_hash) != _HASH or len(self.peer_id) != _HASH:
             raise ValueError(f"an info hash and a peer id have {_HASH} bytes")
-        if not 0 <= self.port < 1 << 16:
-            raise ValueError(f"{self.port} is not a port: must be 0 to 65535")
+        for port in (self.port, self.port6 or 0):
+            if not 0 <= port < 1 << 16:
+                raise ValueError(f"{port} is not a port: must be 0 to 65535")
         if any(not 0 <= count < _COUNT_END for count in (self.uploaded, self.downloaded, self.left)):
             raise ValueError("uploaded, downloaded and left must be 0 or more bytes, within 63 bits")
         if self.event not in EVENTS:
             raise ValueError(f"{self.event!r} is not an event of an announce")
         if not 0 <= self.numwant < 1 << 31 or not 0 <= (self.key or 0) < 1 << 32:
             raise ValueError("numwant has 31 bits and the key 32")
+
+    def over_ipv6(self) -> AnnounceRequest:
+        """The same announce as it is sent over IPv6: with our port there."""
+        return self if self.port6 is None else replace(self, port=self.port6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +273,10 @@ def _tracker_id(value: Any) -> bytes | None:
 
 
 def _external_ip(value: Any) -> str | None:
-    return str(ipaddress.ip_address(value)) if isinstance(value, bytes) and len(value) in (4, 16) else None
+    if not isinstance(value, bytes) or len(value) not in (IPV4_BYTES, IPV6_BYTES):
+        return None
+    known = normalise((str(ipaddress.ip_address(value)), 1))
+    return known[0] if known else None
 
 
 def _peers(value: Any, address_size: int) -> Iterable[Address | None]:

@@ -26,6 +26,7 @@ from gevent.event import Event
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
+from geventbt.discovery.periodic import AskAgain
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import (
     COMPLETED,
@@ -37,15 +38,12 @@ from geventbt.discovery.trackers.announce import (
 )
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import Address
-from geventbt.net.text import clean_text
+from geventbt.net.text import without_path
 
 _log = logging.getLogger("geventbt")
 
 MakeRequest = Callable[[str], AnnounceRequest]
 OnPeers = Callable[[list[Address], str], Any]
-
-_MAX_FRUITLESS = 20
-"""The wait is the interval long before."""
 
 
 @dataclass(slots=True)
@@ -55,8 +53,9 @@ class TrackerStatus:
     Attributes:
         error: why the last announce failed, or None if it did not. Untrusted text, printable and bounded.
         warning: the warning in its last answer, or None; untrusted, too.
-        next_announce: when this tracker may be asked next, on the clock of `time.monotonic`: infinite if never; None
-            before the first announce.
+        last_announce: when it was asked last, on the clock of `time.monotonic`; None before the first announce.
+        next_announce: when this tracker may be asked next, on the same clock: infinite if never; None before the first
+            announce.
         seeders: in its last answer, or None.
         leechers: likewise.
         peers: how many its last answer gave.
@@ -67,6 +66,7 @@ class TrackerStatus:
 
     error: str | None = None
     warning: str | None = None
+    last_announce: float | None = None
     next_announce: float | None = None
     seeders: int | None = None
     leechers: int | None = None
@@ -137,8 +137,7 @@ class Announcer:
     def need_more(self) -> None:
         """Ask for more peers before the interval is over, but not before the tracker's min interval is."""
         for tier in self._tiers:
-            tier.needs_more = True
-            tier.wake.set()
+            tier.need_more()
 
     def stop(self, timeout: float = limits.ANNOUNCE_STOP_TIMEOUT) -> None:
         """Stop announcing, and announce "stopped" to the trackers that count us, all of them side by side.
@@ -195,12 +194,7 @@ class _Tracker:
     """Whether "started" was sent, and neither refused nor followed by "stopped"."""
     given: set[Address] = field(default_factory=set)
     """The peers that it has given."""
-    fruitless: int = 0
-    """Announces in a row that gave no other peers, without the first."""
-    min_interval_at: float = 0.0
-    """When to announce for more peers at the earliest."""
-    next_announce_at: float = 0.0
-    """When its interval is over, or the next try is due."""
+    again: AskAgain = field(default_factory=lambda: AskAgain(limits.ANNOUNCE_INTERVAL, limits.EARLY_ANNOUNCE))
 
     def next_event(self) -> str:
         if not self.status.registered:
@@ -210,49 +204,46 @@ class _Tracker:
     def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
         least = limits.MIN_ANNOUNCE_INTERVAL if response.min_interval is None else response.min_interval
         interval = max(response.interval, least)
+        early = limits.EARLY_ANNOUNCE if response.min_interval is None else least
+        is_new = self._note_given(response.peers)
         self.failures = 0
-        self._note_given(event, response.peers)
+        # The first answer may well give no peers.
+        self.again.asked(now, found=is_new or event == STARTED, interval=interval, min_interval=early)
         self.trackerid = response.trackerid or self.trackerid
         self.completed_pending = self.completed_pending and event != COMPLETED
-        early = limits.EARLY_ANNOUNCE if response.min_interval is None else least
-        self.min_interval_at = now + min(early * 2.0**self.fruitless, interval)
-        self.next_announce_at = now + interval
         if self.status.error is not None:
-            _log.info("the tracker %s answers again", self._shown)
+            _log.info("the tracker %s answers again", without_path(self.url))
         self.status.error = None
         self.status.warning = response.warning
         self.status.seeders, self.status.leechers = response.seeders, response.leechers
         self.status.peers = len(response.peers)
         self.status.external_ip = response.external_ip or self.status.external_ip
-        self.status.next_announce = self.next_announce_at
+        self._note_times(now)
         self.status.registered = True
         self.status.address = response.address
 
-    def _note_given(self, event: str, peers: Sequence[Address]) -> None:
+    def _note_times(self, now: float) -> None:
+        self.status.last_announce, self.status.next_announce = now, self.again.planned
+
+    def _note_given(self, peers: Sequence[Address]) -> bool:
+        """Note the peers of an answer; returns whether it has given others than before."""
         new = [peer for peer in peers if peer not in self.given]
-        is_fruitless = not new and event != STARTED
-        self.fruitless = min(self.fruitless + 1, _MAX_FRUITLESS) if is_fruitless else 0
         if len(self.given) + len(new) > limits.TRACKER_GIVEN:
             self.given.clear()
         self.given.update(new)
-
-    @property
-    def _shown(self) -> str:
-        """Its scheme and host: the rest of the URL may hold a key of the user's."""
-        scheme, _, rest = self.url.partition("://")
-        return clean_text(f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}")
+        return bool(new)
 
     def failed(self, error: Exception, now: float) -> None:
         wait = min(limits.ANNOUNCE_RETRY * 2.0 ** min(self.failures, 30), limits.MAX_ANNOUNCE_RETRY)
         retry_in = error.retry_in if isinstance(error, TrackerError) else None
         self.failures += 1
-        self.min_interval_at = self.next_announce_at = now + (wait if retry_in is None else retry_in)
+        self.again.failed(now, wait if retry_in is None else retry_in)
         # It refuses, or nothing has reached it: it does not count us, unless it has before.
         self.may_count_us = self.status.registered
         if str(error) != self.status.error:
-            _log.warning("the tracker %s: %s", self._shown, error)
+            _log.warning("the tracker %s: %s", without_path(self.url), error)
         self.status.error = str(error)
-        self.status.next_announce = self.next_announce_at
+        self._note_times(now)
 
 
 class _Asker:
@@ -335,7 +326,6 @@ class _Tier:
         random.shuffle(trackers)
         self.trackers = trackers
         self.wake = Event()
-        self.needs_more = False
         self.is_over = False
         self._asker = asker
         self._current: _Tracker | None = None
@@ -345,6 +335,12 @@ class _Tier:
         """Whether "started" or "completed" is under way."""
         return any(known.asking in (STARTED, COMPLETED) for known in self.trackers)
 
+    def need_more(self) -> None:
+        """Ask for more peers as soon as the trackers allow it."""
+        for known in self.trackers:
+            known.again.need_more()
+        self.wake.set()
+
     def run(self) -> None:
         """Announce until it is over."""
         while not self.is_over:
@@ -353,24 +349,21 @@ class _Tier:
             if wait > 0:
                 self.wake.wait(None if wait == inf else wait)
                 continue
-            self.needs_more = False
             self._current = self._ask_one()
 
     def _due(self) -> float:
         """When to ask next: the tracker that answered last, or else the first that may be tried again."""
         current = self._current
         if current is None:
-            return min(known.next_announce_at for known in self.trackers)
-        if current.completed_pending:
-            return 0.0
-        return current.min_interval_at if self.needs_more else current.next_announce_at
+            return min(known.again.planned for known in self.trackers)
+        return -inf if current.completed_pending else current.again.due
 
     def _ask_one(self) -> _Tracker | None:
         """Ask the trackers that may be asked, in order, until one answers, and move that one to the front (BEP 12)."""
         for known in list(self.trackers):
             if self.is_over:
                 break
-            is_waiting = known is not self._current and known.next_announce_at > monotonic()
+            is_waiting = known is not self._current and known.again.planned > monotonic()
             if not is_waiting and self._asker.ask(known):
                 self.trackers.remove(known)
                 self.trackers.insert(0, known)

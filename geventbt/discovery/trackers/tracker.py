@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from gevent.socket import AF_INET6
+
 from geventbt import limits
 from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.trackers import udp
@@ -24,7 +26,8 @@ from geventbt.discovery.trackers.announce import (
 from geventbt.discovery.trackers.families import over_families
 from geventbt.errors import FetchError, TrackerError
 from geventbt.net.deadline import deadline
-from geventbt.net.http import fetch
+from geventbt.net.http.fetch import fetch
+from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.resolve import Endpoint, resolve
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
@@ -54,14 +57,25 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
     """
     parts = _split(url)
 
-    def over_http(endpoint: Endpoint) -> AnnounceResponse:
-        response = parse_announce(_fetch(announce_url(url, request), endpoint, timeout, "/announce"))
+    def over_http(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
+        endpoint = endpoints[0]
+        said = _over_family(request, endpoint)
+        response = parse_announce(_fetch(announce_url(url, said), endpoint, timeout, "/announce"))
         return replace(response, address=endpoint.host)
 
-    def over_udp(endpoint: Endpoint) -> AnnounceResponse:
-        return replace(udp.announce(endpoint, request, timeout=timeout), address=endpoint.host)
+    def over_udp(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
+        return udp.announce(endpoints, _over_family(request, endpoints[0]), timeout=timeout)
 
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
+
+
+def _over_family(request: AnnounceRequest, endpoint: Endpoint) -> AnnounceRequest:
+    """The announce for one address family.
+
+    The tracker takes our address from the connection, as libtorrent does it for torrents that are not private; `ipv4`
+    and `ipv6` of BEP 7 would only tell it an address of ours that it has no need of.
+    """
+    return request.over_ipv6() if endpoint.family == AF_INET6 else request
 
 
 @whole_call
@@ -93,11 +107,11 @@ def scrape(
 def _scrape(url: str, hashes: Sequence[bytes], timeout: float) -> dict[bytes, ScrapeResult]:
     parts = _split(url)
 
-    def over_http(endpoint: Endpoint) -> dict[bytes, ScrapeResult]:
-        return parse_scrape(_fetch(scrape_url(url, hashes), endpoint, timeout, "/scrape"), hashes)
+    def over_http(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
+        return parse_scrape(_fetch(scrape_url(url, hashes), endpoints[0], timeout, "/scrape"), hashes)
 
-    def over_udp(endpoint: Endpoint) -> dict[bytes, ScrapeResult]:
-        return udp.scrape(endpoint, hashes, timeout=timeout)
+    def over_udp(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
+        return udp.scrape(endpoints, hashes, timeout=timeout)
 
     return _ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout)[0]
 
@@ -122,18 +136,21 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _ask(parts: SplitResult, ask: Callable[[Endpoint], T], timeout: float) -> list[T]:
-    """Ask over each address family that the tracker has, at the first of its addresses."""
+def _ask(parts: SplitResult, ask: Callable[[Sequence[Endpoint]], T], timeout: float) -> list[T]:
+    """Ask over each address family that the tracker has, with all its addresses there."""
     with _tracker_errors(), deadline(timeout, _no_answer(parts, timeout)):
         port = parts.port or _PORTS[parts.scheme]
         found = resolve(str(parts.hostname), port, datagram=parts.scheme == "udp")
-        first = {endpoint.family: endpoint for endpoint in reversed(found)}
-        return over_families(sorted(first), lambda family: ask(first[family]))
+        of_family: dict[int, list[Endpoint]] = {}
+        for endpoint in found:
+            of_family.setdefault(endpoint.family, []).append(endpoint)
+        return over_families(sorted(of_family), lambda family: ask(of_family[family]))
 
 
 def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str) -> bytes:
+    policy = AddressPolicy(family=endpoint.family, loopback_paths=(loopback_path,))
     with _tracker_errors():
-        return fetch(url, timeout=timeout, family=endpoint.family, loopback_paths=(loopback_path,))
+        return fetch(url, timeout=timeout, policy=policy)
 
 
 @contextmanager
@@ -142,7 +159,10 @@ def _tracker_errors() -> Iterator[None]:
     try:
         yield
     except FetchError as error:
-        raise TrackerError(str(error), status=error.status) from error
+        # "Retry-After: 0" and a year are no reason to ask at once, or never again.
+        bounds = limits.MIN_ANNOUNCE_INTERVAL, limits.MAX_ANNOUNCE_INTERVAL
+        retry_in = None if error.retry_after is None else min(max(error.retry_after, bounds[0]), bounds[1])
+        raise TrackerError(str(error), retry_in=retry_in, status=error.status) from error
 
 
 def _no_answer(parts: SplitResult, timeout: float) -> str:

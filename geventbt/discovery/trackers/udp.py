@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -52,11 +53,16 @@ connection_ids = ConnectionIds()
 """Those of this process."""
 
 
-def announce(endpoint: Endpoint, request: AnnounceRequest, *, timeout: float) -> AnnounceResponse:
-    """Announce to the tracker at an address.
+class _NoAnswer(TrackerError):
+    """Nothing has come from an address in its time, or it cannot be reached."""
+
+
+def announce(endpoints: Sequence[Endpoint], request: AnnounceRequest, *, timeout: float) -> AnnounceResponse:
+    """Announce to a tracker.
 
     Args:
-        endpoint: see `geventbt.net.resolve.resolve`.
+        endpoints: its addresses, at least one and all of one family; each that does not answer in its share of the
+            time is followed by the next.
         request: what to say.
         timeout: seconds for all of it.
 
@@ -67,17 +73,33 @@ def announce(endpoint: Endpoint, request: AnnounceRequest, *, timeout: float) ->
     def pack(connection_id: int, transaction_id: int) -> bytes:
         return packets.pack_announce(connection_id, transaction_id, request)
 
-    answer = _ask(endpoint, packets.ANNOUNCE, pack, timeout)
-    return packets.parse_announce(answer, IPV4_BYTES if endpoint.family == gevent_socket.AF_INET else IPV6_BYTES)
+    endpoint, answer = _ask_any(endpoints, packets.ANNOUNCE, pack, timeout)
+    address_size = IPV4_BYTES if endpoint.family == gevent_socket.AF_INET else IPV6_BYTES
+    return replace(packets.parse_announce(answer, address_size), address=endpoint.host)
 
 
-def scrape(endpoint: Endpoint, info_hashes: Sequence[bytes], *, timeout: float) -> dict[bytes, ScrapeResult]:
-    """Scrape the tracker at an address for at most `limits.SCRAPE_HASHES` torrents; otherwise as `announce`."""
+def scrape(endpoints: Sequence[Endpoint], info_hashes: Sequence[bytes], *, timeout: float) -> dict[bytes, ScrapeResult]:
+    """Scrape a tracker for at most `limits.SCRAPE_HASHES` torrents; otherwise as `announce`."""
 
     def pack(connection_id: int, transaction_id: int) -> bytes:
         return packets.pack_scrape(connection_id, transaction_id, info_hashes)
 
-    return packets.parse_scrape(_ask(endpoint, packets.SCRAPE, pack, timeout), info_hashes)
+    return packets.parse_scrape(_ask_any(endpoints, packets.SCRAPE, pack, timeout)[1], info_hashes)
+
+
+def _ask_any(
+    endpoints: Sequence[Endpoint], action: int, pack: Callable[[int, int], bytes], timeout: float
+) -> tuple[Endpoint, bytes]:
+    """The first address that answers, and its packet."""
+    ends = monotonic() + timeout
+    for number, endpoint in enumerate(endpoints):
+        share = (ends - monotonic()) / (len(endpoints) - number)
+        try:
+            return endpoint, _ask(endpoint, action, pack, share)
+        except _NoAnswer:
+            if number == len(endpoints) - 1:
+                raise
+    raise AssertionError("there is always an endpoint")
 
 
 def _ask(endpoint: Endpoint, action: int, pack: Callable[[int, int], bytes], timeout: float) -> bytes:
@@ -87,7 +109,7 @@ def _ask(endpoint: Endpoint, action: int, pack: Callable[[int, int], bytes], tim
         sock.connect(endpoint.sockaddr)
         return _Exchange(sock, endpoint, monotonic() + timeout).ask(action, pack)
     except OSError as error:
-        raise TrackerError(f"{endpoint.host}: {error.strerror or error}") from None
+        raise _NoAnswer(f"{endpoint.host}: {error.strerror or error}") from None
     finally:
         sock.close()
 
@@ -139,7 +161,7 @@ class _Exchange:
     def _send_and_wait(self, packet: bytes, action: int, transaction_id: int) -> bytes | None:
         """Send a packet and wait for its answer; None when it is time to send again."""
         if monotonic() >= self._ends or self._silences > limits.UDP_RETRANSMISSIONS:
-            raise TrackerError(f"{self._endpoint.host}: no answer in time over UDP")
+            raise _NoAnswer(f"{self._endpoint.host}: no answer in time over UDP")
         self._sock.send(packet)
         until = min(self._ends, monotonic() + limits.UDP_RETRANSMIT * 2**self._silences)
         while (now := monotonic()) < until:

@@ -18,6 +18,7 @@ from geventbt.storage.disk.file_mapper import FileMapper
 from geventbt.storage.disk.file_pool import SHARED, FilePool
 from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.recorder import Recorder
+from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
 
@@ -57,11 +58,12 @@ class DiskBackend(StorageBackend):
         pool = SHARED if max_open_files is None else FilePool(lambda: max_open_files)
         self._torrent = torrent
         self._preallocate = preallocate
-        self._state_dir = StateDir(folder, torrent.info_hash)
-        self._ownership = Ownership(torrent, folder, layout, overwrite=overwrite)
-        self._mapper = FileMapper(torrent, folder, self._state_dir, layout, self._ownership, pool)
+        self._state_dir = StateDir(folder, torrent.swarm_hash)
+        self._resume_file = ResumeFile(torrent, self._state_dir)
+        self._ownership = Ownership(torrent, folder, layout, self._resume_file, overwrite=overwrite)
+        self._mapper = FileMapper(torrent, folder, self._state_dir, layout, self._ownership, self._resume_file, pool)
         self._files = self._mapper.files
-        self._recorder = Recorder(torrent, layout, self._mapper, self._state_dir, self._ownership)
+        self._recorder = Recorder(torrent, layout, self._mapper, self._resume_file, self._ownership)
 
     def begin(self, have: bitarray, selected: Collection[int] | None) -> None:
         """Take note of the verified pieces and the wanted files."""
@@ -69,7 +71,7 @@ class DiskBackend(StorageBackend):
 
     def path(self, file: int) -> Path:
         """Where a file is, or would be."""
-        return self._files.path(file)
+        return Path(self._files.path(file))
 
     def size(self, file: int) -> int:
         """The length of a file as it is now, 0 if it is not there."""
@@ -95,11 +97,12 @@ class DiskBackend(StorageBackend):
 
     @contextmanager
     def writing(self, files: Iterable[int]) -> Iterator[None]:
-        """Move wanted files out of the parts file; no file changes its place as long as the block runs."""
+        """Move wanted files out of the parts file, and take all; they stay in their places while the block runs."""
         files = list(files)
         for file in files:
             self._leave_parts(file)
         with self._mapper.hold_location(files):
+            self._files.make(file for file in files if not self._mapper.in_parts(file))
             yield
 
     def select(self, selected: Collection[int] | None) -> None:
@@ -125,21 +128,28 @@ class DiskBackend(StorageBackend):
         Raises:
             StorageError: one cannot be made: ``errno.ENOSPC`` if there is no room for it, ``errno.EEXIST`` if one that
                 is not the torrent's is in its place. In that case none is made.
+            MissingData, ChangedData: some were deleted, replaced or changed, and their pieces have left `have`. All
+                others are made.
         """
         files = [file for file in files if not self._is_impossible(file)]
-        self._ownership.claim()
+        self._ownership.register()
         for file in files:
             if not self._is_as_it_should_be(file):
                 self._files.check_writable(file)
-        wanted = set(files)
-        for file in set(range(len(self._torrent.files))) - wanted:
-            self._mapper.keep_out(file)
+        self._mapper.keep_out(set(range(len(self._torrent.files))) - set(files))
         for file in files:
             self._leave_parts(file)
-            if self._preallocate or not self._is_as_it_should_be(file):
-                self._make(file)
+        self._files.make(file for file in files if self._preallocate or not self._is_as_it_should_be(file))
+        lost: list[StorageError] = []
+        for file in files:
+            if self._preallocate or not self._mapper.has_length(file):
+                try:
+                    self._make(file)
+                except (MissingData, ChangedData) as error:
+                    lost.append(error)
         self._mapper.drop_parts()
-        self._recorder.note_made()
+        if lost:
+            raise lost[0]
 
     def finish(self, files: Iterable[int]) -> None:
         """Look at files of which all pieces are trusted: cut one that has grown, and find one that is gone.
@@ -161,7 +171,7 @@ class DiskBackend(StorageBackend):
     @property
     def is_recorded(self) -> bool:
         """Whether there is a record."""
-        return self._state_dir.path("resume").exists()
+        return self._resume_file.exists
 
     def withdraw(self, pieces: bitarray) -> bool:
         """Take pieces out of the record. Returns whether any was in it."""
@@ -178,7 +188,7 @@ class DiskBackend(StorageBackend):
     def lock(self) -> None:
         """Keep every other program, and every other storage of this one, away from this torrent in this folder."""
         self._state_dir.lock()
-        self._ownership.claim()
+        self._ownership.register()
 
     def restore(self) -> bitarray:
         """Trust what the last checkpoint recorded of files that look as they did then."""
@@ -199,7 +209,7 @@ class DiskBackend(StorageBackend):
         """Whether a file cannot be made, so that its bytes are kept in the parts file. The others can."""
         if not self._files.is_path_too_long(file):
             return False
-        path = os.fspath(self._files.path(file))
+        path = self._files.path(file)
         _log.warning("a path of %d bytes is too long for a file: its data is kept beside: %.100r", len(path), path)
         return True
 
@@ -213,9 +223,8 @@ class DiskBackend(StorageBackend):
         length = self._torrent.files[file].length
         if not self._ownership.is_proven(file) and self._mapper.size(file) > length:
             return
-        with self._mapper.invalidate_on_missing(file), self._files.use(file, writable=True) as opened:
-            if self._preallocate:
-                opened.allocate(length)
+        with self._mapper.invalidate_on_missing(file):
+            self._mapper.make(file, allocate=self._preallocate)
 
     def _leave_parts(self, file: int) -> None:
         """Move a file out of the parts file if it is wanted."""

@@ -11,8 +11,7 @@ is written to the parts file.
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from geventbt.storage.disk.open_file import FileChanged, FileGone, OpenFile
 from geventbt.storage.disk.open_files import OpenFiles
 from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.record import Fingerprint
+from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout, Span
 
@@ -46,6 +46,7 @@ class FileMapper:
         state_dir: the folder of our own files there.
         layout: the torrent's layout.
         ownership: knows which files are the torrent's own.
+        resume_file: where the files are recorded that are kept out.
         pool: keeps files open.
 
     Attributes:
@@ -62,6 +63,7 @@ class FileMapper:
         state_dir: StateDir,
         layout: Layout,
         ownership: Ownership,
+        resume_file: ResumeFile,
         pool: FilePool = SHARED,
     ) -> None:
         parts = TorrentFile((STATE_DIR, state_dir.path("parts").name), torrent.geometry.length, 0)
@@ -72,6 +74,7 @@ class FileMapper:
         self._state_dir = state_dir
         self._layout = layout
         self._ownership = ownership
+        self._resume_file = resume_file
         ownership.is_selected = self.is_selected
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self._in_parts: dict[int, bool] = {}
@@ -118,22 +121,36 @@ class FileMapper:
 
     def write(self, index: int, offset: int, data: memoryview) -> None:
         """Write a range of a file."""
+
+        def write() -> None:
+            with self._at(index, offset) as (place, position), self.files.use(place, writable=True) as file:
+                file.write(position, data)
+
+        self._change(index, write)
+
+    def make(self, index: int, *, allocate: bool) -> None:
+        """Make a file of its full length, sparse or with all of its room taken."""
+
+        def make() -> None:
+            with self.files.use(index, writable=True) as file:
+                if allocate:
+                    file.allocate(self._torrent.files[index].length)
+
+        self._change(index, make)
+
+    def _change(self, index: int, change: Callable[[], None]) -> None:
         try:
-            self._write(index, offset, data)
+            change()
         except FileChanged:
             if not self._accepts_shared(index):
                 raise
-            self._write(index, offset, data)
-
-    def _write(self, index: int, offset: int, data: memoryview) -> None:
-        with self._at(index, offset) as (place, position), self.files.use(place, writable=True) as file:
-            file.write(position, data)
+            change()
 
     def _accepts_shared(self, index: int) -> bool:
         """Whether to go on with a changed file, since another torrent of this process has the same file there: it has
         changed it, and only writes what is right."""
         status = self.files.status(index)
-        if status is None or self.in_parts(index) or not self._ownership.is_shared(index):
+        if status is None or self.in_parts(index) or not self._ownership.is_shared(index, status):
             return False
         self.files.record(index).accept_change(status)
         return True
@@ -160,8 +177,8 @@ class FileMapper:
                 return
             spans = list(self._spans_in_parts(index))
             if spans and self.files.status(index) is not None:
-                path = os.fspath(self.files.path(index))
-                raise StorageError(errno.EEXIST, "another file was put there while the torrent was in use", path)
+                what = "another file was put there while the torrent was in use: move it away"
+                raise StorageError(errno.EEXIST, what, self.files.path(index))
             if spans:
                 self._move(index, spans)
             self._in_parts[index] = False
@@ -190,7 +207,7 @@ class FileMapper:
         if status is None or record.is_replaced(status):
             raise FileGone(self.files.path(index))
         is_changed = record.fingerprint not in (None, Fingerprint.of(status))
-        if is_changed and not self._ownership.is_shared(index):
+        if is_changed and not self._ownership.is_shared(index, status):
             raise FileChanged(self.files.path(index))
         length = self._torrent.files[index].length
         if status.st_size != length:
@@ -213,15 +230,32 @@ class FileMapper:
                 possible[pieces.start : pieces.stop] &= in_parts[pieces.start : pieces.stop]
         return possible
 
-    def keep_out(self, index: int) -> None:
-        """Have the bytes of a file that is not wanted go to the parts file, if there is one of somebody else's in its
-        place."""
+    def keep_out(self, files: Iterable[int]) -> None:
+        """Have the bytes of files that are not wanted go to the parts file, where one that is not ours is in the place.
+
+        Raises:
+            StorageError: that cannot be recorded.
+        """
         with self._moving:
-            if not self.in_parts(index) and self.files.status(index) is not None:
-                try:
-                    self.files.check_writable(index)
-                except StorageError:
+            kept_out = [index for index in files if not self.in_parts(index) and not self._may_be_written(index)]
+            self._resume_file.note_made({}, kept_out)
+            self._in_parts.update(dict.fromkeys(kept_out, True))
+
+    def recall_kept_out(self) -> None:
+        """Have the bytes of files that were kept out, as the record says, looked for in the parts file again."""
+        with self._moving:
+            for index in self._resume_file.kept_out:
+                if not self.is_selected(index) and self.files.status(self.parts) is not None:
                     self._in_parts[index] = True
+
+    def _may_be_written(self, index: int) -> bool:
+        if self.files.status(index) is None:
+            return True
+        try:
+            self.files.check_writable(index)
+        except StorageError:
+            return False
+        return True
 
     @contextmanager
     def invalidate_on_missing(self, index: int) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import TypeAlias
 
@@ -57,7 +58,8 @@ class FilePool:
             self._use(key, slot)
             excess = len(self._slots) - self._limit()
             if excess > 0:
-                self._retire_all([key for key, slot in self._slots.items() if not slot.users][:excess])
+                unused = (key for key, slot in self._slots.items() if not slot.users)
+                self._retire_all(list(islice(unused, excess)))
 
     def leave(self, slot: Slot) -> None:
         """End the use of a file."""

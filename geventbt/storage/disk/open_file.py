@@ -8,6 +8,7 @@ and under `pread` is an error.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,14 +24,15 @@ HAS_POSITIONAL = hasattr(os, "pread") and hasattr(os, "preadv")
 """Whether the system reads and writes at a position: Windows does not."""
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """For every file in a folder that others can write to: no link is followed, and no pipe blocks."""
+_log = logging.getLogger("geventbt")
 _BLOCK = 512  # the unit of st_blocks
 
 
 class FileGone(MissingData):
     """A file that was in use has been deleted, or there is another one in its place: nothing of it is left."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ENOENT, "the file was deleted or replaced while it was in use", os.fspath(path))
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ENOENT, "the file was deleted or replaced while it was in use", path)
 
 
 class FileChanged(ChangedData):
@@ -38,8 +40,8 @@ class FileChanged(ChangedData):
 
     text = "the file was changed by another program while it was in use"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.EIO, self.text, os.fspath(path))
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EIO, self.text, path)
 
 
 class FileCut(FileChanged):
@@ -53,7 +55,7 @@ class _NoMoreData(Exception):
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: str | Path) -> Iterator[None]:
     """Turn an OSError into a StorageError that keeps its errno and names the file."""
     try:
         yield
@@ -74,7 +76,7 @@ class OpenFile:
         record: what is known of it; kept up to date here.
     """
 
-    def __init__(self, path: Path, descriptor: int, record: FileRecord) -> None:
+    def __init__(self, path: str, descriptor: int, record: FileRecord) -> None:
         self.path = path
         self._descriptor = descriptor
         self._record = record
@@ -85,7 +87,8 @@ class OpenFile:
     @property
     def deleted(self) -> bool:
         """Whether it has no name any more: what is written now is lost with the descriptor."""
-        return os.fstat(self._descriptor).st_nlink == 0
+        with storage_errors(self.path):
+            return os.fstat(self._descriptor).st_nlink == 0
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -111,7 +114,7 @@ class OpenFile:
             while len(data) < length:
                 more = self._read(offset + len(data), length - len(data))
                 if not more:
-                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
+                    raise MissingData(errno.EIO, "the file ends before the bytes that are needed", self.path)
                 data += more
             return data
 
@@ -134,7 +137,7 @@ class OpenFile:
             while view:
                 got = self._read_into(offset, view)
                 if not got:
-                    raise MissingData(errno.EIO, "the file is too short", os.fspath(self.path))
+                    raise MissingData(errno.EIO, "the file ends before the bytes that are needed", self.path)
                 view = view[got:]
                 offset += got
 
@@ -158,7 +161,7 @@ class OpenFile:
 
     def set_length(self, length: int) -> None:
         """Cut the file, or make it longer without taking room on the disk."""
-        with storage_errors(self.path), self._record.changing(self._descriptor):
+        with storage_errors(self.path), self._record.changing(self._descriptor, has_data=False):
             os.ftruncate(self._descriptor, length)
 
     def allocate(self, length: int) -> None:
@@ -170,7 +173,7 @@ class OpenFile:
         status = os.fstat(self._descriptor)
         if not hasattr(os, "posix_fallocate") or getattr(status, "st_blocks", 0) * _BLOCK >= length:
             return
-        with storage_errors(self.path), self._record.changing(self._descriptor):
+        with storage_errors(self.path), self._record.changing(self._descriptor, has_data=False):
             try:
                 os.posix_fallocate(self._descriptor, 0, length)
             except OSError as error:
@@ -188,8 +191,13 @@ class OpenFile:
             return data_ranges(self._descriptor)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file. A network drive may tell only now that it has not kept what was written to it: nothing of
+        the file is then trusted before it has been hashed."""
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            self._record.externally_modified = True
+            _log.warning("%s: closing it failed, so it is hashed again at the next start: %s", self.path, error)
 
     def _read(self, offset: int, length: int) -> bytes:
         if HAS_POSITIONAL:

@@ -1,12 +1,12 @@
-"""The files of a torrent: opened when they are needed, and never one outside the folder or of somebody else."""
+"""The files of a torrent: opened when they are needed, and never one outside the folder or one that is not ours."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -25,11 +25,14 @@ from geventbt.storage.disk.record import FileRecord
 class WriteGuard(Protocol):
     """Says which files may be written to."""
 
-    def made(self, index: int, status: os.stat_result) -> None:
-        """A file that was not there has been made."""
-
-    def check(self, index: int, path: Path, status: os.stat_result) -> None:
+    def check(self, index: int, path: str, status: os.stat_result) -> None:
         """Raise a StorageError unless a file that is there may be written to."""
+
+    def take(self, index: int, path: str, status: os.stat_result) -> None:
+        """Check a file that is there, perhaps made just now and still empty, and take it to be written to."""
+
+    def record_taken(self) -> None:
+        """Make durable which files were taken, before one of them is changed."""
 
 
 class OpenFiles:
@@ -69,7 +72,7 @@ class OpenFiles:
         except MissingData:
             return None
 
-    def path(self, index: int) -> Path:
+    def path(self, index: int) -> str:
         """Where a file is, or would be."""
         return self._paths.path(index)
 
@@ -81,13 +84,33 @@ class OpenFiles:
         """Check that a file may be written to, if it is there.
 
         Raises:
-            StorageError: it is somebody else's (``errno.EEXIST``), or there is a symbolic link in its path.
+            StorageError: it is not the torrent's (``errno.EEXIST``), or there is a symbolic link in its path.
         """
         with storage_errors(self.path(index)):
             path = self._paths.to_write(index)
             status = self.status(index)
             if status is not None:
                 self._guard.check(index, path, status)
+
+    def make(self, indices: Iterable[int]) -> None:
+        """Make files that are not there, empty, and take all: they are recorded once, together. Those that we have
+        written to are passed over.
+
+        Raises:
+            StorageError: one cannot be made, or is not the torrent's (``errno.EEXIST``).
+        """
+        for index in indices:
+            if self.record(index).identity is not None:
+                continue
+            with self._opening, storage_errors(self.path(index)):
+                path = self._paths.to_write(index)
+                status = self.status(index)
+                if status is None and self.record(index).fingerprint is None:
+                    os.close(self._create(index, path))
+                    status = os.lstat(path)
+                if status is not None:
+                    self._guard.take(index, path, status)
+        self._guard.record_taken()
 
     @contextmanager
     def use(self, index: int, *, writable: bool = False) -> Iterator[OpenFile]:
@@ -99,8 +122,8 @@ class OpenFiles:
                 length (sparse).
 
         Raises:
-            FileGone: if it was there and is no more, or another one is in its place. Raised once: the next call takes
-                what is there now, or makes it.
+            FileGone: if it was there and is not any more, or was replaced by another one. Raised once: the next call
+                takes what is there now, or makes it.
             FileCut: if it is to be written, and has been cut short. Raised once, too.
             FileChanged: if it is to be written, and has been changed.
             MissingData: if it is not there, and not `writable`.
@@ -143,15 +166,16 @@ class OpenFiles:
             path = self._paths.to_write(index)
             temporary.unlink(missing_ok=True)
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, self._mode(index))
-            file = OpenFile(temporary, descriptor, FileRecord())
+            file = OpenFile(os.fspath(temporary), descriptor, FileRecord())
             try:
                 file.set_length(self._files[index].length)
                 fill(file)
                 file.sync()
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._guard.take(index, path, os.fstat(descriptor))
+                self._guard.record_taken()
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 os.replace(temporary, path)
                 self.record(index).renew(file.fingerprint)
-                self._guard.made(index, path.lstat())
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -162,7 +186,8 @@ class OpenFiles:
         """Delete a file, if it is there."""
         with storage_errors(self.path(index)):
             self._forget(index)
-            self._paths.to_write(index).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self._paths.to_write(index))
 
     def close_file(self, index: int) -> None:
         """Close a file, so that it is looked at before it is used again."""
@@ -179,19 +204,24 @@ class OpenFiles:
 
     def _take(self, index: int, writable: bool) -> Slot:
         if self._closed:
-            raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self.path(index)))
+            raise StorageError(errno.EBADF, "cannot be opened: the storage is closed", self.path(index))
         slot = self._pool.take((self, index), writable)
         if slot is None:
             with self._opening:
                 slot = self._pool.take((self, index), writable) or self._open(index, writable)
-        if slot.file.deleted:
+        try:
+            is_deleted = slot.file.deleted
+        except BaseException:
+            self._pool.leave(slot)
+            raise
+        if is_deleted:
             self._pool.leave(slot)
             self._forget(index)
             raise FileGone(slot.file.path)
         return slot
 
     def _forget(self, index: int) -> None:
-        """Let go of a file that is no longer the one we knew."""
+        """Close a file that is no longer the one that we know, and drop its record."""
         self._pool.close(self, index)
         self._records.pop(index, None)
 
@@ -203,7 +233,7 @@ class OpenFiles:
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise StorageError(errno.EINVAL, "not a regular file", os.fspath(path))
+                    raise StorageError(errno.EINVAL, "not a regular file: move it away, or choose another folder", path)
                 if writable:
                     self._check_known(index, path, descriptor)
                 if writable and status.st_size != file.length:
@@ -215,7 +245,7 @@ class OpenFiles:
         self._pool.add((self, index), slot)
         return slot
 
-    def _check_known(self, index: int, path: Path, descriptor: int) -> None:
+    def _check_known(self, index: int, path: str, descriptor: int) -> None:
         """Check that a file that is going to be written is the one that we know, and that it is ours."""
         record, status = self.record(index), os.fstat(descriptor)
         if record.notice_cut(status):
@@ -225,7 +255,8 @@ class OpenFiles:
             raise FileGone(path)
         if record.is_changed(descriptor):
             raise FileChanged(path)
-        self._guard.check(index, path, status)
+        self._guard.take(index, path, status)
+        self._guard.record_taken()
 
     def _open_descriptor(self, index: int, writable: bool) -> int:
         if not writable:
@@ -237,16 +268,18 @@ class OpenFiles:
             if self.record(index).fingerprint is not None:
                 self._records.pop(index)
                 raise FileGone(path) from None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open(self._pool, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode(index))
-        self._guard.made(index, os.fstat(descriptor))
-        return descriptor
+        return self._create(index, path)
+
+    def _create(self, index: int, path: str) -> int:
+        """Make a file, empty, and its folders."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return _open(self._pool, path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode(index))
 
     def _mode(self, index: int) -> int:
         return 0o777 if self._files[index].executable else 0o666
 
 
-def _open(pool: FilePool, path: Path, flags: int, mode: int = 0o666) -> int:
+def _open(pool: FilePool, path: str, flags: int, mode: int = 0o666) -> int:
     """Open a file; where no descriptor is left, close one that is not in use for it."""
     try:
         return os.open(path, flags | SAFE_OPEN_FLAGS, mode)

@@ -22,7 +22,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def find_cached_read(descriptor: int) -> CachedRead | None:
-    """How to read from this file what is in memory; None if there is no way."""
+    """How to read from this file what is in memory; None if that cannot be done."""
     if not _NOWAIT:
         return None
     try:

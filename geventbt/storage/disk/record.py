@@ -90,7 +90,7 @@ class FileRecord:
     def is_changed(self, descriptor: int) -> bool:
         """Whether another program has changed it since our last change or look.
 
-        While we write to it that cannot be told; it is told by the next call.
+        That cannot be seen while we write to it; the next call sees it.
         """
         with self._lock:
             if not self.unread_change and not self._writers:
@@ -116,9 +116,13 @@ class FileRecord:
             self.unread_change = False
 
     @contextmanager
-    def changing(self, descriptor: int) -> Iterator[bool]:
+    def changing(self, descriptor: int, *, has_data: bool = True) -> Iterator[bool]:
         """Enclose a change that we make, so that it is not taken for another program's. Several threads may write at
         once: the fingerprint is compared before the first and taken after the last of them.
+
+        Args:
+            descriptor: of the file.
+            has_data: whether it has to be synced before what was changed can be trusted.
 
         Yields whether the file is at least as long as it was: if not, verified pieces are gone.
         """
@@ -136,7 +140,7 @@ class FileRecord:
             with self._lock:
                 self._writers -= 1
                 # Only now: a sync in the meantime may have missed this change.
-                self.unsynced = True
+                self.unsynced = self.unsynced or has_data
                 if not self._writers:
                     self.fingerprint = Fingerprint.of(self._different(descriptor))
 

@@ -17,11 +17,11 @@ from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.storage.backend import MissingData
-from geventbt.storage.disk import resume
 from geventbt.storage.disk.file_mapper import FileMapper
 from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.record import FileRecord, Fingerprint
-from geventbt.storage.disk.state_dir import StateDir
+from geventbt.storage.disk.resume import Resume
+from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.layout import Layout
 
 
@@ -32,27 +32,26 @@ class Recorder:
         torrent: the torrent.
         layout: its layout.
         mapper: where its bytes are. `restore`, and a checkpoint that misses a file, change its `have`.
-        state_dir: the folder of our own files there.
-        ownership: knows which files we have made.
+        resume_file: the resume file.
+        ownership: knows which files are ours.
     """
 
     def __init__(
-        self, torrent: Torrent, layout: Layout, mapper: FileMapper, state_dir: StateDir, ownership: Ownership
+        self, torrent: Torrent, layout: Layout, mapper: FileMapper, resume_file: ResumeFile, ownership: Ownership
     ) -> None:
         self._torrent = torrent
         self._layout = layout
         self._mapper = mapper
         self._files = mapper.files
-        self._state_dir = state_dir
+        self._resume_file = resume_file
         self._ownership = ownership
-        self._written: bytes | None = None
-        self._writing = new_lock()
+        # Taken before all other locks.
+        self._recording = new_lock()
 
     def restore(self) -> bitarray:
         """Trust the recorded pieces of files with the recorded fingerprints. Returns the pieces that must be hashed."""
-        data = self._state_dir.read("resume", resume.largest(self._torrent))
-        recorded = resume.decode(self._torrent, data)
-        self._ownership.made_before = recorded.made
+        recorded = self._resume_file.load()
+        self._mapper.recall_kept_out()
         suspect = zeros(len(self._mapper.have), "big")
         changed: list[int] = []
         parts_same = self._is_same(self._mapper.parts, recorded.parts)
@@ -63,12 +62,13 @@ class Recorder:
                 same = parts_same and index in recorded.in_parts
             else:
                 same = self._is_same(index, recorded.fingerprints.get(index))
+            pieces = self._layout.pieces(file)
             if not same:
-                pieces = self._layout.pieces(file)
                 suspect[pieces.start : pieces.stop] = True
                 changed.append(index)
+            elif recorded.have[pieces.start : pieces.stop].any():
+                self._ownership.recorded.add(index)
         self._mapper.have[:] = recorded.have & ~suspect
-        self._written = data
         suspect &= self._mapper.possible()
         for index in changed:
             # Until its pieces have been hashed: they must be suspect at the next start, too.
@@ -78,43 +78,20 @@ class Recorder:
 
     def checkpoint(self) -> None:
         """Sync what was written, and record it. An error is raised after all the rest has been done."""
-        with self._writing:
+        with self._recording:
             # First fingerprints, then pieces: a file that is written to in between is only hashed once more.
             now = self._trusted()
             now.have = self._mapper.have.copy()
             errors = [self._sync(index, record, now) for index, record in self._files.records() if record.unsynced]
-            now.made = self._ownership.made_files()
-            self._replace(now)
+            self._resume_file.write(now)
         error = next(filter(None, errors), None)
         if error is not None:
             raise error
 
-    def note_made(self) -> None:
-        """Record which files have been made, unless nobody has asked for the record or the lock. A restart must not
-        take for somebody else's what we were killed in while writing the first piece."""
-        with self._writing:
-            if not self._state_dir.locked:
-                return
-            now = resume.decode(self._torrent, self._written)
-            now.made = self._ownership.made_files()
-            self._replace(now)
-
     def withdraw(self, pieces: bitarray) -> bool:
         """Take pieces out of the record. Returns whether any was in it."""
-        with self._writing:
-            self._written = self._state_dir.read("resume", resume.largest(self._torrent))
-            recorded = resume.decode(self._torrent, self._written)
-            if not (recorded.have & pieces).any():
-                return False
-            recorded.have &= ~pieces
-            self._replace(recorded)
-            return True
-
-    def _replace(self, now: resume.Resume) -> None:
-        data = resume.encode(self._torrent, now)
-        if data != self._written:
-            self._state_dir.replace("resume", data)
-            self._written = data
+        with self._recording:
+            return self._resume_file.withdraw(pieces)
 
     @contextmanager
     def verifying(self, pieces: bitarray) -> Iterator[None]:
@@ -139,12 +116,11 @@ class Recorder:
         if recorded is None or self._mapper.fingerprint(index) != recorded:
             return False
         self._files.record(index).renew(recorded)
-        self._ownership.recorded.add(index)
         return True
 
-    def _trusted(self) -> resume.Resume:
+    def _trusted(self) -> Resume:
         """The fingerprints of the files that can be trusted; without the pieces."""
-        now = resume.Resume(self._mapper.have)
+        now = Resume(self._mapper.have)
         for index, record in self._files.records():
             fingerprint = record.trusted_fingerprint()
             if index == self._mapper.parts:
@@ -156,7 +132,7 @@ class Recorder:
             now.in_parts = {i for i, file in files if file.stored and file.length and self._mapper.in_parts(i)}
         return now
 
-    def _sync(self, index: int, record: FileRecord, now: resume.Resume) -> StorageError | None:
+    def _sync(self, index: int, record: FileRecord, now: Resume) -> StorageError | None:
         """Sync a file. If that fails, it is not trusted."""
         try:
             self._files.sync(index)

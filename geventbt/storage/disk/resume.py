@@ -8,7 +8,8 @@ A resume file is a bencoded dictionary::
     files       [[index, size, mtime in ns], ...] the files that can be trusted, with their fingerprints
     in_parts    indices of the files whose bytes are in the parts file instead
     parts       [size, mtime in ns] of the parts file, or an empty list
-    made        [[index, inode], ...] the files that we have made, trusted or not
+    made        [[index, inode], ...] the files that are ours, trusted or not
+    kept_out    indices of the files in whose place there is one that is not ours
     digest      SHA-256 of the same dictionary without this key
 
 It is trusted as a whole or not at all: if anything in it is wrong, the data is hashed again as if there were none.
@@ -30,7 +31,7 @@ from geventbt.storage.disk.record import Fingerprint
 
 VERSION = 1
 _DIGEST = b"digest"
-_TOKENS = 32  # of a resume file without files; each has four and three, and one more in the parts file
+_TOKENS = 32  # of a resume file without files; each has four and three, and one in each of the two sets
 
 
 @dataclass(slots=True)
@@ -42,7 +43,8 @@ class Resume:
         fingerprints: the fingerprints of the files, by index.
         in_parts: indices of the files whose bytes were in the parts file.
         parts: the fingerprint of the parts file.
-        made: the inodes of the files that we have made, by index.
+        made: the inodes of the files that are ours, by index.
+        kept_out: indices of the files in whose place there is one that is not ours.
     """
 
     have: bitarray
@@ -50,6 +52,7 @@ class Resume:
     in_parts: set[int] = field(default_factory=set)
     parts: Fingerprint | None = None
     made: dict[int, int] = field(default_factory=dict)
+    kept_out: set[int] = field(default_factory=set)
 
 
 def largest(torrent: Torrent) -> int:
@@ -61,12 +64,13 @@ def encode(torrent: Torrent, resume: Resume) -> bytes:
     """Write a resume file."""
     content = {
         b"version": VERSION,
-        b"info_hash": torrent.info_hash,
+        b"info_hash": torrent.swarm_hash,
         b"bitfield": resume.have.tobytes(),
         b"files": [[index, *fingerprint] for index, fingerprint in sorted(resume.fingerprints.items())],
         b"in_parts": sorted(resume.in_parts),
         b"parts": list(resume.parts or ()),
         b"made": [list(entry) for entry in sorted(resume.made.items())],
+        b"kept_out": sorted(resume.kept_out),
     }
     return bencoding.encode({**content, _DIGEST: _digest(content)})
 
@@ -77,7 +81,7 @@ def decode(torrent: Torrent, data: bytes | None) -> Resume:
     if data is None:
         return nothing
     try:
-        content = bencoding.decode(data, max_tokens=_TOKENS + 8 * len(torrent.files))
+        content = bencoding.decode(data, max_tokens=_TOKENS + 9 * len(torrent.files))
         if not isinstance(content, dict) or content.pop(_DIGEST, None) != _digest(content):
             return nothing
         return _read(torrent, content) or nothing
@@ -91,7 +95,7 @@ def _digest(content: dict[bytes, Any]) -> bytes:
 
 def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
     """Check the contents; with errors of any builtin kind where they are not even of the right shape."""
-    if content[b"version"] != VERSION or content[b"info_hash"] != torrent.info_hash:
+    if content[b"version"] != VERSION or content[b"info_hash"] != torrent.swarm_hash:
         return None
     have = bitarray(endian="big")
     have.frombytes(content[b"bitfield"])
@@ -101,6 +105,8 @@ def _read(torrent: Torrent, content: dict[bytes, Any]) -> Resume | None:
     del have[torrent.geometry.pieces :]
     fingerprints = {int(index): Fingerprint(int(size), int(mtime)) for index, size, mtime in content[b"files"]}
     parts = Fingerprint(*map(int, content[b"parts"])) if content[b"parts"] else None
-    # Records of earlier versions have no such key.
+    in_parts = {int(index) for index in content[b"in_parts"]}
+    # Records of earlier versions do not have these keys.
     made = {int(index): int(inode) for index, inode in content.get(b"made", ())}
-    return Resume(have, fingerprints, {int(index) for index in content[b"in_parts"]}, parts, made)
+    kept_out = {int(index) for index in content.get(b"kept_out", ())}
+    return Resume(have, fingerprints, in_parts, parts, made, kept_out)

@@ -53,7 +53,8 @@ class StateDir:
             with suppress(FileExistsError):
                 self._folder.mkdir(parents=True)
             if not stat.S_ISDIR(self._folder.lstat().st_mode):
-                raise StorageError(errno.ENOTDIR, "not a folder, or a symbolic link", os.fspath(self._folder))
+                what = "not a folder, or a symbolic link, in the place of the folder for our own files: move it away"
+                raise StorageError(errno.ENOTDIR, what, os.fspath(self._folder))
 
     def lock(self) -> None:
         """Keep all other programs away from this torrent in this folder, until `close` or the end of the process.
@@ -66,7 +67,7 @@ class StateDir:
             if self.locked:
                 return
             if self._closed:
-                raise StorageError(errno.EBADF, "the storage is closed", os.fspath(self._folder))
+                raise StorageError(errno.EBADF, "cannot be locked: the storage is closed", os.fspath(self._folder))
             self.make()
             folder_lock.lock(self._folder / _LOCK, self._info_hash)
             self.locked = True

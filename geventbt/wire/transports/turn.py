@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -14,7 +15,7 @@ class ReadingTurn:
     """Runs readers until the time of the turn is spent, and those that come too late first in the next turn.
 
     One read is short, but fifty peers that send only what costs us the most would hold up everything else in the hub
-    for the sum of theirs.
+    for the sum of theirs. A reader that waits costs nothing until there is time for it: there may be thousands.
     """
 
     __slots__ = ("_began_at", "_left", "_timer", "_waiting")
@@ -24,21 +25,25 @@ class ReadingTurn:
         self._began_at = 0.0
         self._left = limits.TURN
         # In the order in which they came.
-        self._waiting: dict[Callable[[], None], None] = {}
+        self._waiting: OrderedDict[Callable[[], None], None] = OrderedDict()
         self._timer: Any = None
 
     def run(self, loop: Any, read: Callable[[], None]) -> None:
         """Call a reader now, or in the next turn of the loop, which is the hub's."""
-        now = loop.now()
-        if now != self._began_at:
-            self._began_at = now
-            self._left = limits.TURN
-        if self._left <= 0:
+        if not self.has_time(loop):
             self._wait(loop, read)
             return
         started = perf_counter()
         read()
         self._left -= perf_counter() - started
+
+    def has_time(self, loop: Any) -> bool:
+        """Whether the time of this turn of the loop is not spent yet."""
+        now = loop.now()
+        if now != self._began_at:
+            self._began_at = now
+            self._left = limits.TURN
+        return self._left > 0
 
     def charge(self, seconds: float) -> None:
         """Account for what is going to be done because of what was read."""
@@ -58,9 +63,12 @@ class ReadingTurn:
     def _run_waiting(self, loop: Any) -> None:
         self._timer.close()
         self._timer = None
-        waiting, self._waiting = self._waiting, {}
-        for read in waiting:
+        while self._waiting and self.has_time(loop):
+            read, _ = self._waiting.popitem(last=False)
             self.run(loop, read)
+        if self._waiting and self._timer is None:
+            self._timer = loop.timer(0.0)
+            self._timer.start(self._run_waiting, loop)
 
 
 # A turn refers to no hub, which would keep it alive.

@@ -12,26 +12,27 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed
-from geventbt.client.swarm.swarm import Swarm
+from geventbt import Client, DownloadError, NoPeersError, StorageError, WireClosed, limits
+from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from geventbt.storage import Storage
+from geventbt.storage.disk.backend import DiskBackend
 from tests.loopback.fake_trackers import FakeHttp, bencoded
-from tests.loopback.world import PIECE, World, address, eventually, hear, serve_well, stay_silent
+from tests.loopback.world import PIECE, World, address, eventually, hear, remains, serve_well, stay_silent
 
 
 @pytest.fixture
 def slow_check(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Reading a piece for a check takes a while; how many have been read."""
-    read = Storage._read_stream
+    read = DiskBackend.read_into
     count: list[int] = []
 
-    def slowly(self: Storage, position: int, view: memoryview) -> bool:
-        count.append(position)
+    def slowly(self: DiskBackend, file: int, offset: int, view: memoryview) -> None:
+        count.append(offset)
         time.sleep(0.05)
-        return read(self, position, view)
+        read(self, file, offset, view)
 
-    monkeypatch.setattr(Storage, "_read_stream", slowly)
+    monkeypatch.setattr(DiskBackend, "read_into", slowly)
     return count
 
 
@@ -157,8 +158,7 @@ def test_a_torrent_can_be_removed_while_it_is_checked_and_the_check_ends(world: 
     assert job.progress.pieces == 200
     job.remove()
     read = len(slow_check)
-    gevent.sleep(0.5)
-    assert len(slow_check) <= read + os.cpu_count()
+    remains(lambda: len(slow_check) <= read + os.cpu_count(), 0.3)
     assert read < 200
     with Storage(torrent, world.origin) as storage:
         storage.lock()
@@ -282,7 +282,7 @@ def test_who_is_cut_short_in_pause_resume_or_remove_leaves_nothing_in_between(wo
 
 
 def can_lock(torrent: geventbt.Torrent, folder: Path) -> bool:
-    """Whether nobody is using a torrent in a folder."""
+    """Whether a torrent in a folder is unused."""
     with Storage(torrent, folder) as storage:
         try:
             storage.lock()
@@ -291,7 +291,8 @@ def can_lock(torrent: geventbt.Torrent, folder: Path) -> bool:
         return True
 
 
-def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
+def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World, monkeypatch):
+    monkeypatch.setattr(limits, "STOP_TIMEOUT", 0.5)
     torrent = world.torrent()
     order: list[str] = []
 
@@ -317,8 +318,9 @@ def test_a_tracker_that_does_not_answer_holds_no_pause_up(world: World):
         tracker.close()
 
 
-def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World):
+def test_trackers_are_told_what_has_been_since_they_were_told_last(world: World, monkeypatch):
     """Of each start, bytes are counted anew; what is left is what a seed would have."""
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
     torrent = world.torrent(a=10 * PIECE, b=10 * PIECE)
     tracker = FakeHttp({"": bencoded(interval=1800, peers=b"")})
 
@@ -368,16 +370,16 @@ def test_a_peer_that_was_being_connected_to_at_the_pause_is_tried_again(world: W
 
 def test_a_peer_that_was_just_connected_at_the_pause_is_tried_again(world: World, no_retries, monkeypatch):
     """It has shaken hands when the peers are being left, but has not been told that it is to end."""
-    on_connected = Swarm.on_connected
-    late: list[Swarm] = []
+    on_connected = Admission.on_connected
+    late: list[Admission] = []
 
-    def connected_late(self: Swarm, wire: geventbt.Wire, address: tuple[str, int]) -> None:
-        if not late and not self.seeding:
+    def connected_late(self: Admission, wire: geventbt.Wire, address: tuple[str, int]) -> None:
+        if not late and self.keeps_outbound:
             late.append(self)
             self.stop(0)
         on_connected(self, wire, address)
 
-    monkeypatch.setattr(Swarm, "on_connected", connected_late)
+    monkeypatch.setattr(Admission, "on_connected", connected_late)
     torrent = world.torrent()
     job = world.download(torrent, world.seeds(torrent, 1))
     eventually(lambda: late and not job.progress.peers)
@@ -515,6 +517,31 @@ def test_a_private_torrent_uses_no_peer_exchange(world: World, private):
     eventually(lambda: wire.peer_extended_handshake)
     assert ("ut_pex" in wire.peer_extended_mapping) is not private
     wire.close(0)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_private_torrent_keeps_away_from_the_dht_and_the_local_network(
+    world: World, private: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GEVENTBT_LSD_INTERFACES", "lo")
+    world.torrent("secret")
+    torrent = world.made(geventbt.create_torrent(world.origin / "secret", private=private))
+    with geventbt.DHT(0, "127.0.0.1", routers=()) as node, Client(dht=node) as client:
+        job = client.add(torrent, world.origin, seed_only=True)
+        assert job.wait(10)
+        wire = geventbt.connect(("127.0.0.1", client.port or 0))
+        ports: list[int] = []
+        wire.on("port", lambda wire, listen_port: ports.append(listen_port))
+        theirs = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), dht=True)
+        assert theirs.extensions.dht is not private
+        if private:
+            remains(lambda: not ports and not node.status().searches)
+            assert set(job.sources) == set()
+            assert job.dht is None
+        else:
+            eventually(lambda: ports == [node.port])
+            assert {"dht", "pex"} <= set(job.sources)
+        wire.close(0)
 
 
 # --- what can be seen of it ---

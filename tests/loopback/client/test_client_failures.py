@@ -222,7 +222,7 @@ def test_a_disk_that_fails_at_the_very_end_fails_the_download(world: World, torr
 
 
 def test_a_folder_that_is_moved_away_fails_the_download(world: World, torrent):
-    job = world.download(torrent, world.seeds(torrent, 1), limit_down=300_000)
+    job = world.download(torrent, world.seeds(torrent, 1), limit_down=900_000)
     eventually(lambda: job.pieces.any())
     (world.folder / "out").rename(world.folder / "elsewhere")
     with pytest.raises(StorageError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -10,7 +11,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Wire
+from geventbt import Wire, limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.known_peers import KnownPeers, Source
@@ -181,3 +182,38 @@ def test_a_stop_gives_up_the_connections_that_are_being_made(dialling, listener)
         assert dialling.dialer.last_failure is None
         # The peer is not to blame: it may be tried at once.
         assert dialling.known.next(monotonic()) == address
+
+
+@pytest.mark.parametrize("shortage", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+def test_for_want_of_a_descriptor_the_same_peer_is_tried_again_and_not_blamed(dialling, peer, monkeypatch, shortage):
+    tries = []
+
+    def connect(address: Address, **options: Any) -> Wire:
+        tries.append(address)
+        if len(tries) < 8:
+            raise OSError(shortage, "none left")
+        return geventbt.connect(address, **options)
+
+    monkeypatch.setattr("geventbt.client.swarm.dialer.connect", connect)
+    monkeypatch.setattr(limits, "SHORTAGE_PAUSE", 0.05)
+    dialling.add(peer)
+    dialling.dialer.start()
+    started = monotonic()
+    eventually(lambda: dialling.dialer.last_failure)
+    assert not dialling.dialer.is_exhausted(1), "it may yet be connected to"
+    eventually(lambda: peer in dialling.owner.wires)
+    # A peer that fails by its own fault is not tried as often, and not as soon.
+    assert len(tries) == 8 > limits.CONNECT_FAILURES
+    assert monotonic() - started >= 7 * limits.SHORTAGE_PAUSE
+
+
+def test_an_unexpected_error_is_a_failed_try_and_logged_once(dialling, monkeypatch, caplog):
+    def connect(address: Address, **options: Any) -> Wire:
+        raise ArithmeticError("unexpected")
+
+    monkeypatch.setattr("geventbt.client.swarm.dialer.connect", connect)
+    for port in (1, 2, 3):
+        dialling.add(("127.0.0.1", port))
+    dialling.dialer.start()
+    eventually(lambda: dialling.dialer.is_exhausted(1))
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1

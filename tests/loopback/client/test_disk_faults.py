@@ -26,6 +26,7 @@ def torrent(world: World) -> Torrent:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DISK_RETRY_FIRST", 0.3)
+    monkeypatch.setattr(limits, "FIRST_RETRY", 0.1)
 
 
 @contextmanager

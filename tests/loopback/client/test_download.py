@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import gevent
 import pytest
+from bitarray import bitarray
 
 import geventbt
 from geventbt import ActiveTorrent, Client, NoPeersError, StorageError, Wire
@@ -229,31 +229,24 @@ def test_a_download_can_be_stopped_and_goes_on_later(torrent, start, honest, odd
 
 def test_downloaders_serve_each_other_what_they_have(torrent, start, honest, tmp_path):
     """A wire of a download also answers requests for verified pieces."""
-    storage = geventbt.Storage(torrent, tmp_path / "origin")
-    storage.check()
     got: list[bytes] = []
+    lacks_one = bitarray("1" * torrent.geometry.pieces)
+    lacks_one[7] = 0
 
     def barter(wire: Wire) -> None:
         wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
-        wire.have_all()
-        wire.unchoke()
-        server = gevent.spawn(wire.serve, storage.read)
+        wire.bitfield(lacks_one)
         wire.interested()
         wire.wait_unchoked(timeout=10)
         wire.wait_for_piece(7, timeout=10)
         got.append(wire.request(7, 0, 16384))
-        server.join()
 
     with geventbt.listen(("127.0.0.1", 0), barter) as server:
-        job = start([("127.0.0.1", server.server_port)], sequential=True)
-        # The last piece is withheld until the barter is done.
-        read = storage.read
-        storage.read = lambda piece, offset, length: (
-            (  # type: ignore[method-assign]
-                eventually(lambda: got) if piece == 39 else None
-            )
-            or read(piece, offset, length)
-        )
+        job = start([("127.0.0.1", server.server_port)])
+        eventually(lambda: job.peers)
+        job.add_peers([honest()])
         assert job.wait(30)
-    assert got == [read(7, 0, 16384)]
-    storage.close()
+        eventually(lambda: got)
+    with geventbt.Storage(torrent, tmp_path / "origin") as storage:
+        storage.check()
+        assert got == [storage.read(7, 0, 16384)]

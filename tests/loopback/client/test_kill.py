@@ -37,7 +37,7 @@ IN_ONE_TICK = 3
 did, so they are fetched again. Very rarely there is one."""
 
 pytestmark = [
-    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nobody is killed like this here"),
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are not killed like this here"),
     pytest.mark.timeout(60 + 10 * KILLS),
 ]
 
@@ -209,6 +209,7 @@ def test_a_download_that_is_killed_again_and_again_ends_right(torrent, seeder, s
 
 def test_files_that_a_checkpoint_has_recorded_are_not_hashed_after_a_kill(torrent, seeder, start, tmp_path):
     folder = tmp_path / "out"
+    seeder.set_limits(up=2 * RATE)
     process = start(IN_ORDER, 0.05, tmp_path / "data.torrent", folder, seeder.port)
     eventually(lambda: uploaded(seeder) > 0.8 * torrent.geometry.length, seconds=30)
     process.kill()

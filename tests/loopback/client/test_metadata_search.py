@@ -1,9 +1,10 @@
-"""A magnet link whose peers come to us: nobody has to be known at first."""
+"""A magnet link whose peers connect to us: none has to be known at first."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def torrent(tmp_path: Path) -> geventbt.Torrent:
 
 @pytest.fixture
 def leecher(torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[Client]:
-    """Has a magnet link, and knows nobody."""
+    """Has a magnet link, and knows no peer."""
     with Client(0, host="127.0.0.1") as client:
         client.add(geventbt.Magnet.from_torrent(torrent), tmp_path / "out")
         yield client
@@ -43,6 +44,40 @@ def come(leecher: Client, torrent: geventbt.Torrent) -> Wire:
     return wire
 
 
+@pytest.fixture
+def ask_silent(leecher: Client, torrent: geventbt.Torrent) -> Iterator[Callable[[int], None]]:
+    """Has the client ask a number of peers that claim to have the metadata, and leave its questions unanswered."""
+    servers: list[geventbt.PeerServer] = []
+
+    def handle(wire: Wire) -> None:
+        wire.use(lambda wire: Mute(wire, torrent.info_bytes))
+        wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+        list(wire.incoming_requests())
+
+    def ask(count: int) -> None:
+        servers.extend(geventbt.listen(("127.0.0.1", 0), handle) for _ in range(count))
+        (job,) = leecher.torrents.values()
+        job.add_peers([("127.0.0.1", server.server_port) for server in servers])
+        eventually(lambda: all(server.wires for server in servers))
+
+    yield ask
+    for server in servers:
+        server.stop()
+
+
+def come_when_there_is_room(leecher: Client, torrent: geventbt.Torrent) -> Wire:
+    """Connect again and again until it is not refused."""
+    taken: list[Wire] = []
+
+    def is_taken() -> bool:
+        with suppress(geventbt.GeventBTError):
+            taken.append(come(leecher, torrent))
+        return bool(taken)
+
+    eventually(is_taken)
+    return taken[0]
+
+
 def test_a_seeder_that_comes_gives_the_metadata_and_then_the_data(torrent, leecher, tmp_path):
     (job,) = leecher.torrents.values()
     with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0), peers=[("127.0.0.1", leecher.port)]):
@@ -58,42 +93,19 @@ def test_no_more_are_asked_at_a_time_than_the_limit(torrent, leecher):
         come(leecher, torrent)
     assert not any(wire.closed for wire in wires)
     wires.pop().close()
-
-    def room() -> bool:
-        try:
-            wires.append(come(leecher, torrent))
-        except geventbt.GeventBTError:
-            return False
-        return True
-
-    eventually(room)
+    wires.append(come_when_there_is_room(leecher, torrent))
     for wire in wires:
         wire.close(0)
 
 
-def test_silent_peers_lose_their_places_to_others(torrent, leecher, tmp_path, monkeypatch):
+def test_silent_peers_lose_their_places_to_others(torrent, leecher, ask_silent, tmp_path, monkeypatch):
     """As many as are asked at a time say that they have the metadata, and give none."""
     monkeypatch.setattr(limits, "METADATA_PATIENCE", 0.3)
-    silent = [geventbt.listen(("127.0.0.1", 0), make_mute(torrent)) for _ in range(limits.METADATA_SOURCES)]
+    ask_silent(limits.METADATA_SOURCES)
     (job,) = leecher.torrents.values()
-    job.add_peers([("127.0.0.1", server.server_port) for server in silent])
-    eventually(lambda: all(server.wires for server in silent))
     with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
         job.add_peers([("127.0.0.1", seeder.port)])
         assert job.wait_metadata(timeout=limits.REQUEST_TIMEOUT / 2)
-    for server in silent:
-        server.stop()
-
-
-def make_mute(torrent: geventbt.Torrent) -> Callable[[Wire], None]:
-    """A peer that leaves questions unanswered."""
-
-    def handle(wire: Wire) -> None:
-        wire.use(lambda wire: Mute(wire, torrent.info_bytes))
-        wire.handshake(torrent.info_hash, geventbt.new_peer_id())
-        list(wire.incoming_requests())
-
-    return handle
 
 
 def test_those_who_came_are_left_when_the_metadata_is_here(torrent, leecher, tmp_path):
@@ -111,29 +123,16 @@ def test_those_who_came_are_left_when_the_torrent_is_paused_or_removed(torrent, 
     job.pause()
     eventually(lambda: wire.closed)
     job.resume()
-    wires = []
-
-    def is_taken() -> bool:
-        try:
-            wires.append(come(leecher, torrent))
-        except geventbt.GeventBTError:
-            return False
-        return True
-
-    eventually(is_taken)
+    wire = come_when_there_is_room(leecher, torrent)
     job.remove()
-    eventually(lambda: wires[-1].closed)
+    eventually(lambda: wire.closed)
 
 
-def test_silent_peers_do_not_hold_the_places_of_good_ones(torrent, leecher, tmp_path, monkeypatch):
+def test_silent_peers_do_not_hold_the_places_of_good_ones(torrent, leecher, ask_silent, tmp_path, monkeypatch):
     """They need not time out before another is asked."""
     monkeypatch.setattr(limits, "METADATA_SILENCE", 0.2)
-    silent = [geventbt.listen(("127.0.0.1", 0), make_mute(torrent)) for _ in range(2 * limits.METADATA_SOURCES)]
+    ask_silent(2 * limits.METADATA_SOURCES)
     (job,) = leecher.torrents.values()
-    job.add_peers([("127.0.0.1", server.server_port) for server in silent])
-    eventually(lambda: all(server.wires for server in silent))
     with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
         job.add_peers([("127.0.0.1", seeder.port)])
         assert job.wait_metadata(timeout=limits.METADATA_PATIENCE / 2)
-    for server in silent:
-        server.stop()

@@ -33,10 +33,10 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     pieces: list[int] = []
     hash_pieces = storage.hash_pieces
 
-    def spy(geometry: Any, indices: Iterable[int], *arguments: Any) -> Generator[Any, None, None]:
+    def spy(geometry: Any, hashes: Any, indices: Iterable[int], *arguments: Any) -> Generator[Any, None, None]:
         indices = list(indices)
         pieces.extend(indices)
-        return hash_pieces(geometry, indices, *arguments)
+        return hash_pieces(geometry, hashes, indices, *arguments)
 
     monkeypatch.setattr(storage, "hash_pieces", spy)
     return pieces

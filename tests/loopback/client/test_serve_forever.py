@@ -14,7 +14,7 @@ import pytest
 
 import geventbt
 from geventbt import Client
-from tests.loopback.harness import eventually
+from tests.loopback.harness import eventually, remains
 
 
 @pytest.mark.parametrize("port", [None, 0], ids=["no listener", "a listener"])
@@ -35,9 +35,7 @@ def test_a_client_without_torrent_waits(port: int | None) -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     eventually(lambda: clients)
-    gevent.sleep(0.2)
-    assert thread.is_alive()
-    assert not errors
+    remains(lambda: thread.is_alive() and not errors)
     hub, client = clients[0]
     closing = in_gevent(hub, client.close)
     eventually(closing.done)
@@ -75,7 +73,7 @@ def test_it_returns_when_the_close_is_over(tmp_path: Path) -> None:
     order.append("served")
     assert order == ["closed", "served"]
     geventbt.seed(torrent, tmp_path, ("127.0.0.1", client.port or 0)).close()
-    # Once more is no error.
+    # Once more is not an error.
     client.serve_forever()
 
 

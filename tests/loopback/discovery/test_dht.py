@@ -13,6 +13,7 @@ import pytest
 from gevent import socket as gevent_socket
 
 import geventbt
+from geventbt import limits
 from geventbt.discovery.dht.items import public_key_of
 from tests.loopback.harness import eventually
 
@@ -36,9 +37,16 @@ def make() -> Iterator[Callable[..., geventbt.DHT]]:
 
 
 @pytest.fixture
-def network(make: Callable[..., geventbt.DHT]) -> list[geventbt.DHT]:
+def network(make: Callable[..., geventbt.DHT], monkeypatch: pytest.MonkeyPatch) -> list[geventbt.DHT]:
     """Five nodes that know each other."""
+    monkeypatch.setattr(limits, "DHT_BOOTSTRAP_RETRY", 0.2)
+    monkeypatch.setattr(limits, "DHT_PING_INTERVAL", 0.1)
+    monkeypatch.setattr(limits, "DHT_ADDRESS_RATE", 100.0)
+    monkeypatch.setattr(limits, "DHT_ADDRESS_BURST", 100.0)
     nodes = [make() for _ in range(5)]
+    for node in nodes:
+        for other in nodes:
+            node.add_node(("127.0.0.1", other.port))
     eventually(lambda: all(node.status().nodes >= 4 for node in nodes))
     return nodes
 
@@ -70,7 +78,7 @@ def test_items_are_kept(network: list[geventbt.DHT]) -> None:
     assert network[4].put(item).stored == 4, "an item can be stored again without its private key"
 
 
-def test_what_nobody_has_is_not_found(network: list[geventbt.DHT]) -> None:
+def test_what_no_node_has_is_not_found(network: list[geventbt.DHT]) -> None:
     with pytest.raises(geventbt.DHTNotFound, match=HASH.hex()):
         network[0].get(HASH)
 
@@ -158,7 +166,7 @@ def test_without_nodes_calls_end_at_once(make: Callable[..., geventbt.DHT]) -> N
 
 @pytest.fixture
 def silent(make: Callable[..., geventbt.DHT]) -> Iterator[geventbt.DHT]:
-    """A node whose only acquaintance answers nothing."""
+    """A node whose only known node answers nothing."""
     sock = gevent_socket.socket(gevent_socket.AF_INET, gevent_socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     yield make(nodes=[sock.getsockname()])
@@ -180,7 +188,7 @@ def test_every_call_has_a_timeout(silent: geventbt.DHT) -> None:
     assert silent.status().searches == 0
 
 
-def test_a_timeout_of_somebody_else_passes_through(silent: geventbt.DHT) -> None:
+def test_a_foreign_timeout_passes_through(silent: geventbt.DHT) -> None:
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
         silent.announce(HASH, 1)
     assert silent.status().searches == 0
@@ -272,7 +280,7 @@ def test_garbage_is_dropped_and_counted(network: list[geventbt.DHT], nothing_log
     sock.close()
 
 
-def test_a_flood_is_mostly_dropped_and_holds_up_nobody(network: list[geventbt.DHT]) -> None:
+def test_a_flood_is_mostly_dropped_and_holds_up_no_other(network: list[geventbt.DHT]) -> None:
     query = geventbt.bencoding.encode({"t": "tt", "y": "q", "q": "ping", "a": {"id": b"f" * 20}})
 
     def flood(sock: Any) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 from gevent import socket as gevent_socket
 
+import geventbt
 from geventbt import limits
 from geventbt.discovery.local import GROUPS, LocalDiscovery, LocalSource
-from tests.loopback.harness import eventually
+from geventbt.net.udp_socket import UdpSocket
+from tests.loopback.harness import eventually, remains
 
 HASH, OTHER_HASH = b"h" * 20, b"o" * 20
 
@@ -50,7 +53,7 @@ def test_two_find_each_other(make: Callable[[int], LocalDiscovery]) -> None:
     assert ports == {2222}
     assert all(address[0] == by for address, by in heard)
     assert listening.status["lsd"].peers >= 1
-    assert 2222 not in {address[1] for address, _ in other}, "nobody hears itself"
+    assert 2222 not in {address[1] for address, _ in other}, "no client hears itself"
 
 
 def test_only_the_torrents_in_common_count(make: Callable[[int], LocalDiscovery]) -> None:
@@ -94,6 +97,61 @@ def test_garbage_and_floods_are_dropped(make: Callable[[int], LocalDiscovery], n
     for _ in range(10_000):
         discovery.receive(packet, ("127.0.0.1", 5))
     assert len(heard) < limits.LSD_BYTES_PER_SECOND // len(packet)
+
+
+def test_a_torrent_that_needs_peers_is_announced_earlier(
+    make: Callable[[int], LocalDiscovery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LSD_MIN_INTERVAL", 0.05)
+    announced, _ = source_of(make(1111))
+    _, heard = source_of(make(2222))
+    eventually(lambda: announced.status["lsd"].last_announce)
+    first = announced.status["lsd"].last_announce
+    remains(lambda: announced.status["lsd"].last_announce == first)
+    announced.need_more()
+    eventually(lambda: announced.status["lsd"].last_announce != first)
+    eventually(lambda: len(heard) == 2)
+
+
+def test_a_download_waits_a_moment_for_the_first_peers(
+    make: Callable[[int], LocalDiscovery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LSD_PATIENCE", 0.1)
+    source, _ = source_of(make(1111))
+    assert source.can_find_more
+    eventually(lambda: not source.can_find_more)
+
+
+def test_two_clients_find_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEVENTBT_LSD_INTERFACES", "lo")
+    (tmp_path / "data").write_bytes(b"found in the local network")
+    torrent = geventbt.create_torrent(tmp_path / "data")
+    with geventbt.seed(torrent, tmp_path, dht=False), geventbt.Client(dht=False) as client:
+        job = client.add(torrent, tmp_path / "out", fail_without_peers=True)
+        if "lsd" not in job.sources:
+            pytest.skip("no multicast on the loopback interface")
+        assert job.wait(10)
+        assert (tmp_path / "out" / "data").read_bytes() == b"found in the local network"
+
+
+def test_a_client_that_only_this_machine_can_reach_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEVENTBT_LSD_INTERFACES", "lo")
+    with geventbt.Client(host="127.0.0.1", dht=False) as client:
+        job = client.add(geventbt.Magnet(info_hash=HASH))
+        assert "lsd" not in job.sources
+
+
+@pytest.mark.parametrize(("host", "groups"), [("", {4, 6}), ("127.0.0.1", {4}), ("::1", {6})])
+def test_the_families_are_those_that_the_client_listens_on(
+    host: str, groups: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: set[int] = set()
+    monkeypatch.setattr(UdpSocket, "send", lambda self, data, to: sent.add(6 if ":" in to[0] else 4))
+    discovery = LocalDiscovery(1111, host, interfaces=["lo"], port=random.randrange(20000, 30000))
+    source_of(discovery)
+    eventually(lambda: sent)
+    discovery.close()
+    assert sent <= groups
 
 
 def test_without_an_interface_it_says_so() -> None:

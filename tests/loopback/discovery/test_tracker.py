@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -165,6 +166,41 @@ def test_both_families_are_told_and_their_peers_joined(servers, two_families):
     assert announce("udp://both.example:1", REQUEST).peers == (("1.2.3.4", 6881), ("::1", 7))
 
 
+def test_each_family_gets_the_port_that_is_open_there(servers, two_families):
+    servers += [FakeUdp(udp_answer), FakeUdp(udp_answer, "::1")]
+    two_families(servers[0].port, servers[1].port)
+    announce("udp://both.example:1", replace(REQUEST, port6=1))
+    assert [int.from_bytes(server.packets[-1][96:98], "big") for server in servers] == [6881, 1]
+
+
+def test_over_http_too_each_family_gets_its_own_port(serve):
+    for host, port in (("127.0.0.1", 6881), ("::1", 1)):
+        server = serve(bencoded(interval=900), host)
+        announce(server.url(), replace(REQUEST, port6=1))
+        assert f"&port={port}&" in server.requests[0]
+
+
+@pytest.mark.parametrize("first", ["refuses", "is silent"])
+def test_every_address_of_a_tracker_over_udp_is_tried(servers, monkeypatch, first):
+    servers += [FakeUdp(udp_answer)]
+    port = servers[0].port
+    if first == "is silent":
+        silent = gevent_socket.socket(type=socket.SOCK_DGRAM)
+        silent.bind(("127.0.0.2", port))
+        servers += [silent]
+    endpoints = [resolve.Endpoint(socket.AF_INET, (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+    monkeypatch.setattr(tracker, "resolve", lambda host, port, **options: endpoints)
+    assert announce("udp://tracker.example:1", REQUEST, timeout=0.4).address == "127.0.0.1"
+
+
+def test_a_tracker_that_refuses_over_udp_is_not_asked_at_its_other_addresses(servers, monkeypatch):
+    servers += [FakeUdp(lambda packet: [b"\0\0\0\3" + packet[12:16] + b"go away"])]
+    endpoints = [resolve.Endpoint(socket.AF_INET, (host, servers[0].port)) for host in ("127.0.0.1", "127.0.0.2")]
+    monkeypatch.setattr(tracker, "resolve", lambda host, port, **options: endpoints)
+    with pytest.raises(TrackerError, match="go away"):
+        announce("udp://tracker.example:1", REQUEST)
+
+
 @pytest.mark.parametrize("silent", [0, 1])
 def test_a_family_that_does_not_answer_holds_up_the_other_only_a_moment(servers, two_families, monkeypatch, silent):
     monkeypatch.setattr(limits, "SECOND_FAMILY", 0.05)
@@ -214,9 +250,20 @@ def test_an_announcer_with_good_slow_and_bad_trackers(serve, servers):
     assert announcer.status[bad.url()].error == "no"
     announcer.completed()
     eventually(lambda: len(good.requests) == 2 and len(over_udp.packets) == 3)
-    announcer.stop()
+    announcer.stop(1)
     assert ["started" in good.requests[0], "completed" in good.requests[1], "stopped" in good.requests[2]] == [True] * 3
     assert [packet[83] for packet in over_udp.packets[1:]] == [2, 1, 3]
     assert len(bad.requests) == 1
     # It may have taken us in, although it has not answered.
     assert "stopped" in hanging.requests[-1]
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [("120", 120.0), ("0", limits.MIN_ANNOUNCE_INTERVAL), ("999999999", limits.MAX_ANNOUNCE_INTERVAL)],
+)
+def test_a_tracker_that_is_busy_says_when_to_ask_again(serve, after, seconds):
+    server = serve(f"HTTP/1.1 503 Busy\r\nRetry-After: {after}\r\nContent-Length: 0\r\n\r\n".encode())
+    with pytest.raises(TrackerError, match="503 Busy") as caught:
+        announce(server.url(), REQUEST)
+    assert (caught.value.status, caught.value.retry_in) == (503, seconds)

@@ -218,8 +218,8 @@ def test_answers_to_other_questions_are_ignored(serving_udp):
 
 def test_answers_from_another_port_never_arrive(serving_udp):
     server = serving_udp(lambda packet: udp_answer(packet, peers=IPV4_PEER))
-    with gevent.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        server.sender = stranger
+    with gevent.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as another:
+        server.sender = another
         with pytest.raises(TrackerError, match=r"no answer|within"):
             announce(server.url, REQUEST, timeout=SOON)
     assert len(server.packets) > 1

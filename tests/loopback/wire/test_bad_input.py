@@ -1,4 +1,4 @@
-"""More of what strangers may send: too much of what is allowed, in the wrong order, or with one end shut.
+"""More of what untrusted peers may send: too much of what is allowed, in the wrong order, or with one end shut.
 
 The sizes and ranges of every message are in `test_wire_bad_input.py`.
 """
@@ -38,7 +38,7 @@ def seeder(serving: Any) -> geventbt.PeerServer:
     return server
 
 
-def stranger(server: geventbt.PeerServer) -> RawPeer:
+def raw_peer(server: geventbt.PeerServer) -> RawPeer:
     return RawPeer(gevent_socket.create_connection(("127.0.0.1", server.server_port)))
 
 
@@ -99,7 +99,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("what", STREAMS)
 def test_too_much_and_nonsense_leave_the_server_to_the_next_peer(seeder, what):
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     send_all(peer, HELLO + STREAMS[what])
     assert_still_serves(seeder)
     peer.sock.close()
@@ -108,7 +108,7 @@ def test_too_much_and_nonsense_leave_the_server_to_the_next_peer(seeder, what):
 
 def test_a_peer_that_says_no_more_but_reads_gets_no_leak(seeder):
     """It shuts its sending side, as a download of another protocol might."""
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     peer.send(HELLO + m.pack_range(c.REQUEST, 0, 0, 4))
     peer.sock.shutdown(socket.SHUT_WR)
     assert peer.is_closed()
@@ -118,7 +118,7 @@ def test_a_peer_that_says_no_more_but_reads_gets_no_leak(seeder):
 
 
 def test_a_reset_while_blocks_are_on_their_way_ends_that_wire_alone(seeder):
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     peer.send(HELLO + b"".join(m.pack_range(c.REQUEST, n // 4, n % 4 * BLOCK, BLOCK) for n in range(36)))
     peer.receive(68 + 100)
     peer.reset()
@@ -126,9 +126,9 @@ def test_a_reset_while_blocks_are_on_their_way_ends_that_wire_alone(seeder):
     assert_still_serves(seeder)
 
 
-def test_strangers_who_say_nothing_are_let_go_all_at_once(seeder, monkeypatch):
+def test_peers_that_say_nothing_are_closed_all_at_once(seeder, monkeypatch):
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.2)
-    peers = [stranger(seeder) for _ in range(50)]
+    peers = [raw_peer(seeder) for _ in range(50)]
     eventually(lambda: len(seeder.wires) == 50)
     for peer in peers:
         assert peer.is_closed()

@@ -1,4 +1,4 @@
-"""What a client with many wires uses: requests answered many at a time, and a feed that is told of blocks together."""
+"""What a client with many wires uses: requests answered many at a time, and a delegate that gets blocks together."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_wire_that_closes_meanwhile_ends_the_serving(raw):
 
 
 class Recorder(WireDelegate):
-    """Remembers what it is told, in order."""
+    """Remembers its calls, in order."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []

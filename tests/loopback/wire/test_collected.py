@@ -1,4 +1,4 @@
-"""A wire that nobody holds any more is closed; one that is in use is not. `gevent.wait` waits for the end of a wire."""
+"""A wire without a reference is closed; one that is in use is not. `gevent.wait` waits for the end of a wire."""
 
 from __future__ import annotations
 

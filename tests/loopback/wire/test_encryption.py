@@ -1,4 +1,4 @@
-"""Encrypted connections over real sockets: every pair of policies, and strangers who stop, lie or come in crowds."""
+"""Encrypted connections over real sockets: every pair of policies, and peers that stop, lie or come in crowds."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_download_prefers_encryption_and_can_require_it(tmp_path):
         assert (tmp_path / policy / "data").read_bytes() == DATA
 
 
-# ---------------------------------------------------------------------- strangers
+# ---------------------------------------------------------------------- untrusted peers
 
 
 def assert_still_serves(seeder: Any) -> None:
@@ -156,14 +156,14 @@ def assert_still_serves(seeder: Any) -> None:
         assert fetch(wire) == read_block(3, 0, 65536)
 
 
-def stranger(seeder: Any) -> RawPeer:
+def raw_peer(seeder: Any) -> RawPeer:
     return RawPeer(gevent_socket.create_connection(("127.0.0.1", seeder.server_port)))
 
 
 @pytest.mark.parametrize("key", [0, 1, mse.PRIME - 1, mse.PRIME])
 def test_a_degenerate_key_closes(server, key, nothing_logged):
     seeder = server()
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     peer.send(key.to_bytes(96, "big"))
     assert peer.is_closed()
     peer.sock.close()
@@ -185,7 +185,7 @@ def test_an_opening_for_a_torrent_that_nobody_knows_closes(server, nothing_logge
 def test_a_peer_that_stops_after_any_byte_is_closed_in_time(server, count, monkeypatch, nothing_logged):
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.2)
     seeder = server()
-    peer = stranger(seeder)
+    peer = raw_peer(seeder)
     peer.send(os.urandom(count).replace(b"\x13", b"\x14"))
     assert peer.is_closed()
     peer.sock.close()
@@ -212,7 +212,7 @@ def test_many_random_openings_at_once_hold_nobody_up(server, nothing_logged):
     seeder = server()
     with connect(seeder) as wire:
         assert fetch(wire) == read_block(3, 0, 65536)
-        crowd = [stranger(seeder) for _ in range(150)]
+        crowd = [raw_peer(seeder) for _ in range(150)]
         for peer in crowd:
             peer.send(b"\x7f" + os.urandom(95 + 532))
         turns = 0
@@ -223,6 +223,29 @@ def test_many_random_openings_at_once_hold_nobody_up(server, nothing_logged):
         for peer in crowd:
             peer.sock.close()
     assert {type(reason) for reason in seeder.reasons} == {HandshakeError}
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+def test_where_rc4_cannot_be_had_prefer_is_plaintext_and_require_an_error(server, monkeypatch, caplog, policy):
+    class UnsupportedAlgorithm(Exception):
+        """As `cryptography` raises it on a machine whose OpenSSL is in FIPS mode."""
+
+    def no_rc4(key: bytes) -> None:
+        raise UnsupportedAlgorithm("RC4")
+
+    monkeypatch.setattr(mse, "Rc4", no_rc4)
+    listening = server("prefer")
+    for _ in range(2):
+        if policy == "require":
+            with pytest.raises(HandshakeError, match="encrypted opening"):
+                connect(listening, policy)
+        else:
+            with connect(listening, policy) as wire:
+                wire.handshake(INFO_HASH, PEER_ID, timeout=5)
+                assert wire.encryption == "plaintext"
+    assert (
+        sum("UnsupportedAlgorithm" in record.message for record in caplog.records if record.levelname == "ERROR") == 1
+    )
 
 
 def test_a_killed_connect_leaves_nothing(socket_pair):

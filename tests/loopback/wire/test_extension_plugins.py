@@ -1,4 +1,4 @@
-"""A plug-in that is no part of the package: registered, offered, called, switched off."""
+"""A plug-in that is not part of the package: registered, offered, called, switched off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-ins at the edges: names that are taken, hooks that wait or fail, and mappings that strangers make up.
+"""Plug-ins at the edges: names that are taken, hooks that wait or fail, and mappings that untrusted peers make up.
 
 The ordinary cases are in `test_extension_plugins.py`.
 """
@@ -133,7 +133,7 @@ def test_messages_with_an_id_that_we_never_gave_reach_no_plugin(raw):
         b"le",
     ],
 )
-def test_whatever_a_stranger_maps_the_wire_lives_on_or_closes_with_a_reason(raw, mapping, caplog):
+def test_whatever_an_untrusted_peer_maps_the_wire_lives_on_or_closes_with_a_reason(raw, mapping, caplog):
     wire, peer = raw(extensions=Extensions(extended=True))
     wire.use(plugin("xx_a"))
     peer.send(m.pack_extended(0, b"d1:m" + mapping + b"e") + m.pack_bare(c.INTERESTED))

@@ -45,7 +45,7 @@ def test_what_follows_the_handshake_in_one_segment_is_not_lost(silent):
 
 
 @pytest.mark.parametrize("how", ["timeout", "kill"])
-def test_whoever_gives_up_a_handshake_may_take_it_up_again(silent, how):
+def test_a_handshake_that_was_given_up_may_be_taken_up_again(silent, how):
     """A foreign timeout, or a kill, ends the waiting and not the wire."""
     wire, peer = silent
     if how == "timeout":

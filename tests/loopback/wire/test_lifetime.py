@@ -211,7 +211,7 @@ def test_closing_from_several_greenlets_and_within_a_wait_is_no_error(wires):
     eventually(lambda: b.closed)
 
 
-def test_killing_whoever_closes_leaves_a_closed_wire(raw):
+def test_killing_a_greenlet_that_closes_leaves_a_closed_wire(raw):
     wire, peer = raw(geometry=geventbt.Geometry(1 << 26, 1 << 20))
     wire.unchoke()
     peer.send(b"".join(m.pack_range(c.REQUEST, number >> 6, number % 64 * 16384, 16384) for number in range(600)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket as gevent_socket
 from gevent.pool import Pool
@@ -18,6 +21,7 @@ from gevent.server import StreamServer
 
 import geventbt
 from geventbt import Wire
+from geventbt.wire.listeners import listening_socket
 from tests.loopback.harness import INFO_HASH, OUR_ID, PEER_ID, eventually
 
 
@@ -95,6 +99,77 @@ def test_an_address_may_be_written_as_for_a_stream_server(address: Any) -> None:
         expect_answer(geventbt.connect((host, server.server_port)))
 
 
+@pytest.mark.parametrize("address", [0, ":0", ("", 0)], ids=str)
+def test_without_a_host_peers_are_taken_over_both_families(address: Any) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def note(wire: Wire) -> None:
+        seen.append(wire.remote_address)
+        answer(wire)
+
+    with geventbt.listen(address, note) as server:
+        assert server.ports == (server.server_port, server.server_port)
+        for host in ("127.0.0.1", "::1"):
+            with geventbt.connect((host, server.server_port)) as wire:
+                wire.handshake(INFO_HASH, OUR_ID, timeout=5)
+                assert seen[-1] == wire.local_address, "not mapped into IPv6"
+
+
+@pytest.mark.parametrize(
+    ("host", "open_at", "closed_at"),
+    [
+        ("0.0.0.0", "127.0.0.1", "::1"),
+        ("::", "::1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1", "::1"),
+        ("::1", "::1", "127.0.0.1"),
+    ],
+)
+def test_a_host_means_its_own_family_only(host: str, open_at: str, closed_at: str) -> None:
+    with geventbt.listen((host, 0), answer) as server:
+        expect_answer(geventbt.connect((open_at, server.server_port)))
+        with pytest.raises(ConnectionError):
+            geventbt.connect((closed_at, server.server_port))
+        assert server.ports.over(open_at) == server.server_port
+        assert server.ports.over(closed_at) is None
+
+
+def test_where_there_is_no_ipv6_a_port_is_one_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = gevent_socket.socket
+
+    def only_ipv4(family: int = socket.AF_INET, *args: Any, **options: Any) -> Any:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gevent_socket, "socket", only_ipv4)
+        listener = listening_socket(0)
+    with geventbt.listen(listener, answer) as server:
+        assert server.ports == (server.server_port, None)
+        expect_answer(geventbt.connect(("127.0.0.1", server.server_port)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_a_port_that_is_taken_over_one_family_is_not_taken_over_the_other(host: str) -> None:
+    with geventbt.listen((host, 0)) as server, pytest.raises(OSError, match="in use"):
+        geventbt.listen(server.server_port)
+
+
+def test_the_ports_of_a_given_socket_are_known(tmp_path: Path) -> None:
+    unix = socket.socket(socket.AF_UNIX)
+    unix.bind(str(tmp_path / "peers"))
+    unix.listen()
+    with geventbt.listen(unix) as server:
+        assert server.ports == (None, None)
+    with geventbt.listen(listening(socket.socket)) as server:
+        assert server.ports == (server.server_port, None)
+
+
+def test_a_name_is_listened_on_at_its_ipv4_address() -> None:
+    with geventbt.listen(("localhost", 0), answer) as server:
+        expect_answer(geventbt.connect(("127.0.0.1", server.server_port)))
+
+
 def datagram() -> socket.socket:
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
@@ -116,8 +191,30 @@ def wrapped_in_tls() -> ssl.SSLSocket:
         (lambda: None, TypeError, "host, port"),
         (lambda: ("127.0.0.1",), TypeError, "host, port"),
         (lambda: (1, 2), TypeError, "host, port"),
+        (lambda: ("127.0.0.1", 70000), ValueError, "0 to 65535"),
+        (lambda: ("127.0.0.1", -1), ValueError, "0 to 65535"),
+        (lambda: ("127.0.0.1", "80"), ValueError, "0 to 65535"),
+        (lambda: -1, ValueError, "0 to 65535"),
+        (lambda: ":99999", ValueError, "0 to 65535"),
+        (lambda: "127.0.0.1:\N{FULLWIDTH DIGIT ONE}", ValueError, "host:port"),
+        (lambda: ("localhost\0.example", 0), OSError, "not the name"),
     ],
-    ids=["datagrams", "TLS", "not listening", "no port", "nothing", "no port in a tuple", "no host"],
+    ids=[
+        "datagrams",
+        "TLS",
+        "not listening",
+        "no port",
+        "nothing",
+        "no port in a tuple",
+        "no host",
+        "port over 65535",
+        "port below 0",
+        "port in text",
+        "number below 0",
+        "text with a port over 65535",
+        "another digit",
+        "NUL in a name",
+    ],
 )
 def test_what_cannot_be_listened_on_is_refused_in_plain_words(make: Any, error: type[Exception], text: str) -> None:
     given = make()
@@ -216,18 +313,27 @@ def test_a_handler_has_a_name_and_the_context_of_the_call_of_listen() -> None:
 # ------------------------------------------------------------------ the end
 
 
-def stubborn(wire: Wire) -> None:
-    """Catch even the kill, for a while."""
-    wire.handshake(INFO_HASH, PEER_ID)
-    for _ in range(30):
-        try:
-            gevent.sleep(0.1)
-        except BaseException:
-            continue
+@pytest.fixture
+def stubborn() -> Iterator[Callable[[Wire], None]]:
+    """A handler that catches even the kill, until the test is over, but for two seconds at most."""
+    is_over = gevent.event.Event()
+    timer = gevent.spawn_later(2, is_over.set)
+
+    def handle(wire: Wire) -> None:
+        wire.handshake(INFO_HASH, PEER_ID)
+        while not is_over.is_set():
+            with suppress(BaseException):
+                is_over.wait()
+
+    yield handle
+    timer.kill()
+    is_over.set()
 
 
 @pytest.mark.parametrize("end", ["stop", "with", "serve_forever"])
-def test_a_handler_that_does_not_end_keeps_nobody_from_stopping(end: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_that_does_not_end_does_not_keep_a_server_from_stopping(
+    end: str, stubborn: Callable[[Wire], None], caplog: pytest.LogCaptureFixture
+) -> None:
     stopped: list[Any] = []
     server = geventbt.listen(("127.0.0.1", 0), stubborn)
     server.on("stop", stopped.append)
@@ -248,7 +354,9 @@ def test_a_handler_that_does_not_end_keeps_nobody_from_stopping(end: str, caplog
     wire.close(0)
 
 
-def test_a_timeout_of_the_caller_passes_through_a_stop_which_is_done_all_the_same() -> None:
+def test_a_timeout_of_the_caller_passes_through_a_stop_which_is_done_all_the_same(
+    stubborn: Callable[[Wire], None],
+) -> None:
     stopped: list[Any] = []
     server = geventbt.listen(("127.0.0.1", 0), stubborn)
     server.on("stop", stopped.append)

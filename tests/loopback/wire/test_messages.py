@@ -81,7 +81,7 @@ def test_blocks_and_rejects_are_among_the_messages_and_reach_those_who_asked(eve
     gevent.joinall(asked, timeout=5)
 
 
-def test_blocks_alone_wake_whoever_iterates(everything):
+def test_blocks_alone_wake_a_greenlet_that_iterates(everything):
     wire, peer, messages = everything
     peer.send(m.pack_bare(c.UNCHOKE))
     assert next(messages) == o.Unchoke()
@@ -95,7 +95,7 @@ def test_blocks_alone_wake_whoever_iterates(everything):
 
 @pytest.mark.parametrize("how", ["left", "killed", "never begun"])
 def test_an_iteration_that_is_given_up_holds_nothing_back(wires, how):
-    """Nobody takes the messages any more, so nobody may have to."""
+    """The messages are no longer taken, and need not be."""
     a, b = wires()
 
     def take() -> None:
@@ -145,7 +145,7 @@ def test_a_greenlet_that_is_killed_holds_nothing_back_even_if_it_is_kept(wires, 
     assert taker.dead
 
 
-def test_another_may_iterate_when_whoever_did_is_dead(wires):
+def test_another_may_iterate_when_the_first_is_dead(wires):
     a, b = wires()
     taker = gevent.spawn(lambda: list(a.messages()))
     gevent.sleep(0)
@@ -167,8 +167,8 @@ def test_each_message_may_be_taken_by_a_greenlet_of_its_own(wires):
         assert taker.get(timeout=5) == o.Have(piece)
 
 
-def test_whoever_iterates_with_others_may_wait_for_an_answer_though_they_leave(raw):
-    """What it waits for comes behind more messages than the peer may send when nobody waits."""
+def test_one_that_iterates_with_others_may_wait_for_an_answer_though_they_leave(raw):
+    """What it waits for comes behind more messages than the peer may send when no greenlet waits."""
     wire, peer = raw()
     peer.send(m.pack_bare(c.UNCHOKE))
     wire.wait_unchoked(timeout=5)
@@ -183,7 +183,7 @@ def test_whoever_iterates_with_others_may_wait_for_an_answer_though_they_leave(r
     assert second.get(timeout=5) == b"also"
 
 
-def test_an_iteration_that_is_closed_ends_also_for_whoever_waits_in_it(wires):
+def test_an_iteration_that_is_closed_ends_also_for_a_greenlet_that_waits_in_it(wires):
     a, b = wires()
     messages = a.messages()
     taker = gevent.spawn(list, messages)
@@ -237,7 +237,7 @@ def test_a_foreign_timeout_in_the_iteration_passes_through(wires):
     assert not a.closed
 
 
-def test_whoever_iterates_may_wait_for_an_answer_however_many_messages_there_are(wires):
+def test_one_that_iterates_may_wait_for_an_answer_however_many_messages_there_are(wires):
     a, b = wires()
     b.unchoke()
     a.wait_unchoked(timeout=5)

@@ -159,7 +159,7 @@ def test_a_handler_that_fails_by_what_no_peer_has_done_is_logged_with_its_traceb
 
 @pytest.mark.parametrize("failure", [WireClosed, RequestTimeout, RequestRejected, ConnectionResetError])
 def test_a_handler_that_ends_by_what_a_peer_may_do_leaves_no_traceback(serving, nothing_logged, failure):
-    """A stranger would fill the log."""
+    """An untrusted peer would fill the log."""
     be_let_down(serving, failure("a peer's doing"))
 
 

@@ -127,7 +127,7 @@ def test_waiting_to_be_unchoked_ends_when_the_peer_leaves(raw):
     assert isinstance(ended(request), WireClosed)
 
 
-def test_killing_whoever_waits_to_be_unchoked_sends_no_request(raw):
+def test_killing_a_greenlet_that_waits_to_be_unchoked_sends_no_request(raw):
     wire, peer = raw()
     request = gevent.spawn(wire.request, 0, 0, 4, wait_unchoked=True)
     gevent.sleep(0)

@@ -20,7 +20,7 @@ LARGE_PIECES = Geometry(1 << 26, 1 << 20)
 
 
 def ask_for_much(wire: Any, peer: Any, count: int, length: int = BLOCK) -> None:
-    """Have a peer ask for so many blocks, and wait until all of the requests are there."""
+    """Have a peer ask for `count` blocks, and wait until all of the requests are there."""
     wire.unchoke()
     blocks = [(number * length >> 20, number * length % (1 << 20), length) for number in range(count)]
     peer.send(b"".join(m.pack_range(c.REQUEST, *block) for block in blocks))
@@ -203,7 +203,7 @@ def test_a_block_that_is_cancelled_while_it_is_read_is_rejected_and_not_sent(raw
     server.kill()
 
 
-def test_whoever_takes_requests_may_refuse_them_without_the_fast_extension_too(raw):
+def test_a_greenlet_that_takes_requests_may_refuse_them_without_the_fast_extension_too(raw):
     wire, peer = raw(extensions=Extensions())
     wire.unchoke()
     peer.send(m.pack_range(c.REQUEST, 0, 0, 4) + m.pack_range(c.REQUEST, 1, 0, 4))
@@ -227,7 +227,7 @@ def test_whatever_a_reader_returns_the_wire_goes_on(raw, wrong):
     server.kill()
 
 
-def test_a_request_is_answered_by_whoever_is_there_first(raw):
+def test_a_request_is_answered_by_the_first_that_takes_it(raw):
     """Two greenlets serve one wire: each request is given to one of them."""
     wire, peer = raw()
     wire.unchoke()

@@ -49,7 +49,7 @@ def test_a_handler_that_is_killed_leaves_the_next_event_to_be_told(raw):
 
 
 def test_a_handler_that_is_cut_short_does_not_stop_the_reading_for_ever(wires):
-    """It fails while so many events wait that the peer is read no further."""
+    """It fails while the peer is not read, as too many events wait."""
     a, b = wires()
     stuck = Event()
 
@@ -127,7 +127,7 @@ def test_what_waits_for_a_slow_handler_is_bounded_in_bytes_too(raw):
 
 @pytest.mark.parametrize("how", ["leaves", "chokes", "rejects", "breaks a rule"])
 def test_a_handler_that_fails_by_what_the_peer_did_leaves_no_traceback(raw, caplog, how):
-    """A stranger would fill the log."""
+    """An untrusted peer would fill the log."""
     caplog.set_level(logging.DEBUG)
     wire, peer = raw()
     ended = []

@@ -328,7 +328,7 @@ def test_the_links_own_peers_are_asked(swarm):
     assert fetched.trackers == (("http://tracker/",),)
 
 
-def test_no_metadata_from_anybody_is_an_error_that_says_why(swarm):
+def test_no_metadata_from_any_peer_is_an_error_that_says_why(swarm):
     torrent, peers = swarm
     magnet = geventbt.Magnet.from_torrent(torrent)
     with pytest.raises(geventbt.NoPeersError, match="metadata"):
@@ -337,9 +337,9 @@ def test_no_metadata_from_anybody_is_an_error_that_says_why(swarm):
         geventbt.fetch_metadata(magnet)
 
 
-def test_a_link_of_version_2_only_cannot_be_resolved():
-    with pytest.raises(geventbt.MagnetError):
-        geventbt.fetch_metadata(geventbt.Magnet(info_hash_v2=bytes(32)))
+def test_a_link_of_version_2_only_needs_peers_as_any_other():
+    with pytest.raises(geventbt.NoPeersError, match="no peers to ask"):
+        geventbt.fetch_metadata(geventbt.Magnet(info_hash_v2=bytes(32)), dht=False)
 
 
 def test_peers_that_say_nothing_end_in_a_timeout(swarm):

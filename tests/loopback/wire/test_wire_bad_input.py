@@ -1,5 +1,5 @@
-"""What strangers may send: each ends as it should, without a word in the log, and the server still serves the next
-peer."""
+"""What untrusted peers may send: each ends as it should, without a word in the log, and the server still serves the
+next peer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(serving: Any) -> Any:
     return server
 
 
-def stranger(server: Any, hello: bytes | None = None) -> RawPeer:
+def raw_peer(server: Any, hello: bytes | None = None) -> RawPeer:
     """A raw peer, which has said `hello`, or shaken hands."""
     peer = RawPeer(gevent_socket.create_connection(("127.0.0.1", server.server_port)))
     if hello is None:
@@ -83,17 +83,17 @@ def assert_closed_for(server: Any, peer: RawPeer, error: type[Exception]) -> Non
     ids=["http", "wrong string", "wrong length", "one byte", "wrong info hash", "our own peer id"],
 )
 def test_a_wrong_handshake_closes(server, hello):
-    assert_closed_for(server, stranger(server, hello), HandshakeError)
+    assert_closed_for(server, raw_peer(server, hello), HandshakeError)
 
 
 def test_a_handshake_that_never_comes_closes_in_time(server, monkeypatch):
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.1)
-    assert_closed_for(server, stranger(server, b""), WireTimeout)
+    assert_closed_for(server, raw_peer(server, b""), WireTimeout)
 
 
 def test_a_handshake_that_trickles_is_not_given_more_time(server, monkeypatch):
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.3)
-    peer = stranger(server, b"")
+    peer = raw_peer(server, b"")
 
     def trickle() -> None:
         for byte in Handshake(INFO_HASH, PEER_ID).to_bytes() * 10:
@@ -139,7 +139,7 @@ WRONG_SIZES += [(c.BITFIELD, 1), (c.BITFIELD, 3), (c.PIECE, 7), (c.EXTENDED, 0),
 
 @pytest.mark.parametrize(("message_id", "size"), WRONG_SIZES)
 def test_a_payload_of_the_wrong_size_closes(server, message_id, size):
-    peer = stranger(server)
+    peer = raw_peer(server)
     peer.send((1 + size).to_bytes(4, "big") + bytes([message_id]) + bytes(size))
     assert_closed_for(server, peer, RemoteProtocolError)
     assert server.reasons[0].message_id == message_id
@@ -148,7 +148,7 @@ def test_a_payload_of_the_wrong_size_closes(server, message_id, size):
 @pytest.mark.parametrize("message_id", [c.PIECE, c.BITFIELD, c.EXTENDED, c.HASHES, 99])
 @pytest.mark.parametrize("length", [limits.MESSAGE + 2, 2**32 - 1])
 def test_a_frame_that_is_too_long_closes_before_it_is_read(server, message_id, length):
-    peer = stranger(server)
+    peer = raw_peer(server)
     peer.send(length.to_bytes(4, "big") + bytes([message_id]))
     assert_closed_for(server, peer, RemoteProtocolError)
 
@@ -168,7 +168,7 @@ def test_a_frame_that_is_too_long_closes_before_it_is_read(server, message_id, l
     ids=["have", "far have", "spare bits", "piece", "offset", "end", "empty", "last piece"],
 )
 def test_an_index_out_of_range_closes(server, message):
-    peer = stranger(server)
+    peer = raw_peer(server)
     peer.send(message)
     assert_closed_for(server, peer, RemoteProtocolError)
 
@@ -298,7 +298,7 @@ def test_a_block_of_the_wrong_size_does_not_answer_the_request(raw):
 
 @pytest.mark.parametrize("what", [b"\0\0\x40\x09\x07\0\0\0\0\0\0\0\0" + bytes(100), b"\0\0", b""])
 def test_a_reset_in_the_middle_of_a_message_ends_that_wire_alone(server, what):
-    peer = stranger(server)
+    peer = raw_peer(server)
     peer.send(what)
     gevent.sleep(0)
     peer.reset()

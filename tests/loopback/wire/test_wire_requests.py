@@ -269,7 +269,7 @@ def test_the_end_of_the_wire_fails_pending_requests_with_the_reason(unchoked):
 # ---------------------------------------------------------------------- kills
 
 
-def test_killing_whoever_waits_for_a_block_leaves_the_wire_usable(unchoked):
+def test_killing_a_greenlet_that_waits_for_a_block_leaves_the_wire_usable(unchoked):
     wire, peer = unchoked
     waits = [gevent.spawn(wire.request, 0, 0, 4), gevent.spawn(wire.read, 1, 0, 65536)]
     eventually(lambda: len(wire.requests) == 5)
@@ -410,7 +410,7 @@ def test_a_peer_that_does_not_read_makes_piece_wait(raw):
     server.kill()
 
 
-def test_killing_whoever_waits_in_piece_leaves_the_stream_whole(raw):
+def test_killing_a_greenlet_that_waits_in_piece_leaves_the_stream_whole(raw):
     wire, peer = raw(geometry=None)
     wire.unchoke()
     for number in range(1000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -48,7 +49,32 @@ def test_a_limit_below_the_reserve_leaves_a_few() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "passes"), [(OSError(24, ""), True), (OSError(23, ""), True), (OSError(28, ""), False)]
+    ("error", "passes"),
+    [
+        (OSError(errno.EMFILE, ""), True),
+        (OSError(errno.ENFILE, ""), True),
+        (OSError(errno.ENOBUFS, ""), True),
+        (OSError(errno.ENOMEM, ""), True),
+        (OSError(errno.ENOSPC, ""), False),
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), False),
+        (ValueError(), False),
+    ],
 )
-def test_a_shortage_is_told_from_other_errors(error: OSError, passes: bool) -> None:
+def test_a_shortage_is_told_from_other_errors(error: Exception, passes: bool) -> None:
     assert descriptors.is_shortage(error) == passes
+
+
+def test_a_client_has_no_more_connections_than_descriptors_allow() -> None:
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+import geventbt
+from geventbt.concurrency import descriptors
+for wanted in (50, 1000):
+    with geventbt.Client(0, host="127.0.0.1", max_connections=wanted, dht=False) as client:
+        print(client.server.max_connections - geventbt.limits.PENDING_PEERS, descriptors.max_connections())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    (few, possible), (most, _) = ([int(word) for word in line.split()] for line in result.stdout.splitlines())
+    assert (few, most) == (50, possible)
+    assert possible < 256

@@ -1,4 +1,4 @@
-"""Native threads for what blocks: at most so many, none when idle, and independent of gevent's own."""
+"""Native threads for what blocks: a bounded number, none when idle, and independent of gevent's own."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -258,3 +259,14 @@ def test_the_answers_over_both_families_are_one():
     assert merged([over_ipv4, over_ipv6]) == AnnounceResponse(
         900, 60, 1, 2, (("1.2.3.4", 1), ("5.6.7.8", 1), ("::1", 1)), "w", b"id", "::2"
     )
+
+
+def test_over_ipv6_it_is_the_port_there():
+    request = replace(REQUEST, port=6881, port6=1)
+    assert request.over_ipv6().port == 1
+    assert replace(REQUEST, port=6881).over_ipv6().port == 6881
+
+
+@pytest.mark.parametrize("address", [bytes(4), b"\xff" * 4, b"\xe0\0\0\1", bytes(16), b"abc"])
+def test_what_cannot_be_our_address_is_none(address):
+    assert parse_announce(bencoding.encode({"external ip": address})).external_ip is None

@@ -74,7 +74,7 @@ def announcing(trackers: Trackers) -> Iterator[Callable[..., Announcer]]:
 
 def hang(request: AnnounceRequest) -> AnnounceResponse:
     gevent.sleep(LONG)
-    raise AssertionError("nobody waits that long")
+    raise AssertionError("the wait is over 1000 days")
 
 
 def test_peers_are_handed_on_with_the_url_they_come_from(trackers, announcing):
@@ -395,7 +395,7 @@ def test_early_announces_that_bring_nobody_new_come_after_waits_that_double_up_t
         assert gap >= least
 
 
-def test_an_early_announce_that_brings_somebody_new_takes_the_wait_back(trackers, announcing):
+def test_an_early_announce_that_brings_a_new_peer_takes_the_wait_back(trackers, announcing):
     counts = iter(range(1000))
 
     def answer() -> AnnounceResponse:

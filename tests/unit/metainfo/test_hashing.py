@@ -1,4 +1,4 @@
-"""Hashing on all cores: right, in native threads wherever it runs, and ended as soon as somebody wants it."""
+"""Hashing on all cores: right, in native threads wherever it runs, and ended as soon as it is wanted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from geventbt.errors import StorageError
 from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, ReadInto, hash_pieces
+from geventbt.metainfo.piece_hashes import FlatHashes
 from geventbt.storage import Storage
 from tests.unit.storage_helpers import pieces_of, seed
+
+SHA1S = FlatHashes(b"")
 
 
 def reader(stream: bytes) -> ReadInto:
@@ -43,7 +46,7 @@ def test_every_piece_gets_its_hash(piece_length: int, threads: int):
     stream = os.urandom(min(2000 * piece_length, 5 * BUFFER) + 7)
     geometry = Geometry(len(stream), piece_length)
     chosen = [piece for piece in range(geometry.pieces) if piece % 7 != 3]
-    found = dict(hash_pieces(geometry, chosen, lambda: nullcontext(reader(stream)), threads))
+    found = dict(hash_pieces(geometry, SHA1S, chosen, lambda: nullcontext(reader(stream)), threads))
     assert found == {
         piece: hashlib.sha1(stream[piece * piece_length : (piece + 1) * piece_length]).digest() for piece in chosen
     }
@@ -53,7 +56,7 @@ def test_every_piece_gets_its_hash(piece_length: int, threads: int):
 def test_what_is_not_there_has_no_hash_and_its_neighbours_have(piece_length: int):
     stream = os.urandom(5 * piece_length)
     geometry = Geometry(len(stream), piece_length)
-    found = dict(hash_pieces(geometry, range(5), lambda: nullcontext(reader(stream[: 3 * piece_length + 1]))))
+    found = dict(hash_pieces(geometry, SHA1S, range(5), lambda: nullcontext(reader(stream[: 3 * piece_length + 1]))))
     assert {piece for piece in found if found[piece] is None} == {3, 4}
     assert found[2] == hashlib.sha1(stream[2 * piece_length : 3 * piece_length]).digest()
 
@@ -66,7 +69,7 @@ def test_an_error_of_one_thread_ends_them_all():
         raise StorageError("broken")
 
     with pytest.raises(StorageError, match="broken"):
-        list(hash_pieces(Geometry(1 << 40, 1 << 20), range(1 << 20), lambda: nullcontext(broken), 4))
+        list(hash_pieces(Geometry(1 << 40, 1 << 20), SHA1S, range(1 << 20), lambda: nullcontext(broken), 4))
     assert_ends_with(before)
 
 
@@ -75,7 +78,7 @@ def test_closing_it_early_ends_the_threads():
     before = native_threads()
     read: list[int] = []
     source = nullcontext(lambda position, view: not read.append(position))
-    with closing(hash_pieces(Geometry(1 << 40, 1 << 20), range(1 << 20), lambda: source, 2)) as hashed:
+    with closing(hash_pieces(Geometry(1 << 40, 1 << 20), SHA1S, range(1 << 20), lambda: source, 2)) as hashed:
         next(hashed)
     assert_ends_with(before)
     count = len(read)
@@ -116,6 +119,7 @@ if sys.argv[1] == "patched":
 from contextlib import nullcontext
 from geventbt.geometry import Geometry
 from geventbt.metainfo.hashing import hash_pieces
+from geventbt.metainfo.piece_hashes import FlatHashes
 from geventbt.concurrency.native import NativeQueue
 
 arrived = [NativeQueue(), NativeQueue()]
@@ -126,7 +130,7 @@ def read_into(position, view):
     arrived[1 - piece].get(timeout=20)  # raises unless the other one is read at the same time
     return True
 
-print(len(list(hash_pieces(Geometry(2 << 20, 1 << 20), range(2), lambda: nullcontext(read_into), 2))))
+print(len(list(hash_pieces(Geometry(2 << 20, 1 << 20), FlatHashes(b""), range(2), lambda: nullcontext(read_into), 2))))
 """
 
 BESIDE_THE_LOOP = """

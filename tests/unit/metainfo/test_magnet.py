@@ -134,3 +134,11 @@ def test_a_link_to_a_torrent_has_its_web_seeds():
 def test_a_web_seed_of_a_link_is_escaped():
     link = Magnet.from_string(f"magnet:?xt=urn:btih:{'a' * 40}&ws=http%3A%2F%2Fa%2Fb+c&ws=nonsense")
     assert link.web_seeds == ("http://a/b%20c",)
+
+
+def test_the_urls_of_the_torrent_file_are_read_those_that_are_exact_first():
+    fields = "&as=http://b/y&xs=http://a/x+z&xs=urn:btpk:abc&xs=http://b/y&xs.1=https://c/&xs=ftp://d/"
+    link = Magnet.from_string(f"magnet:?xt=urn:btih:{'a' * 40}{fields}")
+    assert link.sources == ("http://a/x%20z", "http://b/y", "https://c/")
+    many = Magnet.from_string(f"magnet:?xt=urn:btih:{'a' * 40}" + "".join(f"&xs=http://{n}/" for n in range(99)))
+    assert len(many.sources) == limits.METADATA_URLS

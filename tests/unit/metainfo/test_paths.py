@@ -1,4 +1,4 @@
-"""Names that strangers chose, made safe."""
+"""Untrusted names, made safe."""
 
 from __future__ import annotations
 

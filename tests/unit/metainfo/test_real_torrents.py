@@ -36,7 +36,7 @@ def known() -> dict[str, list[str]]:
 
 
 def digest(files: list[tuple[str, int, bool]]) -> str:
-    """A hash of the files in order. The path of padding is nobody's concern."""
+    """A hash of the files in order. The path of padding does not count."""
     lines = [f"{'' if padding else path}\0{length}\0{padding:d}\n" for path, length, padding in files]
     return hashlib.sha1("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
@@ -100,6 +100,38 @@ def test_libtorrent_still_says_so(path: Path):
     if expected is None:
         return
     assert ours(Torrent.from_file(path), with_names=number not in NAMES) == expected
+
+
+REFUSED_ELSEWHERE = {
+    "0240": "an integer with leading zeros: libtorrent takes the file for no bencoding",
+}
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not FOLDER, reason="GEVENTBT_TORRENTS names no folder of real .torrent files")
+@pytest.mark.parametrize("path", paths(), ids=lambda path: path.name[:4])
+def test_version_2_is_read_as_libtorrent_reads_it(path: Path):
+    lt: Any = pytest.importorskip("libtorrent")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            info = lt.torrent_info(str(path))
+            files = info.files()
+        except RuntimeError:
+            info = None
+    try:
+        torrent = Torrent.from_file(path)
+    except MetainfoError:
+        assert info is None or not info.info_hashes().has_v2()
+        return
+    if info is None or path.name[:4] in REFUSED_ELSEWHERE:
+        return
+    hashes = info.info_hashes()
+    assert torrent.info_hash_v2 == (hashes.v2.to_bytes() if hashes.has_v2() else None)
+    if torrent.info_hash_v2:
+        stored = [number for number in range(files.num_files()) if not files.file_flags(number) & files.flag_pad_file]
+        expected = [(files.file_size(number), files.file_offset(number)) for number in stored]
+        assert [(file.length, file.offset) for file in torrent.files if not file.padding] == expected
 
 
 @pytest.mark.skipif(not FOLDER, reason="GEVENTBT_TORRENTS names no folder of real .torrent files")

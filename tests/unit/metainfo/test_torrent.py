@@ -182,13 +182,6 @@ def test_an_empty_name_is_advice():
     assert paths(read(multi(entry(30, "x"), name=""))) == ["_/x"]
 
 
-def test_a_version_2_torrent_is_refused_by_name():
-    tree = {"a.txt": {"": {"length": 30, "pieces root": bytes(32)}}}
-    info = {"name": "a.txt", "piece length": 16384, "meta version": 2, "file tree": tree}
-    with pytest.raises(MetainfoError, match="v2-only torrents are not supported yet"):
-        read(info)
-
-
 def test_a_hybrid_is_read_as_version_1():
     tree = {"x": {"": {"length": 30, "pieces root": bytes(32)}}}
     info = {**multi(entry(30, "x")), "meta version": 2, "file tree": tree}
@@ -309,6 +302,8 @@ def test_web_seeds_are_one_or_many():
         ("http://a/100%25 of/é?q=a b&c=d#e f", "http://a/100%25%20of/%C3%A9?q=a%20b&c=d#e%20f"),
         ("http://bücher.example/x", "http://xn--bcher-kva.example/x"),
         ("ftp://a:b@c:21/[d] e", "ftp://a:b@c:21/[d]%20e"),
+        ("http://mé:pä ss@bücher.example:80/x", "http://m%C3%A9:p%C3%A4%20ss@xn--bcher-kva.example:80/x"),
+        ("http://[::1]:80/é", "http://[::1]:80/%C3%A9"),
     ],
 )
 def test_a_web_seed_with_blanks_or_letters_outside_ascii_is_escaped(raw: str, url: str):
@@ -324,6 +319,18 @@ def test_web_seeds_are_bounded_far_beyond_what_large_mirrors_list():
     urls = [f"http://{number}/" for number in range(2000)]
     assert read(single(), **{"url-list": urls[:403]}).web_seeds == tuple(urls[:403])
     assert read(single(), **{"url-list": urls}).web_seeds == tuple(urls[: limits.WEB_SEEDS])
+
+
+def test_web_seeds_are_written_as_a_list():
+    torrent = Torrent.from_info(encode(single()), web_seeds=["http://s/"])
+    assert decode(torrent.to_bytes())[b"url-list"] == [b"http://s/"]
+
+
+def test_scripts_that_seed_are_read_and_written():
+    torrent = read(single(), httpseeds=["http://a/x y", "nonsense", 5])
+    assert torrent.http_seeds == ("http://a/x%20y",)
+    changed = replace(torrent, http_seeds=("http://b/",))
+    assert Torrent.from_bytes(changed.to_bytes()).http_seeds == ("http://b/",)
 
 
 def test_advice_in_utf_8_comes_first():

@@ -1,4 +1,4 @@
-"""Which addresses strangers may send us to."""
+"""Which addresses untrusted parties may send us to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import pytest
 from geventbt.net.addresses import (
     IPV4_BYTES,
     IPV6_BYTES,
+    Ports,
     Scope,
     is_host_name,
     may_connect,
     normalise,
     pack_address,
+    plain_host,
     scope_of,
     unpack_addresses,
 )
@@ -157,3 +159,23 @@ def test_compact_addresses_are_read_with_none_for_what_no_peer_can_have():
     assert list(unpack_addresses(data, IPV4_BYTES)) == [("1.2.3.4", 258), None, None, None, None]
     mapped = bytes(10) + b"\xff\xff\1\2\3\4\0\1"
     assert list(unpack_addresses(mapped, IPV6_BYTES)) == [("1.2.3.4", 1)]
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("::1", "::1"),
+        ("::ffff:1:2", "::ffff:1:2"),
+        ("2001:db8::ffff:192.0.2.1", "2001:db8::ffff:192.0.2.1"),
+    ],
+)
+def test_an_address_that_is_mapped_into_ipv6_is_written_as_ipv4(host, plain):
+    assert plain_host(host) == plain
+
+
+def test_each_family_has_its_own_port():
+    assert Ports(6881, None).over("192.0.2.1") == 6881
+    assert Ports(6881, None).over("2001:db8::1") is None
+    assert Ports(None, 6881).over("2001:db8::1") == 6881

@@ -106,7 +106,7 @@ def test_units_are_taken_from_all_of_a_chain_or_from_none():
     assert take_units([unlimited], 10, block, 0) == take_units([], 10, block, 0) == 10
 
 
-def test_whoever_asks_often_for_a_block_of_a_low_rate_gets_it_in_the_end():
+def test_who_asks_often_for_a_block_of_a_low_rate_gets_it_in_the_end():
     limit = RateLimit(1000, 0)
     taken = sum(take_units([limit], 1, limits.BLOCK, tenth / 10) for tenth in range(1000))
     assert taken == (limit.burst + 100_000) // limits.BLOCK

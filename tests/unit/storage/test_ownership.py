@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path, torrent: Torrent) -> Path:
 
 
 def refused(call: Callable[[], object]) -> StorageError:
-    """The error of a call that must not write to somebody else's file."""
+    """The error of a call that must not write to a file of another program."""
     with pytest.raises(StorageError) as caught:
         call()
     assert caught.value.errno == errno.EEXIST
@@ -134,6 +135,50 @@ def test_another_file_put_in_the_place_of_ours_is_not_ours(torrent: Torrent, fol
     assert (folder / "torrent" / "a").read_bytes() == b"precious"
 
 
+def test_a_file_of_the_user_that_was_hashed_and_recorded_is_still_not_ours(torrent: Torrent, folder: Path) -> None:
+    own = folder / "torrent" / "a"
+    own.write_bytes(b"x" * LENGTHS["a"])
+    for _ in range(2):
+        with Storage(torrent, folder) as storage:
+            storage.check(pieces=storage.restore())
+            refused(storage.prepare)
+            storage.checkpoint()
+    assert own.read_bytes() == b"x" * LENGTHS["a"]
+
+
+def test_pieces_beside_a_file_of_the_user_are_found_by_the_next_run(
+    torrent: Torrent, folder: Path, pieces: list[bytes]
+) -> None:
+    (folder / "torrent" / "a").write_bytes(b"precious")
+    for is_first in (True, False):
+        with Storage(torrent, folder, selected=[B]) as storage:
+            storage.check(pieces=storage.restore())
+            assert storage.have.to01() == ("00000000" if is_first else "01100000")
+            storage.prepare()
+            for piece in (1, 2) if is_first else ():
+                assert storage.write_piece(piece, pieces[piece])
+            storage.checkpoint()
+
+
+def test_a_file_that_cannot_be_recorded_is_not_written_to(
+    torrent: Torrent, folder: Path, pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Storage(torrent, folder) as storage:
+        storage.restore()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", full)
+            with pytest.raises(StorageError):
+                storage.prepare()
+            with pytest.raises(StorageError):
+                storage.write_piece(0, pieces[0])
+            assert not any((folder / "torrent" / name).stat().st_size for name in os.listdir(folder / "torrent"))
+        storage.prepare()
+        assert storage.write_piece(0, pieces[0])
+
+
 def test_a_file_of_the_user_that_is_not_wanted_is_kept_and_its_neighbours_are_fetched(
     torrent: Torrent, folder: Path, pieces: list[bytes]
 ) -> None:
@@ -193,6 +238,50 @@ def test_torrents_of_the_same_contents_may_share_a_path(torrent: Torrent, folder
             storage.prepare()
         first.write_piece(0, pieces[0])
         assert second.write_piece(7, pieces[7])
+
+
+def test_the_first_torrent_goes_on_after_a_second_one_was_refused(
+    torrent: Torrent, rival: Torrent, folder: Path, pieces: list[bytes]
+) -> None:
+    with Storage(torrent, folder, max_open_files=1) as first, Storage(rival, folder) as second:
+        first.check(pieces=first.restore())
+        first.prepare()
+        second.check(pieces=second.restore())
+        refused(second.prepare)
+        for piece, data in enumerate(pieces):
+            assert first.write_piece(piece, data)
+
+
+def test_of_two_torrents_that_begin_at_once_one_gets_the_path(
+    torrent: Torrent, rival: Torrent, folder: Path, pieces: list[bytes]
+) -> None:
+    errors: list[StorageError] = []
+
+    def prepare(storage: Storage) -> None:
+        try:
+            storage.prepare()
+        except StorageError as error:
+            errors.append(error)
+
+    with Storage(torrent, folder) as first, Storage(rival, folder) as second:
+        threads = [threading.Thread(target=prepare, args=[storage]) for storage in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [error.errno for error in errors] == [errno.EEXIST]
+
+
+def test_a_file_of_the_user_is_not_taken_for_one_that_another_torrent_shares(torrent: Torrent, folder: Path) -> None:
+    own = folder / "torrent" / "a"
+    own.write_bytes(b"precious")
+    same = Torrent.from_info(torrent.info_bytes[:-1] + b"6:source5:othere")
+    with Storage(torrent, folder) as first, Storage(same, folder) as second:
+        for storage in (first, second):
+            storage.check(pieces=storage.restore())
+        for storage in (first, second):
+            refused(storage.prepare)
+    assert own.read_bytes() == b"precious"
 
 
 def test_a_closed_storage_claims_nothing(torrent: Torrent, rival: Torrent, folder: Path, pieces: list[bytes]) -> None:

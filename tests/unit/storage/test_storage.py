@@ -1,4 +1,4 @@
-"""Pieces on the disk: nothing unverified gets in or out, and nothing leaves the folder."""
+"""Pieces on disk: nothing unverified gets in or out, and nothing leaves the folder."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from geventbt.metainfo.create import create_torrent
 from geventbt.storage import Layout, Storage, locate
 from geventbt.storage.disk.open_files import OpenFiles
 from geventbt.storage.disk.ownership import Ownership
+from geventbt.storage.disk.resume_file import ResumeFile
+from geventbt.storage.disk.state_dir import StateDir
 from tests.unit.storage_helpers import RecordingBackend
 
 PIECE = 1024
@@ -432,7 +434,8 @@ def test_a_closed_storage_refuses(torrent: Torrent, seeded: Path):
 
 @needs_descriptors
 def test_a_file_in_use_is_closed_only_afterwards(torrent: Torrent, seeded: Path):
-    guard = Ownership(torrent, seeded, Layout(torrent.files, torrent.geometry), overwrite=False)
+    layout, record = Layout(torrent.files, torrent.geometry), ResumeFile(torrent, StateDir(seeded, torrent.info_hash))
+    guard = Ownership(torrent, seeded, layout, record, overwrite=False)
     files = OpenFiles(torrent.files, seeded, guard)
     before = open_descriptors()
     with files.use(0) as file:

@@ -30,7 +30,7 @@ def resume_file(storage: Storage) -> Path:
 
 
 def touch(path: Path, data: bytes, offset: int = 0) -> None:
-    """Change a file as somebody else would, so that it can be seen."""
+    """Change a file as another program would, so that it can be seen."""
     before = path.stat().st_mtime_ns
     with open(path, "r+b") as file:
         file.seek(offset)
@@ -66,7 +66,7 @@ def test_pieces_of_a_file_that_looks_different_are_hashed_and_no_others(torrent:
         assert storage.check(pieces=suspect).to01() == "11100100"
 
 
-def test_a_bad_byte_of_somebody_else_is_found(torrent: Torrent, half: Path):
+def test_a_bad_byte_of_another_program_is_found(torrent: Torrent, half: Path):
     touch(half / "torrent" / "a", b"x")
     with Storage(torrent, half) as storage:
         assert storage.check(pieces=storage.restore()).to01() == "01100100"
@@ -85,7 +85,7 @@ def test_what_was_written_after_the_checkpoint_is_found_again(torrent: Torrent, 
 def test_a_write_in_the_same_tick_of_the_clock_as_the_checkpoint_is_seen(
     torrent: Torrent, folder: Path, pieces: list[bytes], monkeypatch: pytest.MonkeyPatch, granularity: int
 ):
-    """The file system's clock stands still: times change only when somebody sets them, and are rounded."""
+    """The file system's clock stands still: times change only when they are set, and are rounded."""
     pwrite, utime = os.pwrite, os.utime
 
     def write(descriptor: int, data: memoryview, offset: int) -> int:

@@ -256,9 +256,7 @@ def test_where_room_cannot_be_taken_files_are_sparse(torrent: Torrent, folder: P
     assert (folder / "torrent" / "d").stat().st_size == 3000
 
 
-def test_a_file_that_somebody_puts_where_one_of_ours_is_to_be_moved_is_an_error(
-    torrent: Torrent, folder: Path, pieces: list[bytes]
-):
+def test_a_file_put_where_one_of_ours_is_to_be_moved_is_an_error(torrent: Torrent, folder: Path, pieces: list[bytes]):
     with Storage(torrent, folder, selected={A}) as storage:
         storage.prepare()
         fill(storage, pieces)

@@ -142,7 +142,7 @@ def test_a_closed_engine_has_no_timer(engine):
     assert not engine.link.timer.armed
 
 
-def test_killing_whoever_waits_leaves_nothing(engine):
+def test_killing_a_greenlet_that_waits_leaves_nothing(engine):
     waits = [
         gevent.spawn(engine.publisher.wait_for, "have", None),
         gevent.spawn(engine.conditions.wait_until, lambda: False, None, "never"),

@@ -99,3 +99,23 @@ def test_a_reader_that_is_forgotten_does_not_run(loop):
     turn.forget(late)
     loop.turn()
     assert not calls
+
+
+def test_readers_that_wait_are_not_asked_while_there_is_no_time(loop):
+    turn, calls = ReadingTurn(), []
+    turn.run(loop, lambda: turn.charge(limits.TURN))
+    for name in "abc":
+        turn.run(loop, lambda name=name: (calls.append(name), turn.charge(limits.TURN)))
+    for expected in ("a", "ab", "abc", "abc"):
+        loop.turn()
+        assert "".join(calls) == expected
+    assert not loop.timers
+
+
+def test_time_is_spent_in_one_turn_and_there_again_in_the_next(loop):
+    turn = ReadingTurn()
+    assert turn.has_time(loop)
+    turn.charge(limits.TURN)
+    assert not turn.has_time(loop)
+    loop.turn()
+    assert turn.has_time(loop)

@@ -11,7 +11,7 @@ PEER = ("93.184.216.1", 6881)
 
 
 class Some:
-    """A source that notes what it is told."""
+    """A source that notes its calls."""
 
     def __init__(self, allowed_for_private: bool = True, can_find_more: bool = True) -> None:
         self.allowed_for_private = allowed_for_private
@@ -90,7 +90,7 @@ def test_nothing_more_can_be_found_without_a_source_that_can():
     assert finder(Some(can_find_more=False), Some()).can_find_more
 
 
-def test_new_addresses_wake_whoever_connects_to_them():
+def test_new_addresses_wake_the_greenlet_that_connects_to_them():
     known, listener = KnownPeers(), Listener()
     found = Finder(known)
     found.add([PEER], Source.TRACKER, "203.0.112.1")

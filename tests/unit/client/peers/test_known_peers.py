@@ -171,7 +171,7 @@ def test_a_peer_that_always_closes_at_once_is_given_up():
     assert known.next_due(now) is None
 
 
-def test_news_of_strangers_are_no_news():
+def test_news_of_unknown_addresses_are_ignored():
     known = knowing(A)
     known.connected(B)
     known.failed(B, 0)
@@ -311,7 +311,7 @@ def test_a_host_whose_peers_were_banned_a_few_times_stays_out_under_any_name(hos
     known = candidates()
     liars(known, host, limits.BANS_OF_HOST - 1)
     assert not known.is_host_banned(host)
-    # The same liar again is no other one.
+    # The same liar again is not another one.
     known.ban((host, 40_000), b"liar0")
     assert not known.is_host_banned(host)
     known.ban((host, 50_000), b"another")
@@ -379,7 +379,7 @@ def test_a_seed_is_not_a_candidate_while_nothing_is_wanted():
     assert known.next(1e6) == A
 
 
-def test_whoever_was_left_for_our_own_reasons_can_be_tried_at_once_and_has_not_failed():
+def test_a_peer_left_for_our_own_reasons_can_be_tried_at_once_and_has_not_failed():
     known = candidates()
     known.add(A, Source.USER, 0)
     assert known.next(0) == A

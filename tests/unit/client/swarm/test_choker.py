@@ -184,7 +184,7 @@ def test_a_slot_that_became_free_is_given_to_who_gives_most():
     full.rechoke(peers(2), 0, seeding=False)
     assert full.release(0) is True
     assert full.release(0) is False
-    assert full.release("a stranger") is False
+    assert full.release("an unknown peer") is False
     waiting = [PeerView("little", True, down_rate=1.0), PeerView("much", True, down_rate=2.0)]
     assert full.fill(waiting, 1, seeding=False) == {"much"}
     assert full.fill(waiting, 1, seeding=False) == set()

@@ -65,7 +65,19 @@ def test_the_longest_value_and_one_more_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"d1:bi1e1:ai1ee", b"i01e", b"01:a", b"i1ei2e", b"", b"i-0e", b"l" * 30 + b"e" * 30, b"5:abc"]
+    "raw",
+    [
+        b"i" + b"3" * 30 + b"e",
+        b"d1:bl" + b"i-" + b"3" * 30 + b"eee",
+        b"d1:bi1e1:ai1ee",
+        b"i01e",
+        b"01:a",
+        b"i1ei2e",
+        b"",
+        b"i-0e",
+        b"l" * 30 + b"e" * 30,
+        b"5:abc",
+    ],
 )
 def test_what_is_not_in_the_canonical_form_is_found_out(raw: bytes) -> None:
     assert not is_canonical(raw)

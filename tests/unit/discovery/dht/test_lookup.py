@@ -102,7 +102,7 @@ def test_with_too_few_nodes_the_slow_ones_are_waited_for_a_while(lookup: Lookup)
     assert lookup.has_converged(limits.DHT_LAST_PATIENCE)
 
 
-def test_where_nobody_answers_the_slow_ones_are_waited_for_to_the_end(lookup: Lookup) -> None:
+def test_where_none_answers_the_slow_ones_are_waited_for_to_the_end(lookup: Lookup) -> None:
     lookup.add([at(1)])
     ask_all(lookup)
     lookup.slow(at(1).address)
@@ -124,7 +124,7 @@ def test_without_nodes_it_is_over_at_once(lookup: Lookup) -> None:
     assert lookup.is_starving
 
 
-def test_one_node_of_a_network_is_enough_unless_it_is_our_own_acquaintance(lookup: Lookup) -> None:
+def test_one_node_of_a_network_is_enough_unless_it_is_in_our_own_table(lookup: Lookup) -> None:
     lookup.add([Contact(bytes([n]) * 20, (f"9.9.9.{n}", 1)) for n in range(1, 5)])
     assert len(ask_all(lookup)) == 1
     lookup.add([Contact(bytes([n]) * 20, (f"9.9.9.{n}", 1)) for n in range(5, 7)], trusted=True)
@@ -162,7 +162,7 @@ def test_nothing_is_stored_on_nodes_without_a_token(lookup: Lookup) -> None:
 
 
 def test_addresses_alone_are_asked_where_no_nodes_are_known(lookup: Lookup) -> None:
-    lookup.add_doors([("127.0.0.1", 7), ("127.0.0.1", 8)])
+    lookup.add_addresses([("127.0.0.1", 7), ("127.0.0.1", 8)])
     assert ask_all(lookup) == [("127.0.0.1", 7), ("127.0.0.1", 8)]
     answer(lookup, at(7))
     assert lookup.answers() == [at(7)]

@@ -479,3 +479,15 @@ def test_the_nodes_of_an_answer_are_of_both_families() -> None:
     assert list(unpack_contacts(packed, IPV6)) == [Contact(OTHER_ID, ("::1", 9))]
     talk.reply(query, address, next(iter(node.table)).contact.id, nodes6=m.string(packed))
     assert other.table.to_ping(0.0, urgent=True) == Contact(OTHER_ID, ("::1", 9))
+
+
+def test_timeouts_that_are_due_at_one_time_are_handled_a_few_at_a_time() -> None:
+    node = make()
+    asked = [node.ask((f"9.9.{number}.9", 6881), m.Ping(), None, 0.0) for number in range(80)]
+    assert all(asked)
+    node.wake(60.0)
+    assert node.counters.failures < 80
+    for _ in range(20):
+        assert node.counters.failures == 80 or node.next_wake(60.0) <= 60.0
+        node.wake(60.0)
+    assert node.counters.failures == 80

@@ -45,7 +45,7 @@ def test_what_was_added_is_in_it() -> None:
     assert b"\x01\x02\x03\x04" not in hosts
 
 
-def test_an_empty_filter_counts_nobody() -> None:
+def test_an_empty_filter_counts_none() -> None:
     assert PeerFilter().estimate() == 0
 
 

@@ -17,7 +17,7 @@ LATER = limits.DHT_GOOD_TIME
 
 
 def local(bits: int, port: int = 0) -> Contact:
-    """A node of the local network that shares so many bits with us."""
+    """A node of the local network that shares `bits` bits with us."""
     return Contact(random_id_near(OWN, bits, RNG), ("127.0.0.1", port or RNG.randrange(1, 65536)))
 
 
@@ -67,13 +67,13 @@ def test_the_far_buckets_are_larger(table: RoutingTable, bits: int, size: int) -
     assert len(table) == size
 
 
-def test_a_full_bucket_of_good_nodes_takes_nobody(table: RoutingTable) -> None:
+def test_a_full_bucket_of_good_nodes_takes_no_other(table: RoutingTable) -> None:
     fill(table, 5)
     assert not table.answered(local(5, 99), 1.0)
     assert table.to_ping(1.0, urgent=False) is None
 
 
-def test_a_questionable_node_is_pinged_when_somebody_wants_its_place(table: RoutingTable) -> None:
+def test_a_questionable_node_is_pinged_when_another_could_take_its_place(table: RoutingTable) -> None:
     contacts = fill(table, 5)
     for contact in contacts[1:]:
         table.answered(contact, 100.0)

@@ -1,0 +1,275 @@
+"""Admission to a swarm: which connections become peers, how many there are, and how they shake hands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+import gevent
+
+from geventbt import limits
+from geventbt.client.context import ClientContext, Evictable
+from geventbt.client.peers.eviction import Place
+from geventbt.client.peers.finder import Finder
+from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.client.swarm.dialer import Dialer
+from geventbt.client.swarm.peer_exchange import PeerExchange
+from geventbt.client.swarm.peer_table import PeerTable
+from geventbt.client.swarm.reputation import Reputation
+from geventbt.client.swarm.wire_peer import WirePeer
+from geventbt.concurrency.greenlets import spawn
+from geventbt.errors import WireClosed
+from geventbt.extensions.lt_donthave import LtDonthave
+from geventbt.extensions.upload_only import UploadOnly
+from geventbt.extensions.ut_metadata import UtMetadata
+from geventbt.metainfo import Torrent
+from geventbt.net.addresses import Address
+from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.client.swarm.piece_layers import HashServer
+    from geventbt.discovery.dht.dht import DHT
+
+_CLOSE_TIMEOUT = 1.0
+"""Seconds for a peer to read what we have sent, when we leave."""
+
+
+class AdmissionOwner(Protocol):
+    """The swarm, as its admission sees it."""
+
+    @property
+    def seeding(self) -> bool:
+        """Whether nothing is missing that we want."""
+
+    def add(self, wire: Wire, address: Address | None) -> None:
+        """Take a peer that was admitted; its address is where it listens, if that is known."""
+
+
+class Admission:
+    """Makes and takes the connections of one torrent; a `DialerOwner` and a `ConnectionHolder`.
+
+    Args:
+        context: what all torrents of the client share.
+        torrent: the torrent.
+        known: the addresses of peers.
+        finder: says whether the torrent is private.
+        reputation: of its peers.
+        table: the peers that are connected.
+        owner: takes those that are admitted.
+        max_peers: connections at one time.
+
+    Attributes:
+        dialer: connects to peers.
+    """
+
+    def __init__(
+        self,
+        context: ClientContext,
+        torrent: Torrent,
+        known: KnownPeers,
+        finder: Finder,
+        reputation: Reputation,
+        table: PeerTable,
+        owner: AdmissionOwner,
+        *,
+        max_peers: int,
+    ) -> None:
+        self._context = context
+        self._torrent = torrent
+        self._known = known
+        self._finder = finder
+        self._reputation = reputation
+        self._table = table
+        self._owner = owner
+        self._max_peers = max_peers
+        self._exchange = PeerExchange(finder, table)
+        self._closed_for: Exception | None = None
+        self._is_started = False
+        self._hash_server = _make_hash_server(torrent) if torrent.piece_layers else None
+        self.dialer = Dialer(context, torrent.swarm_hash, known, self)
+
+    def start(self) -> None:
+        """Connect to peers, and accept those that connect to us."""
+        self._is_started = True
+        self._finder.listener = self.dialer
+        self._context.enter(self)
+        self.dialer.start()
+
+    def stop(self, timeout: float) -> None:
+        """Leave all peers, and admit no more; each has at most `timeout` seconds to read what was sent."""
+        self._is_started = False
+        self._finder.listener = None
+        self._context.leave(self)
+        self.dialer.stop()
+        timeout = min(timeout, _CLOSE_TIMEOUT)
+        gevent.joinall([spawn(f"closing {peer.wire}", peer.wire.close, timeout) for peer in self._table])
+
+    def tick(self, now: float) -> None:
+        """Exchange addresses with the peers, a few times a minute."""
+        self._exchange.tick(now)
+
+    @property
+    def last_failure(self) -> Exception | None:
+        """Why the last connection was closed, or else could not be made."""
+        return self._closed_for or self.dialer.last_failure
+
+    # ------------------------------------------------------------------ room
+
+    @property
+    def connections(self) -> int:
+        """The number of peers that are connected, or being connected to."""
+        return len(self._table) + self.dialer.dialling
+
+    def has_room(self) -> bool:
+        """Whether one more peer may be connected to; see `DialerOwner`."""
+        return self.connections < self._max_peers
+
+    def make_room(self) -> None:
+        """Leave a peer that is of no use; see `DialerOwner`."""
+        self._make_room(inbound=False)
+
+    def _make_room(self, *, inbound: bool) -> bool:
+        """Whether there is a place, after a peer that is of no use has been left if it must."""
+        now = self._context.now()
+        if not self.has_room() or (inbound and self.inbound >= self._max_inbound):
+            return self._context.make_room(now, self)
+        return self._context.has_room(inbound=inbound) or self._context.make_room(now)
+
+    @property
+    def _max_inbound(self) -> int:
+        return self._max_peers - (self._max_peers // limits.OUTBOUND_SHARE if self.keeps_outbound else 0)
+
+    @property
+    def places(self) -> Sequence[Place[Evictable]]:
+        """The connections; see `ConnectionHolder`."""
+        return [peer.place for peer in self._table]
+
+    @property
+    def inbound(self) -> int:
+        """How many of them were opened by the peer; see `ConnectionHolder`."""
+        return self._table.inbound
+
+    @property
+    def keeps_outbound(self) -> bool:
+        """Whether anything is missing; see `ConnectionHolder`."""
+        return not self._owner.seeding
+
+    # ------------------------------------------------------------------ the begin of a connection
+
+    def accept(self, wire: Wire) -> None:
+        """Take a peer that has connected to us; its handshake is here."""
+        if not self._is_started or not self._make_room(inbound=True):
+            wire.close(0)
+            return
+        try:
+            self.shake_hands(wire)
+        except BaseException:
+            wire.close(0)
+            raise
+        self._admit(wire, None)
+
+    def shake_hands(self, wire: Wire) -> None:
+        """Offer our extensions, and exchange handshakes; see `DialerOwner`."""
+        wire.use(lambda wire: UtMetadata(wire, self._torrent.info_bytes))
+        wire.use(LtDonthave)
+        wire.use(UploadOnly).announce(self._owner.seeding)
+        self._exchange.attach(wire)
+        port = self._context.ports.over(wire.remote_address[0])
+        if port:
+            wire.extended_handshake["p"] = port
+        has_dht = self._dht is not None
+        if self._hash_server is not None:
+            self._hash_server.serve(wire)
+        wire.handshake(
+            wire.info_hash or self._torrent.swarm_hash,
+            self._context.peer_id,
+            dht=has_dht,
+            v2=self._torrent.version == "hybrid",
+            info_hash_v2=self._torrent.info_hash_v2,
+            geometry=self._torrent.geometry,
+        )
+
+    def on_connected(self, wire: Wire, address: Address) -> None:
+        """Take a peer that we have connected to; see `DialerOwner`."""
+        if not self._admit(wire, address):
+            self._note_closed(address, worked=False, is_seed=False)
+
+    def _admit(self, wire: Wire, address: Address | None) -> bool:
+        """Hand a peer to the swarm, unless it is banned, or connected already."""
+        twin = self._table.twin(wire)
+        is_unwanted = wire.closed or not self._is_started or self._reputation.refuses(wire)
+        if is_unwanted or (twin is not None and not self._gives_way(twin.wire, wire)):
+            wire.close(0)
+            return False
+        if twin is not None:
+            twin.close()
+        if address is not None:
+            self._reputation.served.setdefault(address, 0)
+        self._owner.add(wire, address)
+        self._send_dht_port(wire)
+        return True
+
+    def _gives_way(self, twin: Wire, wire: Wire) -> bool:
+        """Whether a connection gives way to a second one with the same peer.
+
+        One that has been silent may be half dead: its peer has lost it and comes back. When both sides have connected
+        to each other at the same time, both must keep the same connection: the one that was opened by the lower peer
+        id.
+        """
+        if twin.silence >= limits.TWIN_SILENCE:
+            return True
+        assert wire.peer_id is not None
+        we_are_lower = self._context.peer_id < wire.peer_id
+        return twin.type != wire.type and (wire.type == "outgoing") == we_are_lower
+
+    # ------------------------------------------------------------------ what peers say of themselves
+
+    @property
+    def _dht(self) -> DHT | None:
+        """The DHT, for torrents that are not private (BEP 27)."""
+        return self._context.dht if self._finder.allows_exchange else None
+
+    def _send_dht_port(self, wire: Wire) -> None:
+        dht = self._dht
+        if dht is not None and wire.peer_extensions is not None and wire.peer_extensions.dht:
+            with suppress(WireClosed):
+                wire.port(dht.port)
+
+    def note_dht_port(self, peer: WirePeer, port: int) -> None:
+        """A peer has a node of the DHT (BEP 5)."""
+        if self._dht is not None and port:
+            self._dht.add_node((peer.remote_address[0], port))
+
+    def note_listen_port(self, peer: WirePeer) -> None:
+        """An inbound peer may say where it listens (BEP 10, `p`)."""
+        port = peer.wire.peer_extended_handshake.get("p")
+        host = peer.wire.remote_address[0]
+        if peer.address is not None or not port or (host, port) in self._table.addresses:
+            return
+        if self._known.add((host, port), Source.INBOUND, self._context.now(), reported_by=host):
+            self._table.set_address(peer, (host, port))
+            self._known.connected((host, port))
+
+    # ------------------------------------------------------------------ the end of a connection
+
+    def note_left(self, peer: WirePeer) -> None:
+        """A peer of the swarm has left."""
+        self._closed_for = peer.wire.close_reason or self._closed_for
+        if peer.address is not None:
+            self._note_closed(peer.address, worked=peer.received > 0, is_seed=peer.has_all)
+        self.dialer.wake()
+
+    def _note_closed(self, address: Address, *, worked: bool, is_seed: bool) -> None:
+        """Note the end of a connection that we have opened: it is the peer's doing, unless we are stopping."""
+        if self._is_started:
+            self._known.closed(address, self._context.now(), worked=worked, is_seed=is_seed)
+        else:
+            self._known.released(address, self._context.now())
+
+
+def _make_hash_server(torrent: Torrent) -> HashServer:
+    """Imported here, for torrents of version 2 alone."""
+    from geventbt.client.swarm.piece_layers import HashServer
+
+    return HashServer(torrent)

@@ -1,0 +1,144 @@
+"""All that finds peers of one torrent: its user, trackers, the DHT and the local network."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from geventbt import limits
+from geventbt.client.context import ClientContext
+from geventbt.client.options import TorrentOptions
+from geventbt.client.peers.finder import Finder
+from geventbt.client.peers.known_peers import KnownPeers, Source
+from geventbt.client.status import TorrentState
+from geventbt.client.torrent.data import TorrentData
+from geventbt.client.torrent.identity import TorrentIdentity
+from geventbt.client.torrent.lifecycle import Lifecycle
+from geventbt.client.torrent.totals import Totals
+from geventbt.discovery.trackers.announce import AnnounceRequest
+from geventbt.discovery.trackers.source import TrackerSource
+from geventbt.net.addresses import Address
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+    from geventbt.discovery.dht.source import DHTSource
+
+_FIRST_RETRY = 0.5
+"""Seconds before the first retry of a peer, for a download that fails without peers."""
+_VERSION_2 = " (version 2)"
+_NO_PORT = 1
+"""The port in announces where we do not listen: some trackers refuse 0, and nothing listens on this one."""
+
+
+class PeerSources:
+    """Finds the peers of one torrent, and tells trackers and DHT how far it is.
+
+    Args:
+        context: what all torrents of the client share.
+        identity: the torrent.
+        options: see `TorrentOptions`.
+        life: its state.
+        data: its data.
+        totals: what it has transferred.
+
+    Attributes:
+        known: the addresses of peers.
+        finder: adds to them.
+        dht: the DHT, asked for the first info hash; or None.
+    """
+
+    def __init__(
+        self,
+        context: ClientContext,
+        identity: TorrentIdentity,
+        options: TorrentOptions,
+        life: Lifecycle,
+        data: TorrentData,
+        totals: Totals,
+    ) -> None:
+        self._context = context
+        self._identity = identity
+        self._options = options
+        self._life = life
+        self._data = data
+        self._totals = totals
+        self.known = KnownPeers(retry=_FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY)
+        self.finder = Finder(self.known)
+        self._tracker_sources: dict[bytes, TrackerSource] = {}
+        self.dht: DHTSource | None = None
+        self.update()
+
+    @property
+    def trackers(self) -> TrackerSource:
+        """The trackers, asked for the first info hash."""
+        return self._tracker_sources[self._identity.info_hash]
+
+    def update(self) -> None:
+        """Take over what is known: the info hashes, the trackers, and whether the torrent is private (BEP 27)."""
+        if self._identity.metainfo is not None:
+            self.finder.set_private(self._identity.metainfo.private)
+        extra = [list(self._options.trackers)] if self._options.trackers else []
+        tiers = self._identity.trackers + extra
+        for source in self._tracker_sources.values():
+            source.tiers = tiers
+        for info_hash in self._identity.swarm_hashes:
+            if info_hash not in self._tracker_sources:
+                self._use_info_hash(info_hash, tiers)
+
+    def add_by_user(self) -> None:
+        """Add the peers that the user and the magnet link name; blocks until names are resolved."""
+        self.finder.add_by_user(self._options.peers)
+        self.finder.add_by_user(self._identity.peers)
+
+    @property
+    def has_named_peers(self) -> bool:
+        """Whether the user or the magnet link names any peer."""
+        return bool(self._options.peers or self._identity.peers)
+
+    def _add(self, source: Source, peers: list[Address], reported_by: str) -> None:
+        self.finder.add(peers, source, reported_by)
+
+    def _use_info_hash(self, info_hash: bytes, tiers: list[list[str]]) -> None:
+        """Look for the peers that know the torrent by an info hash: a hybrid is in two swarms (BEP 52)."""
+        suffix = "" if info_hash == self._identity.info_hash else _VERSION_2
+        trackers = TrackerSource(partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER))
+        trackers.tiers = tiers
+        self._tracker_sources[info_hash] = trackers
+        self.finder.use(trackers, suffix)
+        if self._context.dht is not None:
+            dht = self._make_dht(self._context.dht, info_hash)
+            self.dht = self.dht or dht
+            self.finder.use(dht, suffix)
+        if self._context.lsd is not None:
+            from geventbt.discovery.local import LocalSource
+
+            self.finder.use(LocalSource(self._context.lsd, info_hash, partial(self._add, Source.LSD)), suffix)
+
+    def _make_dht(self, dht: DHT, info_hash: bytes) -> DHTSource:
+        from geventbt.discovery.dht.source import DHTSource
+
+        source = DHTSource(
+            dht,
+            info_hash,
+            partial(self._add, Source.DHT),
+            port=lambda: self._context.port,
+            is_seed=lambda: self._life.phase is TorrentState.SEEDING,
+            delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
+        )
+        metainfo = self._identity.metainfo
+        for node in metainfo.nodes if metainfo and not metainfo.private else ():
+            dht.add_node(node)
+        return source
+
+    def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
+        ports = self._context.ports
+        return AnnounceRequest(
+            info_hash,
+            self._context.peer_id,
+            ports.ipv4 or _NO_PORT,
+            uploaded=self._totals.session_uploaded,
+            downloaded=self._totals.session_downloaded,
+            left=self._data.left,
+            event=event,
+            port6=ports.ipv6 or _NO_PORT,
+        )

@@ -1,0 +1,245 @@
+"""Torrents of version 2 and hybrids between clients of ours, and peers that lie about hashes (BEP 52)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import gevent
+import pytest
+
+import geventbt
+from geventbt import Magnet, Torrent, Wire, bencoding
+from geventbt.errors import GeventBTError, MetadataMismatch, StorageError, WireClosed
+from geventbt.metainfo import merkle
+from geventbt.protocol.message_objects import HashRequest
+from tests.loopback.fake_trackers import FakeHttp, bencoded
+from tests.loopback.harness import eventually
+from tests.loopback.world import World
+
+PIECE = 32768
+LARGE = 5 * PIECE + 777
+
+
+def make(world: World, version: Any, piece_length: int = PIECE) -> Torrent:
+    """A torrent with files of every kind of length."""
+    sizes = {"large": LARGE, "sub/exact": 2 * PIECE, "empty": 0, "small": 5, "sub/one piece": PIECE}
+    for name, size in sizes.items():
+        path = world.origin / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(Random(name).randbytes(size))
+    return geventbt.create_torrent(world.origin / "data", version=version, piece_length=piece_length)
+
+
+def seed_of(world: World, torrent: Torrent) -> tuple[str, int]:
+    client = world.client()
+    assert client.add(torrent, world.origin, seed_only=True, check=True).wait(10)
+    return "127.0.0.1", client.port
+
+
+def assert_is_whole(world: World, folder: Path) -> None:
+    for path in (world.origin / "data").rglob("*"):
+        if path.is_file():
+            assert (folder / "data" / path.relative_to(world.origin / "data")).read_bytes() == path.read_bytes()
+    assert not (folder / "data" / ".pad").exists()
+
+
+@pytest.mark.parametrize("version", ["2", "hybrid"])
+@pytest.mark.parametrize("form", [lambda torrent: torrent, Magnet.from_torrent], ids=["torrent", "link"])
+def test_a_torrent_is_downloaded_and_seeded(world: World, version: str, form: Callable[[Torrent], Any]):
+    torrent = make(world, version)
+    download = world.client().add(form(torrent), world.folder / "out", peers=[seed_of(world, torrent)])
+    assert download.wait(20)
+    assert download.metainfo.version == version
+    assert_is_whole(world, world.folder / "out")
+
+
+def test_a_hybrid_is_found_by_either_hash(world: World):
+    torrent = make(world, "hybrid")
+    address = seed_of(world, torrent)
+    for magnet in (Magnet(info_hash=torrent.info_hash), Magnet(info_hash_v2=torrent.info_hash_v2)):
+        folder = world.folder / str(magnet)[-20:]
+        assert world.client().add(magnet, folder, peers=[address]).wait(20)
+        assert_is_whole(world, folder)
+
+
+def test_a_file_can_be_chosen_and_takes_no_piece_of_another(world: World):
+    torrent = make(world, "2")
+    download = world.client().add(torrent, world.folder / "out", peers=[seed_of(world, torrent)], files=["small"])
+    assert download.wait(20)
+    assert (world.folder / "out" / "data" / "small").stat().st_size == 5
+    assert download.progress.downloaded == 5
+    assert not (world.folder / "out" / "data" / "large").exists()
+
+
+def test_what_is_there_is_checked_and_kept(world: World):
+    torrent = make(world, "2")
+    whole = world.origin / "data"
+    path = world.folder / "out" / "data"
+    (path / "sub").mkdir(parents=True)
+    damaged = bytearray((whole / "large").read_bytes())
+    damaged[2 * PIECE + 3] ^= 1
+    (path / "large").write_bytes(damaged)
+    (path / "small").write_bytes((whole / "small").read_bytes())
+    download = world.client().add(torrent, world.folder / "out", peers=[seed_of(world, torrent)])
+    assert download.wait(20)
+    assert download.progress.downloaded == PIECE + 2 * PIECE + PIECE
+    assert_is_whole(world, world.folder / "out")
+
+
+def test_a_hybrid_that_contradicts_itself_ends_with_that_error_and_no_ban(world: World):
+    torrent = make(world, "hybrid")
+    info = bencoding.decode(torrent.info_bytes)
+    assert isinstance(info, dict)
+    pieces = bytearray(info[b"pieces"])
+    pieces[25] ^= 1
+    info[b"pieces"] = bytes(pieces)
+    wrong = replace(Torrent.from_info(bencoding.encode(info)), piece_layers=torrent.piece_layers)
+    seed = world.listen(lambda wire: serve_as(world, wire, wrong), info_hashes=[wrong.info_hash])
+    download = world.client().add(wrong, world.folder / "out", peers=[seed])
+    with pytest.raises(StorageError, match="one of the torrent's two hashes"):
+        download.wait(20)
+    assert not download.banned
+
+
+def serve_as(world: World, wire: Wire, torrent: Torrent) -> None:
+    """Serve the good data under the name of another torrent."""
+    stream = bytearray(torrent.geometry.length)
+    for file in torrent.files:
+        if file.stored:
+            stream[file.offset : file.offset + file.length] = world.origin.joinpath(*file.path).read_bytes()
+    wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+    wire.have_all()
+    wire.unchoke()
+    start = torrent.geometry.start_of
+    wire.serve(lambda piece, offset, length: stream[start(piece) + offset : start(piece) + offset + length])
+
+
+@pytest.mark.parametrize("form", ["torrent", "link"])
+def test_a_hybrid_is_announced_under_both_hashes(world: World, form: str):
+    torrent = make(world, "hybrid")
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=b"")})
+    source = torrent if form == "torrent" else Magnet.from_torrent(torrent)
+    active = world.client().add(source, world.folder / "out", trackers=[tracker.url("/announce")])
+    eventually(lambda: len(tracker.requests) >= 2)
+    announced = {unquote_to_bytes(request.partition("info_hash=")[2].partition("&")[0]) for request in tracker.requests}
+    assert announced == set(torrent.swarm_hashes)
+    assert {name for name in active.sources if name.startswith("http")} == {
+        tracker.url("/announce"),
+        tracker.url("/announce") + " (version 2)",
+    }
+    tracker.close()
+
+
+# ------------------------------------------------------------------ hashes
+
+
+def connect(address: tuple[str, int], torrent: Torrent) -> Wire:
+    assert torrent.info_hash_v2 is not None
+    wire = geventbt.connect(address, info_hash=torrent.info_hash_v2)
+    wire.handshake(torrent.info_hash_v2, geventbt.new_peer_id())
+    return wire
+
+
+def ask(wire: Wire, request: HashRequest) -> bytes | None:
+    """The hashes, or None for a reject."""
+    answers: list[bytes | None] = []
+    with gevent.Timeout(10):
+        done = gevent.event.Event()
+
+        def take(wire: Wire, hashes: bytes | None = None, **fields: Any) -> None:
+            answers.append(None if hashes is None else bytes(hashes))
+            done.set()
+
+        wire.once("hashes", take)
+        wire.once("hash_reject", take)
+        wire.hash_request(**asdict(request))
+        done.wait()
+    return answers[0]
+
+
+def test_hashes_are_served_with_a_proof(world: World):
+    torrent = make(world, "2")
+    wire = connect(seed_of(world, torrent), torrent)
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    assert root is not None
+    whole = ask(wire, HashRequest(root, 1, 0, 8, 0))
+    assert whole is not None
+    assert whole.startswith(torrent.piece_layers[root])
+    part = ask(wire, HashRequest(root, 1, 2, 2, 2))
+    assert part is not None
+    hashes = merkle.split(part)
+    assert merkle.fold(hashes[:2], 2, hashes[2:]) == root
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pieces_root": b"?" * 32},
+        {"base_layer": 0},
+        {"base_layer": 7},
+        {"base_layer": 1 << 31},
+        {"index": 8},
+        {"index": 1},
+        {"index": 1 << 31},
+        {"length": 0},
+        {"length": 3},
+        {"length": 1 << 31},
+        {"proof_layers": 3},
+        {"proof_layers": 1 << 31},
+    ],
+)
+def test_a_request_for_hashes_that_are_not_there_is_rejected(world: World, change: dict[str, Any]):
+    torrent = make(world, "2")
+    wire = connect(seed_of(world, torrent), torrent)
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    assert root is not None
+    assert ask(wire, replace(HashRequest(root, 1, 0, 2, 2), **change)) is None
+    assert not wire.closed
+
+
+def lying_seed(world: World, torrent: Torrent, answer: Callable[[Wire, dict[str, Any]], Any]) -> tuple[str, int]:
+    """A peer that gives the metadata, and answers requests for hashes as the function does."""
+
+    def handle(wire: Wire) -> None:
+        wire.use(lambda wire: geventbt.UtMetadata(wire, torrent.info_bytes))
+        wire.on_hash_request.connect(lambda wire, **fields: answer(wire, fields))
+        assert torrent.info_hash_v2 is not None
+        wire.handshake(torrent.info_hash_v2, geventbt.new_peer_id())
+        list(wire.incoming_requests())
+
+    return world.listen(handle)
+
+
+LIES: dict[str, tuple[Callable[[Wire, dict[str, Any]], Any], type[GeventBTError]]] = {
+    "wrong": (lambda wire, asked: wire.hashes(**asked, hashes=bytes(32 * asked["length"])), MetadataMismatch),
+    "short": (lambda wire, asked: wire.hashes(**asked, hashes=bytes(32)), MetadataMismatch),
+    "none": (lambda wire, asked: wire.hashes(**asked, hashes=b""), MetadataMismatch),
+    "unasked": (lambda wire, asked: wire.hashes(**{**asked, "index": 512}, hashes=b""), WireClosed),
+    "leaves": (lambda wire, asked: wire.close(0), WireClosed),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_peer_that_lies_about_hashes_is_left_and_another_asked(world: World, lie: str):
+    torrent = make(world, "2")
+    answer, _ = LIES[lie]
+    liar = lying_seed(world, torrent, answer)
+    with pytest.raises(GeventBTError):
+        geventbt.fetch_metadata(Magnet.from_torrent(torrent), peers=[liar], dht=False, timeout=10)
+    good = seed_of(world, torrent)
+    found = geventbt.fetch_metadata(Magnet.from_torrent(torrent), peers=[liar, good], dht=False, timeout=20)
+    assert found.piece_layers == torrent.piece_layers
+    assert found.missing_layers == ()
+
+
+def test_metadata_of_another_torrent_with_the_same_beginning_of_its_hash_is_refused(world: World):
+    torrent = make(world, "2")
+    assert torrent.info_hash_v2 is not None
+    link = Magnet(info_hash_v2=torrent.info_hash_v2[:20] + bytes(12))
+    with pytest.raises(GeventBTError, match="not that of"):
+        geventbt.fetch_metadata(link, peers=[seed_of(world, torrent)], dht=False, timeout=10)
