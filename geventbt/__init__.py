@@ -58,6 +58,7 @@ _EXPORTS = {
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
     "create_torrent": "geventbt.metainfo.create",
+    "FsspecBackend": "geventbt.storage",
     "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
     "StorageBackend": "geventbt.storage",
@@ -178,6 +179,7 @@ if TYPE_CHECKING:
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
     from geventbt.protocol.handshake import Extensions as Extensions
     from geventbt.protocol.handshake import Handshake as Handshake
+    from geventbt.storage import FsspecBackend as FsspecBackend
     from geventbt.storage import MemoryBackend as MemoryBackend
     from geventbt.storage import Storage as Storage
     from geventbt.storage import StorageBackend as StorageBackend

@@ -515,3 +515,19 @@ LSD_PEERS = 1000
 """Peers counted of one torrent."""
 LSD_BYTES_PER_SECOND = 64 * KIB
 """What is read: several hundred announces a second."""
+
+# --- object stores ---
+STORE_PART = 8 * MIB
+"""A part of a file that is being fetched (S3 joins parts of 5 MiB to 5 GiB)."""
+STORE_BUFFER = 64 * MIB
+"""Verified data of a torrent that is not in the store yet, as for the disk queue."""
+STORE_BATCH = 32 * MIB
+"""Complete parts that are sent together."""
+STORE_RANGE, STORE_RANGES = 4 * MIB, 8
+"""Bytes read at a time, and how many such ranges of a torrent are kept."""
+STORE_LOOK_INTERVAL = 10.0
+"""Between two looks whether the object of a file has been changed, while it is read."""
+STORE_TIMEOUT = 600.0
+"""One operation of a store, with the retries of its library."""
+STORE_RECORD_TOKENS = 10_000_000
+"""Of a record: three and two for each file, and for each part."""

@@ -48,7 +48,8 @@ MESSAGES = take("guides/wire", "Signals and messages", 1)
 SEED_BY_REQUEST = take("guides/serving", "Answer request by request")
 OWN_STORAGE = take("guides/serving", "Serve from any storage")
 MEMORY = take("guides/serving", "Download into any storage", 0)
-DATABASE = take("guides/serving", "Download into any storage", 1)
+BUCKET = take("guides/serving", "A bucket, or any other store")
+DATABASE = take("guides/serving", "A backend of your own")
 EXTENSION = take("guides/extensions", "Extensions")
 CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
@@ -318,6 +319,15 @@ def test_a_download_is_kept_in_memory(tracked: Any, tmp_path: Path) -> None:
     names = execute(MEMORY, {"geventbt": geventbt})
     assert names["beginning"] == CONTENT[:1000]
     assert not (tmp_path / "ubuntu").exists()
+
+
+def test_a_download_is_kept_in_a_bucket_and_seeded_from_there(tracked: Any, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    names = execute(BUCKET, {"geventbt": geventbt}, **{"s3://bucket": "memory://bucket"})
+    torrent = names["to_bucket"]("ubuntu.torrent")
+    path = "/bucket/prefix/" + "/".join(torrent.files[0].path)
+    assert fsspec.filesystem("memory").cat_file(path) == CONTENT
+    names["seed_from_bucket"]("ubuntu.torrent").close()
 
 
 def test_a_download_is_kept_in_a_database_and_found_there_again(tracked: Any, tmp_path: Path) -> None:

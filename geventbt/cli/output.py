@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import geventbt
+from geventbt.cli.backends import is_store
 from geventbt.cli.errors import DISK, NOT_FOUND, USAGE, CommandError
 
 
@@ -44,7 +45,7 @@ def make_folder(path: str) -> None:
     Raises:
         CommandError: it cannot be made.
     """
-    if "://" in path:
+    if is_store(path):
         return
     try:
         os.makedirs(path, exist_ok=True)

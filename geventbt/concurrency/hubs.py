@@ -39,15 +39,21 @@ def whole_call(function: Callable[_P, _T]) -> Callable[_P, _T]:
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         if get_hub_if_exists() is not None:
             return function(*args, **kwargs)
-        hub = gevent.get_hub()
+        gevent.get_hub()
         try:
             return function(*args, **kwargs)
         finally:
-            if not hub.main_hub:
-                dismiss(hub)
-                hub.destroy(destroy_loop=True)
+            end_hub()
 
     return call
+
+
+def end_hub() -> None:
+    """End the hub of this native thread, if it has one and is not the main thread."""
+    hub = get_hub_if_exists()
+    if hub is not None and not hub.main_hub:
+        dismiss(hub)
+        hub.destroy(destroy_loop=True)
 
 
 def drop_socket_in_child(holder: HasDescriptor) -> None:

@@ -9,11 +9,13 @@ from geventbt.storage.backend import ChangedData, MissingData, StorageBackend, S
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
 from geventbt.storage.memory import MemoryBackend
+from geventbt.storage.objects.backend import FsspecBackend
 from geventbt.storage.storage import Storage, locate
 
 __all__ = [
     "ChangedData",
     "DiskBackend",
+    "FsspecBackend",
     "Layout",
     "MemoryBackend",
     "MissingData",

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import geventbt
 from geventbt.cli import parsing
+from geventbt.cli.backends import backend_of
 from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.output import make_folder
 from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client, web_seed_options
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             trackers=arguments.tracker,
             view=NoView(),
             stall=StallTimer(arguments.stall_timeout),
+            storage=backend_of(arguments.output),
             **web_seed_options(arguments),
         )
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))

@@ -10,6 +10,7 @@ from time import monotonic
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing
+from geventbt.cli.backends import backend_of
 from geventbt.cli.commands.info import print_files, read_whole
 from geventbt.cli.errors import DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.hook import run_on_complete
@@ -35,6 +36,7 @@ _EXAMPLES = """
 geventbt download ubuntu.torrent -o downloads/
 geventbt download 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881 --select '*.iso'
 geventbt download one.torrent two.torrent -o downloads/ --on-complete 'notify-send "$TORRENT_NAME"'
+geventbt download ubuntu.torrent -o s3://bucket/prefix
 geventbt download https://example.org/ubuntu.torrent --seed-ratio 1.0 --limit-up 500K
 """
 
@@ -43,7 +45,9 @@ def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "download", "fetch torrents from peers", _EXAMPLES)
     parsing.add_sources(parser)
-    parsing.add_output(parser, default=".", help="folder to put it in (default: the current one)")
+    parsing.add_output(
+        parser, default=".", help="folder to put it in (default: the current one), or a URL such as s3://bucket/prefix"
+    )
     parsing.add_select(parser)
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
     parsing.add_check(parser)
@@ -71,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             _list(source, arguments)
         return DONE
     make_folder(arguments.output)
+    storage = backend_of(arguments.output, overwrite=arguments.overwrite)
     with (
         running_client(
             arguments.port,
@@ -83,8 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
         closing(make_view(arguments)) as view,
     ):
         if len(sources) > 1:
-            return run_each(sources, lambda source: _download(client, source, arguments, view), arguments)
-        _download(client, sources[0], arguments, view)
+            return run_each(sources, lambda source: _download(client, source, storage, arguments, view), arguments)
+        _download(client, sources[0], storage, arguments, view)
     return DONE
 
 
@@ -123,7 +128,13 @@ def _list(source: Source, arguments: argparse.Namespace) -> None:
     print_files(whole, _choose(arguments, source, whole), as_json=arguments.json)
 
 
-def _download(client: geventbt.Client, source: Source, arguments: argparse.Namespace, view: View) -> None:
+def _download(
+    client: geventbt.Client,
+    source: Source,
+    storage: geventbt.FsspecBackend | None,
+    arguments: argparse.Namespace,
+    view: View,
+) -> None:
     started = monotonic()
     stall = StallTimer(arguments.stall_timeout)
     seeds = arguments.seed_time is not None or arguments.seed_ratio is not None
@@ -141,6 +152,7 @@ def _download(client: geventbt.Client, source: Source, arguments: argparse.Names
             max_peers=arguments.max_peers,
             check=arguments.check,
             overwrite=arguments.overwrite,
+            storage=storage,
             **web_seed_options(arguments),
         )
         _note_metadata(torrent, source, arguments)

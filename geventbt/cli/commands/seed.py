@@ -9,6 +9,7 @@ from contextlib import closing
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing, values
+from geventbt.cli.backends import backend_of
 from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
@@ -59,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         torrent = read_torrent(arguments.source, "seed")
         is_here = os.path.isfile(arguments.source)
         data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
-    folder = locate(torrent, data)
+    storage = backend_of(data)
+    folder = data if storage is not None else locate(torrent, data)
     if os.path.islink(data):
         say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
     with running_client(
@@ -81,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
             check=arguments.check,
+            storage=storage,
             seed_only=True,
         )
         with exit_code_if_output_closes(UNFINISHED):

@@ -1,0 +1,1 @@
+"""A torrent's files as objects in any store that fsspec knows."""

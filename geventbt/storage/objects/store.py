@@ -1,0 +1,284 @@
+"""`ObjectStore`: the few operations that are needed of a file system of fsspec, blocking, with `StorageError`.
+
+An object is put as a whole or not at all. Stores for buckets do it so; in others it is written beside, and renamed.
+File systems that are made of coroutines run in a thread of our own, not in that of fsspec: see `AsyncThread`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+
+from geventbt import limits
+from geventbt.concurrency.aio import AsyncThread, gather
+from geventbt.errors import StorageError
+from geventbt.metainfo.paths import STATE_DIR
+from geventbt.storage.backend import MissingData
+
+_CONCURRENCY = 8
+"""Requests at one time of a store that is made of coroutines. *Measured*: see `scripts/bench_storage.py`."""
+_MERGES = {"s3": 10_000, "s3a": 10_000, "gs": 32, "gcs": 32}
+"""Stores that join objects themselves, and how many at most in one request."""
+_RENAMES = {"file", "local", "sftp", "ssh", "smb"}
+"""Stores that show a file while it is being written, and can rename it."""
+_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "updated", "created")
+"""What changes with the content of an object, from the surest on."""
+_KEPT = {
+    getattr(errno, name)
+    for name in (
+        "ENOENT",
+        "EACCES",
+        "EPERM",
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EEXIST",
+        "ENOTDIR",
+        "EISDIR",
+        "ENAMETOOLONG",
+    )
+    if hasattr(errno, name)
+}
+"""Errors that say what is wrong. All others are those of a network drive that is away (``errno.EIO``)."""
+
+
+class Stored(NamedTuple):
+    """An object that is in the store."""
+
+    size: int
+    """In bytes."""
+    mark: bytes
+    """Changes with the content; empty where the store tells nothing that does."""
+
+
+class ObjectStore:
+    """Objects below a URL, by their paths relative to it. All methods block, and may be called in several threads.
+
+    They raise `StorageError`; where an object is missing, `MissingData`.
+
+    Args:
+        url: of the folder or prefix.
+        options: for the file system of fsspec.
+
+    Attributes:
+        merges: how many objects `merge` takes; 0 where the store cannot join objects itself.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        self._url = re.sub(r"//[^/@]*@", "//", url).rstrip("/")
+        self._thread: AsyncThread | None = None
+        with self._errors():
+            from fsspec.core import split_protocol, url_to_fs
+            from fsspec.registry import get_filesystem_class
+
+            kind = get_filesystem_class(split_protocol(url)[0] or "file")
+            # Listings must be fresh, and an instance that is shared might be used in another loop.
+            options = {**options, "use_listings_cache": False, "skip_instance_cache": True}
+            if kind.async_impl:
+                self._thread = AsyncThread()
+                options["loop"] = self._thread.loop
+            try:
+                self._fs, root = url_to_fs(url, **options)
+            except BaseException:
+                self.close()
+                raise
+        self._root = root.rstrip("/")
+        protocols = {kind.protocol} if isinstance(kind.protocol, str) else set(kind.protocol)
+        self._serial = count()
+        self._renames = bool(protocols & _RENAMES)
+        self.merges = next((_MERGES[name] for name in protocols if name in _MERGES), 0)
+
+    def __str__(self) -> str:
+        return self._url
+
+    def url(self, path: str) -> str:
+        """The URL of an object, for people."""
+        return f"{self._url}/{path}"
+
+    def check_bucket(self) -> None:
+        """See that the bucket is there, as far as that can be seen."""
+        if self.merges:
+            bucket = self._root.partition("/")[0]
+            try:
+                with self._errors():
+                    self._call("info", bucket)
+            except MissingData as error:
+                raise StorageError(errno.ENOENT, "there is no such bucket; make it first", self._url) from error
+            except StorageError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM):
+                    raise
+
+    def stat(self, path: str) -> Stored | None:
+        """Look at an object; None if it is not there."""
+        with self._errors(path), suppress(FileNotFoundError):
+            return _stored(self._call("info", self._full(path)))
+        return None
+
+    def find(self, path: str) -> dict[str, Stored]:
+        """Look at all objects below a path."""
+        with self._errors(path):
+            try:
+                found = self._call("find", self._full(path), detail=True)
+            except FileNotFoundError:
+                return {}
+        objects = ((name[len(self._root) + 1 :], _stored(info)) for name, info in found.items())
+        return {name: stored for name, stored in objects if stored is not None}
+
+    def get(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        """Read an object, or a range of it."""
+        with self._errors(path):
+            data: bytes = self._call("cat_file", self._full(path), start=start, end=end)
+        if end is not None and len(data) != end - start:
+            raise MissingData(errno.ENOENT, f"only {len(data)} of {end - start} bytes are there", self.url(path))
+        return data
+
+    def get_all(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        """Read ranges of objects, several at a time: path, start and end of each."""
+        if self._thread is None:
+            return [self.get(*range) for range in ranges]
+        with self._errors(ranges[0][0] if ranges else ""):
+            return self._each("cat_file", [((self._full(path),), {"start": a, "end": b}) for path, a, b in ranges])
+
+    def put(self, objects: Mapping[str, bytes]) -> None:
+        """Write objects, several at a time, each of them whole or not at all."""
+        with self._writing(next(iter(objects), "")):
+            if self._thread is None:
+                for path, data in objects.items():
+                    self._put(path, lambda place, data=data: self._fs.pipe_file(place, data))  # type: ignore[misc]
+            else:
+                self._each("pipe_file", [((self._full(path), data), {}) for path, data in objects.items()])
+
+    def put_stream(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Write an object that is too large for the memory."""
+        with self._writing(path):
+            self._put(path, partial(self._write, chunks=chunks))
+
+    def merge(self, path: str, parts: Sequence[str]) -> None:
+        """Have the store join objects to another one. All but the last are of at least 5 MiB.
+
+        Args:
+            path: of the new object.
+            parts: at most `merges` objects, in order.
+        """
+        with self._writing(path):
+            self._call("merge", self._full(path), [self._full(part) for part in parts])
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Delete objects; those that are gone already are passed over."""
+        with self._errors(paths[0] if paths else ""):
+            if self._thread is None:
+                for path in paths:
+                    with suppress(FileNotFoundError):
+                        self._fs.rm_file(self._full(path))
+            else:
+                self._each("rm_file", [((self._full(path),), {}) for path in paths])
+
+    def close(self) -> None:
+        """Close the connections to the store."""
+        if self._thread is not None:
+            with suppress(Exception):
+                self._thread.call(partial(_close_session, self._fs), limits.STORE_TIMEOUT)
+            self._thread.close()
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        if self._thread is None:
+            return getattr(self._fs, name)(*args, **kwargs)
+        method = getattr(self._fs, f"_{name}")
+        return self._thread.call(partial(method, *args, **kwargs), limits.STORE_TIMEOUT)
+
+    def _each(self, name: str, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
+        """Call a coroutine method for each of several arguments."""
+        assert self._thread is not None
+        method = getattr(self._fs, f"_{name}")
+        made = [partial(method, *args, **kwargs) for args, kwargs in calls]
+        return self._thread.call(partial(gather, made, _CONCURRENCY), limits.STORE_TIMEOUT)
+
+    def _put(self, path: str, write: Callable[[str], object]) -> None:
+        """Write one object by a function that is called with its place, in the store or among our own files."""
+        place = self._full(path)
+        if not self._renames:
+            self._with_parent(write, place)
+            return
+        beside = self._full(f"{STATE_DIR}/new-{os.getpid()}-{next(self._serial)}")
+        self._with_parent(write, beside)
+        self._with_parent(partial(self._fs.mv, beside), place)
+
+    def _with_parent(self, write: Callable[[str], object], place: str) -> None:
+        """Call a function that makes a file, and again once the folder for it is made."""
+        try:
+            write(place)
+        except FileNotFoundError:
+            self._make_parent(place)
+            write(place)
+
+    def _make_parent(self, place: str) -> None:
+        """Make the folders that an object is in, but never a bucket."""
+        top = re.match("/*[^/]*", place)
+        if top is None or not self._fs.exists(top[0]):
+            raise FileNotFoundError(errno.ENOENT, "there is no such bucket", self._url)
+        self._fs.makedirs(place.rpartition("/")[0], exist_ok=True)
+
+    def _write(self, place: str, chunks: Iterable[bytes]) -> None:
+        with self._fs.open(place, "wb", block_size=limits.STORE_PART) as file:
+            for chunk in chunks:
+                file.write(chunk)
+
+    @contextmanager
+    def _writing(self, path: str) -> Iterator[None]:
+        """As `_errors`; what is missing is no data, but a bucket or a part."""
+        try:
+            with self._errors(path):
+                yield
+        except MissingData as error:
+            raise StorageError(error.errno, error.strerror, error.filename) from error
+
+    @contextmanager
+    def _errors(self, path: str = "") -> Iterator[None]:
+        """Raise whatever a file system raises as a StorageError. Libraries for stores raise errors of their own."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except FileNotFoundError as error:
+            raise MissingData(errno.ENOENT, _text(error), self.url(path)) from error
+        except (ImportError, ValueError) as error:
+            # No such kind of store, or its library is not installed; or options that it does not take.
+            raise StorageError(errno.EINVAL, _text(error), self._url) from error
+        except Exception as error:
+            number = error.errno if isinstance(error, OSError) and error.errno in _KEPT else errno.EIO
+            raise StorageError(number, _text(error), self.url(path)) from error
+
+
+def _stored(info: Mapping[str, Any]) -> Stored | None:
+    """An object, from what a store tells of it; None for a folder."""
+    if info["type"] != "file":
+        return None
+    size = int(info["size"] or 0)
+    for key in _MARKS:
+        if value := info.get(key):
+            # A listing may have the same time in another form.
+            value = value.timestamp() if isinstance(value, datetime) else value
+            return Stored(size, hashlib.sha1(f"{key} {value} {info.get('ino')}".encode()).digest())
+    return Stored(size, b"")
+
+
+def _text(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text if text and not isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+
+
+async def _close_session(fs: Any) -> None:
+    """Close the connections of a file system that keeps some; fsspec has no common name for it."""
+    if hasattr(fs, "set_session"):
+        await (await fs.set_session()).close()
