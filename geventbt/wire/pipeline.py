@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import monotonic
 
 from gevent._hub_local import get_hub_if_exists
@@ -157,11 +158,14 @@ class RequestPipeline:
             self._protocol.send_cancels_of_given_up()
             self._link.transport.flush_soon()
 
+    def give_up(self, requests: Iterable[RequestKey]) -> None:
+        """See `Wire.give_up`."""
+        for key in requests:
+            self._protocol.give_up_request(*key)
+
     def give_up_all(self) -> None:
         """See `Wire.give_up_all`."""
-        protocol = self._protocol
-        for key in [key for key, token in protocol.requests.items() if token is self.delegate_wait]:
-            protocol.give_up_request(*key)
+        self.give_up([key for key, token in self._protocol.requests.items() if token is self.delegate_wait])
 
     def on_bytes(self, key: RequestKey, now: float) -> None:
         """A part of a block that was requested has arrived."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -20,6 +20,7 @@ from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
+from geventbt.protocol.state import RequestKey
 from geventbt.wire.engine import Engine, PlugIns
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
@@ -743,6 +744,10 @@ class Wire:
     def cancel_all(self) -> None:
         """Cancel all requests of the delegate, which is not notified of it, and all that were given up."""
         self._pipeline.cancel_all()
+
+    def give_up(self, requests: Iterable[RequestKey]) -> None:
+        """Give up some requests of the delegate; see `give_up_all`."""
+        self._pipeline.give_up(requests)
 
     def give_up_all(self) -> None:
         """Give up all requests of the delegate, which is not notified of it. The peer is not told: blocks that it is

@@ -6,16 +6,17 @@ import heapq
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 
-from geventbt import Extensions, Geometry, Handshake
+from geventbt import Extensions, Geometry, Handshake, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from tests.recording_transport import RecordingTransport
 
 INFO_HASH = b"i" * 20
+BLOCK = limits.BLOCK
 LATENCY = 0.05
 """Seconds that bytes take from one side to the other."""
 _RESERVED = 68
@@ -62,7 +63,8 @@ class Habits:
         choke_every: blocks between two chokes; 0 for none.
         choke: what becomes of its queue: "drops" it, "keeps" it and unchokes at once, or sends it "behind" the choke
             and unchokes then.
-        loses: the probability that the connection is lost after a block.
+        loses: the probability that the connection is lost during a block.
+        refuses: seconds for which it refuses what is asked for of piece 0.
     """
 
     rates: tuple[tuple[float, int], ...]
@@ -72,6 +74,7 @@ class Habits:
     choke_every: int = 0
     choke: str = "drops"
     loses: float = 0.0
+    refuses: int = 0
 
 
 class Seed:
@@ -79,7 +82,8 @@ class Seed:
 
     Attributes:
         transport: of the connection.
-        sent: bytes of whole blocks that it sent, over all connections.
+        arrived: bytes of whole blocks that it sent and the other side received, over all connections.
+        outages: (begin, end) of each time without a connection, in seconds since the beginning.
     """
 
     def __init__(self, clock: Clock, geometry: Geometry, data: bytes, habits: Habits, random: Random) -> None:
@@ -90,7 +94,8 @@ class Seed:
         self._random = random
         self._began = clock.now
         self._generation = 0
-        self.sent = 0
+        self.arrived = 0
+        self.outages: list[tuple[float, float]] = []
 
     def connect(self) -> RecordingTransport:
         """A new connection; its handshake comes with it."""
@@ -101,7 +106,8 @@ class Seed:
         self._queue: deque[tuple[int, int, int]] = deque()
         self._busy = False
         self._unsaid: list[bytes] = []
-        self._blocks = self._behind = 0
+        self._blocks = 0
+        self._unchokes_when_done = False
         self.transport = virtual_transport(self._clock, self._for_this_connection(self._take))
         return self.transport
 
@@ -112,6 +118,11 @@ class Seed:
         for piece in range(self._geometry.pieces):
             bits[piece >> 3] |= 0x80 >> (piece & 7)
         self.transport.give(handshake.to_bytes() + m.pack_bitfield(bytes(bits)))
+
+    def note_outage(self, seconds: float) -> None:
+        """The connection is lost, and there again after some seconds. In the first second it finds its speed again."""
+        begin = self._clock.now - self._began
+        self.outages.append((begin, begin + seconds + 1))
 
     def _for_this_connection(self, take: Callable[..., None]) -> Callable[..., None]:
         generation = self._generation
@@ -154,9 +165,12 @@ class Seed:
             if key in self._queue:
                 self._queue.remove(key)
                 self._refuse(key)
+                if self._unchokes_when_done:
+                    self._unchoke_when_done()
 
     def _on_request(self, key: tuple[int, int, int]) -> None:
-        if self._choking or len(self._queue) >= self._habits.queue:
+        is_refused = key[0] == 0 and self._clock.now - self._began < self._habits.refuses
+        if self._choking or len(self._queue) >= self._habits.queue or is_refused:
             self._refuse(key)
             return
         self._queue.append(key)
@@ -197,32 +211,33 @@ class Seed:
         )
 
     def _on_dripped(self, message: bytes, at: int, credit: float) -> None:
+        if self._random.random() < self._habits.loses / 16:
+            self.transport.lose(ConnectionResetError())
+            return
         ready = min(len(message), at + int(credit + 1e-6))
         credit -= ready - at
         if ready == len(message):
             self._send(message if self._habits.bursts else message[at:])
-            self._on_sent(len(message) - 13)
+            self._clock.after(LATENCY, self._for_this_connection(lambda: self._on_arrived(len(message) - 13)))
+            self._on_sent()
             return
         if not self._habits.bursts and ready > at:
             self._send(message[at:ready])
         self._drip(message, ready, credit)
 
-    def _on_sent(self, length: int) -> None:
-        self.sent += length
+    def _on_arrived(self, length: int) -> None:
+        if not self.transport.closed:
+            self.arrived += length
+
+    def _on_sent(self) -> None:
         self._busy = False
         unsaid, self._unsaid = self._unsaid, []
         for message in unsaid:
             self._send(message)
         self._blocks += 1
         habits = self._habits
-        if self._random.random() < habits.loses:
-            lose = self.transport.lose
-            self._clock.after(LATENCY, lambda: lose(ConnectionResetError()))
-            return
-        if self._behind:
-            self._behind -= 1
-            if not self._behind:
-                self._unchoke()
+        if self._unchokes_when_done:
+            self._unchoke_when_done()
         elif habits.choke_every and self._blocks % habits.choke_every == 0:
             self._choke()
         self._work()
@@ -234,11 +249,50 @@ class Seed:
             dropped, self._queue = self._queue, deque()
             for key in dropped:
                 self._refuse(key)
-        if self._habits.choke == "behind" and self._queue:
-            self._behind = len(self._queue)
+        if self._habits.choke == "behind":
+            self._unchokes_when_done = True
+            self._unchoke_when_done()
         else:
             self._unchoke()
 
+    def _unchoke_when_done(self) -> None:
+        if not self._queue and not self._busy:
+            self._unchoke()
+
     def _unchoke(self) -> None:
-        self._choking = False
+        self._choking = self._unchokes_when_done = False
         self._say(m.pack_bare(c.UNCHOKE))
+
+
+_RATES = (20_000, 400_000, 5_000_000)
+
+
+def random_habits(random: Random) -> Habits:
+    """Draw the habits of a seed that is honest, and moves in the end."""
+
+    def rate() -> int:
+        return random.choice((random.randint(250, 4000), random.choice(_RATES)))
+
+    changes = random.choice((0, 0, 1, 2, 3, 4))
+    rates = [(random.randint(1, 60), random.choice((0, rate(), rate()))) for _ in range(changes)]
+    fast = random.random() < 0.5
+    return Habits(
+        rates=(*rates, (1, rate())),
+        bursts=random.random() < 0.5,
+        fast=fast,
+        # Without the fast extension a peer does not say what it drops: what that costs is not bounded here.
+        queue=random.choice((1, 2, 5, 250)) if fast else 250,
+        choke_every=random.choice((0, 0, 1, 2, 7)) if fast else 0,
+        choke=random.choice(("drops", "behind", "keeps")),
+        loses=random.choice((0.0, 0.0, 0.05, 0.3)),
+        refuses=random.choice((0, 0, 0, 1, random.randint(1, 300))) if fast else 0,
+    )
+
+
+def random_seeds(random: Random) -> list[Habits]:
+    """Draw the habits of one seed or, now and then, of two slow ones beside one that never sends anything."""
+    habits = random_habits(random)
+    if random.random() < 0.8:
+        return [habits]
+    slow = [replace(random_habits(random), rates=((1, random.randint(250, 4000)),)) for _ in range(2)]
+    return [*slow, replace(habits, rates=((1, 0),))]

@@ -13,7 +13,8 @@ burst do not hide it. A snubbed peer has one request at a time, and twice the pa
 next byte ends that, what was learned of its pauses is forgotten, and another slow start begins.
 
 The ceiling. A peer that rejects requests has a shorter queue than we thought: what it had left to answer then is the
-most that it gets. An eighth more is tried each second, as its queue may have grown.
+most that it gets. An eighth more is tried each second, as its queue may have grown. Without the fast extension it drops
+requests without a word, and each costs a while until that is noticed: more is tried later each time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from geventbt import limits
 
 _SAMPLE = 1.0
 """Seconds of waiting for blocks that a speed is measured over."""
+MAX_CAUTION = 64
+"""Seconds for which no more is requested from a peer that drops requests, at the most."""
 _GROWTH = 1.1
 """A speed that has grown by less since the last sample is the peer's own, and no longer our window's."""
 
@@ -38,8 +41,10 @@ class RequestWindow:
     __slots__ = (
         "_active",
         "_blocks",
+        "_caution",
         "_ceiling",
         "_deviation",
+        "_hold",
         "_last",
         "_pause",
         "_rate",
@@ -56,6 +61,9 @@ class RequestWindow:
         """Seconds without a sign of life after which the peer has snubbed us."""
         self._size = limits.FIRST_REQUESTS
         self._ceiling = limits.REQUESTS
+        # Samples for which the ceiling stays after the next drop, and after the last one.
+        self._caution = 1
+        self._hold = 0
         self._slow_start = True
         self._rate = 0.0
         self._blocks = 0
@@ -113,6 +121,12 @@ class RequestWindow:
         self._slow_start = False
         self._ceiling = max(limits.MIN_REQUESTS, min(self._ceiling, pending))
 
+    def on_dropped(self, pending: int) -> None:
+        """Note that the peer has dropped requests without a word; otherwise as `on_rejects`."""
+        self.on_rejects(pending)
+        self._hold = self._caution
+        self._caution = min(2 * self._caution, MAX_CAUTION)
+
     def size(self, reqq: int, now: float) -> int:
         """How many requests may be outstanding now, at least 1.
 
@@ -162,7 +176,10 @@ class RequestWindow:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)
             self._size = max(limits.MIN_REQUESTS, min(wanted, limits.REQUESTS))
         self._learn_pause(pause)
-        self._ceiling = min(self._ceiling + max(1, self._ceiling >> 3), limits.REQUESTS)
+        if self._hold:
+            self._hold -= 1
+        else:
+            self._ceiling = min(self._ceiling + max(1, self._ceiling >> 3), limits.REQUESTS)
         self._blocks, self._active = 0, 0.0
 
     def _learn_pause(self, pause: float) -> None:

@@ -18,6 +18,7 @@ from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
 from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.scheduler import RequestScheduler
+from geventbt.client.swarm.skipped_requests import SkippedRequests
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
@@ -115,6 +116,7 @@ class WirePeer(WireDelegate):
         self._scheduler = owner.scheduler
         self._geometry = owner.geometry
         self._window = RequestWindow()
+        self._skipped = None if wire.has_fast else SkippedRequests()
         self._has_news = False
         self._has_bitfield = False
         self._is_refused = False
@@ -197,6 +199,8 @@ class WirePeer(WireDelegate):
     # ------------------------------------------------------------------ messages
 
     def on_blocks(self, blocks: list[Event]) -> None:
+        if self._skipped is not None:
+            self._skipped.note((piece, offset, len(block)) for _, piece, offset, block, _ in blocks)
         for other, (_, piece, offset, block, _) in self._assembly.receive(self, blocks):
             other.cancel(piece, offset, len(block))
 
@@ -213,6 +217,8 @@ class WirePeer(WireDelegate):
         if isinstance(error, RequestRejected) and not self.wire.peer_choking:
             self._is_refused = True
         if key is not None:
+            if self._skipped is not None:
+                self._skipped.forget(key)
             self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
             self._scheduler.wake_idle()
 
@@ -242,6 +248,8 @@ class WirePeer(WireDelegate):
             self._serve_soon()
         if count:
             self.received += count
+            if self._skipped is not None and self._skipped.is_due:
+                self._take_dropped(self._skipped)
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
             self.snubbed = False
@@ -256,6 +264,17 @@ class WirePeer(WireDelegate):
         if self._is_refused:
             self._on_refused(now)
         self.fill(now or None)
+
+    def _take_dropped(self, skipped: SkippedRequests) -> None:
+        """Ask for what the peer has dropped without a word, and for less at a time."""
+        dropped = skipped.take_dropped(self.wire.requests)
+        if not dropped:
+            return
+        self.wire.give_up(dropped)
+        for piece, offset, _ in dropped:
+            self._picker.give_back(self, piece, offset // limits.BLOCK)
+        self._window.on_dropped(self._picker.claimed_by(self))
+        self._scheduler.wake_idle()
 
     def _on_refused(self, now: float) -> None:
         """Ask a peer that rejects requests for fewer; one that has not delivered either since the last time, later."""
@@ -321,8 +340,11 @@ class WirePeer(WireDelegate):
         pending = self._picker.claimed_by(self)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
         room = size - pending
+        if room <= 0 and self._skipped is not None and self._skipped.has_suspects:
+            # All that is pending may be dropped. The answer to another request shows it.
+            room = 1
         # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
-        if room <= 0 or (room < size >> 2 and pending):
+        elif room <= 0 or (room < size >> 2 and pending):
             return
         room = self._scheduler.take(room)
         # Most of what is late comes without our help in a moment.
@@ -365,6 +387,8 @@ class WirePeer(WireDelegate):
     def cancel(self, piece: int, offset: int, length: int) -> None:
         """Cancel a request: another source was quicker."""
         if not self.wire.closed:
+            if self._skipped is not None:
+                self._skipped.forget((piece, offset, length))
             self.wire.cancel(piece, offset, length)
             if not self._picker.claimed_by(self):
                 self._window.on_idle(monotonic())
@@ -377,6 +401,8 @@ class WirePeer(WireDelegate):
         requests, and would take another one for a repetition.
         """
         self._picker.give_back_all(self)
+        if self._skipped is not None:
+            self._skipped = SkippedRequests()
         if not self.wire.closed:
             (self.wire.cancel_all if self.snubbed else self.wire.give_up_all)()
 

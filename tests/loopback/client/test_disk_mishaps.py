@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,8 @@ def test_a_call_that_fails_for_a_while(
 
 
 def folder_removed(out: Path) -> None:
-    shutil.rmtree(out)
+    # Moved first, for the download may be adding to it.
+    shutil.rmtree(out.rename(out.parent / "removed"))
 
 
 def folder_renamed(out: Path) -> None:
@@ -164,8 +166,11 @@ def folder_renamed(out: Path) -> None:
 
 def record_is_a_folder(out: Path) -> None:
     (record,) = (out / ".geventbt").glob("*.resume")
-    record.unlink()
-    record.mkdir()
+    while not record.is_dir():
+        # The download may be writing it anew.
+        record.unlink()
+        with suppress(FileExistsError):
+            record.mkdir()
 
 
 def file_is_a_folder(out: Path) -> None:
