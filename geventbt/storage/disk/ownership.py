@@ -22,6 +22,7 @@ from weakref import WeakSet
 from bitarray import bitarray
 from bitarray.util import zeros
 
+from geventbt import limits
 from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
@@ -197,19 +198,35 @@ class Ownership:
             return True
         # Our own writing never changes the length of a file once it is made.
         is_whole = status.st_size == self._torrent.files[index].length
-        if is_whole and self._resume_file.made.get(index) == status.st_ino:
+        made = self._resume_file.made.get(index)
+        if is_whole and made == status.st_ino:
             return True
-        return status.st_size == 0 or _has_no_data(path)
+        # A folder that was copied has other inodes, and its holes may have become zeros.
+        return status.st_size == 0 or _is_blank(path, with_zeros=is_whole and made is not None)
 
 
 def _folded(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.casefold() for part in path) if FOLDS_NAMES else path
 
 
-def _has_no_data(path: str) -> bool:
-    """Whether a file is one hole, as programs make them before they fetch anything."""
+def _is_blank(path: str, *, with_zeros: bool) -> bool:
+    """Whether a file is one hole, as programs make them before they fetch anything.
+
+    Args:
+        path: the file.
+        with_zeros: whether it may also have data, if that is zeros.
+    """
     descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
     try:
-        return not data_ranges(descriptor)
+        return all(with_zeros and _is_zeros(descriptor, *found) for found in data_ranges(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _is_zeros(descriptor: int, start: int, end: int) -> bool:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    while start < end and (part := os.read(descriptor, min(end - start, limits.MIB))):
+        if part.count(0) != len(part):
+            return False
+        start += len(part)
+    return True

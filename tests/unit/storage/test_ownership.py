@@ -122,6 +122,20 @@ def test_what_we_have_made_is_ours_after_a_kill_in_the_first_piece(torrent: Torr
         again.prepare()
 
 
+def test_in_a_folder_that_was_copied_what_we_have_made_is_still_ours(torrent: Torrent, folder: Path) -> None:
+    with Storage(torrent, folder) as storage:
+        storage.restore()
+        storage.prepare()
+        storage.checkpoint()
+    copied = folder.with_name("copied")
+    shutil.copytree(folder, copied)
+    # A copy may have zeros for holes.
+    (copied / "torrent" / "a").write_bytes(bytes(LENGTHS["a"]))
+    with Storage(torrent, copied) as again:
+        again.check(pieces=again.restore())
+        again.prepare()
+
+
 def test_another_file_put_in_the_place_of_ours_is_not_ours(torrent: Torrent, folder: Path) -> None:
     with Storage(torrent, folder) as storage:
         storage.restore()
