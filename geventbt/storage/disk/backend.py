@@ -101,7 +101,7 @@ class DiskBackend(StorageBackend):
         files = list(files)
         for file in files:
             self._leave_parts(file)
-        with self._mapper.hold_location(files):
+        with self._mapper.hold_location(files), self._mapper.still_there(files):
             self._files.make(file for file in files if not self._mapper.in_parts(file))
             yield
 

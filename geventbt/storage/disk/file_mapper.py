@@ -11,6 +11,7 @@ is written to the parts file.
 from __future__ import annotations
 
 import errno
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,7 @@ class FileMapper:
         ownership.is_selected = self.is_selected
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
         self._in_parts: dict[int, bool] = {}
+        self._losses: defaultdict[int, int] = defaultdict(int)
         self._moving = new_reentrant_lock()
 
     def begin(self, have: bitarray, selected: Collection[int] | None) -> None:
@@ -293,7 +295,23 @@ class FileMapper:
         if index == self.parts or self.in_parts(index):
             lost = {i: 0 for i, file in enumerate(self._torrent.files) if file.stored and self.in_parts(i)}
         for i, first in lost.items():
+            self._losses[i] += 1
             self._layout.clear(self.have, i, first)
+
+    @contextmanager
+    def still_there(self, indices: Collection[int]) -> Iterator[None]:
+        """Enclose the writing of a piece: if another thread finds a file lost meanwhile, the piece may be in one that
+        is not the torrent's any more.
+
+        Raises:
+            FileGone: one is. Nothing of it is trusted.
+        """
+        before = [(index, self._losses[index]) for index in indices]
+        yield
+        for index, losses in before:
+            if self._losses[index] != losses:
+                self.invalidate(index)
+                raise FileGone(self.files.path(index))
 
     def size(self, index: int) -> int:
         """The length of a file, 0 if it is not there."""

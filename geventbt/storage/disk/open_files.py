@@ -106,7 +106,9 @@ class OpenFiles:
                 path = self._paths.to_write(index)
                 status = self.status(index)
                 if status is None and self.record(index).fingerprint is None:
-                    os.close(self._create(index, path))
+                    # Another torrent of the same contents may make it in this moment.
+                    with suppress(FileExistsError):
+                        os.close(self._create(index, path))
                     status = os.lstat(path)
                 if status is not None:
                     self._guard.take(index, path, status)
@@ -266,9 +268,14 @@ class OpenFiles:
             return _open(self._pool, path, os.O_RDWR)
         except FileNotFoundError:
             if self.record(index).fingerprint is not None:
-                self._records.pop(index)
+                # It may still be open for reading, where it is now.
+                self.forget(index)
                 raise FileGone(path) from None
-        return self._create(index, path)
+        try:
+            return self._create(index, path)
+        except FileExistsError:
+            # Another torrent of the same contents has made it in this moment.
+            return _open(self._pool, path, os.O_RDWR)
 
     def _create(self, index: int, path: str) -> int:
         """Make a file, empty, and its folders."""
