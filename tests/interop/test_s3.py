@@ -21,6 +21,7 @@ from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
 from tests.cli_harness import run_here
+from tests.interop.conftest import wait_until
 from tests.interop.s3_server import S3Server, s3_server
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -83,7 +84,9 @@ def test_from_libtorrent_to_a_bucket_and_from_there_to_another_client(
     parameters = lt.add_torrent_params()
     parameters.ti = lt.torrent_info(lt.bdecode(torrent.to_bytes()))
     parameters.save_path = str(origin.parent)
-    session.add_torrent(parameters)
+    handle = session.add_torrent(parameters)
+    # It closes connections while it checks its files.
+    wait_until(lambda: handle.status().is_seeding and session.listen_port())
     backend = FsspecBackend(url, **server.options)
     address = ("127.0.0.1", session.listen_port())
     geventbt.download(torrent, peers=[address], storage=backend, timeout=90, **ALONE)
