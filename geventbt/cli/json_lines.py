@@ -9,7 +9,7 @@ event          keys
 torrent        info_hash (hex; of version 2 its first 20 bytes), version ("1", "2" or "hybrid"), info_hash_v2 (if any),
                name, length, piece_length, pieces, private, trackers (tiers of URLs), web_seeds, comment, created_by,
                creation_date, magnet, files (index, path, length, selected); where only a link is known: info_hash,
-               name, length, trackers, magnet
+               info_hash_v2 (if any), name, length, trackers, magnet
 listening      host, port: where peers can connect to us
 progress       info_hash, state, wanted, done, checked, pieces, downloaded, uploaded, wasted, download_speed,
                upload_speed, peers, seeds, seconds_left and waiting_for (or null), tracker_errors (why, by the URL of
@@ -178,9 +178,9 @@ def hash_fields(torrent: geventbt.Torrent) -> dict[str, Any]:
 
 def magnet_fields(magnet: geventbt.Magnet) -> dict[str, Any]:
     """The fields of the event ``torrent`` if only a link is known."""
-    assert magnet.info_hash is not None
     return {
-        "info_hash": magnet.info_hash.hex(),
+        "info_hash": magnet.swarm_hash.hex(),
+        **({} if magnet.info_hash_v2 is None else {"info_hash_v2": magnet.info_hash_v2.hex()}),
         "name": magnet.name,
         "length": magnet.length,
         "trackers": [[url] for url in magnet.trackers],

@@ -43,7 +43,7 @@ def resolve_source(text: str) -> Source:
     """Read or fetch the torrent, or the link to one, that SOURCE names.
 
     Raises:
-        MetainfoError: it is not a torrent, or one of version 2 only.
+        MetainfoError: it is not a torrent.
         CommandError: there is no such file, or the URL cannot be fetched.
         OSError: the file cannot be read.
     """
@@ -66,12 +66,9 @@ def _read_link(text: str) -> Source | None:
 
 def _read_magnet(text: str) -> geventbt.Magnet:
     try:
-        magnet = geventbt.Magnet.from_string(text)
+        return geventbt.Magnet.from_string(text)
     except geventbt.MagnetError as error:
         raise CommandError(CORRUPT, f"{error}{cut_hint(text)}") from error
-    if magnet.info_hash is None:
-        raise geventbt.MagnetError("the magnet link is of version 2 only, which is not supported")
-    return magnet
 
 
 def _read_file(text: str) -> geventbt.Torrent:

@@ -52,8 +52,8 @@ def human_address(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def info_hashes(torrent: geventbt.Torrent) -> list[str]:
-    """The info hashes of a torrent in hex, that of version 1 first."""
+def info_hashes(torrent: geventbt.Torrent | geventbt.Magnet) -> list[str]:
+    """The info hashes of a torrent or link in hex, that of version 1 first."""
     return [value.hex() for value in (torrent.info_hash, torrent.info_hash_v2) if value is not None]
 
 

@@ -176,10 +176,29 @@ def test_a_file_that_is_not_there_is_told_with_what_would_be_a_source(capsys: py
     assert "magnet link" in error
 
 
-@pytest.mark.parametrize("text", ["magnet:?dn=x", "magnet:?xt=urn:btih:xyz", f"magnet:?xt=urn:btmh:1220{'a' * 64}"])
+@pytest.mark.parametrize("text", ["magnet:?dn=x", "magnet:?xt=urn:btih:xyz", f"magnet:?xt=urn:btmh:1220{'a' * 62}"])
 def test_a_magnet_that_leads_nowhere_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here("download", text, "--peer", "127.0.0.1:1") == 4
     assert_one_line(capsys.readouterr().err)
+
+
+def test_a_link_of_version_2_is_shown_and_its_peers_are_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 500)
+    torrent = geventbt.create_torrent(tmp_path / "data", version="2", piece_length=16384)
+    link = str(geventbt.Magnet.from_torrent(torrent))
+    assert run_here("info", link, "--json") == 0
+    (shown,) = json_lines(capsys.readouterr().out)
+    assert torrent.info_hash_v2 is not None
+    assert (shown["info_hash"], shown["info_hash_v2"]) == (torrent.swarm_hash.hex(), torrent.info_hash_v2.hex())
+    assert run_here("info", link) == 0
+    assert torrent.info_hash_v2.hex() in capsys.readouterr().out
+    with geventbt.seed(torrent, tmp_path, ("127.0.0.1", 0), dht=False) as client:
+        peer = f"127.0.0.1:{client.port}"
+        assert run_here("download", link, "--peer", peer, "--no-dht", "-o", tmp_path / "out", "-q") == 0
+        assert (tmp_path / "out" / "data").read_bytes() == (tmp_path / "data").read_bytes()
+        assert run_here("peer", peer, link, "--json") == 0
 
 
 def test_a_name_that_no_file_can_have_is_not_found(capsys: pytest.CaptureFixture[str]) -> None:

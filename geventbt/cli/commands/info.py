@@ -103,11 +103,10 @@ def _show_magnet(magnet: geventbt.Magnet, hint: str, *, as_json: bool) -> None:
     if as_json:
         emit("torrent", **magnet_fields(magnet))
         return
-    assert magnet.info_hash is not None
     _show_facts(
         {
             "name": magnet.name,
-            "info hash": magnet.info_hash.hex(),
+            "info hash": info_hashes(magnet),
             "size": None if magnet.length is None else human_size(magnet.length),
             "magnet": str(magnet),
         }

@@ -35,8 +35,7 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exchange handshakes with a peer, and print what it says."""
-    info_hash = resolve_source(arguments.source).info_hash
-    assert info_hash is not None
+    info_hash = resolve_source(arguments.source).swarm_hash
     with interruptible():
         report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _MAX_WAIT))
     if report.peer_id is None:
