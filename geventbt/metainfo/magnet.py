@@ -61,7 +61,13 @@ class Magnet:
 
     @property
     def swarm_hash(self) -> bytes:
-        """The first of `swarm_hashes`."""
+        """The first of `swarm_hashes`.
+
+        Raises:
+            MagnetError: the link has no info hash.
+        """
+        if not self.swarm_hashes:
+            raise MagnetError("the magnet link has no info hash")
         return self.swarm_hashes[0]
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from geventbt import bencoding
-from geventbt.errors import MetainfoError
+from geventbt.errors import MagnetError, MetainfoError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.create import create_torrent
 from geventbt.metainfo.piece_hashes import contradicts, digest_of
@@ -304,6 +304,11 @@ def test_a_piece_with_one_hash_of_two_shows_that_the_torrent_is_wrong():
     assert not contradicts(both, b"x" * 52)
     assert not contradicts(both, both)
     assert not contradicts(flat, b"x" * 20)
+
+
+def test_a_link_without_any_hash_is_an_error_and_no_traceback():
+    with pytest.raises(MagnetError, match="no info hash"):
+        _ = Magnet().swarm_hash
 
 
 def test_the_link_to_a_hybrid_has_both_hashes(tmp_path: Path):
