@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha1, sha256
+from hashlib import sha1
 from typing import Protocol
 
 from geventbt import limits
@@ -113,10 +113,9 @@ class TreeHasher:
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Hash whole blocks, or the end."""
         with memoryview(data) as view:
-            end = min(len(view), self._left)
-            self._left -= end
-            block = limits.BLOCK
-            self._leaves += [sha256(view[at : min(at + block, end)]).digest() for at in range(0, end, block)]
+            part = view[: self._left]
+            self._left -= len(part)
+            self._leaves += merkle.leaves(part)
 
     def digest(self) -> bytes:
         """The root."""

@@ -111,7 +111,8 @@ class _AskedHashes:
 
     def _answer_to(self, asked: HashRequest, deadline: float) -> bytes | None:
         answer = self._pending[asked]
-        if not answer.wait(max(0.0, deadline - monotonic())) and not answer.ready():
+        answer.wait(max(0.0, deadline - monotonic()))
+        if not answer.ready():
             raise WireTimeout("the peer did not answer a request for hashes in time")
         del self._pending[asked]
         hashes: bytes | None = answer.get()
