@@ -16,6 +16,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from weakref import WeakSet
 
@@ -27,6 +28,7 @@ from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.paths import FOLDS_NAMES
+from geventbt.metainfo.piece_hashes import PieceHashes
 from geventbt.storage.disk.open_file import SAFE_OPEN_FLAGS, data_ranges
 from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.layout import Layout
@@ -61,7 +63,6 @@ class Ownership:
         self.is_selected: Callable[[int], bool] = lambda index: True
         self.recorded: set[int] = set()
         self._torrent = torrent
-        self._hashes = torrent.hashes()
         self._layout = layout
         self._resume_file = resume_file
         self._overwrite = overwrite
@@ -121,6 +122,11 @@ class Ownership:
         if self._indices is None:
             self._indices = {_folded(file.path): index for index, file in enumerate(self._torrent.files) if file.stored}
         return self._indices.get(_folded(path))
+
+    @cached_property
+    def _hashes(self) -> PieceHashes:
+        """Only needed where two torrents have one path."""
+        return self._torrent.hashes()
 
     def _contents(self, index: int) -> tuple[object, ...]:
         """Equal for files that are surely the same: by their pieces, which may have bytes of their neighbours."""
