@@ -3,6 +3,8 @@ something for those that are idle."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import gevent
 
 from geventbt import limits
@@ -11,6 +13,7 @@ from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
 from geventbt.concurrency.notifier import Notifier
+from geventbt.geometry import Geometry
 from geventbt.rates.token_bucket import RateLimit
 
 
@@ -82,3 +85,23 @@ class RequestScheduler:
         if self.throttled and blocks:
             for limit in (self._down, self._context.down):
                 limit.give_back(blocks * limits.BLOCK)
+
+
+class SourceOwner(Protocol):
+    """The swarm, as its sources of blocks see it."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The lengths of the pieces."""
+
+    @property
+    def picker(self) -> BlockPicker[BlockSource]:
+        """What is missing, and who was asked for it."""
+
+    @property
+    def assembly(self) -> Assembly[BlockSource]:
+        """Takes blocks."""
+
+    @property
+    def scheduler(self) -> RequestScheduler:
+        """Says when to request."""

@@ -7,14 +7,11 @@ from typing import Protocol
 import gevent
 
 from geventbt import limits
-from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.open_pieces import Run
-from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.pieces.reservations import Reservation
-from geventbt.client.swarm.scheduler import RequestScheduler
+from geventbt.client.swarm.scheduler import SourceOwner
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.web_seed_reader import WebSeedReader
-from geventbt.geometry import Geometry
 from geventbt.protocol.connection import Event
 from geventbt.protocol.constants import PIECE
 
@@ -24,27 +21,11 @@ _LOOK = 1.0
 """Seconds between two looks for something to fetch, if nobody says that there is something."""
 
 
-class WebSeedSwarm(Protocol):
+class WebSeedSwarm(SourceOwner, Protocol):
     """The swarm, as its web seeds see it."""
 
     def now(self) -> float:
         """The time, in seconds."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """The lengths of the pieces."""
-
-    @property
-    def picker(self) -> BlockPicker[BlockSource]:
-        """What is missing, and who was asked for it."""
-
-    @property
-    def assembly(self) -> Assembly[BlockSource]:
-        """Takes blocks."""
-
-    @property
-    def scheduler(self) -> RequestScheduler:
-        """Says when to request."""
 
     @property
     def has_peers(self) -> bool:

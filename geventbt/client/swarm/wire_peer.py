@@ -12,18 +12,15 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.peers.eviction import Place
-from geventbt.client.pieces.assembly import Assembly
-from geventbt.client.pieces.picker import BlockPicker, Run
+from geventbt.client.pieces.picker import Run
 from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
 from geventbt.client.swarm.request_window import RequestWindow
-from geventbt.client.swarm.scheduler import RequestScheduler
+from geventbt.client.swarm.scheduler import SourceOwner
 from geventbt.client.swarm.skipped_requests import SkippedRequests
-from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, RequestFailed, RequestRejected, WireClosed
-from geventbt.geometry import Geometry
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
@@ -46,28 +43,12 @@ _SNUB_PAUSE = 0.5
 """Seconds in which other peers can take over what one has left unanswered."""
 
 
-class PeerOwner(Protocol):
+class PeerOwner(SourceOwner, Protocol):
     """The swarm, as its peers see it."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """The lengths of the pieces."""
 
     @property
     def have(self) -> bitarray:
         """The pieces that we have."""
-
-    @property
-    def picker(self) -> BlockPicker[BlockSource]:
-        """What is missing, and who was asked for it."""
-
-    @property
-    def assembly(self) -> Assembly[BlockSource]:
-        """Takes blocks."""
-
-    @property
-    def scheduler(self) -> RequestScheduler:
-        """Says when to request."""
 
     @property
     def uploads(self) -> Uploads:
