@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
@@ -53,7 +54,7 @@ class RecordingTransport:
     def receive(self, *messages: bytes) -> None:
         """Have the wire receive bytes, each argument in a read of its own."""
         for message in messages:
-            self._in_hub(lambda message=message: self.give(message))
+            self._in_hub(partial(self.give, message))
 
     def end(self, error: Exception | None = None) -> None:
         """Have the peer close the connection, or the transport fail."""

@@ -132,6 +132,9 @@ class Leecher:
     def on_extended_handshake(self, peer: WirePeer) -> None:
         """The seeds have none."""
 
+    def on_dht_port(self, peer: WirePeer, port: int) -> None:
+        """The seeds have no node."""
+
     def on_useless(self, peer: WirePeer) -> None:
         """It is done anyway."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import partial
 from statistics import mean, median, quantiles
 from typing import NamedTuple
 
@@ -99,13 +100,13 @@ def liars_near(network: Network, target: bytes, hosts: Iterable[str]) -> list[Co
     liars = [Contact(target[:18] + number.to_bytes(2, "big"), (host, 6881)) for number, host in enumerate(hosts)]
     packed = pack_contacts(random.Random(1).sample(liars, 8))
 
-    def lie(data: bytes, source: Address, own_id: bytes) -> list[tuple[bytes, Address]]:
+    def lie(own_id: bytes, data: bytes, source: Address) -> list[tuple[bytes, Address]]:
         transaction_id = bencoding.decode(data)[b"t"]
         values = {b"nodes": m.string(packed), b"token": m.string(b"token")}
         return [(m.write_reply(transaction_id, own_id, values, source), source)]
 
     for liar in liars:
-        network.add_handler(liar.address, lambda data, source, own_id=liar.id: lie(data, source, own_id))
+        network.add_handler(liar.address, partial(lie, liar.id))
     return liars
 
 
