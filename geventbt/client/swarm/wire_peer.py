@@ -361,7 +361,7 @@ class WirePeer(WireDelegate):
     def _share(self) -> int:
         """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
         speed = self.wire.download_speed()
-        blocks = -(-self._geometry.piece_length // limits.BLOCK)
+        blocks = self._geometry.blocks_per_piece
         share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
 
