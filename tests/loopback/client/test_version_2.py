@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import Magnet, Torrent, Wire, bencoding
+from geventbt import Magnet, Torrent, Wire, bencoding, limits
 from geventbt.errors import GeventBTError, MetadataMismatch, StorageError, WireClosed
 from geventbt.metainfo import merkle
 from geventbt.protocol.message_objects import HashRequest
@@ -106,17 +106,25 @@ def test_a_hybrid_that_contradicts_itself_ends_with_that_error_and_no_ban(world:
     assert not download.banned
 
 
+def shake_hands(wire: Wire, torrent: Torrent) -> None:
+    info_hash = torrent.swarm_hash if wire.type == "outgoing" else wire.wait_handshake().info_hash
+    v2 = torrent.info_hash_v2
+    wire.handshake(info_hash, geventbt.new_peer_id(), info_hash_v2=v2, geometry=torrent.geometry)
+
+
 def serve_as(world: World, wire: Wire, torrent: Torrent) -> None:
-    """Serve the good data under the name of another torrent."""
-    stream = bytearray(torrent.geometry.length)
-    for file in torrent.files:
-        if file.stored:
-            stream[file.offset : file.offset + file.length] = world.origin.joinpath(*file.path).read_bytes()
-    wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+    """Serve the good data under the name of a torrent."""
+    stream = stream_of(world, torrent)
+    shake_hands(wire, torrent)
     wire.have_all()
     wire.unchoke()
     start = torrent.geometry.start_of
     wire.serve(lambda piece, offset, length: stream[start(piece) + offset : start(piece) + offset + length])
+
+
+def announced_hash(request: str) -> bytes:
+    """The info hash of an announce."""
+    return unquote_to_bytes(request.partition("info_hash=")[2].partition("&")[0])
 
 
 @pytest.mark.parametrize("form", ["torrent", "link"])
@@ -126,13 +134,162 @@ def test_a_hybrid_is_announced_under_both_hashes(world: World, form: str):
     source = torrent if form == "torrent" else Magnet.from_torrent(torrent)
     active = world.client().add(source, world.folder / "out", trackers=[tracker.url("/announce")])
     eventually(lambda: len(tracker.requests) >= 2)
-    announced = {unquote_to_bytes(request.partition("info_hash=")[2].partition("&")[0]) for request in tracker.requests}
-    assert announced == set(torrent.swarm_hashes)
+    assert set(map(announced_hash, tracker.requests)) == set(torrent.swarm_hashes)
+    if form == "torrent":
+        # Without padding.
+        length = sum(file.length for file in torrent.files if file.stored)
+        assert all(f"&left={length}&" in request for request in tracker.requests)
     assert {name for name in active.sources if name.startswith("http")} == {
         tracker.url("/announce"),
         tracker.url("/announce") + " (version 2)",
     }
     tracker.close()
+
+
+# ------------------------------------------------------------------ wrong blocks
+
+BLOCK = limits.BLOCK
+
+
+class Liar:
+    """A peer that has a single piece, and sends the first block that it is asked for wrong, but not before it may.
+
+    Args:
+        piece: which one.
+        at: the byte of the block that is wrong.
+    """
+
+    def __init__(self, world: World, torrent: Torrent, piece: int, at: int = 0) -> None:
+        self._torrent = torrent
+        self._piece = piece
+        self._wrong = at
+        self._data = stream_of(world, torrent)
+        self.asked, self.may_answer = gevent.event.Event(), gevent.event.Event()
+        self.address = world.listen(self._serve, info_hashes=torrent.swarm_hashes)
+
+    def _serve(self, wire: Wire) -> None:
+        geometry = self._torrent.geometry
+        wire.on_hash_request.connect(lambda wire, **fields: wire.hash_reject(**fields))
+        shake_hands(wire, self._torrent)
+        wire.have(self._piece)
+        wire.unchoke()
+        for number, request in enumerate(wire.incoming_requests()):
+            self.asked.set()
+            self.may_answer.wait()
+            start = geometry.start_of(request.piece) + request.offset
+            block = bytearray(self._data[start : start + request.length])
+            block[self._wrong] ^= not number
+            wire.piece(request.piece, request.offset, block)
+
+
+def download_with(world: World, torrent: Torrent, liar: Liar, honest: Callable[[tuple[str, int]], Any]) -> Any:
+    """A download for which the liar is asked first, and honest peers come before it answers."""
+    client = world.client()
+    download = client.add(torrent, world.folder / "out", peers=[liar.address])
+    assert liar.asked.wait(10)
+    for _ in range(2):
+        honest(("127.0.0.1", client.port))
+    eventually(lambda: download.progress.seeds >= 2)
+    liar.may_answer.set()
+    assert download.wait(20)
+    assert_is_whole(world, world.folder / "out")
+    return download
+
+
+def honest_seed(world: World, torrent: Torrent) -> Callable[[tuple[str, int]], Any]:
+    return lambda address: world.client().add(torrent, world.origin, seed_only=True, peers=[address])
+
+
+def stream_of(world: World, torrent: Torrent) -> bytearray:
+    """The data of a torrent as one stream, with the padding."""
+    stream = bytearray(torrent.geometry.length)
+    for file in torrent.files:
+        if file.stored:
+            stream[file.offset : file.offset + file.length] = world.origin.joinpath(*file.path).read_bytes()
+    return stream
+
+
+@pytest.mark.parametrize("version", ["2", "hybrid"])
+@pytest.mark.parametrize("at", [0, 300])
+def test_one_wrong_block_costs_one_block_and_its_sender_alone(world: World, version: str, at: int):
+    torrent = make(world, version, 4 * PIECE)
+    liar = Liar(world, torrent, piece=0, at=at)
+    download = download_with(world, torrent, liar, honest_seed(world, torrent))
+    assert download.banned == {liar.address}
+    assert download.progress.wasted == BLOCK
+
+
+@pytest.mark.parametrize(("piece", "at"), [(5, 800), (6, 5)])
+def test_wrong_padding_of_a_hybrid_is_the_fault_of_its_sender(world: World, piece: int, at: int):
+    torrent = make(world, "hybrid")
+    liar = Liar(world, torrent, piece, at)
+    download = download_with(world, torrent, liar, honest_seed(world, torrent))
+    assert download.banned == {liar.address}
+    assert download.progress.wasted == BLOCK
+
+
+def test_a_block_that_is_a_whole_piece_needs_no_more_hashes(world: World):
+    torrent = make(world, "2", BLOCK)
+    liar = Liar(world, torrent, piece=3)
+    download = download_with(world, torrent, liar, honest_seed(world, torrent))
+    assert download.banned == {liar.address}
+    assert download.progress.wasted == BLOCK
+
+
+@pytest.mark.parametrize("answer", ["reject", "lie"])
+def test_where_no_peer_gives_hashes_of_blocks_the_whole_piece_is_fetched_again(world: World, answer: str):
+    torrent = make(world, "2", 4 * PIECE)
+    liar = Liar(world, torrent, piece=0)
+
+    def refuse(wire: Wire, **fields: Any) -> None:
+        if answer == "reject":
+            wire.hash_reject(**fields)
+        else:
+            wire.hashes(**fields, hashes=bytes(merkle.HASH * fields["length"]))
+
+    def serve(address: tuple[str, int]) -> None:
+        wire = geventbt.connect(address, info_hash=torrent.info_hash_v2)
+        wire.on_hash_request.connect(refuse)
+        world.spawn(serve_as, world, wire, torrent)
+
+    download = download_with(world, torrent, liar, serve)
+    assert download.banned == {liar.address}
+    assert download.progress.wasted == 4 * PIECE
+
+
+# ------------------------------------------------------------------ both swarms
+
+
+def test_a_peer_that_was_found_by_the_second_hash_is_connected_to_with_it(world: World):
+    torrent = make(world, "hybrid")
+    _, second = torrent.swarm_hashes
+    asked: list[bytes] = []
+
+    def serve(wire: Wire) -> None:
+        asked.append(wire.wait_handshake().info_hash)
+        serve_as(world, wire, torrent)
+
+    host, port = world.listen(serve, info_hashes=[second])
+    compact = bytes(map(int, host.split("."))) + port.to_bytes(2, "big")
+    tracker = FakeHttp({})
+
+    def reply(sock: Any) -> None:
+        peers = compact if announced_hash(tracker.requests[-1]) == second else b""
+        sock.sendall(bencoded(interval=1800, peers=peers))
+
+    tracker.replies[""] = reply
+    download = world.client().add(torrent, world.folder / "out", trackers=[tracker.url("/announce")])
+    assert download.wait(20)
+    assert asked == [second]
+    tracker.close()
+
+
+@pytest.mark.parametrize("v2", [True, False])
+def test_a_peer_of_version_1_that_knows_both_is_answered_with_the_second_hash(world: World, v2: bool):
+    torrent = make(world, "hybrid")
+    wire = geventbt.connect(seed_of(world, torrent), info_hash=torrent.info_hash)
+    answer = wire.handshake(torrent.info_hash, geventbt.new_peer_id(), v2=v2, info_hash_v2=torrent.info_hash_v2)
+    assert answer.info_hash == torrent.swarm_hashes[v2]
 
 
 # ------------------------------------------------------------------ hashes
@@ -176,11 +333,79 @@ def test_hashes_are_served_with_a_proof(world: World):
     assert merkle.fold(hashes[:2], 2, hashes[2:]) == root
 
 
+@pytest.mark.parametrize(("piece_length", "length"), [(PIECE, 2), (4 * PIECE, 2), (4 * PIECE, 8), (16384, 4)])
+def test_hashes_of_blocks_are_served_with_a_proof(world: World, piece_length: int, length: int):
+    torrent = make(world, "2", piece_length)
+    wire = connect(seed_of(world, torrent), torrent)
+    large = next(file for file in torrent.files if file.length == LARGE)
+    assert large.pieces_root is not None
+    leaves = merkle.leaves((world.origin / "data" / "large").read_bytes())
+    assert wire.am_choking
+    for first in range(0, len(leaves), length):
+        answer = ask(wire, HashRequest(large.pieces_root, 0, first, length, 3))
+        assert answer is not None
+        hashes = merkle.split(answer)
+        expected = (leaves[first:] + [merkle.NO_LEAF] * length)[:length]
+        assert hashes[:length] == expected
+        assert merkle.fold(hashes[:length], first, hashes[length:]) == large.pieces_root
+
+
+def test_hashes_of_blocks_of_a_file_of_one_piece_are_served(world: World):
+    torrent = make(world, "2")
+    wire = connect(seed_of(world, torrent), torrent)
+    file = next(file for file in torrent.files if file.length == PIECE)
+    assert file.pieces_root is not None
+    answer = ask(wire, HashRequest(file.pieces_root, 0, 0, 2, 0))
+    assert answer == b"".join(merkle.leaves(world.origin.joinpath(*file.path).read_bytes()))
+
+
+def test_a_flood_of_hash_requests_is_rejected_and_every_one_answered(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "HASHES_RATE", 1)
+    torrent = make(world, "2")
+    wire = connect(seed_of(world, torrent), torrent)
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    answers: list[str] = []
+    wire.on_hashes.connect(lambda wire, **fields: answers.append("hashes"))
+    wire.on_hash_reject.connect(lambda wire, **fields: answers.append("reject"))
+    for _ in range(500):
+        wire.hash_request(root, 1, 0, 8, 0)
+    eventually(lambda: len(answers) == 500)
+    assert answers.count("hashes") == 2 * limits.BLOCK // (8 * merkle.HASH)
+    assert not wire.closed
+
+
+def test_no_more_than_a_rate_is_read_for_the_hashes_of_blocks(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "LEAVES_RATE", 1)
+    torrent = make(world, "2")
+    wire = connect(seed_of(world, torrent), torrent)
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    assert root is not None
+    assert ask(wire, HashRequest(root, 0, 0, 2, 3)) is not None
+    assert ask(wire, HashRequest(root, 0, 2, 2, 3)) is None
+    # Those of the first piece are still known.
+    assert ask(wire, HashRequest(root, 0, 0, 2, 3)) is not None
+
+
+def test_hashes_of_blocks_that_are_not_here_are_rejected(world: World):
+    torrent = make(world, "2")
+    client = world.client()
+    download = client.add(torrent, world.folder / "empty")
+    eventually(lambda: download.state == "downloading")
+    wire = connect(("127.0.0.1", client.port), torrent)
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    assert root is not None
+    assert ask(wire, HashRequest(root, 0, 0, 2, 3)) is None
+    assert ask(wire, HashRequest(root, 1, 0, 8, 0)) is not None
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"pieces_root": b"?" * 32},
-        {"base_layer": 0},
+        {"base_layer": 0, "length": 4},
+        {"base_layer": 0, "index": 16},
+        {"base_layer": 0, "index": 1},
+        {"base_layer": 0, "proof_layers": 4},
         {"base_layer": 7},
         {"base_layer": 1 << 31},
         {"index": 8},
