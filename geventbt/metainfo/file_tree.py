@@ -44,6 +44,11 @@ def read_file_tree(tree: Any) -> list[TreeFile]:
     files = list(_walk(tree))
     if not files:
         raise MetainfoError("the torrent has no files")
+    # Files with the same root have the same contents, and share their hashes.
+    lengths: dict[bytes, int] = {}
+    for file in files:
+        if file.root is not None and lengths.setdefault(file.root, file.length) != file.length:
+            raise MetainfoError(f"the file {file.parts[-1][:80]!r} has the root of a file of another length")
     return files
 
 

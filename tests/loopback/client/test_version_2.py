@@ -91,6 +91,17 @@ def test_what_is_there_is_checked_and_kept(world: World):
     assert_is_whole(world, world.folder / "out")
 
 
+@pytest.mark.parametrize("version", ["2", "hybrid"])
+def test_what_was_verified_is_not_hashed_again_at_the_next_start(world: World, version: str):
+    torrent = make(world, version)
+    assert world.client().add(torrent, world.folder / "out", peers=[seed_of(world, torrent)]).wait(20)
+    world.clients[0].close()
+    again = world.client().add(torrent, world.folder / "out")
+    assert again.wait(10)
+    assert again.progress.checked == 0
+    assert again.progress.downloaded == 0
+
+
 def test_a_hybrid_that_contradicts_itself_ends_with_that_error_and_no_ban(world: World):
     torrent = make(world, "hybrid")
     info = bencoding.decode(torrent.info_bytes)
@@ -284,6 +295,24 @@ def test_a_peer_that_was_found_by_the_second_hash_is_connected_to_with_it(world:
     tracker.close()
 
 
+def test_a_peer_has_one_connection_whichever_hash_it_asks_for(world: World):
+    torrent = make(world, "hybrid")
+    address, peer_id = seed_of(world, torrent), geventbt.new_peer_id()
+    first, second = [geventbt.connect(address, info_hash=info_hash) for info_hash in torrent.swarm_hashes]
+    first.handshake(torrent.swarm_hashes[0], peer_id)
+    eventually(lambda: first.peer_extended_handshake)
+    second.handshake(torrent.swarm_hashes[1], peer_id)
+    eventually(lambda: second.closed)
+    assert not first.closed
+
+
+def test_every_kind_of_source_is_asked_for_both_hashes(world: World):
+    with geventbt.DHT(host="127.0.0.1", routers=()) as dht:
+        active = world.client(dht=dht).add(make(world, "hybrid"), world.folder / "out")
+        eventually(lambda: active.state == "downloading")
+        assert {"dht", "dht (version 2)"} <= set(active.sources)
+
+
 @pytest.mark.parametrize("v2", [True, False])
 def test_a_peer_of_version_1_that_knows_both_is_answered_with_the_second_hash(world: World, v2: bool):
     torrent = make(world, "hybrid")
@@ -340,7 +369,7 @@ def test_hashes_of_blocks_are_served_with_a_proof(world: World, piece_length: in
     large = next(file for file in torrent.files if file.length == LARGE)
     assert large.pieces_root is not None
     leaves = merkle.leaves((world.origin / "data" / "large").read_bytes())
-    assert wire.am_choking
+    assert wire.peer_choking
     for first in range(0, len(leaves), length):
         answer = ask(wire, HashRequest(large.pieces_root, 0, first, length, 3))
         assert answer is not None
@@ -443,6 +472,7 @@ def lying_seed(world: World, torrent: Torrent, answer: Callable[[Wire, dict[str,
 LIES: dict[str, tuple[Callable[[Wire, dict[str, Any]], Any], type[GeventBTError]]] = {
     "wrong": (lambda wire, asked: wire.hashes(**asked, hashes=bytes(32 * asked["length"])), MetadataMismatch),
     "short": (lambda wire, asked: wire.hashes(**asked, hashes=bytes(32)), MetadataMismatch),
+    "long": (lambda wire, asked: wire.hashes(**asked, hashes=bytes(32 * 5000)), MetadataMismatch),
     "none": (lambda wire, asked: wire.hashes(**asked, hashes=b""), MetadataMismatch),
     "unasked": (lambda wire, asked: wire.hashes(**{**asked, "index": 512}, hashes=b""), WireClosed),
     "leaves": (lambda wire, asked: wire.close(0), WireClosed),
@@ -460,6 +490,40 @@ def test_a_peer_that_lies_about_hashes_is_left_and_another_asked(world: World, l
     found = geventbt.fetch_metadata(Magnet.from_torrent(torrent), peers=[liar, good], dht=False, timeout=20)
     assert found.piece_layers == torrent.piece_layers
     assert found.missing_layers == ()
+
+
+def test_layers_of_wanted_files_come_first_and_each_is_asked_for_until_it_is_here(world: World):
+    torrent = make(world, "2")
+    files = {file.path[-1]: file for file in torrent.files}
+    chosen = torrent.files.index(files["exact"])
+    roots = [files["exact"].pieces_root, files["large"].pieces_root]
+    asked: list[list[bytes]] = [[], []]
+
+    def peer(number: int) -> Callable[[Wire, dict[str, Any]], Any]:
+        """The first one leaves after it has given one layer."""
+
+        def answer(wire: Wire, fields: dict[str, Any]) -> None:
+            asked[number].append(fields["pieces_root"])
+            if number == 0 and len(asked[0]) > 1:
+                wire.close(0)
+            else:
+                tree = merkle.Tree(torrent.piece_layers[fields["pieces_root"]], fields["base_layer"])
+                wire.hashes(**fields, hashes=b"".join(tree.prove(fields["index"], fields["length"], 0) or ()))
+
+        return answer
+
+    link = replace(Magnet.from_torrent(torrent), select=((chosen, chosen),))
+    first = lying_seed(world, torrent, peer(0))
+    download = world.client().add(link, world.folder / "out", peers=[first])
+    eventually(lambda: len(asked[0]) > 1)
+    wire = geventbt.connect(("127.0.0.1", world.clients[-1].port), info_hash=torrent.info_hash_v2)
+    second = peer(1)
+    wire.use(lambda wire: geventbt.UtMetadata(wire, torrent.info_bytes))
+    wire.on_hash_request.connect(lambda wire, **fields: second(wire, fields))
+    wire.handshake(torrent.info_hash_v2, geventbt.new_peer_id())
+    assert download.wait_metadata(10).missing_layers == ()
+    assert asked[0][:2] == roots
+    assert asked[1] == roots[1:]
 
 
 def test_metadata_of_another_torrent_with_the_same_beginning_of_its_hash_is_refused(world: World):

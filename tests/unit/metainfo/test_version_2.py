@@ -93,6 +93,8 @@ def test_files_with_the_same_contents_share_a_layer():
         {b"a": leaf(5, attr=b"p")},
         {b"a": leaf(0)},
         {b"a": {b"b": {}}},
+        {b"a": leaf(5), b"b": leaf(6)},
+        {b"a": leaf(5), b"b": {b"c": leaf(5), b"d": leaf(40000)}},
     ],
 )
 def test_a_tree_that_makes_no_sense_is_refused(tree: Any):
