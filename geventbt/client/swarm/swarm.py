@@ -341,6 +341,8 @@ class Swarm:
 
     def on_failed(self, piece: int) -> None:
         """See `VerifierOwner`."""
+        for peer in self.table:
+            peer.note_new_blocks()
         self._owner.on_piece_failed(piece)
 
     def on_room(self) -> None:

@@ -348,6 +348,11 @@ class WirePeer(WireDelegate):
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
 
+    def note_new_blocks(self) -> None:
+        """There are blocks to fetch that were not to be fetched just now: however long the peer has been idle, the one
+        that takes them first is given time before they are asked of others as well."""
+        self._idle_since = _NEVER
+
     def _note_idle(self) -> None:
         self._scheduler.add_idle(self)
         if self._picker.done and self.has_all and not self.closed:

@@ -239,6 +239,30 @@ def test_wrong_padding_of_a_hybrid_is_the_fault_of_its_sender(world: World, piec
     assert download.progress.wasted == BLOCK
 
 
+def test_a_wrong_block_is_asked_of_one_peer_also_where_its_hashes_come_late(world: World):
+    torrent = make(world, "2", 4 * PIECE)
+    liar = Liar(world, torrent, piece=0)
+    large = next(file for file in torrent.files if file.length == LARGE)
+    leaves = merkle.leaves((world.origin / "data" / "large").read_bytes())
+    tree = merkle.Tree(b"".join([*leaves, *[merkle.NO_LEAF] * (16 - len(leaves))]), 0)
+    assert tree.root == large.pieces_root
+
+    def answer(wire: Wire, **fields: Any) -> None:
+        # Longer than the others are idle before they are asked for what one was asked for.
+        gevent.sleep(limits.ENDGAME_PATIENCE + 0.1)
+        found = tree.prove(fields["index"], fields["length"], fields["proof_layers"])
+        wire.hashes(**fields, hashes=b"".join(found or ()))
+
+    def serve(address: tuple[str, int]) -> None:
+        wire = geventbt.connect(address, info_hash=torrent.info_hash_v2)
+        wire.on_hash_request.connect(answer)
+        world.spawn(serve_as, world, wire, torrent)
+
+    download = download_with(world, torrent, liar, serve)
+    assert download.banned == {liar.address}
+    assert download.progress.wasted == BLOCK
+
+
 def test_a_block_that_is_a_whole_piece_needs_no_more_hashes(world: World):
     torrent = make(world, "2", BLOCK)
     liar = Liar(world, torrent, piece=3)
