@@ -152,6 +152,11 @@ class Torrent:
         return len(self.files[0].path) > 1
 
     @property
+    def length(self) -> int:
+        """The bytes of its files, without padding (BEP 47)."""
+        return sum(file.length for file in self.files if file.stored)
+
+    @property
     def version(self) -> Version:
         """ "1", "2" or "hybrid"."""
         if self.info_hash_v2 is None:

@@ -344,6 +344,13 @@ def test_padding_behind_the_last_file_may_be_left_out(tmp_path: Path):
     assert torrent.version == "hybrid"
 
 
+def test_padding_is_no_part_of_its_length(tmp_path: Path):
+    torrent = Torrent.from_bytes(bencoding.encode(hybrid(tmp_path)))
+    assert torrent.length == 3 * KIB16 + 5 + 7
+    assert torrent.geometry.size == 5 * KIB16
+    assert Magnet.from_torrent(torrent).length == torrent.length
+
+
 def test_a_piece_with_one_hash_of_two_shows_that_the_torrent_is_wrong():
     both, flat = b"1" * 20 + b"2" * 32, b"1" * 20
     assert contradicts(both, b"1" * 20 + b"x" * 32)
