@@ -1,7 +1,6 @@
 """Verified pieces, and the backends that keep their bytes: the disk, memory, or the user's own. No peers, no gevent.
 
-Everything here may block: the client calls it in native threads. The backend for other stores, in `objects`, is
-imported by those who use it: asyncio comes with it.
+Everything here may block: the client calls it in native threads. `objects.backend` has the backend for fsspec's stores.
 """
 
 from __future__ import annotations
