@@ -64,12 +64,11 @@ class HashExchange:
             senders: those that sent it, who are asked last; those first that have given most.
 
         Returns:
-            Their indices; None where no peer gives the hashes of the blocks.
+            Their indices; None where no peer gives the hashes of the blocks, and for a piece of one block: its hash is
+            the torrent's alone, which may be wrong itself.
         """
-        if len(data) <= limits.BLOCK:
-            return {0}
         place = self._places.of(piece)
-        leaves = [place.root] if place.file_width == 1 else self._fetch(place, senders)
+        leaves = self._fetch(place, senders) if place.width > 1 else None
         return None if leaves is None else in_thread(place.wrong_blocks, data, leaves)
 
     def _fetch(self, place: TreePlace, senders: Collection[BlockSource]) -> list[bytes] | None:

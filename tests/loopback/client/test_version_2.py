@@ -230,13 +230,13 @@ def test_one_wrong_block_costs_one_block_and_its_sender_alone(world: World, vers
     assert download.progress.wasted == BLOCK
 
 
-@pytest.mark.parametrize(("piece", "at"), [(5, 800), (6, 5)])
-def test_wrong_padding_of_a_hybrid_is_the_fault_of_its_sender(world: World, piece: int, at: int):
+@pytest.mark.parametrize(("piece", "at", "wasted"), [(5, 800, BLOCK), (6, 5, PIECE)])
+def test_wrong_padding_of_a_hybrid_is_the_fault_of_its_sender(world: World, piece: int, at: int, wasted: int):
     torrent = make(world, "hybrid")
     liar = Liar(world, torrent, piece, at)
     download = download_with(world, torrent, liar, honest_seed(world, torrent))
     assert download.banned == {liar.address}
-    assert download.progress.wasted == BLOCK
+    assert download.progress.wasted == wasted
 
 
 def test_a_wrong_block_is_asked_of_one_peer_also_where_its_hashes_come_late(world: World):
@@ -263,7 +263,7 @@ def test_a_wrong_block_is_asked_of_one_peer_also_where_its_hashes_come_late(worl
     assert download.progress.wasted == BLOCK
 
 
-def test_a_block_that_is_a_whole_piece_needs_no_more_hashes(world: World):
+def test_a_block_that_is_a_whole_piece_is_judged_as_in_version_1(world: World):
     torrent = make(world, "2", BLOCK)
     liar = Liar(world, torrent, piece=3)
     download = download_with(world, torrent, liar, honest_seed(world, torrent))
