@@ -253,7 +253,7 @@ class Storage:
 
         Raises:
             StorageError: if the torrent has no hashes of version 2, or the piece is not verified, cannot be read, or
-                was changed.
+                was changed; as in `read` it then leaves `have`.
         """
         trees = trees_of(self._hashes)
         if trees is None:
@@ -262,6 +262,7 @@ class Storage:
         for offset, length in self.torrent.geometry.blocks(piece, BUFFER):
             hasher.update(self.read(piece, offset, length))
         if hasher.digest() != trees.expected(piece):
+            self.have[piece] = False
             raise StorageError(f"piece {piece} was changed")
         return hasher.leaves
 
