@@ -38,7 +38,12 @@ _BUSY = {
 
 def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of `running_client` for finding peers, of a command with `add_sources_of_peers`."""
-    return {"dht": not arguments.no_dht, "dht_nodes": arguments.dht_node, "lsd": not arguments.no_lsd}
+    return {
+        "dht": not arguments.no_dht,
+        "dht_nodes": arguments.dht_node,
+        "lsd": not arguments.no_lsd,
+        "transport": arguments.transport,
+    }
 
 
 def web_seed_options(arguments: argparse.Namespace) -> dict[str, Any]:

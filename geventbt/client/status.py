@@ -102,6 +102,7 @@ class PeerStatus:
         client: the name and version of its program, as it announces them. Untrusted text.
         outgoing: whether we connected to it.
         encryption: "plaintext" or "rc4".
+        transport: "tcp" or "utp".
         download_speed, upload_speed: from it and to it, bytes a second.
         downloaded, uploaded: from it and to it, bytes of blocks.
         pieces: the number of pieces that it has.
@@ -128,6 +129,7 @@ class PeerStatus:
     snubbed: bool
     requests: int
     sources: tuple[str, ...] = ()
+    transport: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)

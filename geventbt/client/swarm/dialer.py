@@ -16,7 +16,8 @@ from geventbt.concurrency.descriptors import is_shortage
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
-from geventbt.wire.connect import connect
+from geventbt.wire.connect import open_wire
+from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -68,6 +69,8 @@ class Dialer:
         self._loop: gevent.Greenlet | None = None
         self._news = Event()
         self._short_until = float("-inf")
+        # What was last connected to over uTP.
+        self._speaks_utp: dict[Address, None] = {}
         self.last_failure: Exception | None = None
 
     @property
@@ -168,9 +171,10 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
+        context = self._context
         known_by = self._known.info_hashes_of(address)
         info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
-        wire = connect(address, info_hash=info_hash, encryption=self._context.encryption)
+        wire = open_wire(address, self._ways(address), context.utp, info_hash=info_hash, encryption=context.encryption)
         try:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:
@@ -178,4 +182,19 @@ class Dialer:
             if self._context.is_own(address, wire.local_address):
                 self._known.exclude(address)
             raise
+        self._note_way(address, wire.transport)
         return wire
+
+    def _ways(self, address: Address) -> tuple[TransportName, ...]:
+        """The transports to try, that which worked the last time first."""
+        transport = self._context.transport
+        if transport != BOTH:
+            return (transport,)
+        return (UTP, TCP) if address in self._speaks_utp else (TCP, UTP)
+
+    def _note_way(self, address: Address, transport: str) -> None:
+        self._speaks_utp.pop(address, None)
+        if transport == UTP:
+            self._speaks_utp[address] = None
+            if len(self._speaks_utp) > limits.KNOWN_PEERS:
+                del self._speaks_utp[next(iter(self._speaks_utp))]

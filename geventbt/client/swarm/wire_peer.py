@@ -444,6 +444,7 @@ class WirePeer(WireDelegate):
             client=str(wire.peer_extended_handshake.get("v", "")) or client_name(wire.peer_id) or "",
             outgoing=wire.type == "outgoing",
             encryption=wire.encryption,
+            transport=wire.transport,
             download_speed=wire.download_speed(),
             upload_speed=wire.upload_speed(),
             downloaded=wire.downloaded,
