@@ -105,8 +105,13 @@ class Verifier:
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
         # The good ones first: their senders are to be trusted before others are blamed.
         for good, complete in sorted(zip(outcomes, batch, strict=False), key=itemgetter(0), reverse=True):
-            take = self._take_good if good else self._take_bad
-            take(complete.piece, complete.data, complete.senders)
+            if not good:
+                self._take_bad(complete.piece, complete.data, complete.senders)
+            elif self._storage.have[complete.piece]:
+                self._take_good(complete.piece, complete.data, complete.senders)
+            else:
+                # Its file has been lost since it was written.
+                self._picker.failed(complete.piece)
             # Not after a kill: a native thread may still be reading it.
             self.assembly.recycle(complete.buffer)
         if error is not None:
