@@ -20,7 +20,7 @@ from geventbt.client.swarm.scheduler import SourceOwner
 from geventbt.client.swarm.skipped_requests import SkippedRequests
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
-from geventbt.errors import GeventBTError, LocalProtocolError, RequestFailed, RequestRejected, WireClosed
+from geventbt.errors import GeventBTError, LocalProtocolError, PeerChoking, RequestFailed, RequestRejected, WireClosed
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
@@ -100,6 +100,7 @@ class WirePeer(WireDelegate):
         self._skipped = None if wire.has_fast else SkippedRequests()
         self._has_news = False
         self._has_bitfield = False
+        self._is_choke_old = False
         self._is_refused = False
         self._has_delivered = False
         self._was_interested = False
@@ -187,6 +188,8 @@ class WirePeer(WireDelegate):
 
     def on_late_block(self, event: Event) -> None:
         _, piece, offset, block = event
+        if self._skipped is not None:
+            self._skipped.note_late((piece, offset, len(block)))
         for other, _ in self._assembly.receive_late(self, piece, offset, block):
             other.cancel(piece, offset, len(block))
 
@@ -197,6 +200,9 @@ class WirePeer(WireDelegate):
     def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         if isinstance(error, RequestRejected) and not self.wire.peer_choking:
             self._is_refused = True
+        if self._skipped is not None and isinstance(error, PeerChoking):
+            self._skipped.note_choked(key)
+            return
         if key is not None:
             if self._skipped is not None:
                 self._skipped.forget(key)
@@ -229,7 +235,7 @@ class WirePeer(WireDelegate):
             self._serve_soon()
         if count:
             self.received += count
-            if self._skipped is not None and self._skipped.is_due:
+            if self._skipped is not None:
                 self._take_dropped(self._skipped)
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
@@ -247,15 +253,22 @@ class WirePeer(WireDelegate):
         self.fill(now or None)
 
     def _take_dropped(self, skipped: SkippedRequests) -> None:
-        """Ask for what the peer has dropped without a word, and for less at a time."""
-        dropped = skipped.take_dropped(self.wire.requests)
-        if not dropped:
-            return
-        self.wire.give_up(dropped)
-        for piece, offset, _ in dropped:
+        """Ask for what the peer has dropped without a word; for less at a time, if that was over its queue's length."""
+        self._give_back(skipped.take_dropped_by_choke())
+        if skipped.is_due:
+            self._give_up(skipped.take_dropped(self.wire.requests))
+
+    def _give_up(self, dropped: list[RequestKey]) -> None:
+        if dropped:
+            self.wire.give_up(dropped)
+            self._give_back(dropped)
+            self._window.on_dropped(self._picker.claimed_by(self))
+
+    def _give_back(self, requests: list[RequestKey]) -> None:
+        for piece, offset, _ in requests:
             self._picker.give_back(self, piece, offset // limits.BLOCK)
-        self._window.on_dropped(self._picker.claimed_by(self))
-        self._scheduler.wake_idle()
+        if requests:
+            self._scheduler.wake_idle()
 
     def _on_refused(self, now: float) -> None:
         """Ask a peer that rejects requests for fewer; one that has not delivered either since the last time, later."""
@@ -321,9 +334,10 @@ class WirePeer(WireDelegate):
         pending = self._picker.claimed_by(self)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
         room = size - pending
-        if room <= 0 and self._skipped is not None and self._skipped.has_suspects:
+        skipped = self._skipped
+        if skipped is not None and (skipped.is_in_doubt or skipped.may_have_all(pending, now)):
             # All that is pending may be dropped. The answer to another request shows it.
-            room = 1
+            room = max(room, 1)
         # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
         elif room <= 0 or (room < size >> 2 and pending):
             return
@@ -331,6 +345,8 @@ class WirePeer(WireDelegate):
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
         runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
+        if room and not runs and skipped is not None:
+            runs = self._repeat(skipped, now)
         self._scheduler.give_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
@@ -342,11 +358,21 @@ class WirePeer(WireDelegate):
             self._note_idle()
         if runs:
             self._window.on_requests(now)
+            if skipped is not None:
+                skipped.note_sent()
             if not joins:
                 self._idle_since = _NEVER
         elif not pending:
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
+
+    def _repeat(self, skipped: SkippedRequests, now: float) -> list[Run]:
+        """Ask once more for a block that a choke has left in doubt, if that is due."""
+        key = skipped.take_repeated(now)
+        if key is None:
+            return []
+        self._give_back([key])
+        return self._picker.pick(self, 1)
 
     def _note_idle(self) -> None:
         self._scheduler.add_idle(self)
@@ -383,7 +409,7 @@ class WirePeer(WireDelegate):
         """
         self._picker.give_back_all(self)
         if self._skipped is not None:
-            self._skipped = SkippedRequests()
+            self._skipped.forget_all(self.wire.requests)
         if not self.wire.closed:
             (self.wire.cancel_all if self.snubbed else self.wire.give_up_all)()
 
@@ -392,6 +418,8 @@ class WirePeer(WireDelegate):
         exchanged = self.received + self.wire.uploaded
         if exchanged != self._exchanged:
             self._exchanged, self._exchanged_at = exchanged, now
+        if self._skipped is not None:
+            self._look_for_dropped(self._skipped, now)
         if self.wire.closed or not self._picker.claimed_by(self) or not self._window.is_overdue(now):
             return
         _log.info("%s leaves our requests unanswered", self)
@@ -402,6 +430,19 @@ class WirePeer(WireDelegate):
         self._backs_off_until = now + _SNUB_PAUSE
         self._note_idle()
         self._scheduler.wake_idle()
+
+    def _look_for_dropped(self, skipped: SkippedRequests, now: float) -> None:
+        """Give up what a choke has left in doubt if that lasts. Else ask for more, even if nothing is answered: all
+        that is pending may be dropped."""
+        if self.wire.peer_choking:
+            if self._is_choke_old and skipped.has_choked:
+                self.withdraw()
+                self._window.on_idle(now)
+                self._scheduler.wake_idle()
+        else:
+            self._give_up(skipped.take_passed_over(self.wire.requests, now))
+            self.fill(now)
+        self._is_choke_old = self.wire.peer_choking
 
     # ------------------------------------------------------------------ uploads
 
