@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -166,7 +167,7 @@ class FileMap:
         return [
             FileStatus(
                 index,
-                storage.path(index),
+                os.fspath(storage.path(index)),
                 "/".join(file.path),
                 file.length,
                 self._priorities[index],
