@@ -493,7 +493,7 @@ DHT_SOURCE_DELAY = 1.0
 """Before the peers of a torrent are searched for, where its user or its trackers name some."""
 DHT_ROUTERS_AFTER = 3.0
 """With too few answers of known nodes before the routers are asked."""
-DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0
+DHT_BOOTSTRAP_RETRY, MAX_DHT_BOOTSTRAP_RETRY = 5.0, 300.0
 """Before the next try to find nodes; doubled each time."""
 DHT_MIN_ANNOUNCE_INTERVAL = 60.0
 """Between two searches of a torrent, however much it needs peers."""
