@@ -45,20 +45,27 @@ def watch() -> Iterator[HubWatch]:
     assert watch.longest < MOST
 
 
-def test_two_peers_of_each_kind_of_flood(world: World, torrent: Torrent, watch: HubWatch) -> None:
+def test_two_peers_of_each_kind_of_flood(world: World, torrent: Torrent) -> None:
     command = [sys.executable, "-m", "tests.loopback.floods", torrent.swarm_hash.hex(), str(PIECES), *KINDS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        client = world.client(port=None, encryption="disable")
-        job = client.add(torrent, world.folder / "out", peers=[(f"127.0.1.{n + 1}", port) for n in range(PEERS)])
-        eventually(lambda: len(job.peers) > PEERS // 4)
+        client = world.client(port=None, encryption="disable", dht=False, lsd=False)
+        job = client.add(torrent, world.folder / "out")
+        eventually(lambda: job.state == "downloading")
+        watch = HubWatch()
+        job.add_peers([(f"127.0.1.{number + 1}", port) for number in range(PEERS)])
+        most = 0
         for _ in range(10):
+            most = max(most, len(job.peers))
             # What a user looks at meanwhile.
             assert job.progress.pieces == len(job.pieces) == PIECES
             assert len(job.files) == 1
             gevent.sleep(0.1)
+        watch.stop()
         process.kill()
+    assert most
+    assert watch.longest < MOST
 
 
 ADDRESSES = b"".join(bytes([127, *number.to_bytes(3, "big"), 0, 1]) for number in range(limits.MIB // 6 - 100))
