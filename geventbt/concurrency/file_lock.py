@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from geventbt.concurrency.forks import drop_in_child
+
 _TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
 
 
@@ -39,7 +41,12 @@ class FileLock:
                 raise
             return False
         self._descriptor = descriptor
+        drop_in_child(self)
         return True
+
+    def fileno(self) -> int:
+        """The descriptor that has the lock, negative without it: a forked child lets go of it."""
+        return -1 if self._descriptor is None else self._descriptor
 
     def release(self) -> None:
         """Let go of the lock, if we have it."""
