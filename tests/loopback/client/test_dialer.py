@@ -40,7 +40,7 @@ class Owner:
         self.room = self.room or self.gives_way
         return self.gives_way
 
-    def shake_hands(self, wire: Wire) -> None:
+    def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         if self.refuses:
             self.refused.append(wire)
             raise HandshakeError("refused")
