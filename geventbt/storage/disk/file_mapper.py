@@ -146,6 +146,11 @@ class FileMapper:
 
         self._change(index, make)
 
+    def sync(self, index: int) -> None:
+        """Block until what was written to a file, or to the parts file, is on the disk."""
+        with self.invalidate_on_missing(index):
+            self._change(index, lambda: self.files.sync(index))
+
     def _change(self, index: int, change: Callable[[], None]) -> None:
         try:
             change()
@@ -158,7 +163,9 @@ class FileMapper:
         """Whether to go on with a changed file, since another torrent of this process has the same file there: it has
         changed it, and only writes what is right."""
         status = self.files.status(index)
-        if status is None or self.in_parts(index) or not self._ownership.is_shared(index, status):
+        if index == self.parts or status is None or self.in_parts(index):
+            return False
+        if not self._ownership.is_shared(index, status):
             return False
         self.files.record(index).accept_change(status)
         return True

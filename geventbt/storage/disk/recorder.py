@@ -135,8 +135,7 @@ class Recorder:
     def _sync(self, index: int, record: FileRecord, now: Resume) -> StorageError | None:
         """Sync a file. If that fails, it is not trusted."""
         try:
-            with self._mapper.invalidate_on_missing(index):
-                self._files.sync(index)
+            self._mapper.sync(index)
             return None
         except StorageError as error:
             record.externally_modified = True
