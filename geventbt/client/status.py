@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Literal
@@ -146,11 +146,16 @@ class FileStatus:
     """
 
     index: int
-    path: Path
+    _path: str = field(repr=False)
     name: str
     length: int
     priority: int
     complete: bool
+
+    @property
+    def path(self) -> Path:
+        """Made when it is asked for: there may be hundreds of thousands of files."""
+        return Path(self._path)
 
 
 class WebSeedState(str, Enum):

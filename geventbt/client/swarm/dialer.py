@@ -32,8 +32,8 @@ class DialerOwner(Protocol):
     def has_room(self) -> bool:
         """Whether one more peer may be connected to; how many there may be half open is the dialer's own concern."""
 
-    def make_room(self) -> None:
-        """Leave a peer that is of no use, if there is one: another waits for its place."""
+    def make_room(self) -> bool:
+        """Leave a peer that is of no use, if there is one: another waits for its place. Returns whether it is free."""
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Set up extensions, and exchange handshakes. May block; raises what ends the connection.
@@ -126,9 +126,11 @@ class Dialer:
                 continue
             due = self._known.next_due(now)
             if not has_room:
-                if due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN:
-                    self._owner.make_room()
-                due = now + _MAX_WAIT
+                is_due = due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN
+                if is_due and self._owner.make_room() and self._has_room():
+                    continue
+                # Not before there is a descriptor again, if that is what is missing.
+                due = self._short_until if now < self._short_until else now + _MAX_WAIT
             self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
 
     def _has_room(self) -> bool:

@@ -30,14 +30,16 @@ class Owner:
     def __init__(self) -> None:
         self.room = True
         self.refuses = False
+        self.gives_way = False
         self.wires: dict[Address, Wire] = {}
         self.refused: list[Wire] = []
 
     def has_room(self) -> bool:
         return self.room
 
-    def make_room(self) -> None:
-        """Has no peer whose place it could give away."""
+    def make_room(self) -> bool:
+        self.room = self.room or self.gives_way
+        return self.gives_way
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         if self.refuses:
@@ -168,6 +170,15 @@ def test_nothing_is_connected_to_beyond_the_clients_connections(dialling, peer):
     assert dialling.is_waiting_for_room()
     # Another torrent of the client has closed a connection: that is noticed without a call.
     dialling.connections = 0
+    eventually(lambda: peer in dialling.owner.wires)
+
+
+def test_a_place_that_was_made_free_is_used_at_once(dialling, peer, monkeypatch):
+    monkeypatch.setattr("geventbt.client.swarm.dialer._MAX_WAIT", 3600.0)
+    dialling.owner.room = False
+    dialling.owner.gives_way = True
+    dialling.add(peer)
+    dialling.dialer.start()
     eventually(lambda: peer in dialling.owner.wires)
 
 
