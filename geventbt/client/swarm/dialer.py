@@ -173,10 +173,21 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
+        ways = self._ways(address)
+        try:
+            return self._connect_by(address, ways)
+        except (GeventBTError, OSError) as error:
+            if len(ways) < 2 or not _is_reset(error):
+                raise
+            # As libtorrent does where it listens, and takes the other transport alone.
+            _log.debug("%s:%s has reset the connection, trying %s: %s", *address, ways[1], error)
+        return self._connect_by(address, ways[1:])
+
+    def _connect_by(self, address: Address, ways: tuple[TransportName, ...]) -> Wire:
         context = self._context
         known_by = self._known.info_hashes_of(address)
         info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
-        wire = open_wire(address, self._ways(address), context.utp, info_hash=info_hash, encryption=context.encryption)
+        wire = open_wire(address, ways, context.utp, info_hash=info_hash, encryption=context.encryption)
         try:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:
@@ -200,3 +211,8 @@ class Dialer:
             self._speaks_utp[address] = None
             if len(self._speaks_utp) > limits.KNOWN_PEERS:
                 del self._speaks_utp[next(iter(self._speaks_utp))]
+
+
+def _is_reset(error: Exception) -> bool:
+    """Whether the peer has reset the connection."""
+    return isinstance(error, ConnectionResetError) or isinstance(error.__cause__, ConnectionResetError)
