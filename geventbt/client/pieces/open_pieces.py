@@ -64,6 +64,17 @@ class PickerPeer(Generic[K]):
         self.uninteresting_at = -1
         """The `Wanted.version` for which a search found no missing piece that it has; -1 before."""
 
+    def is_interesting(self, wanted: Wanted) -> bool:
+        """Whether it has a piece that is missing."""
+        if self.cached_interesting_piece >= 0 and wanted.missing_pieces[self.cached_interesting_piece]:
+            return True
+        if self.uninteresting_at == wanted.version:
+            return False
+        self.cached_interesting_piece = (wanted.missing_pieces & self.pieces).find(1)
+        if self.cached_interesting_piece < 0:
+            self.uninteresting_at = wanted.version
+        return self.cached_interesting_piece >= 0
+
 
 class OpenPiece(Generic[K]):
     """A piece that was begun and is not verified. Each block is free, claimed by some peers, or received.
@@ -294,6 +305,32 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
     def set_exclusive(self, piece: int, exclusive: bool) -> None:
         """Set whether all blocks of a piece are to come from a single peer when it is next begun."""
         (self._exclusive.add if exclusive else self._exclusive.discard)(piece)
+
+    def join(self, peer: PickerPeer[K], blocks: int) -> list[Run]:
+        """Claim what others were asked for, the blocks that the fewest and the longest ago first (endgame)."""
+        runs: list[Run] = []
+        for claimants in range(1, limits.ENDGAME_CLAIMANTS):
+            for open_piece in self.values():
+                if blocks <= 0:
+                    return runs
+                piece = open_piece.piece
+                if peer.pieces[piece] and open_piece.owner is None and self._wanted.priorities[piece]:
+                    joined = open_piece.join(peer, claimants, blocks)
+                    blocks -= sum(run.blocks for run in joined)
+                    runs += joined
+        return runs
+
+    def receive_late(self, peer: PickerPeer[K], piece: int, block: int) -> tuple[K, ...] | None:
+        """Note a block of a missing piece that its sender was asked for once; see `BlockPicker.received_late`."""
+        open_piece = self.get(piece)
+        if open_piece is None:
+            if not self._order.is_free(piece) or self.is_exclusive(piece) or not self.has_room(piece):
+                return None
+            self.begin(piece, peer)
+            open_piece = self[piece]
+        others = open_piece.receive_late(peer, block)
+        self.relist(piece)
+        return others
 
     def relist(self, piece: int) -> None:
         """List a piece by its present state: among the free ones, among the partial ones, or in neither."""
