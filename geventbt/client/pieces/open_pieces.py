@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -143,13 +143,16 @@ class OpenPiece(Generic[K]):
             for block, others in self.claims.items()
             if len(others) == claimants and peer not in others and not others[0].streams
         )
-        late = list(islice(equals, count))
-        for block in late:
+        return self.share(peer, list(islice(equals, count)))
+
+    def share(self, peer: PickerPeer[K], blocks: Sequence[int]) -> list[Run]:
+        """Claim blocks that were requested from others already, too."""
+        for block in blocks:
             self.claims[block] += peer.sole_claim
-        peer.claimed += len(late)
-        if late:
+        peer.claimed += len(blocks)
+        if blocks:
             self._add_worker(peer)
-        return _runs(self.piece, late)
+        return _runs(self.piece, blocks)
 
     def _add_worker(self, peer: PickerPeer[K]) -> None:
         self.workers.add(peer)
@@ -313,12 +316,58 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
             for open_piece in self.values():
                 if blocks <= 0:
                     return runs
-                piece = open_piece.piece
-                if peer.pieces[piece] and open_piece.owner is None and self._wanted.priorities[piece]:
+                if self._may_share(open_piece, peer):
                     joined = open_piece.join(peer, claimants, blocks)
                     blocks -= sum(run.blocks for run in joined)
                     runs += joined
         return runs
+
+    def take_over(self, peer: PickerPeer[K], blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
+        """Claim what was requested from much slower peers alone.
+
+        Theory: all that is missing is here first when all peers are done at the same time, each with a share by its
+        rate. So it takes from the end of what a slow peer has left to send, in proportion to both rates.
+
+        Args:
+            peer: who is going to be asked.
+            blocks: how many at the most.
+            rate_of: returns the bytes a second that are to be expected of a peer.
+        """
+        rate = rate_of(peer.key)
+        pieces = [each for each in self.values() if each.claims and self._may_share(each, peer)]
+        slow = self._slow_workers(pieces, peer, rate, rate_of)
+        chosen: dict[int, list[int]] = {}
+        for worker, slow_rate in slow.items():
+            late = [
+                (open_piece.piece, block)
+                for open_piece in pieces
+                for block, claimants in open_piece.claims.items()
+                if claimants[0] is worker and all(claimant in slow for claimant in claimants)
+            ]
+            count = min(blocks, round(len(late) * rate / (rate + slow_rate)))
+            blocks -= count
+            for piece, block in late[len(late) - count :]:
+                chosen.setdefault(piece, []).append(block)
+        return [run for piece, several in chosen.items() for run in self[piece].share(peer, several)]
+
+    def _slow_workers(
+        self, pieces: Sequence[OpenPiece[K]], peer: PickerPeer[K], rate: float, rate_of: Callable[[K], float]
+    ) -> dict[PickerPeer[K], float]:
+        """The peers that are slower than one and have more to send than they soon can, with their rates; the slowest
+        first."""
+        slow: dict[PickerPeer[K], float] = {}
+        for worker in {worker for open_piece in pieces for worker in open_piece.workers}:
+            if worker.claimed and not worker.streams and worker is not peer:
+                slow_rate = rate_of(worker.key)
+                if slow_rate < rate and worker.claimed * limits.BLOCK >= slow_rate * limits.TAKE_OVER_WAIT:
+                    slow[worker] = slow_rate
+        return dict(sorted(slow.items(), key=lambda item: item[1]))
+
+    def _may_share(self, open_piece: OpenPiece[K], peer: PickerPeer[K]) -> bool:
+        """Whether blocks of a piece may be requested from a peer although others were asked for them."""
+        return bool(
+            peer.pieces[open_piece.piece] and open_piece.owner is None and self._wanted.priorities[open_piece.piece]
+        )
 
     def receive_late(self, peer: PickerPeer[K], piece: int, block: int) -> tuple[K, ...] | None:
         """Note a block of a missing piece that its sender was asked for once; see `BlockPicker.received_late`."""

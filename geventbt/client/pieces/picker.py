@@ -200,11 +200,7 @@ class BlockPicker(Generic[K]):
         return self._peers.availability(piece)
 
     def interesting(self, peer: K) -> bool:
-        """Whether a peer has something that is wanted and missing.
-
-        Raises:
-            KeyError: if there is no such peer.
-        """
+        """Whether a peer, which must be known, has something that is wanted and missing."""
         return self._peers[peer].is_interesting(self._wanted)
 
     # ------------------------------------------------------------------ what is wanted
@@ -269,6 +265,10 @@ class BlockPicker(Generic[K]):
             if self._upkeep.make_room(state):
                 return self._pick_free_blocks(state, blocks, share)
         return runs
+
+    def take_over(self, peer: K, blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
+        """Claim blocks for an idle peer that slower ones were asked for, in the endgame; see `OpenPieces.take_over`."""
+        return self._open.take_over(self._peers[peer], blocks, rate_of) if self.in_endgame else []
 
     def _pick_free_blocks(self, state: PickerPeer[K], blocks: int, share: int) -> list[Run]:
         runs: list[Run] = []
