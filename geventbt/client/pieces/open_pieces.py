@@ -235,6 +235,15 @@ class OpenPiece(Generic[K]):
         for block in [block for block, claimants in self.claims.items() if peer in claimants]:
             self.give_back(peer, block)
 
+    def reopen(self, blocks: Iterable[int]) -> None:
+        """Free received blocks again, for any peer."""
+        for block in blocks:
+            self.senders[block] = None
+            self.free[block] = 1
+            self.free_count += 1
+            self.missing += 1
+        self.owner = None
+
     def close(self) -> None:
         """End all claims, and forget all workers."""
         for claimants in self.claims.values():
@@ -370,7 +379,12 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
         )
 
     def receive_late(self, peer: PickerPeer[K], piece: int, block: int) -> tuple[K, ...] | None:
-        """Note a block of a missing piece that its sender was asked for once; see `BlockPicker.received_late`."""
+        """Note a block of a missing piece that its sender was asked for once: behind a choke, a cancel, a timeout.
+
+        Returns:
+            The keys of the other peers that are asked for it now, to cancel; None if it is of no use: the block is here
+            already, there is no room for its piece, or that is to come from another source alone.
+        """
         open_piece = self.get(piece)
         if open_piece is None:
             if not self._order.is_free(piece) or self.is_exclusive(piece) or not self.has_room(piece):

@@ -19,7 +19,7 @@ A source that sends long answers, a web seed, does not pick but reserves: see `r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Generic
 
@@ -310,12 +310,7 @@ class BlockPicker(Generic[K]):
         return special
 
     def received_late(self, peer: K, piece: int, block: int) -> tuple[K, ...] | None:
-        """A block came from a peer that was asked for it once, and no longer is: behind a choke, a cancel, a timeout.
-
-        Returns:
-            The other peers that are asked for it now, to cancel; None if it is of no use: the block is here already,
-            the piece is not wanted, there is no room for it, or it is to come from another source alone.
-        """
+        """A block came from a peer that was asked for it once, and no longer is; see `OpenPieces.receive_late`."""
         state = self._peers.get(peer)
         if state is None or not self._wanted.missing_pieces[piece]:
             return None
@@ -388,6 +383,17 @@ class BlockPicker(Generic[K]):
         self._open.close(piece)
         self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
+
+    def wrong(self, piece: int, blocks: Iterable[int]) -> None:
+        """Some blocks of an open piece were wrong, all of which are here: these are free again, for any peer.
+
+        Raises:
+            KeyError: if the piece is not open.
+        """
+        open_piece = self._open[piece]
+        open_piece.reopen(blocks)
+        self._open.set_exclusive(piece, False)
+        self._settle(open_piece)
 
     def lost(self, piece: int) -> None:
         """We had a piece, and no longer do.

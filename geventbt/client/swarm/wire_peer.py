@@ -380,6 +380,11 @@ class WirePeer(WireDelegate):
         silence = self._window.silence(now)
         return self.wire.download_speed() or (limits.BLOCK / silence if silence else 0.0)
 
+    def note_new_blocks(self) -> None:
+        """There are blocks to fetch that were not to be fetched just now: however long the peer has been idle, the one
+        that takes them first is given time before they are asked of others as well."""
+        self._idle_since = _NEVER
+
     def _note_idle(self) -> None:
         self._scheduler.add_idle(self)
         if self._picker.done and self.has_all and not self.closed:
