@@ -393,7 +393,7 @@ class BlockPicker(Generic[K]):
         open_piece = self._open[piece]
         open_piece.reopen(blocks)
         self._open.set_exclusive(piece, False)
-        self._settle(open_piece)
+        self._upkeep.settle(open_piece)
 
     def lost(self, piece: int) -> None:
         """We had a piece, and no longer do.

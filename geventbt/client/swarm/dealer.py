@@ -20,14 +20,14 @@ from geventbt.geometry import Geometry
 _AHEAD_TIME = 2.0
 """Seconds for which a leecher in turn has pieces to ask for."""
 _AHEAD, _AHEAD_OF_FEW, _FEW = 2, 4, 6
-"""Pieces that a leecher in turn is offered at the least, where none waits, and where there are less than six: then
-nobody else may have anything for it to ask for."""
+"""Pieces that a leecher in turn is offered at the least where all have turns, and where there are less than six: then
+nobody else may have anything for it to ask for. Where some wait it is one, and the next turn another's."""
 _RATE_TIME = 0.25
 """Seconds that the rate of the uplink is measured over at the least: so much may be in buffers alone."""
 _IDLE_TIME = 0.5
 """Seconds in which nothing is requested, until what others were offered is offered again."""
-_REVEALED = 1000
-"""Pieces of which one leecher is told at a time, in the end."""
+_TOLD = 5000
+"""Haves that are sent at a time, in the end: there may be many leechers, and many pieces."""
 
 
 class DealtPeer(Protocol):
@@ -89,6 +89,7 @@ class Dealer(Generic[P]):
         self._setting = setting
         self._seeding: InitialSeeding[P] = InitialSeeding(geometry)
         self._hidden: dict[P, None] = {}
+        self._in_turn: dict[P, None] = {}
         self._untold: dict[P, bitarray] = {}
         self._begun_at = math.inf
         self._busy_at = 0.0
@@ -111,50 +112,56 @@ class Dealer(Generic[P]):
             peer: the new peer.
             others: all that are connected.
         """
-        if self._setting is None and any(other.has_all for other in others):
+        if self._setting is None and peer.has_all:
             self.finish()
-        if not self.may_deal:
-            return False
+        if self.may_deal and not self.is_dealing:
+            self._begin([other for other in others if other is not peer and not other.closed])
         if not self.is_dealing:
-            earlier = [other for other in others if other is not peer and not other.closed]
-            if not earlier and self._setting is None:
-                return False
-            self.is_dealing = True
-            for other in earlier:
-                self._seeding.join(other, other.pieces, sees_all=True)
-                self._seeding.set_turn(other, not other.choked)
+            return False
         self._hidden[peer] = None
         self._seeding.join(peer, peer.pieces)
         return True
 
+    def _begin(self, earlier: Collection[P]) -> None:
+        """Deal, if there are reasons to; those that came earlier have been told of everything."""
+        if self._setting is None and any(other.has_all for other in earlier):
+            self.finish()
+        elif earlier or self._setting:
+            self.is_dealing = True
+            for other in earlier:
+                self._seeding.join(other, other.pieces, sees_all=True)
+                self._seeding.set_turn(other, not other.choked)
+
     def on_left(self, peer: P) -> None:
         """A peer has left."""
         self._seeding.leave(peer)
-        self._hidden.pop(peer, None)
-        self._untold.pop(peer, None)
+        for table in (self._hidden, self._in_turn, self._untold):
+            table.pop(peer, None)
         if self.is_dealing and not self._hidden and self._setting is None:
             self.is_dealing = False
             self._seeding = InitialSeeding(self._geometry)
 
     def on_pieces(self, peer: P) -> None:
         """A peer has sent a bitfield."""
-        if self.is_dealing and peer in self._seeding:
-            if peer.has_all and self._setting is None:
-                self.finish()
-            else:
-                self._seeding.hold(peer, peer.pieces)
-                self._go_on(peer)
+        if self.may_deal and peer.has_all and self._setting is None:
+            self.finish()
+        elif self.is_dealing and peer in self._seeding:
+            self._seeding.hold(peer, peer.pieces)
+            self._go_on(peer)
 
     def on_have(self, peer: P, piece: int) -> None:
         """A peer has one more piece."""
-        if self.is_dealing and peer in self._seeding:
-            self._seeding.gain(peer, piece)
+        if self.is_dealing and peer in self._seeding and self._seeding.gain(peer, piece):
             self._go_on(peer)
 
     def on_turn(self, peer: P, is_in_turn: bool) -> None:
         """A peer is given a slot, or has lost it."""
         if self.is_dealing and peer in self._seeding:
             self._seeding.set_turn(peer, is_in_turn)
+            if is_in_turn:
+                self._in_turn[peer] = None
+            else:
+                self._in_turn.pop(peer, None)
             self._offer(peer)
 
     # ------------------------------------------------------------------ dealing
@@ -191,18 +198,16 @@ class Dealer(Generic[P]):
 
     def tick(self, now: float) -> None:
         """Offer more where nothing is requested, and tell of what was hidden; to be called ten times a second."""
-        for peer in list(self._untold):
-            self._tell(peer)
+        self._tell()
         if not self.is_dealing:
             return
-        in_turn = [peer for peer in self._hidden if not peer.choked and peer.interested]
-        if any(peer.is_busy for peer in in_turn):
+        if any(peer.is_busy for peer in self._in_turn):
             self._busy_at = now
             self._is_idle = False
         elif now - self._busy_at >= _IDLE_TIME:
             self._busy_at = now
             self._is_idle = True
-            for peer in in_turn:
+            for peer in self._in_turn:
                 self._offer(peer, more=1)
 
     def _go_on(self, peer: P) -> None:
@@ -220,7 +225,7 @@ class Dealer(Generic[P]):
     @property
     def _least(self) -> int:
         """How many pieces a leecher in turn is offered at the least."""
-        if any(other.interested and other.choked for other in self._hidden):
+        if len(self._hidden) > limits.DEALT_SLOTS:
             return 1
         return _AHEAD_OF_FEW if len(self._hidden) < _FEW else _AHEAD
 
@@ -229,17 +234,20 @@ class Dealer(Generic[P]):
     def finish(self) -> None:
         """Deal no more, and tell everybody of everything."""
         self.may_deal = self.is_dealing = False
-        for peer in self._hidden:
+        # First those that download, of perhaps thousands.
+        for peer in sorted(self._hidden, key=lambda peer: peer not in self._in_turn):
             self._untold[peer] = self._seeding.unshown(peer)
         self._hidden.clear()
-        for peer in list(self._untold):
-            self._tell(peer)
+        self._tell()
 
-    def _tell(self, peer: P) -> None:
-        hidden = self._untold[peer]
-        for piece in list(hidden.search(1))[:_REVEALED]:
-            hidden[piece] = 0
-            if not peer.closed:
-                peer.announce(piece)
-        if not hidden.any():
+    def _tell(self) -> None:
+        left = _TOLD
+        for peer, hidden in list(self._untold.items()):
+            while left and (piece := hidden.find(1)) >= 0:
+                left -= 1
+                hidden[piece] = 0
+                if not peer.closed:
+                    peer.announce(piece)
+            if not left:
+                break
             del self._untold[peer]

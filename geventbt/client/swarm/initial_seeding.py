@@ -137,15 +137,17 @@ class InitialSeeding(Generic[K]):
         for piece in pieces.search(1):
             self._note_held(peer, piece)
 
-    def gain(self, peer: K, piece: int) -> None:
-        """Note that a leecher has announced one more piece."""
+    def gain(self, peer: K, piece: int) -> bool:
+        """Note that a leecher has announced one more piece. Returns whether that may change what is to be offered."""
         hand = self._hands[peer]
         hand.is_fed = hand.is_fed or (not self._unheld[piece] and piece not in hand.sent)
         # One that sees all was perhaps sent a part of it before.
         if self._unheld[piece] and not hand.sees_all:
             sent = sum(hand.sent.get(piece, 0) for hand in self._hands.values())
             self._foreign += sent < self._geometry.piece_size(piece)
+        is_news = bool(self._unheld[piece]) or piece in hand.offered
         self._note_held(peer, piece)
+        return is_news
 
     def _note_held(self, peer: K, piece: int) -> None:
         hand = self._hands[peer]

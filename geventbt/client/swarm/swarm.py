@@ -400,6 +400,7 @@ class Swarm:
 
     def withdraw(self, piece: int) -> None:
         """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
+        self._dealer.finish()
         self.picker.set_priority(piece, 0)
         self.picker.lost(piece)
         for peer in self.table:

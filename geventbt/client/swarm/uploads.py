@@ -161,25 +161,18 @@ class Uploads:
             return
         self._sample_at = now + _SAMPLE
         self._slots.sample(now, self._owner.uploaded)
-        is_backlogged = any(peer.is_busy for peer in self._owner.upload_peers if not peer.choked)
+        peers = self._owner.upload_peers
+        is_busy = any(peer.is_busy for peer in peers if not peer.choked)
         if now >= self._rechoke_at:
             self._rechoke_at = now + limits.CHOKE_INTERVAL
-            if is_backlogged:
+            if is_busy:
                 self._slots.on_round()
             self._set_slots()
-            if not self.dealer.is_dealing:
-                self._rechoke(now)
-            return
-        self._use_uplink()
-
-    def _use_uplink(self) -> None:
-        """Give free slots away; and one more than there are, where a choked peer waits and nothing is left to send."""
-        peers = self._owner.upload_peers
-        waits = any(peer.interested and peer.choked for peer in peers)
-        if waits and not any(peer.is_busy for peer in peers if not peer.choked):
-            self._slots.on_idle()
-        self._set_slots()
-        if waits:
+            self._rechoke(now)
+        elif any(peer.interested and peer.choked for peer in peers):
+            if not is_busy:
+                self._slots.on_idle()
+            self._set_slots()
             self._fill_slots()
 
     def _set_slots(self) -> None:
@@ -200,7 +193,8 @@ class Uploads:
 
     def _rechoke(self, now: float) -> None:
         peers = [peer for peer in self._owner.upload_peers if not peer.closed]
-        chosen = self._choker.rechoke([peer.view() for peer in peers], now, seeding=self._owner.seeding)
+        views = [peer.view() for peer in peers if self.dealer.may_have_turn(peer)]
+        chosen = self._choker.rechoke(views, now, seeding=self._owner.seeding)
         for peer in peers:
             if peer in chosen:
                 self._unchoke(peer)

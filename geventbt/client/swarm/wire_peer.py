@@ -468,8 +468,9 @@ class WirePeer(WireDelegate):
         return self.wire.upload_speed()
 
     def announce(self, piece: int) -> None:
-        """Tell it that we have a piece."""
-        self.wire.have(piece)
+        """Tell it that we have a piece, unless that was lost meanwhile."""
+        if self._owner.have[piece]:
+            self.wire.have(piece)
 
     def choke(self) -> None:
         """Take its slot."""

@@ -160,3 +160,11 @@ def test_what_was_hidden_is_told_once(seeding):
     seeding.offer("a", 2)
     assert seeding.unshown("a").count() == PIECES - 2
     assert seeding.unshown("a").count() == 0
+
+
+def test_only_news_of_what_is_dealt_calls_for_another_offer(seeding):
+    assert seeding.gain("a", 5)
+    assert not seeding.gain("b", 5)
+    seeding.offer("b", 1)
+    seeding.gain("a", 0)
+    assert seeding.gain("b", 0)
