@@ -105,6 +105,9 @@ class Serving:
                 batch_size = int(min(limits.HIGH_WATER, max(limits.LOW_OUTPUT, speed() * limits.OUTPUT_TIME)))
                 self._wait_below(batch_size)
                 batch = self._oldest_requests(batch_size)
+                if not batch:
+                    # We choked the peer meanwhile, or it has cancelled everything.
+                    return
                 for key, block in zip(batch, read_blocks(batch), strict=False):
                     if link.closed:
                         return

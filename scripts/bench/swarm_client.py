@@ -27,10 +27,7 @@ def run_geventbt(torrent: str, folder: str, host: str, port: int) -> None:
     import geventbt
 
     lines = FileObject(sys.stdin, "rb", close=False)
-    # As the command line does with a seed and with a download.
-    is_seed = bool(os.listdir(folder))
-    options: Any = {"upload_slots": None} if is_seed else {}
-    with geventbt.Client(port, host=host, encryption="disable", dht=False, lsd=False, **options) as client:
+    with geventbt.Client(port, host=host, encryption="disable", dht=False, lsd=False) as client:
         active = client.add(torrent, folder)
         while active.state == geventbt.TorrentState.CHECKING:
             active.wait(0.02)

@@ -132,6 +132,8 @@ class Uploads:
 
     def on_interest(self, peer: UploadPeer) -> None:
         """A peer is interested: it is unchoked at once, when there is a free slot."""
+        # Dealing may just have begun.
+        self._set_slots()
         if self.dealer.may_have_turn(peer) and self._choker.on_interest(
             peer.view(), self._now(), seeding=self._owner.seeding
         ):
