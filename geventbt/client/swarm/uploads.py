@@ -115,14 +115,14 @@ class Uploads:
         if self._rate.limited:
             requests = requests[:1]
             self._rate.acquire(requests[0][2])
-        if self.dealer.is_dealing:
-            piece = requests[0][0]
+        piece, is_dealt = requests[0][0], self.dealer.is_dealing
+        if is_dealt:
             requests = list(takewhile(lambda key: key[0] == piece, requests))
         blocks = self._cache.read(requests, peers=self._choker.unchoked_count)
         for block in blocks:
             if isinstance(block, StorageError):
                 self._owner.on_read_error(block)
-        if self.dealer.is_dealing:
+        if is_dealt:
             size = sum(len(block) for block in blocks if not isinstance(block, GeventBTError))
             if self.dealer.on_sent(peer, piece, size, self._now()):
                 self._soon(lambda: self._end_turn(peer))
@@ -178,10 +178,11 @@ class Uploads:
             self._fill_slots()
 
     def _set_slots(self) -> None:
-        most = self._slots.count
+        # What is limited on purpose is to be shared equally.
+        slots = self._slots.most if self._rate.limited else self._slots.count
         if self.dealer.is_dealing:
-            most = limits.DEALT_SLOTS if self._slots.most is None else min(limits.DEALT_SLOTS, self._slots.most)
-        self._choker.slots = most
+            slots = limits.DEALT_SLOTS if self._slots.most is None else min(limits.DEALT_SLOTS, self._slots.most)
+        self._choker.slots = slots
 
     def _fill_slots(self) -> None:
         waiting = [
