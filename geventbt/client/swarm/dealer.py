@@ -238,6 +238,8 @@ class Dealer(Generic[P]):
         for peer in sorted(self._hidden, key=lambda peer: peer not in self._in_turn):
             self._untold[peer] = self._seeding.unshown(peer)
         self._hidden.clear()
+        self._in_turn.clear()
+        self._seeding = InitialSeeding(self._geometry)
         self._tell()
 
     def _tell(self) -> None:
