@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from time import monotonic
 from typing import Protocol
@@ -22,6 +23,7 @@ from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
+_RESET = (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE)
 _MAX_WAIT, _MIN_WAIT = 1.0, 0.05
 """Seconds between two looks for room, which another torrent of the client may make, and between two of any kind."""
 
@@ -213,6 +215,6 @@ class Dialer:
                 del self._speaks_utp[next(iter(self._speaks_utp))]
 
 
-def _is_reset(error: Exception) -> bool:
-    """Whether the peer has reset the connection."""
-    return isinstance(error, ConnectionResetError) or isinstance(error.__cause__, ConnectionResetError)
+def _is_reset(error: BaseException) -> bool:
+    """Whether the peer has reset the connection, perhaps before it could be used."""
+    return any(isinstance(each, OSError) and each.errno in _RESET for each in (error, error.__cause__))
