@@ -25,6 +25,7 @@ from geventbt.extensions.upload_only import UploadOnly
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Torrent
 from geventbt.net.addresses import Address
+from geventbt.wire.transports.base import UTP
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
@@ -247,6 +248,16 @@ class Admission:
         """A peer has a node of the DHT (BEP 5)."""
         if self._dht is not None and port:
             self._dht.add_node((peer.remote_address[0], port))
+
+    def nudge(self, peer: WirePeer) -> None:
+        """Send something behind what follows the handshake.
+
+        *Measured*: over uTP, Transmission 3.00 does not look at what comes with the end of the handshake until more
+        comes, and a seed has no more to say to a peer that is not interested.
+        """
+        if peer.wire.transport == UTP:
+            with suppress(WireClosed):
+                peer.wire.keep_alive()
 
     def note_listen_port(self, peer: WirePeer) -> None:
         """An inbound peer may say where it listens (BEP 10, `p`)."""

@@ -317,6 +317,7 @@ class Swarm:
 
     def on_extended_handshake(self, peer: WirePeer) -> None:
         """See `PeerOwner`."""
+        self._admission.nudge(peer)
         self._admission.note_listen_port(peer)
 
     def on_dht_port(self, peer: WirePeer, port: int) -> None:
