@@ -401,10 +401,10 @@ class WirePeer(WireDelegate):
         self.wire.request_run(run.piece, offset, end - offset)
 
     def _share(self) -> int:
-        """How many blocks of one piece to take: all of it, for a peer that is known to be fast enough."""
+        """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
         speed = self.wire.download_speed()
         blocks = self._geometry.blocks_per_piece
-        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK if speed else min(limits.FIRST_REQUESTS, blocks - 1)
+        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
