@@ -345,11 +345,7 @@ class WirePeer(WireDelegate):
         room = self._scheduler.take(room)
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
-        runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
-        if room and not runs and dropped is not None:
-            runs = dropped.repeat(now)
-        if not runs and not pending and room and now >= self._takes_over_at:
-            runs = self._take_over(room, now)
+        runs = self._pick(room, pending, now, joins=joins) if room else []
         self._scheduler.give_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
@@ -368,6 +364,15 @@ class WirePeer(WireDelegate):
         elif not pending:
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
+
+    def _pick(self, room: int, pending: int, now: float, *, joins: bool) -> list[Run]:
+        """What to request: what is free, what it may have dropped, or what slower peers were asked for."""
+        runs = self._picker.pick(self, room, share=self._share(), may_join=joins)
+        if not runs and self._dropped is not None:
+            runs = self._dropped.repeat(now)
+        if not runs and not pending and now >= self._takes_over_at:
+            runs = self._take_over(room, now)
+        return runs
 
     def _take_over(self, room: int, now: float) -> list[Run]:
         runs = self._picker.take_over(self, room, lambda source: source.expected_rate(now))
@@ -396,10 +401,10 @@ class WirePeer(WireDelegate):
         self.wire.request_run(run.piece, offset, end - offset)
 
     def _share(self) -> int:
-        """How many blocks of one piece to take: all of it, for a peer that is known to be fast enough."""
+        """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
         speed = self.wire.download_speed()
         blocks = self._geometry.blocks_per_piece
-        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK if speed else min(limits.FIRST_REQUESTS, blocks - 1)
+        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
