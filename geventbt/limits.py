@@ -136,6 +136,8 @@ PROXY_TIMEOUT = 30.0
 """For a proxy to relay datagrams."""
 PROXY_RETRY, MAX_PROXY_RETRY = 10.0, 600.0
 """Before a proxy that does not relay datagrams is asked again; doubled each time."""
+PROXY_WAITING = 64
+"""Datagrams that wait until it does."""
 PROXY_LOOK = 1.0
 """Between two looks whether a proxy still relays datagrams, while none come."""
 IP_FILTER_BYTES = 512 * MIB
@@ -145,7 +147,7 @@ IP_FILTER_LINE = 4 * KIB
 
 # --- port mapping ---
 MAPPING_LIFETIME = 3600
-"""Seconds that a port of the router is asked for (RFC 6886 recommends 7200; libtorrent: 3600). Renewed at half of it."""
+"""Seconds that a port of the router is asked for (RFC 6886: 7200; libtorrent: 3600). Renewed at half of it."""
 MIN_MAPPING_WAIT = 15.0
 """Between two requests to renew it (RFC 6887 has 4 s at the least; gateways of VPNs give 60 s)."""
 MAPPING_RETRY, MAX_MAPPING_RETRY = 60.0, 1800.0

@@ -7,18 +7,19 @@ from itertools import chain, zip_longest
 from typing import Any
 
 import gevent
-from gevent import socket as gevent_socket
 from gevent.queue import Empty, Queue
 
+from geventbt.net.network import Network
 from geventbt.net.resolve import Endpoint
 
 
-def connect_first(endpoints: Sequence[Endpoint], delay: float) -> tuple[Any, Endpoint]:
+def connect_first(endpoints: Sequence[Endpoint], delay: float, network: Network) -> tuple[Any, Endpoint]:
     """Try endpoints one after another, the next one as soon as one fails or is silent for a while, until one accepts.
 
     Args:
         endpoints: at least one, in the order to try them in.
         delay: seconds without an answer after which the next one is tried as well.
+        network: opens the sockets.
 
     Returns:
         The connected socket, and its endpoint.
@@ -27,13 +28,13 @@ def connect_first(endpoints: Sequence[Endpoint], delay: float) -> tuple[Any, End
         OSError: every one has failed; the first one's error.
     """
     if len(endpoints) == 1:
-        return _connect(endpoints[0]), endpoints[0]
+        return network.connect(endpoints[0]), endpoints[0]
     outcomes: Queue = Queue()
     attempts: list[gevent.Greenlet] = []
     failures: dict[Endpoint, OSError] = {}
     try:
         for endpoint in endpoints:
-            attempts.append(gevent.spawn(_attempt, endpoint, outcomes))
+            attempts.append(gevent.spawn(_attempt, endpoint, network, outcomes))
             is_last = endpoint is endpoints[-1]
             while len(failures) < len(attempts):
                 try:
@@ -56,21 +57,11 @@ def interleaved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return [endpoint for endpoint in chain.from_iterable(zip_longest(first, other)) if endpoint is not None]
 
 
-def _attempt(endpoint: Endpoint, outcomes: Queue) -> None:
+def _attempt(endpoint: Endpoint, network: Network, outcomes: Queue) -> None:
     try:
-        outcomes.put((endpoint, _connect(endpoint)))
+        outcomes.put((endpoint, network.connect(endpoint)))
     except OSError as error:
         outcomes.put((endpoint, error))
-
-
-def _connect(endpoint: Endpoint) -> Any:
-    sock = gevent_socket.socket(endpoint.family, gevent_socket.SOCK_STREAM)
-    try:
-        sock.connect(endpoint.sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _close_late(outcomes: Queue) -> None:

@@ -12,6 +12,7 @@ from gevent import socket as gevent_socket
 
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.net.addresses import Address
+from geventbt.net.interface import Interface
 
 _log = logging.getLogger("geventbt")
 
@@ -32,6 +33,24 @@ class DatagramReceiver(Protocol):
         """No more have come for the moment."""
 
 
+class DatagramSocket(Protocol):
+    """Sends datagrams to any address: a socket, or a relay of a proxy."""
+
+    @property
+    def address(self) -> Address:
+        """The (host, port) that it is bound to; port 0 where others cannot send to it first."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is closed."""
+
+    def send(self, data: bytes, address: Address) -> bool:
+        """Send a datagram to an (IP address, port). Returns whether it was taken; it may be lost all the same."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class UdpSocket:
     """A bound UDP socket of one address family.
 
@@ -39,12 +58,20 @@ class UdpSocket:
         address: (host, port) to bind to; the host is an IP address, "" for all of IPv4 or "::" for all of IPv6.
         receiver: gets what comes.
         shared: other programs may bind to the same port, as they do to that of a multicast group.
+        interface: what to bind to; None for any device.
 
     Raises:
         OSError: it cannot be bound.
     """
 
-    def __init__(self, address: Address, receiver: DatagramReceiver, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        address: Address,
+        receiver: DatagramReceiver,
+        *,
+        shared: bool = False,
+        interface: Interface | None = None,
+    ) -> None:
         family = gevent_socket.AF_INET6 if ":" in address[0] else gevent_socket.AF_INET
         self._receiver = receiver
         self._sock: Any = gevent_socket.socket(family, gevent_socket.SOCK_DGRAM)
@@ -55,7 +82,10 @@ class UdpSocket:
             self._sock.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_RCVBUF, _BUFFER)
             if shared:
                 self._share()
-            self._sock.bind(address)
+            if interface is None:
+                self._sock.bind(address)
+            else:
+                interface.bind(self._sock, address)
             self._sock.setblocking(False)
         except BaseException:
             self._sock.close()

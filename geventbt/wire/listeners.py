@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from gevent import socket as gevent_socket
 
 from geventbt.net.addresses import Ports
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.resolve import Endpoint
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
 ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | stdlib_socket.socket | gevent_socket.socket"
@@ -22,8 +23,12 @@ _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 """The port is taken, or is not for everybody: so it would be over IPv4."""
 
 
-def listening_socket(address: ListenAddress) -> gevent_socket.socket:
+def listening_socket(address: ListenAddress, network: Network = DIRECT) -> gevent_socket.socket:
     """A socket that listens on an address; or the same socket, as gevent's, where it is one already.
+
+    Args:
+        address: see `ListenAddress`.
+        network: binds a socket that is made for an address.
 
     Raises:
         TypeError: it is neither an address nor a stream socket, or a socket that is wrapped in TLS.
@@ -35,16 +40,16 @@ def listening_socket(address: ListenAddress) -> gevent_socket.socket:
     host, port, *rest = _parsed(address)
     if rest:
         # With a scope, which a name does not have.
-        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)))
+        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)), network)
     if host:
-        return _listen(_preferred(resolve(host, port)))
+        return _listen(_preferred(network.resolve(host, port)), network)
     try:
-        return _listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True)
+        return _listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), network, takes_ipv4=True)
     except OSError as error:
         if error.errno in _TAKEN:
             raise
         # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
-        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)))
+        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)), network)
 
 
 def ports_of(listener: gevent_socket.socket) -> Ports:
@@ -63,11 +68,12 @@ def _preferred(endpoints: list[Endpoint]) -> Endpoint:
     return next((endpoint for endpoint in endpoints if endpoint.family == stdlib_socket.AF_INET), endpoints[0])
 
 
-def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False) -> gevent_socket.socket:
+def _listen(endpoint: Endpoint, network: Network, *, takes_ipv4: bool = False) -> gevent_socket.socket:
     """A socket that listens at an address.
 
     Args:
         endpoint: the address.
+        network: binds the socket.
         takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
     """
     listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
@@ -75,7 +81,7 @@ def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False) -> gevent_socket.so
         listener.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
         if endpoint.family == stdlib_socket.AF_INET6:
             listener.setsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY, not takes_ipv4)
-        listener.bind(endpoint.sockaddr)
+        network.bind(listener, endpoint.sockaddr)
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:

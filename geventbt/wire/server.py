@@ -21,6 +21,7 @@ from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import Ports, Scope, network_of, scope_of
+from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of
@@ -56,6 +57,7 @@ class PeerServer(StreamServer):
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: runs the handlers; see `geventbt.listen`.
+        network: see `geventbt.listen`.
 
     Raises:
         TypeError: the handler is a coroutine function, or what is given to listen on is neither an address nor a
@@ -73,6 +75,7 @@ class PeerServer(StreamServer):
         max_per_address: int | None = None,
         exempt_loopback: bool = False,
         spawn: Any = "default",
+        network: Network = DIRECT,
     ) -> None:
         check_policy(encryption)
         if encryption == REQUIRE and info_hashes is None:
@@ -81,7 +84,8 @@ class PeerServer(StreamServer):
         self._handlers: set[gevent.Greenlet] = set()
         if handler is not None:
             check_handler(handler)
-        listener = listening_socket(address)
+        listener = listening_socket(address, network)
+        self._network = network
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -154,7 +158,8 @@ class PeerServer(StreamServer):
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Take a peer, or refuse it when there are too many (overrides gevent's hook: never waits)."""
-        if len(self.wires) >= self.max_connections or not self._networks.has_room(address):
+        is_blocked = isinstance(address, tuple) and self._network.blocks(address[0])
+        if is_blocked or len(self.wires) >= self.max_connections or not self._networks.has_room(address):
             sock.close()
             return
         started = perf_counter()
@@ -289,6 +294,7 @@ def listen(
     max_per_address: int | None = None,
     exempt_loopback: bool = False,
     spawn: Any = "default",
+    network: Network = DIRECT,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
@@ -307,6 +313,7 @@ def listen(
         spawn: what runs the handlers: "default" for greenlets without bound; a `gevent.pool.Pool`, or its size, for no
             more than that (while it is full, peers wait in the backlog of the system); or a function like
             `gevent.spawn`.
+        network: whose interface the socket is bound to, and whose filter holds for peers.
 
     Raises:
         TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
@@ -322,6 +329,7 @@ def listen(
         max_per_address=max_per_address,
         exempt_loopback=exempt_loopback,
         spawn=spawn,
+        network=network,
     )
     server.start()
     return server

@@ -29,7 +29,7 @@ from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout, GeventBTError
 from geventbt.net.addresses import Address, normalise
-from geventbt.net.resolve import resolve
+from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import hash_or_id
 
 _log = logging.getLogger("geventbt")
@@ -63,7 +63,7 @@ class DHT:
 
     Args:
         port: the UDP port; 0 for any.
-        host: the IP address to bind to; "" for all of both families.
+        host: the IP address to bind to; "" for all of both families, or that of the network's interface.
         routers: (host, port) of nodes that are asked for others where no others are known; an empty one for none. None
             for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
             spaces between them.
@@ -73,6 +73,7 @@ class DHT:
             reached.
         query_rate: queries a second at the most, over each family. Cheap home routers have trouble with more than the
             default.
+        network: opens the sockets. Through a proxy it is read only, and names of nodes cannot be looked up.
 
     Raises:
         OSError: the port is taken, or there is no such address.
@@ -88,10 +89,14 @@ class DHT:
         state: str | os.PathLike[str] | None = None,
         read_only: bool = False,
         query_rate: float = limits.DHT_QUERY_RATE,
+        network: Network = DIRECT,
     ) -> None:
         if query_rate <= 0:
             raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
         self._hub = gevent.get_hub()
+        self.network = network
+        host = host or network.host
+        read_only = read_only or network.is_proxied
         self._rng = random.SystemRandom()
         self._state_file = None if state is None else StateFile(state)
         self._routers = _checked(_usual_routers() if routers is None else routers)
@@ -332,6 +337,14 @@ class DHT:
         else:
             self._spawn(self._add_by_name, known)
 
+    def note_own_host(self, host: str) -> None:
+        """Take our own IP address from someone who knows it, such as the router: the id of a node is to fit it (BEP
+        42)."""
+        for driver in self._drivers:
+            if driver.node.family == family_of((host, 0)):
+                driver.node.note_own_host(host, monotonic())
+                driver.flush()
+
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
 
@@ -427,7 +440,7 @@ class DHT:
                 read_only=read_only,
                 query_rate=query_rate,
             )
-            return NodeDriver(node, address)
+            return NodeDriver(node, address, self.network)
 
         if host:
             return [make(IPV6 if ":" in host else IPV4, (host, port))]
@@ -442,7 +455,7 @@ class DHT:
         """Look up the names of the first nodes; and as long as none of them answers, now and then those of the
         routers."""
         for address in nodes:
-            self._add_addresses(_resolved(address))
+            self._add_addresses(self._resolved(address))
         self._is_used.wait(limits.DHT_IDLE_START)
         wait = limits.DHT_ROUTERS_AFTER
         while self._routers:
@@ -455,7 +468,7 @@ class DHT:
         self._expect_nodes(False)
 
     def _ask_routers(self) -> None:
-        looking = [spawn(f"DHT router {router[0]}", _resolved, router) for router in self._routers]
+        looking = [spawn(f"DHT router {router[0]}", self._resolved, router) for router in self._routers]
         try:
             with gevent.iwait(looking) as found:
                 for greenlet in found:
@@ -475,7 +488,19 @@ class DHT:
             driver.flush()
 
     def _add_by_name(self, address: Address) -> None:
-        self._add_addresses(_resolved(address))
+        self._add_addresses(self._resolved(address))
+
+    def _resolved(self, address: Address) -> list[Address]:
+        """The IP addresses behind a name; none where it leads nowhere, or only a proxy could look it up."""
+        known = normalise(address)
+        if known is not None:
+            return [known]
+        try:
+            found = self.network.resolve(*address, datagram=True)
+        except GeventBTError as error:
+            _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
+            return []
+        return [(endpoint.host, address[1]) for endpoint in found if not endpoint.is_name]
 
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         greenlet = spawn(f"DHT {function.__name__}", function, *arguments)
@@ -626,15 +651,3 @@ def _checked(addresses: Iterable[Address]) -> list[Address]:
             raise ValueError(f"{address!r} is not the (host, port) of a node")
         found.append((host, port))
     return found
-
-
-def _resolved(address: Address) -> list[Address]:
-    """The IP addresses behind a name; none where it leads nowhere."""
-    known = normalise(address)
-    if known is not None:
-        return [known]
-    try:
-        return [(endpoint.host, address[1]) for endpoint in resolve(*address, datagram=True)]
-    except GeventBTError as error:
-        _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
-        return []
