@@ -13,6 +13,7 @@ from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
@@ -40,6 +41,10 @@ def download(
     overwrite: bool = False,
     dht: bool | DHT = True,
     lsd: bool = True,
+    port_mapping: bool = True,
+    proxy: str | None = None,
+    interface: str | None = None,
+    ip_filter: IPRanges | None = None,
     timeout: float | None = None,
     stall_timeout: float | None = None,
 ) -> Torrent:
@@ -64,6 +69,8 @@ def download(
         overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
         lsd: whether to find peers in the local network; see `Client`.
+        port_mapping: whether to have the router let peers through to us; see `Client`.
+        proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
 
@@ -77,7 +84,16 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption, dht=dht, lsd=lsd) as client:
+    with Client(
+        port,
+        encryption=encryption,
+        dht=dht,
+        lsd=lsd,
+        port_mapping=port_mapping,
+        proxy=proxy,
+        interface=interface,
+        ip_filter=ip_filter,
+    ) as client:
         active = client.add(
             torrent,
             folder,

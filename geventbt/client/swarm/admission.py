@@ -175,7 +175,7 @@ class Admission:
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self._owner.seeding)
         self._exchange.attach(wire)
-        port = self._context.ports.over(wire.remote_address[0])
+        port = self._context.port_for(wire.remote_address[0])
         if port:
             wire.extended_handshake["p"] = port
         has_dht = self._dht is not None
@@ -232,7 +232,7 @@ class Admission:
 
     def _send_dht_port(self, wire: Wire) -> None:
         dht = self._dht
-        if dht is not None and wire.peer_extensions is not None and wire.peer_extensions.dht:
+        if dht is not None and dht.port and wire.peer_extensions is not None and wire.peer_extensions.dht:
             with suppress(WireClosed):
                 wire.port(dht.port)
 

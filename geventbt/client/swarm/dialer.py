@@ -163,7 +163,12 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
-        wire = connect(address, info_hash=self._info_hash, encryption=self._context.encryption)
+        wire = connect(
+            address,
+            info_hash=self._info_hash,
+            encryption=self._context.encryption,
+            network=self._context.network,
+        )
         try:
             self._owner.shake_hands(wire)
         except BaseException:

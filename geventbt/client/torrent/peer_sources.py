@@ -62,8 +62,9 @@ class PeerSources:
         self._life = life
         self._data = data
         self._totals = totals
-        self.known = KnownPeers(retry=_FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY)
-        self.finder = Finder(self.known)
+        first_retry = _FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY
+        self.known = KnownPeers(retry=first_retry, hosts=context.network)
+        self.finder = Finder(self.known, context.network)
         self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None
         self.update()
@@ -101,7 +102,9 @@ class PeerSources:
     def _use_info_hash(self, info_hash: bytes, tiers: list[list[str]]) -> None:
         """Look for the peers that know the torrent by an info hash: a hybrid is in two swarms (BEP 52)."""
         suffix = "" if info_hash == self._identity.info_hash else _VERSION_2
-        trackers = TrackerSource(partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER))
+        trackers = TrackerSource(
+            partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER), self._context.network
+        )
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers
         self.finder.use(trackers, suffix)
@@ -121,7 +124,7 @@ class PeerSources:
             dht,
             info_hash,
             partial(self._add, Source.DHT),
-            port=lambda: self._context.port,
+            port=lambda: self._context.public_ports.ipv4 or self._context.port,
             is_seed=lambda: self._life.phase is TorrentState.SEEDING,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
         )
@@ -131,7 +134,7 @@ class PeerSources:
         return source
 
     def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
-        ports = self._context.ports
+        ports = self._context.public_ports
         return AnnounceRequest(
             info_hash,
             self._context.peer_id,
