@@ -86,6 +86,7 @@ class Admission:
         self._exchange = PeerExchange(finder, table)
         self._closed_for: Exception | None = None
         self._is_started = False
+        self._is_upload_only = False
         self._hash_server = _make_hash_server(torrent) if torrent.piece_layers else None
         self.dialer = Dialer(context, torrent.swarm_hash, known, self)
 
@@ -106,8 +107,13 @@ class Admission:
         gevent.joinall([spawn(f"closing {peer.wire}", peer.wire.close, timeout) for peer in self._table])
 
     def tick(self, now: float) -> None:
-        """Exchange addresses with the peers, a few times a minute."""
+        """Exchange addresses with the peers, a few times a minute, and tell them whether we want anything (BEP 21)."""
         self._exchange.tick(now)
+        if self._owner.seeding != self._is_upload_only:
+            self._is_upload_only = self._owner.seeding
+            for peer in self._table:
+                with suppress(WireClosed):
+                    peer.wire.upload_only.announce(self._is_upload_only)
 
     @property
     def last_failure(self) -> Exception | None:

@@ -15,7 +15,7 @@ from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.totals import Totals
-from geventbt.discovery.trackers.announce import AnnounceRequest
+from geventbt.discovery.trackers.announce import PAUSED, REGULAR, AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.net.addresses import Address
 
@@ -135,6 +135,8 @@ class PeerSources:
 
     def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
         ports = self._context.public_ports
+        if event == REGULAR and self._life.phase is TorrentState.SEEDING and self._data.left:
+            event = PAUSED
         return AnnounceRequest(
             info_hash,
             self._context.peer_id,

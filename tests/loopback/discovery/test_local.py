@@ -163,3 +163,20 @@ def test_without_an_interface_it_says_so() -> None:
 def test_the_groups_are_those_of_bep_14() -> None:
     assert GROUPS == ("239.192.152.143", "ff15::efc0:988f")
     assert gevent_socket.inet_aton(GROUPS[0])[0] >> 4 == 0xE
+
+
+@pytest.mark.parametrize(("ports", "groups"), [(Ports(1, None), [0]), (Ports(None, 1), [1]), (Ports(1, 1), [0, 1])])
+def test_a_family_that_is_not_listened_on_is_not_announced_over(ports, groups):
+    port = random.randrange(20000, 30000)
+    sender = LocalDiscovery(ports, interfaces=["lo"], port=port)
+    ears = LocalDiscovery(Ports(2, 2), interfaces=["lo"], port=port)
+    heard: list[str] = []
+    source = LocalSource(ears, HASH, lambda peers, host: heard.append(peers[0][0]))
+    source.start()
+    other = LocalSource(sender, HASH, lambda peers, host: None)
+    other.start()
+    eventually(lambda: len(heard) >= len(groups))
+    remains(lambda: len(heard) == len(groups))
+    assert sorted(":" in host for host in heard) == [bool(group) for group in groups]
+    sender.close()
+    ears.close()
