@@ -92,9 +92,7 @@ def open_dht(arguments: argparse.Namespace) -> DHT:
 
 
 def _read_info_hash(arguments: argparse.Namespace) -> bytes:
-    info_hash = resolve_source(arguments.what, arguments).info_hash
-    assert info_hash is not None
-    return info_hash
+    return resolve_source(arguments.what, arguments).swarm_hash
 
 
 def _read_announce(arguments: argparse.Namespace) -> bytes:

@@ -119,7 +119,7 @@ def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: ar
     where = "to peers that can be connected to"
     if client.server is not None:
         where = f"on {human_address((client.server.server_host, client.server.server_port))}"
-    size = human_size(torrent.geometry.size)
+    size = human_size(torrent.length)
     print(f"seeding {printable(torrent.name)} ({size}) {where}", flush=True)
 
 
@@ -132,7 +132,7 @@ def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:
             "created",
             **hash_fields(torrent),
             name=torrent.name,
-            length=geometry.size,
+            length=torrent.length,
             piece_length=geometry.piece_length,
             pieces=geometry.pieces,
             output=made.output,
