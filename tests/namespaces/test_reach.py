@@ -93,6 +93,7 @@ def test_with_a_proxy_no_packet_goes_past_it(tmp_path):
     assert report["udp"] >= 2
     assert report["sent"] > 0
     assert ["tracker.test", ports["http"]] in report["asked"]
+    assert ["web.test", ports["web"]] in report["asked"]
 
 
 @pytest.mark.parametrize(("interface", "address"), [("cable1", "10.98.0.1"), ("10.98.0.1", "10.98.0.1")])

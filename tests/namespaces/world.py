@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
     with geventbt.seed(torrent, folder, (OTHER, 0), dht=False, lsd=False, port_mapping=False) as seed:
         peers = bytes(map(int, OTHER.split("."))) + (seed.port or 0).to_bytes(2, "big")
         udp = FakeUdp(lambda packet: udp_answer(packet, peers=peers), OTHER)
-        web = WebServer(folder, host=OTHER)
+        web = WebServer(folder, rate=200_000, host=OTHER)
         ports = {"proxy": proxy.port, "seed": seed.port, "http": http.port, "udp": udp.port, "web": web.port}
         print(json.dumps(ports), flush=True)
         tp_read(0, 1)

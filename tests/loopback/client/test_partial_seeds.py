@@ -12,13 +12,15 @@ from tests.loopback.world import World, address
 def test_peers_are_told_when_nothing_more_is_wanted(world: World):
     torrent = world.torrent()
     client = world.client()
-    active = world.download(torrent, [], client=client, files=["b"])
-    eventually(lambda: active.state == "downloading")
-    watching = geventbt.connect(("127.0.0.1", client.port))
+    active = world.download(torrent, [], client=client, files=["a"])
+    # Before it has joined its swarm, it takes no peers.
+    first = world.seed(torrent, limit_up=16384)
+    active.add_peers([address(first)])
+    eventually(lambda: active.peers)
     told: list[bool] = []
+    watching = geventbt.connect(("127.0.0.1", client.port))
     watching.use(UploadOnly).on("upload_only", lambda extension, value: told.append(value))
     watching.handshake(torrent.info_hash, OUR_ID, geometry=torrent.geometry)
-    assert told == []
     active.add_peers(world.seeds(torrent, 1))
     eventually(lambda: told == [True])
     watching.close()
@@ -26,7 +28,7 @@ def test_peers_are_told_when_nothing_more_is_wanted(world: World):
 
 def test_trackers_are_told(world: World, monkeypatch):
     monkeypatch.setattr(limits, "MIN_ANNOUNCE_INTERVAL", 0.1)
-    tracker = FakeHttp({"": bencoded(interval=0, peers=b"")})
+    tracker = FakeHttp({"": bencoded(interval=1, peers=b"")})
     torrent = world.torrent()
     active = world.download(torrent, world.seeds(torrent, 1), files=["b"], trackers=[tracker.url()])
     assert active.wait(10)
