@@ -26,6 +26,8 @@ Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 """Selects the files of a torrent once it is known; None for all of them."""
 
 REFRESH = 0.1
+_LEAVE_TIMEOUT = 1.0
+"""Seconds for telling trackers and peers that we leave, where the user waits for something that is there already."""
 _ORDER = ("downloading", "paused", "failed", "removed", "checking", "metadata", "seeding")
 """The states of torrents, the one first that says most of how to go on."""
 _NEEDS_THE_USER = (errno.EROFS, errno.EFBIG)
@@ -45,6 +47,7 @@ def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "lsd": not arguments.no_lsd,
         "port_mapping": not arguments.no_port_mapping,
         "network": network_of(arguments),
+        "transport": arguments.transport,
     }
 
 
@@ -368,4 +371,6 @@ def fetch_torrent(magnet: geventbt.Magnet, arguments: argparse.Namespace) -> gev
             view=view,
             stall=stall,
         )
-        return torrent.wait_metadata()
+        metainfo = torrent.wait_metadata()
+        client.close(_LEAVE_TIMEOUT)
+        return metainfo

@@ -34,6 +34,7 @@ from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
 from geventbt.storage import StorageFactory
 from geventbt.wire.server import PeerServer, listen
+from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
@@ -71,6 +72,8 @@ class Client:
         ip_filter: the path of a file of ranges of IP addresses (.p2p, .dat or CIDR, also packed by gzip), or ranges,
             such as "10.0.0.0/8" and "10.0.0.0-10.0.0.255": peers, nodes and servers there are left alone.
         network: a `Network` in place of the last three.
+        transport: "tcp", "utp" (BEP 29) or "both", for connections either way; see `geventbt.connect`. With a proxy or
+            an interface it is TCP.
 
     Raises:
         OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
@@ -101,13 +104,17 @@ class Client:
         interface: str | None = None,
         ip_filter: IPRanges | None = None,
         network: Network | None = None,
+        transport: TransportChoice = BOTH,
     ) -> None:
         check_policy(encryption)
+        check_transport(transport)
         network = network_of_options(network, proxy, interface, ip_filter)
         check_dht(dht, network)
         host = host or network.host
         if network.is_proxied:
             port = None
+        if not network.is_default:
+            transport = TCP
         descriptors.raise_limit()
         max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
@@ -119,7 +126,9 @@ class Client:
         self._is_over = Event()
         self._runners: dict[bytes, TorrentRunner] = {}
         self._context = ClientContext(
-            ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up, network),
+            ClientOptions(
+                encryption, max_connections, upload_slots, limit_down, limit_up, network=network, transport=transport
+            ),
             lambda: sum(runner.connections for runner in self._runners.values()),
         )
         if port is not None:
@@ -132,17 +141,21 @@ class Client:
                 max_per_address=max_per_address,
                 exempt_loopback=exempt_loopback,
                 network=network,
+                transport=transport,
             )
             self.server.on("peer_connected", self._take)
             self._context.port = self.server.server_port
             self._context.ports = self.server.ports
+            if self.server.utp is not None:
+                self._context.utp = self.server.utp
         has_own_dht = dht is True and network.carries_udp
         self._own_dht = open_dht(host, self._context.port, network) if has_own_dht else None
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = open_lsd(host, self._context.ports, network)
         if port_mapping and self._context.ports.ipv4 is not None:
-            self._context.mapper = open_mapper(self._context, host)
+            takes_utp = self.server is not None and self.server.utp is not None
+            self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
 
     @property
     def port(self) -> int | None:

@@ -20,6 +20,7 @@ from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, 
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
+from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -73,6 +74,8 @@ class ClientContext:
         encryption: see `ClientOptions`.
         network: opens all sockets.
         upload_slots: see `ClientOptions`.
+        transport: see `ClientOptions`.
+        utp: opens uTP connections: from the port that we listen on, if it takes them.
         limiter: bounds how many connections are opened at one time, and a second.
         hosts: bounds the connections to web seeds of one host.
         dht: the node by which peers are found, or None.
@@ -100,6 +103,8 @@ class ClientContext:
         self.encryption = options.encryption
         self.network = options.network
         self.upload_slots = options.upload_slots
+        self.transport = options.transport
+        self.utp: UtpConnector = OwnPorts()
         self.limiter = ConnectLimiter()
         self.hosts = HostConnections()
         self.dht: DHT | None = None
@@ -160,9 +165,11 @@ class ClientContext:
             address: what was connected to.
             local_address: our end of the connection.
         """
-        if local_address in self._from_ourselves:
-            del self._from_ourselves[local_address]
-            _remember(self.own_addresses, address)
+        # A uTP connection comes from where we listen, and its local address may be that of all interfaces.
+        for origin in (local_address, address):
+            if origin in self._from_ourselves:
+                del self._from_ourselves[origin]
+                _remember(self.own_addresses, address)
         return address in self.own_addresses
 
     def enter(self, holder: ConnectionHolder) -> None:

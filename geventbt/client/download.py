@@ -15,6 +15,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory
+from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def download(
     proxy: str | None = None,
     interface: str | None = None,
     ip_filter: IPRanges | None = None,
+    transport: TransportChoice = BOTH,
     timeout: float | None = None,
     stall_timeout: float | None = None,
 ) -> Torrent:
@@ -71,6 +73,7 @@ def download(
         lsd: whether to find peers in the local network; see `Client`.
         port_mapping: whether to have the router let peers through to us; see `Client`.
         proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
+        transport: "tcp", "utp" or "both"; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
 
@@ -93,6 +96,7 @@ def download(
         proxy=proxy,
         interface=interface,
         ip_filter=ip_filter,
+        transport=transport,
     ) as client:
         active = client.add(
             torrent,

@@ -11,6 +11,7 @@ from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
 from geventbt.storage import StorageFactory
+from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
@@ -24,6 +25,7 @@ class ClientOptions:
         upload_slots: peers of each torrent that are unchoked at one time; None for no limit.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         network: opens all sockets.
+        transport: "tcp", "utp" or "both"; see `geventbt.connect`.
     """
 
     encryption: EncryptionPolicy = PREFER
@@ -32,6 +34,7 @@ class ClientOptions:
     limit_down: int | None = None
     limit_up: int | None = None
     network: Network = DIRECT
+    transport: TransportChoice = BOTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory, locate
+from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def seed(
     proxy: str | None = None,
     interface: str | None = None,
     ip_filter: IPRanges | None = None,
+    transport: TransportChoice = BOTH,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -59,6 +61,7 @@ def seed(
         lsd: whether to announce in the local network; see `Client`.
         port_mapping: whether to have the router let peers through to us; see `Client`.
         proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
+        transport: "tcp", "utp" or "both"; see `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -84,6 +87,7 @@ def seed(
         proxy=proxy,
         interface=interface,
         ip_filter=ip_filter,
+        transport=transport,
     )
     try:
         active = client.add(

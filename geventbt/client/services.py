@@ -76,7 +76,7 @@ def open_lsd(host: str, ports: Ports, network: Network) -> LocalDiscovery | None
         return None
 
 
-def open_mapper(context: ClientContext, host: str) -> PortMapper | None:
+def open_mapper(context: ClientContext, host: str, *, takes_utp: bool) -> PortMapper | None:
     """Have the router let peers through to a client that listens on an address; None where none is to be asked."""
     # Only now: HTTP and XML come with it.
     from geventbt.net.mapping.mapper import open_port_mapper
@@ -84,6 +84,8 @@ def open_mapper(context: ClientContext, host: str) -> PortMapper | None:
     wanted: list[tuple[Transport, int]] = []
     if context.ports.ipv4 is not None:
         wanted.append(("tcp", context.ports.ipv4))
-    if context.dht is not None:
+        if takes_utp:
+            wanted.append(("udp", context.ports.ipv4))
+    if context.dht is not None and ("udp", context.dht.port) not in wanted:
         wanted.append(("udp", context.dht.port))
     return open_port_mapper(context.network, host, wanted, context)

@@ -107,17 +107,17 @@ class Network:
 
     def connect(self, endpoint: Endpoint, timeout: float | None = None, source_address: Address | None = None) -> Any:
         """A TCP socket of gevent that is connected to an endpoint; see `Opener`."""
-        self._check(endpoint)
+        self.check(endpoint)
         return self._opener.connect(endpoint, timeout, source_address)
 
     def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
         """A UDP socket that is connected to an endpoint; see `Opener`."""
-        self._check(endpoint)
+        self.check(endpoint)
         return self._opener.connect_udp(endpoint, timeout)
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver, *, shared: bool = False) -> DatagramSocket:
+    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
         """A UDP socket; see `Opener`. The filter is the business of who uses it."""
-        return self._opener.open_udp(address, receiver, shared=shared)
+        return self._opener.open_udp(address, receiver)
 
     def source_host(self, endpoint: Endpoint) -> str:
         """Our IP address in what goes to an endpoint, directly. Nothing is sent.
@@ -140,7 +140,8 @@ class Network:
         else:
             self.interface.bind(sock, address)
 
-    def _check(self, endpoint: Endpoint) -> None:
+    def check(self, endpoint: Endpoint) -> None:
+        """See that an endpoint is not blocked by the filter. Raises: ConnectionRefusedError."""
         if self.blocks(endpoint.host):
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{endpoint.host} is blocked by the IP filter")
 

@@ -50,8 +50,8 @@ class Opener(Protocol):
     def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
         """A UDP socket that is connected to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver, *, shared: bool) -> DatagramSocket:
-        """A UDP socket; see `UdpSocket`. Raises: OSError."""
+    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
+        """A UDP socket; see `UdpSocket.at`. Raises: OSError."""
 
 
 class DirectOpener:
@@ -77,9 +77,13 @@ class DirectOpener:
         connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, None)
         return connected
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver, *, shared: bool) -> DatagramSocket:
-        """See `Opener`."""
-        return UdpSocket(address, receiver, shared=shared, interface=self._interface)
+    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
+        """See `Opener`. One that is bound to an interface is not shared by protocols."""
+        if self._interface is not None:
+            return UdpSocket(address, receiver, interface=self._interface)
+        found = UdpSocket.at(address)
+        found.set_receiver(receiver)
+        return found
 
     def source_host(self, endpoint: Endpoint) -> str:
         """Our IP address in what goes to an endpoint. Nothing is sent. Raises: OSError."""

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
-import gevent
-from gevent.queue import Empty, Queue
-
-from geventbt.net.network import Network
+from geventbt.concurrency.race import first_of
+from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 
 
@@ -27,27 +25,8 @@ def connect_first(endpoints: Sequence[Endpoint], delay: float, network: Network)
     Raises:
         OSError: every one has failed; the first one's error.
     """
-    if len(endpoints) == 1:
-        return network.connect(endpoints[0]), endpoints[0]
-    outcomes: Queue = Queue()
-    attempts: list[gevent.Greenlet] = []
-    failures: dict[Endpoint, OSError] = {}
-    try:
-        for endpoint in endpoints:
-            attempts.append(gevent.spawn(_attempt, endpoint, network, outcomes))
-            is_last = endpoint is endpoints[-1]
-            while len(failures) < len(attempts):
-                try:
-                    answered, outcome = outcomes.get(timeout=None if is_last else delay)
-                except Empty:
-                    break
-                if not isinstance(outcome, OSError):
-                    return outcome, answered
-                failures[answered] = outcome
-        raise failures[endpoints[0]]
-    finally:
-        gevent.killall(attempts)
-        _close_late(outcomes)
+    sock, index = first_of([TcpAttempt(endpoint, network=network) for endpoint in endpoints], delay)
+    return sock, endpoints[index]
 
 
 def interleaved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
@@ -57,16 +36,26 @@ def interleaved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return [endpoint for endpoint in chain.from_iterable(zip_longest(first, other)) if endpoint is not None]
 
 
-def _attempt(endpoint: Endpoint, network: Network, outcomes: Queue) -> None:
-    try:
-        outcomes.put((endpoint, network.connect(endpoint)))
-    except OSError as error:
-        outcomes.put((endpoint, error))
+class TcpAttempt:
+    """Connects by TCP; an `Attempt` of a race.
 
+    Args:
+        endpoint: where to.
+        source_address: to connect from, or None.
+        network: opens the socket.
+    """
 
-def _close_late(outcomes: Queue) -> None:
-    """Close the connections that were opened behind the first one. (The first one was taken out.)"""
-    while not outcomes.empty():
-        outcome = outcomes.get_nowait()[1]
-        if not isinstance(outcome, OSError):
-            outcome.close()
+    def __init__(
+        self, endpoint: Endpoint, source_address: tuple[str, int] | None = None, network: Network = DIRECT
+    ) -> None:
+        self._endpoint = endpoint
+        self._source_address = source_address
+        self._network = network
+
+    def open(self) -> Any:
+        """A connected socket."""
+        return self._network.connect(self._endpoint, None, self._source_address)
+
+    def discard(self, opened: Any) -> None:
+        """Close a socket."""
+        opened.close()

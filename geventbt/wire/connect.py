@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
 import gevent
-from gevent.socket import AF_INET6
+from gevent import socket as gevent_socket
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
+from geventbt.concurrency.race import Attempt, first_of
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
+from geventbt.net.tcp import TcpAttempt, interleaved
 from geventbt.peer_id import info_hash_or_v2
+from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, TransportName, check_transport
+from geventbt.wire.transports.blocking import BlockingStream
 from geventbt.wire.transports.encryption import (
     DISABLE,
     PREFER,
@@ -28,6 +33,8 @@ from geventbt.wire.transports.encryption import (
     open_encrypted,
 )
 from geventbt.wire.transports.tcp import TcpTransport
+from geventbt.wire.transports.utp import UtpTransport
+from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -40,9 +47,10 @@ def connect(
     encryption: EncryptionPolicy = PREFER,
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
+    transport: TransportChoice = TCP,
     network: Network = DIRECT,
 ) -> Wire:
-    """Open a TCP connection to a peer, over IPv4 or IPv6, and encrypt it if so wanted. The handshake is the next step.
+    """Open a connection to a peer, over IPv4 or IPv6, and encrypt it if so wanted. The handshake is the next step.
 
     Args:
         address: the peer's (host, port).
@@ -52,7 +60,9 @@ def connect(
         info_hash: of the torrent, 20 bytes or 40 hex characters, or of version 2, 32 or 64. An encrypted opening needs
             it: without it "prefer" connects in plaintext, and "require" raises ValueError.
         source_address: the (host, port) to connect from, or None.
-        network: opens the socket: through a proxy, or from an interface.
+        transport: "tcp"; "utp" for uTP (BEP 29); or "both": TCP, then uTP as well if TCP fails or takes longer than
+            `limits.UTP_HEAD_START`, and the first that connects is used. See `Wire.transport` for the outcome.
+        network: opens the socket: through a proxy or from an interface, then by TCP alone.
 
     Raises:
         ConnectionError: the connection was refused, or the peer cannot be reached; HandshakeError is one, for a peer
@@ -60,62 +70,138 @@ def connect(
         WireTimeout: no connection in time.
         OSError: the address is not one; FetchError is one, for a name that is not found.
     """
+    check_transport(transport)
+    ways = (TCP, UTP) if transport == BOTH else (transport,)
+    return open_wire(
+        address,
+        ways,
+        OwnPorts(source_address),
+        timeout=timeout,
+        encryption=encryption,
+        info_hash=info_hash,
+        source_address=source_address,
+        network=network,
+    )
+
+
+def open_wire(
+    address: tuple[str, int],
+    ways: Sequence[TransportName],
+    utp: UtpConnector,
+    *,
+    timeout: float = limits.CONNECT_TIMEOUT,
+    encryption: EncryptionPolicy = PREFER,
+    info_hash: bytes | str | None = None,
+    source_address: tuple[str, int] | None = None,
+    network: Network = DIRECT,
+) -> Wire:
+    """Open a connection to a peer, as `connect` does.
+
+    Args:
+        address, timeout, encryption, info_hash, source_address, network: see `connect`.
+        ways: the transports to try, the likeliest first.
+        utp: opens uTP connections.
+    """
     check_policy(encryption)
     if encryption == REQUIRE and info_hash is None:
         raise ValueError("an encrypted opening needs the info hash")
+    if not network.is_default:
+        # Neither a proxy nor an interface carries uTP.
+        ways = (TCP,)
+    opener = _Opener(address, utp, source_address, network)
     if encryption == DISABLE or info_hash is None:
-        return _connect(address, timeout, source_address, network).wire()
+        return opener.open(ways, timeout).wire()
     key, _ = info_hash_or_v2(info_hash)
     started = monotonic()
-    connected = _connect(address, timeout, source_address, network)
+    opened = opener.open(ways, timeout)
     try:
-        return _encrypted_wire(connected, key, encryption)
+        return _encrypted_wire(opened, key, encryption)
     except Exception as error:
         if encryption == REQUIRE:
             raise
         _log.debug("no encrypted connection to %s:%s, trying plaintext: %s", *address[:2], error)
-    # One deadline for both attempts, but enough of it for the second.
+    # One deadline for both attempts, but enough of it for the second; by the transport that worked for the first.
     left = max(1.0, timeout - (monotonic() - started))
-    return _connect(address, left, source_address, network).wire()
+    worked = UTP if isinstance(opened.stream, UtpTransport) else TCP
+    return opener.open((worked,), left).wire()
 
 
-class _Connected(NamedTuple):
-    """A socket, and the address of the peer behind it: not that of a proxy; ("", 0) where the proxy has looked it up.
-    None without a proxy."""
+class _Opened(NamedTuple):
+    """A socket or uTP transport; and behind a proxy the peer's address, ("", 0) where the proxy has looked it up."""
 
-    sock: Any
+    stream: Any
     remote_address: Address | None
 
     def wire(self, opening: OpenedStream | None = None) -> Wire:
-        transport = TcpTransport(self.sock, remote_address=self.remote_address)
-        return Wire(transport, incoming=False, opening=opening)
+        stream = self.stream
+        if self.remote_address is not None:
+            stream = TcpTransport(stream, remote_address=self.remote_address)
+        return Wire(stream, incoming=False, opening=opening)
 
 
-def _connect(
-    address: tuple[str, int], timeout: float, source_address: tuple[str, int] | None, network: Network
-) -> _Connected:
-    """Connect to the first of the addresses behind a name that can be."""
-    ends = monotonic() + timeout
-    timer = gevent.Timeout.start_new(timeout)
-    try:
-        endpoints = _endpoints(address, network)
-        for number, endpoint in enumerate(endpoints):
-            # A share of the time for each: one that is silent leaves some to the others.
-            share = (ends - monotonic()) / (len(endpoints) - number)
-            try:
-                sock = network.connect(endpoint, max(0.001, share), source_address)
-                behind_proxy = ("", 0) if endpoint.is_name else endpoint.address
-                return _Connected(sock, behind_proxy if network.is_proxied else None)
-            except OSError:
-                if endpoint is endpoints[-1]:
-                    raise
-        raise AssertionError("there is always an endpoint")
-    except (gevent.Timeout, socket_timeout) as error:
-        if isinstance(error, gevent.Timeout) and error is not timer:
-            raise
-        raise WireTimeout("no connection to {}:{} within {:g} s".format(*address[:2], timeout)) from None
-    finally:
-        timer.close()
+class _Opener:
+    """Opens connections to one address.
+
+    Args:
+        address: (host, port), or with flow and scope.
+        utp: opens uTP connections.
+        source_address: to connect from by TCP, or None.
+        network: opens sockets of TCP.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        utp: UtpConnector,
+        source_address: tuple[str, int] | None,
+        network: Network,
+    ) -> None:
+        self._address = address
+        self._utp = utp
+        self._source_address = source_address
+        self._network = network
+
+    def open(self, ways: Sequence[TransportName], timeout: float) -> _Opened:
+        """A stream over the first way, and to the first of the addresses behind a name, that works."""
+        timer = gevent.Timeout.start_new(timeout)
+        try:
+            endpoints = interleaved(_endpoints(self._address, self._network))
+            attempts = [self._attempt(way, endpoint, timeout) for way in ways for endpoint in endpoints]
+            stream, index = first_of(attempts, limits.UTP_HEAD_START)
+            if not self._network.is_proxied:
+                return _Opened(stream, None)
+            endpoint = endpoints[index % len(endpoints)]
+            return _Opened(stream, ("", 0) if endpoint.is_name else endpoint.address)
+        except (gevent.Timeout, socket_timeout) as error:
+            if isinstance(error, gevent.Timeout) and error is not timer:
+                raise
+            raise WireTimeout("no connection to {}:{} within {:g} s".format(*self._address[:2], timeout)) from None
+        finally:
+            timer.close()
+
+    def _attempt(self, way: TransportName, endpoint: Endpoint, timeout: float) -> Attempt[Any]:
+        if way == UTP:
+            return _UtpAttempt(self._utp, endpoint, timeout, self._network)
+        return TcpAttempt(endpoint, self._source_address, self._network)
+
+
+class _UtpAttempt:
+    """Connects by uTP; an `Attempt`."""
+
+    def __init__(self, utp: UtpConnector, endpoint: Endpoint, timeout: float, network: Network) -> None:
+        self._network = network
+        self._utp = utp
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    def open(self) -> Any:
+        """A connected transport."""
+        self._network.check(self._endpoint)
+        return self._utp.connect(self._endpoint.sockaddr[:2], self._timeout)
+
+    def discard(self, opened: Any) -> None:
+        """Close a transport."""
+        opened.close()
 
 
 def _endpoints(address: tuple[Any, ...], network: Network) -> list[Endpoint]:
@@ -126,12 +212,13 @@ def _endpoints(address: tuple[Any, ...], network: Network) -> list[Endpoint]:
         raise OSError(errno.EINVAL, f"cannot connect to {host}:{port}: not a port from 1 to 65535")
     if len(address) > 2:
         # With a scope, which a name does not have.
-        return [Endpoint(AF_INET6, address)]
+        return [Endpoint(gevent_socket.AF_INET6, address)]
     return network.resolve(host, port)
 
 
-def _encrypted_wire(connected: _Connected, info_hash: bytes, policy: str) -> Wire:
-    sock = connected.sock
+def _encrypted_wire(opened: _Opened, info_hash: bytes, policy: str) -> Wire:
+    stream = opened.stream
+    sock = BlockingStream(stream) if isinstance(stream, UtpTransport) else stream
     try:
         opening = open_encrypted(sock, info_hash, policy, limits.HANDSHAKE_TIMEOUT)
     except (HandshakeError, WireTimeout, OSError):
@@ -145,4 +232,4 @@ def _encrypted_wire(connected: _Connected, info_hash: bytes, policy: str) -> Wir
     except BaseException:
         sock.close()
         raise
-    return connected.wire(opening)
+    return opened.wire(opening)

@@ -88,7 +88,7 @@ class UpnpRouter:
         except OSError as error:
             raise MappingFailed(f"no router can be looked for: {error.strerror or error}") from None
         seen: set[URL] = set()
-        with closing(socket):
+        try:
             for search in ssdp.pack_searches() * 2:
                 socket.send(search, self._group)
             ends = monotonic() + ssdp.MX + limits.UPNP_SLACK
@@ -97,6 +97,8 @@ class UpnpRouter:
                 if url is not None and url not in seen:
                     seen.add(url)
                     yield url
+        finally:
+            socket.leave(inbox)
 
     def _services(self, url: URL) -> list[igd.Service]:
         data = self._ask(url, None, {})

@@ -44,7 +44,7 @@ class ProxyOpener:
         with gevent.Timeout(timeout, TimeoutError(f"no datagrams through the proxy {self._proxy} in time")):
             return RelayConnection(self.associate(), endpoint.address)
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver, *, shared: bool) -> DatagramSocket:
+    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
         """See `Opener`. The address is not bound: the proxy has a port of its own."""
         if self._proxy.kind != SOCKS5:
             raise self._no_udp()

@@ -112,7 +112,7 @@ class RelaySocket:
             return False
         return True
 
-    def close(self) -> None:
+    def leave(self, receiver: DatagramReceiver) -> None:
         """See `DatagramSocket`."""
         self.is_closed = True
         if self._greenlet is not None:

@@ -140,7 +140,6 @@ def test_the_relay_is_asked_for_again_after_it_has_ended(proxy, made, monkeypatc
     server = proxy()
     receiver = Receiver()
     socket = Network(proxy=server.url()).open_udp(("0.0.0.0", 0), receiver)
-    made.append(socket)
 
     def answers() -> bool:
         socket.send(b"hello", ("127.0.0.1", udp.port))
@@ -153,6 +152,7 @@ def test_the_relay_is_asked_for_again_after_it_has_ended(proxy, made, monkeypatc
     made.append(ProxyServer(port=port))
     receiver.got.clear()
     eventually(answers)
+    socket.leave(receiver)
 
 
 @pytest.mark.parametrize("kind", ["socks5", "http"])
