@@ -84,6 +84,10 @@ def test_with_a_proxy_no_packet_goes_past_it(tmp_path):
             *("--web-seed", f"http://web.test:{ports['web']}/"),
             *("--peer", "named.test:6881"),
         )
+        asked = run_near(
+            *("-m", "geventbt", "peer", f"{OTHER}:{ports['seed']}", world.torrent, "--wait", "0"),
+            *("--proxy", f"socks5://me:secret@{PROXY}:{ports['proxy']}"),
+        )
     report = world.end()
     assert outcome.returncode == 0, outcome.stderr
     assert (tmp_path / "near" / "data.bin").read_bytes() == (folder / "data.bin").read_bytes()
@@ -91,7 +95,8 @@ def test_with_a_proxy_no_packet_goes_past_it(tmp_path):
     assert "secret" not in outcome.stdout + outcome.stderr
     assert report["http"] >= 1
     assert report["udp"] >= 2
-    assert report["sent"] > 0
+    assert asked.returncode == 0, asked.stderr
+    assert [OTHER, ports["seed"]] in report["asked"]
     assert ["tracker.test", ports["http"]] in report["asked"]
     assert ["web.test", ports["web"]] in report["asked"]
 
@@ -138,7 +143,7 @@ allow 1024-65535 0.0.0.0/0 1024-65535
 """
 _MAPS = """
 import geventbt, gevent
-with geventbt.Client(lsd=False, dht=geventbt.DHT(routers=())) as client:
+with geventbt.Client(lsd=False, dht=geventbt.DHT(routers=()), transport="tcp") as client:
     with gevent.Timeout(20):
         while len(client.port_mappings) < 4:
             gevent.sleep(0.02)

@@ -32,18 +32,12 @@ def main(folder: Path) -> None:
     with geventbt.seed(torrent, folder, (OTHER, 0), dht=False, lsd=False, port_mapping=False) as seed:
         peers = bytes(map(int, OTHER.split("."))) + (seed.port or 0).to_bytes(2, "big")
         udp = FakeUdp(lambda packet: udp_answer(packet, peers=peers), OTHER)
-        web = WebServer(folder, rate=200_000, host=OTHER)
+        web = WebServer(folder, host=OTHER)
         ports = {"proxy": proxy.port, "seed": seed.port, "http": http.port, "udp": udp.port, "web": web.port}
         print(json.dumps(ports), flush=True)
         tp_read(0, 1)
-        report = {"asked": proxy.asked, "http": len(http.requests), "udp": len(udp.packets), "sent": seed_sent(seed)}
+        report = {"asked": proxy.asked, "http": len(http.requests), "udp": len(udp.packets)}
         print(json.dumps(report), flush=True)
-
-
-def seed_sent(client: geventbt.Client) -> int:
-    """The bytes that the seed has sent."""
-    (torrent,) = client.torrents.values()
-    return torrent.progress.uploaded
 
 
 if __name__ == "__main__":

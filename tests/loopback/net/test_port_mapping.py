@@ -263,7 +263,7 @@ def test_a_client_tells_trackers_the_port_of_the_router(pmp, monkeypatch):
     monkeypatch.setenv("GEVENTBT_GATEWAY", "127.0.0.1")
     monkeypatch.setattr("geventbt.net.mapping.nat_pmp.PORT", server.port)
     monkeypatch.setattr(PmpRouter.__init__, "__kwdefaults__", {"port": server.port})
-    with geventbt.Client(dht=False, lsd=False) as client:
+    with geventbt.Client(dht=False, lsd=False, transport="tcp") as client:
         eventually(lambda: client.port_mappings)
         (mapping,) = client.port_mappings
         assert (mapping.port, mapping.external_port, mapping.external_host) == (client.port, 4242, EXTERNAL)
@@ -275,6 +275,6 @@ def test_a_client_tells_trackers_the_port_of_the_router(pmp, monkeypatch):
 def test_no_router_is_asked_where_peers_cannot_come_or_are_not_to(monkeypatch, options):
     monkeypatch.setenv("GEVENTBT_GATEWAY", "127.0.0.1")
     before = set(os.listdir("/proc/self/fd"))
-    with geventbt.Client(dht=False, lsd=False, **options) as client:
+    with geventbt.Client(dht=False, lsd=False, transport="tcp", **options) as client:
         assert client.port_mappings == ()
         assert len(set(os.listdir("/proc/self/fd")) - before) <= 2
