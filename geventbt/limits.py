@@ -198,6 +198,50 @@ UTP_RESET_INTERVAL, UTP_RESETS_PER_SECOND = 10.0, 100
 CONNECTIONS = 1000
 """Inbound connections of a server, by default; over it they are refused."""
 
+# --- proxies and filters ---
+PROXY_LOGIN = 255
+"""Bytes of a user name and of a password (RFC 1929)."""
+PROXY_TIMEOUT = 30.0
+"""For a proxy to relay datagrams."""
+PROXY_RETRY, MAX_PROXY_RETRY = 10.0, 600.0
+"""Before a proxy that does not relay datagrams is asked again; doubled each time."""
+PROXY_WAITING = 64
+"""Datagrams that wait until it does."""
+PROXY_LOOK = 1.0
+"""Between two looks whether a proxy still relays datagrams, while none come."""
+IP_FILTER_BYTES = 512 * MIB
+"""A file of ranges of IP addresses, unpacked (2026: the largest lists have 60 MiB)."""
+IP_FILTER_LINE = 4 * KIB
+"""Bytes of a line of it that are looked at."""
+
+# --- port mapping ---
+MAPPING_LIFETIME = 3600
+"""Seconds that a port of the router is asked for (RFC 6886: 7200; libtorrent: 3600). Renewed at half of it."""
+MIN_MAPPING_WAIT = 15.0
+"""Between two requests to renew it (RFC 6887 has 4 s at the least; gateways of VPNs give 60 s)."""
+MAPPING_RETRY, MAX_MAPPING_RETRY = 60.0, 1800.0
+"""Before a router that does not map a port is asked again; doubled each time."""
+MAPPING_TIMEOUT = 5.0
+"""For an answer of a router over HTTP."""
+MAPPING_STOP_TIMEOUT = 2.0
+"""For all mappings to be removed at the end."""
+PMP_ATTEMPTS, PMP_FIRST_WAIT = 5, 0.25
+"""How often a request of PCP and NAT-PMP is sent, and the seconds after the first (RFC 6886: 9, 0.25): 8 s."""
+UPNP_DATAGRAM = 4 * KIB
+"""An answer to the search for routers."""
+UPNP_ANSWERS = 64
+"""Answers that wait to be looked at."""
+UPNP_SLACK = 1.0
+"""Seconds that an answer may be late."""
+UPNP_ROUTERS = 4
+"""Routers that are asked, and services of each."""
+UPNP_PORTS = 4
+"""Ports that are tried where the one wanted is taken (libtorrent: 4)."""
+UPNP_ANSWER = 256 * KIB
+"""A description, or the answer to an action (libtorrent: none but that of HTTP)."""
+UPNP_DEPTH, UPNP_ELEMENTS = 32, 5000
+"""Depth and number of the elements of XML."""
+
 # --- client ---
 HALF_OPEN = 50
 """Connections being opened at one time."""

@@ -16,7 +16,7 @@ from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
-from geventbt.net.addresses import Address, Ports
+from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
@@ -25,6 +25,8 @@ from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.local import LocalDiscovery
+    from geventbt.net.mapping.base import PortMapping
+    from geventbt.net.mapping.mapper import PortMapper
 
 _log = logging.getLogger("geventbt")
 
@@ -67,8 +69,10 @@ class ClientContext:
         now: see above.
         peer_id: our peer id, the same for all torrents.
         port: the port that we listen on, or None.
-        ports: where we can be reached over each address family.
+        ports: where we listen over each address family.
+        mapper: maps our ports at the router, or None.
         encryption: see `ClientOptions`.
+        network: opens all sockets.
         upload_slots: see `ClientOptions`.
         transport: see `ClientOptions`.
         utp: opens uTP connections: from the port that we listen on, if it takes them.
@@ -95,7 +99,9 @@ class ClientContext:
         self.peer_id = new_peer_id()
         self.port: int | None = None
         self.ports = Ports()
+        self.mapper: PortMapper | None = None
         self.encryption = options.encryption
+        self.network = options.network
         self.upload_slots = options.upload_slots
         self.transport = options.transport
         self.utp: UtpConnector = OwnPorts()
@@ -118,6 +124,23 @@ class ClientContext:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if not is_current(self._hub):
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
+
+    @property
+    def public_ports(self) -> Ports:
+        """Where we can be reached from the internet over each address family: through the router, if it maps ports."""
+        mapping = None if self.mapper is None else self.mapper.find("tcp")
+        return self.ports if mapping is None else self.ports._replace(ipv4=mapping.external_port)
+
+    def port_for(self, host: str) -> int | None:
+        """Where a peer at an IP address can reach us."""
+        ports = self.public_ports if scope_of(host) is Scope.GLOBAL else self.ports
+        return ports.over(host)
+
+    def on_mapped(self, mapping: PortMapping) -> None:
+        """See `MappingListener`: the router knows our address."""
+        host = mapping.external_host
+        if self.dht is not None and host is not None and kind_of(host) is AddressKind.PUBLIC:
+            self.dht.note_own_host(host)
 
     def has_room(self, *, inbound: bool = False) -> bool:
         """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks

@@ -43,14 +43,17 @@ from geventbt import (
     MetadataMismatch,
     MetadataNotAvailable,
     MetainfoError,
+    Network,
     NoPeersError,
     PeerChoking,
     PeerReport,
     PeerServer,
     PeerStatus,
     PieceNotAvailable,
+    PortMapping,
     Progress,
     ProtocolError,
+    ProxyError,
     Put,
     RemoteProtocolError,
     Request,
@@ -309,6 +312,17 @@ def use_the_dht(path: Path) -> None:
         print(stored, put.stored, item.value, counted.seeds, sample.info_hashes, status.nodes, client.dht)
 
 
+def use_the_network(path: Path) -> None:
+    network = Network(proxy="socks5://127.0.0.1:1080", interface=None, ip_filter=["10.0.0.0/8", ("1.1.1.1", "1.1.1.9")])
+    network.set_ip_filter(path)
+    with Client(network=network, dht=False, port_mapping=False) as client:
+        mappings: tuple[PortMapping, ...] = client.port_mappings
+        client.set_ip_filter(())
+        print(mappings, network.is_proxied, network.carries_udp, network.blocks("10.0.0.1"))
+    geventbt.connect(("127.0.0.1", 6881), network=network)
+    geventbt.download("a.torrent", proxy="http://127.0.0.1:8080", interface="lo", ip_filter=path)
+
+
 def name(error: GeventBTError) -> str:
     """Every error, from the special to the general."""
     if isinstance(error, RemoteProtocolError):
@@ -335,6 +349,7 @@ def name(error: GeventBTError) -> str:
         MetainfoError,
         StorageError,
         FetchError,
+        ProxyError,
         DHTTimeout,
         DHTNotFound,
         DHTRejected,

@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
         torrent, data = made.torrent, arguments.source
     else:
-        torrent = read_torrent(arguments.source, "seed")
+        torrent = read_torrent(arguments.source, "seed", arguments)
         is_here = os.path.isfile(arguments.source)
         data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
-    storage = backend_of(data)
+    storage = backend_of(data, arguments)
     folder = data if storage is not None else locate(torrent, data)
     if os.path.islink(data):
         say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
@@ -112,15 +112,17 @@ def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> No
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    assert client.port is not None
-    assert client.server is not None
-    host = client.server.server_host
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
-        emit("listening", host=host, port=client.port)
+        if client.server is not None:
+            emit("listening", host=client.server.server_host, port=client.server.server_port)
         return
+    # Behind a proxy nothing listens.
+    where = "to peers that can be connected to"
+    if client.server is not None:
+        where = f"on {human_address((client.server.server_host, client.server.server_port))}"
     size = human_size(torrent.length)
-    print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)
+    print(f"seeding {printable(torrent.name)} ({size}) {where}", flush=True)
 
 
 def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:

@@ -189,7 +189,14 @@ class Dialer:
         context = self._context
         known_by = self._known.info_hashes_of(address)
         info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
-        wire = open_wire(address, ways, context.utp, info_hash=info_hash, encryption=context.encryption)
+        wire = open_wire(
+            address,
+            ways,
+            context.utp,
+            info_hash=info_hash,
+            encryption=context.encryption,
+            network=context.network,
+        )
         try:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:

@@ -36,6 +36,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.notifier import Notifier
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
+from geventbt.net.ip_filter import HostFilter
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
@@ -328,6 +329,12 @@ class Swarm:
         """Two seeds have nothing to give to each other; see `PeerOwner`."""
         self._has_left_seeds = True
         spawn(f"closing {peer.wire}", peer.close)
+
+    def leave_blocked(self, hosts: HostFilter) -> None:
+        """Leave the peers that a filter blocks."""
+        for peer in self.table:
+            if hosts.blocks(peer.wire.remote_address[0]):
+                spawn(f"closing {peer.wire}", peer.close)
 
     # ------------------------------------------------------------------ what is wanted
 

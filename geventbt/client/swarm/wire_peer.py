@@ -23,6 +23,7 @@ from geventbt.client.swarm.scheduler import SourceOwner
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, PeerChoking, RequestFailed, RequestRejected, WireClosed
+from geventbt.extensions.upload_only import UploadOnly
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
@@ -392,8 +393,14 @@ class WirePeer(WireDelegate):
 
     def _note_idle(self) -> None:
         self._scheduler.add_idle(self)
-        if self._picker.done and self.has_all and not self.closed:
+        if self._picker.done and (self.has_all or self._is_upload_only) and not self.closed:
             self._owner.on_useless(self)
+
+    @property
+    def _is_upload_only(self) -> bool:
+        """Whether it wants nothing although it has not all (BEP 21)."""
+        extension = self.wire.ext.get("upload_only")
+        return isinstance(extension, UploadOnly) and extension.peer_upload_only
 
     def _request(self, run: Run) -> None:
         offset = run.first * limits.BLOCK

@@ -70,7 +70,7 @@ class Peering:
         self._readahead = readahead
         self._owner = owner
         self.reputation = Reputation(sources.known, now=context.now)
-        self.web_seeds = WebSeeds(context.hosts, now=context.now)
+        self.web_seeds = WebSeeds(context.hosts, now=context.now, network=context.network)
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
