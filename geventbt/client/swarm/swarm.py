@@ -33,8 +33,8 @@ from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
+from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
-from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
 from geventbt.wire.wire import Wire
 
@@ -98,7 +98,7 @@ class Swarm:
         *,
         max_peers: int,
         up: Throttle,
-        down: RateLimit,
+        down: FairRate,
     ) -> None:
         torrent = storage.torrent
         self._now = context.now
@@ -143,7 +143,7 @@ class Swarm:
         while True:
             now = self._now()
             if self.scheduler.throttled:
-                self.scheduler.fill_idle()
+                self.scheduler.give_turns()
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)

@@ -327,11 +327,11 @@ class WirePeer(WireDelegate):
         # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
         elif room <= 0 or (room < size >> 2 and pending):
             return
-        room = self._scheduler.take(room)
+        room = self._scheduler.take(self, room)
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
         runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
-        self._scheduler.give_back(room - sum(run.blocks for run in runs))
+        self._scheduler.give_back(self, room - sum(run.blocks for run in runs))
         try:
             for run in runs:
                 self._request(run)
