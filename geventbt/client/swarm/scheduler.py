@@ -27,6 +27,7 @@ class RequestScheduler:
         down: the torrent's own rate, a part of that of all torrents.
 
     Attributes:
+        patience: seconds that a block which a reader waits for may take.
         changes: notifies when there may be something for idle sources to fetch, or room for it.
     """
 
@@ -43,6 +44,7 @@ class RequestScheduler:
         self._down = down
         self._idle: set[BlockSource] = set()
         self._wake_due = False
+        self.patience = limits.MAX_SNUB_TIMEOUT
         self.changes = Notifier()
 
     @property

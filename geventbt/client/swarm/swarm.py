@@ -27,10 +27,12 @@ from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.uploads import Uploads
+from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.notifier import Notifier
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
 from geventbt.rates.fair_rate import FairRate
@@ -40,7 +42,8 @@ from geventbt.wire.wire import Wire
 
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
-_THROTTLED_TICK = 0.05
+_SHORT_TICK = 0.05
+"""Likewise while a rate limit or a reader demands more."""
 
 
 class SwarmOwner(Protocol):
@@ -118,6 +121,8 @@ class Swarm:
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
         self.uploads = Uploads(self, BlockCache(storage), Choker(context.upload_slots), up, now=context.now)
         self._admission = Admission(context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers)
+        self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
+        self._has_reader = Notifier()
         self._ticks: gevent.Greenlet | None = None
         self._has_left_seeds = False
 
@@ -144,10 +149,12 @@ class Swarm:
             now = self._now()
             if self.scheduler.throttled:
                 self.scheduler.give_turns()
+            self._urgent.request(now)
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
-            gevent.sleep(_THROTTLED_TICK if self.scheduler.throttled else _TICK)
+            is_short = self.scheduler.throttled or self.picker.urgent
+            self._has_reader.wait(_SHORT_TICK if is_short else _TICK)
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding
@@ -207,6 +214,11 @@ class Swarm:
     def peer_speed(self) -> float:
         """Bytes a second that come from all peers; see `SeededSwarm`."""
         return sum(peer.wire.download_speed() for peer in self.table)
+
+    @property
+    def delivery_speed(self) -> float:
+        """Bytes a second that all peers could deliver to a reader, as far as is known."""
+        return self._urgent.speed
 
     @property
     def connections(self) -> int:
@@ -299,9 +311,13 @@ class Swarm:
 
     def set_deadlines(self, deadlines: Mapping[int, float | None]) -> None:
         """Fetch pieces for readers, each by its deadline."""
+        had_reader = bool(self.picker.urgent)
         for piece, deadline in deadlines.items():
             self.picker.set_deadline(piece, deadline)
         self.on_wants()
+        self._urgent.request(self._now())
+        if self.picker.urgent and not had_reader:
+            self._has_reader.notify()
 
     def forget_deadlines(self, pieces: Iterable[int], *, unwanted: Iterable[int]) -> None:
         """No reader needs these pieces any more, and those that are unwanted are not fetched at all; blocks that were

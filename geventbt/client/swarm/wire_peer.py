@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Protocol
 
@@ -12,6 +14,7 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.peers.eviction import Place
+from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.picker import Run
 from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
@@ -106,6 +109,7 @@ class WirePeer(WireDelegate):
         self._backoffs = 0
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
+        self._makes_way_until = 0.0
         self._server: gevent.Greenlet | None = None
         self._exchanged = 0
         self._exchanged_at = monotonic()
@@ -319,7 +323,10 @@ class WirePeer(WireDelegate):
             self._note_idle()
             return
         pending = self._picker.claimed_by(self)
-        size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
+        if now < self._makes_way_until and pending:
+            return
+        is_read = bool(self._picker.urgent)
+        size = self._window.size(min(wire.request_limit, limits.REQUESTS), now, is_read=is_read)
         room = size - pending
         if room <= 0 and self._skipped is not None and self._skipped.has_suspects:
             # All that is pending may be dropped. The answer to another request shows it.
@@ -330,18 +337,12 @@ class WirePeer(WireDelegate):
         room = self._scheduler.take(self, room)
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
-        runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
+        delivery = self._window.delivery(pending, now, self._scheduler.patience) if is_read else None
+        share = self._share()
+        runs = self._picker.pick(self, room, share=share, may_join=joins, delivery=delivery) if room else []
         self._scheduler.give_back(self, room - sum(run.blocks for run in runs))
-        try:
-            for run in runs:
-                self._request(run)
-        except RequestFailed as error:
-            # It has lost the piece, say, and its message is not here yet.
-            _log.debug("%s: %s", self, error)
-            self._picker.give_back_all(self)
-            self._note_idle()
         if runs:
-            self._window.on_requests(now)
+            self._request_runs(runs, now)
             if not joins:
                 self._idle_since = _NEVER
         elif not pending:
@@ -353,10 +354,18 @@ class WirePeer(WireDelegate):
         if self._picker.done and self.has_all and not self.closed:
             self._owner.on_useless(self)
 
-    def _request(self, run: Run) -> None:
-        offset = run.first * limits.BLOCK
-        end = min(offset + run.blocks * limits.BLOCK, self._geometry.piece_size(run.piece))
-        self.wire.request_run(run.piece, offset, end - offset)
+    def _request_runs(self, runs: list[Run], now: float) -> None:
+        try:
+            for run in runs:
+                offset = run.first * limits.BLOCK
+                end = min(offset + run.blocks * limits.BLOCK, self._geometry.piece_size(run.piece))
+                self.wire.request_run(run.piece, offset, end - offset)
+        except RequestFailed as error:
+            # It has lost the piece, say, and its message is not here yet.
+            _log.debug("%s: %s", self, error)
+            self._picker.give_back_all(self)
+            self._note_idle()
+        self._window.on_requests(now)
 
     def _share(self) -> int:
         """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
@@ -364,6 +373,39 @@ class WirePeer(WireDelegate):
         blocks = -(-self._geometry.piece_length // limits.BLOCK)
         share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
+
+    # ------------------------------------------------------------------ what readers wait for: see `UrgentSource`
+
+    def delivery(self, spared: Collection[int], now: float) -> Delivery | None:
+        """When it would deliver what it is asked for out of turn; None if it cannot be asked."""
+        if self.closed or self.wire.peer_choking or now < self._backs_off_until or self._window.snubbed(now):
+            return None
+        requests = self.wire.requests
+        others = sum(request.piece not in spared for request in requests)
+        in_front = len(requests) - max(0, others - self._window.under_way)
+        size = self._window.size(min(self.wire.request_limit, limits.REQUESTS), now, is_read=True)
+        return replace(self._window.delivery(in_front, now), room=size - in_front)
+
+    def expected(self, piece: int, now: float) -> dict[int, float]:
+        """When it will have delivered each block of a piece that it was asked for."""
+        return {
+            request.offset // limits.BLOCK: self._window.expected(place, now)
+            for place, request in enumerate(self.wire.requests)
+            if request.piece == piece
+        }
+
+    def request_urgently(self, runs: list[Run], spared: Collection[int], now: float) -> None:
+        """Request blocks that were claimed for it, and cancel what is in front of them.
+
+        What was cancelled is not asked of it again before it has answered: its reject would end the new request.
+        """
+        others = [request for request in self.wire.requests if request.piece not in spared]
+        for request in others[self._window.under_way :]:
+            self._makes_way_until = now + 2 * self._window.delay
+            if self._skipped is not None:
+                self._skipped.forget(request)
+            self.wire.cancel(*request)
+        self._request_runs(runs, now)
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
         """Cancel a request: another source was quicker."""
