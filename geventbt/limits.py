@@ -192,10 +192,14 @@ FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
 """Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
-READER_QUEUE_TIME = 0.5
-"""Likewise while a reader is there, and two round trips more: what it seeks waits behind them."""
-URGENT_TIME = 0.5
+READER_QUEUE_TIME = 0.15
+"""Likewise while a reader is there, and a round trip and a half more: what it seeks waits behind them."""
+READER_LINGER = 5.0
+"""In which a reader that needs nothing is expected to go on."""
+URGENT_TIME = 1.0
 """What a reader needs within it is asked for out of turn if it is late."""
+FIRST_URGENT_TIME = 1.2
+"""For a block that is overdue, before any peer is known: so each gets two of them to begin with."""
 URGENT_BLOCKS = 64
 """Blocks of a piece that are asked for out of turn at a time, several times a second."""
 FIRST_SNUB_TIMEOUT = 20.0

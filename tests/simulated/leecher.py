@@ -35,7 +35,8 @@ class Scheduler:
     """Fills idle peers, and those whose turn it is at the rate limit; see `RequestScheduler`."""
 
     def __init__(self, clock: Clock, assembly: Assembly[Any], picker: BlockPicker[Any], rate: int | None) -> None:
-        self.patience = limits.MAX_SNUB_TIMEOUT
+        self.patience = limits.FIRST_URGENT_TIME
+        self.read_until = 0.0
         self._clock = clock
         self._down = FairRate(rate, clock.now)
         self._assembly = assembly

@@ -17,7 +17,7 @@ from geventbt import limits
 
 K = TypeVar("K", bound=Hashable)
 
-_GAIN = 2
+_GAIN = 1.5
 """A block is asked for twice where that makes the wait for it shorter by this factor."""
 
 

@@ -6,9 +6,10 @@ of a busy seed, and for a peer of 20 kB/s still only four blocks. The speed is n
 with each block that comes, which doubles it each round trip, until the speed grows no more (TCP's and libtorrent's slow
 start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 
-While a reader waits, or may soon, we ask for less: half a second and two round trips ahead, by the best speed that was
-seen lately. What it seeks is then not behind much, also with a peer that has sent what we cancel into its socket. By
-the best one, as a smaller window must not be taken for a slower peer, or it would become smaller and smaller.
+While a reader waits, or may soon, we ask for less: what keeps the peer busy, a fifth of a second and one and a half
+round trips ahead, by the best speed that was seen lately. What it seeks is then not behind much, also with a peer that
+has written to its socket what we cancel. By the best speed, as a smaller window must not be taken for a slower peer, or
+it would become smaller and smaller.
 
 The patience. Any byte of a block that was asked for is a sign of life. A peer snubs us when there is none for longer
 than its pauses are wont to be: their mean and deviation are followed as those of round trips are in RFC 6298, over the
@@ -36,7 +37,9 @@ _BEST_KEPT = 0.98
 """The part of the best speed that is left of it after each sample."""
 _PESSIMISM = 3.0
 """How many times as long as it is late already a peer is expected to be late, where a reader waits for it."""
-_UNKNOWN_DELAY, _UNKNOWN_INTERVAL = 0.1, 0.1
+_ANSWERED = 1.0
+"""Seconds after which what was cancelled has come, or never will."""
+_UNKNOWN_DELAY, _UNKNOWN_INTERVAL = 0.1, 0.5
 """Seconds that a peer of which nothing is known is thought to need for an answer, and for each block."""
 _GROWTH = 1.1
 """A speed that has grown by less since the last sample is the peer's own, and no longer our window's."""
@@ -51,10 +54,14 @@ class RequestWindow:
 
     __slots__ = (
         "_active",
+        "_asked",
         "_best_rate",
         "_blocks",
+        "_came_late",
+        "_cancelled_at",
         "_caution",
         "_ceiling",
+        "_committed",
         "_delay",
         "_deviation",
         "_hold",
@@ -85,6 +92,8 @@ class RequestWindow:
         # The least time from a request, where no other one was pending, to the first byte.
         self._delay: float | None = None
         self._is_first = False
+        self._asked = self._cancelled_at = float("-inf")
+        self._came_late = self._committed = 0
         self._waiting = False
         # The last sign of life, and when the patience began to run: then, or at the last timeout.
         self._last = self._since = 0.0
@@ -95,8 +104,29 @@ class RequestWindow:
     def on_requests(self, now: float) -> None:
         """Note that requests were sent."""
         if not self._waiting:
-            self._waiting = self._is_first = True
-            self._last = self._since = now
+            self._waiting = True
+            self._is_first = now > self._cancelled_at + _ANSWERED
+            self._last = self._since = self._asked = now
+
+    def on_cancel(self, now: float) -> None:
+        """Note that requests were cancelled."""
+        if now > self._cancelled_at + _ANSWERED:
+            self._came_late = 0
+        self._cancelled_at = now
+
+    def ghosts(self, owed: int, now: float) -> int:
+        """How many blocks may come in front of those that are pending, although they were cancelled.
+
+        Args:
+            owed: how many answers to what was cancelled are owed. Some peers never answer.
+            now: the time.
+        """
+        return owed if now < self._cancelled_at + _ANSWERED + owed * self._interval else 0
+
+    def on_late_block(self) -> None:
+        """Note that a block came that was cancelled: what a peer has written to its socket is not cancelled."""
+        self._came_late += 1
+        self._committed = max(self._committed, self._came_late)
 
     def on_bytes(self, now: float) -> None:
         """Note that a part of a block came that we had asked for."""
@@ -156,9 +186,16 @@ class RequestWindow:
             return 1
         size = min(self._size, self._ceiling, reqq)
         if is_read and self._speed:
-            ahead = limits.READER_QUEUE_TIME + 2 * self.delay
+            ahead = limits.READER_QUEUE_TIME + 1.5 * self.delay
             size = min(size, max(limits.MIN_REQUESTS, math.ceil(max(self._speed, self._best_rate) * ahead)))
         return max(1, size)
+
+    def urgent_size(self, reqq: int, now: float) -> int:
+        """How many requests may be outstanding if a reader waits for the last ones: half a window more, where that is
+        the soonest, but few from a peer that may turn out to be slow."""
+        if not self._speed:
+            return limits.FIRST_REQUESTS
+        return min(reqq, 3 * self.size(reqq, now, is_read=True) // 2)
 
     def delivery(self, pending: int, now: float, patience: float = 0.0) -> Delivery:
         """When it would deliver what it is asked for now, behind `pending` other requests.
@@ -170,20 +207,22 @@ class RequestWindow:
             now: the time.
             patience: seconds from now to the grace of the delivery.
         """
-        silence = now - self._last if self._waiting else 0.0
-        late = _PESSIMISM * max(0.0, silence - self.delay - self._interval)
-        first = now + late + self.delay + (pending + 1) * self._interval
+        first = now + self._late(now) + self.delay + (pending + 1) * self._interval
         return Delivery(first, self._interval, now + patience)
 
     def expected(self, place: int, now: float) -> float:
         """When it will have delivered what it was asked for already, behind `place` other requests."""
-        on_its_way = now - self._last if self._is_first else self.delay
-        return self.delivery(place, now).first - min(on_its_way, self.delay)
+        answer = max(0.0, self._asked + self.delay - now)
+        return now + self._late(now) + answer + (place + 1) * self._interval
+
+    def _late(self, now: float) -> float:
+        usual = self._interval + (self.delay if self._last == self._asked else self.delay / 2)
+        return _PESSIMISM * max(0.0, now - self._last - usual) if self._waiting else 0.0
 
     @property
     def under_way(self) -> int:
-        """How many blocks of those that are pending are on their way already."""
-        return math.ceil(self.delay / self._interval)
+        """How many of the pending blocks would come although they are cancelled."""
+        return max(self._committed, math.ceil(self.delay / self._interval))
 
     @property
     def delay(self) -> float:
@@ -197,7 +236,9 @@ class RequestWindow:
     @property
     def _speed(self) -> float:
         """Blocks a second; 0 if it is not known."""
-        return self._rate or (self._blocks / self._active if self._active else 0.0)
+        if self._rate or not self._active:
+            return self._rate
+        return self._blocks / max(self._active - self.delay, self._active / 4)
 
     def snubbed(self, now: float) -> bool:
         """Whether the peer has left requests unanswered for longer than is usual for it, and sent nothing since."""

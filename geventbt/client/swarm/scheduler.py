@@ -28,6 +28,7 @@ class RequestScheduler:
 
     Attributes:
         patience: seconds that a block which a reader waits for may take.
+        read_until: until when to be ready for a reader.
         changes: notifies when there may be something for idle sources to fetch, or room for it.
     """
 
@@ -44,7 +45,8 @@ class RequestScheduler:
         self._down = down
         self._idle: set[BlockSource] = set()
         self._wake_due = False
-        self.patience = limits.MAX_SNUB_TIMEOUT
+        self.patience = limits.FIRST_URGENT_TIME
+        self.read_until = 0.0
         self.changes = Notifier()
 
     @property

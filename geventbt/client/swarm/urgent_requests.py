@@ -21,8 +21,8 @@ from geventbt.client.swarm.source import BlockSource
 
 _NEVER = float("inf")
 _INTERVAL = 0.02
-"""Seconds in which blocks are dealt once at the most: one who reads fast moves on all the time."""
-_PATIENCE = 2.0
+"""Seconds in which blocks are dealt once at the most, but for a seek: one who reads fast moves on all the time."""
+_PATIENCE = 1.5
 """How much longer than with the fastest source a block may take with another that is asked for it."""
 
 
@@ -64,6 +64,7 @@ class UrgentRequests:
         self._scheduler = scheduler
         self._sources = sources
         self._next = 0.0
+        self._first = 0
         self.speed = 0.0
 
     @property
@@ -74,17 +75,23 @@ class UrgentRequests:
     def request(self, now: float) -> None:
         """Request what is late, unless that was done just now."""
         urgent = self._picker.urgent
-        if not urgent or now < self._next or self._scheduler.is_busy:
+        if not urgent:
             return
-        self._next = now + _INTERVAL
+        self._scheduler.read_until = now + limits.READER_LINGER
         due = urgent.due(now + limits.URGENT_TIME)
+        first = next(iter(due), self._first)
+        reads_on = self._first <= first <= self._first + limits.URGENT_PIECES
+        if (now < self._next and reads_on) or self._scheduler.is_busy:
+            return
+        self._next, self._first = now + _INTERVAL, first
         sources = list(self._sources)
         deliveries = {source: delivery for source in sources if (delivery := source.delivery(due, now)) is not None}
         self.speed = sum(limits.BLOCK / delivery.interval for delivery in deliveries.values())
-        soonest = min((delivery.first - now for delivery in deliveries.values()), default=_NEVER)
-        patience = self._scheduler.patience = min(_PATIENCE * soonest, limits.MAX_SNUB_TIMEOUT)
+        soonest = min((delivery.first - now for delivery in deliveries.values()), default=limits.FIRST_URGENT_TIME)
+        patience = self._scheduler.patience = _PATIENCE * soonest
         for piece, deadline in due.items():
-            late = self._late_blocks(piece, sources, max(deadline, now + patience), now)
+            # Early enough for another source to be in time.
+            late = self._late_blocks(piece, sources, max(deadline - soonest, now + patience), now)
             if late:
                 able = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
                 for source, blocks in deal(late, able, now).items():

@@ -109,7 +109,6 @@ class WirePeer(WireDelegate):
         self._backoffs = 0
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
-        self._makes_way_until = 0.0
         self._server: gevent.Greenlet | None = None
         self._exchanged = 0
         self._exchanged_at = monotonic()
@@ -191,6 +190,7 @@ class WirePeer(WireDelegate):
 
     def on_late_block(self, event: Event) -> None:
         _, piece, offset, block = event
+        self._window.on_late_block()
         for other, _ in self._assembly.receive_late(self, piece, offset, block):
             other.cancel(piece, offset, len(block))
 
@@ -323,9 +323,9 @@ class WirePeer(WireDelegate):
             self._note_idle()
             return
         pending = self._picker.claimed_by(self)
-        if now < self._makes_way_until and pending:
-            return
-        is_read = bool(self._picker.urgent)
+        is_read = now < self._scheduler.read_until
+        if is_read:
+            pending += self._window.ghosts(wire.owed_answers, now)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now, is_read=is_read)
         room = size - pending
         if room <= 0 and self._skipped is not None and self._skipped.has_suspects:
@@ -345,7 +345,7 @@ class WirePeer(WireDelegate):
             self._request_runs(runs, now)
             if not joins:
                 self._idle_since = _NEVER
-        elif not pending:
+        elif not self._picker.claimed_by(self):
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
 
@@ -383,25 +383,26 @@ class WirePeer(WireDelegate):
         requests = self.wire.requests
         others = sum(request.piece not in spared for request in requests)
         in_front = len(requests) - max(0, others - self._window.under_way)
-        size = self._window.size(min(self.wire.request_limit, limits.REQUESTS), now, is_read=True)
-        return replace(self._window.delivery(in_front, now), room=size - in_front)
+        in_front += self._window.ghosts(self.wire.owed_answers, now)
+        room = self._window.urgent_size(min(self.wire.request_limit, limits.REQUESTS), now) - in_front
+        return replace(self._window.delivery(in_front, now), room=room)
 
     def expected(self, piece: int, now: float) -> dict[int, float]:
         """When it will have delivered each block of a piece that it was asked for."""
+        first = self._window.ghosts(self.wire.owed_answers, now)
         return {
             request.offset // limits.BLOCK: self._window.expected(place, now)
-            for place, request in enumerate(self.wire.requests)
+            for place, request in enumerate(self.wire.requests, first)
             if request.piece == piece
         }
 
     def request_urgently(self, runs: list[Run], spared: Collection[int], now: float) -> None:
-        """Request blocks that were claimed for it, and cancel what is in front of them.
-
-        What was cancelled is not asked of it again before it has answered: its reject would end the new request.
-        """
+        """Request blocks that were claimed for it, and cancel what is in front of them."""
         others = [request for request in self.wire.requests if request.piece not in spared]
-        for request in others[self._window.under_way :]:
-            self._makes_way_until = now + 2 * self._window.delay
+        cancelled = others[self._window.under_way :]
+        if cancelled:
+            self._window.on_cancel(now)
+        for request in cancelled:
             if self._skipped is not None:
                 self._skipped.forget(request)
             self.wire.cancel(*request)

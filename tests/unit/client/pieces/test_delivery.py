@@ -50,7 +50,7 @@ def test_nobody_gets_anything_where_nobody_can_deliver():
 def test_a_late_block_is_asked_of_another_only_if_it_comes_much_sooner_so():
     late = [LateBlock(0, ("slow",), 1.0)]
     assert deal(late, {"slow": Delivery(0.1, 0.1), "fast": Delivery(0.4, 0.1)}, 0.0) == {"fast": [0]}
-    assert deal(late, {"slow": Delivery(0.1, 0.1), "other": Delivery(0.6, 0.1)}, 0.0) == {}
+    assert deal(late, {"slow": Delivery(0.1, 0.1), "other": Delivery(0.7, 0.1)}, 0.0) == {}
     assert deal(late, {"slow": Delivery(0.1, 0.1)}, 0.0) == {}
 
 

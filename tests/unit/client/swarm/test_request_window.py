@@ -201,6 +201,34 @@ def test_what_is_asked_for_comes_behind_what_was_asked_for_before():
 def test_what_is_silent_for_too_long_is_expected_later_and_later():
     window = RequestWindow()
     now = delivered(window, 50, 6.0)
-    waits = [window.expected(0, now + silence) - now - silence for silence in (0.0, 0.1, 0.5, 1.0)]
+    waits = [window.expected(0, now + silence) - now - silence for silence in (0.0, 0.06, 0.5, 1.0)]
     assert waits[0] == pytest.approx(waits[1], abs=0.01)
     assert waits[1] < 1 < waits[2] < waits[3]
+
+
+def test_what_was_cancelled_may_come_first_for_as_long_as_that_would_take():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    assert window.ghosts(30, now) == 0
+    window.on_cancel(now)
+    assert window.ghosts(30, now + 0.5) == 30
+    assert window.ghosts(30, now + 2.0) == 0
+
+
+def test_what_a_peer_sends_although_it_is_cancelled_is_not_cancelled_again():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    window.on_cancel(now)
+    for _ in range(20):
+        window.on_late_block()
+    assert window.under_way == 20
+
+
+def test_the_delay_is_not_learned_from_what_was_cancelled():
+    window = RequestWindow()
+    now = delivered(window, 50, 1.0)
+    window.on_idle(now)
+    window.on_cancel(now)
+    window.on_requests(now)
+    window.on_blocks(1, 0, now + 0.001)
+    assert window.delay == pytest.approx(0.1)
