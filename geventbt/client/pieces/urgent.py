@@ -28,6 +28,9 @@ class UrgentPieces(Generic[K]):
     def __bool__(self) -> bool:
         return bool(self._deadlines)
 
+    def __contains__(self, piece: object) -> bool:
+        return piece in self._deadlines
+
     def due(self, until: float) -> dict[int, float]:
         """The first pieces that are due by a time and of which blocks are missing, with their deadlines.
 

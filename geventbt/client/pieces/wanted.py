@@ -91,6 +91,9 @@ class Deadlines:
             self._deadlines[piece] = deadline
             insort(self._order, (deadline, piece))
 
+    def __contains__(self, piece: object) -> bool:
+        return piece in self._deadlines
+
     def of(self, piece: int) -> float | None:
         """The deadline of a piece, or None."""
         return self._deadlines.get(piece)

@@ -9,7 +9,7 @@ the fastest peers together send one piece.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 from typing import Protocol
 
 from geventbt import limits
@@ -29,7 +29,7 @@ _PATIENCE = 1.5
 class UrgentSource(BlockSource, Protocol):
     """A source that can be asked out of turn: a peer."""
 
-    def delivery(self, spared: Collection[int], now: float) -> Delivery | None:
+    def delivery(self, spared: Container[int], now: float) -> Delivery | None:
         """When it would deliver what it is asked for out of turn; None if it cannot be asked.
 
         Args:
@@ -40,7 +40,7 @@ class UrgentSource(BlockSource, Protocol):
     def expected(self, piece: int, now: float) -> dict[int, float]:
         """When it will have delivered each block of a piece that it was asked for."""
 
-    def request_urgently(self, runs: list[Run], spared: Collection[int], now: float) -> None:
+    def request_urgently(self, runs: list[Run], spared: Container[int], now: float) -> None:
         """Request blocks that were claimed for it, and cancel what is in front of them: all that is not of the spared
         pieces, nor on its way already."""
 
@@ -85,7 +85,7 @@ class UrgentRequests:
             return
         self._next, self._first = now + _INTERVAL, first
         sources = list(self._sources)
-        deliveries = {source: delivery for source in sources if (delivery := source.delivery(due, now)) is not None}
+        deliveries = {source: delivery for source in sources if (delivery := source.delivery(urgent, now)) is not None}
         self.speed = sum(limits.BLOCK / delivery.interval for delivery in deliveries.values())
         soonest = min((delivery.first - now for delivery in deliveries.values()), default=limits.FIRST_URGENT_TIME)
         patience = self._scheduler.patience = _PATIENCE * soonest
@@ -95,7 +95,7 @@ class UrgentRequests:
             if late:
                 able = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
                 for source, blocks in deal(late, able, now).items():
-                    count = self._request_blocks(source, piece, blocks, due, now)
+                    count = self._request_blocks(source, piece, blocks, now)
                     deliveries[source] = deliveries[source].behind(count)
 
     def _late_blocks(self, piece: int, sources: list[UrgentSource], in_time: float, now: float) -> list[LateBlock]:
@@ -111,11 +111,10 @@ class UrgentRequests:
                 late.append(LateBlock(block, claimants, time))
         return late
 
-    def _request_blocks(
-        self, source: UrgentSource, piece: int, blocks: list[int], due: Collection[int], now: float
-    ) -> int:
+    def _request_blocks(self, source: UrgentSource, piece: int, blocks: list[int], now: float) -> int:
         """Request blocks from a source as far as the rate limits allow. Returns how many they are."""
         allowed = self._scheduler.take(source, len(blocks))
         if allowed:
-            source.request_urgently(self._picker.urgent.claim(source, piece, blocks[:allowed]), due, now)
+            urgent = self._picker.urgent
+            source.request_urgently(urgent.claim(source, piece, blocks[:allowed]), urgent, now)
         return allowed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -381,7 +381,7 @@ class WirePeer(WireDelegate):
 
     # ------------------------------------------------------------------ what readers wait for: see `UrgentSource`
 
-    def delivery(self, spared: Collection[int], now: float) -> Delivery | None:
+    def delivery(self, spared: Container[int], now: float) -> Delivery | None:
         """When it would deliver what it is asked for out of turn; None if it cannot be asked."""
         if self.closed or self.wire.peer_choking or now < self._backs_off_until or self._window.snubbed(now):
             return None
@@ -401,7 +401,7 @@ class WirePeer(WireDelegate):
             if request.piece == piece
         }
 
-    def request_urgently(self, runs: list[Run], spared: Collection[int], now: float) -> None:
+    def request_urgently(self, runs: list[Run], spared: Container[int], now: float) -> None:
         """Request blocks that were claimed for it, and cancel what is in front of them."""
         others = [request for request in self.wire.requests if request.piece not in spared]
         cancelled = others[self._window.under_way :]
