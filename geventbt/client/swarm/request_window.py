@@ -6,7 +6,7 @@ of a busy seed, and for a peer of 20 kB/s still only four blocks. The speed is n
 with each block that comes, which doubles it each round trip, until the speed grows no more (TCP's and libtorrent's slow
 start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 
-While a reader waits, or may soon, we ask for less: what keeps the peer busy, a fifth of a second and one and a half
+While a reader waits, or may soon, we ask for less: what keeps the peer busy, 0.15 s and one and a half
 round trips ahead, by the best speed that was seen lately. What it seeks is then not behind much, also with a peer that
 has written to its socket what we cancel. By the best speed, as a smaller window must not be taken for a slower peer, or
 it would become smaller and smaller.

@@ -33,7 +33,7 @@ class UrgentSource(BlockSource, Protocol):
         """When it would deliver what it is asked for out of turn; None if it cannot be asked.
 
         Args:
-            spared: the pieces that what it was asked for of them stays in front of it.
+            spared: pieces; what it was asked for of them stays in front.
             now: the time.
         """
 
@@ -66,11 +66,6 @@ class UrgentRequests:
         self._next = 0.0
         self._first = 0
         self.speed = 0.0
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is a reader."""
-        return bool(self._picker.urgent)
 
     def request(self, now: float) -> None:
         """Request what is late, unless that was done just now."""
