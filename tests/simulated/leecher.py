@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from random import Random
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
@@ -18,6 +19,7 @@ from geventbt import Geometry, Wire, limits
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm import wire_peer
+from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.rates.fair_rate import FairRate
@@ -83,7 +85,7 @@ class Leecher:
         on_verified: is called when a piece is there.
     """
 
-    uploads: Any = None
+    upload_peers = ()
 
     def __init__(
         self, clock: Clock, geometry: Geometry, data: bytes, random: Random, *, rate: int | None = None
@@ -101,6 +103,7 @@ class Leecher:
         )
         self.assembly: Assembly[Any] = Assembly(geometry, self.picker, self)
         self.scheduler: Any = Scheduler(clock, self.assembly, self.picker, rate)
+        self.uploads: Any = SimpleNamespace(dealer=Dealer(geometry, False))
         self.losses = 0
         self.on_verified: Callable[[], None] = lambda: None
         self._peers: dict[WirePeer, Seed] = {}

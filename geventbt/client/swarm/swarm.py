@@ -22,11 +22,13 @@ from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.admission import Admission
 from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker
+from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
-from geventbt.client.swarm.uploads import Uploads
+from geventbt.client.swarm.upload_slots import UploadSlots
+from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.web_seeds import WebSeeds
@@ -47,6 +49,7 @@ _TICK = 1.0
 """Seconds between two rounds of what is due."""
 _SHORT_TICK = 0.05
 """Likewise while a rate limit or a reader demands more."""
+_DEALING_TICK = 0.1
 
 
 class SwarmOwner(Protocol):
@@ -84,6 +87,7 @@ class Swarm:
         owner: is called in the hub.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
+        super_seeding: see `TorrentOptions`.
 
     Attributes:
         picker: what is missing.
@@ -105,6 +109,7 @@ class Swarm:
         max_peers: int,
         up: Throttle,
         down: FairRate,
+        super_seeding: bool | None,
     ) -> None:
         torrent = storage.torrent
         self._now = context.now
@@ -123,19 +128,30 @@ class Swarm:
         self._hashes = _make_hash_exchange(storage)
         self._verifier = Verifier(storage, self.picker, self, self._hashes)
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
-        self.uploads = Uploads(self, BlockCache(storage), Choker(context.upload_slots), up, now=context.now)
+        self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding)
+        self.uploads = Uploads(
+            self,
+            BlockCache(storage),
+            Choker(context.upload_slots),
+            UploadSlots(context.upload_slots),
+            up,
+            self._dealer,
+            now=context.now,
+        )
         self._admission = Admission(
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
-        self._has_reader = Notifier()
         self._ticks: gevent.Greenlet | None = None
         self._has_left_seeds = False
+        self._news = Notifier()
 
     # ------------------------------------------------------------------ running
 
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
+        if not self.picker.complete:
+            self._dealer.finish()
         self._admission.start()
         self._web_seeds.start(self)
         self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
@@ -159,8 +175,15 @@ class Swarm:
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
-            is_short = self.scheduler.throttled or self.picker.urgent
-            self._has_reader.wait(_SHORT_TICK if is_short else _TICK)
+            if self._dealer.has_work:
+                self.uploads.tick(now)
+            self._news.wait(self._pause)
+
+    @property
+    def _pause(self) -> float:
+        if self.scheduler.throttled or self.picker.urgent:
+            return _SHORT_TICK
+        return _DEALING_TICK if self._dealer.has_work else _TICK
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding
@@ -227,6 +250,19 @@ class Swarm:
         return self._urgent.speed
 
     @property
+    def uploaded(self) -> int:
+        """Bytes of blocks that went to peers; see `UploadsOwner`."""
+        return self.table.uploaded
+
+    @property
+    def only_uploads(self) -> bool:
+        """Whether peers are told that we only upload (BEP 21); see `AdmissionOwner`.
+
+        Not before they are told of all pieces: they leave an uploader that has nothing for them.
+        """
+        return self.seeding and not self._dealer.may_deal
+
+    @property
     def connections(self) -> int:
         """The number of peers that are connected, or being connected to."""
         return self._admission.connections
@@ -271,6 +307,8 @@ class Swarm:
             self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
         peer.start()
+        if self._dealer.has_work:
+            self._news.notify()
 
     def on_peer_closed(self, peer: WirePeer) -> None:
         """A peer has left; see `PeerOwner`."""
@@ -327,7 +365,7 @@ class Swarm:
         self.on_wants()
         self._urgent.request(self._now())
         if self.picker.urgent and not had_reader:
-            self._has_reader.notify()
+            self._news.notify()
 
     def forget_deadlines(self, pieces: Iterable[int], *, unwanted: Iterable[int]) -> None:
         """No reader needs these pieces any more, and those that are unwanted are not fetched at all; blocks that were
@@ -349,8 +387,8 @@ class Swarm:
             wire = peer.wire
             if wire.closed:
                 continue
-            if not wire.peer_has(piece):
-                wire.have(piece)
+            # Also to those that have it: how rare a piece is decides what they do with it.
+            wire.have(piece)
             if wire.am_interested:
                 peer.update_interest()
         self._owner.on_piece_verified(piece)
@@ -375,6 +413,7 @@ class Swarm:
 
     def withdraw(self, piece: int) -> None:
         """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
+        self._dealer.finish()
         self.picker.set_priority(piece, 0)
         self.picker.lost(piece)
         for peer in self.table:
