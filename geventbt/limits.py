@@ -273,6 +273,8 @@ STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
 """What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
+READAHEAD_TIME = 10.0
+"""What is fetched ahead of a reader at the most, as the time in which it reads it; at least the first."""
 HASH_QUEUE = 8 * MIB
 """Complete pieces waiting for the hash and the disk, before no more is asked for."""
 DISK_QUEUE = 64 * MIB
@@ -314,6 +316,16 @@ FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
 """Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
+READER_QUEUE_TIME = 0.15
+"""Likewise while a reader is there, and a round trip and a half more: what it seeks waits behind them."""
+READER_LINGER = 5.0
+"""In which a reader that needs nothing is expected to go on."""
+URGENT_TIME = 1.0
+"""What a reader needs within it is asked for out of turn if it is late."""
+FIRST_URGENT_TIME = 1.2
+"""For a block that is overdue, before any peer is known: so each gets two of them to begin with."""
+URGENT_BLOCKS = 64
+"""Blocks of a piece that are asked for out of turn at a time, several times a second."""
 FIRST_SNUB_TIMEOUT = 20.0
 """Without a byte of a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
 MIN_SNUB_TIMEOUT, MAX_SNUB_TIMEOUT = 2.0, 120.0

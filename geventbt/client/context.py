@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,8 +18,8 @@ from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
 from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.peer_id import new_peer_id
+from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
-from geventbt.rates.token_bucket import RateLimit, take_units
 from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from geventbt.net.mapping.mapper import PortMapper
 
 _log = logging.getLogger("geventbt")
-
-_TURN_TIMEOUT = 0.2
-"""Seconds after which a torrent that has not asked again for its share loses its turn."""
 
 
 class Evictable(Protocol):
@@ -109,13 +106,12 @@ class ClientContext:
         self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
-        self.down = RateLimit(options.limit_down, now())
+        self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
         self.checking = BoundedSemaphore(1)
         self._max_connections = options.max_connections
         self._count_connections = count_connections
-        self._waiting: dict[Hashable, float] = {}
         self._from_ourselves: dict[Address, None] = {}
         self._holders: set[ConnectionHolder] = set()
         self._evicted_at = float("-inf")
@@ -199,40 +195,6 @@ class ClientContext:
         self._evicted_at = now
         _log.info("%s gives its place up to another peer", place.peer)
         place.peer.close()
-        return True
-
-    def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
-        """Take blocks from a torrent's own rate and from the client's.
-
-        Torrents that wait for the client's rate take turns: otherwise a torrent that receives blocks all the time
-        takes the whole rate, and one that asks rarely gets nothing.
-
-        Args:
-            torrent: the key of the torrent.
-            own: its own rate.
-            blocks: the number of blocks that it could request.
-            now: the time in seconds of the monotonic clock.
-
-        Returns:
-            The number of blocks that it may request.
-        """
-        chain = (own, self.down)
-        if self.down.rate is None:
-            return take_units(chain, blocks, limits.BLOCK, now)
-        taken = take_units(chain, blocks, limits.BLOCK, now) if self._is_turn_of(torrent, now) else 0
-        available = own.available(now)
-        if not taken and blocks and (available is None or available >= limits.BLOCK):
-            self._waiting[torrent] = now
-        else:
-            self._waiting.pop(torrent, None)
-        return taken
-
-    def _is_turn_of(self, torrent: Hashable, now: float) -> bool:
-        """Whether no other torrent has waited longer; one that has not asked lately is removed from the queue."""
-        for first, asked in list(self._waiting.items()):
-            if first is torrent or now - asked < _TURN_TIMEOUT:
-                return first is torrent
-            del self._waiting[first]
         return True
 
     def set_limits(self, down: int | None, up: int | None) -> None:

@@ -143,7 +143,7 @@ def read_state(wire: Wire) -> None:
     requests: list[Request] = wire.requests + wire.peer_requests
     flags: list[bool] = [wire.am_choking, wire.am_interested, wire.peer_choking, wire.peer_interested, wire.closed]
     speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
-    sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit]
+    sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit, wire.owed_answers]
     reason: Exception | None = wire.close_reason
     print(kind, encryption, transport, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
 

@@ -29,6 +29,7 @@ from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
+from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
@@ -37,8 +38,8 @@ from geventbt.concurrency.notifier import Notifier
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
 from geventbt.net.ip_filter import HostFilter
+from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
-from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
 from geventbt.wire.wire import Wire
 
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
-_THROTTLED_TICK = 0.05
+_SHORT_TICK = 0.05
+"""Likewise while a rate limit or a reader demands more."""
 _DEALING_TICK = 0.1
 
 
@@ -107,7 +109,7 @@ class Swarm:
         *,
         max_peers: int,
         up: Throttle,
-        down: RateLimit,
+        down: FairRate,
         super_seeding: bool | None,
     ) -> None:
         torrent = storage.torrent
@@ -140,6 +142,7 @@ class Swarm:
         self._admission = Admission(
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
+        self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
         self._ticks: gevent.Greenlet | None = None
         self._has_left_seeds = False
         self._news = Notifier()
@@ -168,7 +171,8 @@ class Swarm:
         while True:
             now = self._now()
             if self.scheduler.throttled:
-                self.scheduler.fill_idle()
+                self.scheduler.give_turns()
+            self._urgent.request(now)
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
@@ -178,8 +182,8 @@ class Swarm:
 
     @property
     def _pause(self) -> float:
-        if self.scheduler.throttled:
-            return _THROTTLED_TICK
+        if self.scheduler.throttled or self.picker.urgent:
+            return _SHORT_TICK
         return _DEALING_TICK if self._dealer.has_work else _TICK
 
     def _tick(self, now: float) -> None:
@@ -240,6 +244,11 @@ class Swarm:
     def peer_speed(self) -> float:
         """Bytes a second that come from all peers; see `SeededSwarm`."""
         return sum(peer.wire.download_speed() for peer in self.table)
+
+    @property
+    def delivery_speed(self) -> float:
+        """Bytes a second that all peers could deliver to a reader, as far as is known."""
+        return self._urgent.speed
 
     @property
     def uploaded(self) -> int:
@@ -358,9 +367,13 @@ class Swarm:
 
     def set_deadlines(self, deadlines: Mapping[int, float | None]) -> None:
         """Fetch pieces for readers, each by its deadline."""
+        had_reader = bool(self.picker.urgent)
         for piece, deadline in deadlines.items():
             self.picker.set_deadline(piece, deadline)
         self.on_wants()
+        self._urgent.request(self._now())
+        if self.picker.urgent and not had_reader:
+            self._news.notify()
 
     def forget_deadlines(self, pieces: Iterable[int], *, unwanted: Iterable[int]) -> None:
         """No reader needs these pieces any more, and those that are unwanted are not fetched at all; blocks that were
