@@ -161,6 +161,7 @@ class Client:
         seed_only: bool = False,
         check: bool = False,
         overwrite: bool = False,
+        super_seeding: bool | None = None,
         ends_alone: bool | None = None,
         must_be_complete: bool | None = None,
     ) -> ActiveTorrent:
@@ -184,6 +185,9 @@ class Client:
             overwrite: write over files that are not the torrent's. By default it fails with StorageError
                 (``errno.EEXIST``) if there is one in the place of one of its files: one that we have not made, and of
                 which no piece is right.
+            super_seeding: deal out the first copy when everything is there: show each leecher a few pieces, so that
+                none leaves us twice before each has left once (BEP 16). None does so while we are the only seed that is
+                seen and there are several leechers; True begins with the first leecher; False never does.
             ends_alone, must_be_complete: deprecated names of `fail_without_peers` and `seed_only`.
 
         Returns:
@@ -219,6 +223,7 @@ class Client:
             seed_only=_renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
             check=check,
             overwrite=overwrite,
+            super_seeding=super_seeding,
         )
 
         runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options, file_map)

@@ -51,6 +51,8 @@ class TorrentOptions:
         seed_only: whether to fail when a piece is missing, and to make no file.
         check: whether to hash all data at the start, also what the record says is right.
         overwrite: whether a file that is not the torrent's may be overwritten.
+        super_seeding: whether a seed deals out the first copy (BEP 16), from the first leecher on; None to do so where
+            it is the only seed of several leechers.
     """
 
     peers: tuple[Address, ...] = ()
@@ -66,3 +68,4 @@ class TorrentOptions:
     seed_only: bool = False
     check: bool = False
     overwrite: bool = False
+    super_seeding: bool | None = None
