@@ -346,10 +346,8 @@ class WirePeer(WireDelegate):
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
         runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
-        if room and not runs and dropped is not None:
-            runs = dropped.repeat(now)
-        if not runs and not pending and room and now >= self._takes_over_at:
-            runs = self._take_over(room, now)
+        if room and not runs:
+            runs = self._pick_more(room, pending, now)
         self._scheduler.give_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
@@ -368,6 +366,13 @@ class WirePeer(WireDelegate):
         elif not pending:
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
+
+    def _pick_more(self, room: int, pending: int, now: float) -> list[Run]:
+        """Where no block is free: one that a choke has left in doubt, or those of slower sources."""
+        runs = [] if self._dropped is None else self._dropped.repeat(now)
+        if runs or pending or now < self._takes_over_at:
+            return runs
+        return self._take_over(room, now)
 
     def _take_over(self, room: int, now: float) -> list[Run]:
         runs = self._picker.take_over(self, room, lambda source: source.expected_rate(now))
