@@ -17,6 +17,7 @@ from gevent.event import Event
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
 from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, family_of
@@ -408,7 +409,7 @@ class DHT:
         return Call(self._drivers, goals, self._calls)
 
     def _check_thread(self) -> None:
-        if gevent.get_hub() is not self._hub:
+        if not is_current(self._hub):
             raise RuntimeError("a DHT can be used only in the thread that has made it")
 
     def _bind(
