@@ -135,7 +135,9 @@ def browsing(folder: Path) -> Iterator[Browser]:
     driver = shutil.which("chromedriver")
     if driver is None or not shutil.which("chromium"):
         pytest.skip("Chromium and its driver are not installed (apt-get install chromium chromium-driver)")
-    with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             port = next(line.split()[-1].strip(".") for line in process.stdout if "started successfully" in line)

@@ -92,7 +92,7 @@ class Answer:
         attachment: bool = False,
         counters: StreamCounters | None = None,
     ) -> None:
-        name = (name or getattr(reader, "name", "file")).rpartition("/")[2]
+        name = str(name or getattr(reader, "name", "file")).rpartition("/")[2]
         size, quoted = reader.size, None if etag is None else f'"{etag}"'
         part = choose_part(size, quoted, Conditions.from_environ(environ))
         self.code = part.status

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -27,7 +27,7 @@ class Family:
     name: str
     kind: Literal["counter", "gauge"]
     help: str
-    samples: list[Sample] = field(default_factory=list)
+    samples: Sequence[Sample]
 
 
 def single(name: str, kind: Literal["counter", "gauge"], text: str, value: float) -> Family:

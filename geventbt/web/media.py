@@ -44,7 +44,8 @@ _PLAYED = ("video/", "audio/")
 
 def content_type(name: str) -> str:
     """The media type of a file by its name, such as "video/mp4"; `UNKNOWN` if a browser should not show it."""
-    return _TYPE_OF.get(name.rpartition(".")[2].lower(), UNKNOWN)
+    _, dot, extension = name.rpartition(".")
+    return _TYPE_OF.get(extension.lower(), UNKNOWN) if dot else UNKNOWN
 
 
 def is_played(name: str) -> bool:

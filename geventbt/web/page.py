@@ -77,7 +77,7 @@ def _add_files(blueprint: Blueprint) -> None:
     for path in sorted(_STATIC.iterdir()):
         body = path.read_bytes()
         route = "/" if path.name == "index.html" else f"/{path.name}"
-        blueprint.add_url_rule(route, f"file {path.name}", _FileView(body, _TYPES[path.suffix]))
+        blueprint.add_url_rule(route, path.name.replace(".", "_"), _FileView(body, _TYPES[path.suffix]))
 
 
 class _FileView:

@@ -57,7 +57,7 @@ def serve(
     return server
 
 
-class WebServer(WSGIServer):  # type: ignore[misc]
+class WebServer(WSGIServer):
     """An HTTP server that runs. Made by `serve`. A context manager: at its end it is stopped.
 
     It has the methods and attributes of `gevent.pywsgi.WSGIServer`, among them `serve_forever`, `stop` and
@@ -156,9 +156,11 @@ class _TooLarge(ValueError):
     """The head of a request is too long."""
 
 
-class _Handler(WSGIHandler):  # type: ignore[misc]
+class _Handler(WSGIHandler):
     """Handles the requests of one connection, each with a deadline for its head and its body."""
 
+    rfile: Any
+    wsgi_input: Any
     _deadline: gevent.Timeout | None = None
     _is_first = True
 
@@ -212,8 +214,9 @@ class _Handler(WSGIHandler):  # type: ignore[misc]
             self._sendall(b"0\r\n\r\n")
 
     def handle_error(self, kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        """Answer with 500, and log what is a fault of ours; that a client is slow or has left is none."""
-        if isinstance(error, OSError):
+        """Answer with 500, and log what is a fault of ours: no client that is slow or has left, nor the end of the
+        server."""
+        if isinstance(error, (OSError, gevent.GreenletExit)):
             self.close_connection = True
             return
         _log.error("an HTTP request failed", exc_info=(kind, error, traceback))

@@ -12,7 +12,7 @@ const totals = {};
 const pane = new Pane(find, { play, failed });
 const list = new TorrentList(
   { list: find("list"), filter: find("filter"), sort: find("sort"), states: find("states"), empty: find("empty") },
-  { open: (hash) => pane.show(hash), changed: writeTotals },
+  { open: show, changed: writeTotals },
 );
 
 listen({
@@ -34,6 +34,11 @@ listen({
     document.body.classList.add("stale");
   },
 });
+
+function show(hash) {
+  pane.show(hash);
+  writeTotals();
+}
 
 function fresh() {
   find("lost").hidden = true;
@@ -94,7 +99,7 @@ async function attempt(work) {
 const added = ({ name, hash }) => {
   say(`Added ${name}`);
   list.current = hash;
-  pane.show(hash);
+  show(hash);
 };
 
 const addLink = (link) => attempt(async () => added(await post("torrents", { link })));
@@ -190,7 +195,7 @@ const isTyping = (element) => element instanceof Element && element.matches("inp
 const KEYS = {
   ArrowDown: () => list.move(1),
   ArrowUp: () => list.move(-1),
-  Enter: () => list.current && pane.show(list.current),
+  Enter: () => list.current && show(list.current),
   " ": pauseOrResume,
   Delete: askRemove,
   Escape: () => list.take(null, true),
