@@ -60,7 +60,7 @@ def test_programs_are_told_the_url_and_players_give_the_login(torrent_file: Path
     options = ("--http", "0.0.0.0:0", "--login-file", tmp_path / "login", "--json")
     with (
         seeding_process(torrent_file, origin) as (_, seeder),
-        process_of("stream", torrent_file, "two.bin", *WAYS, *options, "--peer", seeder) as process,
+        process_of("stream", torrent_file, "*two.bin", *WAYS, *options, "--peer", seeder) as process,
     ):
         assert process.stdout is not None
         (event,) = of_event(json_lines(process.stdout.readline()), "stream")
@@ -97,7 +97,7 @@ def test_what_cannot_be_is_told_in_a_line(
     (tmp_path / "empty").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         names = {"taken": f"127.0.0.1:{taken.getsockname()[1]}", "empty": tmp_path / "empty"}
-        done = call("stream", torrent_file, *WAYS, "--peer", seeder, *(word.format(**names) for word in options))
+        done = call("stream", torrent_file, *(word.format(**names) for word in options), *WAYS, "--peer", seeder)
     assert done.returncode == code
     assert_one_line(done.stderr)
     assert text in done.stderr
