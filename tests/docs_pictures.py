@@ -64,7 +64,7 @@ def main() -> None:
         for torrent in torrents[:3]:
             active = client.add(torrent, folder / "downloads", peers=[("127.0.0.1", seeder.port or 0)])
         active.pause()
-        server = stack.enter_context(serve(make_app(client, folder / "downloads")))
+        server = stack.enter_context(serve(make_app(client, "/srv/torrents")))
         browser = stack.enter_context(browsing(folder))
         PICTURES.mkdir(exist_ok=True)
         take(browser, server.url, torrents[1])

@@ -60,8 +60,10 @@ class Feed:
                 if self._ticker is None:
                     self._look()
                     self._ticker = spawn("feeding pages", self._tick)
+            # Noted before it is sent: sending may take longer than the next change.
+            seen = self._revision
             yield b"retry: 1000\n" + self._whole()
-            yield from self._changes_for(news)
+            yield from self._changes_for(news, seen)
         finally:
             if watcher is not None:
                 watcher.kill(block=False)
@@ -70,8 +72,7 @@ class Feed:
                 self._ticker.kill(block=False)
                 self._ticker = None
 
-    def _changes_for(self, news: Event) -> Iterator[bytes]:
-        seen = self._revision
+    def _changes_for(self, news: Event, seen: int) -> Iterator[bytes]:
         while news in self._listeners:
             if self._revision == seen and not news.wait(limits.WEB_EVENT_HEARTBEAT):
                 yield b":\n\n"

@@ -88,7 +88,7 @@ def test_the_end_of_the_player_ends_the_command(torrent_file: Path, seeder: str,
         (["--http", "{taken}"], 5, "cannot be listened on"),
         (["--login-file", "{empty}"], 2, "a login is user:password"),
         (["--login-file", "/no/such/file"], 3, "No such file"),
-        (["nothing*"], 3, "matches 0 files"),
+        (["*"], 3, "matches 3 files"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import geventbt
 from geventbt import limits
 from geventbt.web import Guard, Login, hash_password, make_app
+from geventbt.web.feed import Feed
+from geventbt.web.journal import Journal
 from tests.loopback.harness import eventually
 from tests.loopback.web.conftest import MakeServer, Reply, Visitor
 from tests.loopback.world import World
@@ -279,3 +282,39 @@ def test_it_works_below_a_path_of_another_app(world: World, serving_http: MakeSe
     assert visitor.ask("/torrents/metrics").code == 200
     moved = visitor.ask("/torrents")
     assert (moved.code, moved.headers["Location"]) == (308, f"{visitor.server.url}torrents/")
+
+
+# ------------------------------------------------------------------ what becomes of listeners
+
+
+def test_a_slow_page_gets_the_whole_in_place_of_what_it_has_missed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WEB_EVENT_INTERVAL", 0.01)
+    client = world.client(port=None)
+    feed = Feed(client, Journal(), dict)
+    quick, slow = feed.events(), feed.events()
+    assert b"event: whole" in next(quick)
+    assert b"event: whole" in next(slow)
+    for letter in "ab":
+        client.add(f"magnet:?xt=urn:btih:{letter * 40}")
+        news = next(quick)
+        assert b"event: delta" in news
+        assert letter.encode() * 40 in news
+    late = next(slow)
+    assert b"event: whole" in late
+    assert b"a" * 40 in late
+    assert b"b" * 40 in late
+    quick.close()
+    slow.close()
+
+
+def test_a_journal_ends_with_its_page() -> None:
+    # Those of other tests may be waiting to be collected.
+    gc.collect()
+    handlers = list(logging.getLogger("geventbt").handlers)
+    journal = Journal()
+    assert len(logging.getLogger("geventbt").handlers) == len(handlers) + 1
+    del journal
+    gc.collect()
+    assert logging.getLogger("geventbt").handlers == handlers
