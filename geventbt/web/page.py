@@ -270,7 +270,8 @@ def _check_data(torrent: ActiveTorrent) -> None:
 def _free_space(folder: str) -> int | None:
     """Bytes that are free where the folder is; None where that is unknown."""
     try:
-        return shutil.disk_usage(folder).free // limits.MIB * limits.MIB
+        # In a thread: the folder may be on a network drive that does not answer.
+        return int(in_thread(shutil.disk_usage, folder).free // limits.MIB * limits.MIB)
     except OSError:
         return None
 
