@@ -115,6 +115,7 @@ class Peering:
             self._sources.finder,
             max_peers=self._options.max_peers,
             fail_without_peers=self._options.fail_without_peers,
+            files=self._options.files,
         )
         self.join()
         try:
