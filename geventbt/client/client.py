@@ -145,6 +145,16 @@ class Client:
         if self.server is not None:
             self.server.max_connections = self._context.max_connections + limits.PENDING_PEERS
 
+    @property
+    def limit_down(self) -> int | None:
+        """The rate at which all torrents together receive, in bytes a second; None for no limit."""
+        return self._context.down.rate
+
+    @property
+    def limit_up(self) -> int | None:
+        """The rate at which all torrents together send, in bytes a second; None for no limit."""
+        return self._context.up.rate
+
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
         self._context.check_thread()
