@@ -575,3 +575,11 @@ WEB_METRICS_TORRENTS = 200
 """Torrents that have metrics of their own, where these are asked for."""
 WEB_MAX_RATE = 1 << 40
 """Bytes a second that a limit may be set to on the page."""
+
+# --- remote control ---
+RPC_BODY = 16 * MIB
+"""A request over RPC: a .torrent file in base64 is the longest."""
+RPC_BATCH = 100
+"""Requests of a batch of JSON-RPC."""
+RPC_ITEMS = 10_000
+"""Items of a list in a request, such as ids."""
