@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -15,7 +16,7 @@ from geventbt.client.client import Client, read_source
 from geventbt.client.status import TorrentState
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import in_thread
-from geventbt.errors import GeventBTError
+from geventbt.errors import GeventBTError, StorageError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.text import clean_text
 from geventbt.service import moving, queue
@@ -32,6 +33,8 @@ _log = logging.getLogger("geventbt")
 
 _TICK = 5.0
 """Seconds between two looks at what was transferred, at goals, and at the queue."""
+_ARRIVAL = 10.0
+"""Seconds that a move waits for the one before it."""
 _SAVE = 60
 """Seconds between two times that counters are written."""
 _REMOVED = 1000
@@ -395,6 +398,7 @@ class Session:
             folder: the folder.
             moves_files: move the files there; otherwise they are there already.
         """
+        self._await_arrival(torrent)
         if moving.change_folder(torrent, folder, moves_files=moves_files):
             self._go_to_new_place(torrent)
 
@@ -405,8 +409,21 @@ class Session:
             LookupError: there is no such file or folder, or its metadata is not known yet.
             ValueError: that cannot be a name, or it is taken.
         """
+        self._await_arrival(torrent)
         moving.change_name(torrent, path, name)
         self._go_to_new_place(torrent)
+
+    def _await_arrival(self, torrent: ServiceTorrent) -> None:
+        """Block until the last move is done: the next one begins where it has led.
+
+        Raises:
+            StorageError: it takes too long.
+        """
+        deadline = time.monotonic() + _ARRIVAL
+        while torrent.record.moved_from is not None and not moving.is_moved(torrent):
+            if time.monotonic() > deadline:
+                raise StorageError(errno.EBUSY, "the data is being moved; try again later", torrent.record.folder)
+            gevent.sleep(0.02)
 
     def _go_to_new_place(self, torrent: ServiceTorrent) -> None:
         torrent.problem = ""

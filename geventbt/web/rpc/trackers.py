@@ -7,8 +7,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from geventbt import limits
-from geventbt.discovery.trackers.announcer import TrackerStatus
+from geventbt import TrackerStatus, limits
 from geventbt.metainfo.urls import is_url
 from geventbt.service.record import TorrentRecord
 from geventbt.web.rpc.arguments import Arguments
