@@ -23,10 +23,6 @@ from geventbt.service.session import AlreadyThere, Session
 
 _log = logging.getLogger("geventbt")
 
-_LOOK = 2.0
-"""Seconds between two looks."""
-_PATIENCE = 60.0
-"""Seconds for what is not a torrent yet to become one."""
 _TORRENT, _MAGNET = ".torrent", ".magnet"
 _ADDED, _INVALID = ".added", ".invalid"
 
@@ -37,10 +33,16 @@ class WatchFolder:
     Args:
         session: takes the torrents.
         folder: the folder.
+        interval: seconds between two looks.
+        patience: seconds for what is not a torrent yet to become one.
     """
 
-    def __init__(self, session: Session, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, session: Session, folder: str | os.PathLike[str], *, interval: float = 2.0, patience: float = 60.0
+    ) -> None:
         self._session = session
+        self._interval = interval
+        self._patience = patience
         self._folder = Path(folder)
         self._seen: dict[str, tuple[int, int]] = {}
         self._tried: dict[str, float] = {}
@@ -56,7 +58,7 @@ class WatchFolder:
                 self._look()
             except OSError as error:
                 _log.warning("the watch folder cannot be read: %s", error)
-            gevent.sleep(_LOOK)
+            gevent.sleep(self._interval)
 
     def _look(self) -> None:
         found = in_thread(_candidates, self._folder)
@@ -75,7 +77,7 @@ class WatchFolder:
             pass
         except (MetainfoError, OSError) as error:
             since = self._tried.setdefault(name, now)
-            if now - since >= _PATIENCE:
+            if now - since >= self._patience:
                 _log.warning("%s in the watch folder is not a torrent: %s", clean_text(name), clean_text(str(error)))
                 self._rename(name, _INVALID)
             return
