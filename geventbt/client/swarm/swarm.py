@@ -12,6 +12,7 @@ from typing import Protocol
 
 import gevent
 from bitarray import bitarray
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.context import ClientContext
@@ -38,8 +39,8 @@ from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
 from geventbt.wire.wire import Wire
 
-_TICK = 1.0
-"""Seconds between two rounds of what is due."""
+_TICK, _REST = 1.0, 10.0
+"""Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
 _THROTTLED_TICK = 0.05
 
 
@@ -119,6 +120,7 @@ class Swarm:
         self.uploads = Uploads(self, BlockCache(storage), Choker(context.upload_slots), up, now=context.now)
         self._admission = Admission(context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers)
         self._ticks: gevent.Greenlet | None = None
+        self._news = Event()
         self._has_left_seeds = False
 
     # ------------------------------------------------------------------ running
@@ -147,7 +149,14 @@ class Swarm:
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
-            gevent.sleep(_THROTTLED_TICK if self.scheduler.throttled else _TICK)
+            self._news.clear()
+            self._news.wait(self._pause)
+
+    @property
+    def _pause(self) -> float:
+        if self.scheduler.throttled:
+            return _THROTTLED_TICK
+        return _REST if self.seeding and not len(self.table) else _TICK
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding
@@ -253,6 +262,7 @@ class Swarm:
         """Take a peer that was admitted; see `AdmissionOwner`."""
         peer = WirePeer(self, wire, address)
         self.table.add(peer)
+        self._news.set()
         self._owner.on_peer_added(wire)
         peer.start()
 
@@ -285,6 +295,7 @@ class Swarm:
 
     def on_wants(self) -> None:
         """What we want has changed."""
+        self._news.set()
         for peer in self.table:
             peer.update_interest()
         self._known.wants_seeds = not self.seeding
