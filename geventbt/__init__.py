@@ -58,7 +58,7 @@ _EXPORTS = {
     "Magnet": "geventbt.metainfo",
     "Torrent": "geventbt.metainfo",
     "create_torrent": "geventbt.metainfo.create",
-    "FsspecBackend": "geventbt.storage",
+    "FsspecBackend": "geventbt.storage.objects.backend",
     "MemoryBackend": "geventbt.storage",
     "Storage": "geventbt.storage",
     "StorageBackend": "geventbt.storage",
@@ -179,10 +179,10 @@ if TYPE_CHECKING:
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set
     from geventbt.protocol.handshake import Extensions as Extensions
     from geventbt.protocol.handshake import Handshake as Handshake
-    from geventbt.storage import FsspecBackend as FsspecBackend
     from geventbt.storage import MemoryBackend as MemoryBackend
     from geventbt.storage import Storage as Storage
     from geventbt.storage import StorageBackend as StorageBackend
+    from geventbt.storage.objects.backend import FsspecBackend as FsspecBackend
     from geventbt.wire.connect import connect as connect
     from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer

@@ -78,6 +78,17 @@ HASHES_SERVED = 8192
 """Hashes in one request that is answered (libtorrent: 8192)."""
 HASHES_RATE = 4 * MIB
 """Bytes of hashes that a peer may have a second; what is asked for beyond is rejected."""
+LEAVES_RATE = 64 * MIB
+"""Bytes of a torrent's data that are read and hashed a second for requests for the hashes of blocks; what is asked for
+beyond is rejected."""
+LEAF_TREES = 16
+"""Pieces of a torrent whose hashes of blocks are kept for further requests: 1 MiB for pieces of 16 MiB."""
+LEAF_SOURCES = 4
+"""Peers that are asked, one after another, for the hashes of the blocks of a piece that was wrong."""
+LEAF_TIMEOUT = 3.0
+"""Before the next one is asked (libtorrent: 3 s)."""
+REPAIRS = 8
+"""Wrong pieces of a torrent that are kept at a time until the hashes of their blocks are known."""
 PEX_PEERS = 50
 """Peers added, and dropped, in one message of a peer exchange (BEP 11)."""
 PEX_INTERVAL = 60.0
@@ -494,7 +505,7 @@ DHT_SOURCE_DELAY = 1.0
 """Before the peers of a torrent are searched for, where its user or its trackers name some."""
 DHT_ROUTERS_AFTER = 3.0
 """With too few answers of known nodes before the routers are asked."""
-DHT_BOOTSTRAP_RETRY, DHT_BOOTSTRAP_RETRY_LONGEST = 5.0, 300.0
+DHT_BOOTSTRAP_RETRY, MAX_DHT_BOOTSTRAP_RETRY = 5.0, 300.0
 """Before the next try to find nodes; doubled each time."""
 DHT_MIN_ANNOUNCE_INTERVAL = 60.0
 """Between two searches of a torrent, however much it needs peers."""

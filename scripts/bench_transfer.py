@@ -10,7 +10,9 @@ so that they see the same machine; medians, with the range in brackets. Rows:
 
     download-256K, download-1M, download-4M   one libtorrent seeder at its best to one downloader: seconds
     download-rc4                              the same, encrypted, in pieces of 1 MiB
+    download-v2, download-hybrid              the same, of version 2, or of both: all data is hashed by SHA-256 as well
     seed                                      one seeder to a libtorrent downloader at its best: CPU of the seeder
+    seed-v2                                   the same of version 2
     seed-50                                   one seeder to fifty of them, 16 MiB each: seconds
     many                                      fifty libtorrent seeders to one downloader: seconds
 """
@@ -41,8 +43,8 @@ def download(**options: Any) -> Run:
     return lambda bench, side: bench.transfer(BEST, side, **options)
 
 
-def seed(bench: Bench, side: Side) -> dict[str, float]:
-    return bench.transfer(side, BEST)
+def seed(**options: Any) -> Run:
+    return lambda bench, side: bench.transfer(side, BEST, **options)
 
 
 def seed_many(count: int) -> Run:
@@ -58,7 +60,10 @@ ROWS: dict[str, tuple[str, Run]] = {
     "download-1M": ("wall", download()),
     "download-4M": ("wall", download(piece_length=4 * MIB)),
     "download-rc4": ("wall", download(policy="require")),
-    "seed": ("seed_cpu", seed),
+    "download-v2": ("wall", download(version="2")),
+    "download-hybrid": ("wall", download(version="hybrid")),
+    "seed": ("seed_cpu", seed()),
+    "seed-v2": ("seed_cpu", seed(version="2")),
     "seed-50": ("wall", seed_many(50)),
     "many": ("wall", many),
 }

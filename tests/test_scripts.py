@@ -280,7 +280,7 @@ def test_seed_folder_ends_well_when_it_is_interrupted(origin: Path) -> None:
 
 
 def test_bench_transfer_measures_every_side_in_each_row() -> None:
-    rows = ["download-256K", "seed"]
+    rows = ["download-hybrid", "seed"]
     done = call("bench_transfer.py", "--size", 1, "--repeat", 1, "--rows", ",".join(rows), "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -148,7 +148,7 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
     return {
         **hash_fields(torrent),
         "name": torrent.name,
-        "length": torrent.geometry.size,
+        "length": torrent.length,
         "piece_length": torrent.geometry.piece_length,
         "pieces": torrent.geometry.pieces,
         "private": torrent.private,

@@ -333,10 +333,9 @@ def _tell_failed(error: BaseException, source: Source, arguments: argparse.Names
     if known is None or isinstance(error, (BrokenPipeError, OutputClosed)):
         return error
     code, text = known
-    assert source.info_hash is not None
-    name = source.name or source.info_hash.hex()
+    name = source.name or source.swarm_hash.hex()
     if arguments.json:
-        emit("error", info_hash=source.info_hash.hex(), code=code, message=text)
+        emit("error", info_hash=source.swarm_hash.hex(), code=code, message=text)
     say(f"geventbt: {printable(name)}: {text}")
     return code
 

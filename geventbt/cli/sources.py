@@ -18,6 +18,7 @@ Source: TypeAlias = "geventbt.Torrent | geventbt.Magnet"
 """What a person calls a torrent, read."""
 
 _INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
+_INFO_HASH_V2 = re.compile(r"[0-9a-fA-F]{64}")
 _KINDS = (
     (32769, b"CD001", "the image of a disc (ISO 9660)"),
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -36,7 +37,9 @@ _KINDS = (
 _GONE = (404, 410)
 _MAX_LINK = 65536
 _QUOTE_IT = "put it in quotes ('magnet:?...'): the shell cuts it at the first &"
-_WHAT = "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 hex characters, or -"
+_WHAT = (
+    "a source is a .torrent file, an http(s) URL of one, a magnet link, an info hash of 40 or 64 hex characters, or -"
+)
 
 
 def resolve_source(text: str) -> Source:
@@ -61,6 +64,8 @@ def _read_link(text: str) -> Source | None:
         return _read_magnet(text)
     if text.lower().startswith(("http://", "https://")):
         return _read_bytes(_fetch(text), text)
+    if _INFO_HASH_V2.fullmatch(text):
+        return geventbt.Magnet(info_hash_v2=bytes.fromhex(text))
     return geventbt.Magnet.from_string(f"magnet:?xt=urn:btih:{text}") if _INFO_HASH.fullmatch(text) else None
 
 

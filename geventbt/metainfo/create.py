@@ -4,8 +4,10 @@ the same order.
 In version 1 a folder's files are taken in the order of their paths as raw bytes; in version 2 and hybrids in the order
 of the file tree, which compares name by name (BEP 52). In hybrids each file that does not end with a piece is followed
 by padding, the last one included, unless it is the only one. Hidden files belong to a torrent, except for our own
-(`STATE_DIR`). Symbolic links below the folder are left out: what they lead to is not in the folder, and `Storage` would
-not follow them either.
+(`STATE_DIR`).
+
+Symbolic links below the folder are not followed, as `Storage` would not follow them either. Version 2 and hybrids
+record those that lead to a place in the folder (BEP 47); all others, and those of version 1, are left out.
 """
 
 from __future__ import annotations
@@ -41,14 +43,16 @@ _Made: TypeAlias = tuple[dict[str, Any], dict[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A file that goes into a torrent, or padding behind one."""
+    """A file that goes into a torrent, padding behind one, or a symbolic link."""
 
     path: Path | None
-    """None for padding."""
+    """None for padding, and for a link."""
     parts: tuple[str, ...]
     length: int
     mtime: int
     executable: bool
+    target: tuple[str, ...] = ()
+    """Where a link leads to: the parts of a path below the torrent's folder."""
 
     def changed_error(self) -> MetainfoError:
         """The error for a file that has changed since it was found."""
@@ -146,7 +150,8 @@ def _portable(name: str) -> str:
 
 
 def _find(root: Path, *, by_name: bool) -> list[_Source]:
-    """The regular files that go into the torrent, in the order of version 1, or name by name in that of version 2."""
+    """The regular files that go into the torrent, in the order of version 1; or name by name in that of version 2, and
+    with them the links."""
     if not root.is_dir():
         return [_source(root, (), root.stat())]
     sources: list[_Source] = []
@@ -158,6 +163,8 @@ def _find(root: Path, *, by_name: bool) -> list[_Source]:
             status = path.lstat()
             if stat.S_ISREG(status.st_mode):
                 sources.append(_source(path, (*below, name), status))
+        if by_name:
+            sources += filter(None, [_link(root, Path(folder, name)) for name in (*folders, *names)])
     if by_name:
         return sorted(sources, key=lambda source: [os.fsencode(part) for part in source.parts])
     return sorted(sources, key=lambda source: os.fsencode("/".join(source.parts)))
@@ -170,6 +177,18 @@ def _source(path: Path, parts: tuple[str, ...], status: os.stat_result) -> _Sour
     return _Source(path, tuple(_portable(part) for part in parts), status.st_size, status.st_mtime_ns, executable)
 
 
+def _link(root: Path, path: Path) -> _Source | None:
+    """A symbolic link that leads to a place in the folder, whether there is anything or not; else None."""
+    if not path.is_symlink():
+        return None
+    target = os.path.relpath(os.path.normpath(path.parent / os.readlink(path)), root)
+    if target == os.curdir or target.split(os.sep)[0] == os.pardir or os.path.isabs(os.readlink(path)):
+        return None
+    own, others = path.relative_to(root).parts, Path(target).parts
+    # libtorrent looks at the mode of the link itself, by which it is executable.
+    return _Source(None, tuple(map(_portable, own)), 0, 0, executable=True, target=tuple(map(_portable, others)))
+
+
 def _raise(error: OSError) -> None:
     """A folder that cannot be read must not be left out in silence."""
     raise error
@@ -178,6 +197,8 @@ def _raise(error: OSError) -> None:
 def _entry(source: _Source) -> dict[str, Any]:
     """What single files and entries of ``files`` have in common (BEP 3, 47)."""
     entry: dict[str, Any] = {"length": source.length}
+    if source.target:
+        return {**entry, "attr": "xl", "symlink path": source.target}
     if source.path is None:
         return {**entry, "attr": "p"}
     return {**entry, "attr": "x"} if source.executable else entry
@@ -258,6 +279,8 @@ def _file_tree(sources: list[_Source], pieces: list[bytes], geometry: Geometry, 
         of_file = pieces[first : first + len(geometry.pieces_of(geometry.start_of(first), source.length))]
         first += len(of_file)
         entry = _entry(source)
+        if source.target:
+            del entry["length"]
         if len(of_file) == 1:
             entry["pieces root"] = of_file[0]
         elif of_file:

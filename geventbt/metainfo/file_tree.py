@@ -14,6 +14,7 @@ from typing import Any
 
 from geventbt import limits
 from geventbt.errors import MetainfoError
+from geventbt.geometry import Geometry
 from geventbt.metainfo import merkle
 
 
@@ -43,6 +44,11 @@ def read_file_tree(tree: Any) -> list[TreeFile]:
     files = list(_walk(tree))
     if not files:
         raise MetainfoError("the torrent has no files")
+    # Files with the same root have the same contents, and share their hashes.
+    lengths: dict[bytes, int] = {}
+    for file in files:
+        if file.root is not None and lengths.setdefault(file.root, file.length) != file.length:
+            raise MetainfoError(f"the file {file.parts[-1][:80]!r} has the root of a file of another length")
     return files
 
 
@@ -90,7 +96,7 @@ def _file(parts: tuple[bytes, ...], node: dict[bytes, Any]) -> TreeFile:
     return TreeFile(parts, length, root, attributes)
 
 
-def read_piece_layers(value: Any, files: Iterable[TreeFile], piece_length: int) -> dict[bytes, bytes]:
+def read_piece_layers(value: Any, files: Iterable[TreeFile], geometry: Geometry) -> dict[bytes, bytes]:
     """The ``piece layers`` of a .torrent file: the hashes of the pieces of each file of more than one, by its root.
 
     Raises:
@@ -99,32 +105,32 @@ def read_piece_layers(value: Any, files: Iterable[TreeFile], piece_length: int) 
     layers: Mapping[Any, Any] = value if isinstance(value, dict) else {}
     read: dict[bytes, bytes] = {}
     for file in files:
-        if file.length <= piece_length or file.root is None or file.root in read:
+        pieces = len(geometry.pieces_of(0, file.length))
+        if pieces <= 1 or file.root is None or file.root in read:
             continue
         layer = layers.get(file.root)
         if not isinstance(layer, bytes):
             raise MetainfoError(f"the torrent lacks the piece layer of the file {file.parts[-1][:80]!r}")
-        check_piece_layer(layer, file.root, file.length, piece_length)
+        check_piece_layer(layer, file.root, pieces, geometry.blocks_per_piece)
         read[file.root] = layer
     if len(layers) > len(read):
         raise MetainfoError(f"the torrent has {len(layers) - len(read)} piece layers that belong to no file")
     return read
 
 
-def check_piece_layer(layer: bytes, root: bytes, length: int, piece_length: int) -> None:
+def check_piece_layer(layer: bytes, root: bytes, pieces: int, blocks_per_piece: int) -> None:
     """Check that a piece layer is that of a file.
 
     Args:
         layer: the hashes, end to end.
         root: the root of the file.
-        length: bytes of the file, more than a piece.
-        piece_length: bytes of a piece.
+        pieces: pieces of the file, at least two.
+        blocks_per_piece: blocks of a piece of full length.
 
     Raises:
         MetainfoError: it is not.
     """
-    pieces = -(-length // piece_length)
     if len(layer) != pieces * merkle.HASH:
         raise MetainfoError(f"a piece layer of {len(layer)} bytes for {pieces} pieces: must be {pieces * merkle.HASH}")
-    if merkle.root_of_pieces(layer, piece_length // limits.BLOCK) != root:
+    if merkle.root_of_pieces(layer, blocks_per_piece) != root:
         raise MetainfoError(f"the piece layer of the root {root.hex()} does not lead to it")

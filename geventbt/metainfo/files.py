@@ -117,15 +117,17 @@ def with_roots(files: Sequence[TorrentFile], entries: Iterable[TreeFile]) -> tup
     return tuple(file if file.padding else replace(file, pieces_root=next(others).root) for file in files)
 
 
-def are_same_files(info: dict[bytes, Any], files: Sequence[TorrentFile], tree: Sequence[TreeFile]) -> bool:
+def are_same_files(
+    info: dict[bytes, Any], files: Sequence[TorrentFile], tree: Sequence[TreeFile], geometry: Geometry
+) -> bool:
     """Whether both halves of a hybrid have the same files, and those of version 1 begin at pieces (BEP 52).
 
     Args:
         info: the info dictionary.
         files: its files of version 1.
         tree: its files of version 2.
+        geometry: that of version 1.
     """
-    piece_length = info[b"piece length"]
     stored = [file for file in files if not file.padding]
     if b"files" in info:
         paths = [tuple(_path(entry)) for entry, file in zip(info[b"files"], files, strict=True) if not file.padding]
@@ -134,7 +136,7 @@ def are_same_files(info: dict[bytes, Any], files: Sequence[TorrentFile], tree: S
     return (
         paths == [entry.parts for entry in tree]
         and [file.length for file in stored] == [entry.length for entry in tree]
-        and all(file.offset % piece_length == 0 for file in stored if file.length)
+        and all(geometry.piece_at(file.offset)[1] == 0 for file in stored if file.length)
     )
 
 

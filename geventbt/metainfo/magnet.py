@@ -112,7 +112,7 @@ class Magnet:
             name=torrent.name,
             trackers=tuple(url for tier in torrent.trackers for url in tier),
             web_seeds=torrent.web_seeds[:_MAX_WEB_SEEDS],
-            length=torrent.geometry.size,
+            length=torrent.length,
         )
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ power of two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 
@@ -115,13 +115,17 @@ class Tree:
     Args:
         layer: the hashes of the lowest layer here, end to end.
         level: how many layers are below it.
+
+    Attributes:
+        level: see above.
+        width: the power of two that the lowest layer is filled up to.
     """
 
     def __init__(self, layer: bytes, level: int) -> None:
-        self._level = level
+        self.level = level
         self._layers = [layer]
         nodes = split(layer)
-        self._width = width(len(nodes))
+        self.width = width(len(nodes))
         while len(nodes) > 1:
             nodes = parents(nodes, level)
             level += 1
@@ -133,27 +137,64 @@ class Tree:
         return self._layers[-1]
 
     def prove(self, index: int, length: int, proof_layers: int) -> list[bytes] | None:
-        """The hashes of some neighbours, and the proof of them.
+        """The hashes of some neighbours of the lowest layer, and the proof of them; see `prove`."""
+        return prove(self.node, self.width, index, length, proof_layers)
 
-        Args:
-            index: where the first is in the lowest layer, a multiple of `length`.
-            length: how many, a power of two.
-            proof_layers: how many layers above the lowest the proof is to cover.
+    def node(self, height: int, at: int) -> bytes:
+        """A node, by its place in a layer that is `height` layers above the lowest."""
+        return self._layers[height][at * HASH : (at + 1) * HASH] or padding(self.level + height)
 
-        Returns:
-            The neighbours, and the siblings of the nodes above them, upwards; those that are within them are left out.
-            None if there are no such nodes.
-        """
-        if not 0 < length <= self._width or length & (length - 1) or index % length or not 0 <= index < self._width:
+
+class BlockTree:
+    """A file's tree from its blocks up to the root, the blocks being those of one piece alone.
+
+    Args:
+        leaves: the hash of each block of the piece.
+        piece: the piece, by its place in the file.
+        pieces: the tree above the pieces.
+    """
+
+    def __init__(self, leaves: Sequence[bytes], piece: int, pieces: Tree) -> None:
+        self._pieces = pieces
+        self._width = 1 << pieces.level
+        self._first = piece * self._width
+        self._blocks = Tree(b"".join([*leaves, *[NO_LEAF] * (self._width - len(leaves))]), 0)
+
+    def prove(self, index: int, length: int, proof_layers: int) -> list[bytes] | None:
+        """The leaves of some neighbours, all of this piece, and the proof of them; see `prove`."""
+        if not self._first <= index <= index + length <= self._first + self._width:
             return None
-        if not 0 <= proof_layers < max(1, self._width.bit_length() - 1):
-            return None
-        hashes = [self._node(0, at) for at in range(index, index + length)]
-        position = index // length
-        for height in range(level_of(length), proof_layers + 1) if proof_layers else ():
-            hashes.append(self._node(height, position ^ 1))
-            position //= 2
-        return hashes
+        return prove(self._node, self._pieces.width * self._width, index, length, proof_layers)
 
     def _node(self, height: int, at: int) -> bytes:
-        return self._layers[height][at * HASH : (at + 1) * HASH] or padding(self._level + height)
+        if height < self._pieces.level:
+            return self._blocks.node(height, at - (self._first >> height))
+        return self._pieces.node(height - self._pieces.level, at)
+
+
+def prove(
+    node: Callable[[int, int], bytes], to_width: int, index: int, length: int, proof_layers: int
+) -> list[bytes] | None:
+    """The hashes of some neighbours in a layer, and the proof of them.
+
+    Args:
+        node: gives a node, by its height above the layer, and its place.
+        to_width: the power of two that the layer is filled up to.
+        index: where the first neighbour is in the layer, a multiple of `length`.
+        length: how many, a power of two.
+        proof_layers: how many layers above theirs the proof is to cover.
+
+    Returns:
+        The neighbours, and the siblings of the nodes above them, upwards; those that are within them are left out.
+        None if there are no such nodes.
+    """
+    if not 0 < length <= to_width or length & (length - 1) or index % length or not 0 <= index < to_width:
+        return None
+    if not 0 <= proof_layers < max(1, to_width.bit_length() - 1):
+        return None
+    hashes = [node(0, at) for at in range(index, index + length)]
+    position = index // length
+    for height in range(level_of(length), proof_layers + 1) if proof_layers else ():
+        hashes.append(node(height, position ^ 1))
+        position //= 2
+    return hashes

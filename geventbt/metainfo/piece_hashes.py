@@ -73,7 +73,7 @@ class TreeHashes:
         """The root of the tree over a piece."""
         return _entry(self._layer, merkle.HASH, piece)
 
-    def hasher(self, piece: int) -> Hasher:
+    def hasher(self, piece: int) -> TreeHasher:
         """A hasher of leaves. What is behind the end of the file, as a hybrid's padding, is left out."""
         size = self._geometry.piece_size(piece)
         if piece in self._whole_files:
@@ -82,19 +82,23 @@ class TreeHashes:
 
 
 class HybridHashes:
-    """Both hashes of each piece, that of version 1 first."""
+    """Both hashes of each piece, that of version 1 first.
+
+    Attributes:
+        trees: those of version 2.
+    """
 
     def __init__(self, flat: FlatHashes, trees: TreeHashes) -> None:
+        self.trees = trees
         self._flat = flat
-        self._trees = trees
 
     def expected(self, piece: int) -> bytes:
         """The SHA-1 and the root of the tree of a piece."""
-        return self._flat.expected(piece) + self._trees.expected(piece)
+        return self._flat.expected(piece) + self.trees.expected(piece)
 
     def hasher(self, piece: int) -> Hasher:
         """Both in one pass over the bytes."""
-        return _BothHashers(self._flat.hasher(piece), self._trees.hasher(piece))
+        return _BothHashers(self._flat.hasher(piece), self.trees.hasher(piece))
 
 
 class TreeHasher:
@@ -103,23 +107,26 @@ class TreeHasher:
     Args:
         size: how many bytes there are; what is beyond is not hashed.
         width: how many leaves the tree has, a power of two.
+
+    Attributes:
+        leaves: the hash of each block so far.
     """
 
     def __init__(self, size: int, width: int) -> None:
         self._left = size
         self._width = width
-        self._leaves: list[bytes] = []
+        self.leaves: list[bytes] = []
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Hash whole blocks, or the end."""
         with memoryview(data) as view:
             part = view[: self._left]
             self._left -= len(part)
-            self._leaves += merkle.leaves(part)
+            self.leaves += merkle.leaves(part)
 
     def digest(self) -> bytes:
         """The root."""
-        return merkle.root(self._leaves, self._width)
+        return merkle.root(self.leaves, self._width)
 
 
 class _BothHashers:
@@ -140,6 +147,13 @@ def digest_of(hashes: PieceHashes, piece: int, data: bytes | bytearray | memoryv
     hasher = hashes.hasher(piece)
     hasher.update(data)
     return hasher.digest()
+
+
+def trees_of(hashes: PieceHashes) -> TreeHashes | None:
+    """The hashes of version 2 among those of a torrent; None in version 1."""
+    if isinstance(hashes, HybridHashes):
+        return hashes.trees
+    return hashes if isinstance(hashes, TreeHashes) else None
 
 
 def contradicts(expected: bytes, digest: bytes) -> bool:

@@ -152,6 +152,11 @@ class Torrent:
         return len(self.files[0].path) > 1
 
     @property
+    def length(self) -> int:
+        """The bytes of its files, without padding (BEP 47)."""
+        return sum(file.length for file in self.files if file.stored)
+
+    @property
     def version(self) -> Version:
         """ "1", "2" or "hybrid"."""
         if self.info_hash_v2 is None:
@@ -173,8 +178,12 @@ class Torrent:
     @property
     def missing_layers(self) -> tuple[bytes, ...]:
         """The roots of files whose piece layers are not known, such as those of a magnet link at first."""
-        length = self.geometry.piece_length
-        roots = (file.pieces_root for file in self.files if file.pieces_root is not None and file.length > length)
+        pieces_of = self.geometry.pieces_of
+        roots = (
+            file.pieces_root
+            for file in self.files
+            if file.pieces_root is not None and len(pieces_of(file.offset, file.length)) > 1
+        )
         return tuple(dict.fromkeys(root for root in roots if root not in self.piece_layers))
 
     def piece_hash(self, piece: int) -> bytes:
@@ -295,7 +304,7 @@ def _read_v2(info_bytes: bytes, info: dict[bytes, Any], layers: Any) -> Torrent:
         info_bytes=info_bytes,
         geometry=geometry,
         piece_hashes=b"",
-        piece_layers={} if layers is None else read_piece_layers(layers, tree, geometry.piece_length),
+        piece_layers={} if layers is None else read_piece_layers(layers, tree, geometry),
         files=files,
         private=_is_private(info.get(b"private")),
     )
@@ -305,13 +314,13 @@ def _read_hybrid(torrent: Torrent, info: dict[bytes, Any], layers: Any) -> Torre
     """Add the half of version 2 to a torrent of version 1, if it is sound and has the same files."""
     try:
         tree, geometry = _tree(info)
-        if not are_same_files(info, torrent.files, tree):
+        if not are_same_files(info, torrent.files, tree, torrent.geometry):
             raise MetainfoError("the files of both versions differ")
         return replace(
             torrent,
             info_hash_v2=hashlib.sha256(torrent.info_bytes).digest(),
             files=with_roots(torrent.files, tree),
-            piece_layers={} if layers is None else read_piece_layers(layers, tree, geometry.piece_length),
+            piece_layers={} if layers is None else read_piece_layers(layers, tree, geometry),
         )
     except MetainfoError as error:
         _log.warning("the hybrid torrent %r is used as version 1: %s", torrent.name, error)

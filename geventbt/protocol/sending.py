@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bitarray import bitarray
@@ -29,6 +30,9 @@ class SendingSide(ProtocolState):
     def send_handshake(self, handshake: Handshake, info_hash_v2: bytes | None = None) -> None:
         """Send ours. Once; and for an inbound peer with the info hash that it asked for.
 
+        A peer that has begun with the info hash of version 1 of a hybrid, and says that it knows version 2, is answered
+        with the other info hash, if we say so too: the connection is one of version 2 then (BEP 52).
+
         Args:
             handshake: ours.
             info_hash_v2: that of version 2 of the torrent, 32 bytes or the first 20 of them, if there is one.
@@ -44,6 +48,8 @@ class SendingSide(ProtocolState):
         info_hash_v2 = info_hash_v2 and info_hash_v2[: c.HASH_LENGTH]
         if self.handshake_received:
             check_match(handshake, self.handshake_received, info_hash_v2)
+            if info_hash_v2 and handshake.extensions.v2 and self.handshake_received.extensions.v2:
+                handshake = replace(handshake, info_hash=info_hash_v2)
         if handshake.extensions.extended:
             # It follows when the peer's is there. Whether it can be sent at all is the caller's to know now.
             self._extended_handshake_payload()

@@ -1,6 +1,6 @@
 """Verified pieces, and the backends that keep their bytes: the disk, memory, or the user's own. No peers, no gevent.
 
-Everything here may block: the client calls it in native threads.
+Everything here may block: the client calls it in native threads. `objects.backend` has the backend for fsspec's stores.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.disk.relocation import Place, relocate
 from geventbt.storage.layout import Layout, Span
 from geventbt.storage.memory import MemoryBackend
-from geventbt.storage.objects.backend import FsspecBackend
 from geventbt.storage.storage import Storage, locate
 
 __all__ = [
     "ChangedData",
     "DiskBackend",
-    "FsspecBackend",
     "Layout",
     "MemoryBackend",
     "MissingData",

@@ -20,7 +20,7 @@ from geventbt.concurrency import descriptors
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER, ReadInto, hash_piece, hash_pieces
-from geventbt.metainfo.piece_hashes import contradicts, digest_of
+from geventbt.metainfo.piece_hashes import contradicts, digest_of, trees_of
 from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
@@ -162,7 +162,8 @@ class Storage:
         """
         expected, digest = self._hashes.expected(piece), digest_of(self._hashes, piece, data)
         if digest != expected:
-            if contradicts(expected, digest):
+            # Padding is in one of the two hashes only, and the peer's to get wrong.
+            if contradicts(expected, digest) and self._has_zero_padding(piece, data):
                 raise StorageError(errno.EINVAL, f"piece {piece} has one of the torrent's two hashes and not the other")
             return False
         position = 0
@@ -240,6 +241,30 @@ class Storage:
         digest = hash_piece(self._read_stream, self.torrent.geometry, self._hashes, piece, buffer)
         self.have[piece] = digest == expected
         return digest == expected
+
+    def leaf_hashes(self, piece: int) -> list[bytes]:
+        """Read a verified piece of version 2, and hash its blocks (BEP 52).
+
+        Args:
+            piece: the piece's index.
+
+        Returns:
+            The SHA-256 of each block of 16 KiB, 32 bytes each; without the padding of a hybrid.
+
+        Raises:
+            StorageError: if the torrent has no hashes of version 2, or the piece is not verified, cannot be read, or
+                was changed; as in `read` it then leaves `have`.
+        """
+        trees = trees_of(self._hashes)
+        if trees is None:
+            raise StorageError("the torrent has no hashes of version 2")
+        hasher = trees.hasher(piece)
+        for offset, length in self.torrent.geometry.blocks(piece, BUFFER):
+            hasher.update(self.read(piece, offset, length))
+        if hasher.digest() != trees.expected(piece):
+            self.have[piece] = False
+            raise StorageError(f"piece {piece} was changed")
+        return hasher.leaves
 
     def check(
         self,
@@ -411,6 +436,16 @@ class Storage:
                     self.backend.read_into(span.file, span.offset, part)
         except MissingData:
             return False
+        return True
+
+    def _has_zero_padding(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
+        position = 0
+        with memoryview(data) as view:
+            for span in self._layout.spans(piece, 0, len(data)):
+                part = view[position : position + span.length]
+                position += span.length
+                if self._padding[span.file] and any(part):
+                    return False
         return True
 
     def _refuse_padding(self, data: memoryview, index: int) -> None:

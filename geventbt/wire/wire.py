@@ -362,7 +362,8 @@ class Wire:
             peer_id: ours, 20 bytes or 40 hex characters.
             dht, fast, extended, v2: the reserved bits that we set (BEP 5, 6, 10, 52).
             info_hash_v2: the info hash of version 2 of a hybrid, in one of these forms: the peer may answer with it
-                (BEP 52), and then hash requests can be sent.
+                (BEP 52), and then hash requests can be sent. With `v2` an inbound peer that sets the bit is answered
+                with it.
             geometry: the number and sizes of the pieces, if known: the peer's messages are then checked against it.
             timeout: seconds for the whole handshake; None to wait as long as the wire is open. An inbound peer has
                 `limits.HANDSHAKE_TIMEOUT` at most.
@@ -391,7 +392,7 @@ class Wire:
         if sent is None:
             self._engine.apply_constraint(partial(self._protocol.send_handshake, info_hash_v2=short_v2), ours)
             self._link.transport.flush_soon()
-        elif sent.info_hash != ours.info_hash:
+        elif sent.info_hash not in (ours.info_hash, short_v2):
             raise LocalProtocolError(
                 f"a handshake for torrent {sent.info_hash.hex()} has been sent already, not {ours.info_hash.hex()}"
             )

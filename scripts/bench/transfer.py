@@ -11,11 +11,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import geventbt
 
 MIB = 1 << 20
+Version: TypeAlias = Literal["1", "2", "hybrid"]
+"""Of a torrent: 1 (BEP 3), 2 (BEP 52) or both."""
 PROGRAMS = Path(__file__).parent
 PACKAGE = Path(geventbt.__file__).parent
 
@@ -107,13 +109,13 @@ class Bench:
 
     folder: Path
     size: int
-    _torrents: dict[tuple[int, int], Path] = field(default_factory=dict)
+    _torrents: dict[tuple[int, int, Version], Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # As pip does when it installs the package.
         compileall.compile_dir(PACKAGE, quiet=1)
 
-    def torrent(self, size: int, piece_length: int) -> Path:
+    def torrent(self, size: int, piece_length: int, version: Version) -> Path:
         """The .torrent file of a payload of `size` MiB in the folder "data"."""
         data = self._data(size)
         if not data.exists():
@@ -121,10 +123,11 @@ class Bench:
             with open(data, "wb") as file:
                 for _ in range(size):
                     file.write(os.urandom(MIB))
-        path = self._torrents.get((size, piece_length))
+        path = self._torrents.get((size, piece_length, version))
         if path is None:
-            path = self._torrents[size, piece_length] = self.folder / f"{size}-{piece_length}.torrent"
-            path.write_bytes(geventbt.create_torrent(data, piece_length=piece_length).to_bytes())
+            path = self.folder / f"{size}-{piece_length}-{version}.torrent"
+            path.write_bytes(geventbt.create_torrent(data, version=version, piece_length=piece_length).to_bytes())
+            self._torrents[size, piece_length, version] = path
         return path
 
     def transfer(
@@ -134,6 +137,7 @@ class Bench:
         *,
         size: int | None = None,
         piece_length: int = MIB,
+        version: Version = "1",
         policy: str = "disable",
         copies: int = 1,
     ) -> dict[str, float]:
@@ -143,6 +147,7 @@ class Bench:
             seeder, downloader: who moves it.
             size: MiB of the payload.
             piece_length: bytes of a piece.
+            version: of the torrent.
             policy: of both about encryption: "prefer", "require" or "disable".
             copies: how many downloads the downloader's process makes.
 
@@ -153,7 +158,7 @@ class Bench:
             the transfer; `peak`: MiB that the downloader had in memory.
         """
         size = size or self.size
-        torrent = self.torrent(size, piece_length)
+        torrent = self.torrent(size, piece_length, version)
         target = self.folder / "out"
         seed = Process("seed", seeder, torrent, self.folder / "data", policy)
         try:

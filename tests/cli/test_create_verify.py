@@ -14,7 +14,7 @@ import pytest
 import geventbt
 from geventbt import bencoding
 from geventbt.cli.main import run
-from tests.cli_harness import COMMAND, Call, assert_one_line
+from tests.cli_harness import COMMAND, Call, assert_one_line, json_lines, run_here
 
 
 @pytest.fixture
@@ -57,6 +57,32 @@ def test_all_that_was_said_is_in_the_torrent(call: Call, origin: Path, tmp_path:
 def test_what_was_created_verifies(call: Call, origin: Path, tmp_path: Path) -> None:
     assert call("create", origin, "-o", tmp_path / "x.torrent", "-q").stderr == ""
     assert call("verify", tmp_path / "x.torrent", origin).returncode == 0
+
+
+@pytest.mark.parametrize("version", ["2", "hybrid"])
+def test_a_torrent_of_version_2_is_made_shown_linked_and_verified(
+    origin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    output = tmp_path / "x.torrent"
+    assert run_here("create", origin, "--torrent-version", version, "-o", output, "--json") == 0
+    (made,) = json_lines(capsys.readouterr().out)
+    torrent = geventbt.Torrent.from_file(output)
+    assert torrent.info_hash_v2 is not None
+    hashes = [value.hex() for value in (torrent.info_hash, torrent.info_hash_v2) if value is not None]
+    assert len(hashes) == (2 if version == "hybrid" else 1)
+    assert run_here("info", output, "--json") == 0
+    (shown,) = json_lines(capsys.readouterr().out)
+    for line in (made, shown):
+        assert (line["version"], line["info_hash_v2"]) == (version, hashes[-1])
+        assert line["length"] == sum(path.stat().st_size for path in origin.rglob("*") if path.is_file())
+    assert run_here("magnet", output) == 0
+    link = capsys.readouterr().out
+    assert [link.count(f":{digest}") + link.count(f":1220{digest}") for digest in hashes] == [1] * len(hashes)
+    assert run_here("verify", output, origin, "-q") == 0
+    data = bytearray((origin / "one.bin").read_bytes())
+    data[-1] ^= 1
+    (origin / "one.bin").write_bytes(data)
+    assert run_here("verify", output, origin, "-q") != 0
 
 
 def test_a_path_that_is_not_there_is_not_found(call: Call, tmp_path: Path) -> None:

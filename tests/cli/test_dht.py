@@ -107,7 +107,7 @@ def test_what_cannot_be_done_is_refused_in_a_line(
 def public(nodes: list[geventbt.DHT], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder for state, where the public routers are a node of ours."""
     monkeypatch.delenv("GEVENTBT_DHT_ROUTERS")
-    monkeypatch.setattr("geventbt.discovery.dht.dht.ROUTERS", (("127.0.0.1", nodes[0].port),))
+    monkeypatch.setattr("geventbt.discovery.dht.first_nodes.ROUTERS", (("127.0.0.1", nodes[0].port),))
     monkeypatch.setattr("geventbt.limits.DHT_IDLE_START", 0.0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
@@ -119,7 +119,7 @@ def test_the_next_run_begins_with_the_nodes_of_the_last(
     nodes[1].announce(HASH, 4242)
     assert run_here("dht", "peers", HASH) == 0
     saved = public / "geventbt" / "dht.state"
-    monkeypatch.setattr("geventbt.discovery.dht.dht.ROUTERS", ())
+    monkeypatch.setattr("geventbt.discovery.dht.first_nodes.ROUTERS", ())
     capsys.readouterr()
     assert run_here("dht", "peers", HASH) == 0
     assert shown(capsys) == "127.0.0.1:4242\n"

@@ -194,11 +194,26 @@ def test_a_link_of_version_2_is_shown_and_its_peers_are_asked(
     assert (shown["info_hash"], shown["info_hash_v2"]) == (torrent.swarm_hash.hex(), torrent.info_hash_v2.hex())
     assert run_here("info", link) == 0
     assert torrent.info_hash_v2.hex() in capsys.readouterr().out
+    assert run_here("magnet", torrent.info_hash_v2.hex().upper()) == 0
+    assert capsys.readouterr().out.strip() == str(geventbt.Magnet(info_hash_v2=torrent.info_hash_v2))
     with geventbt.seed(torrent, tmp_path, ("127.0.0.1", 0), dht=False) as client:
         peer = f"127.0.0.1:{client.port}"
         assert run_here("download", link, "--peer", peer, "--no-dht", "-o", tmp_path / "out", "-q") == 0
         assert (tmp_path / "out" / "data").read_bytes() == (tmp_path / "data").read_bytes()
         assert run_here("peer", peer, link, "--json") == 0
+
+
+def test_several_torrents_of_version_2_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torrents = []
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(name.encode() * 9000)
+        torrents.append(geventbt.create_torrent(tmp_path / name, version="2", piece_length=16384))
+        (tmp_path / f"{name}.torrent").write_bytes(torrents[-1].to_bytes())
+    sources = [tmp_path / "one.torrent", tmp_path / "two.torrent"]
+    out = tmp_path / "out"
+    assert run_here("download", *sources, "--no-dht", "-o", out, "--stall-timeout", "0.5s", "--json") != 0
+    failed = [line["info_hash"] for line in json_lines(capsys.readouterr().out) if line["event"] == "error"]
+    assert sorted(failed) == sorted(torrent.swarm_hash.hex() for torrent in torrents)
 
 
 def test_a_name_that_no_file_can_have_is_not_found(capsys: pytest.CaptureFixture[str]) -> None:

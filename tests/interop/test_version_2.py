@@ -7,9 +7,11 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 import geventbt
-from geventbt import Magnet, Torrent
+from geventbt import Client, Magnet, Torrent, limits
+from geventbt.metainfo import merkle
 from tests.interop.conftest import assert_same_tree, our_seeder, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
@@ -57,3 +59,61 @@ def test_hashes_are_asked_of_a_libtorrent_seed(payload, torrent_v2, tmp_path, li
         gevent.sleep(0)
         wire.hash_request(root, 2, 0, 64, 0)
         assert bytes(asked.get()["hashes"]).startswith(torrent_v2.piece_layers[root])
+
+
+@pytest.mark.parametrize("version", ["2"])
+def test_hashes_of_blocks_are_asked_of_a_libtorrent_seed(payload, torrent_v2, tmp_path, libtorrent_peer):
+    seeder = libtorrent_peer(tmp_path / "v2.torrent", payload.parent)
+    wait_until(lambda: seeder.is_seeding)
+    large = max(torrent_v2.files, key=lambda file: file.length)
+    leaves = merkle.leaves(payload.parent.joinpath(*large.path).read_bytes())
+    with geventbt.connect(("127.0.0.1", seeder.port), info_hash=torrent_v2.info_hash_v2) as wire:
+        wire.handshake(torrent_v2.info_hash_v2, geventbt.new_peer_id())
+        asked = gevent.spawn(wire.wait_for, "hashes", 10)
+        gevent.sleep(0)
+        wire.hash_request(large.pieces_root, 0, 8, 4, merkle.level_of(merkle.width(len(leaves))) - 1)
+        hashes = merkle.split(bytes(asked.get()["hashes"]))
+    assert hashes[:4] == leaves[8:12]
+    assert merkle.fold(hashes[:4], 8, hashes[4:]) == large.pieces_root
+
+
+@VERSIONS
+def test_one_wrong_block_among_honest_libtorrent_seeds_costs_one_block_and_its_sender(
+    payload, torrent_v2, tmp_path, libtorrent_peer
+):
+    geometry = torrent_v2.geometry
+    stream = bytearray(geometry.length)
+    for file in torrent_v2.files:
+        if file.stored:
+            stream[file.offset : file.offset + file.length] = payload.parent.joinpath(*file.path).read_bytes()
+    asked, may_answer = Event(), Event()
+
+    def lie_once(wire: geventbt.Wire) -> None:
+        """Send the first block wrong, and all others right; the one piece that it has is asked of it alone at first."""
+        wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id(), geometry=geometry)
+        wire.have(3)
+        wire.unchoke()
+        for number, request in enumerate(wire.incoming_requests()):
+            asked.set()
+            may_answer.wait()
+            start = geometry.start_of(request.piece) + request.offset
+            block = stream[start : start + request.length]
+            block[0] ^= not number
+            wire.piece(request.piece, request.offset, block)
+
+    seeders = [libtorrent_peer(tmp_path / "v2.torrent", payload.parent) for _ in range(2)]
+    wait_until(lambda: all(seeder.is_seeding for seeder in seeders))
+    liar = geventbt.listen(("127.0.0.1", 0), lie_once, info_hashes=torrent_v2.swarm_hashes)
+    with Client(host="127.0.0.1", dht=False, lsd=False) as client:
+        download = client.add(torrent_v2, tmp_path / "ours", peers=[("127.0.0.1", liar.server_port)])
+        assert asked.wait(10)
+        for seeder in seeders:
+            seeder.connect(client.port)
+        while download.progress.seeds < 2:
+            gevent.sleep(0.01)
+        may_answer.set()
+        assert download.wait(60)
+        assert download.banned == {("127.0.0.1", liar.server_port)}
+        assert download.progress.wasted == limits.BLOCK
+    liar.stop()
+    assert_same_tree(payload, tmp_path / "ours" / "payload")

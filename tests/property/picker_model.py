@@ -153,6 +153,13 @@ class Model:
         if not claimants:
             del self.open[piece].claims[block]
 
+    def wrong(self, piece, blocks):
+        begun = self.open[piece]
+        begun.owner = None
+        self.alone.discard(piece)
+        for block in blocks:
+            del begun.received[block]
+
     def settle(self, given_back=()):
         """Let go of pieces that are not worth keeping. Returns them."""
         gone = set()

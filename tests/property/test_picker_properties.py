@@ -286,6 +286,16 @@ class BlockPickerMachine(RuleBasedStateMachine):
         if received:
             self.close(self.nth(received, index), is_good, alone)
 
+    @rule(index=_index, blocks=st.sets(st.integers(0, 3), min_size=1))
+    def find_wrong_blocks(self, index, blocks):
+        received = [piece for piece in self.model.open if self.model.is_received(piece)]
+        if received:
+            piece = self.nth(received, index)
+            blocks = {block % self.model.blocks[piece] for block in blocks}
+            self.picker.wrong(piece, blocks)
+            self.model.wrong(piece, blocks)
+            self.settle({piece})
+
     @precondition(lambda self: self.is_rough)
     @rule(index=_index, is_good=st.booleans(), alone=st.booleans())
     def close_any(self, index, is_good, alone):

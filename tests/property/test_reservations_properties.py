@@ -241,10 +241,16 @@ class World:
                     self.picker.verified(piece)
                     self.verified.add(piece)
                     self.urgent.pop(piece, None)
-                else:
+                elif self.random.random() < 0.5:
                     self.picker.failed(piece, alone=self.random.random() < 0.5)
                     for key in self.blocks(piece):
                         del self.received[key]
+                else:
+                    wrong = self.random.sample(self.blocks(piece), 1)
+                    self.picker.wrong(piece, [block for _, block in wrong])
+                    for key in wrong:
+                        del self.received[key]
+                    self.drop_let_go()
 
     def change_wishes(self) -> None:
         before = [(run, self.ahead(run)) for run in self.runs]

@@ -249,7 +249,9 @@ def run_client(path: Path) -> None:
     print(found, seeding, report, TorrentReader.__doc__, geventbt.__version__)
     with Storage(torrent, path) as storage:
         block: bytes = storage.read(0, 0, 16)
-        print(block, geventbt.allowed_fast_set("10.0.0.1", bytes(20), 100))
+        leaves: list[bytes] = storage.leaf_hashes(0)
+        length: int = complete.length
+        print(block, leaves, length, geventbt.allowed_fast_set("10.0.0.1", bytes(20), 100))
 
 
 def read(active: geventbt.ActiveTorrent) -> None:

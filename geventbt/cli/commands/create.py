@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             "created",
             **hash_fields(torrent),
             name=torrent.name,
-            length=geometry.size,
+            length=torrent.length,
             piece_length=geometry.piece_length,
             pieces=geometry.pieces,
             output=output,
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return DONE
     print(
-        f"{printable(torrent.name)}: {human_size(geometry.size)} in {counted(geometry.pieces, 'piece')} of "
+        f"{printable(torrent.name)}: {human_size(torrent.length)} in {counted(geometry.pieces, 'piece')} of "
         f"{human_size(geometry.piece_length)}, info hash {' and '.join(info_hashes(torrent))}, in {printable(output)}"
     )
     return DONE

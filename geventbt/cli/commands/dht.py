@@ -78,9 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_info_hash(arguments: argparse.Namespace) -> bytes:
-    info_hash = resolve_source(arguments.what).info_hash
-    assert info_hash is not None
-    return info_hash
+    return resolve_source(arguments.what).swarm_hash
 
 
 def _read_announce(arguments: argparse.Namespace) -> bytes:

@@ -115,11 +115,11 @@ def _check_different(sources: Sequence[Source], names: Sequence[str]) -> None:
     Raises:
         CommandError: one is.
     """
-    seen: dict[bytes | None, str] = {}
+    seen: dict[bytes, str] = {}
     for source, name in zip(sources, names, strict=True):
-        if source.info_hash in seen:
-            raise CommandError(USAGE, f"{seen[source.info_hash]} and {name} are the same torrent")
-        seen[source.info_hash] = name
+        if source.swarm_hash in seen:
+            raise CommandError(USAGE, f"{seen[source.swarm_hash]} and {name} are the same torrent")
+        seen[source.swarm_hash] = name
 
 
 def _list(source: Source, arguments: argparse.Namespace) -> None:

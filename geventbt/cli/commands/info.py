@@ -85,7 +85,7 @@ def _show(torrent: geventbt.Torrent) -> None:
             "name": torrent.name,
             "info hash": info_hashes(torrent),
             "version": None if torrent.version == "1" else torrent.version,
-            "size": f"{human_size(geometry.size)} in {counted(geometry.pieces, 'piece')} of "
+            "size": f"{human_size(torrent.length)} in {counted(geometry.pieces, 'piece')} of "
             f"{human_size(geometry.piece_length)}",
             "private": "yes: peers come from its trackers only" if torrent.private else None,
             "created": ", by ".join(part for part in (day, torrent.created_by) if part),

@@ -117,7 +117,7 @@ def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: ar
         emit("torrent", **torrent_fields(torrent, None))
         emit("listening", host=host, port=client.port)
         return
-    size = human_size(torrent.geometry.size)
+    size = human_size(torrent.length)
     print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)
 
 
@@ -130,7 +130,7 @@ def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:
             "created",
             **hash_fields(torrent),
             name=torrent.name,
-            length=geometry.size,
+            length=torrent.length,
             piece_length=geometry.piece_length,
             pieces=geometry.pieces,
             output=made.output,

@@ -152,40 +152,50 @@ class Finder:
         """Add peers that the user names, by address or by name; blocks until names are resolved."""
         self.add(resolved(peers), Source.USER)
 
-    def add(self, addresses: Iterable[Address], source: Source, reported_by: str = "") -> None:
+    def add(
+        self,
+        addresses: Iterable[Address],
+        source: Source,
+        reported_by: str = "",
+        *,
+        info_hash: bytes | None = None,
+    ) -> None:
         """Add peers that were found.
 
         Args:
             addresses: (host, port) of each; a tracker may give names (BEP 3), which are resolved in the background.
             source: what found them.
             reported_by: the IP address of the tracker, node or peer that named them.
+            info_hash: the one that was asked for, where a torrent has two (BEP 52).
         """
         addresses = list(addresses)
         if source is Source.PEX:
             new = sum(address not in self._known for address in addresses)
             self._exchange = ExchangeStatus(self._exchange.peers + new, monotonic())
         if source is Source.TRACKER:
-            self._resolve_soon([address for address in addresses if is_host_name(address[0])], reported_by)
+            names = [address for address in addresses if is_host_name(address[0])]
+            self._resolve_soon(names, reported_by, info_hash)
         for start in range(0, len(addresses), _BATCH):
             if start:
                 gevent.sleep(0)
             now = monotonic()
             for address in addresses[start : start + _BATCH]:
-                self._known.add(address, source, now, reported_by=reported_by)
+                self._known.add(address, source, now, reported_by=reported_by, info_hash=info_hash)
             if self.listener is not None:
                 self.listener.wake()
 
-    def _resolve_soon(self, names: list[Address], reported_by: str) -> None:
+    def _resolve_soon(self, names: list[Address], reported_by: str, info_hash: bytes | None) -> None:
         """Add the addresses behind names of a tracker, one after the other; a list of names at a time."""
         if names and not self._resolving:
-            greenlet = gevent.spawn(self._add_names, names[: limits.TRACKER_NAMES], reported_by)
+            greenlet = gevent.spawn(self._add_names, names[: limits.TRACKER_NAMES], reported_by, info_hash)
             self._resolving.add(greenlet)
             greenlet.rawlink(self._resolving.discard)
 
-    def _add_names(self, names: list[Address], reported_by: str) -> None:
+    def _add_names(self, names: list[Address], reported_by: str, info_hash: bytes | None) -> None:
         for host, port in names:
             with suppress(GeventBTError):
-                self.add([endpoint.address for endpoint in resolve(host, port)], Source.TRACKER, reported_by)
+                addresses = [endpoint.address for endpoint in resolve(host, port)]
+                self.add(addresses, Source.TRACKER, reported_by, info_hash=info_hash)
 
 
 def checked(peers: Iterable[Address]) -> list[Address]:

@@ -68,6 +68,8 @@ class _KnownPeer:
     rank: _Rank = field(init=False)
     named_by: int = 0
     """A bit for each `Source` that named it."""
+    info_hashes: tuple[bytes, ...] = ()
+    """Those by which it is known to know the torrent, where its source says that."""
 
     def __post_init__(self) -> None:
         self.note_source(self.source)
@@ -129,9 +131,22 @@ class KnownPeers:
         peer = self._find(address)
         return () if peer is None else tuple(source for source in Source if peer.named_by & 1 << source)
 
+    def info_hashes_of(self, address: object) -> tuple[bytes, ...]:
+        """The info hashes under which a peer was found; empty if that is not known."""
+        peer = self._find(address)
+        return () if peer is None else peer.info_hashes
+
     # ------------------------------------------------------------------ adding
 
-    def add(self, address: object, source: Source, now: float, *, reported_by: str = "") -> bool:
+    def add(
+        self,
+        address: object,
+        source: Source,
+        now: float,
+        *,
+        reported_by: str = "",
+        info_hash: bytes | None = None,
+    ) -> bool:
         """Add the address of a peer, if it is acceptable.
 
         One that was given up gets another try when it is named again, though not by peer exchange, and not soon.
@@ -142,6 +157,7 @@ class KnownPeers:
             now: the time.
             reported_by: the IP address of the tracker, node or peer that named it; the rules of `may_connect` and the
                 share of a reporter go by it. Not needed for the user.
+            info_hash: the one under which it was found, where a torrent has two (BEP 52).
 
         Returns:
             Whether it is known now. It is not when we may not connect to it, it is banned, or there is no room for it.
@@ -155,15 +171,21 @@ class KnownPeers:
             return False
         if peer is not None:
             self._renew(peer, source, now)
+            self._note_info_hash(peer, info_hash)
             return True
         peer = _KnownPeer(known, source, (source, reported_by), due=now)
         if not (trusted or self._host_has_room(known[0])) or not self._make_room(peer):
             return False
         self._refused.clear()
         self._known[known] = peer
+        self._note_info_hash(peer, info_hash)
         self._by_reporter[peer.reporter] += 1
         self._by_host[known[0]] += 1
         return True
+
+    def _note_info_hash(self, peer: _KnownPeer, info_hash: bytes | None) -> None:
+        if info_hash is not None and info_hash not in peer.info_hashes:
+            peer.info_hashes += (info_hash,)
 
     def _renew(self, peer: _KnownPeer, source: Source, now: float) -> None:
         peer.note_source(source)

@@ -189,6 +189,10 @@ class Assembly(Generic[K]):
             size += self._geometry.piece_length
         return batch
 
+    def put_back(self, complete: CompletePiece[K]) -> None:
+        """Go on with a piece of which some blocks are to be received again."""
+        self._buffers[complete.piece] = complete.buffer
+
     def finished(self, pieces: int) -> None:
         """Note that this number of pieces no longer waits for the hash and the disk."""
         self._unverified -= pieces

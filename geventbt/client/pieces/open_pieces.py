@@ -221,6 +221,15 @@ class OpenPiece(Generic[K]):
         for block in [block for block, claimants in self.claims.items() if peer in claimants]:
             self.give_back(peer, block)
 
+    def reopen(self, blocks: Iterable[int]) -> None:
+        """Free received blocks again, for any peer."""
+        for block in blocks:
+            self.senders[block] = None
+            self.free[block] = 1
+            self.free_count += 1
+            self.missing += 1
+        self.owner = None
+
     def close(self) -> None:
         """End all claims, and forget all workers."""
         for claimants in self.claims.values():

@@ -19,7 +19,7 @@ A source that sends long answers, a web seed, does not pick but reserves: see `r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Generic
 
@@ -516,6 +516,17 @@ class BlockPicker(Generic[K]):
         self._open.close(piece)
         self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
+
+    def wrong(self, piece: int, blocks: Iterable[int]) -> None:
+        """Some blocks of an open piece were wrong, all of which are here: these are free again, for any peer.
+
+        Raises:
+            KeyError: if the piece is not open.
+        """
+        open_piece = self._open[piece]
+        open_piece.reopen(blocks)
+        self._open.set_exclusive(piece, False)
+        self._settle(open_piece)
 
     def lost(self, piece: int) -> None:
         """We had a piece, and no longer do.

@@ -28,7 +28,7 @@ from geventbt.net.addresses import Address
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from geventbt.client.swarm.piece_layers import HashServer
+    from geventbt.client.swarm.hash_exchange import HashExchange
     from geventbt.discovery.dht.dht import DHT
 
 _CLOSE_TIMEOUT = 1.0
@@ -58,6 +58,7 @@ class Admission:
         table: the peers that are connected.
         owner: takes those that are admitted.
         max_peers: connections at one time.
+        hashes: gives hashes to peers; None in version 1.
 
     Attributes:
         dialer: connects to peers.
@@ -75,6 +76,7 @@ class Admission:
         owner: AdmissionOwner,
         *,
         max_peers: int,
+        hashes: HashExchange | None = None,
     ) -> None:
         self._context = context
         self._torrent = torrent
@@ -87,7 +89,7 @@ class Admission:
         self._exchange = PeerExchange(finder, table)
         self._closed_for: Exception | None = None
         self._is_started = False
-        self._hash_server = _make_hash_server(torrent) if torrent.piece_layers else None
+        self._hashes = hashes
         self.dialer = Dialer(context, torrent.swarm_hash, known, self)
 
     def start(self) -> None:
@@ -164,13 +166,13 @@ class Admission:
             wire.close(0)
             return
         try:
-            self.shake_hands(wire)
+            self.shake_hands(wire, wire.wait_handshake().info_hash)
         except BaseException:
             wire.close(0)
             raise
         self._admit(wire, None)
 
-    def shake_hands(self, wire: Wire) -> None:
+    def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Offer our extensions, and exchange handshakes; see `DialerOwner`."""
         wire.use(lambda wire: UtMetadata(wire, self._torrent.info_bytes))
         wire.use(LtDonthave)
@@ -180,13 +182,14 @@ class Admission:
         if port:
             wire.extended_handshake["p"] = port
         has_dht = self._dht is not None
-        if self._hash_server is not None:
-            self._hash_server.serve(wire)
+        if self._hashes is not None:
+            self._hashes.serve(wire)
         wire.handshake(
-            wire.info_hash or self._torrent.swarm_hash,
+            info_hash,
             self._context.peer_id,
             dht=has_dht,
-            v2=self._torrent.version == "hybrid",
+            # As libtorrent does: where the hash is that of version 2, the bit says nothing more.
+            v2=self._torrent.version == "hybrid" and info_hash == self._torrent.info_hash,
             info_hash_v2=self._torrent.info_hash_v2,
             geometry=self._torrent.geometry,
         )
@@ -267,10 +270,3 @@ class Admission:
             self._known.closed(address, self._context.now(), worked=worked, is_seed=is_seed)
         else:
             self._known.released(address, self._context.now())
-
-
-def _make_hash_server(torrent: Torrent) -> HashServer:
-    """Imported here, for torrents of version 2 alone."""
-    from geventbt.client.swarm.piece_layers import HashServer
-
-    return HashServer(torrent)

@@ -34,8 +34,13 @@ class DialerOwner(Protocol):
     def make_room(self) -> None:
         """Leave a peer that is of no use, if there is one: another waits for its place."""
 
-    def shake_hands(self, wire: Wire) -> None:
-        """Set up extensions, and exchange handshakes. May block; raises what ends the connection."""
+    def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
+        """Set up extensions, and exchange handshakes. May block; raises what ends the connection.
+
+        Args:
+            wire: the connection.
+            info_hash: what the peer knows the torrent by.
+        """
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a connection over: `KnownPeers.closed` or `released` is to be called at its end. May block."""
@@ -46,7 +51,7 @@ class Dialer:
 
     Args:
         context: limits and policy of the client.
-        info_hash: of the torrent.
+        info_hash: of the torrent; a peer that was found under another one is connected to with that (BEP 52).
         known: the addresses.
         owner: takes the connections.
 
@@ -163,9 +168,11 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
-        wire = connect(address, info_hash=self._info_hash, encryption=self._context.encryption)
+        known_by = self._known.info_hashes_of(address)
+        info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
+        wire = connect(address, info_hash=info_hash, encryption=self._context.encryption)
         try:
-            self._owner.shake_hands(wire)
+            self._owner.shake_hands(wire, info_hash)
         except BaseException:
             wire.close(0)
             if self._context.is_own(address, wire.local_address):

@@ -64,14 +64,21 @@ class Reputation:
                 share = blocks * limits.BLOCK - (missing_at_end if sender is senders[-1] else 0)
                 self.served[sender.address] = self.served.get(sender.address, 0) + share
 
-    def spares(self, sender: BlockSource, *, is_only_one: bool) -> bool:
+    def spares(self, sender: BlockSource, *, is_only_one: bool, is_proven: bool = False) -> bool:
         """Whether a source that sent a wrong piece gets the benefit of the doubt, for the good ones it gave before, or
         as the only one that there is.
 
         It may be the torrent that is wrong, and the only seed that is left. When another source sends the piece right,
         there is no doubt.
+
+        Args:
+            sender: the source.
+            is_only_one: whether no other has anything that is missing.
+            is_proven: whether the hash of a block shows that it sent a wrong one: then only the last one is kept.
         """
         sender.trust -= WRONG_PIECE_COST
+        if is_proven and not is_only_one:
+            return False
         return sender.trust >= (MIN_SOLE_TRUST if is_only_one else 0)
 
     def ban(self, guilty: Iterable[BlockSource]) -> None:

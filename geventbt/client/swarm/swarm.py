@@ -8,7 +8,7 @@ them, `RequestScheduler` says when they are asked, `BlockPicker` for what; `Veri
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from bitarray import bitarray
@@ -38,6 +38,9 @@ from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.client.swarm.hash_exchange import HashExchange
 
 _TICK, _REST = 1.0, 10.0
 """Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
@@ -115,10 +118,13 @@ class Swarm:
         self.picker: BlockPicker[BlockSource] = BlockPicker(
             torrent.geometry, storage.have, max_open=limits.DISK_QUEUE, on_let_go=self._let_go
         )
-        self._verifier = Verifier(storage, self.picker, self)
+        self._hashes = _make_hash_exchange(storage)
+        self._verifier = Verifier(storage, self.picker, self, self._hashes)
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
         self.uploads = Uploads(self, BlockCache(storage), Choker(context.upload_slots), up, now=context.now)
-        self._admission = Admission(context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers)
+        self._admission = Admission(
+            context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
+        )
         self._ticks: gevent.Greenlet | None = None
         self._news = Event()
         self._has_left_seeds = False
@@ -263,6 +269,8 @@ class Swarm:
         peer = WirePeer(self, wire, address)
         self.table.add(peer)
         self._news.set()
+        if self._hashes is not None:
+            self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
         peer.start()
 
@@ -271,6 +279,8 @@ class Swarm:
         if peer not in self.table:
             return
         self.table.remove(peer)
+        if self._hashes is not None:
+            self._hashes.remove(peer)
         self.scheduler.remove(peer)
         peer.stop_serving()
         self.uploads.on_closed(peer)
@@ -346,6 +356,8 @@ class Swarm:
 
     def on_failed(self, piece: int) -> None:
         """See `VerifierOwner`."""
+        for peer in self.table:
+            peer.note_new_blocks()
         self._owner.on_piece_failed(piece)
 
     def on_room(self) -> None:
@@ -374,12 +386,13 @@ class Swarm:
             if not peer.closed and not peer.has(piece):
                 peer.wire.have(piece)
 
-    def spares(self, sender: BlockSource) -> bool:
+    def spares(self, sender: BlockSource, *, is_proven: bool = False) -> bool:
         """See `VerifierOwner`. A web seed counts its own wrong pieces."""
         if sender.remote_address is None:
             return False
         others = (peer for peer in self.table if peer is not sender and not peer.closed)
-        return self._reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
+        is_only_one = not any(map(self.picker.interesting, others))
+        return self._reputation.spares(sender, is_only_one=is_only_one, is_proven=is_proven)
 
     def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
         """Ban sources, and close them; see `VerifierOwner`."""
@@ -395,3 +408,13 @@ class Swarm:
         """Take bans back; see `VerifierOwner`."""
         self._reputation.forgive(forgiven)
         self._admission.dialer.wake()
+
+
+def _make_hash_exchange(storage: Storage) -> HashExchange | None:
+    """Imported here, for torrents that are verified by their trees alone (BEP 52)."""
+    torrent = storage.torrent
+    if torrent.info_hash_v2 is None or torrent.missing_layers:
+        return None
+    from geventbt.client.swarm.hash_exchange import HashExchange
+
+    return HashExchange(storage)

@@ -1,9 +1,13 @@
-"""Verifying and writing complete pieces in native threads, and finding the senders of wrong blocks."""
+"""Verifying and writing complete pieces in native threads, and finding the senders of wrong blocks.
+
+Where the hashes of blocks can be had (BEP 52), only the wrong blocks of a piece are fetched again, and their senders
+are guilty. Otherwise the whole piece is, and `Blame` finds the guilty.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator, Sequence, Set
+from collections.abc import Collection, Hashable, Iterator, Sequence, Set
 from contextlib import suppress
 from operator import itemgetter
 from typing import Protocol
@@ -39,8 +43,9 @@ class VerifierOwner(Protocol):
     def on_failed(self, piece: int) -> None:
         """The hash of a piece was wrong; it is going to be fetched again."""
 
-    def spares(self, sender: BlockSource) -> bool:
-        """Whether a source that sent all of a wrong piece is given the benefit of the doubt."""
+    def spares(self, sender: BlockSource, *, is_proven: bool = False) -> bool:
+        """Whether a source that sent all of a wrong piece, or one for which it is proven that it sent a wrong block, is
+        to be kept all the same."""
 
     def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
         """These sources have sent wrong data in a piece."""
@@ -55,6 +60,14 @@ class VerifierOwner(Protocol):
         """Fewer pieces wait for the hash and the disk than before."""
 
 
+class BlockJudge(Protocol):
+    """Finds the wrong blocks of a piece: a `HashExchange`."""
+
+    def wrong_blocks(self, piece: int, data: memoryview, senders: Collection[BlockSource]) -> set[int] | None:
+        """The wrong blocks of a piece whose hash was wrong, by their index; None where they cannot be known. May
+        block."""
+
+
 class Verifier:
     """Verifies the complete pieces of one torrent, writes the good ones, and names the senders of wrong ones.
 
@@ -62,16 +75,25 @@ class Verifier:
         storage: hashes and writes.
         picker: what is missing.
         owner: is called with the outcomes, in the hub.
+        judge: finds the wrong blocks of pieces; None in version 1.
 
     Attributes:
         assembly: the pieces that are being received.
         failed: the pieces that were wrong when they last came.
     """
 
-    def __init__(self, storage: Storage, picker: BlockPicker[BlockSource], owner: VerifierOwner) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        picker: BlockPicker[BlockSource],
+        owner: VerifierOwner,
+        judge: BlockJudge | None = None,
+    ) -> None:
         self._storage = storage
         self._picker = picker
         self._owner = owner
+        self._judge = judge
+        self._judging: set[gevent.Greenlet] = set()
         self._blame: Blame[BlockSource] = Blame(_network)
         self._verifying: set[gevent.Greenlet] = set()
         self._warned: set[int] = set()
@@ -88,6 +110,7 @@ class Verifier:
     def finish(self, timeout: float) -> None:
         """Block until the complete pieces are verified and written, for at most `timeout` seconds."""
         gevent.joinall(list(self._verifying), timeout)
+        gevent.killall(list(self._judging), block=False)
 
     def _run(self) -> None:
         try:
@@ -105,27 +128,38 @@ class Verifier:
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
         # The good ones first: their senders are to be trusted before others are blamed.
         for good, complete in sorted(zip(outcomes, batch, strict=False), key=itemgetter(0), reverse=True):
-            take = self._take_good if good else self._take_bad
-            take(complete.piece, complete.data, complete.senders)
-            # Not after a kill: a native thread may still be reading it.
-            self.assembly.recycle(complete.buffer)
+            (self._take_good if good else self._take_bad)(complete)
         if error is not None:
             for complete in batch[len(outcomes) :]:
                 self._picker.failed(complete.piece)
                 self.assembly.recycle(complete.buffer)
             self._owner.on_storage_error(error)
 
-    def _take_good(self, piece: int, data: memoryview, senders: list[BlockSource]) -> None:
+    def _take_good(self, complete: CompletePiece[BlockSource]) -> None:
+        piece = complete.piece
         self.failed.discard(piece)
         self._picker.verified(piece)
-        self._owner.on_verified(piece, senders)
+        self._owner.on_verified(piece, complete.senders)
         if piece in self._blame:
-            guilty = in_thread(self._blame.piece_good, piece, list(_blocks(data)))
+            guilty = in_thread(self._blame.piece_good, piece, list(_blocks(complete.data)))
             self._accuse(piece, guilty)
+        # Not after a kill: a native thread may still be reading it.
+        self.assembly.recycle(complete.buffer)
 
-    def _take_bad(self, piece: int, data: memoryview, senders: list[BlockSource]) -> None:
+    def _take_bad(self, complete: CompletePiece[BlockSource]) -> None:
+        self.failed.add(complete.piece)
+        if self._judge is None or len(self._judging) >= limits.REPAIRS:
+            self._take_bad_piece(complete)
+            return
+        name = f"finding the wrong blocks of piece {complete.piece}"
+        greenlet = spawn(name, self._judge_blocks, self._judge, complete)
+        self._judging.add(greenlet)
+        greenlet.rawlink(self._judging.discard)
+
+    def _take_bad_piece(self, complete: CompletePiece[BlockSource]) -> None:
+        """A piece is wrong, and it is not known which blocks are."""
+        piece, data, senders = complete.piece, complete.data, complete.senders
         self.assembly.wasted += len(data)
-        self.failed.add(piece)
         blocks = [(offset, sender, block) for (offset, block), sender in zip(_blocks(data), senders, strict=True)]
         guilty = in_thread(self._blame.piece_failed, piece, blocks)
         # The next attempt is one source's alone, so that it tells something whatever comes of it.
@@ -137,6 +171,30 @@ class Verifier:
             spared = {sender for sender in guilty if self._owner.spares(sender)}
             self._pass_over(piece, spared)
             self._accuse(piece, guilty - spared)
+        self.assembly.recycle(complete.buffer)
+
+    def _judge_blocks(self, judge: BlockJudge, complete: CompletePiece[BlockSource]) -> None:
+        """Find the wrong blocks of a piece, and have them fetched again."""
+        wrong = judge.wrong_blocks(complete.piece, complete.data, complete.senders)
+        if not self._picker.is_received(complete.piece):
+            # It has been found on the disk meanwhile.
+            self.assembly.recycle(complete.buffer)
+        elif wrong:
+            self._take_bad_blocks(complete, wrong)
+        else:
+            self._take_bad_piece(complete)
+        self._owner.on_room()
+
+    def _take_bad_blocks(self, complete: CompletePiece[BlockSource], wrong: set[int]) -> None:
+        piece = complete.piece
+        self.assembly.wasted += sum(len(block) for at, (_, block) in enumerate(_blocks(complete.data)) if at in wrong)
+        self.assembly.put_back(complete)
+        self._picker.wrong(piece, wrong)
+        self._owner.on_failed(piece)
+        guilty = {complete.senders[block] for block in wrong}
+        spared = {sender for sender in guilty if self._owner.spares(sender, is_proven=True)}
+        self._pass_over(piece, spared)
+        self._accuse(piece, guilty - spared)
 
     def _accuse(self, piece: int, guilty: set[BlockSource]) -> None:
         if guilty:

@@ -348,6 +348,11 @@ class WirePeer(WireDelegate):
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
 
+    def note_new_blocks(self) -> None:
+        """There are blocks to fetch that were not to be fetched just now: however long the peer has been idle, the one
+        that takes them first is given time before they are asked of others as well."""
+        self._idle_since = _NEVER
+
     def _note_idle(self) -> None:
         self._scheduler.add_idle(self)
         if self._picker.done and self.has_all and not self.closed:
@@ -361,7 +366,7 @@ class WirePeer(WireDelegate):
     def _share(self) -> int:
         """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
         speed = self.wire.download_speed()
-        blocks = -(-self._geometry.piece_length // limits.BLOCK)
+        blocks = self._geometry.blocks_per_piece
         share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from bitarray import bitarray
@@ -10,6 +11,7 @@ from bitarray.util import zeros
 
 from geventbt.client.pieces.picker import HIGHEST, NORMAL
 from geventbt.client.status import FileStatus
+from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent, TorrentFile
 from geventbt.storage import Layout
 
@@ -35,6 +37,7 @@ class FileMap:
         self.files = torrent.files
         self._geometry = torrent.geometry
         self._layout = Layout(torrent.files, torrent.geometry)
+        self._padding = _padding(torrent.files, self._layout, torrent.geometry)
         self._names: dict[str | TorrentFile, int] | None = None
         chosen = range(len(self.files)) if selected is None else {self.index_of(file) for file in selected}
         self._priorities = [NORMAL if index in chosen else 0 for index in range(len(self.files))]
@@ -119,8 +122,9 @@ class FileMap:
         self.wanted = wanted
 
     def bytes_of(self, pieces: bitarray) -> int:
-        """The bytes of a set of pieces."""
-        return self._geometry.bytes_of(pieces)
+        """The bytes of a set of pieces, without padding."""
+        padding = sum(length for piece, length in self._padding.items() if pieces[piece])
+        return self._geometry.bytes_of(pieces) - padding
 
     def count(self, have: bitarray) -> None:
         """Count how many pieces of each file are missing; once, and then `note_verified` counts on."""
@@ -190,3 +194,15 @@ class FileMap:
                 end = min(geometry.start_of(piece + 1), file.offset + file.length)
                 missing -= geometry.piece_length - (end - start)
         return file.length - missing
+
+
+def _padding(files: Sequence[TorrentFile], layout: Layout, geometry: Geometry) -> dict[int, int]:
+    """The bytes of padding in each piece that has some (BEP 47)."""
+    padding: Counter[int] = Counter()
+    for file in files:
+        if file.padding:
+            for piece in layout.pieces(file):
+                start = geometry.start_of(piece)
+                end = min(start + geometry.piece_size(piece), file.offset + file.length)
+                padding[piece] += end - max(start, file.offset)
+    return padding

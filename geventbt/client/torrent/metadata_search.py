@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import gevent
@@ -16,6 +16,7 @@ from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.piece_layers import fetch_layers
+from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.metadata import Metadata
 from geventbt.client.torrent.metadata_urls import MetadataURLs
 from geventbt.concurrency.greenlets import spawn
@@ -76,7 +77,8 @@ def fetch_metadata(
     own_dht = _make_dht() if dht is True else None
     context.dht = own_dht or (None if isinstance(dht, bool) else dht)
     if context.dht is not None:
-        finder.use(_dht_source(context.dht, magnet.swarm_hash, finder))
+        for info_hash in magnet.swarm_hashes:
+            finder.use(_dht_source(context.dht, info_hash, finder))
     search.start()
     finder.start()
     with gevent.Timeout(timeout, WireTimeout(f"no peer gave the metadata within {timeout:g} seconds")):
@@ -104,7 +106,7 @@ def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     from geventbt.discovery.dht.source import DHTSource
 
     def add(peers: list[Address], node: str) -> None:
-        finder.add(peers, Source.DHT, node)
+        finder.add(peers, Source.DHT, node, info_hash=info_hash)
 
     return DHTSource(dht, info_hash, add, port=lambda: None, is_seed=lambda: False)
 
@@ -119,6 +121,7 @@ class MetadataSearch:
         finder: looks for more of them.
         max_peers: connections at one time.
         fail_without_peers: whether to give up when no peer is left and none can be found.
+        files: those that are wanted, whose piece layers come first (BEP 52); None for all.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class MetadataSearch:
         *,
         max_peers: int = limits.TORRENT_PEERS,
         fail_without_peers: bool = False,
+        files: Collection[FileRef] | None = None,
     ) -> None:
         self._context = context
         self._source = source
@@ -139,6 +143,9 @@ class MetadataSearch:
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, source.swarm_hash, known, self)
         self._urls = MetadataURLs(source)
+        self._files = files
+        # What one peer has given before it left is not asked of the next one; each is verified by its root.
+        self._layers: dict[bytes, bytes] = {}
         self._downloader: gevent.Greenlet | None = None
         self._answer: AsyncResult = AsyncResult()
         self._asking: dict[gevent.Greenlet, _Source] = {}
@@ -201,14 +208,14 @@ class MetadataSearch:
         if self.has_room():
             self._context.make_room(self._context.now())
 
-    def shake_hands(self, wire: Wire) -> None:
+    def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Exchange handshakes; see `DialerOwner`."""
         wire.use(UtMetadata)
         wire.handshake(
-            wire.info_hash or self._source.swarm_hash,
+            info_hash,
             self._context.peer_id,
             dht=self._context.dht is not None,
-            v2=self._source.info_hash is not None and self._source.info_hash_v2 is not None,
+            v2=self._source.info_hash_v2 is not None and info_hash == self._source.info_hash,
             info_hash_v2=self._source.info_hash_v2,
         )
 
@@ -246,7 +253,7 @@ class MetadataSearch:
             return
         self._inbound[wire] = _Source(wire, self._context.now())
         try:
-            self.shake_hands(wire)
+            self.shake_hands(wire, wire.wait_handshake().info_hash)
             self._answer.set(self._fetch(wire))
         finally:
             self._inbound.pop(wire, None)
@@ -274,13 +281,26 @@ class MetadataSearch:
             torrent = in_thread(Torrent.from_info, info)
             if torrent.info_hash_v2 != expected:
                 raise MetadataMismatch("the metadata is not that of both info hashes of the link")
-            if self._source.info_hash is not None and wire.wait_handshake().info_hash != expected[:20]:
+            if expected[:20] not in (wire.info_hash, wire.wait_handshake().info_hash):
                 # A hybrid can do without. libtorrent closes connections of version 1 on which it is asked for hashes,
                 # even where both sides have said that they know version 2.
                 return Metadata(info)
-            return Metadata(info, fetch_layers(wire, torrent, limits.METADATA_PATIENCE))
+            fetch_layers(wire, torrent, self._roots(torrent), self._layers, limits.METADATA_PATIENCE)
+            return Metadata(info, {root: self._layers[root] for root in torrent.missing_layers})
         finally:
             wire.close(0)
+
+    def _roots(self, torrent: Torrent) -> list[bytes]:
+        """The roots of the files whose layers are not known; first those of files that are wanted."""
+        link, files = self._source, self._files
+        try:
+            chosen = in_thread(FileMap, torrent, files).selected if files is not None else range(len(torrent.files))
+        except LookupError:
+            return list(torrent.missing_layers)
+        wanted = {
+            torrent.files[index].pieces_root for index in chosen if not isinstance(link, Magnet) or link.selects(index)
+        }
+        return sorted(torrent.missing_layers, key=lambda root: root not in wanted)
 
 
 class _Source:

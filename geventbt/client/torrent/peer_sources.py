@@ -108,13 +108,13 @@ class PeerSources:
         """Whether the user or the magnet link names any peer."""
         return bool(self._options.peers or self._identity.peers)
 
-    def _add(self, source: Source, peers: list[Address], reported_by: str) -> None:
-        self.finder.add(peers, source, reported_by)
+    def _add(self, source: Source, info_hash: bytes, peers: list[Address], reported_by: str) -> None:
+        self.finder.add(peers, source, reported_by, info_hash=info_hash)
 
     def _use_info_hash(self, info_hash: bytes, tiers: list[list[str]]) -> None:
         """Look for the peers that know the torrent by an info hash: a hybrid is in two swarms (BEP 52)."""
         suffix = "" if info_hash == self._identity.info_hash else _VERSION_2
-        trackers = TrackerSource(partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER))
+        trackers = TrackerSource(partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER, info_hash))
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers
         self.finder.use(trackers, suffix)
@@ -125,7 +125,8 @@ class PeerSources:
         if self._context.lsd is not None:
             from geventbt.discovery.local import LocalSource
 
-            self.finder.use(LocalSource(self._context.lsd, info_hash, partial(self._add, Source.LSD)), suffix)
+            add = partial(self._add, Source.LSD, info_hash)
+            self.finder.use(LocalSource(self._context.lsd, info_hash, add), suffix)
 
     def _make_dht(self, dht: DHT, info_hash: bytes) -> DHTSource:
         from geventbt.discovery.dht.source import DHTSource
@@ -133,7 +134,7 @@ class PeerSources:
         source = DHTSource(
             dht,
             info_hash,
-            partial(self._add, Source.DHT),
+            partial(self._add, Source.DHT, info_hash),
             port=lambda: self._context.port,
             is_seed=lambda: self._life.phase is TorrentState.SEEDING,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,

@@ -116,6 +116,7 @@ class Peering:
             self._sources.finder,
             max_peers=self._max_peers,
             fail_without_peers=self._options.fail_without_peers,
+            files=self._options.files,
         )
         self.join()
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -18,36 +19,26 @@ from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
-from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, Contact, family_of
+from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, family_of
 from geventbt.discovery.dht.driver import NodeDriver
+from geventbt.discovery.dht.first_nodes import FirstNodes, checked, usual_routers
+from geventbt.discovery.dht.found_peers import FoundPeers
 from geventbt.discovery.dht.goals import Announce, CountPeers, FindItem, FindPeers, Goal, StoreItem, StoreMutable
 from geventbt.discovery.dht.items import KEY_LENGTH, Item, check_salt, encode_value, target_of
 from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.node_id import is_secure, random_id
+from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
 from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
-from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout, GeventBTError
+from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
 from geventbt.net.addresses import Address, normalise
-from geventbt.net.resolve import resolve
 from geventbt.peer_id import hash_or_id
 
 _log = logging.getLogger("geventbt")
 
-ROUTERS = (
-    ("dht.libtorrent.org", 25401),
-    ("dht.transmissionbt.com", 6881),
-    ("router.bittorrent.com", 6881),
-    ("router.utorrent.com", 6881),
-)
-"""Public nodes that name other nodes to a node that starts."""
-
-ROUTERS_VARIABLE = "GEVENTBT_DHT_ROUTERS"
-"""The environment variable that names other ones, or none."""
-
 _LOOK = 0.05
 _LONGEST_LOOK = 2.0
-_LONGEST_WAIT = 1e6
 
 
 class DHT:
@@ -95,8 +86,8 @@ class DHT:
         self._hub = gevent.get_hub()
         self._rng = random.SystemRandom()
         self._state_file = None if state is None else StateFile(state)
-        self._routers = _checked(_usual_routers() if routers is None else routers)
-        first = _checked(nodes)
+        routers = checked(usual_routers() if routers is None else routers)
+        first = checked(nodes)
         self._loaded = self._state_file.load() if self._state_file else {}
         self._drivers = self._bind(port, host, self._loaded, read_only=read_only, query_rate=query_rate)
         if len(self._drivers) > 1:
@@ -104,12 +95,13 @@ class DHT:
         self._calls: WeakSet[Call] = WeakSet()
         self._background: set[gevent.Greenlet] = set()
         self._is_used = Event()
-        self._tasks = [spawn("DHT lookup", self._find_nodes, first), spawn("DHT state", self._save_regularly)]
+        self._first_nodes = FirstNodes(self._drivers, self._is_used, routers)
+        self._first_nodes.expect(bool(first or routers))
         for driver in self._drivers:
             known = self._loaded.get(driver.node.family)
-            driver.node.upkeep.set_expects_nodes(bool(first or self._routers), monotonic())
             driver.node.upkeep.begin(known.contacts if known else (), monotonic())
             driver.flush()
+        self._tasks = [spawn("DHT lookup", self._first_nodes.find, first), spawn("DHT state", self._save_regularly)]
 
     # ------------------------------------------------------------------ peers
 
@@ -221,20 +213,7 @@ class DHT:
             raise ValueError(f"{address!r} is not the address of a node that can be asked")
         name = f"{known[0]}:{known[1]}"
         request = m.SampleInfoHashes(random_id(self._rng) if target is None else target)
-        question = _Question()
-        ends = monotonic() + timeout
-        while not drivers[0].node.ask(known, request, question, monotonic()):
-            # One query too many for this node, or for the moment.
-            if monotonic() >= ends:
-                raise DHTTimeout(f"{name} could not be asked for a sample within {timeout:g} s")
-            gevent.sleep(_LOOK)
-        drivers[0].flush()
-        question.done.wait(max(0.0, ends - monotonic()))
-        if question.failure is not None:
-            raise DHTError(f"{name} gives no sample: {question.failure.text}")
-        reply = question.reply
-        if reply is None:
-            raise DHTTimeout(f"{name} gave no sample within {timeout:g} s")
+        reply = ask(drivers[0], known, request, timeout)
         if reply.samples is None:
             raise DHTError(f"{name} gives no samples: it does not know the question")
         return Sample(reply.samples, reply.sample_count, reply.sample_interval)
@@ -327,11 +306,11 @@ class DHT:
             address: (host, port); a name is looked up in the background.
         """
         self._check_thread()
-        (known,) = _checked([address])
+        (known,) = checked([address])
         if normalise(known):
-            self._add_addresses([known])
+            self._first_nodes.add([known])
         else:
-            self._spawn(self._add_by_name, known)
+            self._spawn(self._first_nodes.add_by_name, known)
 
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
@@ -340,7 +319,7 @@ class DHT:
             DHTTimeout: there are not within `timeout` seconds.
         """
         self._is_used.set()
-        ends = monotonic() + (_LONGEST_WAIT if timeout is None else timeout)
+        ends = monotonic() + (inf if timeout is None else timeout)
         pause = _LOOK
         while not self._is_ready():
             if self.is_closed:
@@ -442,45 +421,6 @@ class DHT:
             _log.info("the DHT runs without IPv6: %s", error)
             return [first]
 
-    def _find_nodes(self, nodes: Iterable[Address]) -> None:
-        """Look up the names of the first nodes; and as long as none of them answers, now and then those of the
-        routers."""
-        for address in nodes:
-            self._add_addresses(_resolved(address))
-        self._is_used.wait(limits.DHT_IDLE_START)
-        wait = limits.DHT_ROUTERS_AFTER
-        while self._routers:
-            if any(driver.node.upkeep.wants_routers(monotonic()) for driver in self._drivers):
-                self._ask_routers()
-                self._expect_nodes(False)
-            gevent.sleep(wait)
-            self._expect_nodes(False)
-            wait = min(2 * wait, limits.DHT_BOOTSTRAP_RETRY_LONGEST)
-        self._expect_nodes(False)
-
-    def _ask_routers(self) -> None:
-        looking = [spawn(f"DHT router {router[0]}", _resolved, router) for router in self._routers]
-        try:
-            with gevent.iwait(looking) as found:
-                for greenlet in found:
-                    self._add_addresses(greenlet.value or [], are_routers=True)
-        finally:
-            gevent.killall(looking, block=False)
-
-    def _expect_nodes(self, expects_nodes: bool) -> None:
-        for driver in self._drivers:
-            driver.node.upkeep.set_expects_nodes(expects_nodes, monotonic())
-            driver.flush()
-
-    def _add_addresses(self, addresses: Iterable[Address], *, are_routers: bool = False) -> None:
-        known = list(addresses)
-        for driver in self._drivers:
-            driver.node.add_addresses(known, monotonic(), are_routers=are_routers)
-            driver.flush()
-
-    def _add_by_name(self, address: Address) -> None:
-        self._add_addresses(_resolved(address))
-
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         greenlet = spawn(f"DHT {function.__name__}", function, *arguments)
         self._background.add(greenlet)
@@ -503,87 +443,6 @@ class DHT:
 
     def _is_ready(self) -> bool:
         return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)
-
-
-class FoundPeers(Iterator[tuple[Address, str]]):
-    """The peers of a torrent as they are found: blocks for the next (address, IP address of the node that named it).
-
-    Args:
-        call: the searches.
-        goals: of the searches.
-        timeout: seconds for all of it; None for no limit.
-    """
-
-    def __init__(self, call: Call, goals: Sequence[FindPeers], timeout: float | None) -> None:
-        self._call = call
-        self._peers = _found(call, goals, timeout)
-
-    def __next__(self) -> tuple[Address, str]:
-        return next(self._peers)
-
-    @property
-    def stored(self) -> int:
-        """How many nodes have stored the announce."""
-        return self._call.stored
-
-    @property
-    def answers(self) -> int:
-        """How many nodes have answered."""
-        return self._call.answers
-
-    def close(self) -> None:
-        """Stop searching."""
-        self._peers.close()
-        self._call.close()
-
-
-def _found(call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Generator[tuple[Address, str], None, None]:
-    given: set[Address] = set()
-    with call:
-        for _ in call.changes(timeout):
-            for goal in goals:
-                while goal.found:
-                    address, node = goal.found.popleft()
-                    if address not in given:
-                        given.add(address)
-                        yield address, node
-
-
-class _Question:
-    """A query to a single node, and the greenlet that waits for its answer."""
-
-    def __init__(self) -> None:
-        self.done = Event()
-        self.reply: m.Reply | None = None
-        self.failure: m.Failure | None = None
-
-    def answered(self, contact: Contact, request: m.Request, reply: m.Reply, now: float, *, was_slow: bool) -> None:
-        """See `geventbt.discovery.dht.node.Listener`."""
-        self.reply = reply
-        self.done.set()
-
-    def failed(
-        self, address: Address, request: m.Request, failure: m.Failure | None, now: float, *, was_slow: bool
-    ) -> None:
-        """See `geventbt.discovery.dht.node.Listener`."""
-        self.failure = failure
-        self.done.set()
-
-    def slow(self, address: Address, request: m.Request, now: float) -> None:
-        """See `geventbt.discovery.dht.node.Listener`."""
-
-
-def _usual_routers() -> list[Address]:
-    named = os.environ.get(ROUTERS_VARIABLE)
-    if named is None:
-        return list(ROUTERS)
-    found: list[Address] = []
-    for word in named.split():
-        host, _, port = word.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ValueError(f"environment variable {ROUTERS_VARIABLE}: {word!r} is not HOST:PORT")
-        found.append((host.strip("[]"), int(port)))
-    return found
 
 
 def _store_goal(
@@ -615,30 +474,3 @@ def _usable_id(state: SavedNode | None) -> bytes | None:
     if state is None or (state.host is not None and not is_secure(state.node_id, state.host)):
         return None
     return state.node_id
-
-
-def _checked(addresses: Iterable[Address]) -> list[Address]:
-    """Addresses as a user names them.
-
-    Raises:
-        ValueError: one is not a (host, port).
-    """
-    found: list[Address] = []
-    for address in addresses:
-        host, port = address if isinstance(address, (tuple, list)) and len(address) == 2 else (None, None)
-        if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 1 << 16:
-            raise ValueError(f"{address!r} is not the (host, port) of a node")
-        found.append((host, port))
-    return found
-
-
-def _resolved(address: Address) -> list[Address]:
-    """The IP addresses behind a name; none where it leads nowhere."""
-    known = normalise(address)
-    if known is not None:
-        return [known]
-    try:
-        return [(endpoint.host, address[1]) for endpoint in resolve(*address, datagram=True)]
-    except GeventBTError as error:
-        _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
-        return []

@@ -145,7 +145,7 @@ class Upkeep:
             self._own_lookup = None
             self._thin_buckets.extend(range(self._node.table.depth))
             if len(self._node.table) < limits.DHT_K:
-                wait = min(limits.DHT_BOOTSTRAP_RETRY * 2.0**self._tries, limits.DHT_BOOTSTRAP_RETRY_LONGEST)
+                wait = min(limits.DHT_BOOTSTRAP_RETRY * 2.0**self._tries, limits.MAX_DHT_BOOTSTRAP_RETRY)
                 self._tries += 1
                 self._tries_at = now + wait
             self._stop_starting(now)

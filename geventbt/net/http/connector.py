@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple, Protocol
-
-from gevent import ssl
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from geventbt import limits
 from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.http.url import Origin
 from geventbt.net.resolve import Endpoint, resolve
 from geventbt.net.tcp import connect_first, interleaved
+
+if TYPE_CHECKING:
+    from gevent import ssl
 
 
 class Connected(NamedTuple):
@@ -72,6 +73,9 @@ def tls_context() -> ssl.SSLContext:
     It is made by hand, for `gevent.ssl.create_default_context` gives a context whose sockets block the hub wherever
     the program is not patched.
     """
+    # Only now: TLS is not needed for most transfers.
+    from gevent import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])

@@ -169,9 +169,10 @@ def test_checks_do_not_keep_other_torrents_from_being_downloaded(world: World, s
     client = world.client()
     job = world.download(quick, [], client=client)
     eventually(lambda: job.state == "downloading")
+    seeds = world.seeds(quick, 1)
     checks = [client.add(world.torrent(name, a=200 * 32768), world.origin) for name in ("one", "two", "three")]
-    eventually(lambda: slow_check)
-    job.add_peers(world.seeds(quick, 1))
+    eventually(lambda: all(check.state == "checking" for check in checks))
+    job.add_peers(seeds)
     assert job.wait(30)
     assert {check.state for check in checks} == {"checking"}
 

@@ -205,8 +205,8 @@ def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: Worl
 def test_a_peer_that_has_left_before_it_is_added_is_none(world: World, torrent, monkeypatch):
     shake_hands = Admission.shake_hands
 
-    def shake_hands_and_lose(self: Admission, wire: Wire) -> None:
-        shake_hands(self, wire)
+    def shake_hands_and_lose(self: Admission, wire: Wire, info_hash: bytes) -> None:
+        shake_hands(self, wire, info_hash)
         wire.close(0)
 
     peers = world.seeds(torrent, 2)

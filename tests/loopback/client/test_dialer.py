@@ -38,7 +38,7 @@ class Owner:
     def make_room(self) -> None:
         """Has no peer whose place it could give away."""
 
-    def shake_hands(self, wire: Wire) -> None:
+    def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         if self.refuses:
             self.refused.append(wire)
             raise HandshakeError("refused")

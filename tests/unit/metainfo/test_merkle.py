@@ -60,6 +60,23 @@ def test_what_a_tree_proves_leads_to_its_root(pieces: int, level: int, data: st.
     assert merkle.fold(found[:length], index, found[length:]) == tree.root
 
 
+@given(st.integers(2, 9), st.integers(0, 4), st.data())
+def test_what_the_blocks_of_one_piece_prove_is_what_the_whole_tree_proves(pieces: int, level: int, data: st.DataObject):
+    leaves = hashes(pieces * (1 << level) - data.draw(st.integers(0, (1 << level) - 1)))
+    whole = merkle.Tree(b"".join(leaves), 0)
+    per_piece = [leaves[at : at + (1 << level)] for at in range(0, len(leaves), 1 << level)]
+    upper = merkle.Tree(b"".join(merkle.root(piece, 1 << level) for piece in per_piece), level)
+    assert upper.root == whole.root
+    piece = data.draw(st.integers(0, pieces - 1))
+    tree = merkle.BlockTree(per_piece[piece], piece, upper)
+    length = 1 << data.draw(st.integers(0, level))
+    index = (piece << level) + data.draw(st.integers(0, (1 << level) // length - 1)) * length
+    proof_layers = data.draw(st.integers(0, 8))
+    assert tree.prove(index, length, proof_layers) == whole.prove(index, length, proof_layers)
+    assert tree.prove((piece << level) - length, length, 0) is None
+    assert tree.prove((piece + 1) << level, length, 0) is None
+
+
 @given(st.integers(0, 7), st.integers(0, 31))
 def test_a_changed_hash_does_not_lead_to_the_root(at: int, byte: int):
     tree = merkle.Tree(b"".join(hashes(32)), 2)

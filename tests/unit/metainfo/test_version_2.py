@@ -93,6 +93,8 @@ def test_files_with_the_same_contents_share_a_layer():
         {b"a": leaf(5, attr=b"p")},
         {b"a": leaf(0)},
         {b"a": {b"b": {}}},
+        {b"a": leaf(5), b"b": leaf(6)},
+        {b"a": leaf(5), b"b": {b"c": leaf(5), b"d": leaf(40000)}},
     ],
 )
 def test_a_tree_that_makes_no_sense_is_refused(tree: Any):
@@ -217,6 +219,51 @@ def test_a_torrent_is_made_as_libtorrent_makes_it(tmp_path: Path, seed: int, ver
     assert ours.info_hash == (hashes.v1.to_bytes() if version == "hybrid" else None)
 
 
+LINKS = {
+    "to-file": "a",
+    "to-folder": "sub",
+    "sub/up": "../a",
+    "sub/deep/there-and-back": "../../sub/./b",
+    "dangling": "nowhere",
+    "out": "/etc/hostname",
+    "sub/escape": "../../x",
+    "sub/root": "..",
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links need rights here")
+@pytest.mark.parametrize("files", [["a"], ["a", "sub/b"]])
+@pytest.mark.parametrize("version", ["2", "hybrid"])
+def test_symbolic_links_are_recorded_as_libtorrent_records_them(tmp_path: Path, version: Any, files: list[str]):
+    lt: Any = pytest.importorskip("libtorrent")
+    root = tmp_path / "Root"
+    for number, name in enumerate(files):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(Random(name).randbytes(20_000))
+        (root / name).chmod(0o755 if number else 0o644)
+    for name, target in LINKS.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(target)
+    ours = create_torrent(root, version=version, piece_length=KIB16)
+    flags = lt.create_torrent.symlinks
+    # It would record the root itself by an empty path, and then not read it.
+    found = lt.list_files(str(root), lambda path: not path.endswith("/root"), flags)
+    maker = lt.create_torrent(found, KIB16, flags | (lt.create_torrent.v2_only if version == "2" else 0))
+    lt.set_piece_hashes(maker, str(tmp_path))
+    assert ours.info_bytes == lt.bencode(maker.generate()[b"info"])
+    again = Torrent.from_bytes(ours.to_bytes())
+    assert again.version == version
+    assert [file.path[-1] for file in again.files if file.link] == [
+        "dangling",
+        "there-and-back",
+        "up",
+        "to-file",
+        "to-folder",
+    ]
+    hashes = lt.torrent_info(lt.bdecode(ours.to_bytes())).info_hashes()
+    assert hashes.v2.to_bytes() == ours.info_hash_v2
+
+
 def test_a_hybrid_lists_its_files_in_the_order_of_the_tree(tmp_path: Path):
     # libtorrent lists "a-b" before "a/", and then refuses to read the torrent itself.
     for name in ("a/x", "a-b/y"):
@@ -295,6 +342,13 @@ def test_padding_behind_the_last_file_may_be_left_out(tmp_path: Path):
     assert metainfo[b"info"][b"files"].pop()[b"attr"] == b"p"
     torrent = Torrent.from_bytes(bencoding.encode(metainfo))
     assert torrent.version == "hybrid"
+
+
+def test_padding_is_no_part_of_its_length(tmp_path: Path):
+    torrent = Torrent.from_bytes(bencoding.encode(hybrid(tmp_path)))
+    assert torrent.length == 3 * KIB16 + 5 + 7
+    assert torrent.geometry.size == 5 * KIB16
+    assert Magnet.from_torrent(torrent).length == torrent.length
 
 
 def test_a_piece_with_one_hash_of_two_shows_that_the_torrent_is_wrong():

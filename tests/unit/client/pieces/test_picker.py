@@ -486,6 +486,19 @@ def test_a_suspect_piece_is_begun_anew_by_another_when_its_peer_chokes():
     assert pick(picker, "bob", 4) == "0:0-3"
 
 
+def test_only_the_wrong_blocks_of_a_piece_are_picked_again_from_anyone():
+    picker = torrent(".", ann="#", bob="#")
+    picker.failed(0, alone=True)
+    picker.pick("ann", 4)
+    receive(picker, "ann", 0, 0, 1, 2, 3)
+    picker.wrong(0, [1, 3])
+    assert pick(picker, "bob", 1) == "0:1"
+    assert pick(picker, "ann", 4) == "0:3"
+    receive(picker, "bob", 0, 1)
+    receive(picker, "ann", 0, 3)
+    assert picker.senders(0) == ["ann", "bob", "ann", "ann"]
+
+
 def test_a_piece_that_the_disk_lost_is_missing_again():
     picker = torrent("##", ann="##")
     assert picker.done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from hashlib import sha1
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from geventbt.client.peers.known_peers import KnownPeers
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.source import BlockSource
-from geventbt.client.swarm.verifier import Verifier
+from geventbt.client.swarm.verifier import BlockJudge, Verifier
 from geventbt.errors import StorageError
 from geventbt.protocol.constants import PIECE as PIECE_MESSAGE
+from tests.loopback.harness import eventually
 from tests.unit.swarm_helpers import FakeSource
 
 LENGTH = 2 * limits.BLOCK
@@ -40,16 +41,17 @@ class Swarm:
     Args:
         folder: for the storage, which is in memory.
         wrong: the pieces whose hash is wrong in the torrent.
+        judge: finds wrong blocks.
     """
 
-    def __init__(self, folder: Path, wrong: Set[int] = frozenset()) -> None:
+    def __init__(self, folder: Path, wrong: Set[int] = frozenset(), judge: BlockJudge | None = None) -> None:
         torrent = torrent_of(wrong)
         self.storage = Storage(torrent, folder, backend=MemoryBackend(torrent))
         self.picker: BlockPicker[BlockSource] = BlockPicker(
             torrent.geometry, self.storage.have, max_open=limits.DISK_QUEUE
         )
         self.picker.sequential = True
-        self.verifier = Verifier(self.storage, self.picker, self)
+        self.verifier = Verifier(self.storage, self.picker, self, judge)
         self.reputation = Reputation(KnownPeers())
         self.sources: list[BlockSource] = []
         self.failed: list[int] = []
@@ -92,9 +94,10 @@ class Swarm:
     def on_failed(self, piece: int) -> None:
         self.failed.append(piece)
 
-    def spares(self, sender: BlockSource) -> bool:
+    def spares(self, sender: BlockSource, *, is_proven: bool = False) -> bool:
         others = (source for source in self.sources if source is not sender)
-        return self.reputation.spares(sender, is_only_one=not any(map(self.picker.interesting, others)))
+        is_only_one = not any(map(self.picker.interesting, others))
+        return self.reputation.spares(sender, is_only_one=is_only_one, is_proven=is_proven)
 
     def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
         self.guilty |= guilty
@@ -191,3 +194,35 @@ def test_a_good_copy_shows_that_the_torrent_was_right(tmp_path: Path) -> None:
     assert [swarm.send(honest) for _ in range(PIECES)] == [1, 2, 3, 0]
     assert swarm.storage.have.all()
     assert swarm.guilty == set(liars)
+
+
+# ------------------------------------------------------------------ wrong blocks
+
+
+class Judge:
+    """Knows which blocks are wrong: by the data."""
+
+    def wrong_blocks(self, piece: int, data: memoryview, senders: Collection[BlockSource]) -> set[int] | None:
+        good = DATA[piece * LENGTH : (piece + 1) * LENGTH]
+        return {at // limits.BLOCK for at in range(0, LENGTH, limits.BLOCK) if data[at] != good[at]}
+
+
+def test_a_source_of_a_wrong_block_is_guilty_although_it_was_good_before(tmp_path: Path) -> None:
+    swarm = Swarm(tmp_path, judge=Judge())
+    liar, honest = swarm.add(("10.0.0.1", 6881)), swarm.add(OTHER)
+    liar.trust = 8
+    swarm.send(liar, lies=True)
+    eventually(lambda: swarm.guilty == {liar})
+    assert swarm.failed == [0]
+    assert swarm.verifier.assembly.wasted == LENGTH
+    assert [swarm.send(honest) for _ in range(PIECES)] == [0, 1, 2, 3]
+    assert swarm.storage.have.all()
+
+
+def test_the_only_source_is_kept_although_it_sent_a_wrong_block(tmp_path: Path) -> None:
+    swarm = Swarm(tmp_path, judge=Judge())
+    only = swarm.add(OTHER)
+    swarm.send(only, lies=True)
+    eventually(lambda: swarm.failed == [0])
+    assert [swarm.send(only) for _ in range(PIECES)] == [1, 2, 3, None]
+    assert not swarm.guilty

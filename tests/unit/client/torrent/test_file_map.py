@@ -31,6 +31,13 @@ def made_of(*files: tuple[str, int], piece_length: int = PIECE) -> Torrent:
     return Torrent.from_info(bencoding.encode(info))
 
 
+def test_padding_is_not_counted_among_the_bytes_of_pieces():
+    torrent = made_of(("a", PIECE + 1), ("pad", 2 * PIECE - 2), ("b", 1), ("c", 5), ("pad2", 3))
+    files = FileMap(torrent)
+    assert files.bytes_of(files.wanted) == PIECE + 1 + 1 + 5
+    assert [files.bytes_of(bitarray([at == piece for at in range(4)])) for piece in range(4)] == [PIECE, 1, 1, 5]
+
+
 def test_all_files_are_wanted_unless_some_are_chosen(torrent):
     assert FileMap(torrent).selected == {A, B, C, D}
     assert FileMap(torrent).wanted.to01() == "11111111"
