@@ -25,7 +25,20 @@ from geventbt.cli.suggestions import option_hint
 from geventbt.cli.text import counted, human_address, human_ratio
 from tests.cli_harness import COMMAND, assert_one_line, json_lines
 
-COMMANDS = ["download", "seed", "create", "info", "magnet", "verify", "peer", "dht", "cat", "demo", "completion"]
+COMMANDS = [
+    "download",
+    "seed",
+    "create",
+    "info",
+    "magnet",
+    "verify",
+    "peer",
+    "dht",
+    "cat",
+    "stream",
+    "demo",
+    "completion",
+]
 
 
 def parse(*arguments: str) -> argparse.Namespace:

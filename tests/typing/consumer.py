@@ -78,6 +78,7 @@ from geventbt import (
     Wire,
     WireClosed,
     WireTimeout,
+    web,
 )
 from geventbt.protocol.message_objects import Have, Message, Piece
 
@@ -341,3 +342,20 @@ def name(error: GeventBTError) -> str:
         if isinstance(error, kind):
             return kind.__name__
     return "GeventBTError"
+
+
+def use_the_web(client: Client) -> None:
+    login = web.Login("me", web.hash_password("secret"))
+    app: web.Guard = web.make_app(client, "downloads", login=login, hosts=["media.example"])
+    with web.serve(app, ("127.0.0.1", 0), max_connections=10) as server:
+        print(server.url, server.connections)
+    flask = web.page_blueprint(client, Path("downloads"), stream_url="stream/")
+    print(flask.name, web.stream_blueprint(web.Streams(client)).name)
+    text: str = web.Metrics(client, per_torrent=True).text()
+    print(text, web.metrics_blueprint(web.Metrics(client)).name)
+
+
+def view(environ: dict[str, Any], reader: TorrentReader) -> list[bytes]:
+    answer = web.Answer(reader, environ, etag="v1")
+    print(answer.code, dict(answer.headers))
+    return list(answer.body) or list(web.respond(reader, environ, lambda status, headers: None, attachment=True))
