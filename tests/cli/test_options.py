@@ -28,6 +28,7 @@ from tests.cli_harness import COMMAND, assert_one_line, json_lines
 COMMANDS = [
     "download",
     "seed",
+    "daemon",
     "create",
     "info",
     "magnet",
