@@ -32,6 +32,7 @@ from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address, Scope, scope_of
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import Place, StorageFactory
+from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
@@ -50,7 +51,8 @@ class Client:
     waits raises RuntimeError.
 
     Args:
-        port: to listen on; 0 takes a free one, None does not listen at all.
+        port: to listen on; 0 takes a free one, None does not listen at all. Or a socket that listens already, as
+            systemd and gunicorn hand it on; it is closed with the client.
         host: the address to listen on; "" is every interface over IPv4 and IPv6.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
@@ -72,7 +74,7 @@ class Client:
 
     def __init__(
         self,
-        port: int | None = 0,
+        port: int | ListeningSocket | None = 0,
         *,
         host: str = "",
         encryption: EncryptionPolicy = PREFER,
@@ -102,7 +104,7 @@ class Client:
         )
         if port is not None:
             self.server = listen(
-                (host, port),
+                (host, port) if isinstance(port, int) else port,
                 info_hashes=self._table,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
