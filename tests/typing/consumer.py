@@ -133,6 +133,7 @@ def use_extensions(wire: Wire) -> None:
 def read_state(wire: Wire) -> None:
     kind: Literal["incoming", "outgoing"] = wire.type
     encryption: Literal["plaintext", "rc4"] | None = wire.encryption
+    transport: str = wire.transport
     address: tuple[str, int] = wire.remote_address
     pieces: bitarray = wire.peer_pieces
     extensions: Extensions = wire.peer_extensions
@@ -142,7 +143,7 @@ def read_state(wire: Wire) -> None:
     speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
     sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit]
     reason: Exception | None = wire.close_reason
-    print(kind, encryption, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
+    print(kind, encryption, transport, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
 
 
 def leech(wire: Wire) -> bytes:
@@ -265,9 +266,13 @@ def read(active: geventbt.ActiveTorrent) -> None:
 
 
 def encrypt(policy: EncryptionPolicy = "prefer") -> None:
-    with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
+    choice: geventbt.TransportChoice = "both"
+    with (
+        Client(0, encryption=policy, transport=choice) as client,
+        geventbt.listen(0, seed, encryption=policy, transport=choice) as server,
+    ):
         print(client.port, server.server_port)
-    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
+    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH, transport=choice).close()
 
 
 def keep_in_a_bucket(torrent: Torrent, path: Path) -> None:
