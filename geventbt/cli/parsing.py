@@ -193,7 +193,7 @@ def add_sources_of_peers(parser: Parser) -> None:
 
 
 def add_discovery(parser: Parser) -> None:
-    """Add --dht-node, --no-dht, --no-lsd and --encryption."""
+    """Add --dht-node, --no-dht, --no-lsd, --encryption and --transport."""
     add_dht_nodes(parser)
     parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
     parser.add_argument("--no-lsd", action="store_true", help="do not find peers in the local network")

@@ -209,6 +209,7 @@ def _client(arguments: argparse.Namespace, state: Path, sock: Any) -> Iterator[g
                 max_connections=arguments.max_peers,
                 dht=node,
                 lsd=not arguments.no_lsd,
+                transport=arguments.transport,
             )
         except OSError as error:
             raise busy_port(error, arguments.host, number) from error
