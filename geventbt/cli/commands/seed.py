@@ -42,6 +42,7 @@ def add_parser(commands: parsing.Commands) -> None:
         parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server, for a new torrent; repeatable"
     )
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
+    parsing.add_super_seed(parser)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
     parser.set_defaults(run=run)
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit_down=arguments.limit_down,
             limit_up=arguments.limit_up,
             check=arguments.check,
+            super_seeding=arguments.super_seed,
             storage=storage,
             seed_only=True,
         )
