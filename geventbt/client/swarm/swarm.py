@@ -300,13 +300,11 @@ class Swarm:
         """Take a peer that was admitted; see `AdmissionOwner`."""
         peer = WirePeer(self, wire, address)
         self.table.add(peer)
-        self._news.notify()
         if self._hashes is not None:
             self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
         peer.start()
-        if self._dealer.has_work:
-            self._news.notify()
+        self._news.notify()
 
     def on_peer_closed(self, peer: WirePeer) -> None:
         """A peer has left; see `PeerOwner`."""
