@@ -263,8 +263,9 @@ EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
 TWIN_SILENCE = 10.0
 """After which a silent connection gives way to another one of the same peer, which has lost the first."""
-CHECKPOINT_INTERVAL = 10.0
-"""Between two records of what is verified: at most so much is done again after a crash."""
+CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 60.0
+"""Between two records of what is verified: at most so much is done again after a crash; and while nothing is fetched,
+when they only notice files that have changed, and close those that are not used."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
 """Before a torrent that the disk has failed tries again: doubled with each failure."""
 STANDSTILL = 60.0
@@ -711,3 +712,11 @@ WEB_METRICS_TORRENTS = 200
 """Torrents that have metrics of their own, where these are asked for."""
 WEB_MAX_RATE = 1 << 40
 """Bytes a second that a limit may be set to on the page."""
+
+# --- remote control ---
+RPC_BODY = 16 * MIB
+"""A request over RPC: a .torrent file in base64 is the longest."""
+RPC_BATCH = 100
+"""Requests of a batch of JSON-RPC."""
+RPC_ITEMS = 10_000
+"""Items of a list in a request, such as ids."""

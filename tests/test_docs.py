@@ -62,6 +62,7 @@ OWN_VIEW = take("guides/web", "In a view of your own", 0)
 FLASK_VIEW = take("guides/web", "In a view of your own", 1)
 PARTS = take("guides/web", "Parts")
 SERVICE = take("guides/service", "In a Python program")
+REMOTE = take("guides/service", "Programs that control it")
 SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
 GUNICORN = take("guides/concurrency", "Under gunicorn")
@@ -480,6 +481,15 @@ def get(port: int, path: str) -> bytes:
     eventually(answered, 30)
     assert done[0].stderr == b""
     return bytes(done[0].stdout)
+
+
+@pytest.mark.usefixtures("torrent")
+def test_the_remote_control_is_served() -> None:
+    names = execute(REMOTE, {}, **{"127.0.0.1:9091": "127.0.0.1:0"})
+    assert get(names["server"].server_port, "/healthz") == b"ok\n"
+    names["server"].stop(1)
+    names["session"].close()
+    names["client"].close()
 
 
 @pytest.mark.usefixtures("tracked")

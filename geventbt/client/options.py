@@ -10,7 +10,7 @@ from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
-from geventbt.storage import StorageFactory
+from geventbt.storage import Place, StorageFactory
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
@@ -54,6 +54,7 @@ class TorrentOptions:
         seed_only: whether to fail when a piece is missing, and to make no file.
         check: whether to hash all data at the start, also what the record says is right.
         overwrite: whether a file that is not the torrent's may be overwritten.
+        move_from: where the data is moved from at first; None if it stays where it is.
         super_seeding: whether a seed deals out the first copy (BEP 16), from the first leecher on; None to do so where
             it is the only seed of several leechers.
     """
@@ -71,4 +72,5 @@ class TorrentOptions:
     seed_only: bool = False
     check: bool = False
     overwrite: bool = False
+    move_from: Place | None = None
     super_seeding: bool | None = None

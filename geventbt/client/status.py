@@ -143,6 +143,7 @@ class FileStatus:
         length: its length in bytes.
         priority: 0 if it is not wanted, else 1 to 7; 4 is normal.
         complete: whether every piece of it is verified.
+        done: its bytes that are in verified pieces.
     """
 
     index: int
@@ -151,6 +152,7 @@ class FileStatus:
     length: int
     priority: int
     complete: bool
+    done: int = 0
 
     @property
     def path(self) -> Path:

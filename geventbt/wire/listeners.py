@@ -13,7 +13,9 @@ from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
-ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | stdlib_socket.socket | gevent_socket.socket"
+ListeningSocket: TypeAlias = "stdlib_socket.socket | gevent_socket.socket"
+"""A socket that listens already, of the standard library or of gevent."""
+ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | ListeningSocket"
 """(host, port), for IPv6 also with flow and scope; "host:port"; a port on every interface, which the host "" means as
 well; or a socket that listens already, of the standard library or of gevent, TCP or Unix."""
 

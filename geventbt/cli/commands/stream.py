@@ -13,6 +13,7 @@ from geventbt.cli import parsing, values
 from geventbt.cli.backends import backend_of
 from geventbt.cli.errors import DONE, NETWORK, NOT_FOUND, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit
+from geventbt.cli.logins import read_login
 from geventbt.cli.output import make_folder
 from geventbt.cli.running import (
     REFRESH,
@@ -81,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve a file of a torrent over HTTP until interrupted, or until the player ends."""
     import tempfile
 
-    source = resolve_source(arguments.source)
-    login = _login(arguments.login_file)
+    source = resolve_source(arguments.source, arguments)
+    login = read_login(arguments.login_file)
     if arguments.output:
         make_folder(arguments.output)
     with ExitStack() as stack:
@@ -109,30 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
             trackers=arguments.tracker,
             view=view,
             stall=StallTimer(arguments.stall_timeout),
-            storage=backend_of(arguments.output),
+            storage=backend_of(arguments.output, arguments),
             **web_seed_options(arguments),
         )
         url = _say_where(torrent, _choose(torrent.wait_metadata(), arguments.file), server.url, arguments)
         _stay(torrent, view, _open_player(url) if arguments.open else None)
     return DONE
-
-
-def _login(path: str | None) -> Any:
-    """The login in a file; None for none.
-
-    Raises:
-        CommandError: it has none.
-    """
-    from geventbt.web import Login
-
-    if path is None:
-        return None
-    with open(path, encoding="utf-8") as file:
-        text = file.read(limits.WEB_HEAD)
-    try:
-        return Login.from_text(text)
-    except ValueError as error:
-        raise CommandError(USAGE, f"{path}: {error}") from error
 
 
 def _serve(client: geventbt.Client, address: tuple[str, int], login: Any) -> Any:

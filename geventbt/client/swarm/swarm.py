@@ -46,8 +46,8 @@ from geventbt.wire.wire import Wire
 if TYPE_CHECKING:
     from geventbt.client.swarm.hash_exchange import HashExchange
 
-_TICK = 1.0
-"""Seconds between two rounds of what is due."""
+_TICK, _REST = 1.0, 10.0
+"""Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
 _SHORT_TICK = 0.05
 """Likewise while a rate limit or a reader demands more."""
 _DEALING_TICK = 0.1
@@ -184,7 +184,9 @@ class Swarm:
     def _pause(self) -> float:
         if self.scheduler.throttled or self.picker.urgent:
             return _SHORT_TICK
-        return _DEALING_TICK if self._dealer.has_work else _TICK
+        if self._dealer.has_work:
+            return _DEALING_TICK
+        return _REST if self.seeding and not len(self.table) else _TICK
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding
@@ -296,6 +298,10 @@ class Swarm:
 
     # ------------------------------------------------------------------ peers
 
+    def set_max_peers(self, value: int) -> None:
+        """Have another number of connections at the most."""
+        self._admission.max_peers = value
+
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
         self._admission.accept(wire)
@@ -308,8 +314,7 @@ class Swarm:
             self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
         peer.start()
-        if self._dealer.has_work:
-            self._news.notify()
+        self._news.notify()
 
     def on_peer_closed(self, peer: WirePeer) -> None:
         """A peer has left; see `PeerOwner`."""
@@ -349,6 +354,7 @@ class Swarm:
 
     def on_wants(self) -> None:
         """What we want has changed."""
+        self._news.notify()
         for peer in self.table:
             peer.update_interest()
         self._known.wants_seeds = not self.seeding

@@ -40,6 +40,7 @@ from geventbt.peer_id import hash_or_id
 _log = logging.getLogger("geventbt")
 
 _LOOK = 0.05
+_LONGEST_LOOK = 2.0
 
 
 class DHT:
@@ -340,12 +341,15 @@ class DHT:
         """
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
+        pause = _LOOK
         while not self._is_ready():
             if self.is_closed:
                 raise DHTError("the DHT is closed")
             if monotonic() >= ends:
                 raise DHTTimeout(f"the DHT has too few nodes after {timeout:g} s; name some, or check the network")
-            gevent.sleep(_LOOK)
+            gevent.sleep(min(pause, max(0.0, ends - monotonic())))
+            # A thousand torrents may wait for a network that is not there.
+            pause = min(1.1 * pause, _LONGEST_LOOK)
 
     def status(self) -> DHTStatus:
         """A snapshot of its state."""

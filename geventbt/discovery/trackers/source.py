@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
@@ -62,6 +63,13 @@ class TrackerSource:
                 self.tiers, self._make_request, self._hand_on, announce=partial(announce, network=self._network)
             )
             self._announcer.start()
+
+    def change(self, tiers: Sequence[Sequence[str]]) -> None:
+        """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
+        self.tiers = tiers
+        if self._announcer is not None:
+            self.stop(limits.ANNOUNCE_STOP_TIMEOUT)
+            self.start()
 
     def need_more(self) -> None:
         """Ask for more peers, as soon as the trackers allow it."""
