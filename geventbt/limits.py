@@ -542,3 +542,55 @@ STORE_TIMEOUT = 600.0
 """One operation of a store, with the retries of its library."""
 STORE_RECORD_TOKENS = 10_000_000
 """Of a record: three and two for each file, and for each part."""
+
+# --- the web interface ---
+WEB_CONNECTIONS, WEB_CONNECTIONS_PER_ADDRESS = 1200, 64
+"""HTTP connections to us at one time, in all and of one address; a browser opens six to a server."""
+WEB_BACKLOG = 256
+"""Connections that wait to be accepted."""
+WEB_HEAD = 32 * KIB
+"""The head of a request (nginx: 32 KiB in all)."""
+WEB_HEAD_TIMEOUT, WEB_IDLE = 10.0, 60.0
+"""For the head of the first request of a connection, and for the next one to come (nginx: 60 and 75)."""
+WEB_BODY = 16 * MIB
+"""The body of a request: a .torrent file, or one in base64."""
+WEB_BODY_TIMEOUT = 60.0
+"""For the body to come."""
+WEB_WRITE_TIMEOUT = 600.0
+"""In which a client takes nothing of what is sent: players are paused, and come back by themselves."""
+WEB_STOP_TIMEOUT = 2.0
+"""For answers to end when the server stops."""
+WEB_STREAMS = 64
+"""Files that are streamed at one time; each has a reader that is fetched ahead for."""
+WEB_STREAM_PATIENCE = 30.0
+"""Of a stream for its next piece, under a server that does not say when its client has left."""
+WEB_LOGIN_TIME = 600.0
+"""For which a right login is remembered: each check takes 33 ms."""
+WEB_LOGINS_KEPT = 1000
+"""Right logins, and addresses of wrong ones, that are remembered."""
+WEB_LOGIN_FAILURES = 5
+"""Wrong logins of an address after which it has to pause."""
+WEB_LOGIN_PAUSE, WEB_MAX_LOGIN_PAUSE = 15.0, 900.0
+"""For which it has to; doubled each time."""
+WEB_EVENT_INTERVAL, WEB_EVENT_HEARTBEAT = 1.0, 15.0
+"""Between two updates of a page, and between two signs of life without one: proxies close silent connections."""
+WEB_LOG_LINES = 300
+"""Lines of the log that a page shows."""
+WEB_FILES, WEB_PEERS = 2000, 200
+"""Files and peers of a torrent that a page shows."""
+WEB_LINK = 64 * KIB
+"""Characters of a link that is added."""
+WEB_JSON = 1 * MIB
+"""The body of a request in JSON to the page's own interface."""
+WEB_METRICS_TORRENTS = 200
+"""Torrents that have metrics of their own, where these are asked for."""
+WEB_MAX_RATE = 1 << 40
+"""Bytes a second that a limit may be set to on the page."""
+
+# --- remote control ---
+RPC_BODY = 16 * MIB
+"""A request over RPC: a .torrent file in base64 is the longest."""
+RPC_BATCH = 100
+"""Requests of a batch of JSON-RPC."""
+RPC_ITEMS = 10_000
+"""Items of a list in a request, such as ids."""

@@ -33,17 +33,18 @@ MAY_IMPORT = {
     "wire": TOOLS | {"protocol", "wire", "extensions"},
     "extensions": TOOLS | {"protocol", "wire", "extensions"},
     "client": TOOLS | {"protocol", "metainfo", "discovery", "storage", "wire", "extensions", "client"},
-    "cli": TOOLS | {"metainfo", "storage", "wire", "client", "web", "cli"},
-    "web": TOOLS | {"metainfo", "storage", "client", "web"},
+    "service": TOOLS | {"metainfo", "storage", "client", "service"},
+    "web": TOOLS | {"metainfo", "storage", "client", "service", "web"},
+    "cli": TOOLS | {"metainfo", "storage", "wire", "client", "service", "web", "cli"},
 }
 """The rooms that a room may import from (the plan's table of layers, from the ground up)."""
 
 PURE_ROOMS = ("protocol", "metainfo", "client/pieces")
 IMPURE = {"gevent", "socket", "ssl", "select", "blinker", "time"}
 """What a pure module does not import: the time is an argument. `metainfo` may open files, the others may not."""
-NO_STRUCT = ("client", "cli", "web")
+NO_STRUCT = ("client", "cli", "service", "web")
 """Rooms that know no bytes of the wire."""
-NO_SOCKETS = ("cli", "web", "metainfo", "storage")
+NO_SOCKETS = ("cli", "service", "web", "metainfo", "storage")
 
 
 def modules() -> list[Path]:

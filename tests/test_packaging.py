@@ -72,7 +72,8 @@ def test_the_wheel_has_the_package_and_its_metadata(built: dict[str, Path], sour
         fields = Parser().parsestr(archive.read(metadata).decode())
     modules = {path.relative_to(source).as_posix() for path in (source / "geventbt").rglob("*.py")}
     packed = {name for name in names if ".dist-info/" not in name}
-    assert packed == modules | {"geventbt/py.typed"}
+    page = {path.relative_to(source).as_posix() for path in (source / "geventbt/web/static").iterdir()}
+    assert packed == modules | page | {"geventbt/py.typed"}
     assert (fields["Name"], fields["Version"]) == ("geventbt", geventbt.__version__)
     assert (fields["License-Expression"], fields["License-File"]) == ("MIT", "LICENSE")
 

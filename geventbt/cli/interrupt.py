@@ -69,6 +69,35 @@ def interruptible() -> Iterator[None]:
         _restore(handlers)
 
 
+@contextmanager
+def serving(stop: Callable[[], object], reload: Callable[[], object]) -> Iterator[None]:
+    """Call a function on the first SIGTERM or SIGINT, each in a greenlet, and another one on every SIGHUP, as services
+    do. The second SIGTERM or SIGINT ends the process, whatever it is doing, with its exit code."""
+    import gevent
+
+    numbers = [number for number in _numbers() if _code_of(number) != HUNG_UP]
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    watchers: list[Any] = []
+
+    def stop_once() -> None:
+        for watcher in watchers[: len(numbers)]:
+            watcher.cancel()
+        for number in numbers:
+            signal.signal(number, _end_at_once)
+        stop()
+
+    watchers += [gevent.signal_handler(number, stop_once) for number in numbers]
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
+        watchers.append(gevent.signal_handler(signal.SIGHUP, reload))
+    try:
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        _restore(handlers)
+
+
 def _numbers() -> list[int]:
     """The signals that end the command."""
     numbers = [getattr(signal, name) for name in _CODES if hasattr(signal, name)]

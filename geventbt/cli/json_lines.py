@@ -21,6 +21,7 @@ progress       info_hash, state, wanted, done, checked, pieces, downloaded, uplo
                `geventbt.Progress`; with -v also connections (address, client, flags, download_speed, upload_speed,
                downloaded, uploaded, pieces, sources)
 file           info_hash, index, path: a file is complete
+stream         info_hash, index, path, url: where `geventbt stream` serves a file
 done           info_hash, name, done, downloaded, uploaded, sources, seconds: the download is complete
 on_complete    info_hash, code: the command of --on-complete has ended, with this exit code
 seeded         info_hash, uploaded, ratio, seconds: the serving is over

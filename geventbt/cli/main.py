@@ -8,7 +8,21 @@ import sys
 from collections.abc import Sequence
 
 from geventbt import __version__
-from geventbt.cli.commands import cat, completion, create, demo, dht, download, info, magnet, peer, seed, verify
+from geventbt.cli.commands import (
+    cat,
+    completion,
+    create,
+    daemon,
+    demo,
+    dht,
+    download,
+    info,
+    magnet,
+    peer,
+    seed,
+    stream,
+    verify,
+)
 from geventbt.cli.errors import DONE, UNFINISHED, CommandError, Interrupted, OutputClosed, Stopped
 from geventbt.cli.interrupt import stopping_signals
 from geventbt.cli.json_lines import emit_last, forget_output
@@ -16,7 +30,7 @@ from geventbt.cli.messages import code_and_text
 from geventbt.cli.parsing import Parser
 from geventbt.cli.text import printable, say
 
-_COMMANDS = (download, seed, create, info, magnet, verify, peer, dht, cat, demo, completion)
+_COMMANDS = (download, seed, daemon, create, info, magnet, verify, peer, dht, cat, stream, demo, completion)
 
 _EPILOG = """examples:
   geventbt demo
@@ -26,7 +40,7 @@ _EPILOG = """examples:
 
 environment:
   Every option has a variable that is its default: --max-peers is GEVENTBT_MAX_PEERS, -o is GEVENTBT_OUTPUT.
-  Only -o of create and of cat has none. A repeatable option takes values separated by spaces; a switch is 1 or 0.
+  Only -o of create, cat and stream has none. A repeatable option takes values separated by spaces; a switch is 1 or 0.
 
 exit codes:
   0 done, 2 usage, 3 not found, 4 not a torrent or wrong data, 5 network, 6 disk, 7 unfinished (some
@@ -51,7 +65,9 @@ def make_parser() -> Parser:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns its exit code; usage errors exit with 2, as argparse does."""
-    arguments = make_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = make_parser().parse_args(words)
+    arguments.read_again = lambda: make_parser().parse_args(words)
     _set_up_log(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A character that the terminal lacks would otherwise be an error.

@@ -44,6 +44,7 @@ class Parser(argparse.ArgumentParser):
         """Parse arguments, with defaults from the environment. A subparser does so only if its command is used."""
         args = sys.argv[1:] if args is None else list(args)
         self._is_json = "--json" in args
+        self._take_config(args)
         self._take_defaults(os.environ)
         self._check_command(args)
         found, unknown = super().parse_known_args(args, namespace)
@@ -75,6 +76,20 @@ class Parser(argparse.ArgumentParser):
         if not repeated:
             self.error(f"one argument too many: {printable(unknown[0])}")
         getattr(found, repeated[0]).extend(unknown)
+
+    def _take_config(self, args: Sequence[str]) -> None:
+        """Take defaults from a file, of a command that has the option for it."""
+        if not any(action.dest == "config" for action in self._actions):
+            return
+        # Only now: no other command has it.
+        from geventbt.cli.config_file import config_path, read_config
+
+        path = config_path(args, os.environ)
+        if path is not None:
+            try:
+                self.set_defaults(**read_config(path, self._actions))
+            except ValueError as error:
+                self.error(str(error))
 
     def _take_defaults(self, environment: Mapping[str, str]) -> None:
         for action in self._actions:
@@ -174,6 +189,11 @@ def add_sources_of_peers(parser: Parser) -> None:
     """Add --peer, --tracker, --dht-node, --no-dht, --no-lsd and --encryption."""
     add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to this peer; repeatable")
     add_repeatable(parser, "--tracker", values.tracker, "URL", "announce to this tracker, too; repeatable")
+    add_discovery(parser)
+
+
+def add_discovery(parser: Parser) -> None:
+    """Add --dht-node, --no-dht, --no-lsd and --encryption."""
     add_dht_nodes(parser)
     parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
     parser.add_argument("--no-lsd", action="store_true", help="do not find peers in the local network")

@@ -7,6 +7,7 @@ import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -72,12 +73,10 @@ def running_client(
     """
     with interruptible(), ExitStack() as stack:
         try:
-            node = stack.enter_context(_open_dht(port, host, dht_nodes)) if dht else False
+            node = stack.enter_context(open_dht(port, host, dht_nodes)) if dht else False
             client = geventbt.Client(port, host=host, dht=node, **options)  # type: ignore[arg-type]
         except OSError as error:
-            what = _BUSY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
-            where = f"port {port}" if not host else human_address((host, port or 0))
-            raise CommandError(NETWORK, f"{where} {what}") from error
+            raise busy_port(error, host, port) from error
         with client:
             try:
                 yield client
@@ -85,13 +84,28 @@ def running_client(
                 raise _interrupted(client, is_kept, stopped.code) from None
 
 
-def _open_dht(port: int | None, host: str, nodes: Sequence[tuple[str, int]]) -> geventbt.DHT:
+def busy_port(error: OSError, host: str, port: int | None) -> CommandError:
+    """The error of a command that cannot listen on its port."""
+    what = _BUSY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
+    where = f"port {port}" if not host else human_address((host, port or 0))
+    return CommandError(NETWORK, f"{where} {what}")
+
+
+def open_dht(port: int | None, host: str, nodes: Sequence[tuple[str, int]], state: Path | None = None) -> geventbt.DHT:
     """A node of the DHT: on the UDP port with the number of the TCP port, if that is free.
+
+    Args:
+        port: the TCP port; None if there is none.
+        host: the address to listen on.
+        nodes: to begin with, in place of the public ones.
+        state: the file for its id and nodes; None for that of the user.
 
     Raises:
         OSError: the host is not an address of this machine.
     """
     options: dict[str, Any] = {"read_only": port is None, **dht_start(nodes)}
+    if state is not None and options.get("state") is not None:
+        options["state"] = state
     try:
         return geventbt.DHT(port or 0, host, **options)
     except OSError:

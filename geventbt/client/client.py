@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Collection, Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from geventbt.client.peers.finder import checked
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.client.torrent.table import TorrentTable
 from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
@@ -29,7 +31,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address, Scope, scope_of
 from geventbt.net.http.url import parse_url, without_login
-from geventbt.storage import StorageFactory
+from geventbt.storage import Place, StorageFactory
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
@@ -93,15 +95,15 @@ class Client:
         self._closers = 0
         self._is_closed = False
         self._is_over = Event()
-        self._runners: dict[bytes, TorrentRunner] = {}
+        self._table = TorrentTable()
         self._context = ClientContext(
             ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up),
-            lambda: sum(runner.connections for runner in self._runners.values()),
+            lambda: sum(runner.connections for runner in self._table),
         )
         if port is not None:
             self.server = listen(
                 (host, port),
-                info_hashes=self._known_hashes,
+                info_hashes=self._table,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
                 max_connections=max_connections + limits.PENDING_PEERS,
@@ -131,6 +133,28 @@ class Client:
         """Our 20 bytes."""
         return self._context.peer_id
 
+    @property
+    def max_connections(self) -> int:
+        """Connections of all torrents together; may be set at any time."""
+        return self._context.max_connections
+
+    @max_connections.setter
+    def max_connections(self, value: int) -> None:
+        self._context.check_thread()
+        self._context.max_connections = _affordable(value)
+        if self.server is not None:
+            self.server.max_connections = self._context.max_connections + limits.PENDING_PEERS
+
+    @property
+    def limit_down(self) -> int | None:
+        """The rate at which all torrents together receive, in bytes a second; None for no limit."""
+        return self._context.down.rate
+
+    @property
+    def limit_up(self) -> int | None:
+        """The rate at which all torrents together send, in bytes a second; None for no limit."""
+        return self._context.up.rate
+
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
         self._context.check_thread()
@@ -154,6 +178,7 @@ class Client:
         seed_only: bool = False,
         check: bool = False,
         overwrite: bool = False,
+        move_from: Place | None = None,
         ends_alone: bool | None = None,
         must_be_complete: bool | None = None,
     ) -> ActiveTorrent:
@@ -177,6 +202,9 @@ class Client:
             overwrite: write over files that are not the torrent's. By default it fails with StorageError
                 (``errno.EEXIST``) if there is one in the place of one of its files: one that we have not made, and of
                 which no piece is right.
+            move_from: where the data is, or a part of it, and under which names: it is moved to the folder before
+                anything else. If that fails, so does the torrent, and the data is where it was. A move that was cut
+                short by the end of the program is finished by the same call.
             ends_alone, must_be_complete: deprecated names of `fail_without_peers` and `seed_only`.
 
         Returns:
@@ -212,16 +240,18 @@ class Client:
             seed_only=_renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
             check=check,
             overwrite=overwrite,
+            move_from=move_from,
         )
 
-        runner = self._runners[info_hash] = TorrentRunner(self._context, source, folder, options, file_map)
+        runner = TorrentRunner(self._context, source, folder, options, file_map)
+        self._table.add(runner)
         active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
         return active
 
-    def _remove(self, torrent: ActiveTorrent) -> None:
+    def _remove(self, torrent: ActiveTorrent, delete: bool) -> None:
         if self.torrents.get(torrent.info_hash) is torrent:
             del self.torrents[torrent.info_hash]
-            shielded(self._runners.pop(torrent.info_hash).close)
+            shielded(partial(self._table.remove(torrent.info_hash).close, delete=delete))
 
     def serve_forever(self) -> None:
         """Block until the client is closed completely: trackers are informed, port and files are free."""
@@ -256,8 +286,8 @@ class Client:
                 self._note_end()
 
     def _close_all(self, timeout: float) -> None:
-        runners = list(self._runners.values())
-        self._runners.clear()
+        runners = list(self._table)
+        self._table.clear()
         self.torrents.clear()
         gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
         if self.server is not None:
@@ -272,15 +302,6 @@ class Client:
         if self._is_closed and not self._closers:
             self._is_over.set()
 
-    def _known_hashes(self) -> set[bytes]:
-        """What peers may know our torrents by; hybrids have two (BEP 52)."""
-        return {known for runner in self._runners.values() for known in runner.identity.swarm_hashes}
-
-    def _runner_of(self, info_hash: bytes | None) -> TorrentRunner | None:
-        if info_hash in self._runners:
-            return self._runners[info_hash]
-        return next((other for other in self._runners.values() if info_hash in other.identity.swarm_hashes), None)
-
     def _take(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
@@ -288,7 +309,7 @@ class Client:
                 self._context.note_own_id(wire.remote_address)
                 wire.close(0)
                 return
-            runner = self._runner_of(wire.info_hash)
+            runner = None if wire.info_hash is None else self._table.runner_of(wire.info_hash)
             if runner is None:
                 wire.close(0)
             else:

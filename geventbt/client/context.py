@@ -102,7 +102,7 @@ class ClientContext:
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
         self.checking = BoundedSemaphore(1)
-        self._max_connections = options.max_connections
+        self.max_connections = options.max_connections
         self._count_connections = count_connections
         self._waiting: dict[Hashable, float] = {}
         self._from_ourselves: dict[Address, None] = {}
@@ -117,14 +117,14 @@ class ClientContext:
     def has_room(self, *, inbound: bool = False) -> bool:
         """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks
         something."""
-        if inbound and sum(holder.inbound for holder in self._holders) >= self._max_connections - self._kept:
+        if inbound and sum(holder.inbound for holder in self._holders) >= self.max_connections - self._kept:
             return False
-        return self._count_connections() < self._max_connections
+        return self._count_connections() < self.max_connections
 
     @property
     def _kept(self) -> int:
         is_downloading = any(holder.keeps_outbound for holder in self._holders)
-        return self._max_connections // limits.OUTBOUND_SHARE if is_downloading else 0
+        return self.max_connections // limits.OUTBOUND_SHARE if is_downloading else 0
 
     def note_own_id(self, origin: Address) -> None:
         """Note that our own peer id has come with an inbound connection from this address: it is one of ours."""

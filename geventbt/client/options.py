@@ -9,7 +9,7 @@ from typing import Literal
 from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
-from geventbt.storage import StorageFactory
+from geventbt.storage import Place, StorageFactory
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 
@@ -48,6 +48,7 @@ class TorrentOptions:
         seed_only: whether to fail when a piece is missing, and to make no file.
         check: whether to hash all data at the start, also what the record says is right.
         overwrite: whether a file that is not the torrent's may be overwritten.
+        move_from: where the data is moved from at first; None if it stays where it is.
     """
 
     peers: tuple[Address, ...] = ()
@@ -63,3 +64,4 @@ class TorrentOptions:
     seed_only: bool = False
     check: bool = False
     overwrite: bool = False
+    move_from: Place | None = None

@@ -141,6 +141,7 @@ class FileStatus:
         length: its length in bytes.
         priority: 0 if it is not wanted, else 1 to 7; 4 is normal.
         complete: whether every piece of it is verified.
+        done: its bytes that are in verified pieces.
     """
 
     index: int
@@ -149,6 +150,7 @@ class FileStatus:
     length: int
     priority: int
     complete: bool
+    done: int = 0
 
 
 class WebSeedState(str, Enum):

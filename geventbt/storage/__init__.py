@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from geventbt.storage.backend import ChangedData, MissingData, StorageBackend, StorageFactory
 from geventbt.storage.disk.backend import DiskBackend
+from geventbt.storage.disk.relocation import Place, relocate
 from geventbt.storage.layout import Layout, Span
 from geventbt.storage.memory import MemoryBackend
 from geventbt.storage.storage import Storage, locate
@@ -17,9 +18,11 @@ __all__ = [
     "Layout",
     "MemoryBackend",
     "MissingData",
+    "Place",
     "Span",
     "Storage",
     "StorageBackend",
     "StorageFactory",
     "locate",
+    "relocate",
 ]

@@ -18,6 +18,7 @@ the hub. They report a failure with a `StorageError`, and data that is not there
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -172,6 +173,14 @@ class StorageBackend(Protocol):
             StorageError: it failed.
         """
         return
+
+    def remove(self) -> None:
+        """Delete all data of the torrent, and the record. Only `close` is called afterwards.
+
+        Raises:
+            StorageError: it failed, or is not supported, as by default.
+        """
+        raise StorageError(errno.ENOTSUP, f"{type(self).__name__} cannot delete data")
 
     def close(self) -> None:
         """Release everything. No other method is called afterwards."""

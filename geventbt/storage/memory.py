@@ -62,6 +62,10 @@ class MemoryBackend(StorageBackend):
                 self._files[file] = self._allocate(file, length)
         self._files[file][offset : offset + len(data)] = data
 
+    def remove(self) -> None:
+        """Forget all data."""
+        self._files.clear()
+
     def _view(self, file: int, offset: int, length: int) -> memoryview:
         if self.size(file) < offset + length:
             raise MissingData(errno.ENOENT, "not in memory", "/".join(self.torrent.files[file].path))

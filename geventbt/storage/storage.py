@@ -362,6 +362,16 @@ class Storage:
         self.lock()
         return self.backend.withdraw(~self.have)
 
+    def delete(self) -> None:
+        """Delete the torrent's files, and the folders that are empty then, with the record. A file that is not its own,
+        or that another torrent of this process uses too, stays. Only `close` may be called afterwards.
+
+        Raises:
+            StorageError: the disk failed, or the backend cannot delete.
+        """
+        self.lock()
+        self.backend.remove()
+
     def close(self) -> None:
         """Close all files, and let go of the lock. What is in use by another thread is closed when it is done. What has
         not been recorded by `checkpoint` is hashed again at the next start."""

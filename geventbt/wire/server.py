@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextvars import copy_context
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gevent
 from gevent._hub_local import get_hub_if_exists
@@ -35,7 +35,18 @@ _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
 
 Handler: TypeAlias = Callable[[Wire], Any]
-InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]]"
+InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup"
+
+
+@runtime_checkable
+class TorrentLookup(Protocol):
+    """The torrents of a server, where there are too many to be listed for each connection."""
+
+    def knows(self, info_hash: bytes) -> bool:
+        """Whether peers are taken for a torrent."""
+
+    def find(self, hidden: bytes) -> bytes | None:
+        """The info hash of `geventbt.protocol.mse.req2`, or None."""
 
 
 class PeerServer(StreamServer):
@@ -49,8 +60,8 @@ class PeerServer(StreamServer):
     Args:
         address: where to listen, or a socket that listens already; see `geventbt.listen`.
         handler: called with the wire of each inbound peer.
-        info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
-            None takes any, but in plaintext only.
+        info_hashes: the torrents to take peers for: a collection, which may change, a callable that returns one, or a
+            `TorrentLookup`; None takes any, but in plaintext only.
         encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; over it they are refused, not queued.
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
@@ -94,7 +105,9 @@ class PeerServer(StreamServer):
         """The wires that are open now."""
         self._networks = _Networks(max_per_address, exempt_loopback)
         self._encryption = encryption
-        self._torrents = None if info_hashes is None else _KnownTorrents(info_hashes)
+        self._torrents: TorrentLookup | None = None
+        if info_hashes is not None:
+            self._torrents = info_hashes if isinstance(info_hashes, TorrentLookup) else _ListedTorrents(info_hashes)
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
         self._dispatchers: dict[Wire | None, Dispatcher] = {}
 
@@ -360,10 +373,10 @@ class _Networks:
                 del self._counts[network]
 
 
-class _KnownTorrents:
-    """The torrents of a server, by info hash and by what stands for it in an encrypted opening."""
+class _ListedTorrents:
+    """A `TorrentLookup` of a collection that may change at any time."""
 
-    def __init__(self, info_hashes: InfoHashes) -> None:
+    def __init__(self, info_hashes: Collection[bytes | str] | Callable[[], Collection[bytes | str]]) -> None:
         self._info_hashes = info_hashes
         self._by_req2: dict[bytes, bytes] = {}
 

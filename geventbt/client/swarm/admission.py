@@ -62,6 +62,7 @@ class Admission:
 
     Attributes:
         dialer: connects to peers.
+        max_peers: see above.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Admission:
         self._reputation = reputation
         self._table = table
         self._owner = owner
-        self._max_peers = max_peers
+        self.max_peers = max_peers
         self._exchange = PeerExchange(finder, table)
         self._closed_for: Exception | None = None
         self._is_started = False
@@ -125,7 +126,7 @@ class Admission:
 
     def has_room(self) -> bool:
         """Whether one more peer may be connected to; see `DialerOwner`."""
-        return self.connections < self._max_peers
+        return self.connections < self.max_peers
 
     def make_room(self) -> None:
         """Leave a peer that is of no use; see `DialerOwner`."""
@@ -140,7 +141,7 @@ class Admission:
 
     @property
     def _max_inbound(self) -> int:
-        return self._max_peers - (self._max_peers // limits.OUTBOUND_SHARE if self.keeps_outbound else 0)
+        return self.max_peers - (self.max_peers // limits.OUTBOUND_SHARE if self.keeps_outbound else 0)
 
     @property
     def places(self) -> Sequence[Place[Evictable]]:

@@ -247,6 +247,10 @@ class Swarm:
 
     # ------------------------------------------------------------------ peers
 
+    def set_max_peers(self, value: int) -> None:
+        """Have another number of connections at the most."""
+        self._admission.max_peers = value
+
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to us; its handshake is here."""
         self._admission.accept(wire)

@@ -19,7 +19,7 @@ from geventbt.client.torrent.runner import TorrentRunner
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import WireTimeout
-from geventbt.metainfo import Torrent
+from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
@@ -44,7 +44,7 @@ class ActiveTorrent:
         remove: removes it from its client.
     """
 
-    def __init__(self, runner: TorrentRunner, remove: Callable[[ActiveTorrent], None]) -> None:
+    def __init__(self, runner: TorrentRunner, remove: Callable[[ActiveTorrent, bool], None]) -> None:
         self._runner = runner
         self._remove = remove
         self._links: dict[Callable[[ActiveTorrent], object], Callable[[object], object]] = {}
@@ -59,6 +59,11 @@ class ActiveTorrent:
     def metainfo(self) -> Torrent | None:
         """The torrent; None while a magnet link's metadata is being fetched."""
         return self._runner.identity.metainfo
+
+    @property
+    def source(self) -> Torrent | Magnet:
+        """The torrent or magnet link that it was added as."""
+        return self._runner.identity.source
 
     @property
     def info_hash(self) -> bytes:
@@ -148,6 +153,16 @@ class ActiveTorrent:
         return self._runner.life.state
 
     @property
+    def downloaded(self) -> int:
+        """Bytes of blocks received in this session; as `progress`, and cheaper."""
+        return self._runner.peering.totals.downloaded
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes of blocks sent in this session."""
+        return self._runner.peering.totals.uploaded
+
+    @property
     def progress(self) -> Progress:
         """How far it is now."""
         runner = self._runner
@@ -194,6 +209,17 @@ class ActiveTorrent:
     def pieces(self) -> bitarray:
         """A copy of which pieces are verified, big-endian; empty while the metadata is unknown."""
         return self.storage.have.copy() if self.storage else zeros(0, "big")
+
+    @property
+    def availability(self) -> list[int]:
+        """How many of the connected peers have each piece; empty without a swarm."""
+        swarm = self._runner.peering.swarm
+        return [] if swarm is None else [swarm.picker.availability(piece) for piece in range(swarm.geometry.pieces)]
+
+    @property
+    def tracker_tiers(self) -> list[list[str]]:
+        """The announce URLs in use, in tiers (BEP 12)."""
+        return [list(tier) for tier in self._runner.sources.tiers]
 
     @property
     def trackers(self) -> Mapping[str, TrackerStatus]:
@@ -258,6 +284,21 @@ class ActiveTorrent:
         self._runner.check_thread()
         self._runner.sources.finder.add_by_user(checked(peers))
 
+    def announce(self) -> None:
+        """Ask trackers and all other sources for more peers, as soon as they allow it."""
+        self._runner.check_thread()
+        self._runner.sources.finder.need_more()
+
+    def set_trackers(self, tiers: Iterable[Iterable[str]]) -> None:
+        """Announce to these trackers from now on, in place of the torrent's own and those that it was added with.
+        Blocks until the others are told that we leave, for `limits.ANNOUNCE_STOP_TIMEOUT` at most.
+
+        Args:
+            tiers: announce URLs in tiers (BEP 12).
+        """
+        self._runner.check_thread()
+        shielded(self._runner.sources.set_trackers, [list(tier) for tier in tiers])
+
     def pause(self) -> None:
         """Leave all peers and trackers until `resume`; what is there stays, and can be read. Blocks until the peers are
         left; trackers may take longer."""
@@ -286,10 +327,17 @@ class ActiveTorrent:
         self._runner.life.raise_error()
         return self.pieces
 
-    def remove(self) -> None:
-        """Stop, and leave the client; the files stay. Greenlets that wait or read get a DownloadError."""
+    def remove(self, *, delete: bool = False) -> None:
+        """Stop, and leave the client. Greenlets that wait or read get a DownloadError.
+
+        Args:
+            delete: delete the torrent's files, too; see `Storage.delete`. By default they stay.
+
+        Raises:
+            StorageError: they cannot be deleted. The torrent has left the client nevertheless.
+        """
         self._runner.check_thread()
-        self._remove(self)
+        self._remove(self, delete)
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both of this torrent's own rates.
@@ -299,6 +347,16 @@ class ActiveTorrent:
         """
         self._runner.check_thread()
         self._runner.peering.set_limits(down, up)
+
+    @property
+    def max_peers(self) -> int:
+        """Connections at one time; may be set at any time. Those that are too many are not closed."""
+        return self._runner.peering.max_peers
+
+    @max_peers.setter
+    def max_peers(self, value: int) -> None:
+        self._runner.check_thread()
+        self._runner.peering.max_peers = value
 
     # ------------------------------------------------------------------ files
 

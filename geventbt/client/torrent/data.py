@@ -21,7 +21,7 @@ from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lost_data import ReadWarnings, find_lost
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import DownloadError, StorageError
-from geventbt.storage import Storage
+from geventbt.storage import Place, Storage, relocate
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -118,6 +118,9 @@ class TorrentData:
             self._file_map = self._file_map or in_thread(FileMap, metainfo, options.files)
         except LookupError as error:
             raise DownloadError(str(error)) from error
+        if options.move_from is not None:
+            with self._context.checking:
+                in_thread(relocate, options.move_from, Place(metainfo, self.folder))
         # In a thread, since it may connect to something.
         backend = in_thread(options.storage, metainfo, Path(self.folder)) if options.storage else None
         selected = self._file_map.selected
@@ -250,6 +253,15 @@ class TorrentData:
         """
         if self._records and self.storage is not None and self.files is not None:
             in_thread(self.storage.checkpoint)
+
+    def delete(self) -> None:
+        """Delete the files of the torrent.
+
+        Raises:
+            StorageError: they cannot be deleted.
+        """
+        if self.storage is not None:
+            in_thread(self.storage.delete)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -175,10 +175,25 @@ class FileMap:
                 file.length,
                 self._priorities[index],
                 not self._missing[index],
+                self._done(index),
             )
             for index, file in enumerate(self.files)
             if file.stored
         ]
+
+    def _done(self, index: int) -> int:
+        """The bytes of a file that are in verified pieces; those of its first and last piece may be few."""
+        file, pieces = self.files[index], self._layout.pieces(self.files[index])
+        if not self._missing[index]:
+            return file.length
+        geometry = self._geometry
+        missing = geometry.bytes_of_full(self._missing[index])
+        for piece in {pieces[0], pieces[-1]}:
+            if not self._have[piece]:
+                start = max(geometry.start_of(piece), file.offset)
+                end = min(geometry.start_of(piece + 1), file.offset + file.length)
+                missing -= geometry.piece_length - (end - start)
+        return file.length - missing
 
 
 def _padding(files: Sequence[TorrentFile], layout: Layout, geometry: Geometry) -> dict[int, int]:

@@ -64,6 +64,7 @@ class PeerSources:
         self._totals = totals
         self.known = KnownPeers(retry=_FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY)
         self.finder = Finder(self.known)
+        self._own_tiers: list[list[str]] | None = None
         self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None
         self.update()
@@ -77,13 +78,25 @@ class PeerSources:
         """Take over what is known: the info hashes, the trackers, and whether the torrent is private (BEP 27)."""
         if self._identity.metainfo is not None:
             self.finder.set_private(self._identity.metainfo.private)
-        extra = [list(self._options.trackers)] if self._options.trackers else []
-        tiers = self._identity.trackers + extra
+        tiers = self.tiers
         for source in self._tracker_sources.values():
             source.tiers = tiers
         for info_hash in self._identity.swarm_hashes:
             if info_hash not in self._tracker_sources:
                 self._use_info_hash(info_hash, tiers)
+
+    @property
+    def tiers(self) -> list[list[str]]:
+        """The announce URLs in tiers."""
+        if self._own_tiers is not None:
+            return self._own_tiers
+        return self._identity.trackers + ([list(self._options.trackers)] if self._options.trackers else [])
+
+    def set_trackers(self, tiers: list[list[str]]) -> None:
+        """Announce to these trackers in place of all others; see `ActiveTorrent.set_trackers`."""
+        self._own_tiers = tiers
+        for source in self._tracker_sources.values():
+            source.change(tiers)
 
     def add_by_user(self) -> None:
         """Add the peers that the user and the magnet link name; blocks until names are resolved."""

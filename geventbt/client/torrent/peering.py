@@ -74,6 +74,7 @@ class Peering:
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
+        self._max_peers = options.max_peers
         self._down = RateLimit(options.limit_down, context.now())
         self._up = Throttle(options.limit_up, context.up)
         # Joining and leaving block: each is done to its end before the next.
@@ -113,7 +114,7 @@ class Peering:
             self._identity.source,
             self._sources.known,
             self._sources.finder,
-            max_peers=self._options.max_peers,
+            max_peers=self._max_peers,
             fail_without_peers=self._options.fail_without_peers,
             files=self._options.files,
         )
@@ -149,7 +150,7 @@ class Peering:
             self.reputation,
             self.web_seeds,
             self._owner,
-            max_peers=self._options.max_peers,
+            max_peers=self._max_peers,
             up=self._up,
             down=self._down,
         )
@@ -216,6 +217,17 @@ class Peering:
         self._sequential = value
         if self.swarm is not None:
             self.swarm.picker.sequential = value
+
+    @property
+    def max_peers(self) -> int:
+        """Connections at one time."""
+        return self._max_peers
+
+    @max_peers.setter
+    def max_peers(self, value: int) -> None:
+        self._max_peers = value
+        if self.swarm is not None:
+            self.swarm.set_max_peers(value)
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the torrent's own rates, in bytes a second; None for no limit."""

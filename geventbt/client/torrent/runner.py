@@ -211,17 +211,30 @@ class TorrentRunner:
             self.events.send("error", error=error)
             self.peering.leave_soon()
 
-    def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
-        """Stop, and let go of peers and files; what is verified stays, and is recorded."""
+    def close(self, timeout: float = limits.STOP_TIMEOUT, *, delete: bool = False) -> None:
+        """Stop, and let go of peers and files; what is verified stays, and is recorded.
+
+        Args:
+            timeout: seconds for the peers, and for the trackers.
+            delete: delete the files instead.
+
+        Raises:
+            StorageError: they cannot be deleted.
+        """
         self.life.is_suspended = False
         self.life.fail(DownloadError("the torrent was removed from its client"), TorrentState.REMOVED)
         self.life.notify()
         self.standstill.stop()
         self._greenlet.kill()
         self.peering.leave(timeout)
-        with suppress(GeventBTError):
-            self.data.record()
-        self.data.close()
+        try:
+            if delete:
+                self.data.delete()
+            else:
+                with suppress(GeventBTError):
+                    self.data.record()
+        finally:
+            self.data.close()
 
     # ------------------------------------------------------------------ for its client and its user
 

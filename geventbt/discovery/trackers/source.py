@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
 
@@ -54,6 +55,13 @@ class TrackerSource:
 
             self._announcer = self._last_announcer = Announcer(self.tiers, self._make_request, self._hand_on)
             self._announcer.start()
+
+    def change(self, tiers: Sequence[Sequence[str]]) -> None:
+        """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
+        self.tiers = tiers
+        if self._announcer is not None:
+            self.stop(limits.ANNOUNCE_STOP_TIMEOUT)
+            self.start()
 
     def need_more(self) -> None:
         """Ask for more peers, as soon as the trackers allow it."""

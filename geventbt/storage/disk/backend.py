@@ -18,6 +18,7 @@ from geventbt.storage.disk.file_mapper import FileMapper
 from geventbt.storage.disk.file_pool import SHARED, FilePool
 from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.recorder import Recorder
+from geventbt.storage.disk.relocation import remove_empty
 from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout
@@ -57,6 +58,7 @@ class DiskBackend(StorageBackend):
         folder = Path(os.path.abspath(folder))
         pool = SHARED if max_open_files is None else FilePool(lambda: max_open_files)
         self._torrent = torrent
+        self._folder = folder
         self._preallocate = preallocate
         self._state_dir = StateDir(folder, torrent.swarm_hash)
         self._resume_file = ResumeFile(torrent, self._state_dir)
@@ -198,6 +200,27 @@ class DiskBackend(StorageBackend):
         """Make all that was written safe on the disk, and record which pieces are there."""
         self._recorder.checkpoint()
         self._files.close_unused()
+
+    def remove(self) -> None:
+        """Delete the files that are the torrent's own, and all that is recorded of it."""
+        for index, file in enumerate(self._torrent.files):
+            if file.stored and self._is_own(index):
+                self._files.remove(index)
+                remove_empty(os.path.dirname(self._files.path(index)), self._folder)
+        self._files.remove(self._mapper.parts)
+        self._state_dir.remove("resume")
+
+    def _is_own(self, index: int) -> bool:
+        """Whether there is a file that is the torrent's, and no other torrent's."""
+        status, path = self._files.status(index), self._files.path(index)
+        if status is None:
+            return False
+        try:
+            self._ownership.check(index, path, status)
+        except StorageError as error:
+            _log.info("not deleted: %s: %s", path, error)
+            return False
+        return not self._ownership.is_shared(index, status)
 
     def close(self) -> None:
         """Close all files, and release the lock."""

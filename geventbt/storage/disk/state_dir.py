@@ -116,6 +116,15 @@ class StateDir:
                 raise
             self._sync()
 
+    def remove(self, ending: str) -> None:
+        """Delete a file, if it is there.
+
+        Raises:
+            StorageError: it cannot be deleted.
+        """
+        with storage_errors(self.path(ending)):
+            self.path(ending).unlink(missing_ok=True)
+
     def _sync(self) -> None:
         """Make the new name safe, where folders can be opened."""
         if hasattr(os, "O_DIRECTORY"):

@@ -1,0 +1,1 @@
+"""A client as a service: its torrents with all that outlives a process, a queue, and a folder for their state."""

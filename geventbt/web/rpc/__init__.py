@@ -1,0 +1,23 @@
+"""The Transmission RPC protocol, for the programs that people control their torrents with already.
+
+`Rpc` answers requests as values of JSON; `blueprint` puts it into an app of Flask.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {"Rpc": "geventbt.web.rpc.rpc", "blueprint": "geventbt.web.rpc.endpoint"}
+
+__all__ = ["Rpc", "blueprint"]
+
+if TYPE_CHECKING:
+    from geventbt.web.rpc.endpoint import blueprint as blueprint
+    from geventbt.web.rpc.rpc import Rpc as Rpc
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)

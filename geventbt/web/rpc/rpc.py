@@ -1,0 +1,179 @@
+"""`Rpc`: the Transmission RPC protocol over JSON values, without HTTP.
+
+There are two forms of a message. The older one is ``{"method": ..., "arguments": {...}, "tag": ...}``, answered by
+``{"result": "success" or what is wrong, "arguments": {...}, "tag": ...}``, in a mix of kebab-case and camelCase. Since
+Transmission 4.1 there is JSON-RPC 2.0, in snake_case, with batches. The methods know the second spelling only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import string
+from collections.abc import Callable
+from typing import Any
+
+from geventbt import limits
+from geventbt.client.client import Client
+from geventbt.errors import GeventBTError
+from geventbt.net.text import clean_text
+from geventbt.service.session import Session
+from geventbt.web.rpc import queues, sessions, torrents
+from geventbt.web.rpc.arguments import Arguments
+from geventbt.web.rpc.context import Answer, Methods, RpcContext
+from geventbt.web.rpc.errors import Code, RpcError
+from geventbt.web.rpc.names import legacy_answer, snake_name
+
+_log = logging.getLogger("geventbt")
+
+METHODS: Methods = {**torrents.METHODS, **sessions.METHODS, **queues.METHODS}
+_ID_SIGNS = string.ascii_letters + string.digits
+
+
+class Rpc:
+    """Answers requests.
+
+    Args:
+        client: the client.
+        session: its torrents; None for one that keeps nothing.
+        fetches_private_urls: whether URLs of torrents may lead into this machine and its network.
+        shut_down: ends the program; None if clients must not.
+
+    Attributes:
+        session: see above.
+        session_id: what requests over HTTP must name, so that a web page cannot send them.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        session: Session | None = None,
+        *,
+        fetches_private_urls: bool = False,
+        shut_down: Callable[[], object] | None = None,
+    ) -> None:
+        self.session = session or Session(client)
+        self.session_id = "".join(secrets.choice(_ID_SIGNS) for _ in range(48))
+        self._context = RpcContext(self.session, self.session_id, fetches_private_urls, shut_down)
+
+    def answer(self, body: bytes) -> bytes | None:
+        """Answer a request as it comes over HTTP.
+
+        Args:
+            body: JSON.
+
+        Returns:
+            JSON; None where no answer is wanted.
+        """
+        try:
+            request = json.loads(body, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            if b'"jsonrpc"' in body:
+                return _dumped(_failed(None, RpcError(Code.PARSE, f"not JSON: {clean_text(str(error))}")))
+            return _dumped({"arguments": {}, "result": "no method name"})
+        if isinstance(request, list):
+            return self._answer_batch(request)
+        answer = self.handle(request if isinstance(request, dict) else {})
+        return None if answer is None else _dumped(answer)
+
+    def _answer_batch(self, requests: list[Any]) -> bytes | None:
+        if not requests or len(requests) > limits.RPC_BATCH:
+            what = f"a batch must have 1 to {limits.RPC_BATCH} requests"
+            return _dumped(_failed(None, RpcError(Code.INVALID_REQUEST, what)))
+        answers = [self._handle_new(request if isinstance(request, dict) else {}) for request in requests]
+        wanted = [answer for answer in answers if answer is not None]
+        return _dumped(wanted) if wanted else None
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Answer a request of either form.
+
+        Args:
+            request: the JSON object.
+
+        Returns:
+            The answer; None where none is wanted, as for a request of JSON-RPC 2.0 without an id.
+        """
+        return self._handle_new(request) if "jsonrpc" in request else self._handle_old(request)
+
+    # ------------------------------------------------------------------ the two forms
+
+    def _handle_old(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request.get("method")
+        method = snake_name(name) if isinstance(name, str) else ""
+        arguments: Answer = {}
+        result = "success"
+        try:
+            if not method:
+                raise RpcError(Code.NO_METHOD, "no method name")
+            given = request.get("arguments")
+            answer = self._call(method, given if isinstance(given, dict) else {})
+            arguments = legacy_answer(method, _for_old_clients(method, answer))
+        except RpcError as error:
+            result, arguments = error.text, legacy_answer(method, error.result) if error.result else {}
+        tag = request.get("tag")
+        known_tag = {"tag": tag} if isinstance(tag, (int, float)) and not isinstance(tag, bool) else {}
+        return {"arguments": arguments, "result": result, **known_tag}
+
+    def _handle_new(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        number = request.get("id")
+        has_id = "id" in request
+        is_id = number is None or (isinstance(number, (int, float, str)) and not isinstance(number, bool))
+        try:
+            if request.get("jsonrpc") != "2.0" or not is_id or not isinstance(request.get("method"), str):
+                number, has_id = number if is_id else None, True
+                raise RpcError(Code.INVALID_REQUEST, "not a request of JSON-RPC 2.0")
+            params = request.get("params") or {}
+            if not isinstance(params, dict):
+                raise RpcError(Code.INVALID_PARAMS, "params must be given by name")
+            answer: dict[str, Any] = {"jsonrpc": "2.0", "result": self._call(request["method"], params), "id": number}
+        except RpcError as error:
+            answer = _failed(number, error)
+        return answer if has_id else None
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> Answer:
+        method = METHODS.get(name)
+        if method is None:
+            raise RpcError(Code.NO_METHOD, "method name not recognized")
+        try:
+            return method(self._context, Arguments(arguments))
+        except (GeventBTError, OSError) as error:
+            raise RpcError(Code.SYSTEM, clean_text(str(error))) from error
+        except RpcError:
+            raise
+        except Exception as bug:
+            _log.exception("the RPC method %s failed", name)
+            raise RpcError(Code.INTERNAL, "internal error") from bug
+
+
+def _for_old_clients(method: str, answer: Answer) -> Answer:
+    """What clients of the older spelling expect to be different in an answer."""
+    if method == "session_get" and "rpc_version" in answer:
+        answer = {**answer, "rpc_version": sessions.LEGACY_RPC_VERSION}
+    if method == "torrent_get":
+        for torrent in answer["torrents"]:
+            if isinstance(torrent, dict) and "wanted" in torrent:
+                torrent["wanted"] = [int(value) for value in torrent["wanted"]]
+        heads = answer["torrents"][:1]
+        if heads and isinstance(heads[0], list) and "wanted" in heads[0]:
+            at = heads[0].index("wanted")
+            for row in answer["torrents"][1:]:
+                row[at] = [int(value) for value in row[at]]
+    return answer
+
+
+def _failed(number: Any, error: RpcError) -> dict[str, Any]:
+    names = {Code.PARSE: "Parse error", Code.INVALID_REQUEST: "Invalid Request", Code.NO_METHOD: "Method not found"}
+    data: dict[str, Any] = {"error_string": error.text}
+    if error.result:
+        data["result"] = error.result
+    message = names.get(error.code, error.text)
+    return {"jsonrpc": "2.0", "error": {"code": int(error.code), "message": message, "data": data}, "id": number}
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")

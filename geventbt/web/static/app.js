@@ -1,0 +1,219 @@
+// The page: what the user does, and what comes from the server.
+
+import { listen, post } from "./api.js";
+import { make, setText, size, speed } from "./format.js";
+import { TorrentList } from "./list.js";
+import { Pane } from "./pane.js";
+
+const LINES = 300;
+const find = (id) => document.getElementById(id);
+const totals = {};
+
+const pane = new Pane(find, { play, failed });
+const list = new TorrentList(
+  { list: find("list"), filter: find("filter"), sort: find("sort"), states: find("states"), empty: find("empty") },
+  { open: show, changed: writeTotals },
+);
+
+listen({
+  whole(state) {
+    fresh();
+    takeTotals(state.totals);
+    list.replace(state.torrents);
+    find("lines").replaceChildren();
+    writeLog(state.log);
+  },
+  delta(state) {
+    fresh();
+    takeTotals(state.totals);
+    list.update(state.torrents, state.gone);
+    writeLog(state.log);
+  },
+  lost() {
+    find("lost").hidden = false;
+    document.body.classList.add("stale");
+  },
+});
+
+function show(hash) {
+  pane.show(hash);
+  writeTotals();
+}
+
+function fresh() {
+  find("lost").hidden = true;
+  document.body.classList.remove("stale");
+}
+
+function takeTotals(changes) {
+  Object.assign(totals, changes);
+  pane.streams = totals.stream;
+  setText(find("place"), `geventbt ${totals.version} · ${totals.folder}${totals.free === null ? "" : `, ${size(totals.free)} free`}`);
+}
+
+function writeTotals() {
+  let [down, up] = [0, 0];
+  for (const torrent of list.torrents.values()) [down, up] = [down + torrent.down, up + torrent.up];
+  setText(find("total-down"), speed(down) + limitText(totals.limit_down));
+  setText(find("total-up"), speed(up) + limitText(totals.limit_up));
+  const torrent = list.torrents.get(pane.hash);
+  if (!torrent) return;
+  setText(find("pane-name"), torrent.name);
+  setText(find("pane-note"), torrent.error ?? torrent.waiting ?? `${size(torrent.done)} of ${size(torrent.wanted)}, ${size(torrent.sent)} sent`);
+  setText(find("pause"), ["paused", "failed"].includes(torrent.state) ? "Resume" : "Pause");
+}
+
+const limitText = (limit) => (limit ? ` (at most ${speed(limit)})` : "");
+
+function writeLog(lines) {
+  const place = find("lines");
+  for (const [, when, level, text] of lines) {
+    place.append(make("li", { class: level }, `${new Date(when * 1000).toLocaleTimeString()} ${text}`));
+  }
+  while (place.children.length > LINES) place.firstChild.remove();
+  if (lines.length) place.scrollTop = place.scrollHeight;
+}
+
+// ---------------------------------------------------------------- what the user does
+
+function say(text, isBad = false) {
+  const message = find("message");
+  message.classList.toggle("bad", isBad);
+  message.textContent = text;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => message.replaceChildren(), isBad ? 15000 : 5000);
+}
+
+function failed(error) {
+  say(error.message, true);
+}
+
+async function attempt(work) {
+  try {
+    await work();
+  } catch (error) {
+    failed(error);
+  }
+}
+
+const added = ({ name, hash }) => {
+  say(`Added ${name}`);
+  list.current = hash;
+  show(hash);
+};
+
+const addLink = (link) => attempt(async () => added(await post("torrents", { link })));
+
+const addFiles = (files) => Promise.all([...files].map((file) => attempt(async () => added(await post("torrents", file, "application/x-bittorrent")))));
+
+find("add").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const link = find("link").value;
+  find("link").value = "";
+  await addLink(link);
+});
+find("file").addEventListener("change", async (event) => {
+  await addFiles(event.target.files);
+  event.target.value = "";
+});
+find("file-button").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" || event.key === " ") find("file").click();
+});
+
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dropping"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  if (event.dataTransfer.files.length) addFiles(event.dataTransfer.files);
+  else if (event.dataTransfer.getData("text")) addLink(event.dataTransfer.getData("text"));
+});
+document.addEventListener("paste", (event) => {
+  const text = event.clipboardData.getData("text");
+  if (!isTyping(event.target) && text) addLink(text);
+});
+
+const act = (name, hash = list.current) => hash && attempt(() => post(`torrents/${hash}/${name}`));
+
+const pauseOrResume = () => {
+  const torrent = list.torrents.get(list.current);
+  if (torrent) act(["paused", "failed"].includes(torrent.state) ? "resume" : "pause");
+};
+
+function askRemove() {
+  const torrent = list.torrents.get(list.current);
+  if (!torrent) return;
+  const [dialog, hash] = [find("remove-dialog"), list.current];
+  setText(find("remove-name"), torrent.name);
+  dialog.returnValue = "cancel";
+  dialog.onclose = () => dialog.returnValue === "remove" && act("remove", hash);
+  dialog.showModal();
+}
+
+find("pause").addEventListener("click", pauseOrResume);
+find("check").addEventListener("click", () => act("check"));
+find("remove").addEventListener("click", askRemove);
+find("close").addEventListener("click", () => list.take(null, true));
+find("copy").addEventListener("click", () => attempt(async () => {
+  if (!pane.details?.magnet) throw new Error("the link is not known yet");
+  await navigator.clipboard.writeText(pane.details.magnet);
+  say("The link is copied.");
+}));
+
+find("limits-button").addEventListener("click", () => {
+  const dialog = find("limits-dialog");
+  const fields = { down: find("limit-down"), up: find("limit-up") };
+  for (const [name, field] of Object.entries(fields)) field.value = totals[`limit_${name}`] ? Math.ceil(totals[`limit_${name}`] / 1024) : "";
+  dialog.returnValue = "cancel";
+  dialog.onclose = () => dialog.returnValue === "set" && attempt(() => post("limits", {
+    down: fields.down.value ? fields.down.value * 1024 : null, up: fields.up.value ? fields.up.value * 1024 : null,
+  }));
+  dialog.showModal();
+});
+
+function play(name, address) {
+  setText(find("player-name"), name);
+  find("player-link").href = address;
+  find("video").src = address;
+  find("player").showModal();
+  find("video").play().catch(() => {});
+}
+
+const stopPlaying = () => {
+  // Without a source the browser lets go of the connection.
+  find("video").removeAttribute("src");
+  find("video").load();
+};
+find("player").addEventListener("close", stopPlaying);
+find("player-close").addEventListener("click", () => find("player").close());
+
+const isTyping = (element) => element instanceof Element && element.matches("input, select, textarea");
+
+const KEYS = {
+  ArrowDown: () => list.move(1),
+  ArrowUp: () => list.move(-1),
+  Enter: () => list.current && show(list.current),
+  " ": pauseOrResume,
+  Delete: askRemove,
+  Escape: () => list.take(null, true),
+  "/": () => find("filter").focus(),
+  a: () => find("link").focus(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (isTyping(event.target)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  // Enter and Space on a button or link are its own.
+  if (["Enter", " "].includes(event.key) && event.target.closest("button, a, summary, label")) return;
+  const action = KEYS[event.key];
+  if (action) {
+    event.preventDefault();
+    action();
+  }
+});

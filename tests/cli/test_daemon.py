@@ -1,0 +1,137 @@
+"""The daemon as a process: signals, systemd, its configuration, and what a kill leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import geventbt
+from geventbt.cli.commands.daemon import settings_of
+from geventbt.cli.main import make_parser
+from tests.cli.daemon_process import Daemon
+from tests.cli_harness import Call, assert_one_line
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def make(folder: Path, name: str) -> geventbt.Torrent:
+    """A torrent whose data is where the daemon downloads to."""
+    path = folder / "data" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(os.urandom(50_000))
+    return geventbt.create_torrent(path, piece_length=16384)
+
+
+def test_it_serves_until_it_is_ended_and_knows_its_torrents_when_it_is_started_again(tmp_path: Path) -> None:
+    torrent = make(tmp_path, "a")
+    config = tmp_path / "daemon.toml"
+    config.write_text("limit-up = '100K'\nseeds = 1\nno-lsd = true\n")
+    with Daemon(tmp_path, "--config", config) as daemon:
+        number = daemon.add(torrent, labels=["x"])
+        wait_for(lambda: daemon.torrents("status")[torrent.swarm_hash.hex()]["status"] == 6)
+        daemon.call("session_set", seed_queue_size=2)
+        config.write_text("limit-up = '200K'\nseeds = 1\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_told("READY=1")
+        settings = daemon.call("session_get", fields=["speed_limit_up", "seed_queue_size", "speed_limit_up_enabled"])
+        assert settings == {"speed_limit_up": 204, "seed_queue_size": 2, "speed_limit_up_enabled": True}
+        config.write_text("limit-upp = 5\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_told("READY=1")
+        code, log = daemon.stop()
+    assert code == 0
+    assert "the configuration is wrong; the old one holds on" in log
+    assert "is 'limit-up' meant?" in log
+    assert "Traceback" not in log
+    config.write_text("seeds = 1\n")
+    with Daemon(tmp_path, "--config", config) as daemon:
+        found = daemon.torrents("id", "labels", "done_date")[torrent.swarm_hash.hex()]
+        assert (found["id"], found["labels"]) == (number, ["x"])
+        assert found["done_date"] > 0
+        assert daemon.call("session_get", fields=["seed_queue_size"]) == {"seed_queue_size": 2}
+        assert daemon.stop(signal.SIGINT)[0] == 0
+
+
+def test_a_kill_loses_no_torrent_that_was_added(tmp_path: Path) -> None:
+    torrents = [make(tmp_path, name) for name in "abc"]
+    added: dict[str, int] = {}
+    for torrent in torrents:
+        with Daemon(tmp_path) as daemon:
+            assert {key: found["id"] for key, found in daemon.torrents("id").items()} == added
+            added[torrent.swarm_hash.hex()] = daemon.add(torrent, labels=[torrent.name])
+            assert daemon.stop(signal.SIGKILL)[0] == -signal.SIGKILL
+    with Daemon(tmp_path) as daemon:
+        assert [found["labels"] for found in daemon.torrents("labels").values()] == [["a"], ["b"], ["c"]]
+        assert daemon.stop()[0] == 0
+
+
+# ------------------------------------------------------------------ options
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("what = 1", "there is no option 'what'"),
+        ("max-peer = 1", "there is no option 'max-peer'; is 'max-peers' meant?"),
+        ("max-peers = 'x'", "max-peers: 'x' is not a number from 1 on"),
+        ("max-peers = [1]", "max-peers: must be a text or a number"),
+        ("paused = 1", "paused: must be true or false"),
+        ("root = 'x'", "root: must be a list"),
+        ("encryption = 'some'", "'some' is not one of"),
+        ("config = 'x'", "there is no option 'config'"),
+        ("max-peers =", "Invalid value"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    config = tmp_path / "daemon.toml"
+    config.write_text(text)
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(["daemon", "--config", str(config)])
+    error = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert_one_line(error)
+    assert f"{config}: " in error
+    assert message in error
+
+
+def test_the_command_line_holds_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "daemon.toml"
+    config.write_text(
+        "limit-up = '1K'\nlimit-down = '1K'\nseeds = 3\ndownloads = 9\nroot = ['/a', '/b']\npaused = true"
+    )
+    monkeypatch.setenv("GEVENTBT_CONFIG", str(config))
+    monkeypatch.setenv("GEVENTBT_LIMIT_UP", "2K")
+    monkeypatch.setenv("GEVENTBT_SEEDS", "4")
+    arguments = make_parser().parse_args(["daemon", "--seeds", "5", "-o", "/data"])
+    assert arguments.root == ["/a", "/b"]
+    settings = settings_of(arguments)
+    assert {name: settings[name] for name in ("limit_up", "limit_down", "seeds", "downloads", "starts_added")} == {
+        "limit_up": 2048,
+        "limit_down": 1024,
+        "seeds": 5,
+        "downloads": 9,
+        "starts_added": False,
+    }
+
+
+def test_what_is_wrong_is_said_in_a_line(call: Call, tmp_path: Path) -> None:
+    missing = call("daemon", "--login-file", tmp_path / "nothing", "--check-config")
+    assert missing.returncode != 0
+    assert_one_line(missing.stderr)
+    assert call("daemon", "--state", tmp_path / "state", "--check-config").returncode == 0
+    assert not (tmp_path / "state").exists()

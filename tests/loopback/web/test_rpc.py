@@ -1,0 +1,363 @@
+"""The Transmission RPC protocol over values of JSON, and over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geventbt import Magnet, Torrent, limits
+from geventbt.service.session import Session
+from geventbt.web import make_app
+from geventbt.web.rpc import Rpc, blueprint
+from geventbt.web.rpc.fields import FIELDS
+from geventbt.web.rpc.rpc import METHODS
+from tests.loopback.web.conftest import MakeServer, Visitor
+from tests.loopback.world import World, eventually
+
+LINK = f"magnet:?xt=urn:btih:{'ab' * 20}&dn=linked"
+
+
+@pytest.fixture
+def session(world: World) -> Iterator[Session]:
+    folder = world.folder / "out"
+    folder.mkdir()
+    made = Session(world.client(), settings={"download_dir": str(folder)}, roots=[world.folder])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def rpc(session: Session) -> Rpc:
+    return Rpc(session.client, session)
+
+
+@pytest.fixture
+def torrent(world: World) -> Torrent:
+    return world.torrent()
+
+
+def call(rpc: Rpc, method: str, **arguments: Any) -> Any:
+    """Call a method in the older form. Returns its arguments; fails unless it succeeds."""
+    answer = rpc.handle({"method": method, "arguments": arguments})
+    assert answer is not None
+    assert answer["result"] == "success", answer
+    return answer["arguments"]
+
+
+def failure(rpc: Rpc, method: str, **arguments: Any) -> str:
+    """What is wrong with a call."""
+    answer = rpc.handle({"method": method, "arguments": arguments})
+    assert answer is not None
+    return str(answer["result"])
+
+
+def add(rpc: Rpc, torrent: Torrent, **options: Any) -> int:
+    metainfo = base64.b64encode(torrent.to_bytes()).decode()
+    return int(call(rpc, "torrent-add", metainfo=metainfo, **options)["torrent-added"]["id"])
+
+
+def get(rpc: Rpc, *fields: str, ids: Any = None) -> dict[str, Any]:
+    """Fields of the first torrent."""
+    found: dict[str, Any] = call(rpc, "torrent-get", fields=list(fields), ids=ids)["torrents"][0]
+    return found
+
+
+# ------------------------------------------------------------------ messages
+
+
+def test_both_forms_of_a_message_are_answered(rpc: Rpc) -> None:
+    old = rpc.handle({"method": "session-get", "arguments": {"fields": ["version", "rpc-version"]}, "tag": 7})
+    assert old is not None
+    assert (old["tag"], old["result"], old["arguments"]["rpc-version"]) == (7, "success", 17)
+    request = {"jsonrpc": "2.0", "method": "session_get", "params": {"fields": ["rpc_version"]}, "id": "x"}
+    assert rpc.handle(request) == {"jsonrpc": "2.0", "result": {"rpc_version": 18}, "id": "x"}
+
+
+def test_a_notification_is_not_answered(rpc: Rpc) -> None:
+    assert rpc.handle({"jsonrpc": "2.0", "method": "session_stats"}) is None
+    assert rpc.answer(b'[{"jsonrpc": "2.0", "method": "session_stats"}]') is None
+
+
+def test_a_batch_is_answered_together(rpc: Rpc) -> None:
+    good = {"jsonrpc": "2.0", "method": "session_get", "params": {"fields": []}, "id": 1}
+    answers = json.loads(rpc.answer(json.dumps([good, {"method": "x"}, 5]).encode()) or b"")
+    assert answers[0] == {"jsonrpc": "2.0", "result": {}, "id": 1}
+    assert [answer["error"]["code"] for answer in answers[1:]] == [-32600, -32600]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"jsonrpc": "2.0", ', -32700),
+        (b'{"jsonrpc": "2.0", "method": "x", "params": NaN, "id": 1}', -32700),
+        (b"[]", -32600),
+        (b'{"jsonrpc": "1.0", "method": "session_get", "id": 1}', -32600),
+        (b'{"jsonrpc": "2.0", "method": 5, "id": 1}', -32600),
+        (b'{"jsonrpc": "2.0", "method": "session_get", "id": [1]}', -32600),
+        (b'{"jsonrpc": "2.0", "method": "session_get", "params": [1], "id": 1}', -32602),
+        (b'{"jsonrpc": "2.0", "method": "session-get", "id": 1}', -32601),
+        (b'{"jsonrpc": "2.0", "method": "torrent_get", "id": 1}', -32602),
+        (b'{"jsonrpc": "2.0", "method": "blocklist_update", "id": 1}', 10),
+    ],
+)
+def test_a_wrong_request_has_its_code(rpc: Rpc, body: bytes, code: int) -> None:
+    assert json.loads(rpc.answer(body) or b"")["error"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"what?", "no method name"),
+        (b"[" * 100_000, "no method name"),
+        (b"{}", "no method name"),
+        (b"5", "no method name"),
+        (b'{"method": 5}', "no method name"),
+        (b'{"method": "what"}', "method name not recognized"),
+        (b'{"method": "torrent-get", "arguments": false}', "no fields specified"),
+        (b'{"method": "torrent-add"}', "no filename or metainfo specified"),
+        (b'{"method": "torrent-add", "arguments": {"metainfo": "zzzz"}}', "invalid or corrupt torrent file"),
+        (b'{"method": "torrent-add", "arguments": {"metainfo": 5}}', "metainfo: must be a string, not '5'"),
+        (b'{"method": "torrent-set-location"}', "no location"),
+        (b'{"method": "torrent-set-location", "arguments": {"location": "a"}}', "directory path is not absolute"),
+        (b'{"method": "torrent-rename-path"}', "torrent-rename-path requires 1 torrent"),
+        (b'{"method": "torrent-get", "arguments": {"fields": ["id"], "ids": {}}}', "ids: must be a number, a list of"),
+        (b'{"method": "group-set"}', "groups of torrents are not supported"),
+        (b'{"method": "session-close"}', "the daemon cannot be ended by a client"),
+    ],
+)
+def test_a_wrong_request_of_an_older_client_has_its_text(rpc: Rpc, body: bytes, text: str) -> None:
+    assert json.loads(rpc.answer(body) or b"")["result"].startswith(text)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [None, 5, "x", [], [None], {}, {"a": [1]}, 1e308, True])
+def test_no_argument_of_a_wrong_type_breaks_a_method(
+    rpc: Rpc, method: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("ids", "fields", "location", "path", "name", "labels", "files_wanted", "peer_limit", "tracker_add")
+    rpc.handle({"method": method, "arguments": dict.fromkeys((*names, "filename", "speed_limit_up"), value)})
+    assert not caplog.records
+
+
+# ------------------------------------------------------------------ torrents
+
+
+def test_a_torrent_is_added_listed_and_removed(rpc: Rpc, world: World, torrent: Torrent) -> None:
+    number = add(rpc, torrent, labels=["a", "b"], **{"download-dir": str(world.folder / "elsewhere")})
+    found = get(rpc, "id", "name", "hashString", "totalSize", "labels", "downloadDir", "pieceCount", ids=number)
+    assert found == {
+        "id": number,
+        "name": "data",
+        "hashString": torrent.swarm_hash.hex(),
+        "totalSize": 1_000_014,
+        "labels": ["a", "b"],
+        "downloadDir": str(world.folder / "elsewhere"),
+        "pieceCount": 31,
+    }
+    call(rpc, "torrent-remove", ids=[torrent.swarm_hash.hex().upper()])
+    assert call(rpc, "torrent-get", fields=["id"])["torrents"] == []
+    assert call(rpc, "torrent-get", fields=["id"], ids="recently-active")["removed"] == [number]
+
+
+def test_a_torrent_that_is_there_is_told_of_as_a_duplicate(rpc: Rpc, torrent: Torrent) -> None:
+    number = add(rpc, torrent)
+    again = call(rpc, "torrent-add", filename=str(Magnet.from_torrent(torrent)))
+    assert again["torrent-duplicate"] == {"id": number, "name": "data", "hashString": torrent.swarm_hash.hex()}
+
+
+def test_a_link_has_no_size_before_its_metadata(rpc: Rpc) -> None:
+    call(rpc, "torrent-add", filename=LINK, paused=True)
+    found = get(
+        rpc, "name", "totalSize", "leftUntilDone", "files", "pieces", "status", "metadataPercentComplete", "eta"
+    )
+    assert found == {
+        "name": "linked",
+        "totalSize": 0,
+        "leftUntilDone": 0,
+        "files": [],
+        "pieces": "",
+        "status": 0,
+        "metadataPercentComplete": 0,
+        "eta": -1,
+    }
+
+
+def test_all_fields_have_the_types_that_clients_expect(rpc: Rpc, world: World, torrent: Torrent) -> None:
+    add(rpc, torrent)
+    call(rpc, "torrent-add", filename=LINK)
+    eventually(lambda: get(rpc, "status")["status"] == 4)
+    for found in call(rpc, "torrent-get", fields=list(FIELDS))["torrents"]:
+        floats = {name for name, value in found.items() if isinstance(value, float)}
+        assert floats <= {"percent_done", "percent_complete", "upload_ratio", "recheck_progress", "seed_ratio_limit"}
+        assert found["error_string"] == ""
+        json.dumps(found)
+
+
+def test_a_table_has_a_row_for_each_torrent(rpc: Rpc, torrent: Torrent) -> None:
+    number = add(rpc, torrent)
+    table = call(rpc, "torrent-get", fields=["name", "id", "what", "wanted"], format="table")["torrents"]
+    assert table == [["name", "id", "wanted"], ["data", number, [1, 1, 1]]]
+
+
+def test_no_ids_are_none_and_missing_ids_are_all(rpc: Rpc, torrent: Torrent) -> None:
+    add(rpc, torrent)
+    call(rpc, "torrent-remove", ids=[])
+    call(rpc, "torrent-remove", ids=[99, "ff" * 20])
+    assert len(call(rpc, "torrent-get", fields=["id"])["torrents"]) == 1
+
+
+def test_files_are_chosen_and_counted_without_padding(rpc: Rpc, world: World) -> None:
+    world.torrent()
+    import geventbt
+
+    hybrid = geventbt.create_torrent(world.origin / "data", version="hybrid")
+    assert any(file.padding for file in hybrid.files)
+    add(rpc, hybrid, **{"files-unwanted": [1]})
+    found = get(rpc, "files", "fileStats", "wanted", "priorities", "file-count")
+    assert [file["name"] for file in found["files"]] == ["data/a", "data/b", "data/c"]
+    assert found["wanted"] == [1, 0, 1]
+    call(rpc, "torrent-set", **{"priority-high": [2], "priority-low": [0], "files-wanted": []})
+    found = get(rpc, "fileStats", "wanted", "priorities")
+    assert (found["wanted"], found["priorities"]) == ([1, 1, 1], [-1, 0, 1])
+    assert [stat["wanted"] for stat in found["fileStats"]] == [True, True, True]
+    assert failure(rpc, "torrent-set", **{"files-wanted": [3]}) == "file index out of range"
+
+
+def test_trackers_are_added_replaced_and_removed(rpc: Rpc, torrent: Torrent) -> None:
+    add(rpc, torrent, paused=True)
+
+    def urls() -> list[str]:
+        return [tracker["announce"] for tracker in get(rpc, "trackers")["trackers"]]
+
+    call(rpc, "torrent-set", trackerAdd=["http://127.0.0.1:1/announce", "udp://127.0.0.1:2"])
+    eventually(lambda: urls() == ["http://127.0.0.1:1/announce", "udp://127.0.0.1:2"])
+    first = get(rpc, "trackers")["trackers"][0]
+    assert (first["scrape"], first["tier"]) == ("http://127.0.0.1:1/scrape", 0)
+    call(rpc, "torrent-set", trackerReplace=[first["id"], "http://127.0.0.1:3/a"])
+    eventually(lambda: urls() == ["http://127.0.0.1:3/a", "udp://127.0.0.1:2"])
+    call(rpc, "torrent-set", trackerRemove=[get(rpc, "trackers")["trackers"][1]["id"]])
+    eventually(lambda: urls() == ["http://127.0.0.1:3/a"])
+    call(rpc, "torrent-set", trackerList="http://127.0.0.1:4/a\nhttp://127.0.0.1:5/a\n\nudp://127.0.0.1:6\n")
+    eventually(lambda: [tracker["tier"] for tracker in get(rpc, "trackers")["trackers"]] == [0, 0, 1])
+    assert get(rpc, "trackerStats")["trackerStats"][0]["host"] == "http://127.0.0.1:4"
+    assert failure(rpc, "torrent-set", trackerAdd=["ftp://x/"]) == "not the URL of a tracker: ftp://x/"
+    assert failure(rpc, "torrent-set", trackerRemove=[99]) == "there is no tracker with the id 99"
+
+
+def test_options_of_a_torrent_are_set_and_read_back(rpc: Rpc, torrent: Torrent) -> None:
+    add(rpc, torrent)
+    options = {
+        "bandwidthPriority": 1,
+        "downloadLimit": 5,
+        "downloadLimited": True,
+        "uploadLimit": 7,
+        "uploadLimited": True,
+        "labels": ["x"],
+        "peer-limit": 9,
+        "seedIdleLimit": 11,
+        "seedIdleMode": 1,
+        "seedRatioLimit": 1.5,
+        "seedRatioMode": 2,
+        "sequential_download": True,
+        "queuePosition": 0,
+    }
+    call(rpc, "torrent-set", **options)
+    assert get(rpc, *options) == options
+    assert failure(rpc, "torrent-set", labels=["a,b"]) == "labels cannot contain comma (,) character"
+
+
+def test_paths_stay_inside_the_folders_of_the_session(rpc: Rpc, torrent: Torrent, tmp_path: Path) -> None:
+    outside = {"download-dir": "/etc"}
+    metainfo = base64.b64encode(torrent.to_bytes()).decode()
+    assert "outside" in failure(rpc, "torrent-add", metainfo=metainfo, **outside)
+    add(rpc, torrent)
+    assert "outside" in failure(rpc, "torrent-set-location", location="/etc", move=True)
+    assert "outside" in failure(rpc, "session-set", **outside)
+    assert "outside" in failure(rpc, "free-space", path="/etc")
+    assert "neither a URL" in failure(rpc, "torrent-add", filename="/etc/passwd")
+    assert "Invalid argument" in failure(rpc, "torrent-rename-path", ids=[1], path="data/a", name="../x")
+    assert failure(rpc, "torrent-rename-path", ids=[1], path="data/x", name="y") == "No such file or directory"
+
+
+def test_urls_lead_nowhere_into_this_machine_unless_that_is_allowed(rpc: Rpc, session: Session) -> None:
+    assert "cannot be fetched" in failure(rpc, "torrent-add", filename="http://127.0.0.1:1/x.torrent")
+    trusting = Rpc(session.client, session, fetches_private_urls=True)
+    assert "refused" in failure(trusting, "torrent-add", filename="http://127.0.0.1:1/x.torrent").lower()
+
+
+# ------------------------------------------------------------------ the session
+
+
+def test_settings_are_changed_and_read_back(rpc: Rpc, session: Session) -> None:
+    settings = {
+        "alt-speed-down": 3,
+        "alt-speed-enabled": True,
+        "download-queue-size": 2,
+        "idle-seeding-limit-enabled": True,
+        "peer-limit-global": 77,
+        "peer-limit-per-torrent": 11,
+        "seedRatioLimit": 1.5,
+        "seedRatioLimited": True,
+        "speed-limit-up": 100,
+        "start-added-torrents": False,
+    }
+    call(rpc, "session-set", **settings, **{"script-torrent-done-enabled": True, "what": 5})
+    assert call(rpc, "session-get", fields=list(settings)) == settings
+    assert call(rpc, "session-get")["script-torrent-done-enabled"] is False
+    assert (session.client.limit_down, session.client.max_connections) == (3000, 77)
+
+
+def test_free_space_and_counters(rpc: Rpc, world: World, torrent: Torrent) -> None:
+    free = call(rpc, "free-space", path=str(world.folder))
+    assert 0 < free["size-bytes"] <= free["total_size"]
+    add(rpc, torrent)
+    stats = call(rpc, "session-stats")
+    assert (stats["torrentCount"], stats["cumulative-stats"]["sessionCount"]) == (1, 1)
+    assert call(rpc, "port-test")["port-is-open"] is False
+    assert call(rpc, "group-get") == {"group": []}
+
+
+# ------------------------------------------------------------------ over HTTP
+
+
+@pytest.fixture
+def visitor(session: Session, rpc: Rpc, serving_http: MakeServer) -> Visitor:
+    parts = [blueprint(session.client, session, rpc=rpc)]
+    return Visitor(serving_http(make_app(session.client, session.settings.download_dir, blueprints=parts)))
+
+
+@pytest.mark.parametrize("path", ["/transmission/rpc", "/transmission/rpc/", "/transmission/rpc?x=1"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_a_request_without_the_session_id_is_told_it(visitor: Visitor, rpc: Rpc, path: str, method: str) -> None:
+    reply = visitor.ask(path, method)
+    assert (reply.code, reply.headers["X-Transmission-Session-Id"]) == (409, rpc.session_id)
+    assert len(rpc.session_id) == 48
+
+
+def test_a_request_with_the_session_id_is_answered(visitor: Visitor, rpc: Rpc) -> None:
+    known = {"X_Transmission_Session_Id": rpc.session_id}
+    body = b'{"method": "session-get"}\n'
+    reply = visitor.ask("/transmission/rpc/", "POST", body, **known)
+    assert (reply.code, reply.json["result"]) == (200, "success")
+    packed = visitor.ask("/transmission/rpc", "POST", body, Accept_Encoding="gzip", **known)
+    assert json.loads(gzip.decompress(packed.body)) == reply.json
+    assert visitor.ask("/transmission/rpc", **known).code == 405
+    notification = b'{"jsonrpc": "2.0", "method": "session_get"}'
+    assert visitor.ask("/transmission/rpc", "POST", notification, **known).code == 204
+
+
+def test_a_request_that_is_too_long_is_refused(visitor: Visitor, rpc: Rpc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RPC_BODY", 100)
+    assert visitor.ask("/transmission/rpc", "POST", b"x" * 101, X_Transmission_Session_Id=rpc.session_id).code == 413
+
+
+def test_another_site_and_another_name_are_refused(visitor: Visitor, rpc: Rpc) -> None:
+    known = {"X_Transmission_Session_Id": rpc.session_id}
+    assert visitor.ask("/transmission/rpc", "POST", b"{}", Origin="http://evil.example", **known).code == 403
+    assert visitor.ask("/transmission/rpc", "POST", b"{}", Host="evil.example", **known).code == 421
