@@ -67,6 +67,7 @@ class PeerServer(StreamServer):
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: runs the handlers; see `geventbt.listen`.
+        reuse_port: whether others may listen on the port, too; see `geventbt.listen`.
 
     Raises:
         TypeError: the handler is a coroutine function, or what is given to listen on is neither an address nor a
@@ -84,6 +85,7 @@ class PeerServer(StreamServer):
         max_per_address: int | None = None,
         exempt_loopback: bool = False,
         spawn: Any = "default",
+        reuse_port: bool = False,
     ) -> None:
         check_policy(encryption)
         if encryption == REQUIRE and info_hashes is None:
@@ -92,7 +94,7 @@ class PeerServer(StreamServer):
         self._handlers: set[gevent.Greenlet] = set()
         if handler is not None:
             check_handler(handler)
-        listener = listening_socket(address)
+        listener = listening_socket(address, reuse_port=reuse_port)
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -302,6 +304,7 @@ def listen(
     max_per_address: int | None = None,
     exempt_loopback: bool = False,
     spawn: Any = "default",
+    reuse_port: bool = False,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
@@ -320,11 +323,15 @@ def listen(
         spawn: what runs the handlers: "default" for greenlets without bound; a `gevent.pool.Pool`, or its size, for no
             more than that (while it is full, peers wait in the backlog of the system); or a function like
             `gevent.spawn`.
+        reuse_port: whether other processes of the same user may listen on the port, too, if all say so
+            (``SO_REUSEPORT``): the system gives each new peer to one of them. Linux shares peers out evenly; macOS
+            gives all of them to one.
 
     Raises:
         TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
-        ValueError: the socket does not listen, or handlers cannot block by `spawn`.
-        OSError: the address is taken, or is not ours.
+        ValueError: the socket does not listen, or is to share its port though it is bound already; or handlers cannot
+            block by `spawn`.
+        OSError: the address is taken, or is not ours; or the system cannot share ports (``errno.ENOTSUP``).
     """
     server = PeerServer(
         address,
@@ -335,6 +342,7 @@ def listen(
         max_per_address=max_per_address,
         exempt_loopback=exempt_loopback,
         spawn=spawn,
+        reuse_port=reuse_port,
     )
     server.start()
     return server
