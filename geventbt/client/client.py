@@ -32,6 +32,7 @@ from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address, Scope, scope_of
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import Place, StorageFactory
+from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
@@ -50,8 +51,11 @@ class Client:
     waits raises RuntimeError.
 
     Args:
-        port: to listen on; 0 takes a free one, None does not listen at all.
+        port: to listen on; 0 takes a free one, None does not listen at all. Or a socket that listens already, as
+            systemd and gunicorn hand it on; it is closed with the client.
         host: the address to listen on; "" is every interface over IPv4 and IPv6.
+        reuse_port: whether other processes may share the port; see `geventbt.listen`. One of them should announce, and
+            the others have neither trackers nor DHT.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
@@ -64,6 +68,7 @@ class Client:
 
     Raises:
         OSError: the port is taken, or the address is not ours.
+        TypeError, ValueError: the socket is not a stream socket, or does not listen.
 
     Attributes:
         torrents: the torrents, by info hash.
@@ -72,9 +77,10 @@ class Client:
 
     def __init__(
         self,
-        port: int | None = 0,
+        port: int | ListeningSocket | None = 0,
         *,
         host: str = "",
+        reuse_port: bool = False,
         encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
         max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS,
@@ -102,7 +108,8 @@ class Client:
         )
         if port is not None:
             self.server = listen(
-                (host, port),
+                (host, port) if isinstance(port, int) else port,
+                reuse_port=reuse_port,
                 info_hashes=self._table,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
@@ -111,8 +118,9 @@ class Client:
                 exempt_loopback=exempt_loopback,
             )
             self.server.on("peer_connected", self._take)
-            self._context.port = self.server.server_port
             self._context.ports = self.server.ports
+            self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
+            host = host if isinstance(port, int) else _host_of(self.server)
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
@@ -324,6 +332,12 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _host_of(server: PeerServer) -> str:
+    """The host that a server listens on, as `listen` takes it: "" for both families, and for a Unix socket."""
+    is_of_one_family = (server.ports.ipv4 is None) != (server.ports.ipv6 is None)
+    return str(server.server_host) if is_of_one_family else ""
 
 
 def _affordable(connections: int) -> int:

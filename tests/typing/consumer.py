@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -264,6 +265,12 @@ def read(active: geventbt.ActiveTorrent) -> None:
 
 
 def encrypt(policy: EncryptionPolicy = "prefer") -> None:
+    inherited = socket.create_server(("127.0.0.1", 0))
+    with Client(inherited) as second, Client(0, reuse_port=True) as third:
+        third.torrents[INFO_HASH].count_elsewhere(
+            uploaded=second.torrents[INFO_HASH].uploaded, upload_speed=0.5, peers=1
+        )
+        geventbt.listen(0, seed, reuse_port=True).stop()
     with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
         print(client.port, server.server_port)
     geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
