@@ -47,6 +47,7 @@ _EXPORTS = {
     "Request": "geventbt.wire.requests",
     "PeerServer": "geventbt.wire.server",
     "EncryptionPolicy": "geventbt.wire.transports.encryption",
+    "TransportChoice": "geventbt.wire.transports.base",
     "Extension": "geventbt.extensions.extension",
     "UtMetadata": "geventbt.extensions.ut_metadata",
     "UtPex": "geventbt.extensions.ut_pex",
@@ -187,6 +188,7 @@ if TYPE_CHECKING:
     from geventbt.wire.requests import Request as Request
     from geventbt.wire.server import PeerServer as PeerServer
     from geventbt.wire.server import listen as listen
+    from geventbt.wire.transports.base import TransportChoice as TransportChoice
     from geventbt.wire.transports.encryption import EncryptionPolicy as EncryptionPolicy
     from geventbt.wire.wire import Wire as Wire
 

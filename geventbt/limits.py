@@ -136,6 +136,61 @@ closes."""
 EVENT_BYTES_WHILE_WAITING = 4 * EVENT_BYTES
 """Bytes that such events may hold together."""
 
+# --- uTP (BEP 29) ---
+UTP_DATAGRAM = 64 * KIB
+"""A packet that comes (UDP: 65,507)."""
+UTP_SIZES = (1400, 1232, 548)
+"""Our largest packets, as bytes of UDP: over IPv4, with room for what tunnels add; over IPv6, whose least link carries
+1,280; and what every host must take (RFC 1122: 576). One that does not get through is followed by the next on new
+connections."""
+UTP_SMALL_PATHS = 1000
+"""Networks of which it is remembered that they take smaller packets only."""
+UTP_ROOM, UTP_MIN_ROOM = 2 * MIB, 64 * KIB
+"""Bytes that are held of a stream, in order and behind gaps (libtorrent: 1 MiB); of many together no more than what
+the system holds for the socket, as its own buffer is the first that overflows."""
+UTP_HELD = 64 * MIB
+"""Bytes that are held of all streams of a socket; each may hold `UTP_MIN_ROOM` all the same."""
+UTP_EARLY_PACKETS = 2016
+"""Packets behind a gap that are kept: what a selective acknowledgement can tell of (252 bytes)."""
+UTP_FIRST_WINDOW = 64 * KIB
+"""What a peer is taken to have room for, before it says."""
+UTP_MAX_WINDOW = 4 * MIB
+"""Bytes on their way to one peer."""
+UTP_PACKETS_IN_FLIGHT = 8192
+"""Packets on their way to one peer: a fourth of what their numbers can tell apart."""
+UTP_TARGET_DELAY = 0.1
+"""Seconds that our packets may wait in queues (BEP 29: 100 ms)."""
+UTP_DELAY_MINUTES = 10
+"""Minutes of which the least delay counts as that of empty queues (RFC 6817: 10)."""
+UTP_TOLERATED_LOSS = 0.04
+"""The part of the packets that may be lost without any queue before that counts as congestion (BBR: 2 %)."""
+UTP_FIRST_TIMEOUT, UTP_MIN_TIMEOUT, UTP_MAX_TIMEOUT = 1.0, 0.5, 30.0
+"""Seconds without an acknowledgement before packets are sent again (RFC 6298; libtorrent: 500 ms at the least)."""
+UTP_SYNS = 2
+"""How often a connection is asked for (libtorrent: 2)."""
+UTP_TIMEOUTS = 6
+"""Timeouts with no sign of the peer before the stream fails: 30 s at the least (libtorrent: 3)."""
+UTP_LARGE_TIMEOUTS = 3
+"""Likewise, where no packet of that size has ever arrived."""
+UTP_BURST_TIME = 0.002
+"""Seconds of a stream's rate that leave at once: a batch of 64 KiB would fill a slow line's queue."""
+UTP_MIN_TIMER = 0.001
+"""Seconds; an earlier timer would cost more than the packets that it sends."""
+UTP_BATCH_PACKETS, UTP_BATCH_BYTES = 64, 65_000
+"""Packets of one call of the system (UDP_SEGMENT: 64 in kernels before 6.9, 64 KiB)."""
+UTP_KEEP_ALIVE = 29.0
+"""Seconds of our silence before a packet keeps the routers' tables (libutp: 29)."""
+UTP_HEAD_START = 0.5
+"""Seconds that the one of TCP and uTP that is tried first has before the other (rqbit: 1 s)."""
+UTP_LINGER = 5.0
+"""Seconds for the peer to acknowledge what has been sent, after a close."""
+UTP_REORDERED_FIRST = 8
+"""Packets of a new stream of which any may come first."""
+UTP_FINISHED, UTP_RESET_ADDRESSES = 1000, 1000
+"""Streams and addresses that are remembered, so as to send no more resets than needed."""
+UTP_RESET_INTERVAL, UTP_RESETS_PER_SECOND = 10.0, 100
+"""Seconds between two resets for packets of no stream to one address; and those of a second to all."""
+
 # --- server ---
 CONNECTIONS = 1000
 """Inbound connections of a server, by default; over it they are refused."""
@@ -161,8 +216,9 @@ EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
 TWIN_SILENCE = 10.0
 """After which a silent connection gives way to another one of the same peer, which has lost the first."""
-CHECKPOINT_INTERVAL = 10.0
-"""Between two records of what is verified: at most so much is done again after a crash."""
+CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 60.0
+"""Between two records of what is verified: at most so much is done again after a crash; and while nothing is fetched,
+when they only notice files that have changed, and close those that are not used."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
 """Before a torrent that the disk has failed tries again: doubled with each failure."""
 STANDSTILL = 60.0

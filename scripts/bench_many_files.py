@@ -13,6 +13,7 @@ import hashlib
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,8 +22,11 @@ from pathlib import Path
 
 import gevent
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import geventbt
 from geventbt import bencoding
+from tests.loopback.harness import HubWatch
 
 PIECE = 1 << 20
 
@@ -39,32 +43,17 @@ def make_torrent(files: int) -> geventbt.Torrent:
     return geventbt.Torrent.from_info(bencoding.encode(info))
 
 
-class Watch:
-    """Measures the turns of the event loop, in CPU time."""
-
-    def __init__(self) -> None:
-        self.worst = 0.0
-        self._last = time.thread_time()
-        self._greenlet = gevent.spawn(self._tick)
-
-    def _tick(self) -> None:
-        while True:
-            gevent.sleep(0.002)
-            now = time.thread_time()
-            self.worst = max(self.worst, now - self._last)
-            self._last = now
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Measure a step, and print it."""
-        gevent.sleep(0.02)
-        self.worst, started, cpu = 0.0, time.monotonic(), time.process_time()
-        yield
-        gevent.sleep(0.02)
-        seconds, cpu = time.monotonic() - started, time.process_time() - cpu
-        print(
-            f"{name:<28}{seconds:8.2f} s{cpu:8.2f} s CPU{1000 * self.worst:8.1f} ms hub{resident():7d} MiB", flush=True
-        )
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Measure a step, and print it."""
+    watch, started, cpu = HubWatch(), time.monotonic(), time.process_time()
+    yield
+    gevent.sleep(0.02)
+    watch.stop()
+    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    print(
+        f"{name:<28}{seconds:8.2f} s{cpu:8.2f} s CPU{1000 * watch.longest:8.1f} ms hub{resident():7d} MiB", flush=True
+    )
 
 
 def resident() -> int:
@@ -84,25 +73,24 @@ def main() -> None:
     path.write_bytes(torrent.to_bytes())
     del torrent
     print(f"{arguments.files:,} files; {resident()} MiB at the start")
-    watch = Watch()
     try:
         for run in ("first start", "second start"):
             with geventbt.Client(None, dht=False, lsd=False) as client:
-                with watch.step(f"{run}: add"):
+                with step(f"{run}: add"):
                     job = client.add(path, folder, trackers=["http://127.0.0.1:9/announce"])
-                with watch.step(f"{run}: open"):
+                with step(f"{run}: open"):
                     while job.state != "downloading":
                         gevent.sleep(0.02)
-                with watch.step("progress"):
+                with step("progress"):
                     assert job.progress.wanted == arguments.files
-                with watch.step("files"):
+                with step("files"):
                     assert len(job.files) == arguments.files
-                with watch.step("select none, then all"):
+                with step("select none, then all"):
                     job.select([])
                     job.select(range(arguments.files))
-                with watch.step("check"):
+                with step("check"):
                     job.check()
-                with watch.step("close"):
+                with step("close"):
                     client.close()
     finally:
         shutil.rmtree(folder)

@@ -3,10 +3,10 @@
     python scripts/bench_transfer.py [--repeat 5] [--rows download-1M,seed] [--json]
 
 Every client is a whole process (`scripts/bench/`): Python's start and the imports count, and so does the end, by which
-the files are verified and on disk; each is then compared with the original. Plaintext TCP on loopback, the payload in a
-folder that should be on tmpfs. libtorrent is measured twice in each row: at its best, with the settings that are
-printed, and with its defaults, as most of its users have it; ours has no settings. The clients of a row run in turns,
-so that they see the same machine; medians, with the range in brackets. Rows:
+the files are verified and on disk; each is then compared with the original. Plaintext on loopback, over TCP where
+nothing else is said, the payload in a folder that should be on tmpfs. libtorrent is measured twice in each row: at its
+best, with the settings that are printed, and with its defaults, as most of its users have it; ours has no settings. The
+clients of a row run in turns, so that they see the same machine; medians, with the range in brackets. Rows:
 
     download-256K, download-1M, download-4M   one libtorrent seeder at its best to one downloader: seconds
     download-rc4                              the same, encrypted, in pieces of 1 MiB
@@ -15,6 +15,8 @@ so that they see the same machine; medians, with the range in brackets. Rows:
     seed-v2                                   the same of version 2
     seed-50                                   one seeder to fifty of them, 16 MiB each: seconds
     many                                      fifty libtorrent seeders to one downloader: seconds
+    utp-download, utp-seed                    as download-1M and seed, over uTP
+    utp-self                                  each to one of its own kind, over uTP: seconds
 """
 
 from __future__ import annotations
@@ -47,6 +49,10 @@ def seed(**options: Any) -> Run:
     return lambda bench, side: bench.transfer(side, BEST, **options)
 
 
+def among_themselves(**options: Any) -> Run:
+    return lambda bench, side: bench.transfer(side, side, **options)
+
+
 def seed_many(count: int) -> Run:
     return lambda bench, side: bench.transfer(side, libtorrents(count), size=SMALL, copies=count)
 
@@ -66,6 +72,9 @@ ROWS: dict[str, tuple[str, Run]] = {
     "seed-v2": ("seed_cpu", seed(version="2")),
     "seed-50": ("wall", seed_many(50)),
     "many": ("wall", many),
+    "utp-download": ("wall", download(transport="utp")),
+    "utp-seed": ("wall", seed(transport="utp")),
+    "utp-self": ("wall", among_themselves(transport="utp")),
 }
 """Each with the figure that is compared."""
 

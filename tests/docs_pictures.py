@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import geventbt
 from geventbt.web import make_app, serve
@@ -54,7 +55,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         torrents = make_torrents(folder / "origin")
-        options = {"host": "127.0.0.1", "dht": False, "lsd": False}
+        options: dict[str, Any] = {"host": "127.0.0.1", "dht": False, "lsd": False}
         seeder = stack.enter_context(geventbt.Client(0, limit_up=900_000, **options))
         client = stack.enter_context(geventbt.Client(0, **options))
         for torrent in torrents[:3]:
@@ -63,7 +64,7 @@ def main() -> None:
         for torrent in torrents[:3]:
             active = client.add(torrent, folder / "downloads", peers=[("127.0.0.1", seeder.port or 0)])
         active.pause()
-        server = stack.enter_context(serve(make_app(client, folder / "downloads")))
+        server = stack.enter_context(serve(make_app(client, "/srv/torrents")))
         browser = stack.enter_context(browsing(folder))
         PICTURES.mkdir(exist_ok=True)
         take(browser, server.url, torrents[1])

@@ -31,6 +31,7 @@ class RecordingTransport:
         soon: Callable[[Callable[[], None]], Any] | None = None,
         on_written: Callable[[bytes], None] | None = None,
     ) -> None:
+        self.name = "tcp"
         self.remote_address = ("192.0.2.1", 6881)
         self.local_address = ("192.0.2.2", 40000)
         self.queued = 0

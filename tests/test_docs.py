@@ -57,9 +57,14 @@ CHOOSE = take("guides/client", "Select files")
 CREATE = take("guides/client", "Make a torrent")
 STREAM = take("guides/streaming", "Streaming")
 PIECES = take("guides/streaming", "By pieces")
+WEB = take("guides/web", "A client with its page")
+OWN_VIEW = take("guides/web", "In a view of your own", 0)
+FLASK_VIEW = take("guides/web", "In a view of your own", 1)
+PARTS = take("guides/web", "Parts")
 SERVICE = take("guides/service", "In a Python program")
 WORKER = take("guides/farm", "More cores")
 FARM = take("guides/farm", "More machines")
+REMOTE = take("guides/service", "Programs that control it")
 SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
 GUNICORN = take("guides/concurrency", "Under gunicorn")
@@ -521,6 +526,15 @@ def get(port: int, path: str) -> bytes:
     return bytes(done[0].stdout)
 
 
+@pytest.mark.usefixtures("torrent")
+def test_the_remote_control_is_served() -> None:
+    names = execute(REMOTE, {}, **{"127.0.0.1:9091": "127.0.0.1:0"})
+    assert get(names["server"].server_port, "/healthz") == b"ok\n"
+    names["server"].stop(1)
+    names["session"].close()
+    names["client"].close()
+
+
 @pytest.mark.usefixtures("tracked")
 def test_the_web_application_answers() -> None:
     names = execute(GUNICORN, {})
@@ -530,6 +544,49 @@ def test_the_web_application_answers() -> None:
     assert get(server.server_port, "/") == CONTENT[:1000]
     server.stop()
     names["client"].close()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_the_web_interface_of_a_client_answers() -> None:
+    pytest.importorskip("flask", reason="Flask is not installed")
+    names = execute(WEB, {}, **{"127.0.0.1:8080": "127.0.0.1:0"})
+    assert b"<title>geventbt" in get(names["server"].server_port, "/")
+    (info_hash,) = names["client"].torrents
+    assert get(names["server"].server_port, f"/stream/{info_hash.hex()}/0/ubuntu") == CONTENT
+    names["server"].stop()
+    names["client"].close()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_views_of_ones_own_stream() -> None:
+    pytest.importorskip("flask", reason="Flask is not installed")
+    names = execute(OWN_VIEW, {"geventbt": geventbt})
+    apps = {"/": names["app"], "/film": execute(FLASK_VIEW, names)["app"]}
+    for path, app in apps.items():
+        with serving(app) as port:
+            assert get(port, path) == CONTENT
+    names["client"].close()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_parts_of_the_web_interface_go_into_another_app() -> None:
+    pytest.importorskip("flask", reason="Flask is not installed")
+    names = execute(PARTS, {"geventbt": geventbt})
+    active = names["client"].add("ubuntu.torrent", "downloads/")
+    with serving(names["app"]) as port:
+        assert b"<title>geventbt" in get(port, "/torrents/")
+        assert get(port, f"/files/{active.info_hash.hex()}/0/ubuntu") == CONTENT
+        assert b"geventbt_torrents" in get(port, "/metrics")
+    names["client"].close()
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[int]:
+    """Serve a WSGI app. Gives its port."""
+    server = WSGIServer(("127.0.0.1", 0), app, log=None)
+    server.start()
+    yield server.server_port
+    server.stop()
 
 
 @pytest.mark.usefixtures("tracked")

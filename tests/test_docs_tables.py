@@ -51,8 +51,8 @@ def test_the_service_is_started_with_options_that_exist() -> None:
 def test_the_options_without_a_variable_are_those_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEVENTBT_OUTPUT", "/downloads")
     text = " ".join(COMMAND_LINE.sections["Environment variables"].split())
-    (commands,) = re.findall(r"Only `-o` of `(\w+)` and of `(\w+)` has none", text)
-    assert [make_parser().parse_args([command, "x"]).output for command in commands] == [None, None]
+    (commands,) = re.findall(r"Only `-o` of `(\w+)`, `(\w+)` and `(\w+)` has none", text)
+    assert [make_parser().parse_args([command, "x"]).output for command in commands] == [None] * 3
     assert make_parser().parse_args(["download", "x"]).output == "/downloads"
 
 

@@ -14,6 +14,7 @@ FLAGS = (
     "u we choke it",
     "I it connected",
     "E encrypted",
+    "P over uTP",
     "S silent",
     "H by DHT",
     "X by exchange",
@@ -25,14 +26,15 @@ FLAGS = (
 def flags_of(peer: geventbt.PeerStatus) -> str:
     """D: we download from it; d: we would, but it chokes us. U: it downloads from us; u: it would, but we choke it.
 
-    I: it connected to us. E: encrypted. S: it does not answer our requests. H: found by the DHT. X: by peer exchange.
-    L: in the local network.
+    I: it connected to us. E: encrypted. P: over uTP. S: it does not answer our requests. H: found by the DHT. X: by
+    peer exchange. L: in the local network.
     """
     letters = [
         (peer.am_interested, "d" if peer.peer_choking else "D"),
         (peer.peer_interested, "u" if peer.am_choking else "U"),
         (not peer.outgoing, "I"),
         (peer.encryption == "rc4", "E"),
+        (peer.transport == "utp", "P"),
         (peer.snubbed, "S"),
         ("dht" in peer.sources, "H"),
         ("pex" in peer.sources, "X"),

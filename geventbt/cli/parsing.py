@@ -186,14 +186,14 @@ def add_select(parser: Parser) -> None:
 
 
 def add_sources_of_peers(parser: Parser) -> None:
-    """Add --peer, --tracker, --dht-node, --no-dht, --no-lsd and --encryption."""
+    """Add --peer, --tracker, --dht-node, --no-dht, --no-lsd, --encryption and --transport."""
     add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to this peer; repeatable")
     add_repeatable(parser, "--tracker", values.tracker, "URL", "announce to this tracker, too; repeatable")
     add_discovery(parser)
 
 
 def add_discovery(parser: Parser) -> None:
-    """Add --dht-node, --no-dht, --no-lsd and --encryption."""
+    """Add --dht-node, --no-dht, --no-lsd, --encryption and --transport."""
     add_dht_nodes(parser)
     parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
     parser.add_argument("--no-lsd", action="store_true", help="do not find peers in the local network")
@@ -202,6 +202,12 @@ def add_discovery(parser: Parser) -> None:
         choices=("prefer", "require", "disable"),
         default="prefer",
         help="encryption of connections (default: prefer)",
+    )
+    parser.add_argument(
+        "--transport",
+        choices=("tcp", "utp", "both"),
+        default="both",
+        help="what connections use (default: both)",
     )
 
 

@@ -59,6 +59,8 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     "-ep": ("--encryption",),
     "--encryption-preferred": ("--encryption",),
     "-et": ("--encryption",),
+    "--utp": ("--transport",),
+    "--no-utp": ("--transport",),
     "--encryption-tolerated": ("--encryption",),
     "-b": ("--ip-filter",),
     "--blocklist": ("--ip-filter",),

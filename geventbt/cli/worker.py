@@ -107,7 +107,9 @@ def _serve(torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
     ended = Event()
     gevent.signal_handler(signal.SIGTERM, ended.set)
     gevent.spawn(_wait_for_end, ended)
-    with geventbt.Client(arguments.port, reuse_port=True, dht=False, lsd=False, **seed_options(arguments)) as client:
+    options = seed_options(arguments)
+    # The system could not tell which of them has a peer's uTP connection.
+    with geventbt.Client(arguments.port, reuse_port=True, dht=False, lsd=False, transport="tcp", **options) as client:
         assert client.server is not None
         # Peers that the system gives to us meanwhile wait in its backlog; they would be refused.
         client.server.stop_accepting()

@@ -34,6 +34,7 @@ from geventbt.net.http.url import parse_url, without_login
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
+from geventbt.wire.transports.base import BOTH, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
@@ -65,6 +66,7 @@ class Client:
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
+        transport: "tcp", "utp" (BEP 29) or "both", for connections either way; see `geventbt.connect`.
 
     Raises:
         OSError: the port is taken, or the address is not ours.
@@ -90,8 +92,10 @@ class Client:
         limit_up: int | None = None,
         dht: bool | DHT = True,
         lsd: bool = True,
+        transport: TransportChoice = BOTH,
     ) -> None:
         check_policy(encryption)
+        check_transport(transport)
         descriptors.raise_limit()
         max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
@@ -103,7 +107,7 @@ class Client:
         self._is_over = Event()
         self._table = TorrentTable()
         self._context = ClientContext(
-            ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up),
+            ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up, transport),
             lambda: sum(runner.connections for runner in self._table),
         )
         if port is not None:
@@ -116,11 +120,14 @@ class Client:
                 max_connections=max_connections + limits.PENDING_PEERS,
                 max_per_address=max_per_address,
                 exempt_loopback=exempt_loopback,
+                transport=transport,
             )
             self.server.on("peer_connected", self._take)
             self._context.ports = self.server.ports
             self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
             host = host if isinstance(port, int) else _host_of(self.server)
+            if self.server.utp is not None:
+                self._context.utp = self.server.utp
         self._own_dht = open_dht(host, self._context.port) if dht is True else None
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:

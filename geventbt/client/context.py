@@ -20,6 +20,7 @@ from geventbt.net.addresses import Address, Ports
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.token_bucket import RateLimit, take_units
+from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -69,6 +70,8 @@ class ClientContext:
         ports: where we can be reached over each address family.
         encryption: see `ClientOptions`.
         upload_slots: see `ClientOptions`.
+        transport: see `ClientOptions`.
+        utp: opens uTP connections: from the port that we listen on, if it takes them.
         limiter: bounds how many connections are opened at one time, and a second.
         hosts: bounds the connections to web seeds of one host.
         dht: the node by which peers are found, or None.
@@ -94,6 +97,8 @@ class ClientContext:
         self.ports = Ports()
         self.encryption = options.encryption
         self.upload_slots = options.upload_slots
+        self.transport = options.transport
+        self.utp: UtpConnector = OwnPorts()
         self.limiter = ConnectLimiter()
         self.hosts = HostConnections()
         self.dht: DHT | None = None
@@ -137,9 +142,11 @@ class ClientContext:
             address: what was connected to.
             local_address: our end of the connection.
         """
-        if local_address in self._from_ourselves:
-            del self._from_ourselves[local_address]
-            _remember(self.own_addresses, address)
+        # A uTP connection comes from where we listen, and its local address may be that of all interfaces.
+        for origin in (local_address, address):
+            if origin in self._from_ourselves:
+                del self._from_ourselves[origin]
+                _remember(self.own_addresses, address)
         return address in self.own_addresses
 
     def enter(self, holder: ConnectionHolder) -> None:

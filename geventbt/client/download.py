@@ -14,6 +14,7 @@ from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
+from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def download(
     overwrite: bool = False,
     dht: bool | DHT = True,
     lsd: bool = True,
+    transport: TransportChoice = BOTH,
     timeout: float | None = None,
     stall_timeout: float | None = None,
 ) -> Torrent:
@@ -64,6 +66,7 @@ def download(
         overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
         lsd: whether to find peers in the local network; see `Client`.
+        transport: "tcp", "utp" or "both"; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
 
@@ -77,7 +80,7 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption, dht=dht, lsd=lsd) as client:
+    with Client(port, encryption=encryption, dht=dht, lsd=lsd, transport=transport) as client:
         active = client.add(
             torrent,
             folder,

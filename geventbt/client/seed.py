@@ -10,6 +10,7 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
+from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def seed(
     progress: Callable[[int, int], None] | None = None,
     dht: bool | DHT = True,
     lsd: bool = True,
+    transport: TransportChoice = BOTH,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -52,6 +54,7 @@ def seed(
         progress: called with (pieces checked, pieces) while the data is checked.
         dht: whether to announce by the DHT; see `Client`.
         lsd: whether to announce in the local network; see `Client`.
+        transport: "tcp", "utp" or "both"; see `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -73,6 +76,7 @@ def seed(
         upload_slots=upload_slots,
         dht=dht,
         lsd=lsd,
+        transport=transport,
     )
     try:
         active = client.add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Literal
@@ -102,6 +102,7 @@ class PeerStatus:
         client: the name and version of its program, as it announces them. Untrusted text.
         outgoing: whether we connected to it.
         encryption: "plaintext" or "rc4".
+        transport: "tcp" or "utp".
         download_speed, upload_speed: from it and to it, bytes a second.
         downloaded, uploaded: from it and to it, bytes of blocks.
         pieces: the number of pieces that it has.
@@ -128,6 +129,7 @@ class PeerStatus:
     snubbed: bool
     requests: int
     sources: tuple[str, ...] = ()
+    transport: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +147,17 @@ class FileStatus:
     """
 
     index: int
-    path: Path
+    _path: str = field(repr=False)
     name: str
     length: int
     priority: int
     complete: bool
     done: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Made when it is asked for: there may be hundreds of thousands of files."""
+        return Path(self._path)
 
 
 class WebSeedState(str, Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any, TypeVar
 from weakref import ReferenceType
 
@@ -19,6 +20,8 @@ from geventbt.handlers import HandlerSignal, check_handler
 
 _log = logging.getLogger("geventbt")
 
+_SLICE = 0.002
+"""Seconds of calls after which other greenlets have a turn: peers may cause very many."""
 
 # A handler may be cut short by a timeout of its own.
 _FAILURES = (Exception, gevent.Timeout, gevent.GreenletExit)
@@ -72,12 +75,16 @@ class Dispatcher:
 
     def _run(self) -> None:
         try:
+            ends = perf_counter() + _SLICE
             while self._backlog:
                 function, args, kwargs = self._backlog.take()
                 try:
                     function(*args, **kwargs)
                 except _FAILURES as error:
                     log_failure(function, error)
+                if perf_counter() > ends:
+                    gevent.sleep(0)
+                    ends = perf_counter() + _SLICE
         finally:
             # Killed in a handler, or done: the next call starts a new greenlet.
             self._greenlet = None

@@ -86,9 +86,10 @@ def read_files(info: dict[bytes, Any]) -> tuple[TorrentFile, ...]:
     if not entries:
         raise MetainfoError("the torrent has no files")
     files: list[TorrentFile] = []
+    names = _FolderNames()
     offset = 0
     for entry in entries:
-        files.append(_listed_file(entry, name, offset))
+        files.append(_listed_file(entry, name, offset, names))
         offset += files[-1].length
     return _with_own_paths(files)
 
@@ -102,10 +103,11 @@ def place_files(info: dict[bytes, Any], entries: Sequence[TreeFile], geometry: G
     """
     folder = [] if len(entries) == 1 and len(entries[0].parts) == 1 else [_raw_name(info)]
     files: list[TorrentFile] = []
+    names = _FolderNames()
     first_piece = 0
     for entry in entries:
         offset = geometry.start_of(first_piece)
-        files.append(_file([*folder, *entry.parts], entry.length, offset, entry.attributes, entry.root))
+        files.append(_file([*folder, *entry.parts], entry.length, offset, entry.attributes, entry.root, names))
         first_piece += len(geometry.pieces_of(offset, entry.length))
     return _with_own_paths(files)
 
@@ -161,21 +163,41 @@ def _encoded(path: Iterable[str]) -> tuple[bytes, ...]:
     return tuple(part.encode() for part in path)
 
 
-def _listed_file(entry: Any, name: bytes, offset: int) -> TorrentFile:
+class _FolderNames:
+    """The safe names of folders: one object each, however many files are in them."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, str] = {}
+
+    def path_of(self, parts: Sequence[bytes]) -> tuple[str, ...]:
+        """A path of safe names."""
+        *folders, name = parts
+        return (*map(self._of_folder, folders), safe_name(name))
+
+    def _of_folder(self, raw: bytes) -> str:
+        return self._names.get(raw) or self._names.setdefault(raw, safe_name(raw))
+
+
+def _listed_file(entry: Any, name: bytes, offset: int, names: _FolderNames) -> TorrentFile:
     """One entry of ``files``, its path not yet compared with others."""
     if not isinstance(entry, dict):
         raise MetainfoError("a file of the torrent is not a dictionary")
     attributes = _attributes(entry)
     length = 0 if b"l" in attributes else _length(entry)
     parts = [b".pad", b"%d" % length] if b"p" in attributes and b"path" not in entry else _path(entry)
-    return _file([name, *parts], length, offset, attributes)
+    return _file([name, *parts], length, offset, attributes, names=names)
 
 
 def _file(
-    parts: Sequence[bytes], length: int, offset: int, attributes: bytes, root: bytes | None = None
+    parts: Sequence[bytes],
+    length: int,
+    offset: int,
+    attributes: bytes,
+    root: bytes | None = None,
+    names: _FolderNames | None = None,
 ) -> TorrentFile:
     """A file by the raw parts of its path, the torrent's name included."""
-    path = tuple(map(safe_name, parts))
+    path = (names or _FolderNames()).path_of(parts)
     raw_path = tuple(map(raw_name, parts))
     return TorrentFile(
         path,

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
-import gevent
 from gevent import socket as gevent_socket
-from gevent.queue import Empty, Queue
 
+from geventbt.concurrency.race import first_of
 from geventbt.net.resolve import Endpoint
 
 
@@ -26,27 +25,8 @@ def connect_first(endpoints: Sequence[Endpoint], delay: float) -> tuple[Any, End
     Raises:
         OSError: every one has failed; the first one's error.
     """
-    if len(endpoints) == 1:
-        return _connect(endpoints[0]), endpoints[0]
-    outcomes: Queue = Queue()
-    attempts: list[gevent.Greenlet] = []
-    failures: dict[Endpoint, OSError] = {}
-    try:
-        for endpoint in endpoints:
-            attempts.append(gevent.spawn(_attempt, endpoint, outcomes))
-            is_last = endpoint is endpoints[-1]
-            while len(failures) < len(attempts):
-                try:
-                    answered, outcome = outcomes.get(timeout=None if is_last else delay)
-                except Empty:
-                    break
-                if not isinstance(outcome, OSError):
-                    return outcome, answered
-                failures[answered] = outcome
-        raise failures[endpoints[0]]
-    finally:
-        gevent.killall(attempts)
-        _close_late(outcomes)
+    sock, index = first_of([TcpAttempt(endpoint) for endpoint in endpoints], delay)
+    return sock, endpoints[index]
 
 
 def interleaved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
@@ -56,26 +36,30 @@ def interleaved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return [endpoint for endpoint in chain.from_iterable(zip_longest(first, other)) if endpoint is not None]
 
 
-def _attempt(endpoint: Endpoint, outcomes: Queue) -> None:
-    try:
-        outcomes.put((endpoint, _connect(endpoint)))
-    except OSError as error:
-        outcomes.put((endpoint, error))
+class TcpAttempt:
+    """Connects by TCP; an `Attempt` of a race.
 
+    Args:
+        endpoint: where to.
+        source_address: to connect from, or None.
+    """
 
-def _connect(endpoint: Endpoint) -> Any:
-    sock = gevent_socket.socket(endpoint.family, gevent_socket.SOCK_STREAM)
-    try:
-        sock.connect(endpoint.sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    def __init__(self, endpoint: Endpoint, source_address: tuple[str, int] | None = None) -> None:
+        self._endpoint = endpoint
+        self._source_address = source_address
 
+    def open(self) -> Any:
+        """A connected socket."""
+        sock = gevent_socket.socket(self._endpoint.family, gevent_socket.SOCK_STREAM)
+        try:
+            if self._source_address is not None:
+                sock.bind(self._source_address)
+            sock.connect(self._endpoint.sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
-def _close_late(outcomes: Queue) -> None:
-    """Close the connections that were opened behind the first one. (The first one was taken out.)"""
-    while not outcomes.empty():
-        outcome = outcomes.get_nowait()[1]
-        if not isinstance(outcome, OSError):
-            outcome.close()
+    def discard(self, opened: Any) -> None:
+        """Close a socket."""
+        opened.close()

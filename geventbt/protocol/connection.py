@@ -119,7 +119,7 @@ class PeerProtocol(SendingSide):
         return (message,)
 
     def _count_state_message(self, message_id: int) -> None:
-        """Refuse a flood of messages that only change the peer's state."""
+        """Refuse a flood of messages that only change the peer's state, or not even that."""
         self._state_messages += 1
         if self._state_messages > limits.STATE_MESSAGES:
             raise RemoteProtocolError(
@@ -161,7 +161,10 @@ class PeerProtocol(SendingSide):
         return (message,)
 
     def _on_have(self, message: Event) -> Iterable[Event]:
-        return (message,) if self.peer_pieces.add(message[1]) else ()
+        if self.peer_pieces.add(message[1]):
+            return (message,)
+        self._count_state_message(message[0])
+        return ()
 
     def _on_bitfield(self, message: Event) -> Iterable[Event]:
         self._count_whole_bitfield(message[0])

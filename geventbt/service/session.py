@@ -185,7 +185,7 @@ class Session:
         except BaseException:
             self._keeper.remove(whole.swarm_hash)
             raise
-        self._turns.update()
+        self._turns.update_soon()
         return torrent
 
     def remove(self, torrent: ServiceTorrent, *, delete: bool = False) -> None:
@@ -331,7 +331,7 @@ class Session:
             _log.info("%r is complete", torrent.name)
         moving.is_moved(torrent)
         self._save(torrent)
-        self._turns.update()
+        self._turns.update_soon()
 
     def _note_error(self, torrent: ServiceTorrent, error: Exception) -> None:
         torrent.changed_at = self.now()
@@ -492,6 +492,7 @@ class Session:
             return
         self._follow_client()
         self._is_closed = True
+        self._turns.stop()
         self._greenlet.kill()
         self._count(self.now())
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -48,6 +49,7 @@ class LiveSettings:
         settings = self.current
         for name in changes.keys() & _NAMES:
             setattr(settings, name, changes[name])
+        settings.download_dir = os.path.abspath(settings.download_dir)
         if settings.is_slow:
             self._client.set_limits(down=max(1, settings.slow_down), up=max(1, settings.slow_up))
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import gevent
+
 from geventbt.client.status import TorrentState
 from geventbt.concurrency.greenlets import spawn
 from geventbt.service import queue
@@ -13,6 +15,9 @@ from geventbt.service.torrent import ServiceTorrent
 
 Order = Callable[[Sequence[bytes], Iterable[bytes]], list[bytes]]
 """A function of `geventbt.service.queue` that gives torrents other places."""
+
+
+_SOON = 0.05
 
 
 class TurnsOwner(Protocol):
@@ -40,6 +45,7 @@ class Turns:
     def __init__(self, owner: TurnsOwner) -> None:
         self._owner = owner
         self._since = owner.now()
+        self._updating: gevent.Greenlet | None = None
 
     @property
     def order(self) -> list[ServiceTorrent]:
@@ -61,6 +67,16 @@ class Turns:
         record, settings = torrent.record, self._owner.settings
         silence = self._owner.now() - max(record.active, record.started, record.added, self._since)
         return torrent.runs and settings.skips_stalled and silence >= settings.stalled_after * 60
+
+    def update_soon(self) -> None:
+        """The same as `update` in a moment, once for many changes: a thousand torrents may complete at one time."""
+        if self._updating is None or self._updating.ready():
+            self._updating = gevent.spawn_later(_SOON, self.update)
+
+    def stop(self) -> None:
+        """Update no more."""
+        if self._updating is not None:
+            self._updating.kill()
 
     def update(self) -> None:
         """Let those torrents run that may, and no others."""

@@ -166,18 +166,23 @@ class Storage:
             if contradicts(expected, digest) and self._has_zero_padding(piece, data):
                 raise StorageError(errno.EINVAL, f"piece {piece} has one of the torrent's two hashes and not the other")
             return False
-        position = 0
         spans = self._layout.spans(piece, 0, len(data))
-        with (
-            memoryview(data) as view,
-            self.backend.writing(span.file for span in spans if not self._padding[span.file]),
-        ):
-            for span in spans:
-                part = view[position : position + span.length]
-                position += span.length
-                self._write(span, part)
-            self.have[piece] = True
+        try:
+            with self.backend.writing(span.file for span in spans if not self._padding[span.file]):
+                self._write_all(spans, data)
+                self.have[piece] = True
+        except StorageError:
+            # A file may have been lost while it was written to.
+            self.have[piece] = False
+            raise
         return True
+
+    def _write_all(self, spans: list[Span], data: bytes | bytearray | memoryview) -> None:
+        position = 0
+        with memoryview(data) as view:
+            for span in spans:
+                self._write(span, view[position : position + span.length])
+                position += span.length
 
     def read(self, piece: int, offset: int, length: int) -> bytes:
         """Read a range of a verified piece.

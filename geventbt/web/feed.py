@@ -13,6 +13,7 @@ from gevent.lock import BoundedSemaphore
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.concurrency.greenlets import spawn
+from geventbt.web.departure import watch_departure
 from geventbt.web.journal import Journal
 from geventbt.web.snapshot import Row, row_of
 
@@ -41,33 +42,49 @@ class Feed:
         self._lines = 0
         self._revision = 0
         self._delta = b""
-        self._turned = Event()
+        self._listeners: set[Event] = set()
         self._starting = BoundedSemaphore(1)
         self._ticker: gevent.Greenlet | None = None
-        self.listeners = 0
 
-    def events(self) -> Iterator[bytes]:
-        """The events for one listener, without end; each is a chunk of a text/event-stream."""
-        self.listeners += 1
+    def events(self, sock: Any = None) -> Iterator[bytes]:
+        """The events for one listener, until it leaves; each is a chunk of a text/event-stream.
+
+        Args:
+            sock: of the listener, by which it is seen to leave; None where that is seen by writing to it only.
+        """
+        news = Event()
+        watcher = None if sock is None else watch_departure(sock, lambda: self._dismiss(news))
+        self._listeners.add(news)
         try:
             with self._starting:
                 if self._ticker is None:
                     self._look()
                     self._ticker = spawn("feeding pages", self._tick)
-            yield self._whole()
+            # Noted before it is sent: sending may take longer than the next change.
             seen = self._revision
-            while True:
-                if self._revision == seen and not self._turned.wait(limits.WEB_EVENT_HEARTBEAT):
-                    yield b":\n\n"
-                elif self._revision != seen:
-                    delta = self._delta if self._revision == seen + 1 else None
-                    seen = self._revision
-                    yield self._whole() if delta is None else delta
+            yield b"retry: 1000\n" + self._whole()
+            yield from self._changes_for(news, seen)
         finally:
-            self.listeners -= 1
-            if not self.listeners and self._ticker is not None:
+            if watcher is not None:
+                watcher.kill(block=False)
+            self._dismiss(news)
+            if not self._listeners and self._ticker is not None:
                 self._ticker.kill(block=False)
                 self._ticker = None
+
+    def _changes_for(self, news: Event, seen: int) -> Iterator[bytes]:
+        while news in self._listeners:
+            if self._revision == seen and not news.wait(limits.WEB_EVENT_HEARTBEAT):
+                yield b":\n\n"
+            news.clear()
+            if self._revision != seen:
+                delta = self._delta if self._revision == seen + 1 else None
+                seen = self._revision
+                yield self._whole() if delta is None else delta
+
+    def _dismiss(self, news: Event) -> None:
+        self._listeners.discard(news)
+        news.set()
 
     def _tick(self) -> None:
         while True:
@@ -93,8 +110,8 @@ class Feed:
         if any(delta.values()):
             self._revision += 1
             self._delta = _event("delta", delta)
-            turned, self._turned = self._turned, Event()
-            turned.set()
+            for news in self._listeners:
+                news.set()
 
     def _whole(self) -> bytes:
         lines = [line for line in self._journal.after(0) if line[0] <= self._lines]

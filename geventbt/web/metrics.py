@@ -23,7 +23,6 @@ from geventbt import __version__, limits
 from geventbt.client.client import Client
 from geventbt.client.status import Progress, TorrentState
 from geventbt.client.torrent.active_torrent import ActiveTorrent
-from geventbt.discovery.trackers.announcer import TrackerStatus
 from geventbt.net.text import clean_text
 from geventbt.web.answer import StreamCounters
 from geventbt.web.exposition import Family, by_label, render, single
@@ -134,7 +133,9 @@ class Metrics:
         yield single("geventbt_seeds", "gauge", "Connected peers that have all.", sum(one.seeds for _, one in found))
         banned = sum(len(torrent.banned) for torrent, _ in found)
         yield single("geventbt_banned_peers", "gauge", "Addresses that sent wrong data.", banned)
-        trackers = Counter(_tracker_state(each) for torrent, _ in found for each in torrent.trackers.values())
+        trackers = Counter(
+            _tracker_state(each.error, each.registered) for torrent, _ in found for each in torrent.trackers.values()
+        )
         states = {state: trackers[state] for state in ("working", "failing", "waiting")}
         yield by_label("geventbt_trackers", "gauge", "Trackers of all torrents.", "status", states)
         rates = {"down": self._client.limit_down, "up": self._client.limit_up}
@@ -194,10 +195,10 @@ def _each(found: list[tuple[ActiveTorrent, Progress]]) -> Iterator[Family]:
         yield Family(name, "gauge", text, list(samples))
 
 
-def _tracker_state(status: TrackerStatus) -> str:
-    if status.error is not None:
+def _tracker_state(error: str | None, is_registered: bool) -> str:
+    if error is not None:
         return "failing"
-    return "working" if status.registered else "waiting"
+    return "working" if is_registered else "waiting"
 
 
 def _resident_memory() -> int | None:

@@ -25,6 +25,7 @@ from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.text import clean_text
 from geventbt.web.control import ClientControl, Control
+from geventbt.web.departure import socket_of
 from geventbt.web.feed import Feed
 from geventbt.web.guard import Token
 from geventbt.web.journal import Journal
@@ -138,7 +139,8 @@ class _PageAPI:
 
     def _events(self) -> ResponseReturnValue:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return Response(self._feed.events(), mimetype="text/event-stream", headers=headers)
+        events = self._feed.events(socket_of(request.environ))
+        return Response(events, mimetype="text/event-stream", headers=headers)
 
     def _details(self, info_hash: str) -> ResponseReturnValue:
         return details_of(self._torrent(info_hash))
@@ -245,7 +247,10 @@ def _body(most: int) -> bytes:
 def _json(*known: str) -> dict[str, Any]:
     """The body of the request, an object with these keys and no others."""
     request.max_content_length = limits.WEB_JSON
-    found = request.get_json(force=True)
+    try:
+        found = request.get_json(force=True)
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
     if not isinstance(found, dict) or not found.keys() <= set(known):
         raise ValueError(f"the body is an object with {' and '.join(known)}")
     return found

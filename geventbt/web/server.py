@@ -60,8 +60,11 @@ def serve(
 class WebServer(WSGIServer):
     """An HTTP server that runs. Made by `serve`. A context manager: at its end it is stopped.
 
-    It has the methods and attributes of `gevent.pywsgi.WSGIServer`, among them `serve_forever`, `stop` and
-    `server_port`.
+    It has the methods and attributes of `gevent.pywsgi.WSGIServer`, among them `serve_forever` and `server_port`.
+
+    Attributes:
+        host: the address that it listens on.
+        answering: the greenlets of requests that are being answered.
     """
 
     def __init__(self, listener: Any, app: WSGIApp, max_connections: int, max_per_address: int) -> None:
@@ -75,6 +78,7 @@ class WebServer(WSGIServer):
         self._max_connections = max_connections
         self._max_per_address = max_per_address
         self._connections: Counter[str] = Counter()
+        self.answering: set[gevent.Greenlet] = set()
 
     @property
     def url(self) -> str:
@@ -109,11 +113,22 @@ class WebServer(WSGIServer):
             if not self._connections[host]:
                 del self._connections[host]
 
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop: connections that wait for a request end at once, answers have a time to end.
+
+        Args:
+            timeout: in seconds; None for `limits.WEB_STOP_TIMEOUT`.
+        """
+        self.close()
+        for greenlet in set(self.pool) - self.answering:
+            greenlet.kill(block=False)
+        super().stop(limits.WEB_STOP_TIMEOUT if timeout is None else timeout)
+
     def __enter__(self) -> WebServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stop(limits.WEB_STOP_TIMEOUT)
+        self.stop()
 
 
 def _listener(address: Any) -> Any:
@@ -198,7 +213,11 @@ class _Handler(WSGIHandler):
         """Answer the request, whose head is there in time."""
         assert self._deadline is not None
         self._deadline.close()
-        super().handle_one_response()
+        self.server.answering.add(gevent.getcurrent())
+        try:
+            super().handle_one_response()
+        finally:
+            self.server.answering.discard(gevent.getcurrent())
         if getattr(self.wsgi_input, "is_left_over", False):
             # The rest of a body that nothing has read would be taken for the next request.
             self.close_connection = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -12,9 +13,13 @@ from gevent import socket as gevent_socket
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
+from geventbt.concurrency.race import Attempt, first_of
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.tcp import TcpAttempt, interleaved
 from geventbt.peer_id import info_hash_or_v2
+from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, TransportName, check_transport
+from geventbt.wire.transports.blocking import BlockingStream
 from geventbt.wire.transports.encryption import (
     DISABLE,
     PREFER,
@@ -24,6 +29,8 @@ from geventbt.wire.transports.encryption import (
     log_once,
     open_encrypted,
 )
+from geventbt.wire.transports.utp import UtpTransport
+from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -36,8 +43,9 @@ def connect(
     encryption: EncryptionPolicy = PREFER,
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
+    transport: TransportChoice = TCP,
 ) -> Wire:
-    """Open a TCP connection to a peer, over IPv4 or IPv6, and encrypt it if so wanted. The handshake is the next step.
+    """Open a connection to a peer, over IPv4 or IPv6, and encrypt it if so wanted. The handshake is the next step.
 
     Args:
         address: the peer's (host, port).
@@ -47,6 +55,8 @@ def connect(
         info_hash: of the torrent, 20 bytes or 40 hex characters, or of version 2, 32 or 64. An encrypted opening needs
             it: without it "prefer" connects in plaintext, and "require" raises ValueError.
         source_address: the (host, port) to connect from, or None.
+        transport: "tcp"; "utp" for uTP (BEP 29); or "both": TCP, then uTP as well if TCP fails or takes longer than
+            `limits.UTP_HEAD_START`, and the first that connects is used. See `Wire.transport` for the outcome.
 
     Raises:
         ConnectionError: the connection was refused, or the peer cannot be reached; HandshakeError is one, for a peer
@@ -54,46 +64,106 @@ def connect(
         WireTimeout: no connection in time.
         OSError: the address is not one; FetchError is one, for a name that is not found.
     """
+    check_transport(transport)
+    ways = (TCP, UTP) if transport == BOTH else (transport,)
+    return open_wire(
+        address,
+        ways,
+        OwnPorts(source_address),
+        timeout=timeout,
+        encryption=encryption,
+        info_hash=info_hash,
+        source_address=source_address,
+    )
+
+
+def open_wire(
+    address: tuple[str, int],
+    ways: Sequence[TransportName],
+    utp: UtpConnector,
+    *,
+    timeout: float = limits.CONNECT_TIMEOUT,
+    encryption: EncryptionPolicy = PREFER,
+    info_hash: bytes | str | None = None,
+    source_address: tuple[str, int] | None = None,
+) -> Wire:
+    """Open a connection to a peer, as `connect` does.
+
+    Args:
+        address, timeout, encryption, info_hash, source_address: see `connect`.
+        ways: the transports to try, the likeliest first.
+        utp: opens uTP connections.
+    """
     check_policy(encryption)
     if encryption == REQUIRE and info_hash is None:
         raise ValueError("an encrypted opening needs the info hash")
+    opener = _Opener(address, utp, source_address)
     if encryption == DISABLE or info_hash is None:
-        return Wire(_connect(address, timeout, source_address), incoming=False)
+        return Wire(opener.open(ways, timeout), incoming=False)
     key, _ = info_hash_or_v2(info_hash)
     started = monotonic()
-    sock = _connect(address, timeout, source_address)
+    stream = opener.open(ways, timeout)
     try:
-        return _encrypted_wire(sock, key, encryption)
+        return _encrypted_wire(stream, key, encryption)
     except Exception as error:
         if encryption == REQUIRE:
             raise
         _log.debug("no encrypted connection to %s:%s, trying plaintext: %s", *address[:2], error)
-    # One deadline for both attempts, but enough of it for the second.
+    # One deadline for both attempts, but enough of it for the second; by the transport that worked for the first.
     left = max(1.0, timeout - (monotonic() - started))
-    return Wire(_connect(address, left, source_address), incoming=False)
+    worked = UTP if isinstance(stream, UtpTransport) else TCP
+    return Wire(opener.open((worked,), left), incoming=False)
 
 
-def _connect(address: tuple[str, int], timeout: float, source_address: tuple[str, int] | None) -> Any:
-    """A socket that is connected to the first of the addresses behind a name that can be."""
-    ends = monotonic() + timeout
-    timer = gevent.Timeout.start_new(timeout)
-    try:
-        endpoints = _endpoints(address)
-        for number, endpoint in enumerate(endpoints):
-            # A share of the time for each: one that is silent leaves some to the others.
-            share = (ends - monotonic()) / (len(endpoints) - number)
-            try:
-                return _connect_to(endpoint, max(0.001, share), source_address)
-            except OSError:
-                if endpoint is endpoints[-1]:
-                    raise
-        raise AssertionError("there is always an endpoint")
-    except (gevent.Timeout, socket_timeout) as error:
-        if isinstance(error, gevent.Timeout) and error is not timer:
-            raise
-        raise WireTimeout("no connection to {}:{} within {:g} s".format(*address[:2], timeout)) from None
-    finally:
-        timer.close()
+class _Opener:
+    """Opens connections to one address.
+
+    Args:
+        address: (host, port), or with flow and scope.
+        utp: opens uTP connections.
+        source_address: to connect from by TCP, or None.
+    """
+
+    def __init__(self, address: tuple[str, int], utp: UtpConnector, source_address: tuple[str, int] | None) -> None:
+        self._address = address
+        self._utp = utp
+        self._source_address = source_address
+
+    def open(self, ways: Sequence[TransportName], timeout: float) -> Any:
+        """A stream over the first way, and to the first of the addresses behind a name, that works."""
+        timer = gevent.Timeout.start_new(timeout)
+        try:
+            endpoints = interleaved(_endpoints(self._address))
+            attempts = [self._attempt(way, endpoint, timeout) for way in ways for endpoint in endpoints]
+            return first_of(attempts, limits.UTP_HEAD_START)[0]
+        except (gevent.Timeout, socket_timeout) as error:
+            if isinstance(error, gevent.Timeout) and error is not timer:
+                raise
+            raise WireTimeout("no connection to {}:{} within {:g} s".format(*self._address[:2], timeout)) from None
+        finally:
+            timer.close()
+
+    def _attempt(self, way: TransportName, endpoint: Endpoint, timeout: float) -> Attempt[Any]:
+        if way == UTP:
+            return _UtpAttempt(self._utp, endpoint, timeout)
+        return TcpAttempt(endpoint, self._source_address)
+
+
+class _UtpAttempt:
+    """Connects by uTP; an `Attempt`."""
+
+    def __init__(self, utp: UtpConnector, endpoint: Endpoint, timeout: float) -> None:
+        self._utp = utp
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    def open(self) -> Any:
+        """A connected transport."""
+        return self._utp.connect(self._endpoint.sockaddr[:2], self._timeout)
+
+    def discard(self, opened: Any) -> None:
+        """Close a transport."""
+        opened.close()
 
 
 def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
@@ -108,20 +178,8 @@ def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
     return resolve(host, port)
 
 
-def _connect_to(endpoint: Endpoint, timeout: float, source_address: tuple[str, int] | None) -> Any:
-    sock = gevent_socket.socket(endpoint.family, gevent_socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        if source_address is not None:
-            sock.bind(source_address)
-        sock.connect(endpoint.sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _encrypted_wire(sock: Any, info_hash: bytes, policy: str) -> Wire:
+def _encrypted_wire(stream: Any, info_hash: bytes, policy: str) -> Wire:
+    sock = BlockingStream(stream) if isinstance(stream, UtpTransport) else stream
     try:
         opening = open_encrypted(sock, info_hash, policy, limits.HANDSHAKE_TIMEOUT)
     except (HandshakeError, WireTimeout, OSError):
@@ -135,4 +193,4 @@ def _encrypted_wire(sock: Any, info_hash: bytes, policy: str) -> Wire:
     except BaseException:
         sock.close()
         raise
-    return Wire(sock, incoming=False, opening=opening)
+    return Wire(stream, incoming=False, opening=opening)

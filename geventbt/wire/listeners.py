@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
-from geventbt.net.addresses import Ports
+from geventbt.net.addresses import Address, Ports
 from geventbt.net.resolve import Endpoint, resolve
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
@@ -24,11 +24,12 @@ _FINAL = (errno.EADDRINUSE, errno.EACCES, errno.ENOTSUP)
 """The port is taken, is not for everybody, or cannot be shared: so it would be over IPv4."""
 
 
-def listening_socket(address: ListenAddress, *, reuse_port: bool = False) -> gevent_socket.socket:
+def listening_socket(address: ListenAddress, *, listens: bool = True, reuse_port: bool = False) -> gevent_socket.socket:
     """A socket that listens on an address; or the same socket, as gevent's, where it is one already.
 
     Args:
         address: see `ListenAddress`.
+        listens: whether it is to listen; else the port is only kept from others.
         reuse_port: whether other sockets may listen there, too, if all say so.
 
     Raises:
@@ -44,16 +45,18 @@ def listening_socket(address: ListenAddress, *, reuse_port: bool = False) -> gev
     host, port, *rest = _parsed(address)
     if rest:
         # With a scope, which a name does not have.
-        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)), reuse_port=reuse_port)
+        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)), listens=listens, reuse_port=reuse_port)
     if host:
-        return _listen(_preferred(resolve(host, port)), reuse_port=reuse_port)
+        return _listen(_preferred(resolve(host, port)), listens=listens, reuse_port=reuse_port)
     try:
-        return _listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True, reuse_port=reuse_port)
+        return _listen(
+            Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True, listens=listens, reuse_port=reuse_port
+        )
     except OSError as error:
         if error.errno in _FINAL:
             raise
         # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
-        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)), reuse_port=reuse_port)
+        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)), listens=listens, reuse_port=reuse_port)
 
 
 def ports_of(listener: gevent_socket.socket) -> Ports:
@@ -67,17 +70,31 @@ def ports_of(listener: gevent_socket.socket) -> Ports:
     return Ports(name[1] if takes_ipv4 else None, name[1])
 
 
+def udp_addresses(listener: gevent_socket.socket) -> list[Address]:
+    """The addresses of UDP with the same hosts and port as a listening socket; none of a Unix socket."""
+    ports = ports_of(listener)
+    if ports.ipv4 is None and ports.ipv6 is None:
+        return []
+    name = listener.getsockname()
+    if ports.ipv4 is not None and ports.ipv6 is not None:
+        return [("", ports.ipv4), ("::", ports.ipv6)]
+    return [name[:2]]
+
+
 def _preferred(endpoints: list[Endpoint]) -> Endpoint:
     """The IPv4 address of a name that has one, as gevent's servers have it; else the first."""
     return next((endpoint for endpoint in endpoints if endpoint.family == stdlib_socket.AF_INET), endpoints[0])
 
 
-def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False, reuse_port: bool = False) -> gevent_socket.socket:
+def _listen(
+    endpoint: Endpoint, *, takes_ipv4: bool = False, listens: bool = True, reuse_port: bool = False
+) -> gevent_socket.socket:
     """A socket that listens at an address.
 
     Args:
         endpoint: the address.
         takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
+        listens: see `listening_socket`.
         reuse_port: see `listening_socket`.
     """
     listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
@@ -88,7 +105,8 @@ def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False, reuse_port: bool = 
         if endpoint.family == stdlib_socket.AF_INET6:
             listener.setsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY, not takes_ipv4)
         listener.bind(endpoint.sockaddr)
-        listener.listen(BACKLOG)
+        if listens:
+            listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
         listener.close()

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gevent
+from gevent import socket as gevent_socket
 from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
@@ -23,13 +24,18 @@ from geventbt.handlers import check_handler
 from geventbt.net.addresses import Ports, Scope, network_of, scope_of
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of
+from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of, udp_addresses
+from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
 from geventbt.wire.transports.turn import turn_of
+from geventbt.wire.transports.utp import UtpTransport
+from geventbt.wire.transports.utp_endpoint import UtpAcceptor
+from geventbt.wire.transports.utp_ports import UtpPorts
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
+_PORTS_TRIED = 5
 _STOP_TIMEOUT = 5.0
 _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
@@ -68,6 +74,10 @@ class PeerServer(StreamServer):
         exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: runs the handlers; see `geventbt.listen`.
         reuse_port: whether others may listen on the port, too; see `geventbt.listen`.
+        transport: "tcp", "utp" or "both"; see `geventbt.listen`.
+
+    Attributes:
+        utp: what takes connections over uTP, or None.
 
     Raises:
         TypeError: the handler is a coroutine function, or what is given to listen on is neither an address nor a
@@ -86,15 +96,18 @@ class PeerServer(StreamServer):
         exempt_loopback: bool = False,
         spawn: Any = "default",
         reuse_port: bool = False,
+        transport: TransportChoice = TCP,
     ) -> None:
         check_policy(encryption)
+        check_transport(transport)
         if encryption == REQUIRE and info_hashes is None:
             raise ValueError("encryption can only be required where the info hashes are known")
         self._handler: Handler | None = None
         self._handlers: set[gevent.Greenlet] = set()
         if handler is not None:
             check_handler(handler)
-        listener = listening_socket(address, reuse_port=reuse_port)
+        self._takes_tcp = transport != UTP
+        listener, self.utp = _open(address, transport, self, reuse_port=reuse_port)
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -143,6 +156,19 @@ class PeerServer(StreamServer):
         if spawn != "default" and not (hasattr(spawn, "spawn") or isinstance(spawn, int) or callable(spawn)):
             raise TypeError(f"spawn={spawn!r}: neither a pool, its size, nor a function like gevent.spawn")
         super().set_spawn(spawn)
+
+    def start_accepting(self) -> None:
+        """Begin to accept (overrides gevent's hook: without TCP the socket only keeps the port)."""
+        if self._takes_tcp:
+            super().start_accepting()
+
+    def has_room(self) -> bool:
+        """Whether a peer may come over uTP now; see `UtpAcceptor`."""
+        return self.started and not self.full()
+
+    def accept(self, transport: UtpTransport) -> None:
+        """Take a peer that has come over uTP; see `UtpAcceptor`."""
+        self.do_handle(transport, transport.remote_address)
 
     def do_read(self) -> Any:
         """Accept a connection (overrides gevent's hook, which prints a traceback for each when descriptors run out)."""
@@ -268,6 +294,8 @@ class PeerServer(StreamServer):
             self.close()
             self._end_peers(seconds)
         finally:
+            if self.utp is not None:
+                self.utp.close()
             # What else runs in a pool is not ours to end.
             self.pool = None
             super().stop(0)
@@ -305,6 +333,7 @@ def listen(
     exempt_loopback: bool = False,
     spawn: Any = "default",
     reuse_port: bool = False,
+    transport: TransportChoice = TCP,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
@@ -325,7 +354,9 @@ def listen(
             `gevent.spawn`.
         reuse_port: whether other processes of the same user may listen on the port, too, if all say so
             (``SO_REUSEPORT``): the system gives each new peer to one of them. Linux shares peers out evenly; macOS
-            gives all of them to one.
+            gives all of them to one. Over uTP peers come to the first process only.
+        transport: "tcp"; "utp" for uTP (BEP 29), on the UDP port; or "both" on one port number, or TCP alone where the
+            UDP port is taken.
 
     Raises:
         TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
@@ -343,9 +374,35 @@ def listen(
         exempt_loopback=exempt_loopback,
         spawn=spawn,
         reuse_port=reuse_port,
+        transport=transport,
     )
     server.start()
     return server
+
+
+def _open(
+    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, *, reuse_port: bool
+) -> tuple[gevent_socket.socket, UtpPorts | None]:
+    """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it."""
+    for is_last in (*[False] * _PORTS_TRIED, True):
+        listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port)
+        if transport == TCP:
+            return listener, None
+        try:
+            return listener, UtpPorts(udp_addresses(listener), acceptor)
+        except OSError as error:
+            if transport == BOTH and (is_last or not _is_free_choice(address)):
+                _log.info("no uTP on port %d: %s", listener.getsockname()[1], error)
+                return listener, None
+            listener.close()
+            if is_last or not _is_free_choice(address):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _is_free_choice(address: ListenAddress) -> bool:
+    """Whether any port will do."""
+    return address == 0 or (isinstance(address, (tuple, list)) and len(address) > 1 and address[1] == 0)
 
 
 class _Networks:

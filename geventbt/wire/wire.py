@@ -293,6 +293,11 @@ class Wire:
         return self._engine.encryption
 
     @property
+    def transport(self) -> str:
+        """What carries the connection: "tcp" or "utp"."""
+        return self._link.transport.name
+
+    @property
     def downloaded(self) -> int:
         """Bytes of requested blocks received from the peer."""
         return self._protocol.downloaded

@@ -1,7 +1,7 @@
 """libtorrent at its best, or as its users have it, as a program for `scripts/bench_transfer.py`.
 
-    libtorrent_client.py download TORRENT FOLDER POLICY TUNING SESSIONS PORT...
-    libtorrent_client.py seed     TORRENT FOLDER POLICY TUNING SESSIONS
+    libtorrent_client.py download TORRENT FOLDER POLICY TRANSPORT TUNING SESSIONS PORT...
+    libtorrent_client.py seed     TORRENT FOLDER POLICY TRANSPORT TUNING SESSIONS
 
 Speaks lines of JSON as `geventbt_client.py` does; a seeder also says when the first peer has connected. It waits for
 alerts, and asks for no status: that would make its threads wait for each other.
@@ -26,11 +26,9 @@ COMMON = {
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
-    "enable_incoming_utp": False,
-    "enable_outgoing_utp": False,
     "allow_multiple_connections_per_ip": True,
 }
-"""What a transfer over TCP on one machine needs: nobody is looked for, and no uTP tried first."""
+"""What a transfer over TCP on one machine needs: nobody is looked for, and there is one transport."""
 
 
 def tuned() -> dict[str, Any]:
@@ -46,9 +44,14 @@ def tuned() -> dict[str, Any]:
     return {**lt.high_performance_seed(), **changes}
 
 
-def settings(policy: str, tuning: str) -> dict[str, Any]:
+def settings(policy: str, tuning: str, transport: str = "tcp") -> dict[str, Any]:
     """Those that differ from libtorrent's defaults."""
     chosen = COMMON | (tuned() if tuning == "best" else {})
+    for direction in ("incoming", "outgoing"):
+        chosen |= {f"enable_{direction}_{name}": name == transport for name in ("tcp", "utp")}
+    if transport == "utp":
+        # What uTP needs at speed; 0 would be the system's own, which are smaller.
+        chosen |= {"send_socket_buffer_size": 4 * MIB, "recv_socket_buffer_size": 4 * MIB} if tuning == "best" else {}
     if policy != "prefer":
         encrypted = policy == "require"
         level = lt.enc_policy.forced if encrypted else lt.enc_policy.disabled
@@ -61,8 +64,8 @@ def settings(policy: str, tuning: str) -> dict[str, Any]:
     return {name: value for name, value in sorted(chosen.items()) if defaults[name] != value}
 
 
-def open_session(policy: str, tuning: str, alerts: int) -> Any:
-    chosen: Any = {**settings(policy, tuning), "alert_mask": alerts}
+def open_session(policy: str, tuning: str, transport: str, alerts: int) -> Any:
+    chosen: Any = {**settings(policy, tuning, transport), "alert_mask": alerts}
     return lt.session(chosen)
 
 
@@ -87,9 +90,9 @@ def wait_for(session: Any, kind: type) -> Any:
                 return alert
 
 
-def download(torrent: str, folder: str, policy: str, tuning: str, sessions: str, *ports: str) -> None:
+def download(torrent: str, folder: str, policy: str, transport: str, tuning: str, sessions: str, *ports: str) -> None:
     kinds = lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification
-    several = [open_session(policy, tuning, kinds) for _ in range(int(sessions))]
+    several = [open_session(policy, tuning, transport, kinds) for _ in range(int(sessions))]
     for number, session in enumerate(several):
         add_torrent(session, torrent, os.path.join(folder, str(number) if number else ""), ports, seed_mode=False)
     for session in several:
@@ -101,8 +104,10 @@ def download(torrent: str, folder: str, policy: str, tuning: str, sessions: str,
     os._exit(0)
 
 
-def seed(torrent: str, folder: str, policy: str, tuning: str, sessions: str) -> None:
-    several = [open_session(policy, tuning, lt.alert.category_t.peer_notification) for _ in range(int(sessions))]
+def seed(torrent: str, folder: str, policy: str, transport: str, tuning: str, sessions: str) -> None:
+    several = [
+        open_session(policy, tuning, transport, lt.alert.category_t.peer_notification) for _ in range(int(sessions))
+    ]
     for session in several:
         add_torrent(session, torrent, folder, (), seed_mode=True)
     before = time.process_time()

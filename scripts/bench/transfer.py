@@ -48,8 +48,8 @@ def libtorrents(count: int) -> Side:
 class Process:
     """A client in a process of its own, which speaks lines of JSON."""
 
-    def __init__(self, action: str, side: Side, torrent: Path, folder: Path, policy: str, *ports: int) -> None:
-        command = [sys.executable, str(PROGRAMS / side.program), action, str(torrent), str(folder), policy]
+    def __init__(self, action: str, side: Side, torrent: Path, folder: Path, how: tuple[str, str], *ports: int) -> None:
+        command = [sys.executable, str(PROGRAMS / side.program), action, str(torrent), str(folder), *how]
         self.started = time.monotonic()
         self._child = subprocess.Popen(
             [*command, *side.arguments, *map(str, ports)],
@@ -139,6 +139,7 @@ class Bench:
         piece_length: int = MIB,
         version: Version = "1",
         policy: str = "disable",
+        transport: str = "tcp",
         copies: int = 1,
     ) -> dict[str, float]:
         """Move a payload once.
@@ -149,6 +150,7 @@ class Bench:
             piece_length: bytes of a piece.
             version: of the torrent.
             policy: of both about encryption: "prefer", "require" or "disable".
+            transport: of both: "tcp" or "utp".
             copies: how many downloads the downloader's process makes.
 
         Returns:
@@ -160,10 +162,11 @@ class Bench:
         size = size or self.size
         torrent = self.torrent(size, piece_length, version)
         target = self.folder / "out"
-        seed = Process("seed", seeder, torrent, self.folder / "data", policy)
+        how = policy, transport
+        seed = Process("seed", seeder, torrent, self.folder / "data", how)
         try:
             ports = seed.read("ports")
-            load = Process("download", downloader, torrent, target, policy, *ports)
+            load = Process("download", downloader, torrent, target, how, *ports)
             try:
                 done = load.read("done")
                 usage = load.wait()

@@ -20,12 +20,27 @@ from geventbt.cli import values
 from geventbt.cli.errors import CommandError
 from geventbt.cli.main import make_parser, run
 from geventbt.cli.parsing import subparsers_of
+from geventbt.cli.running import discovery_options
 from geventbt.cli.selection import select_files
 from geventbt.cli.suggestions import option_hint
 from geventbt.cli.text import counted, human_address, human_ratio
 from tests.cli_harness import COMMAND, assert_one_line, json_lines
 
-COMMANDS = ["download", "seed", "create", "info", "magnet", "verify", "peer", "dht", "cat", "demo", "completion"]
+COMMANDS = [
+    "download",
+    "seed",
+    "daemon",
+    "create",
+    "info",
+    "magnet",
+    "verify",
+    "peer",
+    "dht",
+    "cat",
+    "stream",
+    "demo",
+    "completion",
+]
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -441,3 +456,9 @@ def test_output_that_nobody_reads_is_no_error(arguments: str) -> None:
     command = f"{' '.join(COMMAND)} {arguments} | true; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (result.stderr, result.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("command", ["download", "seed", "cat"])
+def test_the_transport_can_be_chosen(command):
+    assert discovery_options(parse(command, "x.torrent", "--transport", "utp"))["transport"] == "utp"
+    assert discovery_options(parse(command, "x.torrent"))["transport"] == "both"

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import geventbt
+from geventbt import limits
 from tests.cli_harness import assert_one_line, json_lines, make_torrent_file, run_here
 from tests.loopback.fake_trackers import FakeHttp, ok
+from tests.loopback.harness import gevent_listener
 
 HASH = "0123456789abcdef0123456789abcdef01234567"
 
@@ -85,6 +87,23 @@ def test_an_info_hash_is_enough_where_a_peer_is_named(
     info_hash = geventbt.Torrent.from_file(torrent_file).info_hash.hex()
     assert run_here("download", info_hash, "-q", "-o", tmp_path / "out", "--peer", seeder) == 0
     assert (tmp_path / "out/shared/sub/two.bin").read_bytes() == (origin / "sub/two.bin").read_bytes()
+
+
+def test_info_hardly_waits_for_a_tracker_that_does_not_answer(
+    torrent_file: Path, seeder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts, close = [], geventbt.Client.close
+
+    def note(client: geventbt.Client, timeout: float = limits.STOP_TIMEOUT) -> None:
+        timeouts.append(timeout)
+        close(client, timeout)
+
+    monkeypatch.setattr(geventbt.Client, "close", note)
+    info_hash = geventbt.Torrent.from_file(torrent_file).swarm_hash.hex()
+    with gevent_listener() as mute:
+        tracker = f"http://127.0.0.1:{mute.getsockname()[1]}/announce"
+        assert run_here("info", info_hash, "--peer", seeder, "--tracker", tracker) == 0
+    assert timeouts[0] <= 1
 
 
 @pytest.mark.parametrize("command", ["download", "cat"])

@@ -46,6 +46,31 @@ def remains(condition: Callable[[], Any], seconds: float = 0.1) -> None:
         gevent.sleep(0.005)
 
 
+class HubWatch:
+    """The longest turn of the event loop, in CPU time of its thread: nothing else happens in it, and no other thread or
+    program counts. It is a greenlet of its own until `stop`.
+
+    Attributes:
+        longest: seconds.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> None:
+        last = time.thread_time()
+        while True:
+            gevent.sleep(0.002)
+            now = time.thread_time()
+            self.longest = max(self.longest, now - last)
+            last = now
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._greenlet.kill()
+
+
 def shake_hands(outgoing: Wire, incoming: Wire, **options: Any) -> None:
     """Let two wires exchange their handshakes."""
     other = gevent.spawn(incoming.handshake, INFO_HASH, PEER_ID, **options)

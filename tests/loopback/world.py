@@ -26,12 +26,12 @@ class OddWire(Wire):
     """A wire of a misbehaving peer: it can also send bytes that no wire would."""
 
     def __init__(self, sock: Any) -> None:
-        self.transport = TcpTransport(sock)
-        super().__init__(self.transport, incoming=True)
+        self.carrier = TcpTransport(sock)
+        super().__init__(self.carrier, incoming=True)
 
     def send_raw(self, data: bytes) -> None:
         """Send these bytes as they are."""
-        self.transport.write(data)
+        self.carrier.write(data)
 
 
 Read = Callable[[int, int, int], bytes]

@@ -275,17 +275,15 @@ def random_habits(random: Random) -> Habits:
 
     changes = random.choice((0, 0, 1, 2, 3, 4))
     rates = [(random.randint(1, 60), random.choice((0, rate(), rate()))) for _ in range(changes)]
-    fast = random.random() < 0.5
     return Habits(
         rates=(*rates, (1, rate())),
         bursts=random.random() < 0.5,
-        fast=fast,
-        # Without the fast extension a peer does not say what it drops: what that costs is not bounded here.
-        queue=random.choice((1, 2, 5, 250)) if fast else 250,
-        choke_every=random.choice((0, 0, 1, 2, 7)) if fast else 0,
+        fast=random.random() < 0.5,
+        queue=random.choice((1, 2, 5, 250)),
+        choke_every=random.choice((0, 0, 1, 2, 7)),
         choke=random.choice(("drops", "behind", "keeps")),
         loses=random.choice((0.0, 0.0, 0.05, 0.3)),
-        refuses=random.choice((0, 0, 0, 1, random.randint(1, 300))) if fast else 0,
+        refuses=random.choice((0, 0, 0, 1, random.randint(1, 300))),
     )
 
 

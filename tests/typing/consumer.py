@@ -79,6 +79,7 @@ from geventbt import (
     Wire,
     WireClosed,
     WireTimeout,
+    web,
 )
 from geventbt.protocol.message_objects import Have, Message, Piece
 
@@ -133,6 +134,7 @@ def use_extensions(wire: Wire) -> None:
 def read_state(wire: Wire) -> None:
     kind: Literal["incoming", "outgoing"] = wire.type
     encryption: Literal["plaintext", "rc4"] | None = wire.encryption
+    transport: str = wire.transport
     address: tuple[str, int] = wire.remote_address
     pieces: bitarray = wire.peer_pieces
     extensions: Extensions = wire.peer_extensions
@@ -142,7 +144,7 @@ def read_state(wire: Wire) -> None:
     speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
     sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit]
     reason: Exception | None = wire.close_reason
-    print(kind, encryption, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
+    print(kind, encryption, transport, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
 
 
 def leech(wire: Wire) -> bytes:
@@ -271,9 +273,13 @@ def encrypt(policy: EncryptionPolicy = "prefer") -> None:
             uploaded=second.torrents[INFO_HASH].uploaded, upload_speed=0.5, peers=1
         )
         geventbt.listen(0, seed, reuse_port=True).stop()
-    with Client(0, encryption=policy) as client, geventbt.listen(0, seed, encryption=policy) as server:
+    choice: geventbt.TransportChoice = "both"
+    with (
+        Client(0, encryption=policy, transport=choice) as client,
+        geventbt.listen(0, seed, encryption=policy, transport=choice) as server,
+    ):
         print(client.port, server.server_port)
-    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH).close()
+    geventbt.connect(("127.0.0.1", 6881), encryption=policy, info_hash=INFO_HASH, transport=choice).close()
 
 
 def keep_in_a_bucket(torrent: Torrent, path: Path) -> None:
@@ -348,3 +354,20 @@ def name(error: GeventBTError) -> str:
         if isinstance(error, kind):
             return kind.__name__
     return "GeventBTError"
+
+
+def use_the_web(client: Client) -> None:
+    login = web.Login("me", web.hash_password("secret"))
+    app: web.Guard = web.make_app(client, "downloads", login=login, hosts=["media.example"])
+    with web.serve(app, ("127.0.0.1", 0), max_connections=10) as server:
+        print(server.url, server.connections)
+    flask = web.page_blueprint(client, Path("downloads"), stream_url="stream/")
+    print(flask.name, web.stream_blueprint(web.Streams(client)).name)
+    text: str = web.Metrics(client, per_torrent=True).text()
+    print(text, web.metrics_blueprint(web.Metrics(client)).name)
+
+
+def view(environ: dict[str, Any], reader: TorrentReader) -> list[bytes]:
+    answer = web.Answer(reader, environ, etag="v1")
+    print(answer.code, dict(answer.headers))
+    return list(answer.body) or list(web.respond(reader, environ, lambda status, headers: None, attachment=True))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 from contextvars import ContextVar
 from functools import partial
+from time import perf_counter
 from typing import Any
 
+import gevent
 import pytest
 
 import geventbt
 from geventbt import signals
-from geventbt.concurrency.dispatch import OwnSignal, deliver, with_receivers
+from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, with_receivers
 from geventbt.handlers import HandlerSignal, check_handler
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
@@ -51,6 +53,26 @@ def test_what_would_never_run_is_refused(handler: Any) -> None:
         with pytest.raises(TypeError, match="coroutine function"):
             take(handler)
     assert not signals.unchoke.receivers
+
+
+def test_many_calls_let_other_greenlets_run_between_them() -> None:
+    calls: list[float] = []
+    seen: list[int] = []
+
+    def take_a_millisecond() -> None:
+        ends = perf_counter() + 0.001
+        while perf_counter() < ends:
+            pass
+        calls.append(ends)
+
+    dispatcher = Dispatcher()
+    for _ in range(20):
+        dispatcher.call(take_a_millisecond)
+    other = gevent.spawn(lambda: seen.append(len(calls)))
+    dispatcher.join(10)
+    other.join(10)
+    assert len(calls) == 20
+    assert 0 < seen[0] < 20
 
 
 def test_what_cannot_be_called_is_refused() -> None:

@@ -11,7 +11,7 @@ from geventbt import limits
 from geventbt.cli import parsing, values
 from geventbt.cli.backends import is_store
 from geventbt.cli.commands.download import seed_enough
-from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
+from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.running import REFRESH, busy_port, discovery_options, running_client
@@ -111,11 +111,14 @@ def _workers(
 
 
 def _check_free(arguments: argparse.Namespace) -> None:
-    """See that no other program has the port: one of the same user that shares it, too, would get half of our peers.
+    """See that workers can share the port, and that no other program has it: one of the same user that shares it, too,
+    would get half of our peers.
 
     Raises:
-        CommandError: one has it.
+        CommandError: they cannot, or one has it.
     """
+    if arguments.transport == "utp":
+        raise CommandError(USAGE, "--workers serve over TCP: not with --transport utp")
     try:
         geventbt.listen((arguments.host, arguments.port)).stop(0)
     except OSError as error:

@@ -128,9 +128,9 @@ class Admission:
         """Whether one more peer may be connected to; see `DialerOwner`."""
         return self.connections < self.max_peers
 
-    def make_room(self) -> None:
+    def make_room(self) -> bool:
         """Leave a peer that is of no use; see `DialerOwner`."""
-        self._make_room(inbound=False)
+        return self._make_room(inbound=False)
 
     def _make_room(self, *, inbound: bool) -> bool:
         """Whether there is a place, after a peer that is of no use has been left if it must."""

@@ -16,7 +16,8 @@ from geventbt.concurrency.descriptors import is_shortage
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
-from geventbt.wire.connect import connect
+from geventbt.wire.connect import open_wire
+from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -31,8 +32,8 @@ class DialerOwner(Protocol):
     def has_room(self) -> bool:
         """Whether one more peer may be connected to; how many there may be half open is the dialer's own concern."""
 
-    def make_room(self) -> None:
-        """Leave a peer that is of no use, if there is one: another waits for its place."""
+    def make_room(self) -> bool:
+        """Leave a peer that is of no use, if there is one: another waits for its place. Returns whether it is free."""
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Set up extensions, and exchange handshakes. May block; raises what ends the connection.
@@ -68,6 +69,8 @@ class Dialer:
         self._loop: gevent.Greenlet | None = None
         self._news = Event()
         self._short_until = float("-inf")
+        # What was last connected to over uTP.
+        self._speaks_utp: dict[Address, None] = {}
         self.last_failure: Exception | None = None
 
     @property
@@ -123,9 +126,11 @@ class Dialer:
                 continue
             due = self._known.next_due(now)
             if not has_room:
-                if due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN:
-                    self._owner.make_room()
-                due = now + _MAX_WAIT
+                is_due = due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN
+                if is_due and self._owner.make_room() and self._has_room():
+                    continue
+                # Not before there is a descriptor again, if that is what is missing.
+                due = self._short_until if now < self._short_until else now + _MAX_WAIT
             self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
 
     def _has_room(self) -> bool:
@@ -168,9 +173,10 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
+        context = self._context
         known_by = self._known.info_hashes_of(address)
         info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
-        wire = connect(address, info_hash=info_hash, encryption=self._context.encryption)
+        wire = open_wire(address, self._ways(address), context.utp, info_hash=info_hash, encryption=context.encryption)
         try:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:
@@ -178,4 +184,19 @@ class Dialer:
             if self._context.is_own(address, wire.local_address):
                 self._known.exclude(address)
             raise
+        self._note_way(address, wire.transport)
         return wire
+
+    def _ways(self, address: Address) -> tuple[TransportName, ...]:
+        """The transports to try, that which worked the last time first."""
+        transport = self._context.transport
+        if transport != BOTH:
+            return (transport,)
+        return (UTP, TCP) if address in self._speaks_utp else (TCP, UTP)
+
+    def _note_way(self, address: Address, transport: str) -> None:
+        self._speaks_utp.pop(address, None)
+        if transport == UTP:
+            self._speaks_utp[address] = None
+            if len(self._speaks_utp) > limits.KNOWN_PEERS:
+                del self._speaks_utp[next(iter(self._speaks_utp))]

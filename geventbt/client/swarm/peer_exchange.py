@@ -8,9 +8,10 @@ from geventbt import limits
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import Source
 from geventbt.client.swarm.peer_table import PeerTable
+from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.extensions.ut_pex import UtPex
 from geventbt.net.addresses import Address
-from geventbt.protocol.ut_pex import SEED
+from geventbt.protocol.ut_pex import SEED, UTP
 from geventbt.wire.wire import Wire
 
 
@@ -41,7 +42,7 @@ class PeerExchange:
     def _send(self) -> None:
         addresses = list(self._table.addresses)
         chosen = random.sample(addresses, min(len(addresses), limits.PEX_KNOWN))
-        known = {address: SEED if self._table.addresses[address].has_all else 0 for address in chosen}
+        known = {address: _flags_of(self._table.addresses[address]) for address in chosen}
         for peer in self._table:
             pex = peer.wire.ext.get("ut_pex")
             if isinstance(pex, UtPex) and pex.supported:
@@ -49,3 +50,8 @@ class PeerExchange:
 
     def _on_peers(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
         self._finder.add(added, Source.PEX, pex.wire.remote_address[0])
+
+
+def _flags_of(peer: WirePeer) -> int:
+    """What is told of a peer beside its address."""
+    return (SEED if peer.has_all else 0) | (UTP if peer.wire.transport == "utp" else 0)

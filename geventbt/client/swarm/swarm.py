@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from bitarray import bitarray
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.context import ClientContext
@@ -41,8 +42,8 @@ from geventbt.wire.wire import Wire
 if TYPE_CHECKING:
     from geventbt.client.swarm.hash_exchange import HashExchange
 
-_TICK = 1.0
-"""Seconds between two rounds of what is due."""
+_TICK, _REST = 1.0, 10.0
+"""Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
 _THROTTLED_TICK = 0.05
 
 
@@ -125,6 +126,7 @@ class Swarm:
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._ticks: gevent.Greenlet | None = None
+        self._news = Event()
         self._has_left_seeds = False
 
     # ------------------------------------------------------------------ running
@@ -153,7 +155,14 @@ class Swarm:
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
-            gevent.sleep(_THROTTLED_TICK if self.scheduler.throttled else _TICK)
+            self._news.clear()
+            self._news.wait(self._pause)
+
+    @property
+    def _pause(self) -> float:
+        if self.scheduler.throttled:
+            return _THROTTLED_TICK
+        return _REST if self.seeding and not len(self.table) else _TICK
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding
@@ -259,6 +268,7 @@ class Swarm:
         """Take a peer that was admitted; see `AdmissionOwner`."""
         peer = WirePeer(self, wire, address)
         self.table.add(peer)
+        self._news.set()
         if self._hashes is not None:
             self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
@@ -295,6 +305,7 @@ class Swarm:
 
     def on_wants(self) -> None:
         """What we want has changed."""
+        self._news.set()
         for peer in self.table:
             peer.update_interest()
         self._known.wants_seeds = not self.seeding

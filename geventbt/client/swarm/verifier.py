@@ -128,7 +128,14 @@ class Verifier:
         outcomes, error = in_thread(_write_all, self._storage, [(complete.piece, complete.data) for complete in batch])
         # The good ones first: their senders are to be trusted before others are blamed.
         for good, complete in sorted(zip(outcomes, batch, strict=False), key=itemgetter(0), reverse=True):
-            (self._take_good if good else self._take_bad)(complete)
+            if not good:
+                self._take_bad(complete)
+            elif self._storage.have[complete.piece]:
+                self._take_good(complete)
+            else:
+                # Its file has been lost since it was written.
+                self._picker.failed(complete.piece)
+                self.assembly.recycle(complete.buffer)
         if error is not None:
             for complete in batch[len(outcomes) :]:
                 self._picker.failed(complete.piece)

@@ -15,12 +15,12 @@ from geventbt.client.peers.eviction import Place
 from geventbt.client.pieces.picker import Run
 from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
+from geventbt.client.swarm.dropped_requests import DroppedRequests
 from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.scheduler import SourceOwner
-from geventbt.client.swarm.skipped_requests import SkippedRequests
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
-from geventbt.errors import GeventBTError, LocalProtocolError, RequestFailed, RequestRejected, WireClosed
+from geventbt.errors import GeventBTError, LocalProtocolError, PeerChoking, RequestFailed, RequestRejected, WireClosed
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
@@ -97,7 +97,9 @@ class WirePeer(WireDelegate):
         self._scheduler = owner.scheduler
         self._geometry = owner.geometry
         self._window = RequestWindow()
-        self._skipped = None if wire.has_fast else SkippedRequests()
+        self._dropped = None
+        if not wire.has_fast:
+            self._dropped = DroppedRequests(self, self._picker, self._window, self._scheduler)
         self._has_news = False
         self._has_bitfield = False
         self._is_refused = False
@@ -180,13 +182,15 @@ class WirePeer(WireDelegate):
     # ------------------------------------------------------------------ messages
 
     def on_blocks(self, blocks: list[Event]) -> None:
-        if self._skipped is not None:
-            self._skipped.note((piece, offset, len(block)) for _, piece, offset, block, _ in blocks)
+        if self._dropped is not None:
+            self._dropped.note_blocks(blocks)
         for other, (_, piece, offset, block, _) in self._assembly.receive(self, blocks):
             other.cancel(piece, offset, len(block))
 
     def on_late_block(self, event: Event) -> None:
         _, piece, offset, block = event
+        if self._dropped is not None:
+            self._dropped.note_late((piece, offset, len(block)))
         for other, _ in self._assembly.receive_late(self, piece, offset, block):
             other.cancel(piece, offset, len(block))
 
@@ -197,9 +201,12 @@ class WirePeer(WireDelegate):
     def on_request_failed(self, key: RequestKey, error: Exception) -> None:
         if isinstance(error, RequestRejected) and not self.wire.peer_choking:
             self._is_refused = True
+        if self._dropped is not None and isinstance(error, PeerChoking):
+            self._dropped.note_choked(key)
+            return
         if key is not None:
-            if self._skipped is not None:
-                self._skipped.forget(key)
+            if self._dropped is not None:
+                self._dropped.forget(key)
             self._picker.give_back(self, key[0], key[1] // limits.BLOCK)
             self._scheduler.wake_idle()
 
@@ -229,8 +236,8 @@ class WirePeer(WireDelegate):
             self._serve_soon()
         if count:
             self.received += count
-            if self._skipped is not None and self._skipped.is_due:
-                self._take_dropped(self._skipped)
+            if self._dropped is not None:
+                self._dropped.settle()
             pending = self._picker.claimed_by(self)
             self._window.on_blocks(-(-count // limits.BLOCK), pending, now)
             self.snubbed = False
@@ -245,17 +252,6 @@ class WirePeer(WireDelegate):
         if self._is_refused:
             self._on_refused(now)
         self.fill(now or None)
-
-    def _take_dropped(self, skipped: SkippedRequests) -> None:
-        """Ask for what the peer has dropped without a word, and for less at a time."""
-        dropped = skipped.take_dropped(self.wire.requests)
-        if not dropped:
-            return
-        self.wire.give_up(dropped)
-        for piece, offset, _ in dropped:
-            self._picker.give_back(self, piece, offset // limits.BLOCK)
-        self._window.on_dropped(self._picker.claimed_by(self))
-        self._scheduler.wake_idle()
 
     def _on_refused(self, now: float) -> None:
         """Ask a peer that rejects requests for fewer; one that has not delivered either since the last time, later."""
@@ -321,9 +317,9 @@ class WirePeer(WireDelegate):
         pending = self._picker.claimed_by(self)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
         room = size - pending
-        if room <= 0 and self._skipped is not None and self._skipped.has_suspects:
-            # All that is pending may be dropped. The answer to another request shows it.
-            room = 1
+        dropped = self._dropped
+        if dropped is not None and dropped.wants_answer(pending, now):
+            room = max(room, 1)
         # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
         elif room <= 0 or (room < size >> 2 and pending):
             return
@@ -331,6 +327,8 @@ class WirePeer(WireDelegate):
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
         runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
+        if room and not runs and dropped is not None:
+            runs = dropped.repeat(now)
         self._scheduler.give_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
@@ -342,6 +340,8 @@ class WirePeer(WireDelegate):
             self._note_idle()
         if runs:
             self._window.on_requests(now)
+            if dropped is not None:
+                dropped.note_sent()
             if not joins:
                 self._idle_since = _NEVER
         elif not pending:
@@ -373,8 +373,8 @@ class WirePeer(WireDelegate):
     def cancel(self, piece: int, offset: int, length: int) -> None:
         """Cancel a request: another source was quicker."""
         if not self.wire.closed:
-            if self._skipped is not None:
-                self._skipped.forget((piece, offset, length))
+            if self._dropped is not None:
+                self._dropped.forget((piece, offset, length))
             self.wire.cancel(piece, offset, length)
             if not self._picker.claimed_by(self):
                 self._window.on_idle(monotonic())
@@ -387,8 +387,8 @@ class WirePeer(WireDelegate):
         requests, and would take another one for a repetition.
         """
         self._picker.give_back_all(self)
-        if self._skipped is not None:
-            self._skipped = SkippedRequests()
+        if self._dropped is not None:
+            self._dropped.forget_all()
         if not self.wire.closed:
             (self.wire.cancel_all if self.snubbed else self.wire.give_up_all)()
 
@@ -397,6 +397,8 @@ class WirePeer(WireDelegate):
         exchanged = self.received + self.wire.uploaded
         if exchanged != self._exchanged:
             self._exchanged, self._exchanged_at = exchanged, now
+        if self._dropped is not None:
+            self._dropped.look(now)
         if self.wire.closed or not self._picker.claimed_by(self) or not self._window.is_overdue(now):
             return
         _log.info("%s leaves our requests unanswered", self)
@@ -444,6 +446,7 @@ class WirePeer(WireDelegate):
             client=str(wire.peer_extended_handshake.get("v", "")) or client_name(wire.peer_id) or "",
             outgoing=wire.type == "outgoing",
             encryption=wire.encryption,
+            transport=wire.transport,
             download_speed=wire.download_speed(),
             upload_speed=wire.upload_speed(),
             downloaded=wire.downloaded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -170,7 +171,7 @@ class FileMap:
         return [
             FileStatus(
                 index,
-                storage.path(index),
+                os.fspath(storage.path(index)),
                 "/".join(file.path),
                 file.length,
                 self._priorities[index],

@@ -203,10 +203,9 @@ class MetadataSearch:
         is_full = asking >= limits.METADATA_SOURCES or len(self._asking) >= limits.METADATA_ASKED
         return not self._answer.ready() and not is_full and self.connections < self._max_peers
 
-    def make_room(self) -> None:
+    def make_room(self) -> bool:
         """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
-        if self.has_room():
-            self._context.make_room(self._context.now())
+        return self.has_room() and self._context.make_room(self._context.now())
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Exchange handshakes; see `DialerOwner`."""

@@ -38,6 +38,7 @@ from geventbt.peer_id import hash_or_id
 _log = logging.getLogger("geventbt")
 
 _LOOK = 0.05
+_LONGEST_LOOK = 2.0
 
 
 class DHT:
@@ -59,7 +60,8 @@ class DHT:
             for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
             spaces between them.
         nodes: (host, port) of nodes to begin with.
-        state: a file in which the id and the good nodes are kept from one run to the next.
+        state: a file in which the id and the good nodes are kept from one run to the next. Of several nodes that use
+            it at the same time the first has the id, and keeps it up to date.
         read_only: ask others, but answer no queries (BEP 43): for a program that runs but for moments, or cannot be
             reached.
         query_rate: queries a second at the most, over each family. Cheap home routers have trouble with more than the
@@ -88,7 +90,12 @@ class DHT:
         routers = checked(usual_routers() if routers is None else routers)
         first = checked(nodes)
         self._loaded = self._state_file.load() if self._state_file else {}
-        self._drivers = self._bind(port, host, self._loaded, read_only=read_only, query_rate=query_rate)
+        try:
+            self._drivers = self._bind(port, host, self._loaded, read_only=read_only, query_rate=query_rate)
+        except OSError:
+            if self._state_file is not None:
+                self._state_file.close()
+            raise
         if len(self._drivers) > 1:
             self._drivers[0].node.pair_with(self._drivers[1].node)
         self._calls: WeakSet[Call] = WeakSet()
@@ -319,12 +326,15 @@ class DHT:
         """
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
+        pause = _LOOK
         while not self._is_ready():
             if self.is_closed:
                 raise DHTError("the DHT is closed")
             if monotonic() >= ends:
                 raise DHTTimeout(f"the DHT has too few nodes after {timeout:g} s; name some, or check the network")
-            gevent.sleep(_LOOK)
+            gevent.sleep(min(pause, max(0.0, ends - monotonic())))
+            # A thousand torrents may wait for a network that is not there.
+            pause = min(1.1 * pause, _LONGEST_LOOK)
 
     def status(self) -> DHTStatus:
         """A snapshot of its state."""
@@ -366,6 +376,7 @@ class DHT:
         gevent.killall([*self._tasks, *self._background], block=False)
         if self._state_file is not None:
             self._state_file.save(nodes)
+            self._state_file.close()
 
     def __enter__(self) -> DHT:
         return self
@@ -401,7 +412,7 @@ class DHT:
                 family,
                 rng=self._rng,
                 now=monotonic(),
-                node_id=_usable_id(state),
+                node_id=_usable_id(state) if self._state_file and self._state_file.is_ours else None,
                 own_host=state.host if state else None,
                 read_only=read_only,
                 query_rate=query_rate,

@@ -21,7 +21,7 @@ class NodeDriver:
 
     Args:
         node: the node.
-        address: (host, port) to bind to; see `geventbt.net.udp_socket.UdpSocket`.
+        address: (host, port) to bind to; see `geventbt.net.udp_socket.UdpSocket.at`.
 
     Raises:
         OSError: it cannot be bound.
@@ -32,7 +32,9 @@ class NodeDriver:
         self._loop = gevent.get_hub().loop
         self._timer: Any = None
         self._fires_at = float("inf")
-        self._socket = UdpSocket(address, self)
+        self._is_closed = False
+        self._socket = UdpSocket.at(address)
+        self._socket.set_receiver(self)
 
     @property
     def port(self) -> int:
@@ -42,7 +44,7 @@ class NodeDriver:
     @property
     def is_closed(self) -> bool:
         """Whether it runs no more."""
-        return self._socket.is_closed
+        return self._is_closed
 
     def receive(self, data: bytes, address: Address) -> None:
         """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
@@ -73,7 +75,8 @@ class NodeDriver:
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        self._socket.close()
+        self._is_closed = True
+        self._socket.leave(self)
 
     def _set_timer(self, when: float, now: float) -> None:
         if self._timer is not None:

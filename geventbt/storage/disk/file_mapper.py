@@ -11,7 +11,7 @@ is written to the parts file.
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from geventbt.metainfo import Torrent, TorrentFile
 from geventbt.metainfo.paths import STATE_DIR
 from geventbt.storage.backend import MissingData
 from geventbt.storage.disk.file_pool import SHARED, FilePool
+from geventbt.storage.disk.losses import Losses
 from geventbt.storage.disk.open_file import FileChanged, FileGone, OpenFile
 from geventbt.storage.disk.open_files import OpenFiles
 from geventbt.storage.disk.ownership import Ownership
@@ -34,6 +35,8 @@ from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.disk.state_dir import StateDir
 from geventbt.storage.layout import Layout, Span
 
+_IN_PLACE, _IN_PARTS = 1, 2
+"""Where the bytes of a file are; 0 for not known yet."""
 _STEP = 1 * limits.MIB
 """Bytes moved at a time."""
 
@@ -68,7 +71,7 @@ class FileMapper:
         pool: FilePool = SHARED,
     ) -> None:
         parts = TorrentFile((STATE_DIR, state_dir.path("parts").name), torrent.geometry.length, 0)
-        self.files = OpenFiles([*torrent.files, parts], folder, ownership, pool)
+        self.files = OpenFiles([*torrent.files, parts], folder, self, pool)
         self.parts = len(torrent.files)
         self.selected: Collection[int] | None = None
         self._torrent = torrent
@@ -78,9 +81,10 @@ class FileMapper:
         self._resume_file = resume_file
         ownership.is_selected = self.is_selected
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
-        self._in_parts: dict[int, bool] = {}
-        self._losses: defaultdict[int, int] = defaultdict(int)
+        # One byte of each file, and of the parts file.
+        self._places = bytearray(len(torrent.files) + 1)
         self._moving = new_reentrant_lock()
+        self._losses = Losses()
 
     def begin(self, have: bitarray, selected: Collection[int] | None) -> None:
         """Take note of the verified pieces and the wanted files."""
@@ -89,12 +93,12 @@ class FileMapper:
 
     def in_parts(self, index: int) -> bool:
         """Whether the bytes of a file are in the parts file, or would go there."""
-        if self._in_parts.get(index) is False:
+        if self._places[index] == _IN_PLACE:
             return False
         with self._moving:
-            if index not in self._in_parts:
-                self._in_parts[index] = self._belongs_in_parts(index)
-            return self._in_parts[index]
+            if not self._places[index]:
+                self._places[index] = _IN_PARTS if self._belongs_in_parts(index) else _IN_PLACE
+            return self._places[index] == _IN_PARTS
 
     def is_selected(self, index: int) -> bool:
         """Whether a file is wanted."""
@@ -112,7 +116,7 @@ class FileMapper:
 
     def read_cached(self, index: int, offset: int, length: int) -> bytes | bytearray | None:
         """A range of a file that is known to be in its own place, if it is in memory; never waits."""
-        if self._in_parts.get(index) is not False:
+        if self._places[index] != _IN_PLACE:
             return None
         return self.files.read_cached(index, offset, length)
 
@@ -134,11 +138,18 @@ class FileMapper:
         """Make a file of its full length, sparse or with all of its room taken."""
 
         def make() -> None:
+            if self.files.record(index).is_known:
+                self.files.check_there(index)
             with self.files.use(index, writable=True) as file:
                 if allocate:
                     file.allocate(self._torrent.files[index].length)
 
         self._change(index, make)
+
+    def sync(self, index: int) -> None:
+        """Block until what was written to a file, or to the parts file, is on the disk."""
+        with self.invalidate_on_missing(index):
+            self._change(index, lambda: self.files.sync(index))
 
     def _change(self, index: int, change: Callable[[], None]) -> None:
         try:
@@ -152,7 +163,9 @@ class FileMapper:
         """Whether to go on with a changed file, since another torrent of this process has the same file there: it has
         changed it, and only writes what is right."""
         status = self.files.status(index)
-        if status is None or self.in_parts(index) or not self._ownership.is_shared(index, status):
+        if index == self.parts or status is None or self.in_parts(index):
+            return False
+        if not self._ownership.is_shared(index, status):
             return False
         self.files.record(index).accept_change(status)
         return True
@@ -183,7 +196,7 @@ class FileMapper:
                 raise StorageError(errno.EEXIST, what, self.files.path(index))
             if spans:
                 self._move(index, spans)
-            self._in_parts[index] = False
+            self._places[index] = _IN_PLACE
 
     def drop_parts(self) -> None:
         """Delete the parts file, if nothing can be in it any more."""
@@ -205,12 +218,8 @@ class FileMapper:
         """
         if self.in_parts(index):
             return
-        status, record = self.files.status(index), self.files.record(index)
-        if status is None or record.is_replaced(status):
-            # It may have been moved: what is written from now on must not go there.
-            self.files.forget(index)
-            raise FileGone(self.files.path(index))
-        is_changed = record.fingerprint not in (None, Fingerprint.of(status))
+        status = self.files.check_there(index)
+        is_changed = self.files.record(index).fingerprint not in (None, Fingerprint.of(status))
         if is_changed and not self._ownership.is_shared(index, status):
             raise FileChanged(self.files.path(index))
         length = self._torrent.files[index].length
@@ -243,14 +252,15 @@ class FileMapper:
         with self._moving:
             kept_out = [index for index in files if not self.in_parts(index) and not self._may_be_written(index)]
             self._resume_file.note_made({}, kept_out)
-            self._in_parts.update(dict.fromkeys(kept_out, True))
+            for index in kept_out:
+                self._places[index] = _IN_PARTS
 
     def recall_kept_out(self) -> None:
         """Have the bytes of files that were kept out, as the record says, looked for in the parts file again."""
         with self._moving:
             for index in self._resume_file.kept_out:
                 if not self.is_selected(index) and self.files.status(self.parts) is not None:
-                    self._in_parts[index] = True
+                    self._places[index] = _IN_PARTS
 
     def _may_be_written(self, index: int) -> bool:
         if self.files.status(index) is None:
@@ -267,20 +277,18 @@ class FileMapper:
         been changed."""
         try:
             yield
-        except FileGone:
-            self._ownership.disown(index)
-            self.invalidate(index)
-            raise
         except FileChanged:
             self.give_up(index)
             raise
-        except MissingData:
-            self.invalidate(index, self.size(index))
+        except MissingData as error:
+            # See `on_lost` for a file that is gone.
+            if not isinstance(error, FileGone):
+                self.invalidate(index, self.size(index))
             raise
 
     def give_up(self, index: int) -> None:
         """Trust nothing of a file, or of the parts file if that has its bytes, that another program has changed."""
-        place = self.parts if self.in_parts(index) else index
+        place = self.parts if index == self.parts or self.in_parts(index) else index
         self.files.close_file(place)
         self._ownership.recorded.discard(index)
         self.invalidate(index)
@@ -294,9 +302,13 @@ class FileMapper:
         lost = {index: start}
         if index == self.parts or self.in_parts(index):
             lost = {i: 0 for i, file in enumerate(self._torrent.files) if file.stored and self.in_parts(i)}
-        for i, first in lost.items():
-            self._losses[i] += 1
-            self._layout.clear(self.have, i, first)
+        self._clear(lost)
+
+    def _clear(self, lost: dict[int, int]) -> None:
+        """Clear in `have` the pieces that have bytes of files, each from an offset on."""
+        self._losses.note(lost)
+        for index, start in lost.items():
+            self._layout.clear(self.have, index, start)
 
     @contextmanager
     def still_there(self, indices: Collection[int]) -> Iterator[None]:
@@ -304,14 +316,45 @@ class FileMapper:
         is not the torrent's any more.
 
         Raises:
-            FileGone: one is. Nothing of it is trusted.
+            FileGone: one is, and the piece is not to be trusted.
         """
-        before = [(index, self._losses[index]) for index in indices]
+        before = self._losses.count
         yield
-        for index, losses in before:
-            if self._losses[index] != losses:
-                self.invalidate(index)
-                raise FileGone(self.files.path(index))
+        for index in self._losses.since(before).intersection(indices):
+            raise FileGone(self.files.path(index))
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Enclose a check: what is hashed is at the files' paths, and not trusted if it is lost before the end."""
+        self.files.close_file()
+        before = self._losses.count
+        yield
+        for index in self._losses.since(before) - {self.parts}:
+            self._layout.clear(self.have, index)
+
+    # ------------------------------------------------------------------ for the files: see `WriteGuard`
+
+    def check(self, index: int, path: str, status: os.stat_result) -> None:
+        """Check that a file may be written to."""
+        self._ownership.check(index, path, status)
+
+    def take(self, index: int, path: str, status: os.stat_result) -> None:
+        """Check a file, and take it to be written to."""
+        self._ownership.take(index, path, status)
+
+    def record_taken(self) -> None:
+        """Record the files that were taken."""
+        self._ownership.record_taken()
+
+    def on_lost(self, index: int) -> None:
+        """Trust nothing of a file that is gone, or of what was in the parts file if it is that."""
+        self._ownership.on_lost(index)
+        # Files are being opened by those who move them: no lock is taken for this.
+        is_parts = index == self.parts
+        lost = [i for i, place in enumerate(self._places) if place == _IN_PARTS] if is_parts else [index]
+        self._clear(dict.fromkeys(lost, 0))
+
+    # ------------------------------------------------------------------ where the bytes are
 
     def size(self, index: int) -> int:
         """The length of a file, 0 if it is not there."""

@@ -74,12 +74,15 @@ class OpenFile:
         path: where it is.
         descriptor: of the open file.
         record: what is known of it; kept up to date here.
+
+    Attributes:
+        path, record: see above.
     """
 
     def __init__(self, path: str, descriptor: int, record: FileRecord) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._record = record
+        self.record = record
         self._was_read = False
         self._cached_read: CachedRead | None = None
         self._seeking = new_lock()
@@ -108,7 +111,7 @@ class OpenFile:
             self._was_read = True
             self._cached_read = find_cached_read(self._descriptor)
         with storage_errors(self.path):
-            if self._record.is_changed(self._descriptor):
+            if self.record.is_changed(self._descriptor):
                 raise FileChanged(self.path)
             data = self._read(offset, length)
             while len(data) < length:
@@ -124,7 +127,7 @@ class OpenFile:
         if self._cached_read is None:
             return None
         status = os.fstat(self._descriptor)
-        if status.st_nlink == 0 or not self._record.looks_like(status):
+        if status.st_nlink == 0 or not self.record.looks_like(status):
             return None
         try:
             return self._cached_read(self._descriptor, offset, length)
@@ -149,7 +152,7 @@ class OpenFile:
             FileCut: if it is shorter than we left it. Nothing is written then.
             StorageError: if it cannot be written: ``errno.ENOSPC`` when the disk is full.
         """
-        with storage_errors(self.path), self._record.changing(self._descriptor) as whole:
+        with storage_errors(self.path), self.record.changing(self._descriptor) as whole:
             if not whole:
                 raise FileCut(self.path)
             while data:
@@ -161,7 +164,7 @@ class OpenFile:
 
     def set_length(self, length: int) -> None:
         """Cut the file, or make it longer without taking room on the disk."""
-        with storage_errors(self.path), self._record.changing(self._descriptor, has_data=False):
+        with storage_errors(self.path), self.record.changing(self._descriptor, has_data=False):
             os.ftruncate(self._descriptor, length)
 
     def allocate(self, length: int) -> None:
@@ -173,7 +176,7 @@ class OpenFile:
         status = os.fstat(self._descriptor)
         if not hasattr(os, "posix_fallocate") or getattr(status, "st_blocks", 0) * _BLOCK >= length:
             return
-        with storage_errors(self.path), self._record.changing(self._descriptor, has_data=False):
+        with storage_errors(self.path), self.record.changing(self._descriptor, has_data=False):
             try:
                 os.posix_fallocate(self._descriptor, 0, length)
             except OSError as error:
@@ -196,7 +199,7 @@ class OpenFile:
         try:
             os.close(self._descriptor)
         except OSError as error:
-            self._record.externally_modified = True
+            self.record.externally_modified = True
             _log.warning("%s: closing it failed, so it is hashed again at the next start: %s", self.path, error)
 
     def _read(self, offset: int, length: int) -> bytes:

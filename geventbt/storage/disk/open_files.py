@@ -12,7 +12,7 @@ from typing import Protocol
 
 from geventbt import limits
 from geventbt.concurrency import descriptors
-from geventbt.concurrency.native import new_lock
+from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import TorrentFile
 from geventbt.storage.backend import MissingData
@@ -23,7 +23,7 @@ from geventbt.storage.disk.record import FileRecord
 
 
 class WriteGuard(Protocol):
-    """Says which files may be written to."""
+    """Says which files may be written to, and trusts them."""
 
     def check(self, index: int, path: str, status: os.stat_result) -> None:
         """Raise a StorageError unless a file that is there may be written to."""
@@ -33,6 +33,9 @@ class WriteGuard(Protocol):
 
     def record_taken(self) -> None:
         """Make durable which files were taken, before one of them is changed."""
+
+    def on_lost(self, index: int) -> None:
+        """Trust nothing of a file that is gone. No other file is made in its place meanwhile."""
 
 
 class OpenFiles:
@@ -51,7 +54,7 @@ class OpenFiles:
         self._pool = pool
         self._paths = DiskPaths(files, folder)
         self._records: dict[int, FileRecord] = {}
-        self._opening = new_lock()
+        self._opening = new_reentrant_lock()
         self._closed = False
 
     def record(self, index: int) -> FileRecord:
@@ -134,6 +137,10 @@ class OpenFiles:
         slot = self._take(index, writable)
         try:
             yield slot.file
+        except FileGone as gone:
+            if gone.filename == slot.file.path:
+                self._lose(index, slot.file.record)
+            raise
         finally:
             self._pool.leave(slot)
 
@@ -148,13 +155,24 @@ class OpenFiles:
             FileGone: if there is another file in its place by now, or none.
             StorageError: if it cannot be made safe.
         """
-        record, status = self.record(index), self.status(index)
-        if status is None or (status.st_dev, status.st_ino) != record.identity:
-            self.forget(index)
-            raise FileGone(self.path(index))
+        record = self.record(index)
+        self.check_there(index)
         record.unsynced = False
         with self.use(index, writable=True) as file:
             file.sync()
+
+    def check_there(self, index: int) -> os.stat_result:
+        """The status of a file that has been made.
+
+        Raises:
+            FileGone: if there is another file in its place by now, or none. One that was moved may still be open.
+        """
+        record = self.record(index)
+        status = self.status(index)
+        if status is None or record.is_replaced(status):
+            self._lose(index, record)
+            raise FileGone(self.path(index))
+        return status
 
     def install(self, index: int, temporary: Path, fill: Callable[[OpenFile], None]) -> None:
         """Make a file that is there only once it is filled: if we are killed, it is there as a whole or not at all.
@@ -193,11 +211,24 @@ class OpenFiles:
 
     def forget(self, index: int) -> None:
         """Close a file that is no longer the one that we know, and drop its record."""
-        self._pool.close(self, index)
-        self._records.pop(index, None)
+        with self._opening:
+            self._pool.close(self, index)
+            self._records.pop(index, None)
 
-    def close_file(self, index: int) -> None:
-        """Close a file, so that it is looked at before it is used again."""
+    def _lose(self, index: int, record: FileRecord) -> None:
+        """Forget a file that is gone, or has been replaced.
+
+        Args:
+            index: the file's index.
+            record: its record. If that is not the current one, the loss is known already, and a new file may be there.
+        """
+        with self._opening:
+            if self._records.get(index) is record:
+                self.forget(index)
+                self._guard.on_lost(index)
+
+    def close_file(self, index: int | None = None) -> None:
+        """Close a file, or all of them, so that it is looked at before it is used again."""
         self._pool.close(self, index)
 
     def close_unused(self) -> None:
@@ -223,7 +254,7 @@ class OpenFiles:
             raise
         if is_deleted:
             self._pool.leave(slot)
-            self.forget(index)
+            self._lose(index, slot.file.record)
             raise FileGone(slot.file.path)
         return slot
 
@@ -253,7 +284,7 @@ class OpenFiles:
         if record.notice_cut(status):
             raise FileCut(path)
         if record.is_replaced(status):
-            self.forget(index)
+            self._lose(index, record)
             raise FileGone(path)
         if record.is_changed(descriptor):
             raise FileChanged(path)
@@ -267,9 +298,9 @@ class OpenFiles:
         try:
             return _open(self._pool, path, os.O_RDWR)
         except FileNotFoundError:
-            if self.record(index).fingerprint is not None:
+            if self.record(index).is_known:
                 # It may still be open for reading, where it is now.
-                self.forget(index)
+                self._lose(index, self.record(index))
                 raise FileGone(path) from None
         try:
             return self._create(index, path)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -66,7 +67,8 @@ class Ownership:
         self._layout = layout
         self._resume_file = resume_file
         self._overwrite = overwrite
-        self._taken: dict[int, int] = {}
+        # The inodes of those that were taken; 0 for none.
+        self._taken = array("Q", bytes(8 * len(torrent.files)))
         self._unrecorded: dict[int, int] = {}
         self._root = os.path.join(os.path.realpath(folder), torrent.files[0].path[0])
         self._root = self._root.casefold() if FOLDS_NAMES else self._root
@@ -116,7 +118,7 @@ class Ownership:
             return [other for other in _present.get(self._root, ()) if other is not self]
 
     def _has_taken(self, index: int, status: os.stat_result) -> bool:
-        return self._taken.get(index) == status.st_ino or self.is_proven(index)
+        return self._taken[index] == _inode(status) or self.is_proven(index)
 
     def _index_of(self, path: tuple[str, ...]) -> int | None:
         if self._indices is None:
@@ -168,8 +170,9 @@ class Ownership:
         """
         with _taking:
             self.check(index, path, status)
-            if index < len(self._torrent.files) and self._taken.get(index) != status.st_ino:
-                self._taken[index] = self._unrecorded[index] = status.st_ino
+            if index < len(self._taken) and self._taken[index] != _inode(status):
+                self._taken[index] = _inode(status)
+                self._unrecorded[index] = status.st_ino
 
     def record_taken(self) -> None:
         """Record the files that were taken; see `WriteGuard`.
@@ -186,11 +189,12 @@ class Ownership:
                     if self._unrecorded.get(index) == inode:
                         del self._unrecorded[index]
 
-    def disown(self, index: int) -> None:
-        """A file has been deleted or replaced by another program."""
+    def on_lost(self, index: int) -> None:
+        """A file has been deleted or replaced by another program; see `WriteGuard`."""
         self.recorded.discard(index)
         with _taking:
-            self._taken.pop(index, None)
+            if index < len(self._taken):
+                self._taken[index] = 0
             self._unrecorded.pop(index, None)
         self._resume_file.forget_made(index)
 
@@ -209,6 +213,11 @@ class Ownership:
             return True
         # A folder that was copied has other inodes, and its holes may have become zeros.
         return status.st_size == 0 or _is_blank(path, with_zeros=is_whole and made is not None)
+
+
+def _inode(status: os.stat_result) -> int:
+    """The inode, as far as it fits into an array: on Windows it may have 128 bits."""
+    return status.st_ino & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def _folded(path: tuple[str, ...]) -> tuple[str, ...]:

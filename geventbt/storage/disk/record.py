@@ -83,6 +83,11 @@ class FileRecord:
         self.fingerprint, self.externally_modified = Fingerprint.of(status), True
         return True
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the file has been seen, or written to."""
+        return self.fingerprint is not None or self.identity is not None
+
     def is_replaced(self, status: os.stat_result) -> bool:
         """Whether it is another file than the one that we have written to."""
         return self.identity not in (None, (status.st_dev, status.st_ino))

@@ -16,7 +16,6 @@ from bitarray.util import zeros
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.storage.backend import MissingData
 from geventbt.storage.disk.file_mapper import FileMapper
 from geventbt.storage.disk.ownership import Ownership
 from geventbt.storage.disk.record import FileRecord, Fingerprint
@@ -107,7 +106,8 @@ class Recorder:
         for record, fingerprint in renewed:
             record.renew(fingerprint)
             record.externally_modified = True
-        yield
+        with self._mapper.checking():
+            yield
         for record, fingerprint in renewed:
             record.externally_modified = record.fingerprint != fingerprint
 
@@ -135,13 +135,11 @@ class Recorder:
     def _sync(self, index: int, record: FileRecord, now: Resume) -> StorageError | None:
         """Sync a file. If that fails, it is not trusted."""
         try:
-            self._files.sync(index)
+            self._mapper.sync(index)
             return None
         except StorageError as error:
             record.externally_modified = True
             now.fingerprints.pop(index, None)
             if index == self._mapper.parts:
                 now.parts = None
-            if isinstance(error, MissingData):
-                self._mapper.invalidate(index)
             return error

@@ -53,7 +53,7 @@ def _peer(peer: PeerStatus, pieces: int) -> dict[str, Any]:
         "is_uploading_to": peer.peer_interested and not peer.am_choking,
         "is_encrypted": peer.encryption == "rc4",
         "is_incoming": not peer.outgoing,
-        "is_utp": False,
+        "is_utp": peer.transport == "utp",
         "progress": peer.pieces / pieces if pieces else 0,
         "rate_to_client": round(peer.download_speed),
         "rate_to_peer": round(peer.upload_speed),
@@ -61,9 +61,11 @@ def _peer(peer: PeerStatus, pieces: int) -> dict[str, Any]:
 
 
 def flags_of(peer: PeerStatus) -> str:
-    """The state of a peer in letters: D we download from it, d we would; U it downloads from us, u it would; K it lets
-    us and we need nothing, ? we let it and it needs nothing; E encrypted; H by the DHT, X by exchange; I incoming."""
+    """The state of a peer in letters: T by uTP; D we download from it, d we would; U it downloads from us, u it would;
+    K it lets us and we need nothing, ? we let it and it needs nothing; E encrypted; H by the DHT, X by exchange; I
+    incoming."""
     letters = [
+        (peer.transport == "utp", "T"),
         (peer.am_interested, "d" if peer.peer_choking else "D"),
         (peer.peer_interested, "u" if peer.am_choking else "U"),
         (not peer.peer_choking and not peer.am_interested, "K"),

@@ -62,6 +62,7 @@ _SETTINGS: dict[str, _Find] = {
     "speed_limit_up": lambda session: session.settings.limit_up // KILO,
     "speed_limit_up_enabled": lambda session: session.settings.limits_up,
     "start_added_torrents": lambda session: session.settings.starts_added,
+    "utp_enabled": lambda session: session.client.server is not None and session.client.server.utp is not None,
 }
 """What the session knows of its settings."""
 
@@ -98,7 +99,6 @@ _FIXED: Mapping[str, Any] = {
     "tcp_enabled": True,
     "trash_original_torrent_files": False,
     "units": _UNITS,
-    "utp_enabled": False,
     "version": VERSION,
 }
 """What cannot be changed. No program can be set up to be run by clients, whatever they are."""

@@ -27,6 +27,8 @@ listen({
     fresh();
     takeTotals(state.totals);
     list.update(state.torrents, state.gone);
+    // The files of a link are known, or all is checked: there is more to see.
+    if (state.torrents[pane.hash]?.state) pane.load();
     writeLog(state.log);
   },
   lost() {

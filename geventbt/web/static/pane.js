@@ -17,7 +17,10 @@ export class Pane {
     this.files = new Map();
     this.streams = null;
     this.timer = null;
-    for (const tab of TABS) find(`tab-${tab}`).addEventListener("click", () => this.choose(tab));
+    for (const tab of TABS) find(`tab-${tab}`).addEventListener("click", () => {
+      this.choose(tab);
+      this.load();
+    });
     find("tabs").addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;

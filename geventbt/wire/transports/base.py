@@ -6,7 +6,7 @@ hub with what has arrived. Neither side may block or switch greenlets in these c
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from geventbt import limits
 from geventbt.protocol.messages import Buffer
@@ -18,6 +18,20 @@ BULK_READ = 32 * MAX_MESSAGE
 no block is cut off and nothing has to be put together."""
 SMALL_READ = 16 * limits.KIB
 """Size of a read otherwise. *Measured*: half a megabyte of the smallest messages would hold the hub up for 0.2 s."""
+
+TransportName: TypeAlias = Literal["tcp", "utp"]
+TransportChoice: TypeAlias = Literal["tcp", "utp", "both"]
+"""What connections may use; see `geventbt.connect`."""
+
+TCP: Literal["tcp"] = "tcp"
+UTP: Literal["utp"] = "utp"
+BOTH: Literal["both"] = "both"
+
+
+def check_transport(transport: str) -> None:
+    """Raise ValueError for an unknown choice of transports."""
+    if transport not in (TCP, UTP, BOTH):
+        raise ValueError(f"transport={transport!r}: must be one of tcp, utp, both")
 
 
 class Cipher(Protocol):
@@ -51,11 +65,13 @@ class Transport(Protocol):
     """One connection to a peer, as a non-blocking stream of bytes both ways.
 
     Attributes:
+        name: of the protocol that carries it: "tcp" or "utp".
         queued: bytes that wait to be sent.
         remote_address: the peer's (host, port); ("", 0) where there is none.
         local_address: our (host, port) of this connection.
     """
 
+    name: str
     queued: int
     remote_address: tuple[str, int]
     local_address: tuple[str, int]
@@ -93,5 +109,5 @@ class Transport(Protocol):
         """Close the connection and drop what is queued.
 
         Args:
-            linger: first let the peer read what has been sent, for a second at most.
+            linger: first let the peer read what has been sent, for a few seconds at most.
         """

@@ -141,6 +141,7 @@ class TcpTransport:
         sock: gevent's or a plain one; it is taken over.
 
     Attributes:
+        name: "tcp", for any stream socket.
         queued: bytes that wait for the socket.
         remote_address: the peer's (host, port); ("", 0) of a Unix socket.
         local_address: our (host, port).
@@ -154,7 +155,7 @@ class TcpTransport:
     __slots__ = (
         "__weakref__", "_at_end", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub",
         "_lingering", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_writer", "closed",
-        "local_address", "queued", "remote_address",
+        "local_address", "name", "queued", "remote_address",
     )  # fmt: skip
 
     def __init__(self, sock: Any) -> None:
@@ -177,6 +178,7 @@ class TcpTransport:
         self._read_size = SMALL_READ
         self._pauses = 0
         self._writer: Any = None
+        self.name = "tcp"
         self.queued = 0
         self.closed = False
         self._reader = self._hub.loop.io(sock.fileno(), _READ)

@@ -12,6 +12,7 @@ from geventbt.errors import StorageError
 from geventbt.metainfo.renaming import renamed
 from geventbt.storage import Place
 from tests.loopback.fake_trackers import FakeHttp, bencoded
+from tests.loopback.harness import gevent_listener
 from tests.loopback.world import World, address, done_soon, eventually
 
 
@@ -135,3 +136,13 @@ def test_inbound_peers_find_a_torrent_by_each_of_its_hashes(world: World) -> Non
     job.remove()
     with pytest.raises(ConnectionError), geventbt.connect(address(client), info_hash=first) as wire:
         wire.handshake(first, geventbt.new_peer_id())
+
+
+def test_a_client_takes_a_socket_that_listens_already(world: World) -> None:
+    torrent = world.torrent()
+    listener = gevent_listener()
+    port = listener.getsockname()[1]
+    client = world.client(port=listener)
+    assert client.port == port
+    assert client.add(torrent, world.origin, seed_only=True).wait(10)
+    assert done_soon(world.download(torrent, [("127.0.0.1", port)]))

@@ -18,6 +18,7 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.errors import HandshakeError, WireClosed
 from geventbt.net.addresses import Address
+from geventbt.wire.connect import open_wire
 from tests.loopback.harness import eventually, gevent_listener
 
 INFO_HASH = b"i" * 20
@@ -29,14 +30,16 @@ class Owner:
     def __init__(self) -> None:
         self.room = True
         self.refuses = False
+        self.gives_way = False
         self.wires: dict[Address, Wire] = {}
         self.refused: list[Wire] = []
 
     def has_room(self) -> bool:
         return self.room
 
-    def make_room(self) -> None:
-        """Has no peer whose place it could give away."""
+    def make_room(self) -> bool:
+        self.room = self.room or self.gives_way
+        return self.gives_way
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         if self.refuses:
@@ -170,6 +173,15 @@ def test_nothing_is_connected_to_beyond_the_clients_connections(dialling, peer):
     eventually(lambda: peer in dialling.owner.wires)
 
 
+def test_a_place_that_was_made_free_is_used_at_once(dialling, peer, monkeypatch):
+    monkeypatch.setattr("geventbt.client.swarm.dialer._MAX_WAIT", 3600.0)
+    dialling.owner.room = False
+    dialling.owner.gives_way = True
+    dialling.add(peer)
+    dialling.dialer.start()
+    eventually(lambda: peer in dialling.owner.wires)
+
+
 def test_a_stop_gives_up_the_connections_that_are_being_made(dialling, listener):
     address = listener.getsockname()
     dialling.add(address)
@@ -188,13 +200,13 @@ def test_a_stop_gives_up_the_connections_that_are_being_made(dialling, listener)
 def test_for_want_of_a_descriptor_the_same_peer_is_tried_again_and_not_blamed(dialling, peer, monkeypatch, shortage):
     tries = []
 
-    def connect(address: Address, **options: Any) -> Wire:
+    def connect(address: Address, *ways: Any, **options: Any) -> Wire:
         tries.append(address)
         if len(tries) < 8:
             raise OSError(shortage, "none left")
-        return geventbt.connect(address, **options)
+        return open_wire(address, *ways, **options)
 
-    monkeypatch.setattr("geventbt.client.swarm.dialer.connect", connect)
+    monkeypatch.setattr("geventbt.client.swarm.dialer.open_wire", connect)
     monkeypatch.setattr(limits, "SHORTAGE_PAUSE", 0.05)
     dialling.add(peer)
     dialling.dialer.start()
@@ -208,12 +220,34 @@ def test_for_want_of_a_descriptor_the_same_peer_is_tried_again_and_not_blamed(di
 
 
 def test_an_unexpected_error_is_a_failed_try_and_logged_once(dialling, monkeypatch, caplog):
-    def connect(address: Address, **options: Any) -> Wire:
+    def connect(address: Address, *ways: Any, **options: Any) -> Wire:
         raise ArithmeticError("unexpected")
 
-    monkeypatch.setattr("geventbt.client.swarm.dialer.connect", connect)
+    monkeypatch.setattr("geventbt.client.swarm.dialer.open_wire", connect)
     for port in (1, 2, 3):
         dialling.add(("127.0.0.1", port))
     dialling.dialer.start()
     eventually(lambda: dialling.dialer.is_exhausted(1))
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
+
+
+def test_the_transport_that_worked_is_tried_first_the_next_time(dialling, monkeypatch):
+    tried: list[tuple[str, ...]] = []
+
+    def connect(address: Address, ways: tuple[Any, ...], *more: Any, **options: Any) -> Wire:
+        tried.append(ways)
+        return open_wire(address, ways, *more, **options)
+
+    monkeypatch.setattr("geventbt.client.swarm.dialer.open_wire", connect)
+    with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
+        address = "127.0.0.1", server.server_port
+        dialling.add(address)
+        dialling.dialer.start()
+        eventually(lambda: address in dialling.owner.wires)
+        wire = dialling.owner.wires.pop(address)
+        assert wire.transport == "utp"
+        wire.close()
+        dialling.known.released(address, monotonic())
+        dialling.dialer.wake()
+        eventually(lambda: address in dialling.owner.wires)
+    assert tried == [("tcp", "utp"), ("utp", "tcp")]

@@ -217,17 +217,14 @@ def mend(out: Path) -> None:
             path.unlink()
 
 
-KNOWN_FAULT = pytest.mark.xfail(
-    strict=False, reason="at times a piece is trusted that was written to a file that was moved away"
-)
 MISHAPS = [
     folder_removed,
-    pytest.param(folder_renamed, marks=KNOWN_FAULT),
+    folder_renamed,
     record_is_a_folder,
     file_is_a_folder,
     file_is_a_pipe,
     file_is_a_link,
-    pytest.param(folder_is_a_link, marks=KNOWN_FAULT),
+    folder_is_a_link,
     folder_is_a_file,
     file_is_the_users,
 ]
@@ -251,7 +248,6 @@ def test_something_is_put_in_the_place_of_something_else(
     ends_well(world, job)
 
 
-@KNOWN_FAULT
 def test_a_disk_that_is_unmounted(world: World, torrent: Torrent, small_disk: Callable[..., Path]) -> None:
     out = small_disk(4_000_000)
     job = world.download(torrent, world.seeds(torrent, 1), limit_down=800_000)

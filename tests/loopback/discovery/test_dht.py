@@ -14,7 +14,9 @@ from gevent import socket as gevent_socket
 
 import geventbt
 from geventbt import limits
+from geventbt.discovery.dht.contacts import IPV4
 from geventbt.discovery.dht.items import public_key_of
+from geventbt.discovery.dht.state import decode_state
 from tests.loopback.harness import eventually
 
 HASH = b"h" * 20
@@ -130,11 +132,31 @@ def test_the_id_and_the_nodes_are_kept_for_the_next_run(make: Callable[..., geve
         eventually(lambda: first.status().nodes == 1)
         second.announce(HASH, 4242)
     saved = state.read_bytes()
-    assert [path.name for path in state.parent.iterdir()] == [state.name]
+    assert {path.name for path in state.parent.iterdir()} == {state.name, f"{state.name}.lock"}
     with make(state=state, nodes=[]) as again:
         again.wait_ready(10)
         assert list(again.get_peers(HASH)) == [("127.0.0.1", 4242)]
     assert state.read_bytes() == saved
+
+
+def test_of_two_nodes_with_one_state_the_first_has_its_id(make: Callable[..., geventbt.DHT], tmp_path: Path) -> None:
+    state = tmp_path / "dht.state"
+
+    def saved_id() -> bytes:
+        return decode_state(state.read_bytes())[IPV4].node_id
+
+    make()
+    with make(state=state) as before:
+        before.wait_ready(10)
+    kept = saved_id()
+    first, second = make(state=state), make(state=state)
+    for node in (first, second):
+        node.wait_ready(10)
+    first.close()
+    assert saved_id() == kept
+    # The state is free now.
+    second.close()
+    assert saved_id() != kept
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", bytes(100_000)])

@@ -77,7 +77,7 @@ def serving_http() -> Iterator[MakeServer]:
     yield make
     for server in servers:
         server.stop(0.2)
-        eventually(lambda server=server: not server.connections)
+    eventually(lambda: not any(server.connections for server in servers))
 
 
 def read_all(sock: Any) -> bytes:

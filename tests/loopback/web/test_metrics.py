@@ -34,7 +34,7 @@ def test_they_count_what_was_transferred(world: World, serving_http: MakeServer)
     visitor = Visitor(serving_http(make_app(client, world.folder, per_torrent_metrics=True)))
     active = world.download(torrent, world.seeds(torrent, 1), client=client)
     assert active.wait(10)
-    visitor.ask(f"/stream/{torrent.info_hash.hex()}/0")
+    visitor.ask(f"/stream/{torrent.swarm_hash.hex()}/0")
     reply = visitor.ask("/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     found = parsed(reply.body.decode())
@@ -44,8 +44,8 @@ def test_they_count_what_was_transferred(world: World, serving_http: MakeServer)
     assert found["geventbt_stream_sent_bytes_total"][()] == 400_001
     assert found["geventbt_rate_limit_bytes_per_second"] == {("down",): float("inf"), ("up",): 1000}
     assert found["geventbt_http_requests_total"][("stream", "2xx")] == 1
-    assert found["geventbt_torrent_info"] == {(torrent.info_hash.hex(), "data"): 1}
-    assert found["geventbt_torrent_done_ratio"] == {(torrent.info_hash.hex(),): 1.0}
+    assert found["geventbt_torrent_info"] == {(torrent.swarm_hash.hex(), "data"): 1}
+    assert found["geventbt_torrent_done_ratio"] == {(torrent.swarm_hash.hex(),): 1.0}
 
 
 def test_counters_do_not_fall_when_a_torrent_goes(world: World) -> None:

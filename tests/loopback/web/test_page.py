@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 import geventbt
 from geventbt import limits
 from geventbt.web import Guard, Login, hash_password, make_app
+from geventbt.web.feed import Feed
+from geventbt.web.journal import Journal
 from tests.loopback.harness import eventually
 from tests.loopback.web.conftest import MakeServer, Reply, Visitor
 from tests.loopback.world import World
 
-HOSTILE = "<script>alert(1)</script>\u202e"
+HOSTILE = "<script>alert(1)<-script>"
 
 
 class Page:
@@ -105,24 +108,25 @@ def test_a_page_hears_of_everything_first_and_of_changes_then(page: Page, world:
     assert whole["totals"]["stream"] == "stream/"
     torrent = world.torrent()
     add(page, world, torrent)
-    key, seen = torrent.info_hash.hex(), {}
+    key = torrent.swarm_hash.hex()
+    seen: dict[str, Any] = {}
     while seen.get("state") != "seeding":
         name, delta = events.next()
         assert name == "delta"
         seen |= delta["torrents"].get(key, {})
     assert (seen["fraction"], seen["size"], seen["name"]) == (1.0, torrent.geometry.size, "data")
-    page.client.torrents[torrent.info_hash].remove()
+    page.client.torrents[torrent.swarm_hash].remove()
     while key not in delta["gone"]:
         name, delta = events.next()
     events.close()
 
 
 def test_a_page_hears_the_log(page: Page) -> None:
-    logging.getLogger("geventbt").warning("something happened to %s", HOSTILE)
+    logging.getLogger("geventbt").warning("something happened to %s\u202e", HOSTILE)
     events = page.events()
     _, whole = events.next()
     (line,) = whole["log"]
-    assert line[2:] == ["warning", "something happened to <script>alert(1)</script>\N{REPLACEMENT CHARACTER}"]
+    assert line[2:] == ["warning", f"something happened to {HOSTILE}\N{REPLACEMENT CHARACTER}"]
     events.close()
 
 
@@ -138,14 +142,14 @@ def test_nothing_is_compared_while_no_page_listens(page: Page) -> None:
 
 
 def test_the_details_of_a_torrent(page: Page, world: World) -> None:
-    torrent = world.torrent(name=HOSTILE.replace("/", "-"))
+    torrent = world.torrent(name=HOSTILE)
     active = add(page, world, torrent)
     assert active.wait(10)
-    details = page.get(f"torrents/{torrent.info_hash.hex()}")
+    details = page.get(f"torrents/{torrent.swarm_hash.hex()}")
     assert [file["length"] for file in details["files"]] == [400_001, 13, 600_000]
     assert [file["fraction"] for file in details["files"]] == [1.0, 1.0, 1.0]
     assert details["map"] == "9" * torrent.geometry.pieces
-    assert "\u202e" not in json.dumps(details, ensure_ascii=False)
+    assert details["name"] == HOSTILE
     assert details["magnet"].startswith("magnet:?xt=urn:btih:")
     assert page.visitor.ask(f"/stream/{details['files'][1]['path']}").body == world.data(torrent)[400_001:400_014]
 
@@ -159,8 +163,8 @@ def test_a_torrent_that_is_not_there_is_not_found(page: Page, info_hash: str) ->
 
 
 def test_a_magnet_link_is_added_to_the_folder(page: Page) -> None:
-    reply = page.post("torrents", {"link": f"  magnet:?xt=urn:btih:{'a' * 40}&dn=name\n"})
-    assert (reply.code, reply.json) == (201, {"hash": "a" * 40, "name": "name"})
+    reply = page.post("torrents", {"link": f"  magnet:?xt=urn:btih:{'a' * 40}&dn=a%E2%80%AEname\n"})
+    assert (reply.code, reply.json) == (201, {"hash": "a" * 40, "name": "a\N{REPLACEMENT CHARACTER}name"})
     assert page.client.torrents[bytes.fromhex("a" * 40)].folder == page.folder
 
 
@@ -171,7 +175,7 @@ def test_an_info_hash_is_added(page: Page) -> None:
 def test_a_torrent_file_is_added(page: Page, world: World) -> None:
     torrent = world.torrent()
     reply = page.post("torrents", torrent.to_bytes(), Content_Type="application/x-bittorrent")
-    assert reply.json["hash"] == torrent.info_hash.hex()
+    assert reply.json["hash"] == torrent.swarm_hash.hex()
     again = page.post("torrents", torrent.to_bytes(), Content_Type="application/x-bittorrent")
     assert again.code == 400
     assert "already" in again.json["error"]
@@ -202,7 +206,7 @@ def test_a_torrent_is_paused_resumed_and_removed(page: Page, world: World) -> No
     torrent = world.torrent()
     active = add(page, world, torrent)
     assert active.wait(10)
-    key = torrent.info_hash.hex()
+    key = torrent.swarm_hash.hex()
     assert page.post(f"torrents/{key}/pause").code == 200
     assert active.state == "paused"
     assert page.post(f"torrents/{key}/resume").code == 200
@@ -218,11 +222,11 @@ def test_a_torrent_is_paused_resumed_and_removed(page: Page, world: World) -> No
 def test_priorities_of_files_are_set(page: Page, world: World) -> None:
     torrent = world.torrent()
     active = add(page, world, torrent)
-    path = f"torrents/{torrent.info_hash.hex()}/files"
+    path = f"torrents/{torrent.swarm_hash.hex()}/files"
     assert page.post(path, {"priorities": {"0": 0, "2": 7}}).code == 200
     assert [file.priority for file in active.files] == [0, 4, 7]
-    for wrong in ({"priorities": {"9": 4}}, {"priorities": {"0": 8}}, {"priorities": {"0": "4"}}, {"priorities": []}):
-        assert page.post(path, wrong).code == 400
+    wrong: list[Any] = [{"9": 4}, {"0": 8}, {"0": "4"}, {"0": True}, {"x": 4}, []]
+    assert [page.post(path, {"priorities": each}).code for each in wrong] == [400] * len(wrong)
 
 
 def test_limits_are_set_and_lifted(page: Page) -> None:
@@ -239,7 +243,8 @@ def test_limits_are_set_and_lifted(page: Page) -> None:
 
 @pytest.mark.parametrize("path", ["torrents", "limits", f"torrents/{'0' * 40}/remove"])
 def test_nothing_is_changed_without_the_token(page: Page, path: str) -> None:
-    for headers in ({}, {"X_Geventbt_Token": "wrong"}, {"Content_Type": "text/plain"}):
+    tries: list[dict[str, Any]] = [{}, {"X_Geventbt_Token": "wrong"}, {"Content_Type": "text/plain"}]
+    for headers in tries:
         reply = page.visitor.ask(f"/api/{path}", "POST", b'{"link": "%s"}' % (b"a" * 40), **headers)
         assert reply.code == 409
     assert not page.client.torrents
@@ -250,7 +255,7 @@ def test_nothing_is_changed_by_a_get(page: Page) -> None:
 
 
 def test_another_site_hears_and_changes_nothing(page: Page) -> None:
-    evil = {"Origin": "http://evil.example", "X_Geventbt_Token": page.token}
+    evil: dict[str, Any] = {"Origin": "http://evil.example", "X_Geventbt_Token": page.token}
     assert page.visitor.ask("/api/events", **evil).code == 403
     assert page.visitor.ask("/api/limits", "POST", b"{}", **evil).code == 403
     assert page.visitor.ask("/api/events", Host="evil.example").code == 421
@@ -276,4 +281,40 @@ def test_it_works_below_a_path_of_another_app(world: World, serving_http: MakeSe
     assert b"<title>geventbt" in visitor.ask("/torrents/").body
     assert visitor.ask("/torrents/metrics").code == 200
     moved = visitor.ask("/torrents")
-    assert (moved.code, moved.headers["Location"]) == (308, "/torrents/")
+    assert (moved.code, moved.headers["Location"]) == (308, f"{visitor.server.url}torrents/")
+
+
+# ------------------------------------------------------------------ what becomes of listeners
+
+
+def test_a_slow_page_gets_the_whole_in_place_of_what_it_has_missed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WEB_EVENT_INTERVAL", 0.01)
+    client = world.client(port=None)
+    feed = Feed(client, Journal(), dict)
+    quick, slow = feed.events(), feed.events()
+    assert b"event: whole" in next(quick)
+    assert b"event: whole" in next(slow)
+    for letter in "ab":
+        client.add(f"magnet:?xt=urn:btih:{letter * 40}")
+        news = next(quick)
+        assert b"event: delta" in news
+        assert letter.encode() * 40 in news
+    late = next(slow)
+    assert b"event: whole" in late
+    assert b"a" * 40 in late
+    assert b"b" * 40 in late
+    quick.close()
+    slow.close()
+
+
+def test_a_journal_ends_with_its_page() -> None:
+    # Those of other tests may be waiting to be collected.
+    gc.collect()
+    handlers = list(logging.getLogger("geventbt").handlers)
+    journal = Journal()
+    assert len(logging.getLogger("geventbt").handlers) == len(handlers) + 1
+    del journal
+    gc.collect()
+    assert logging.getLogger("geventbt").handlers == handlers

@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.web import Guard, Login, hash_password, serve
@@ -193,6 +194,23 @@ def test_the_head_goes_out_before_the_rest_is_there(visiting: Callable[..., Visi
     sock = visiting(slow).connect(ASK + b"\r\n")
     assert sock.recv(15) == b"HTTP/1.1 200 OK"
     sock.close()
+
+
+def test_a_stop_waits_for_answers_but_not_for_idle_connections(serving_http: MakeServer) -> None:
+    go_on = Event()
+
+    def waiting(environ: Any, start_response: Any) -> list[bytes]:
+        go_on.wait()
+        return app(environ, start_response)
+
+    visitor = Visitor(server := serving_http(waiting))
+    idle, asking = visitor.connect(), visitor.connect(ASK + b"Connection: close\r\n\r\n")
+    eventually(lambda: server.connections == 2 and len(server.answering) == 1)
+    stopping = gevent.spawn(server.stop, 10)
+    assert read_all(idle) == b""
+    go_on.set()
+    assert read_all(asking).endswith(b"ok")
+    stopping.get(timeout=5)
 
 
 def test_many_idle_browsers_hold_up_no_request(visiting: Callable[..., Visitor]) -> None:

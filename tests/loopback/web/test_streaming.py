@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from gevent import socket
 
 import geventbt
 from geventbt import limits
@@ -15,6 +16,11 @@ from tests.loopback.web.conftest import MakeServer, Visitor
 from tests.loopback.world import PIECE, OddWire, Read, World, stay_silent
 
 pytestmark = pytest.mark.usefixtures("nothing_logged")
+
+
+def torrent_of(world: World, files: dict[str, Any]) -> geventbt.Torrent:
+    """A torrent of files of these sizes."""
+    return world.torrent(**files)
 
 
 class Stage:
@@ -29,7 +35,7 @@ class Stage:
         self.visitor = Visitor(serving_http(Guard(mounted(self.streams, "/stream"))))
 
     def path(self, index: int, name: str = "x") -> str:
-        return f"/stream/{stream_path(self.torrent.info_hash, index, name)}"
+        return f"/stream/{stream_path(self.torrent.swarm_hash, index, name)}"
 
     def content(self, index: int) -> bytes:
         file = self.torrent.files[index]
@@ -38,7 +44,7 @@ class Stage:
 
 @pytest.fixture
 def stage(world: World, serving_http: MakeServer) -> Stage:
-    torrent = world.torrent(**{"a.mp4": 400_001, "b.html": 13, "c.bin": 600_000})
+    torrent = torrent_of(world, {"a.mp4": 400_001, "b.html": 13, "c.bin": 600_000})
     return Stage(world, serving_http, torrent, world.seeds(torrent, 1))
 
 
@@ -104,7 +110,7 @@ def test_a_film_is_saved_where_that_is_asked_for(stage: Stage) -> None:
      "/stream/" + "0" * 40 + "/0", "/stream/{hash}/../../0", "/other/{hash}/0"],
 )  # fmt: skip
 def test_what_is_not_there_is_not_found(stage: Stage, path: str) -> None:
-    assert stage.visitor.ask(path.format(hash=stage.torrent.info_hash.hex())).code == 404
+    assert stage.visitor.ask(path.format(hash=stage.torrent.swarm_hash.hex())).code == 404
 
 
 def test_a_file_cannot_be_written_to(stage: Stage) -> None:
@@ -118,11 +124,11 @@ def test_a_link_without_metadata_asks_to_come_back(stage: Stage) -> None:
 
 
 def test_more_streams_than_allowed_ask_to_come_back(world: World, serving_http: MakeServer) -> None:
-    torrent = world.torrent(**{"a.bin": 10 * PIECE})
+    torrent = torrent_of(world, {"a.bin": 10 * PIECE})
     client = world.client(port=None)
     world.download(torrent, [world.odd(torrent, stay_silent)], client=client)
     visitor = Visitor(serving_http(Guard(mounted(streams := Streams(client, max_streams=1), "/stream"))))
-    path = f"/stream/{torrent.info_hash.hex()}/0"
+    path = f"/stream/{torrent.swarm_hash.hex()}/0"
     held = visitor.connect(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     eventually(lambda: streams.counters.open == 1)
     assert visitor.ask(path).code == 503
@@ -134,7 +140,7 @@ def test_more_streams_than_allowed_ask_to_come_back(world: World, serving_http: 
 @pytest.fixture
 def stuck(world: World, serving_http: MakeServer) -> Stage:
     """A stage whose only peer never sends a byte."""
-    torrent = world.torrent(**{"a.bin": 10 * PIECE})
+    torrent = torrent_of(world, {"a.bin": 10 * PIECE})
     return Stage(world, serving_http, torrent, [world.odd(torrent, stay_silent)])
 
 
@@ -158,16 +164,13 @@ def test_a_torrent_that_ends_cuts_its_streams_off(stuck: Stage) -> None:
 
 
 def test_a_client_that_does_not_read_is_waited_for(world: World, serving_http: MakeServer) -> None:
-    torrent = world.torrent(**{"a.bin": 300 * PIECE})
+    torrent = torrent_of(world, {"a.bin": 300 * PIECE})
     stage = Stage(world, serving_http, torrent, world.seeds(torrent, 1))
-    sock = stage.visitor.connect(
-        f"GET {stage.path(0)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-    )
+    sock = stage.visitor.connect()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sock.sendall(f"GET {stage.path(0)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     eventually(lambda: stage.active.done and stage.streams.counters.sent > 0)
-    gevent.sleep(0.05)
-    sent = stage.streams.counters.sent
-    assert sent < len(stage.data)
-    remains(lambda: stage.streams.counters.sent == sent, 0.05)
+    remains(lambda: stage.streams.counters.sent < len(stage.data))
     received = b""
     while chunk := sock.recv(1 << 20):
         received += chunk
@@ -176,7 +179,7 @@ def test_a_client_that_does_not_read_is_waited_for(world: World, serving_http: M
 
 
 def test_what_is_asked_for_is_fetched_before_the_rest(world: World, serving_http: MakeServer) -> None:
-    torrent = world.torrent(**{"a.bin": 100 * PIECE})
+    torrent = torrent_of(world, {"a.bin": 100 * PIECE})
     asked: list[int] = []
 
     def serve(wire: OddWire, read: Read) -> None:
@@ -189,13 +192,13 @@ def test_what_is_asked_for_is_fetched_before_the_rest(world: World, serving_http
     world.download(torrent, [world.odd(torrent, serve)], client=client)
     visitor = Visitor(serving_http(Guard(mounted(Streams(client), "/stream"))))
     eventually(lambda: asked)
-    reply = visitor.ask(f"/stream/{torrent.info_hash.hex()}/0", Range=f"bytes={90 * PIECE}-{90 * PIECE + 9}")
+    reply = visitor.ask(f"/stream/{torrent.swarm_hash.hex()}/0", Range=f"bytes={90 * PIECE}-{90 * PIECE + 9}")
     assert reply.body == world.data(torrent)[90 * PIECE : 90 * PIECE + 10]
     assert len(set(asked)) < 60
 
 
 def test_a_view_of_ones_own_answers_with_a_file(world: World, serving_http: MakeServer) -> None:
-    torrent = world.torrent(**{"a.mp4": 100_000})
+    torrent = torrent_of(world, {"a.mp4": 100_000})
     active = world.download(torrent, world.seeds(torrent, 1))
 
     def view(environ: Any, start_response: Any) -> Any:
@@ -209,7 +212,7 @@ def test_a_view_of_ones_own_answers_with_a_file(world: World, serving_http: Make
 
 def test_a_server_that_does_not_say_who_left_gives_up_some_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WEB_STREAM_PATIENCE", 0.05)
-    torrent = world.torrent(**{"a.bin": 10 * PIECE})
+    torrent = torrent_of(world, {"a.bin": 10 * PIECE})
     active = world.download(torrent, [world.odd(torrent, stay_silent)])
     body = respond(active.open(0), {"REQUEST_METHOD": "GET"}, lambda *head: None)
     with pytest.raises(BrokenPipeError):
@@ -218,11 +221,11 @@ def test_a_server_that_does_not_say_who_left_gives_up_some_time(world: World, mo
 
 
 def test_the_whole_app_streams_as_well(world: World, serving_http: MakeServer) -> None:
-    torrent = world.torrent(**{"a.mp4": 100_000})
+    torrent = torrent_of(world, {"a.mp4": 100_000})
     client = world.client(port=None)
     world.download(torrent, world.seeds(torrent, 1), client=client)
     visitor = Visitor(serving_http(make_app(client, world.folder)))
-    path = f"/stream/{torrent.info_hash.hex()}/0/a.mp4"
+    path = f"/stream/{torrent.swarm_hash.hex()}/0/a.mp4"
     assert visitor.ask(path).body == world.data(torrent)
     reply = visitor.ask(path, Range="bytes=10-19")
     assert (reply.code, reply.body, reply.headers["Content-Length"]) == (206, world.data(torrent)[10:20], "10")

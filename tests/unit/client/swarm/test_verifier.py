@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
 
 import pytest
 from bitarray.util import ones
 
-from geventbt import MemoryBackend, Storage, Torrent, limits
+from geventbt import MemoryBackend, Storage, StorageBackend, Torrent, limits
 from geventbt.bencoding import encode
 from geventbt.client.peers.known_peers import KnownPeers
 from geventbt.client.pieces.picker import BlockPicker
@@ -25,6 +26,7 @@ from tests.unit.swarm_helpers import FakeSource
 LENGTH = 2 * limits.BLOCK
 PIECES = 4
 DATA = random.Random(1).randbytes(PIECES * LENGTH)
+OTHER = ("192.0.2.1", 6881)
 
 
 def torrent_of(wrong: Set[int]) -> Torrent:
@@ -41,12 +43,19 @@ class Swarm:
     Args:
         folder: for the storage, which is in memory.
         wrong: the pieces whose hash is wrong in the torrent.
+        backend: keeps the data; by default the memory.
         judge: finds wrong blocks.
     """
 
-    def __init__(self, folder: Path, wrong: Set[int] = frozenset(), judge: BlockJudge | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wrong: Set[int] = frozenset(),
+        backend: StorageBackend | None = None,
+        judge: BlockJudge | None = None,
+    ) -> None:
         torrent = torrent_of(wrong)
-        self.storage = Storage(torrent, folder, backend=MemoryBackend(torrent))
+        self.storage = Storage(torrent, folder, backend=backend or MemoryBackend(torrent))
         self.picker: BlockPicker[BlockSource] = BlockPicker(
             torrent.geometry, self.storage.have, max_open=limits.DISK_QUEUE
         )
@@ -150,6 +159,34 @@ def test_the_only_source_that_sends_nothing_but_lies_is_found_in_the_end(tmp_pat
     assert swarm.guilty == {liar}
 
 
+# ------------------------------------------------------------------ data that is lost at once
+
+
+class LosingBackend(MemoryBackend):
+    """Loses its file just after a piece was written to it."""
+
+    storage: Storage | None = None
+
+    @contextmanager
+    def writing(self, files: Iterable[int]) -> Iterator[None]:
+        with super().writing(files):
+            yield
+        if self.storage is not None:
+            self.storage.have.setall(0)
+
+
+def test_a_piece_that_is_lost_before_it_is_announced_is_fetched_again(tmp_path: Path) -> None:
+    backend = LosingBackend(torrent_of(set()))
+    swarm = Swarm(tmp_path, backend=backend)
+    source = swarm.add(OTHER)
+    backend.storage = swarm.storage
+    assert swarm.send(source) == 0
+    assert swarm.picker.missing == PIECES
+    backend.storage = None
+    assert [swarm.send(source) for _ in range(PIECES)] == [0, 1, 2, 3]
+    assert not swarm.guilty
+
+
 # ------------------------------------------------------------------ liars, by network
 
 ONE_NETWORK = {
@@ -157,7 +194,6 @@ ONE_NETWORK = {
     "addresses of one /64": [(f"2001:db8:0:1::{host}", 6881) for host in range(1, 7)],
     "an IPv4 address in both forms": [("10.0.0.1", 1), ("::ffff:10.0.0.1", 2), ("10.0.0.1", 3), ("::ffff:10.0.0.1", 4)],
 }
-OTHER = ("192.0.2.1", 6881)
 
 
 @pytest.mark.parametrize("liars", ONE_NETWORK.values(), ids=ONE_NETWORK.keys())

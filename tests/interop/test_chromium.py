@@ -1,0 +1,208 @@
+"""The page and the streams in Chromium: a person adds a torrent, watches it, plays a film of it, and removes it.
+
+One browser for all of it. On failure the message names a picture of the page.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+import geventbt
+from geventbt import limits
+from geventbt.web import WebServer, make_app, serve
+from tests.browser import Browser, browsing
+
+pytestmark = pytest.mark.interop
+
+NAME = "<script>window.hacked=1<-script><img src=x onerror=window.hacked=1>"
+FILM = "film <b>.webm"
+LENGTH = 30
+"""Seconds of the film."""
+RATE = 1_000_000
+"""Bytes a second of the only seeder."""
+OPTIONS: dict[str, Any] = {"host": "127.0.0.1", "dht": False, "lsd": False}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsing(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a film of noise, which compresses badly."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    folder = tmp_path_factory.mktemp("origin") / NAME
+    folder.mkdir()
+    source = f"testsrc2=size=192x108:rate=10:duration={LENGTH},noise=alls=60:allf=t"
+    options = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "600k", "-g", "20", "-threads", "2"]
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *options, str(folder / FILM)]
+    subprocess.run(command, check=True)
+    (folder / "notes.txt").write_text("notes")
+    return folder
+
+
+@pytest.fixture
+def stage(origin: Path, tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(limits, "WEB_EVENT_INTERVAL", 0.1)
+    with ExitStack() as stack:
+        yield Stage(stack, origin, tmp_path, browser)
+        # The page would ask a server that is gone, again and again.
+        browser.open("about:blank")
+
+
+class Stage:
+    """A client with its page, and a seeder of the film whose rate is limited."""
+
+    def __init__(self, stack: ExitStack, origin: Path, folder: Path, browser: Browser) -> None:
+        self.browser = browser
+        self.torrent = geventbt.create_torrent(origin, piece_length=32768)
+        self.client = stack.enter_context(geventbt.Client(0, **OPTIONS))
+        seeder = stack.enter_context(geventbt.Client(0, limit_up=RATE, **OPTIONS))
+        seeder.add(self.torrent, origin.parent, seed_only=True).wait(10)
+        self.peer = f"127.0.0.1:{seeder.port}"
+        self.app = make_app(self.client, folder / "out")
+        self.server = stack.enter_context(serve(self.app))
+
+    @property
+    def magnet(self) -> str:
+        return f"{geventbt.Magnet.from_torrent(self.torrent)}&x.pe={self.peer}"
+
+    def open(self, width: int = 1200, height: int = 800) -> None:
+        self.browser.resize(width, height)
+        self.browser.open(self.server.url)
+        self.browser.until("document.querySelector('#place').textContent.includes('geventbt')")
+
+    def add(self) -> None:
+        self.browser.write("#link", self.magnet)
+        self.browser.click("#add button[type=submit]")
+        self.browser.until("document.querySelectorAll('#list .row').length === 1")
+
+
+def test_a_torrent_is_added_watched_played_and_removed(stage: Stage) -> None:
+    browser = stage.browser
+    browser.errors()
+    stage.open()
+    assert browser.run("return !document.querySelector('#empty').hidden")
+    stage.add()
+    browser.until("document.querySelectorAll('#panel-files .item').length === 2")
+    browser.click("#tab-peers")
+    browser.until("document.querySelector('#panel-peers .title')?.textContent === arguments[0]", stage.peer)
+    browser.click("#tab-files")
+    # A film can be played long before it is there.
+    browser.click(".play")
+    browser.until("document.querySelector('#video').currentTime > 0.3")
+    duration = browser.run("return document.querySelector('#video').duration")
+    assert abs(duration - LENGTH) < 1
+    browser.run("document.querySelector('#video').currentTime = arguments[0]", LENGTH - 5)
+    browser.until(
+        "!document.querySelector('#video').seeking && document.querySelector('#video').currentTime > arguments[0]",
+        LENGTH - 4.5,
+    )
+    assert browser.run("return document.querySelector('#video').videoWidth") == 192
+    browser.click("#player-close")
+    browser.until("document.querySelector('#list .state').textContent === 'seeding'")
+    assert browser.run("return document.querySelector('#list .bar').getAttribute('aria-valuenow')") == "100"
+    assert browser.run("return document.querySelector('#list .name').textContent") == NAME
+    assert browser.run("return document.querySelector('#panel-files .title').textContent").endswith(FILM)
+    browser.click("#remove")
+    browser.until("document.querySelector('#remove-dialog').open")
+    assert browser.run("return document.activeElement.textContent") == "Cancel"
+    browser.click("#remove-yes")
+    browser.until("document.querySelectorAll('#list .row').length === 0")
+    assert not stage.client.torrents
+    # Neither a name nor anything else has put an element or a script of its own into the page.
+    assert browser.run(
+        "return window.hacked === undefined && document.querySelectorAll('img, b b, #list script').length === 0"
+    )
+    # Answers such as the 409 that gives the page its token are among them, and no faults.
+    assert [text for text in browser.errors() if "Failed to load resource" not in text] == []
+
+
+def test_a_telephone_shows_all_without_scrolling_aside(stage: Stage) -> None:
+    stage.open(390, 800)
+    stage.add()
+    browser = stage.browser
+    browser.until("document.querySelectorAll('#panel-files .item').length === 2")
+    assert browser.run("return document.documentElement.scrollWidth <= 390"), browser.picture("telephone")
+    small = browser.run(
+        "return [...document.querySelectorAll('button, select, input:not(.hidden)')]"
+        ".filter((one) => one.offsetParent && one.getBoundingClientRect().height < 44).map((one) => one.outerHTML)"
+    )
+    assert small == []
+
+
+def test_everything_can_be_done_by_keyboard(stage: Stage) -> None:
+    stage.open()
+    browser = stage.browser
+    browser.press("a")
+    assert browser.run("return document.activeElement.id") == "link"
+    browser.write("#link", stage.magnet)
+    browser.press("enter")
+    browser.until("document.querySelectorAll('#panel-files .item').length === 2")
+    browser.press("escape", "escape", "down", "enter")
+    browser.until("!document.querySelector('#pane').hidden")
+    browser.press("space")
+    browser.until("document.querySelector('#list .state').textContent === 'paused'")
+    browser.press("space")
+    browser.until("document.querySelector('#list .state').textContent !== 'paused'")
+    browser.press("delete")
+    browser.until("document.querySelector('#remove-dialog').open")
+    browser.press("escape")
+    browser.until("!document.querySelector('#remove-dialog').open")
+    assert stage.client.torrents
+    browser.press("delete", "\ue004", "enter")
+    browser.until("document.querySelectorAll('#list .row').length === 0")
+
+
+def test_files_are_chosen_and_limits_set(stage: Stage) -> None:
+    stage.open()
+    stage.add()
+    browser = stage.browser
+    browser.until("document.querySelectorAll('#panel-files .item').length === 2")
+    browser.run(
+        "const select = document.querySelector('#panel-files select'); select.value = '0';"
+        "select.dispatchEvent(new Event('change'))"
+    )
+    active = next(iter(stage.client.torrents.values()))
+    until(lambda: [file.priority for file in active.files] == [0, 4])
+    browser.click("#limits-button")
+    browser.write("#limit-down", "100")
+    browser.click("#limits-set")
+    until(lambda: (stage.client.limit_down, stage.client.limit_up) == (102_400, None))
+    browser.until("document.querySelector('#total-down').textContent.includes('at most 100.0 KiB/s')")
+
+
+def test_the_page_says_when_the_server_is_gone_and_goes_on_when_it_is_back(stage: Stage) -> None:
+    stage.open()
+    stage.add()
+    port = stage.server.server_port
+    stage.server.stop(0.2)
+    stage.browser.until("!document.querySelector('#lost').hidden")
+    with again(stage, port):
+        stage.browser.until("document.querySelector('#lost').hidden && document.querySelector('#list .row')")
+        stage.browser.click("#pause")
+        stage.browser.until("document.querySelector('#list .state').textContent === 'paused'")
+
+
+def again(stage: Stage, port: int) -> WebServer:
+    """The same client with a new app, as after a restart: tokens of before are not valid."""
+    return serve(make_app(stage.client), ("127.0.0.1", port))
+
+
+def until(condition: object) -> None:
+    """Wait for a condition of this process."""
+    assert callable(condition)
+    with gevent.Timeout(10):
+        while not condition():
+            gevent.sleep(0.02)
