@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 from base64 import b64decode, b64encode
@@ -89,6 +90,8 @@ def main() -> int:
     if not job.endswith(b"\n"):
         return DONE
     arguments = argparse.Namespace(**json.loads(job))
+    # Without a handler Python would print every warning about a peer.
+    logging.getLogger("geventbt").addHandler(logging.NullHandler())
     try:
         _serve(geventbt.Torrent.from_bytes(b64decode(arguments.torrent)), arguments)
     except Exception as error:
