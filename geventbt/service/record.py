@@ -96,7 +96,7 @@ class TorrentRecord(Stored):
         trackers: announce URLs in tiers, where they are not the torrent's own.
         tracker_ids: numbers of the trackers by URL, never used again.
         renames: of files and folders, each a path and a new name.
-        downloaded, uploaded, wasted: of all runs.
+        downloaded, uploaded: of all runs.
         seconds_downloading, seconds_seeding: of all runs.
         moved_from: where its files were, while they are being moved: {"folder": ..., "renames": ...}.
         removal: see `Removal`.
@@ -133,7 +133,6 @@ class TorrentRecord(Stored):
     renames: list[list[str]] = field(default_factory=list)
     downloaded: int = 0
     uploaded: int = 0
-    wasted: int = 0
     seconds_downloading: int = 0
     seconds_seeding: int = 0
     moved_from: dict[str, Any] | None = None

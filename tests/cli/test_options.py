@@ -396,7 +396,7 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     (tmp_path / "ubuntu.torrent").touch()
     (tmp_path / "ubuntus").mkdir()
     seeding = {"--seed-time", "--seed-ratio"}
-    assert complete_in_bash(["geventbt", "d"], tmp_path) == {"download", "demo", "dht"}
+    assert complete_in_bash(["geventbt", "d"], tmp_path) == {"daemon", "download", "demo", "dht"}
     assert complete_in_bash(["geventbt", "--v"], tmp_path) == {"--version"}
     assert complete_in_bash(["geventbt", "download", "--se"], tmp_path) == {"--select", "--sequential", *seeding}
     assert complete_in_bash(["geventbt", "seed", "--encryption", "re"], tmp_path) == {"require"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,6 @@ from geventbt.cli.text import counted, human_address
 
 _EXAMPLES = """
 geventbt daemon -o downloads/ --watch incoming/
-geventbt daemon --config /etc/geventbt.toml
 geventbt daemon --rpc 0.0.0.0:9091 --login-file login.txt
 """
 _PORT = 6881
@@ -32,8 +30,6 @@ _REPORT = 10.0
 """Seconds between two reports to systemd."""
 _PEERS_SOCKET = "peers"
 """The name of a socket of systemd that peers connect to; any other is for the web interface."""
-
-_log = logging.getLogger("geventbt")
 
 
 def add_parser(commands: parsing.Commands) -> None:
@@ -108,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check_config:
         return DONE
     make_folder(arguments.output)
-    _log_lines(logging.DEBUG if arguments.verbose else logging.INFO)
+    _log_lines(arguments.verbose)
     with ExitStack() as stack:
         _serve(arguments, login, state, stack)
     return DONE
@@ -124,12 +120,23 @@ def _state_folder(arguments: argparse.Namespace) -> Path:
     return folder / "daemon"
 
 
-def _log_lines(level: int) -> None:
+def _log_lines(is_verbose: bool) -> None:
+    """Have what is logged written for systemd's journal, or for people."""
+    import logging
+
     from geventbt.service.journal import JournalHandler
 
-    _log.handlers = [JournalHandler()]
-    _log.setLevel(level)
-    _log.propagate = False
+    log = logging.getLogger("geventbt")
+    log.handlers = [JournalHandler()]
+    log.setLevel(logging.DEBUG if is_verbose else logging.INFO)
+    log.propagate = False
+
+
+def _say(text: str) -> None:
+    """Write a line into the log."""
+    import logging
+
+    logging.getLogger("geventbt").info("%s", text)
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, stack: ExitSt
     if arguments.watch:
         stack.callback(WatchFolder(session, arguments.watch).stop)
     stack.callback(_say_stopping)
-    _log.info("serving %s, peers on port %s", server.url, client.port)
+    _say(f"serving {server.url}, peers on port {client.port}")
     with _reports(session):
         stopped.wait()
 
@@ -189,7 +196,7 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, stack: ExitSt
 def _say_stopping() -> None:
     from geventbt.net import systemd
 
-    _log.info("stopping")
+    _say("stopping")
     systemd.notify("STOPPING=1")
 
 
@@ -250,11 +257,11 @@ def _reload(arguments: argparse.Namespace, session: Any) -> None:
     systemd.notify_reloading()
     try:
         session.configure(settings_of(arguments.read_again()))
-        _log.info("the configuration was read again")
+        _say("the configuration was read again")
     except SystemExit:
-        _log.error("the configuration is wrong; the old one holds on")
+        _say("the configuration is wrong; the old one holds on")
     except geventbt.StorageError as error:
-        _log.error("the settings cannot be kept: %s", error)
+        _say(f"the settings cannot be kept: {error}")
     systemd.notify("READY=1")
 
 

@@ -59,7 +59,7 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     # over all runs
     "downloaded_ever": lambda view: view.torrent.downloaded,
     "uploaded_ever": lambda view: view.torrent.uploaded,
-    "corrupt_ever": lambda view: view.record.wasted + view.progress.wasted,
+    "corrupt_ever": lambda view: view.progress.wasted,
     "upload_ratio": lambda view: view.upload_ratio,
     "seconds_downloading": lambda view: view.record.seconds_downloading,
     "seconds_seeding": lambda view: view.record.seconds_seeding,

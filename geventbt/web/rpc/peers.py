@@ -16,8 +16,8 @@ _SOURCES = {
     "inbound": "from_incoming",
     "user": "from_ltep",
 }
-"""The names of what has named a peer. Whoever the user names, a magnet link for one, is counted as told by the
-extension protocol: the protocol has no other name."""
+"""The names of what has named a peer. Peers that the user or a link names count as told by the extension protocol:
+there is no other name for them."""
 _ALL_SOURCES = ("from_cache", "from_dht", "from_incoming", "from_lpd", "from_ltep", "from_pex", "from_tracker")
 
 
