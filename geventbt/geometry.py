@@ -81,9 +81,17 @@ class Geometry:
         Raises:
             IndexError: if there is no such piece.
         """
+        self.check_piece(piece)
+        return self.short_pieces.get(piece, self.piece_length)
+
+    def check_piece(self, piece: int) -> None:
+        """Check the index of a piece.
+
+        Raises:
+            IndexError: if there is no such piece.
+        """
         if not 0 <= piece < self.pieces:
             raise IndexError(f"piece {piece}: there are {self.pieces}")
-        return self.short_pieces.get(piece, self.piece_length)
 
     def start_of(self, piece: int) -> int:
         """Where a piece begins in the stream of all files."""

@@ -124,6 +124,9 @@ CONNECT_TIMEOUT = 10.0
 # --- buffers ---
 HIGH_WATER = 1 * MIB
 """Bytes of blocks queued to a peer before `piece` waits."""
+OUTPUT_TIME, LOW_OUTPUT = 0.5, 64 * KIB
+"""Blocks that a client queues to a peer, as the time in which it takes them, and at least: a choke, a have or a cancel
+waits behind them (libtorrent: 0.5 s, 10 KiB)."""
 CONTROL_QUEUE = 4 * MIB
 """Bytes queued to a peer that does not read at all before the wire closes."""
 EVENT_QUEUE = 1000
@@ -237,6 +240,8 @@ ENDGAME_PATIENCE = 0.5
 """Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
 """Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
+TAKE_OVER_WAIT = 2.0
+"""Seconds that a peer needs for what it was asked for, from which on a faster one that is idle takes over a part."""
 URGENT_PIECES = 4
 """Pieces that a reader waits for and that may be begun although no other piece may be."""
 
@@ -251,6 +256,15 @@ UPLOAD_TURN = 60.0
 """A slot of a seed is one peer's at least so long, if others wait for it (libtorrent: a minute)."""
 UPLOAD_QUOTA = 20 * MIB
 """Bytes that it gets at least in its turn (libtorrent: 20 pieces)."""
+
+FIRST_UPLOAD_SLOTS = 4
+"""Peers unchoked before the uplink has been measured (BEP 3: 4)."""
+UPLOAD_SLOT_RATE = 128 * KIB
+"""Bytes a second that an upload slot should have: there are as many slots as fit in what is measured."""
+DEALT_SLOTS = 8
+"""Peers unchoked at one time meanwhile, as in usual."""
+DEALT_RATE = 12_500_000
+"""Bytes a second of an uplink that has no need to be spared: 100 Mbit/s."""
 
 # --- the window of requests, and the patience with a silent peer ---
 FIRST_REQUESTS, MIN_REQUESTS = 4, 2

@@ -94,7 +94,18 @@ class Downloader:
 @contextmanager
 def seeding(torrent: Path, folder: Path, workers: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The seeder, and its port."""
-    options = ["--host", "127.0.0.1", "--port", "0", "--encryption", "require", "--no-dht", "--no-lsd", "--json"]
+    options = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--encryption",
+        "require",
+        "--no-dht",
+        "--no-lsd",
+        "--json",
+        "--no-super-seed",
+    ]
     command = [sys.executable, "-m", "geventbt", "seed", str(torrent), str(folder), "--workers", str(workers)]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

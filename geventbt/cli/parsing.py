@@ -298,6 +298,17 @@ def add_seeding(parser: Parser, default: str) -> None:
     )
 
 
+def add_super_seed(parser: Parser) -> None:
+    """Add --super-seed and --no-super-seed."""
+    parser.add_argument(
+        "--super-seed",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="deal out the first copy: show each peer a few pieces, so that none is sent twice before each was sent "
+        "once (default: while this is the only seed of several peers)",
+    )
+
+
 def add_quiet(parser: Parser) -> None:
     """Add --quiet."""
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")

@@ -41,7 +41,7 @@ def job_of(arguments: argparse.Namespace, torrent: geventbt.Torrent, place: str,
         place: the folder of its data, or the URL of a store.
         port: the port.
     """
-    options = {name: getattr(arguments, name) for name in ("host", "encryption", *_SHARED)}
+    options = {name: getattr(arguments, name) for name in ("host", "encryption", "super_seed", *_SHARED)}
     # It tells no tracker of itself.
     metainfo = b64encode(replace(torrent, trackers=()).to_bytes()).decode()
     return json.dumps({"torrent": metainfo, "place": place, "port": port, **options}).encode() + b"\n"
@@ -53,6 +53,9 @@ def share_of(arguments: argparse.Namespace) -> argparse.Namespace:
     for name in _SHARED:
         value = getattr(arguments, name)
         setattr(share, name, None if value is None else -(-value // arguments.workers))
+    if arguments.workers > 1:
+        # Each is a seed beside others, though it does not see them.
+        share.super_seed = bool(arguments.super_seed)
     return share
 
 
@@ -78,6 +81,7 @@ def add_to_seed(
         max_peers=arguments.max_peers,
         limit_down=arguments.limit_down,
         limit_up=arguments.limit_up,
+        super_seeding=arguments.super_seed,
         storage=backend_of(place),
         seed_only=True,
         **options,

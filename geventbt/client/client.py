@@ -194,6 +194,7 @@ class Client:
         check: bool = False,
         overwrite: bool = False,
         move_from: Place | None = None,
+        super_seeding: bool | None = None,
         ends_alone: bool | None = None,
         must_be_complete: bool | None = None,
     ) -> ActiveTorrent:
@@ -220,6 +221,9 @@ class Client:
             move_from: where the data is, or a part of it, and under which names: it is moved to the folder before
                 anything else. If that fails, so does the torrent, and the data is where it was. A move that was cut
                 short by the end of the program is finished by the same call.
+            super_seeding: deal out the first copy when everything is there: show each leecher a few pieces, so that
+                none leaves us twice before each has left once (BEP 16). None does so while we are the only seed that is
+                seen and there are several leechers; True begins with the first leecher; False never does.
             ends_alone, must_be_complete: deprecated names of `fail_without_peers` and `seed_only`.
 
         Returns:
@@ -256,6 +260,7 @@ class Client:
             check=check,
             overwrite=overwrite,
             move_from=move_from,
+            super_seeding=super_seeding,
         )
 
         runner = TorrentRunner(self._context, source, folder, options, file_map)

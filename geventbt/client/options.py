@@ -52,6 +52,8 @@ class TorrentOptions:
         check: whether to hash all data at the start, also what the record says is right.
         overwrite: whether a file that is not the torrent's may be overwritten.
         move_from: where the data is moved from at first; None if it stays where it is.
+        super_seeding: whether a seed deals out the first copy (BEP 16), from the first leecher on; None to do so where
+            it is the only seed of several leechers.
     """
 
     peers: tuple[Address, ...] = ()
@@ -68,3 +70,4 @@ class TorrentOptions:
     check: bool = False
     overwrite: bool = False
     move_from: Place | None = None
+    super_seeding: bool | None = None

@@ -32,6 +32,7 @@ def seed(
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
     check: bool = False,
+    super_seeding: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
     dht: bool | DHT = True,
     lsd: bool = True,
@@ -51,6 +52,7 @@ def seed(
         limit_up: bytes a second; None for no limit.
         storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
         check: hash all data, also what the last run has recorded as right.
+        super_seeding: deal out the first copy (BEP 16); see `Client.add`.
         progress: called with (pieces checked, pieces) while the data is checked.
         dht: whether to announce by the DHT; see `Client`.
         lsd: whether to announce in the local network; see `Client`.
@@ -88,6 +90,7 @@ def seed(
             limit_up=limit_up,
             storage=storage,
             check=check,
+            super_seeding=super_seeding,
             seed_only=True,
         )
         while not active.wait(_LOOK):

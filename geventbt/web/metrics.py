@@ -23,6 +23,7 @@ from geventbt import __version__, limits
 from geventbt.client.client import Client
 from geventbt.client.status import Progress, TorrentState
 from geventbt.client.torrent.active_torrent import ActiveTorrent
+from geventbt.concurrency.threads import in_thread
 from geventbt.net.text import clean_text
 from geventbt.web.answer import StreamCounters
 from geventbt.web.exposition import Family, by_label, render, single
@@ -212,6 +213,7 @@ def _resident_memory() -> int | None:
 
 def _free(folder: str | os.PathLike[str]) -> int | None:
     try:
-        return shutil.disk_usage(folder).free
+        # In a thread: the folder may be on a network drive that does not answer.
+        return int(in_thread(shutil.disk_usage, folder).free)
     except OSError:
         return None

@@ -44,11 +44,14 @@ class Serving:
 
     def wait_drained(self, timeout: float | None = None) -> None:
         """See `Wire.wait_drained`."""
+        self._link.check_thread()
+        self._wait_below(limits.HIGH_WATER, timeout)
+
+    def _wait_below(self, most: int, timeout: float | None = None) -> None:
         link = self._link
-        link.check_thread()
         transport = link.transport
-        if transport.queued > limits.HIGH_WATER:
-            low = limits.HIGH_WATER // 2
+        if transport.queued > most:
+            low = most // 2
             self._conditions.wait_until(lambda: transport.queued <= low, timeout, "the send queue not drained")
             # A closed wire has nothing queued either.
             link.check_usable()
@@ -86,16 +89,25 @@ class Serving:
         unanswered = self._protocol.unanswered_requests
         self._conditions.wait_until(lambda: bool(unanswered), None, "no request")
 
-    def serve_pending(self, read_blocks: ReadBlocks) -> None:
-        """See `Wire.serve_pending`."""
+    def serve_pending(self, read_blocks: ReadBlocks, speed: Callable[[], float]) -> None:
+        """See `Wire.serve_pending`.
+
+        Args:
+            read_blocks: see there.
+            speed: returns the bytes a second that the peer has been sent lately.
+        """
         check_handler(read_blocks, "what answers requests")
         unanswered = self._protocol.unanswered_requests
         send = self._protocol.send_block
         link = self._link
         with suppress(WireClosed):
             while unanswered and not link.closed:
-                self.wait_drained()
-                batch = self._oldest_requests()
+                batch_size = int(min(limits.HIGH_WATER, max(limits.LOW_OUTPUT, speed() * limits.OUTPUT_TIME)))
+                self._wait_below(batch_size)
+                batch = self._oldest_requests(batch_size)
+                if not batch:
+                    # We choked the peer meanwhile, or it has cancelled everything.
+                    return
                 for key, block in zip(batch, read_blocks(batch), strict=False):
                     if link.closed:
                         return
@@ -106,14 +118,14 @@ class Serving:
                 link.transport.flush()
                 self._yield_turn()
 
-    def _oldest_requests(self) -> list[RequestKey]:
-        """The oldest unanswered requests, as many as may be queued."""
+    def _oldest_requests(self, most: int) -> list[RequestKey]:
+        """The oldest unanswered requests, up to a number of bytes."""
         batch: list[RequestKey] = []
         size = 0
         for key in self._protocol.unanswered_requests:
             batch.append(key)
             size += key[2]
-            if size >= limits.HIGH_WATER:
+            if size >= most:
                 break
         return batch
 

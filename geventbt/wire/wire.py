@@ -729,10 +729,11 @@ class Wire:
         For a client that keeps no greenlet for a peer without requests.
 
         Args:
-            read_blocks: called with the oldest requests, up to 1 MiB of them. It returns for the first of them, at
-                least for one, the block in a buffer that nothing changes, or the exception for which it is refused.
+            read_blocks: called with the oldest requests, as many as the peer takes in half a second, at most 1 MiB of
+                them. It returns for the first of them, at least for one, the block in a buffer that nothing changes, or
+                the exception for which it is refused.
         """
-        self._serving.serve_pending(read_blocks)
+        self._serving.serve_pending(read_blocks, self.upload_speed)
 
     # ------------------------------------------------------------------ for a client with many wires
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,12 @@ LENGTH = 30
 """Seconds of the film."""
 RATE = 1_000_000
 """Bytes a second of the only seeder."""
+DROP = """
+const data = new DataTransfer();
+data.items.add(new File([Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0))], "a.torrent"));
+const drop = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+document.querySelector("#list").dispatchEvent(drop);
+"""
 OPTIONS: dict[str, Any] = {"host": "127.0.0.1", "dht": False, "lsd": False}
 
 
@@ -165,10 +172,10 @@ def test_everything_can_be_done_by_keyboard(stage: Stage) -> None:
     browser.until("document.querySelectorAll('#list .row').length === 0")
 
 
-def test_files_are_chosen_and_limits_set(stage: Stage) -> None:
+def test_a_file_is_dropped_its_files_are_chosen_and_limits_set(stage: Stage) -> None:
     stage.open()
-    stage.add()
     browser = stage.browser
+    browser.run(DROP, b64encode(stage.torrent.to_bytes()).decode())
     browser.until("document.querySelectorAll('#panel-files .item').length === 2")
     browser.run(
         "const select = document.querySelector('#panel-files select'); select.value = '0';"

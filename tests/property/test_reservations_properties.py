@@ -124,7 +124,7 @@ class World:
         free, open_before = self.free_pieces(), set(self.picker.open_pieces)
         priorities = {piece: self.picker.priority(piece) for piece in free}
         blocks = self.random.choice([1, self.per_piece, 3 * self.per_piece])
-        run = self.picker.reserve(seed, blocks, urgent_blocks=self.per_piece)
+        run = self.picker.reservations.reserve(seed, blocks, urgent_blocks=self.per_piece)
         self.sync(before)
         if run is None:
             assert not free
@@ -169,11 +169,11 @@ class World:
             self.release(run)
             return
         run.received()
-        if not self.picker.can_advance(run):
+        if not self.picker.reservations.can_advance(run):
             self.drop_let_go()
             return
         self.drop_let_go()
-        taken = self.picker.advance(run, self.random.randrange(1, 4))
+        taken = self.picker.reservations.advance(run, self.random.randrange(1, 4))
         if taken is None:
             assert run.is_over
             self.release(run)
@@ -198,7 +198,7 @@ class World:
     def release(self, run) -> None:
         self.windows.pop(id(run), None)
         ahead = {(run.piece, block) for block in range(run.first, run.last)}
-        self.picker.release(run)
+        self.picker.reservations.release(run)
         self.runs.remove(run)
         for key in ahead:
             if self.claims.get(key) == {run.owner.key}:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from random import Random
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
@@ -17,6 +18,7 @@ from geventbt import Geometry, Wire, limits
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm import wire_peer
+from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.wire import engine, pipeline, timer, wire
 from tests.simulated.seed import BLOCK, INFO_HASH, LATENCY, Clock, Habits, Seed
@@ -70,7 +72,7 @@ class Leecher:
         losses: connections that were lost.
     """
 
-    uploads: Any = None
+    upload_peers = ()
 
     def __init__(self, clock: Clock, geometry: Geometry, data: bytes, random: Random) -> None:
         self._clock = clock
@@ -86,6 +88,7 @@ class Leecher:
         )
         self.assembly: Assembly[Any] = Assembly(geometry, self.picker, self)
         self.scheduler: Any = Scheduler(clock, self.assembly, self.picker)
+        self.uploads: Any = SimpleNamespace(dealer=Dealer(geometry, False))
         self.losses = 0
         self._peers: dict[WirePeer, Seed] = {}
 

@@ -247,7 +247,7 @@ def run_client(path: Path) -> None:
         read(active)
     complete: Torrent = geventbt.download(torrent, path)
     found: Torrent = geventbt.fetch_metadata(magnet, peers=[("127.0.0.1", 6881)])
-    seeding: Client = geventbt.seed(complete, path)
+    seeding: Client = geventbt.seed(complete, path, super_seeding=True)
     report: PeerReport = geventbt.inspect_peer(("127.0.0.1", 6881), INFO_HASH)
     print(found, seeding, report, TorrentReader.__doc__, geventbt.__version__)
     with Storage(torrent, path) as storage:

@@ -52,6 +52,7 @@ def add_parser(commands: parsing.Commands) -> None:
         help="processes that serve on the same port, to use N cores; each gets an equal share of --max-peers and of "
         "the rates (default: 1)",
     )
+    parsing.add_super_seed(parser)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
     parser.set_defaults(run=run)

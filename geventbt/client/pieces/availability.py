@@ -36,6 +36,10 @@ class PickerPeers(Generic[K]):
     def __getitem__(self, key: K) -> PickerPeer[K]:
         return self._by_key[key]
 
+    def availability(self, piece: int) -> int:
+        """How many peers have a piece."""
+        return self.seeds + self._order.rarity(piece)
+
     def is_seed(self, peer: PickerPeer[K]) -> bool:
         """Whether a peer has every piece."""
         return peer.pieces is self._all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -63,6 +63,17 @@ class PickerPeer(Generic[K]):
         """A missing piece that it has, found by the last search; -1 if none is known."""
         self.uninteresting_at = -1
         """The `Wanted.version` for which a search found no missing piece that it has; -1 before."""
+
+    def is_interesting(self, wanted: Wanted) -> bool:
+        """Whether it has a piece that is missing."""
+        if self.cached_interesting_piece >= 0 and wanted.missing_pieces[self.cached_interesting_piece]:
+            return True
+        if self.uninteresting_at == wanted.version:
+            return False
+        self.cached_interesting_piece = (wanted.missing_pieces & self.pieces).find(1)
+        if self.cached_interesting_piece < 0:
+            self.uninteresting_at = wanted.version
+        return self.cached_interesting_piece >= 0
 
 
 class OpenPiece(Generic[K]):
@@ -132,13 +143,16 @@ class OpenPiece(Generic[K]):
             for block, others in self.claims.items()
             if len(others) == claimants and peer not in others and not others[0].streams
         )
-        late = list(islice(equals, count))
-        for block in late:
+        return self.share(peer, list(islice(equals, count)))
+
+    def share(self, peer: PickerPeer[K], blocks: Sequence[int]) -> list[Run]:
+        """Claim blocks that were requested from others already, too."""
+        for block in blocks:
             self.claims[block] += peer.sole_claim
-        peer.claimed += len(late)
-        if late:
+        peer.claimed += len(blocks)
+        if blocks:
             self._add_worker(peer)
-        return _runs(self.piece, late)
+        return _runs(self.piece, blocks)
 
     def _add_worker(self, peer: PickerPeer[K]) -> None:
         self.workers.add(peer)
@@ -303,6 +317,83 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
     def set_exclusive(self, piece: int, exclusive: bool) -> None:
         """Set whether all blocks of a piece are to come from a single peer when it is next begun."""
         (self._exclusive.add if exclusive else self._exclusive.discard)(piece)
+
+    def join(self, peer: PickerPeer[K], blocks: int) -> list[Run]:
+        """Claim what others were asked for, the blocks that the fewest and the longest ago first (endgame)."""
+        runs: list[Run] = []
+        for claimants in range(1, limits.ENDGAME_CLAIMANTS):
+            for open_piece in self.values():
+                if blocks <= 0:
+                    return runs
+                if self._may_share(open_piece, peer):
+                    joined = open_piece.join(peer, claimants, blocks)
+                    blocks -= sum(run.blocks for run in joined)
+                    runs += joined
+        return runs
+
+    def take_over(self, peer: PickerPeer[K], blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
+        """Claim what was requested from much slower peers alone.
+
+        Theory: all that is missing is here first when all peers are done at the same time, each with a share by its
+        rate. So it takes from the end of what a slow peer has left to send, in proportion to both rates.
+
+        Args:
+            peer: who is going to be asked.
+            blocks: how many at the most.
+            rate_of: returns the bytes a second that are to be expected of a peer.
+        """
+        rate = rate_of(peer.key)
+        pieces = [each for each in self.values() if each.claims and self._may_share(each, peer)]
+        slow = self._slow_workers(pieces, peer, rate, rate_of)
+        chosen: dict[int, list[int]] = {}
+        for worker, slow_rate in slow.items():
+            late = [
+                (open_piece.piece, block)
+                for open_piece in pieces
+                for block, claimants in open_piece.claims.items()
+                if claimants[0] is worker and all(claimant in slow for claimant in claimants)
+            ]
+            count = min(blocks, round(len(late) * rate / (rate + slow_rate)))
+            blocks -= count
+            for piece, block in late[len(late) - count :]:
+                chosen.setdefault(piece, []).append(block)
+        return [run for piece, several in chosen.items() for run in self[piece].share(peer, several)]
+
+    def _slow_workers(
+        self, pieces: Sequence[OpenPiece[K]], peer: PickerPeer[K], rate: float, rate_of: Callable[[K], float]
+    ) -> dict[PickerPeer[K], float]:
+        """The peers that are slower than one and have more to send than they soon can, with their rates; the slowest
+        first."""
+        slow: dict[PickerPeer[K], float] = {}
+        for worker in {worker for open_piece in pieces for worker in open_piece.workers}:
+            if worker.claimed and not worker.streams and worker is not peer:
+                slow_rate = rate_of(worker.key)
+                if slow_rate < rate and worker.claimed * limits.BLOCK >= slow_rate * limits.TAKE_OVER_WAIT:
+                    slow[worker] = slow_rate
+        return dict(sorted(slow.items(), key=lambda item: item[1]))
+
+    def _may_share(self, open_piece: OpenPiece[K], peer: PickerPeer[K]) -> bool:
+        """Whether blocks of a piece may be requested from a peer although others were asked for them."""
+        return bool(
+            peer.pieces[open_piece.piece] and open_piece.owner is None and self._wanted.priorities[open_piece.piece]
+        )
+
+    def receive_late(self, peer: PickerPeer[K], piece: int, block: int) -> tuple[K, ...] | None:
+        """Note a block of a missing piece that its sender was asked for once: behind a choke, a cancel, a timeout.
+
+        Returns:
+            The keys of the other peers that are asked for it now, to cancel; None if it is of no use: the block is here
+            already, there is no room for its piece, or that is to come from another source alone.
+        """
+        open_piece = self.get(piece)
+        if open_piece is None:
+            if not self._order.is_free(piece) or self.is_exclusive(piece) or not self.has_room(piece):
+                return None
+            self.begin(piece, peer)
+            open_piece = self[piece]
+        others = open_piece.receive_late(peer, block)
+        self.relist(piece)
+        return others
 
     def relist(self, piece: int) -> None:
         """List a piece by its present state: among the free ones, among the partial ones, or in neither."""

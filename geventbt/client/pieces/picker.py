@@ -28,9 +28,11 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.chooser import PieceChooser
-from geventbt.client.pieces.open_pieces import K, OpenPiece, OpenPieces, PickerPeer, Run
+from geventbt.client.pieces.demand import Demand
+from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
-from geventbt.client.pieces.reservations import Reservation, Reservations
+from geventbt.client.pieces.reservations import Reservations
+from geventbt.client.pieces.upkeep import Upkeep
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 from geventbt.geometry import Geometry
 
@@ -50,6 +52,9 @@ class BlockPicker(Generic[K]):
         on_let_go: called with the number of an open piece that was let go, with whatever of it had been received. Its
             blocks are free again: data for it that is still under way will not be taken. It must not call the picker.
 
+    Attributes:
+        reservations: of sources that send long answers, see `reservations.py`.
+
     Raises:
         ValueError: if a bitfield is not for the geometry's number of pieces.
     """
@@ -68,7 +73,6 @@ class BlockPicker(Generic[K]):
             if bits is not None and len(bits) != geometry.pieces:
                 raise ValueError(f"a bitfield of {len(bits)} pieces: there are {geometry.pieces}")
         self._geometry = geometry
-        self._on_let_go = on_let_go
         self._wanted = Wanted(have, wanted)
         self._deadlines = Deadlines()
         self._order = PieceOrder(geometry.pieces, random or Random())
@@ -77,8 +81,12 @@ class BlockPicker(Generic[K]):
         self._peers: PickerPeers[K] = PickerPeers(geometry.pieces, self._order)
         self._open: OpenPieces[K] = OpenPieces(geometry, self._wanted, self._order, max_open)
         self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
-        self._reservations: Reservations[K] = Reservations(
-            geometry, self._open, self._wanted, self._deadlines, self._order
+        self._upkeep: Upkeep[K] = Upkeep(self._open, self._wanted, self._order, self._peers, on_let_go)
+        self.reservations: Reservations[K] = Reservations(
+            geometry, self._open, self._wanted, self._deadlines, self._order, self._peers, self._upkeep
+        )
+        self._demand: Demand[K] = Demand(
+            geometry, self._open, self._wanted, self._deadlines, self._order, self.reservations, self._upkeep
         )
 
     # ------------------------------------------------------------------ how far it is
@@ -101,7 +109,7 @@ class BlockPicker(Generic[K]):
     @property
     def in_endgame(self) -> bool:
         """Whether something is missing, and every block of it is claimed or received."""
-        has_free = self._order.free_count or self._open.partial or self._reservations.has_unbegun
+        has_free = self._order.free_count or self._open.partial or self.reservations.has_unbegun
         return self._wanted.missing > 0 and not has_free
 
     @property
@@ -145,7 +153,7 @@ class BlockPicker(Generic[K]):
         self._peers.replace(state, pieces)
         for open_piece in list(state.working.values()):
             if not state.pieces[open_piece.piece]:
-                self._withdraw(state, open_piece)
+                self._upkeep.withdraw(state, open_piece)
 
     def peer_has(self, peer: K, piece: int) -> None:
         """A peer has one piece more.
@@ -155,7 +163,7 @@ class BlockPicker(Generic[K]):
             IndexError: if there is no such piece.
         """
         state = self._peers[peer]
-        self._check(piece)
+        self._geometry.check_piece(piece)
         self._peers.gained(state, piece)
 
     def peer_lost(self, peer: K, piece: int) -> None:
@@ -166,13 +174,11 @@ class BlockPicker(Generic[K]):
             IndexError: if there is no such piece.
         """
         state = self._peers[peer]
-        self._check(piece)
+        self._geometry.check_piece(piece)
         self._peers.lost(state, piece)
-        for reservation in self._reservations.of(state):
-            if reservation.next <= piece < reservation.end:
-                self._reservations.cut_before(piece)
+        self.reservations.lost(state, piece)
         if piece in state.working:
-            self._withdraw(state, state.working[piece])
+            self._upkeep.withdraw(state, state.working[piece])
 
     def remove_peer(self, peer: K) -> None:
         """Forget a peer, if it is known. What it was asked for is given back."""
@@ -190,25 +196,12 @@ class BlockPicker(Generic[K]):
         Raises:
             IndexError: if there is no such piece.
         """
-        self._check(piece)
-        return self._peers.seeds + self._order.rarity(piece)
+        self._geometry.check_piece(piece)
+        return self._peers.availability(piece)
 
     def interesting(self, peer: K) -> bool:
-        """Whether a peer has something that is wanted and missing.
-
-        Raises:
-            KeyError: if there is no such peer.
-        """
-        state = self._peers[peer]
-        wanted = self._wanted
-        if state.cached_interesting_piece >= 0 and wanted.missing_pieces[state.cached_interesting_piece]:
-            return True
-        if state.uninteresting_at == wanted.version:
-            return False
-        state.cached_interesting_piece = (wanted.missing_pieces & state.pieces).find(1)
-        if state.cached_interesting_piece < 0:
-            state.uninteresting_at = wanted.version
-        return state.cached_interesting_piece >= 0
+        """Whether a peer, which must be known, has something that is wanted and missing."""
+        return self._peers[peer].is_interesting(self._wanted)
 
     # ------------------------------------------------------------------ what is wanted
 
@@ -231,76 +224,20 @@ class BlockPicker(Generic[K]):
         self._order.sequential = value
 
     def priority(self, piece: int) -> int:
-        """The priority of a piece: 0 not wanted, 1 to 7.
-
-        Raises:
-            IndexError: if there is no such piece.
-        """
-        self._check(piece)
-        return self._wanted.priorities[piece]
+        """See `Demand.priority`."""
+        return self._demand.priority(piece)
 
     def set_priority(self, piece: int, priority: int) -> None:
-        """Give a piece a priority: 0 not wanted, 4 normal, 7 the highest. The order is strict.
-
-        An open piece that is no longer wanted is let go when nothing more of it is under way.
-
-        Raises:
-            IndexError: if there is no such piece.
-            ValueError: if there is no such priority.
-        """
-        self._check(piece)
-        if not 0 <= priority <= HIGHEST:
-            raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
-        self._reservations.cut_before(piece)
-        self._wanted.set_priority(piece, priority)
-        if priority:
-            self._order.set_priority(piece, priority)
-        if piece in self._open:
-            self._settle(self._open[piece])
-        else:
-            self._open.relist(piece)
+        """See `Demand.set_priority`."""
+        self._demand.set_priority(piece, priority)
 
     def set_priorities(self, priorities: bytes | Sequence[int]) -> None:
-        """Give every piece its priority.
-
-        Raises:
-            ValueError: if they are not as many as there are pieces, or one is not 0 to 7.
-        """
-        values = bytes(priorities)
-        if len(values) != self._geometry.pieces:
-            raise ValueError(f"{len(values)} priorities: there are {self._geometry.pieces} pieces")
-        if max(values) > HIGHEST:
-            raise ValueError(f"priority {max(values)}: must be 0 to {HIGHEST}")
-        self._reservations.cut_all()
-        self._wanted.set_priorities(values)
-        self._order.set_priorities(values)
-        free = self._wanted.missing_pieces.copy()
-        for piece in self._open:
-            free[piece] = 0
-        self._order.replace(free)
-        for open_piece in list(self._open.values()):
-            self._settle(open_piece)
+        """See `Demand.set_priorities`."""
+        self._demand.set_priorities(priorities)
 
     def set_deadline(self, piece: int, deadline: float | None) -> None:
-        """A reader waits for a piece, or no longer does. Such pieces go before all others, the earliest first.
-
-        A piece that was not wanted is given normal priority, and keeps it.
-
-        Args:
-            piece: its number.
-            deadline: anything that orders; None for no deadline.
-
-        Raises:
-            IndexError: if there is no such piece.
-        """
-        self._check(piece)
-        if self._wanted.have[piece]:
-            return
-        self._deadlines.set(piece, deadline)
-        if deadline is not None:
-            self._reservations.cut_before(piece, spares_urgent=True)
-        if deadline is not None and not self._wanted.priorities[piece]:
-            self.set_priority(piece, NORMAL)
+        """See `Demand.set_deadline`."""
+        self._demand.set_deadline(piece, deadline)
 
     # ------------------------------------------------------------------ picking
 
@@ -321,13 +258,17 @@ class BlockPicker(Generic[K]):
         state.is_active = not state.streams
         runs = self._pick_free_blocks(state, blocks, share)
         if not runs and not state.claimed and blocks > 0:
-            if self._reservations and self._reservations.steal(state):
+            if self.reservations and self.reservations.steal(state):
                 return self._pick_free_blocks(state, blocks, share)
             if self.in_endgame:
-                return self._join(state, min(blocks, limits.ENDGAME_BLOCKS)) if may_join else []
-            if self._make_room(state):
+                return self._open.join(state, min(blocks, limits.ENDGAME_BLOCKS)) if may_join else []
+            if self._upkeep.make_room(state):
                 return self._pick_free_blocks(state, blocks, share)
         return runs
+
+    def take_over(self, peer: K, blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
+        """Claim blocks for an idle peer that slower ones were asked for, in the endgame; see `OpenPieces.take_over`."""
+        return self._open.take_over(self._peers[peer], blocks, rate_of) if self.in_endgame else []
 
     def _pick_free_blocks(self, state: PickerPeer[K], blocks: int, share: int) -> list[Run]:
         runs: list[Run] = []
@@ -350,66 +291,6 @@ class BlockPicker(Generic[K]):
                 del self._open.partial[piece]
         return runs
 
-    def _join(self, state: PickerPeer[K], blocks: int) -> list[Run]:
-        """What others were asked for, those that the fewest and the longest ago first."""
-        runs: list[Run] = []
-        for claimants in range(1, limits.ENDGAME_CLAIMANTS):
-            for open_piece in self._open.values():
-                if blocks <= 0:
-                    return runs
-                piece = open_piece.piece
-                if state.pieces[piece] and open_piece.owner is None and self._wanted.priorities[piece]:
-                    joined = open_piece.join(state, claimants, blocks)
-                    blocks -= sum(run.blocks for run in joined)
-                    runs += joined
-        return runs
-
-    # ------------------------------------------------------------------ reserving
-
-    def reserve(self, peer: K, blocks: int, *, urgent_blocks: int, at: int = -1) -> Reservation[K] | None:
-        """Reserve a long run for a peer that streams; see `Reservations.reserve`.
-
-        Args:
-            peer: the source.
-            blocks: how many blocks at the most, but at least a piece.
-            urgent_blocks: likewise of what a reader waits for.
-            at: the piece to begin with, if it is free and no reader waits; -1 for any.
-
-        Returns:
-            None if there is nothing but what others were asked for, see `pick`. Else it is to be released in the end.
-
-        Raises:
-            KeyError: if there is no such peer.
-        """
-        return self._reservations.reserve(self._peers[peer], blocks, urgent_blocks, at)
-
-    def can_advance(self, reservation: Reservation[K]) -> bool:
-        """Whether `advance` may be called: there is room for the next piece, if a piece has to be begun."""
-        size = self._reservations.next_size(reservation)
-        more = limits.URGENT_PIECES if reservation.is_urgent else 0
-        return not size or self._open.has_room(reservation.next, more=more) or self._make_room_for(reservation.next)
-
-    def advance(self, reservation: Reservation[K], blocks: int) -> Run | None:
-        """The next blocks of a reservation that are to be received, of one piece; see `Reservations.advance`."""
-        return self._reservations.advance(reservation, blocks)
-
-    def release(self, reservation: Reservation[K]) -> None:
-        """End a reservation, and give back what has not come. Without effect if it is released already."""
-        run = self._reservations.release(reservation)
-        if run is not None and run.piece in reservation.owner.working:
-            open_piece = self._open[run.piece]
-            for block in range(run.first, run.first + run.blocks):
-                open_piece.give_back(reservation.owner, block)
-            self._settle(open_piece)
-
-    def is_urgent(self, peer: K) -> bool:
-        """Whether a reader waits for something that a source could deliver, and nobody was asked for.
-
-        Raises:
-            KeyError: if there is no such peer.
-        """
-        return self._reservations.urgent_piece(self._peers[peer]) is not None
-
     # ------------------------------------------------------------------ what happens to blocks
 
     def received(self, peer: K, piece: int, blocks: Sequence[int]) -> dict[int, tuple[K, ...] | None]:
@@ -425,29 +306,15 @@ class BlockPicker(Generic[K]):
             return dict.fromkeys(blocks)
         special = open_piece.receive(state, blocks)
         if not open_piece.claims and not self._wanted.priorities[piece]:
-            self._settle(open_piece)
+            self._upkeep.settle(open_piece)
         return special
 
     def received_late(self, peer: K, piece: int, block: int) -> tuple[K, ...] | None:
-        """A block came from a peer that was asked for it once, and no longer is: behind a choke, a cancel, a timeout.
-
-        Returns:
-            The other peers that are asked for it now, to cancel; None if it is of no use: the block is here already,
-            the piece is not wanted, there is no room for it, or it is to come from another source alone.
-        """
+        """A block came from a peer that was asked for it once, and no longer is; see `OpenPieces.receive_late`."""
         state = self._peers.get(peer)
         if state is None or not self._wanted.missing_pieces[piece]:
             return None
-        open_piece = self._open.get(piece)
-        if open_piece is None:
-            is_free = self._order.is_free(piece) and not self._open.is_exclusive(piece)
-            if not is_free or not self._open.has_room(piece):
-                return None
-            self._open.begin(piece, state)
-            open_piece = self._open[piece]
-        others = open_piece.receive_late(state, block)
-        self._open.relist(piece)
-        return others
+        return self._open.receive_late(state, piece, block)
 
     def give_back(self, peer: K, piece: int, block: int) -> None:
         """A block will not come from a peer (rejected, timed out). Without effect if it was not asked for it."""
@@ -455,17 +322,17 @@ class BlockPicker(Generic[K]):
         if state is not None and piece in state.working:
             open_piece = state.working[piece]
             open_piece.give_back(state, block)
-            self._settle(open_piece)
+            self._upkeep.settle(open_piece)
 
     def give_back_all(self, peer: K) -> None:
         """Nothing that a peer was asked for will come (choked, snubbed). Until its next pick it does not count."""
         state = self._peers.get(peer)
         if state is not None:
             state.is_active = False
-            for reservation in self._reservations.of(state):
-                self.release(reservation)
+            for reservation in self.reservations.of(state):
+                self.reservations.release(reservation)
             for open_piece in list(state.working.values()):
-                self._withdraw(state, open_piece)
+                self._upkeep.withdraw(state, open_piece)
 
     def claimed_by(self, peer: K) -> int:
         """How many blocks a peer was asked for that have neither come nor been given back; 0 if it is not known."""
@@ -492,8 +359,8 @@ class BlockPicker(Generic[K]):
         Raises:
             IndexError: if there is no such piece.
         """
-        self._check(piece)
-        self._reservations.stop(piece)
+        self._geometry.check_piece(piece)
+        self.reservations.stop(piece)
         self._open.close(piece)
         self._open.set_exclusive(piece, False)
         self._wanted.set_have(piece, True)
@@ -511,8 +378,8 @@ class BlockPicker(Generic[K]):
         Raises:
             IndexError: if there is no such piece.
         """
-        self._check(piece)
-        self._reservations.stop(piece)
+        self._geometry.check_piece(piece)
+        self.reservations.stop(piece)
         self._open.close(piece)
         self._open.set_exclusive(piece, alone)
         self._open.relist(piece)
@@ -526,7 +393,7 @@ class BlockPicker(Generic[K]):
         open_piece = self._open[piece]
         open_piece.reopen(blocks)
         self._open.set_exclusive(piece, False)
-        self._settle(open_piece)
+        self._upkeep.settle(open_piece)
 
     def lost(self, piece: int) -> None:
         """We had a piece, and no longer do.
@@ -534,47 +401,6 @@ class BlockPicker(Generic[K]):
         Raises:
             IndexError: if there is no such piece.
         """
-        self._check(piece)
+        self._geometry.check_piece(piece)
         self._wanted.set_have(piece, False)
         self._open.relist(piece)
-
-    # ------------------------------------------------------------------ inside
-
-    def _check(self, piece: int) -> None:
-        if not 0 <= piece < self._geometry.pieces:
-            raise IndexError(f"piece {piece}: there are {self._geometry.pieces}")
-
-    def _let_go(self, piece: int) -> None:
-        self._open.close(piece)
-        self._open.relist(piece)
-        if self._on_let_go is not None:
-            self._on_let_go(piece)
-
-    def _settle(self, open_piece: OpenPiece[K]) -> None:
-        """Put a piece on the right list, and let it go if nothing of it is under way and it is not worth keeping."""
-        self._open.relist(open_piece.piece)
-        if open_piece.claims or not open_piece.missing:
-            return
-        is_untouched = open_piece.missing == open_piece.blocks
-        if is_untouched or open_piece.owner is not None or not self._wanted.priorities[open_piece.piece]:
-            self._let_go(open_piece.piece)
-
-    def _withdraw(self, state: PickerPeer[K], open_piece: OpenPiece[K]) -> None:
-        """Give back all that a peer was asked for of one piece."""
-        open_piece.give_back_all(state)
-        self._settle(open_piece)
-
-    def _make_room(self, state: PickerPeer[K]) -> bool:
-        """Let go of what no peer works at for a free piece that this peer has, if that makes room for it."""
-        piece = self._order.first(state.pieces, state.shortlist)
-        return piece is not None and self._make_room_for(piece)
-
-    def _make_room_for(self, piece: int) -> bool:
-        stalled = [open_piece for open_piece in self._open.values() if open_piece.is_stalled()]
-        stalled.sort(key=lambda open_piece: (self.availability(open_piece.piece) > 0, -open_piece.missing))
-        for count in range(1, len(stalled) + 1):
-            if self._open.has_room(piece, without=stalled[:count]):
-                for open_piece in stalled[:count]:
-                    self._let_go(open_piece.piece)
-                return True
-        return False

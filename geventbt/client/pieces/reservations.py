@@ -15,8 +15,10 @@ from collections.abc import Iterable
 from typing import Generic
 
 from geventbt import limits
+from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.open_pieces import K, OpenPiece, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import PieceOrder
+from geventbt.client.pieces.upkeep import Upkeep
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 from geventbt.geometry import Geometry
 
@@ -76,16 +78,30 @@ class Reservation(Generic[K]):
 
 
 class Reservations(Generic[K]):
-    """All reservations of a torrent."""
+    """All reservations of a torrent; sources are known by the keys of the picker.
+
+    Args:
+        geometry: the pieces.
+        open_pieces, wanted, deadlines, order, peers, upkeep: of the picker.
+    """
 
     def __init__(
-        self, geometry: Geometry, open_pieces: OpenPieces[K], wanted: Wanted, deadlines: Deadlines, order: PieceOrder
+        self,
+        geometry: Geometry,
+        open_pieces: OpenPieces[K],
+        wanted: Wanted,
+        deadlines: Deadlines,
+        order: PieceOrder,
+        peers: PickerPeers[K],
+        upkeep: Upkeep[K],
     ) -> None:
         self._geometry = geometry
         self._open = open_pieces
         self._wanted = wanted
         self._deadlines = deadlines
         self._order = order
+        self._peers = peers
+        self._upkeep = upkeep
         self._all: list[Reservation[K]] = []
 
     def __bool__(self) -> bool:
@@ -96,20 +112,28 @@ class Reservations(Generic[K]):
         """Whether any piece is reserved that is not begun."""
         return any(each.next < each.end for each in self._all)
 
-    def next_size(self, reservation: Reservation[K]) -> int:
-        """The bytes of the piece that a reservation has to begin next; 0 if it needs not begin one."""
-        if reservation.block < reservation.last or reservation.next >= reservation.end:
-            return 0
-        return self._geometry.piece_size(reservation.next)
-
     # ------------------------------------------------------------------ choosing
 
-    def reserve(self, owner: PickerPeer[K], blocks: int, urgent_blocks: int, at: int) -> Reservation[K] | None:
-        """Reserve a run of at most `blocks` blocks, but at least a piece; for a reader at most `urgent_blocks`.
+    def reserve(self, source: K, blocks: int, *, urgent_blocks: int, at: int = -1) -> Reservation[K] | None:
+        """Reserve a long run for a source that streams.
 
         What a reader waits for comes first, then the piece `at`, what is left of open pieces that nobody works at, the
         front of the largest gap, what is left of other open pieces, and the tail of another source's reservation.
+
+        Args:
+            source: its key.
+            blocks: how many blocks at the most, but at least a piece.
+            urgent_blocks: likewise of what a reader waits for.
+            at: the piece to begin with, if it is free and no reader waits; -1 for any.
+
+        Returns:
+            None if there is nothing but what others were asked for, see `BlockPicker.pick`. Else it is to be released
+            in the end.
+
+        Raises:
+            KeyError: if there is no such source.
         """
+        owner = self._peers[source]
         reservation = (
             self._reserve_urgent(owner, urgent_blocks)
             or self._reserve_at(owner, blocks, at)
@@ -121,7 +145,15 @@ class Reservations(Generic[K]):
             self._all.append(reservation)
         return reservation
 
-    def urgent_piece(self, owner: PickerPeer[K]) -> int | None:
+    def is_urgent(self, source: K) -> bool:
+        """Whether a reader waits for something that a source could deliver, and nobody was asked for.
+
+        Raises:
+            KeyError: if there is no such source.
+        """
+        return self._urgent_piece(self._peers[source]) is not None
+
+    def _urgent_piece(self, owner: PickerPeer[K]) -> int | None:
         """The first piece that a reader waits for and that a source could deliver now, or None."""
         for piece in self._deadlines:
             if owner.pieces[piece]:
@@ -131,7 +163,7 @@ class Reservations(Generic[K]):
         return None
 
     def _reserve_urgent(self, owner: PickerPeer[K], blocks: int) -> Reservation[K] | None:
-        first = self.urgent_piece(owner) if self._deadlines else None
+        first = self._urgent_piece(owner) if self._deadlines else None
         if first is None:
             return None
         if first in self._open:
@@ -204,6 +236,13 @@ class Reservations(Generic[K]):
 
     # ------------------------------------------------------------------ receiving
 
+    def can_advance(self, reservation: Reservation[K]) -> bool:
+        """Whether `advance` may be called: there is room for the next piece, if a piece has to be begun."""
+        if not reservation.begins_piece or reservation.is_over:
+            return True
+        more = limits.URGENT_PIECES if reservation.is_urgent else 0
+        return self._open.has_room(reservation.next, more=more) or self._upkeep.make_room_for(reservation.next)
+
     def advance(self, reservation: Reservation[K], blocks: int) -> Run | None:
         """Take the next blocks of a reservation, at most `blocks`, all of one piece: they are received from now on.
 
@@ -222,14 +261,18 @@ class Reservations(Generic[K]):
         reservation.block = min(first + blocks, reservation.last)
         return Run(reservation.piece, first, reservation.block - first)
 
-    def release(self, reservation: Reservation[K]) -> Run | None:
-        """End a reservation. Returns the blocks that are claimed for it and may not have come: to be given back."""
+    def release(self, reservation: Reservation[K]) -> None:
+        """End a reservation, and give back what has not come. Without effect if it is released already."""
         if reservation in self._all:
             self._all.remove(reservation)
         self._cut(reservation, reservation.next)
         first, last = reservation.first, reservation.last
         reservation.first = reservation.block = reservation.last
-        return Run(reservation.piece, first, last - first) if first < last else None
+        if first < last and reservation.piece in reservation.owner.working:
+            open_piece = self._open[reservation.piece]
+            for block in range(first, last):
+                open_piece.give_back(reservation.owner, block)
+            self._upkeep.settle(open_piece)
 
     def of(self, owner: PickerPeer[K]) -> list[Reservation[K]]:
         """The reservations of a source."""
@@ -254,6 +297,11 @@ class Reservations(Generic[K]):
         for each in self._all:
             if each.next <= piece < each.end and not (spares_urgent and each.is_urgent):
                 self._cut(each, piece)
+
+    def lost(self, owner: PickerPeer[K], piece: int) -> None:
+        """A source has lost a piece: end its reservation of it, if it is not begun."""
+        if any(each.next <= piece < each.end for each in self.of(owner)):
+            self.cut_before(piece)
 
     def stop(self, piece: int) -> None:
         """A piece is not to be fetched any more: end its reservation, behind what is being received of it already."""

@@ -42,6 +42,10 @@ class AdmissionOwner(Protocol):
     def seeding(self) -> bool:
         """Whether nothing is missing that we want."""
 
+    @property
+    def only_uploads(self) -> bool:
+        """Whether peers are told that we only upload."""
+
     def add(self, wire: Wire, address: Address | None) -> None:
         """Take a peer that was admitted; its address is where it listens, if that is known."""
 
@@ -176,7 +180,7 @@ class Admission:
         """Offer our extensions, and exchange handshakes; see `DialerOwner`."""
         wire.use(lambda wire: UtMetadata(wire, self._torrent.info_bytes))
         wire.use(LtDonthave)
-        wire.use(UploadOnly).announce(self._owner.seeding)
+        wire.use(UploadOnly).announce(self._owner.only_uploads)
         self._exchange.attach(wire)
         port = self._context.ports.over(wire.remote_address[0])
         if port:

@@ -146,6 +146,10 @@ class RequestWindow:
         """Whether the patience is at its end: `on_timeout` is to be called, and what was asked for asked of others."""
         return self._waiting and now - self._since > self.timeout
 
+    def silence(self, now: float) -> float:
+        """Seconds for which the peer has left requests unanswered; 0 if there are none."""
+        return now - self._since if self._waiting else 0.0
+
     def on_timeout(self, now: float) -> None:
         """Have twice the patience from now on."""
         self._snubbed = True

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from bitarray import bitarray
-from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.context import ClientContext
@@ -23,15 +22,18 @@ from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.admission import Admission
 from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker
+from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
-from geventbt.client.swarm.uploads import Uploads
+from geventbt.client.swarm.upload_slots import UploadSlots
+from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.notifier import Notifier
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
 from geventbt.rates.throttle import Throttle
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _TICK, _REST = 1.0, 10.0
 """Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
 _THROTTLED_TICK = 0.05
+_DEALING_TICK = 0.1
 
 
 class SwarmOwner(Protocol):
@@ -82,6 +85,7 @@ class Swarm:
         owner: is called in the hub.
         max_peers: connections at one time.
         up, down: the torrent's own rates.
+        super_seeding: see `TorrentOptions`.
 
     Attributes:
         picker: what is missing.
@@ -103,6 +107,7 @@ class Swarm:
         max_peers: int,
         up: Throttle,
         down: RateLimit,
+        super_seeding: bool | None,
     ) -> None:
         torrent = storage.torrent
         self._now = context.now
@@ -121,18 +126,29 @@ class Swarm:
         self._hashes = _make_hash_exchange(storage)
         self._verifier = Verifier(storage, self.picker, self, self._hashes)
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
-        self.uploads = Uploads(self, BlockCache(storage), Choker(context.upload_slots), up, now=context.now)
+        self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding)
+        self.uploads = Uploads(
+            self,
+            BlockCache(storage),
+            Choker(context.upload_slots),
+            UploadSlots(context.upload_slots),
+            up,
+            self._dealer,
+            now=context.now,
+        )
         self._admission = Admission(
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._ticks: gevent.Greenlet | None = None
-        self._news = Event()
         self._has_left_seeds = False
+        self._news = Notifier()
 
     # ------------------------------------------------------------------ running
 
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
+        if not self.picker.complete:
+            self._dealer.finish()
         self._admission.start()
         self._web_seeds.start(self)
         self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
@@ -155,13 +171,16 @@ class Swarm:
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
-            self._news.clear()
+            if self._dealer.has_work:
+                self.uploads.tick(now)
             self._news.wait(self._pause)
 
     @property
     def _pause(self) -> float:
         if self.scheduler.throttled:
             return _THROTTLED_TICK
+        if self._dealer.has_work:
+            return _DEALING_TICK
         return _REST if self.seeding and not len(self.table) else _TICK
 
     def _tick(self, now: float) -> None:
@@ -224,6 +243,19 @@ class Swarm:
         return sum(peer.wire.download_speed() for peer in self.table)
 
     @property
+    def uploaded(self) -> int:
+        """Bytes of blocks that went to peers; see `UploadsOwner`."""
+        return self.table.uploaded
+
+    @property
+    def only_uploads(self) -> bool:
+        """Whether peers are told that we only upload (BEP 21); see `AdmissionOwner`.
+
+        Not before they are told of all pieces: they leave an uploader that has nothing for them.
+        """
+        return self.seeding and not self._dealer.may_deal
+
+    @property
     def connections(self) -> int:
         """The number of peers that are connected, or being connected to."""
         return self._admission.connections
@@ -268,11 +300,11 @@ class Swarm:
         """Take a peer that was admitted; see `AdmissionOwner`."""
         peer = WirePeer(self, wire, address)
         self.table.add(peer)
-        self._news.set()
         if self._hashes is not None:
             self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
         peer.start()
+        self._news.notify()
 
     def on_peer_closed(self, peer: WirePeer) -> None:
         """A peer has left; see `PeerOwner`."""
@@ -305,7 +337,7 @@ class Swarm:
 
     def on_wants(self) -> None:
         """What we want has changed."""
-        self._news.set()
+        self._news.notify()
         for peer in self.table:
             peer.update_interest()
         self._known.wants_seeds = not self.seeding
@@ -348,8 +380,8 @@ class Swarm:
             wire = peer.wire
             if wire.closed:
                 continue
-            if not wire.peer_has(piece):
-                wire.have(piece)
+            # Also to those that have it: how rare a piece is decides what they do with it.
+            wire.have(piece)
             if wire.am_interested:
                 peer.update_interest()
         self._owner.on_piece_verified(piece)
@@ -374,6 +406,7 @@ class Swarm:
 
     def withdraw(self, piece: int) -> None:
         """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
+        self._dealer.finish()
         self.picker.set_priority(piece, 0)
         self.picker.lost(piece)
         for peer in self.table:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import takewhile
 from time import monotonic
 from typing import Protocol
 
+import gevent
+
 from geventbt import limits
-from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker, PeerView
+from geventbt.client.swarm.dealer import Dealer, DealtPeer
+from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.protocol.connection import RequestKey
 from geventbt.rates.throttle import Throttle
 
+_SAMPLE = 1.0
+"""Seconds between two looks at the uplink."""
 
-class UploadPeer(Protocol):
+
+class UploadPeer(DealtPeer, Protocol):
     """A peer that may be given blocks."""
-
-    def __hash__(self) -> int:
-        """It is a key."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has left."""
-
-    @property
-    def interested(self) -> bool:
-        """Whether it wants anything of us."""
-
-    @property
-    def choked(self) -> bool:
-        """Whether we choke it."""
 
     def view(self) -> PeerView[UploadPeer]:
         """What the choker needs to know of it."""
@@ -53,8 +45,23 @@ class UploadsOwner(Protocol):
     def seeding(self) -> bool:
         """Whether nothing is missing that we want."""
 
+    @property
+    def uploaded(self) -> int:
+        """Bytes of blocks that were sent, in all."""
+
     def on_read_error(self, error: StorageError) -> None:
         """A block could not be read."""
+
+
+class BlockReader(Protocol):
+    """Reads blocks; see `BlockCache`."""
+
+    def read(self, requests: Sequence[RequestKey], peers: int = 1) -> list[memoryview | GeventBTError]:
+        """The blocks of the first requests, or the errors."""
+
+
+def _run_soon(action: Callable[[], None]) -> None:
+    gevent.get_hub().loop.run_callback(action)
 
 
 class Uploads:
@@ -64,27 +71,43 @@ class Uploads:
         owner: has the peers.
         cache: reads blocks.
         choker: decides which peers are unchoked.
+        slots: decides how many.
         rate: the torrent's own, and its client's.
+        dealer: decides what a seed shows to leechers.
         now: the monotonic clock, in seconds.
+        soon: calls a function after what is read has been sent.
+
+    Attributes:
+        dealer: see above.
     """
 
     def __init__(
         self,
         owner: UploadsOwner,
-        cache: BlockCache,
+        cache: BlockReader,
         choker: Choker[UploadPeer],
+        slots: UploadSlots,
         rate: Throttle,
+        dealer: Dealer[UploadPeer],
         *,
         now: Callable[[], float] = monotonic,
+        soon: Callable[[Callable[[], None]], None] = _run_soon,
     ) -> None:
         self._now = now
+        self._soon = soon
         self._owner = owner
         self._cache = cache
         self._choker = choker
         self._rate = rate
+        self._slots = slots
         self._rechoke_at = 0.0
+        self._sample_at = 0.0
+        self.dealer = dealer
+        self._set_slots()
 
-    def read_blocks(self, requests: Sequence[RequestKey]) -> list[memoryview | GeventBTError]:
+    # ------------------------------------------------------------------ blocks
+
+    def read_blocks(self, peer: UploadPeer, requests: Sequence[RequestKey]) -> list[memoryview | GeventBTError]:
         """Read blocks for a peer, when the rate limits allow it: then one at a time, so that none come in bursts.
 
         Blocks. For `Wire.serve_pending`.
@@ -92,45 +115,114 @@ class Uploads:
         if self._rate.limited:
             requests = requests[:1]
             self._rate.acquire(requests[0][2])
+        piece, is_dealt = requests[0][0], self.dealer.is_dealing
+        if is_dealt:
+            requests = list(takewhile(lambda key: key[0] == piece, requests))
         blocks = self._cache.read(requests, peers=self._choker.unchoked_count)
         for block in blocks:
             if isinstance(block, StorageError):
                 self._owner.on_read_error(block)
+        if is_dealt:
+            size = sum(len(block) for block in blocks if not isinstance(block, GeventBTError))
+            if self.dealer.on_sent(peer, piece, size, self._now()):
+                self._soon(lambda: self._end_turn(peer))
         return blocks
+
+    # ------------------------------------------------------------------ peers
 
     def on_interest(self, peer: UploadPeer) -> None:
         """A peer is interested: it is unchoked at once, when there is a free slot."""
-        if self._choker.on_interest(peer.view(), self._now(), seeding=self._owner.seeding):
-            peer.unchoke()
+        # Dealing may just have begun.
+        self._set_slots()
+        if self.dealer.may_have_turn(peer) and self._choker.on_interest(
+            peer.view(), self._now(), seeding=self._owner.seeding
+        ):
+            self._unchoke(peer)
 
     def on_uninterest(self, peer: UploadPeer) -> None:
         """A peer is not interested any more: its slot is another's."""
         if self._choker.release(peer):
-            peer.choke()
+            self._choke(peer)
             self._fill_slots()
 
     def on_closed(self, peer: UploadPeer) -> None:
         """A peer has left: its slot is another's."""
+        self.dealer.on_left(peer)
         if self._choker.release(peer):
             self._fill_slots()
 
+    # ------------------------------------------------------------------ slots
+
     def tick(self, now: float) -> None:
-        """Decide anew which peers are unchoked, every ten seconds."""
+        """Deal; each second, decide how many slots there are, and every ten which peers are unchoked.
+
+        To be called once a second, or ten times while the dealer has work.
+        """
+        self.dealer.tick(now)
+        if now < self._sample_at:
+            return
+        self._sample_at = now + _SAMPLE
+        self._slots.sample(now, self._owner.uploaded)
+        peers = self._owner.upload_peers
+        is_busy = any(peer.is_busy for peer in peers if not peer.choked)
         if now >= self._rechoke_at:
             self._rechoke_at = now + limits.CHOKE_INTERVAL
+            if is_busy:
+                self._slots.on_round()
+            self._set_slots()
             self._rechoke(now)
+        elif any(peer.interested and peer.choked for peer in peers):
+            if not is_busy:
+                self._slots.on_idle()
+            self._set_slots()
+            self._fill_slots()
+
+    def _set_slots(self) -> None:
+        # What is limited on purpose is to be shared equally.
+        slots = self._slots.most if self._rate.limited else self._slots.count
+        if self.dealer.is_dealing:
+            slots = limits.DEALT_SLOTS if self._slots.most is None else min(limits.DEALT_SLOTS, self._slots.most)
+        self._choker.slots = slots
 
     def _fill_slots(self) -> None:
-        waiting = [peer.view() for peer in self._owner.upload_peers if peer.interested and peer.choked]
+        waiting = [
+            peer.view()
+            for peer in self._owner.upload_peers
+            if peer.interested and peer.choked and self.dealer.may_have_turn(peer)
+        ]
         for chosen in self._choker.fill(waiting, self._now(), seeding=self._owner.seeding):
             if not chosen.closed:
-                chosen.unchoke()
+                self._unchoke(chosen)
 
     def _rechoke(self, now: float) -> None:
         peers = [peer for peer in self._owner.upload_peers if not peer.closed]
-        chosen = self._choker.rechoke([peer.view() for peer in peers], now, seeding=self._owner.seeding)
+        views = [peer.view() for peer in peers if self.dealer.may_have_turn(peer)]
+        chosen = self._choker.rechoke(views, now, seeding=self._owner.seeding)
         for peer in peers:
             if peer in chosen:
-                peer.unchoke()
+                self._unchoke(peer)
             else:
-                peer.choke()
+                self._choke(peer)
+
+    def _end_turn(self, peer: UploadPeer) -> None:
+        """Give the slot of a peer that was dealt a whole piece to another that waits, if it is its turn."""
+        if not self.dealer.is_dealing or peer.closed or peer.choked:
+            return
+        waiting = [
+            other for other in self._owner.upload_peers if other.interested and other.choked and not other.closed
+        ]
+        heir = self.dealer.heir(peer, waiting)
+        if heir is not peer and self._choker.release(peer):
+            self._choke(peer)
+            if heir is not None:
+                for chosen in self._choker.fill([heir.view()], self._now(), seeding=self._owner.seeding):
+                    self._unchoke(chosen)
+
+    def _choke(self, peer: UploadPeer) -> None:
+        peer.choke()
+        self.dealer.on_turn(peer, False)
+
+    def _unchoke(self, peer: UploadPeer) -> None:
+        # First what it may ask for: its first request then is for the rarest of it.
+        self.dealer.on_turn(peer, True)
+        peer.unchoke()

@@ -110,7 +110,7 @@ class WebSeedConnection:
         """Reserve a run, and receive it. Returns whether there was one."""
         picker, geometry = self._swarm.picker, self._swarm.geometry
         at, offset = geometry.piece_at(self._reader.position) if self._reader.has_more else (-1, 0)
-        run = picker.reserve(
+        run = picker.reservations.reserve(
             self._owner.source,
             -(-self._owner.run_length // limits.BLOCK),
             urgent_blocks=limits.WEB_SEED_URGENT_RUN // limits.BLOCK,
@@ -121,7 +121,7 @@ class WebSeedConnection:
         try:
             self._receive(run)
         finally:
-            picker.release(run)
+            picker.reservations.release(run)
         return True
 
     def _receive(self, run: Reservation[BlockSource]) -> None:
@@ -139,15 +139,15 @@ class WebSeedConnection:
         """Block until more may be received. Returns what is to be received next, or None for nothing of this run."""
         picker, scheduler = self._swarm.picker, self._swarm.scheduler
         while not run.is_over:
-            if run.begins_piece and not run.is_urgent and picker.is_urgent(self._owner.source):
+            if run.begins_piece and not run.is_urgent and picker.reservations.is_urgent(self._owner.source):
                 return None
-            if self._swarm.assembly.is_behind or not picker.can_advance(run):
+            if self._swarm.assembly.is_behind or not picker.reservations.can_advance(run):
                 self._owner.on_held_back()
                 scheduler.changes.wait(_LOOK)
                 continue
             allowed = scheduler.take(self._window_blocks())
             if allowed:
-                window = picker.advance(run, allowed)
+                window = picker.reservations.advance(run, allowed)
                 scheduler.give_back(allowed - (window.blocks if window else 0))
                 return window
             self._owner.on_held_back()

@@ -144,7 +144,7 @@ class WebSeeds:
     def _are_wanted(self, swarm: SeededSwarm, now: float) -> bool:
         if swarm.picker.done:
             return False
-        if any(swarm.picker.is_urgent(seed) for seed in self if not seed.closed):
+        if any(swarm.picker.reservations.is_urgent(seed) for seed in self if not seed.closed):
             return True
         if not swarm.has_peers and not swarm.expects_peers:
             return True

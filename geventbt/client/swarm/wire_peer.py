@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -54,6 +56,10 @@ class PeerOwner(SourceOwner, Protocol):
     def uploads(self) -> Uploads:
         """Gives slots and blocks."""
 
+    @property
+    def upload_peers(self) -> Collection[WirePeer]:
+        """The peers that are connected."""
+
     def on_extended_handshake(self, peer: WirePeer) -> None:
         """The extended handshake of a peer is here (BEP 10)."""
 
@@ -95,6 +101,7 @@ class WirePeer(WireDelegate):
         self._picker = owner.picker
         self._assembly = owner.assembly
         self._scheduler = owner.scheduler
+        self._dealer = owner.uploads.dealer
         self._geometry = owner.geometry
         self._window = RequestWindow()
         self._dropped = None
@@ -108,6 +115,7 @@ class WirePeer(WireDelegate):
         self._backoffs = 0
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
+        self._takes_over_at = 0.0
         self._server: gevent.Greenlet | None = None
         self._exchanged = 0
         self._exchanged_at = monotonic()
@@ -122,12 +130,21 @@ class WirePeer(WireDelegate):
         wire, have = self.wire, self._owner.have
         self._picker.add_peer(self, wire.peer_pieces)
         wire.attach(self)
-        if wire.has_fast and have.all():
+        is_hidden = not wire.extended_handshake.get("upload_only") and self._dealer.hides_from(
+            self, self._owner.upload_peers
+        )
+        if is_hidden and wire.has_fast:
+            wire.have_none()
+        elif is_hidden:
+            pass
+        elif wire.has_fast and have.all():
             wire.have_all()
         elif wire.has_fast and not have.any():
             wire.have_none()
         elif have.any():
             wire.bitfield(have)
+        if is_hidden:
+            self._dealer.greet(self)
         if wire.peer_extended_handshake:
             self._owner.on_extended_handshake(self)
         if wire.has_unanswered_requests:
@@ -215,6 +232,7 @@ class WirePeer(WireDelegate):
         if kind == c.HAVE:
             if not self._has_bitfield:
                 self._picker.peer_has(self, event[1])
+                self._dealer.on_have(self, event[1])
             self._has_news = True
         elif kind in _BITFIELDS:
             self._has_bitfield = self._has_news = True
@@ -270,6 +288,7 @@ class WirePeer(WireDelegate):
         if self._has_bitfield:
             self._has_bitfield = False
             self._picker.set_peer_pieces(self, self.wire.peer_pieces)
+            self._dealer.on_pieces(self)
 
     def _take_news(self) -> None:
         """Act on messages once for all that were read together: a peer that says one thing and its contrary all the
@@ -329,6 +348,8 @@ class WirePeer(WireDelegate):
         runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
         if room and not runs and dropped is not None:
             runs = dropped.repeat(now)
+        if not runs and not pending and room and now >= self._takes_over_at:
+            runs = self._take_over(room, now)
         self._scheduler.give_back(room - sum(run.blocks for run in runs))
         try:
             for run in runs:
@@ -348,6 +369,17 @@ class WirePeer(WireDelegate):
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
 
+    def _take_over(self, room: int, now: float) -> list[Run]:
+        runs = self._picker.take_over(self, room, lambda source: source.expected_rate(now))
+        if not runs:
+            self._takes_over_at = now + limits.ENDGAME_PATIENCE
+        return runs
+
+    def expected_rate(self, now: float) -> float:
+        """Bytes a second that are to be expected of it; 0 if nothing is known."""
+        silence = self._window.silence(now)
+        return self.wire.download_speed() or (limits.BLOCK / silence if silence else 0.0)
+
     def note_new_blocks(self) -> None:
         """There are blocks to fetch that were not to be fetched just now: however long the peer has been idle, the one
         that takes them first is given time before they are asked of others as well."""
@@ -364,10 +396,10 @@ class WirePeer(WireDelegate):
         self.wire.request_run(run.piece, offset, end - offset)
 
     def _share(self) -> int:
-        """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
+        """How many blocks of one piece to take: all of it, for a peer that is known to be fast enough."""
         speed = self.wire.download_speed()
         blocks = self._geometry.blocks_per_piece
-        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
+        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK if speed else min(limits.FIRST_REQUESTS, blocks - 1)
         return 0 if share >= blocks else max(share, 1)
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
@@ -422,6 +454,26 @@ class WirePeer(WireDelegate):
         """Whether we choke it."""
         return self.wire.am_choking
 
+    @property
+    def pieces(self) -> bitarray:
+        """The pieces that it has."""
+        return self.wire.peer_pieces
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is left to send to it."""
+        return self.wire.queued > 0 or self.wire.has_unanswered_requests
+
+    @property
+    def up_rate(self) -> float:
+        """Bytes a second that we send to it."""
+        return self.wire.upload_speed()
+
+    def announce(self, piece: int) -> None:
+        """Tell it that we have a piece, unless that was lost meanwhile."""
+        if self._owner.have[piece]:
+            self.wire.have(piece)
+
     def choke(self) -> None:
         """Take its slot."""
         self.wire.choke()
@@ -472,7 +524,7 @@ class WirePeer(WireDelegate):
 
     def _serve(self) -> None:
         try:
-            self.wire.serve_pending(self._owner.uploads.read_blocks)
+            self.wire.serve_pending(partial(self._owner.uploads.read_blocks, self))
         except (GeventBTError, OSError) as error:
             _log.info("%s is no longer served: %s", self, error)
         finally:

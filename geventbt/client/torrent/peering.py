@@ -151,6 +151,7 @@ class Peering:
             self.web_seeds,
             self._owner,
             max_peers=self._max_peers,
+            super_seeding=self._options.super_seeding,
             up=self._up,
             down=self._down,
         )

@@ -44,7 +44,7 @@ def test_requests_are_answered_in_order_and_it_ends_when_none_is_left(raw):
     assert not wire.peer_requests
 
 
-def test_a_batch_is_no_longer_than_what_may_be_queued(raw):
+def test_batches_grow_with_the_speed_up_to_what_may_be_queued(raw):
     wire, peer = raw(geometry=LARGE_PIECES)
     count = 100
     ask(wire, peer, *[(number // 64, number % 64 * BLOCK, BLOCK) for number in range(count)])
@@ -57,7 +57,9 @@ def test_a_batch_is_no_longer_than_what_may_be_queued(raw):
     server = gevent.spawn(wire.serve_pending, read)
     peer.receive(count * (BLOCK + 13))
     server.join(timeout=10)
-    assert batches == [limits.HIGH_WATER, count * BLOCK - limits.HIGH_WATER]
+    assert sum(batches) == count * BLOCK
+    assert batches[0] == limits.LOW_OUTPUT
+    assert max(batches) <= limits.HIGH_WATER
 
 
 def test_what_a_reader_leaves_out_is_asked_for_again(raw):
@@ -207,3 +209,23 @@ def test_a_feed_gets_late_blocks_of_what_was_given_up(raw, how):
     eventually(lambda: wire.downloaded == 2 * BLOCK)
     assert [(kind, offset) for kind, _, offset, _ in feed.told] == [("late", 0), ("late", BLOCK)]
     assert (wire.wasted, wire.closed) == (0, False)
+
+
+def test_a_peer_that_is_choked_while_its_output_is_full_is_not_read_for(raw):
+    wire, peer = raw(geometry=LARGE_PIECES)
+    count = 500
+    ask(wire, peer, *[(number // 64, number % 64 * BLOCK, BLOCK) for number in range(count)])
+    batches = []
+
+    def read(batch: list[RequestKey]) -> list[bytes]:
+        batches.append(len(batch))
+        return give_all(batch)
+
+    server = gevent.spawn(wire.serve_pending, read)
+    eventually(lambda: wire.queued > 0 and wire.has_unanswered_requests)
+    wire.choke()
+    drain = gevent.spawn(lambda: all(peer.receive(1024) for _ in range(count * BLOCK)))
+    server.get(timeout=5)
+    drain.kill()
+    assert all(batches)
+    assert sum(batches) < count

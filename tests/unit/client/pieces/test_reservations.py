@@ -26,12 +26,12 @@ def picker():
 
 
 def reserve(picker, key="web", pieces=1, urgent_pieces=2):
-    return picker.reserve(key, pieces * PER_PIECE, urgent_blocks=urgent_pieces * PER_PIECE)
+    return picker.reservations.reserve(key, pieces * PER_PIECE, urgent_blocks=urgent_pieces * PER_PIECE)
 
 
 def receive(picker, run):
     """The next piece of a reservation comes."""
-    taken = picker.advance(run, PER_PIECE)
+    taken = picker.reservations.advance(run, PER_PIECE)
     assert picker.received(run.owner.key, taken.piece, range(taken.first, taken.first + taken.blocks)) == {}
     run.received()
     return taken.piece
@@ -80,20 +80,20 @@ def test_a_peer_takes_the_second_half_of_the_piece_that_is_being_received(picker
     run = reserve(picker, pieces=20)
     for _ in range(19):
         receive(picker, run)
-    taken = picker.advance(run, 1)
+    taken = picker.reservations.advance(run, 1)
     assert [(each.piece, each.first, each.blocks) for each in picker.pick("peer", PER_PIECE)] == [(19, 3, 1)]
     assert picker.received("web", 19, [taken.first]) == {}
     run.received()
-    assert picker.advance(run, PER_PIECE).blocks == 2
+    assert picker.reservations.advance(run, PER_PIECE).blocks == 2
     run.received()
-    assert picker.advance(run, PER_PIECE) is None
+    assert picker.reservations.advance(run, PER_PIECE) is None
 
 
 def test_a_window_that_is_being_received_is_asked_of_nobody_else(picker):
     run = reserve(picker, pieces=20)
     for _ in range(19):
         receive(picker, run)
-    picker.advance(run, PER_PIECE)
+    picker.reservations.advance(run, PER_PIECE)
     assert picker.in_endgame
     assert picker.pick("peer", PER_PIECE) == []
     assert picker.received_late("peer", 19, 0) is None
@@ -135,11 +135,11 @@ def test_a_long_run_is_ended_before_the_piece_of_a_reader_and_one_for_a_reader_i
     run = reserve(picker, pieces=10)
     picker.set_deadline(4, 1)
     assert (run.next, run.end) == (0, 4)
-    assert picker.is_urgent("web")
+    assert picker.reservations.is_urgent("web")
     urgent = reserve(picker, "mirror")
     picker.set_deadline(4, 2)
     assert (urgent.next, urgent.end) == (4, 5)
-    assert not picker.is_urgent("web")
+    assert not picker.reservations.is_urgent("web")
 
 
 def test_a_run_ends_before_a_piece_that_is_there_or_not_wanted_any_more(picker):
@@ -160,9 +160,9 @@ def test_a_verified_piece_does_not_end_the_run_that_brought_it(picker):
 
 def test_what_is_released_can_be_picked_again(picker):
     run = reserve(picker, pieces=20)
-    picker.advance(run, 2)
+    picker.reservations.advance(run, 2)
     picker.received("web", 0, [0])
-    picker.release(run)
+    picker.reservations.release(run)
     assert picker.claimed_by("web") == 0
     picked = [(each.piece, each.first, each.blocks) for each in picker.pick("peer", 100 * PER_PIECE)]
     assert sorted(picked) == [(0, 1, PER_PIECE - 1), *((piece, 0, PER_PIECE) for piece in range(1, 20))]
@@ -170,6 +170,6 @@ def test_what_is_released_can_be_picked_again(picker):
 
 def test_a_source_that_leaves_gives_everything_back(picker):
     run = reserve(picker, pieces=20)
-    picker.advance(run, 2)
+    picker.reservations.advance(run, 2)
     picker.remove_peer("web")
     assert len(picker.pick("peer", 100 * PER_PIECE)) == 20

@@ -1,0 +1,210 @@
+"""The small interface in JSON that the page uses: views of Flask below ``/api``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import suppress
+from typing import Any
+
+from flask import Blueprint, Response, abort, request
+from flask.typing import ResponseReturnValue
+
+from geventbt import __version__, limits
+from geventbt.client.client import Client
+from geventbt.client.torrent.active_torrent import ActiveTorrent
+from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.threads import in_thread
+from geventbt.errors import FetchError, GeventBTError
+from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.addresses import AddressKind
+from geventbt.net.http.fetch import fetch
+from geventbt.net.http.policy import AddressPolicy
+from geventbt.net.text import clean_text
+from geventbt.web.control import Control
+from geventbt.web.departure import socket_of
+from geventbt.web.feed import Feed
+from geventbt.web.guard import Token
+from geventbt.web.journal import Journal
+from geventbt.web.snapshot import details_of
+
+_INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
+_TORRENT = "application/x-bittorrent"
+_PUBLIC = AddressPolicy(kind=AddressKind.PUBLIC)
+
+
+class PageAPI:
+    """The views below ``/api``. What changes anything is a POST with the token in a header; see `Token`."""
+
+    def __init__(self, client: Client, folder: str, control: Control, stream_url: str | None) -> None:
+        self._client = client
+        self._folder = folder
+        self._control = control
+        self._stream_url = stream_url
+        self._token = Token("X-Geventbt-Token")
+        self._journal = Journal()
+        self._feed = Feed(client, self._journal, self._totals)
+
+    def add_to(self, blueprint: Blueprint) -> None:
+        """Add the views."""
+        blueprint.add_url_rule("/api/events", "events", self._events)
+        blueprint.add_url_rule("/api/torrents/<info_hash>", "details", self._details)
+        blueprint.add_url_rule("/api/torrents", "add", self._add, methods=["POST"])
+        blueprint.add_url_rule("/api/limits", "limits", self._set_limits, methods=["POST"])
+        for name, action in {
+            "pause": self._pause,
+            "resume": self._resume,
+            "check": self._check,
+            "remove": self._remove,
+            "files": self._set_priorities,
+        }.items():
+            blueprint.add_url_rule(f"/api/torrents/<info_hash>/{name}", name, self._view_of(action), methods=["POST"])
+        blueprint.before_request(self._check_token)
+        blueprint.register_error_handler(GeventBTError, _tell)
+        blueprint.register_error_handler(ValueError, _tell)
+        blueprint.register_error_handler(LookupError, _tell)
+        blueprint.register_error_handler(OSError, _tell)
+
+    # ------------------------------------------------------------------ what there is
+
+    def _events(self) -> ResponseReturnValue:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        events = self._feed.events(socket_of(request.environ))
+        return Response(events, mimetype="text/event-stream", headers=headers)
+
+    def _details(self, info_hash: str) -> ResponseReturnValue:
+        return details_of(self._torrent(info_hash))
+
+    def _totals(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "stream": self._stream_url,
+            "folder": clean_text(self._folder),
+            "free": _free_space(self._folder),
+            "limit_down": self._client.limit_down,
+            "limit_up": self._client.limit_up,
+        }
+
+    def _torrent(self, info_hash: str) -> ActiveTorrent:
+        try:
+            return self._client.torrents[bytes.fromhex(info_hash)]
+        except (ValueError, KeyError):
+            abort(404, "there is no such torrent")
+
+    # ------------------------------------------------------------------ what is asked for
+
+    def _check_token(self) -> ResponseReturnValue | None:
+        if request.method in ("GET", "HEAD", "OPTIONS") or self._token.is_in(request.environ):
+            return None
+        return {"error": "the token is missing or old"}, 409, {self._token.header: self._token.value}
+
+    def _add(self) -> ResponseReturnValue:
+        if request.mimetype == _TORRENT:
+            source: Torrent | Magnet = in_thread(Torrent.from_bytes, _body(limits.WEB_BODY))
+        else:
+            source = read_link(str(_json("link").get("link", "")))
+        torrent = self._control.add(source)
+        self._journal.note(f"added {torrent.name}")
+        return {"hash": torrent.info_hash.hex(), "name": clean_text(torrent.name)}, 201
+
+    def _view_of(self, action: Any) -> Any:
+        def view(info_hash: str) -> ResponseReturnValue:
+            action(self._torrent(info_hash))
+            return {}
+
+        return view
+
+    def _pause(self, torrent: ActiveTorrent) -> None:
+        self._control.pause(torrent)
+        self._journal.note(f"paused {torrent.name}")
+
+    def _resume(self, torrent: ActiveTorrent) -> None:
+        self._control.resume(torrent)
+        self._journal.note(f"resumed {torrent.name}")
+
+    def _check(self, torrent: ActiveTorrent) -> None:
+        # It takes as long as the data is large, and is seen in the list.
+        self._journal.note(f"checking {torrent.name}")
+        spawn(f"checking {torrent.name!r}", _check_data, torrent)
+
+    def _remove(self, torrent: ActiveTorrent) -> None:
+        self._control.remove(torrent)
+        self._journal.note(f"removed {torrent.name}; its files are kept")
+
+    def _set_priorities(self, torrent: ActiveTorrent) -> None:
+        wanted = _json("priorities").get("priorities")
+        if not isinstance(wanted, dict) or not all(type(value) is int for value in wanted.values()):
+            raise ValueError("priorities: an object of numbers from 0 to 7 by the index of the file")
+        torrent.set_priorities({int(index): value for index, value in wanted.items()})
+
+    def _set_limits(self) -> ResponseReturnValue:
+        given = _json("down", "up")
+        for value in given.values():
+            if value is not None and (type(value) is not int or not 1 <= value <= limits.WEB_MAX_RATE):
+                raise ValueError("a limit is a number of bytes a second from 1 on, or null")
+        down, up = given.get("down"), given.get("up")
+        self._control.set_limits(down, up)
+        self._journal.note(f"limits: {_rate(down)} down, {_rate(up)} up")
+        return {}
+
+
+def read_link(text: str) -> Torrent | Magnet:
+    """The torrent, or the link to one, that a text names: a magnet link, an info hash, or the URL of a .torrent file.
+
+    A URL leads to addresses of the internet only: the page may be used by others than those who may reach our network.
+
+    Raises:
+        GeventBTError: it names none, or it cannot be fetched.
+    """
+    text = text.strip()
+    if not text or len(text) > limits.WEB_LINK:
+        raise ValueError("give a magnet link, an info hash, or the URL of a .torrent file")
+    if text.lower().startswith(("http://", "https://")):
+        try:
+            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=_PUBLIC))
+        except FetchError as error:
+            hint = "only addresses of the internet are fetched from; save the file, and add that"
+            raise FetchError(f"the URL cannot be fetched: {error} ({hint})") from error
+    return Magnet.from_string(f"magnet:?xt=urn:btih:{text}" if _INFO_HASH.fullmatch(text) else text)
+
+
+def _body(most: int) -> bytes:
+    """The body of the request, if it is not too long."""
+    request.max_content_length = most
+    return request.get_data(cache=False)
+
+
+def _json(*known: str) -> dict[str, Any]:
+    """The body of the request, an object with these keys and no others."""
+    request.max_content_length = limits.WEB_JSON
+    try:
+        found = request.get_json(force=True)
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
+    if not isinstance(found, dict) or not found.keys() <= set(known):
+        raise ValueError(f"the body is an object with {' and '.join(known)}")
+    return found
+
+
+def _tell(error: Exception) -> ResponseReturnValue:
+    """An error, as text for the page."""
+    return {"error": clean_text(str(error))}, 400
+
+
+def _check_data(torrent: ActiveTorrent) -> None:
+    # An error is the torrent's, and shown there.
+    with suppress(GeventBTError, OSError):
+        torrent.check()
+
+
+def _free_space(folder: str) -> int | None:
+    """Bytes that are free where the folder is; None where that is unknown."""
+    try:
+        # In a thread: the folder may be on a network drive that does not answer.
+        return int(in_thread(shutil.disk_usage, folder).free // limits.MIB * limits.MIB)
+    except OSError:
+        return None
+
+
+def _rate(value: int | None) -> str:
+    return "no limit" if value is None else f"{value} bytes/s"

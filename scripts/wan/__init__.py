@@ -1,0 +1,1 @@
+"""The emulated wide area network of `scripts/bench_swarm.py`."""
