@@ -1,8 +1,8 @@
 """A worker of ``geventbt seed --workers N``: a process that serves a torrent on a port that others listen on, too.
 
-It finds no peers and announces nothing. Its standard input is a line of JSON, the job (see `job_of`), and is then kept
-open: its end is the order to stop, also where the process that has started the worker was killed. Once a second, and a
-last time at the end, it writes a line of JSON: ``uploaded`` (bytes), ``upload_speed``, ``peers``.
+It finds no peers and announces nothing. Its standard input is a line of JSON, see `geventbt.cli.workers.job_of`, and is
+then kept open: its end is the order to stop, also where the process that has started the worker was killed. Once a
+second, and a last time at the end, it writes a line of JSON: ``uploaded`` (bytes), ``upload_speed``, ``peers``.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import json
 import logging
 import signal
 import sys
-from base64 import b64decode, b64encode
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from base64 import b64decode
+from typing import TYPE_CHECKING
 
 import geventbt
-from geventbt.cli.backends import backend_of
 from geventbt.cli.errors import DONE
 from geventbt.cli.json_lines import forget_output
 from geventbt.cli.messages import code_and_text
+from geventbt.cli.seeding import add_to_seed, seed_options
 from geventbt.cli.text import printable, say
 
 if TYPE_CHECKING:
@@ -28,64 +27,6 @@ if TYPE_CHECKING:
 
 _LOOK, _REPORT = 0.05, 1.0
 """Seconds between two looks whether the data is checked, and between two reports."""
-_SHARED = ("max_peers", "limit_up", "limit_down")
-"""Options for all workers together."""
-
-
-def job_of(arguments: argparse.Namespace, torrent: geventbt.Torrent, place: str, port: int) -> bytes:
-    """What a worker needs to know, as a line.
-
-    Args:
-        arguments: of the command, as they hold for one worker; see `share_of`.
-        torrent: the torrent.
-        place: the folder of its data, or the URL of a store.
-        port: the port.
-    """
-    options = {name: getattr(arguments, name) for name in ("host", "encryption", "super_seed", *_SHARED)}
-    # It tells no tracker of itself.
-    metainfo = b64encode(replace(torrent, trackers=()).to_bytes()).decode()
-    return json.dumps({"torrent": metainfo, "place": place, "port": port, **options}).encode() + b"\n"
-
-
-def share_of(arguments: argparse.Namespace) -> argparse.Namespace:
-    """The options as they hold for each of the workers: an equal share of what is for all together."""
-    share = argparse.Namespace(**vars(arguments))
-    for name in _SHARED:
-        value = getattr(arguments, name)
-        setattr(share, name, None if value is None else -(-value // arguments.workers))
-    if arguments.workers > 1:
-        # Each is a seed beside others, though it does not see them.
-        share.super_seed = bool(arguments.super_seed)
-    return share
-
-
-def seed_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of the client that seeds."""
-    return {
-        "host": arguments.host,
-        "encryption": arguments.encryption,
-        "upload_slots": None,
-        "max_connections": arguments.max_peers,
-        # All peers may come through a tunnel or proxy of this machine.
-        "exempt_loopback": True,
-    }
-
-
-def add_to_seed(
-    client: geventbt.Client, torrent: geventbt.Torrent, place: str, arguments: argparse.Namespace, **options: Any
-) -> geventbt.ActiveTorrent:
-    """Add the torrent to the client that seeds; see `geventbt.Client.add`."""
-    return client.add(
-        torrent,
-        place,
-        max_peers=arguments.max_peers,
-        limit_down=arguments.limit_down,
-        limit_up=arguments.limit_up,
-        super_seeding=arguments.super_seed,
-        storage=backend_of(place),
-        seed_only=True,
-        **options,
-    )
 
 
 def main() -> int:

@@ -7,11 +7,14 @@ forked, and are kept in a session of their own: Ctrl-C on the terminal ends the 
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -20,6 +23,7 @@ from gevent import subprocess
 
 import geventbt
 from geventbt.cli.messages import what_happened
+from geventbt.cli.seeding import SHARED
 from geventbt.cli.text import human_time, say
 from geventbt.client.peers.backoff import backoff
 
@@ -29,12 +33,27 @@ _SETTLED = 60.0
 _STOP_TIMEOUT = 10.0
 
 
+def job_of(arguments: argparse.Namespace, torrent: geventbt.Torrent, place: str, port: int) -> bytes:
+    """What a worker needs to know, as a line.
+
+    Args:
+        arguments: of the command, as they hold for one worker; see `geventbt.cli.seeding.share_of`.
+        torrent: the torrent.
+        place: the folder of its data, or the URL of a store.
+        port: the port.
+    """
+    options = {name: getattr(arguments, name) for name in ("host", "encryption", "super_seed", *SHARED)}
+    # It tells no tracker of itself.
+    metainfo = b64encode(replace(torrent, trackers=()).to_bytes()).decode()
+    return json.dumps({"torrent": metainfo, "place": place, "port": port, **options}).encode() + b"\n"
+
+
 class Workers:
     """Worker processes, each of which is started anew when it ends. A context manager: at its end they are stopped.
 
     Args:
         count: how many.
-        job: what each is to do; see `geventbt.cli.worker.job_of`.
+        job: what each is to do; see `job_of`.
         torrent: counts what they do as its own.
     """
 

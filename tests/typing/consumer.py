@@ -269,9 +269,9 @@ def read(active: geventbt.ActiveTorrent) -> None:
 def encrypt(policy: EncryptionPolicy = "prefer") -> None:
     inherited = socket.create_server(("127.0.0.1", 0))
     with Client(inherited) as second, Client(0, reuse_port=True) as third:
-        third.torrents[INFO_HASH].count_elsewhere(
-            uploaded=second.torrents[INFO_HASH].uploaded, upload_speed=0.5, peers=1
-        )
+        sent: int = sum(torrent.uploaded for torrent in second.torrents.values())
+        for torrent in third.torrents.values():
+            torrent.count_elsewhere(uploaded=sent, upload_speed=0.5, peers=1)
         geventbt.listen(0, seed, reuse_port=True).stop()
     choice: geventbt.TransportChoice = "both"
     with (

@@ -15,10 +15,10 @@ from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, 
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.running import REFRESH, busy_port, discovery_options, running_client
+from geventbt.cli.seeding import add_to_seed, seed_options, share_of
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
-from geventbt.cli.worker import add_to_seed, job_of, seed_options, share_of
 
 _EXAMPLES = """
 geventbt seed photos/ --tracker http://tracker.example/announce
@@ -62,15 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     from geventbt.storage import locate
 
-    made: Shared | None = None
-    if arguments.data is None and is_data(arguments.source):
-        is_quiet = arguments.quiet or arguments.json
-        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
-        torrent, data = made.torrent, arguments.source
-    else:
-        torrent = read_torrent(arguments.source, "seed")
-        is_here = os.path.isfile(arguments.source)
-        data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
+    torrent, data, made = _source_of(arguments)
     place = data if is_store(data) else os.fspath(locate(torrent, data))
     if os.path.islink(data):
         say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
@@ -100,13 +92,24 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _source_of(arguments: argparse.Namespace) -> tuple[geventbt.Torrent, str, Shared | None]:
+    """The torrent, its data, and what was made where the source is data."""
+    if arguments.data is None and is_data(arguments.source):
+        is_quiet = arguments.quiet or arguments.json
+        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
+        return made.torrent, arguments.source, made
+    torrent = read_torrent(arguments.source, "seed")
+    is_here = os.path.isfile(arguments.source)
+    return torrent, arguments.data or (os.path.dirname(arguments.source) if is_here else "") or ".", None
+
+
 def _workers(
     active: geventbt.ActiveTorrent, own: argparse.Namespace, torrent: geventbt.Torrent, place: str, port: int | None
 ) -> AbstractContextManager[object]:
     """The other processes that serve, with the same options as this one."""
     if own.workers == 1 or port is None:
         return nullcontext()
-    from geventbt.cli.workers import Workers
+    from geventbt.cli.workers import Workers, job_of
 
     return Workers(own.workers - 1, job_of(own, torrent, place, port), active)
 
