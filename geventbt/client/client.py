@@ -58,6 +58,8 @@ class Client:
         port: to listen on; 0 takes a free one, None does not listen at all. Or a socket that listens already, as
             systemd and gunicorn hand it on; it is closed with the client.
         host: the address to listen on; "" is every interface over IPv4 and IPv6.
+        reuse_port: whether other processes may share the port; see `geventbt.listen`. One of them should announce, and
+            the others have neither trackers nor DHT.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
@@ -82,7 +84,9 @@ class Client:
     Raises:
         OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
             be read.
-        ValueError: not the URL of a proxy, or not ranges; or the DHT does not use the same proxy and interface.
+        TypeError: the socket is not a stream socket.
+        ValueError: not the URL of a proxy, or not ranges; the DHT does not use the same proxy and interface; or the
+            socket does not listen.
 
     Attributes:
         torrents: the torrents, by info hash.
@@ -94,6 +98,7 @@ class Client:
         port: int | ListeningSocket | None = 0,
         *,
         host: str = "",
+        reuse_port: bool = False,
         encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
         max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS,
@@ -138,6 +143,7 @@ class Client:
         if port is not None:
             self.server = listen(
                 (host, port) if isinstance(port, int) else port,
+                reuse_port=reuse_port,
                 info_hashes=self._table,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
@@ -148,8 +154,9 @@ class Client:
                 transport=transport,
             )
             self.server.on("peer_connected", self._take)
-            self._context.port = self.server.server_port
             self._context.ports = self.server.ports
+            self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
+            host = host if isinstance(port, int) else _host_of(self.server)
             if self.server.utp is not None:
                 self._context.utp = self.server.utp
         has_own_dht = dht is True and network.carries_udp
@@ -402,6 +409,12 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _host_of(server: PeerServer) -> str:
+    """The host that a server listens on, as `listen` takes it: "" for both families, and for a Unix socket."""
+    is_of_one_family = (server.ports.ipv4 is None) != (server.ports.ipv6 is None)
+    return str(server.server_host) if is_of_one_family else ""
 
 
 def _affordable(connections: int) -> int:

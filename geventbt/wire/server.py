@@ -74,6 +74,7 @@ class PeerServer(StreamServer):
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: runs the handlers; see `geventbt.listen`.
+        reuse_port: whether others may listen on the port, too; see `geventbt.listen`.
         transport: "tcp", "utp" or "both"; see `geventbt.listen`.
         network: see `geventbt.listen`.
 
@@ -96,6 +97,7 @@ class PeerServer(StreamServer):
         max_per_address: int | None = None,
         exempt_loopback: bool = False,
         spawn: Any = "default",
+        reuse_port: bool = False,
         transport: TransportChoice = TCP,
         network: Network = DIRECT,
     ) -> None:
@@ -112,7 +114,7 @@ class PeerServer(StreamServer):
             transport = TCP
         self._network = network
         self._takes_tcp = transport != UTP
-        listener, self.utp = _open(address, transport, self, network)
+        listener, self.utp = _open(address, transport, self, network, reuse_port=reuse_port)
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -338,6 +340,7 @@ def listen(
     max_per_address: int | None = None,
     exempt_loopback: bool = False,
     spawn: Any = "default",
+    reuse_port: bool = False,
     transport: TransportChoice = TCP,
     network: Network = DIRECT,
 ) -> PeerServer:
@@ -358,14 +361,18 @@ def listen(
         spawn: what runs the handlers: "default" for greenlets without bound; a `gevent.pool.Pool`, or its size, for no
             more than that (while it is full, peers wait in the backlog of the system); or a function like
             `gevent.spawn`.
+        reuse_port: whether other processes of the same user may listen on the port, too, if all say so
+            (``SO_REUSEPORT``): the system gives each new peer to one of them. Linux shares peers out evenly; macOS
+            gives all of them to one. Over uTP peers come to the first process only.
         transport: "tcp"; "utp" for uTP (BEP 29), on the UDP port; or "both" on one port number, or TCP alone where the
             UDP port is taken.
         network: whose interface the socket is bound to, then for TCP alone, and whose filter holds for peers.
 
     Raises:
         TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
-        ValueError: the socket does not listen, or handlers cannot block by `spawn`.
-        OSError: the address is taken, or is not ours.
+        ValueError: the socket does not listen, or is to share its port though it is bound already; or handlers cannot
+            block by `spawn`.
+        OSError: the address is taken, or is not ours; or the system cannot share ports (``errno.ENOTSUP``).
     """
     server = PeerServer(
         address,
@@ -376,6 +383,7 @@ def listen(
         max_per_address=max_per_address,
         exempt_loopback=exempt_loopback,
         spawn=spawn,
+        reuse_port=reuse_port,
         transport=transport,
         network=network,
     )
@@ -384,11 +392,11 @@ def listen(
 
 
 def _open(
-    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, network: Network
+    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, network: Network, *, reuse_port: bool
 ) -> tuple[gevent_socket.socket, UtpPorts | None]:
     """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it."""
     for is_last in (*[False] * _PORTS_TRIED, True):
-        listener = listening_socket(address, listens=transport != UTP, network=network)
+        listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port, network=network)
         if transport == TCP:
             return listener, None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -269,6 +270,12 @@ def read(active: geventbt.ActiveTorrent) -> None:
 
 
 def encrypt(policy: EncryptionPolicy = "prefer") -> None:
+    inherited = socket.create_server(("127.0.0.1", 0))
+    with Client(inherited) as second, Client(0, reuse_port=True) as third:
+        sent: int = sum(torrent.uploaded for torrent in second.torrents.values())
+        for torrent in third.torrents.values():
+            torrent.count_elsewhere(uploaded=sent, upload_speed=0.5, peers=1)
+        geventbt.listen(0, seed, reuse_port=True).stop()
     choice: geventbt.TransportChoice = "both"
     with (
         Client(0, encryption=policy, transport=choice) as client,
