@@ -47,7 +47,7 @@ def add_to_seed(
         limit_down=arguments.limit_down,
         limit_up=arguments.limit_up,
         super_seeding=arguments.super_seed,
-        storage=backend_of(place),
+        storage=backend_of(place, arguments),
         seed_only=True,
         **options,
     )

@@ -19,6 +19,7 @@ import geventbt
 from geventbt.cli.errors import DONE
 from geventbt.cli.json_lines import forget_output
 from geventbt.cli.messages import code_and_text
+from geventbt.cli.network import network_of
 from geventbt.cli.seeding import add_to_seed, seed_options
 from geventbt.cli.text import printable, say
 
@@ -55,9 +56,17 @@ def _serve(torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
     ended = Event()
     gevent.signal_handler(signal.SIGTERM, ended.set)
     gevent.spawn(_wait_for_end, ended)
-    options = seed_options(arguments)
-    # The system could not tell which of them has a peer's uTP connection.
-    with geventbt.Client(arguments.port, reuse_port=True, dht=False, lsd=False, transport="tcp", **options) as client:
+    with geventbt.Client(
+        arguments.port,
+        reuse_port=True,
+        dht=False,
+        lsd=False,
+        port_mapping=False,
+        # The system could not tell which of them has a peer's uTP connection.
+        transport="tcp",
+        network=network_of(arguments),
+        **seed_options(arguments),
+    ) as client:
         assert client.server is not None
         # Peers that the system gives to us meanwhile wait in its backlog; they would be refused.
         client.server.stop_accepting()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+from functools import partial
 from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
 from geventbt.net.addresses import Address, Ports
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.resolve import Endpoint
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
 ListeningSocket: TypeAlias = "stdlib_socket.socket | gevent_socket.socket"
@@ -24,12 +26,15 @@ _FINAL = (errno.EADDRINUSE, errno.EACCES, errno.ENOTSUP)
 """The port is taken, is not for everybody, or cannot be shared: so it would be over IPv4."""
 
 
-def listening_socket(address: ListenAddress, *, listens: bool = True, reuse_port: bool = False) -> gevent_socket.socket:
+def listening_socket(
+    address: ListenAddress, *, listens: bool = True, network: Network = DIRECT, reuse_port: bool = False
+) -> gevent_socket.socket:
     """A socket that listens on an address; or the same socket, as gevent's, where it is one already.
 
     Args:
         address: see `ListenAddress`.
         listens: whether it is to listen; else the port is only kept from others.
+        network: binds a socket that is made for an address.
         reuse_port: whether other sockets may listen there, too, if all say so.
 
     Raises:
@@ -43,20 +48,19 @@ def listening_socket(address: ListenAddress, *, listens: bool = True, reuse_port
             raise ValueError("cannot share the port of a socket that is bound already: set SO_REUSEPORT before bind()")
         return _given(address)
     host, port, *rest = _parsed(address)
+    listen = partial(_listen, network=network, listens=listens, reuse_port=reuse_port)
     if rest:
         # With a scope, which a name does not have.
-        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)), listens=listens, reuse_port=reuse_port)
+        return listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)))
     if host:
-        return _listen(_preferred(resolve(host, port)), listens=listens, reuse_port=reuse_port)
+        return listen(_preferred(network.resolve(host, port)))
     try:
-        return _listen(
-            Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True, listens=listens, reuse_port=reuse_port
-        )
+        return listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True)
     except OSError as error:
         if error.errno in _FINAL:
             raise
         # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
-        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)), listens=listens, reuse_port=reuse_port)
+        return listen(Endpoint(stdlib_socket.AF_INET, ("", port)))
 
 
 def ports_of(listener: gevent_socket.socket) -> Ports:
@@ -87,15 +91,14 @@ def _preferred(endpoints: list[Endpoint]) -> Endpoint:
 
 
 def _listen(
-    endpoint: Endpoint, *, takes_ipv4: bool = False, listens: bool = True, reuse_port: bool = False
+    endpoint: Endpoint, *, network: Network, listens: bool, reuse_port: bool, takes_ipv4: bool = False
 ) -> gevent_socket.socket:
     """A socket that listens at an address.
 
     Args:
         endpoint: the address.
+        network, listens, reuse_port: see `listening_socket`.
         takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
-        listens: see `listening_socket`.
-        reuse_port: see `listening_socket`.
     """
     listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
     try:
@@ -104,7 +107,7 @@ def _listen(
             _share_port(listener)
         if endpoint.family == stdlib_socket.AF_INET6:
             listener.setsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY, not takes_ipv4)
-        listener.bind(endpoint.sockaddr)
+        network.bind(listener, endpoint.sockaddr)
         if listens:
             listener.listen(BACKLOG)
         listener.setblocking(False)

@@ -14,6 +14,7 @@ from geventbt.cli.commands.download import seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
+from geventbt.cli.network import network_of
 from geventbt.cli.running import REFRESH, busy_port, discovery_options, running_client
 from geventbt.cli.seeding import add_to_seed, seed_options, share_of
 from geventbt.cli.sources import read_torrent
@@ -98,7 +99,7 @@ def _source_of(arguments: argparse.Namespace) -> tuple[geventbt.Torrent, str, Sh
         is_quiet = arguments.quiet or arguments.json
         made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
         return made.torrent, arguments.source, made
-    torrent = read_torrent(arguments.source, "seed")
+    torrent = read_torrent(arguments.source, "seed", arguments)
     is_here = os.path.isfile(arguments.source)
     return torrent, arguments.data or (os.path.dirname(arguments.source) if is_here else "") or ".", None
 
@@ -121,10 +122,12 @@ def _check_free(arguments: argparse.Namespace) -> None:
     Raises:
         CommandError: they cannot, or one has it.
     """
-    if arguments.transport == "utp":
-        raise CommandError(USAGE, "--workers serve over TCP: not with --transport utp")
+    if arguments.transport == "utp" or arguments.proxy:
+        option = "--proxy, behind which nothing listens" if arguments.proxy else "--transport utp"
+        raise CommandError(USAGE, f"--workers serve over TCP: not with {option}")
     try:
-        geventbt.listen((arguments.host, arguments.port)).stop(0)
+        network = network_of(arguments)
+        geventbt.listen((arguments.host or network.host, arguments.port), network=network).stop(0)
     except OSError as error:
         raise busy_port(error, arguments.host, arguments.port) from error
 
@@ -143,15 +146,17 @@ def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> No
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    assert client.port is not None
-    assert client.server is not None
-    host = client.server.server_host
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
-        emit("listening", host=host, port=client.port)
+        if client.server is not None:
+            emit("listening", host=client.server.server_host, port=client.server.server_port)
         return
+    # Behind a proxy nothing listens.
+    where = "to peers that can be connected to"
+    if client.server is not None:
+        where = f"on {human_address((client.server.server_host, client.server.server_port))}"
     size = human_size(torrent.length)
-    print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)
+    print(f"seeding {printable(torrent.name)} ({size}) {where}", flush=True)
 
 
 def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:

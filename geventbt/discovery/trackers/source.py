@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
 
 if TYPE_CHECKING:
     from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
@@ -19,6 +21,7 @@ class TrackerSource:
     Args:
         make_request: called with an event before each announce; see `Announcer`.
         on_peers: called with the peers of an answer, and the IP address of the tracker.
+        network: opens the sockets.
 
     Attributes:
         tiers: announce URLs; a change holds from the next start on.
@@ -30,10 +33,12 @@ class TrackerSource:
         self,
         make_request: Callable[[str], AnnounceRequest],
         on_peers: Callable[[list[Address], str], object],
+        network: Network = DIRECT,
     ) -> None:
         self.tiers: Sequence[Sequence[str]] = ()
         self._make_request = make_request
         self._on_peers = on_peers
+        self._network = network
         self._announcer: Announcer | None = None
         self._last_announcer: Announcer | None = None
 
@@ -52,8 +57,11 @@ class TrackerSource:
         if self._announcer is None and self.can_find_more:
             # Only now: HTTP and TLS are half of what a client imports.
             from geventbt.discovery.trackers.announcer import Announcer
+            from geventbt.discovery.trackers.tracker import announce
 
-            self._announcer = self._last_announcer = Announcer(self.tiers, self._make_request, self._hand_on)
+            self._announcer = self._last_announcer = Announcer(
+                self.tiers, self._make_request, self._hand_on, announce=partial(announce, network=self._network)
+            )
             self._announcer.start()
 
     def change(self, tiers: Sequence[Sequence[str]]) -> None:
