@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.port,
         reuse_port=arguments.workers > 1,
         **seed_options(own),
-        **discovery_options(arguments),
+        **discovery_options(own),
     ) as client:
         active = add_to_seed(
             client, torrent, place, own, peers=arguments.peer, trackers=arguments.tracker, check=arguments.check
