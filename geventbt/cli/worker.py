@@ -56,16 +56,17 @@ def _serve(torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
     ended = Event()
     gevent.signal_handler(signal.SIGTERM, ended.set)
     gevent.spawn(_wait_for_end, ended)
+    options = seed_options(arguments)
     with geventbt.Client(
         arguments.port,
         reuse_port=True,
         dht=False,
         lsd=False,
         port_mapping=False,
+        network=network_of(arguments),
         # The system could not tell which of them has a peer's uTP connection.
         transport="tcp",
-        network=network_of(arguments),
-        **seed_options(arguments),
+        **options,
     ) as client:
         assert client.server is not None
         # Peers that the system gives to us meanwhile wait in its backlog; they would be refused.

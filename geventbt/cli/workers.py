@@ -31,8 +31,6 @@ _FIRST_RETRY, _MAX_RETRY = 1.0, 60.0
 _SETTLED = 60.0
 """Seconds after which a worker that ends counts as one that had worked."""
 _STOP_TIMEOUT = 10.0
-_OPTIONS = ("host", "encryption", "super_seed", "proxy", "interface", "ip_filter")
-"""Options that hold for each worker as they are."""
 
 
 def job_of(arguments: argparse.Namespace, torrent: geventbt.Torrent, place: str, port: int) -> bytes:
@@ -44,10 +42,11 @@ def job_of(arguments: argparse.Namespace, torrent: geventbt.Torrent, place: str,
         place: the folder of its data, or the URL of a store.
         port: the port.
     """
-    options = {name: getattr(arguments, name) for name in (*_OPTIONS, *SHARED)}
+    names = ("host", "interface", "ip_filter", "encryption", "super_seed", *SHARED)
+    options = {name: getattr(arguments, name) for name in names}
     # It tells no tracker of itself.
     metainfo = b64encode(replace(torrent, trackers=()).to_bytes()).decode()
-    return json.dumps({"torrent": metainfo, "place": place, "port": port, **options}).encode() + b"\n"
+    return json.dumps({"torrent": metainfo, "place": place, "port": port, "proxy": None, **options}).encode() + b"\n"
 
 
 class Workers:

@@ -85,8 +85,8 @@ class Client:
         OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
             be read.
         TypeError: the socket is not a stream socket.
-        ValueError: the socket does not listen; not the URL of a proxy, or not ranges; or the DHT does not use the same
-            proxy and interface.
+        ValueError: not the URL of a proxy, or not ranges; the DHT does not use the same proxy and interface; or the
+            socket does not listen.
 
     Attributes:
         torrents: the torrents, by info hash.

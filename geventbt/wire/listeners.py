@@ -27,15 +27,15 @@ _FINAL = (errno.EADDRINUSE, errno.EACCES, errno.ENOTSUP)
 
 
 def listening_socket(
-    address: ListenAddress, *, listens: bool = True, network: Network = DIRECT, reuse_port: bool = False
+    address: ListenAddress, *, listens: bool = True, reuse_port: bool = False, network: Network = DIRECT
 ) -> gevent_socket.socket:
     """A socket that listens on an address; or the same socket, as gevent's, where it is one already.
 
     Args:
         address: see `ListenAddress`.
         listens: whether it is to listen; else the port is only kept from others.
-        network: binds a socket that is made for an address.
         reuse_port: whether other sockets may listen there, too, if all say so.
+        network: binds a socket that is made for an address.
 
     Raises:
         TypeError: it is neither an address nor a stream socket, or a socket that is wrapped in TLS.
@@ -91,14 +91,16 @@ def _preferred(endpoints: list[Endpoint]) -> Endpoint:
 
 
 def _listen(
-    endpoint: Endpoint, *, network: Network, listens: bool, reuse_port: bool, takes_ipv4: bool = False
+    endpoint: Endpoint, network: Network, *, takes_ipv4: bool = False, listens: bool, reuse_port: bool
 ) -> gevent_socket.socket:
     """A socket that listens at an address.
 
     Args:
         endpoint: the address.
-        network, listens, reuse_port: see `listening_socket`.
+        network: binds the socket.
         takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
+        listens: see `listening_socket`.
+        reuse_port: see `listening_socket`.
     """
     listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
     try:

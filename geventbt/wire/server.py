@@ -396,7 +396,7 @@ def _open(
 ) -> tuple[gevent_socket.socket, UtpPorts | None]:
     """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it."""
     for is_last in (*[False] * _PORTS_TRIED, True):
-        listener = listening_socket(address, listens=transport != UTP, network=network, reuse_port=reuse_port)
+        listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port, network=network)
         if transport == TCP:
             return listener, None
         try:

@@ -122,9 +122,10 @@ def _check_free(arguments: argparse.Namespace) -> None:
     Raises:
         CommandError: they cannot, or one has it.
     """
-    if arguments.transport == "utp" or arguments.proxy:
-        option = "--proxy, behind which nothing listens" if arguments.proxy else "--transport utp"
-        raise CommandError(USAGE, f"--workers serve over TCP: not with {option}")
+    if arguments.transport == "utp":
+        raise CommandError(USAGE, "--workers serve over TCP: not with --transport utp")
+    if arguments.proxy is not None:
+        raise CommandError(USAGE, "--workers serve peers that connect: behind --proxy there are none")
     try:
         network = network_of(arguments)
         geventbt.listen((arguments.host or network.host, arguments.port), network=network).stop(0)
