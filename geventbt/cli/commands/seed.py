@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.port,
         reuse_port=arguments.workers > 1,
         **seed_options(own),
-        **discovery_options(arguments),
+        **discovery_options(own),
     ) as client:
         active = add_to_seed(
             client, torrent, place, own, peers=arguments.peer, trackers=arguments.tracker, check=arguments.check
@@ -127,7 +127,8 @@ def _check_free(arguments: argparse.Namespace) -> None:
     if arguments.proxy is not None:
         raise CommandError(USAGE, "--workers serve peers that connect: behind --proxy there are none")
     try:
-        geventbt.listen((arguments.host, arguments.port), network=network_of(arguments)).stop(0)
+        network = network_of(arguments)
+        geventbt.listen((arguments.host or network.host, arguments.port), network=network).stop(0)
     except OSError as error:
         raise busy_port(error, arguments.host, arguments.port) from error
 
