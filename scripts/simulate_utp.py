@@ -1,6 +1,6 @@
 """Figures of uTP over lines in virtual time: how much of a line it uses, its queue, and what it leaves to TCP.
 
-    python scripts/simulate_utp.py --seconds 60
+python scripts/simulate_utp.py --seconds 60
 """
 
 from __future__ import annotations

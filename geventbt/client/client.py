@@ -286,7 +286,8 @@ class Client:
                 short by the end of the program is finished by the same call.
             super_seeding: deal out the first copy when everything is there: show each leecher a few pieces, so that
                 none leaves us twice before each has left once (BEP 16). None does so while we are the only seed that is
-                seen and there are several leechers; True begins with the first leecher; False never does.
+                seen, there are several leechers and no limit of the upload rate; True begins with the first leecher;
+                False never does.
             ends_alone, must_be_complete: deprecated names of `fail_without_peers` and `seed_only`.
 
         Returns:

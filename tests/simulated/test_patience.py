@@ -9,7 +9,7 @@ import pytest
 from tests.simulated.leecher import Outcome, download
 from tests.simulated.seed import Habits, random_seeds
 
-FIRST, DOWNLOADS = 20, 60
+FIRST, DOWNLOADS = 0, 60
 """Downloads that are tried; `scripts/simulate_downloads.py` tries others, and says why some of them take longer."""
 GROUP = 20
 

@@ -129,7 +129,7 @@ class Swarm:
         self._hashes = _make_hash_exchange(storage)
         self._verifier = Verifier(storage, self.picker, self, self._hashes)
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
-        self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding)
+        self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding, lambda: up.limited)
         self.uploads = Uploads(
             self,
             BlockCache(storage),

@@ -24,9 +24,8 @@ def test_two_seeds_under_a_limit_give_the_same(world: World):
 
 def test_two_peers_under_a_limit_are_given_the_same(world: World):
     torrent = world.torrent("data", film=SIZE)
-    # Without the turns of a seed that deals out the first copy.
     seed = world.client(limit_up=1_500_000)
-    seed.add(torrent, world.origin, super_seeding=False).wait()
+    seed.add(torrent, world.origin).wait()
     jobs = [
         world.client().add(torrent, world.folder / f"out{number}", peers=[("127.0.0.1", seed.port)])
         for number in range(2)
