@@ -2,8 +2,8 @@
 
 It deals when we have everything, there are several leechers, and no other seed is seen, until each piece is held by a
 leecher, or until it shows that the uplink is not what is scarce; see `InitialSeeding`. Then every leecher is told of
-all pieces, and dealing never comes back. By itself it does not deal under a rate limit: what is limited on purpose is to
-be shared equally. A leecher that came first, alone, has been told of all of them.
+all pieces, and dealing never comes back. By itself it does not deal under a rate limit: what is limited on purpose is
+to be shared equally. A leecher that came first, alone, has been told of all of them.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class TrackerSource:
         self._network = network
         self._announcer: Announcer | None = None
         self._last_announcer: Announcer | None = None
+        self._is_started = False
 
     @property
     def can_find_more(self) -> bool:
@@ -54,6 +55,7 @@ class TrackerSource:
 
     def start(self) -> None:
         """Announce, unless that has begun already."""
+        self._is_started = True
         if self._announcer is None and self.can_find_more:
             # Only now: HTTP and TLS are half of what a client imports.
             from geventbt.discovery.trackers.announcer import Announcer
@@ -67,7 +69,7 @@ class TrackerSource:
     def change(self, tiers: Sequence[Sequence[str]]) -> None:
         """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
         self.tiers = tiers
-        if self._announcer is not None:
+        if self._is_started:
             self.stop(limits.ANNOUNCE_STOP_TIMEOUT)
             self.start()
 
@@ -83,6 +85,7 @@ class TrackerSource:
 
     def stop(self, timeout: float) -> None:
         """Announce that we leave; blocks for at most `timeout` seconds."""
+        self._is_started = False
         announcer, self._announcer = self._announcer, None
         if announcer is not None:
             announcer.stop(timeout)
