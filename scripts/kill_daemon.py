@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def change_until_killed(daemon: Daemon, folder: Path, rng: random.Random, known:
     try:
         for number in range(1000):
             change(daemon, folder, rng, known, f"{name}.{number}")
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         pass
     daemon.process.wait(30)
 
