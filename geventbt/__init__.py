@@ -39,6 +39,8 @@ _EXPORTS = {
     "DHTSourceStatus": "geventbt.discovery.dht.source",
     "DHTStatus": "geventbt.discovery.dht.results",
     "SourceStatus": "geventbt.discovery.source",
+    "Network": "geventbt.net.network",
+    "PortMapping": "geventbt.net.mapping.base",
     "Put": "geventbt.discovery.dht.results",
     "Sample": "geventbt.discovery.dht.results",
     "SwarmEstimate": "geventbt.discovery.dht.results",
@@ -89,6 +91,7 @@ _EXPORTS = {
             "MagnetError",
             "StorageError",
             "FetchError",
+            "ProxyError",
             "TrackerError",
             "DHTError",
             "DHTTimeout",
@@ -157,6 +160,7 @@ if TYPE_CHECKING:
     from geventbt.errors import PeerChoking as PeerChoking
     from geventbt.errors import PieceNotAvailable as PieceNotAvailable
     from geventbt.errors import ProtocolError as ProtocolError
+    from geventbt.errors import ProxyError as ProxyError
     from geventbt.errors import RemoteProtocolError as RemoteProtocolError
     from geventbt.errors import RequestCancelled as RequestCancelled
     from geventbt.errors import RequestFailed as RequestFailed
@@ -175,6 +179,8 @@ if TYPE_CHECKING:
     from geventbt.metainfo import Magnet as Magnet
     from geventbt.metainfo import Torrent as Torrent
     from geventbt.metainfo.create import create_torrent as create_torrent
+    from geventbt.net.mapping.base import PortMapping as PortMapping
+    from geventbt.net.network import Network as Network
     from geventbt.peer_id import client_name as client_name
     from geventbt.peer_id import new_peer_id as new_peer_id
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set

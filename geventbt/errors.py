@@ -23,6 +23,7 @@
     │   └── MagnetError               not a usable magnet link
     ├── StorageError                  the disk or a file failed                        (also OSError)
     ├── FetchError                    a URL, or the look-up of a name, failed          (also OSError)
+    ├── ProxyError                    the proxy cannot be used, or refuses             (also ConnectionError)
     ├── TrackerError                  a tracker refused or failed
     ├── DHTError                      the DHT could not do what it was asked for
     │   ├── DHTTimeout                ... in time                                      (also TimeoutError)
@@ -144,6 +145,10 @@ class FetchError(GeventBTError, OSError):
         super().__init__(text)
         self.status = status
         self.retry_after = retry_after
+
+
+class ProxyError(GeventBTError, ConnectionError):
+    """The proxy cannot be reached, refuses what it was asked for, or answers nonsense. Nothing goes past it."""
 
 
 class TrackerError(GeventBTError):

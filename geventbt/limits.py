@@ -198,6 +198,50 @@ UTP_RESET_INTERVAL, UTP_RESETS_PER_SECOND = 10.0, 100
 CONNECTIONS = 1000
 """Inbound connections of a server, by default; over it they are refused."""
 
+# --- proxies and filters ---
+PROXY_LOGIN = 255
+"""Bytes of a user name and of a password (RFC 1929)."""
+PROXY_TIMEOUT = 30.0
+"""For a proxy to relay datagrams."""
+PROXY_RETRY, MAX_PROXY_RETRY = 10.0, 600.0
+"""Before a proxy that does not relay datagrams is asked again; doubled each time."""
+PROXY_WAITING = 64
+"""Datagrams that wait until it does."""
+PROXY_LOOK = 1.0
+"""Between two looks whether a proxy still relays datagrams, while none come."""
+IP_FILTER_BYTES = 512 * MIB
+"""A file of ranges of IP addresses, unpacked (2026: the largest lists have 60 MiB)."""
+IP_FILTER_LINE = 4 * KIB
+"""Bytes of a line of it that are looked at."""
+
+# --- port mapping ---
+MAPPING_LIFETIME = 3600
+"""Seconds that a port of the router is asked for (RFC 6886: 7200; libtorrent: 3600). Renewed at half of it."""
+MIN_MAPPING_WAIT = 15.0
+"""Between two requests to renew it (RFC 6887 has 4 s at the least; gateways of VPNs give 60 s)."""
+MAPPING_RETRY, MAX_MAPPING_RETRY = 60.0, 1800.0
+"""Before a router that does not map a port is asked again; doubled each time."""
+MAPPING_TIMEOUT = 5.0
+"""For an answer of a router over HTTP."""
+MAPPING_STOP_TIMEOUT = 2.0
+"""For all mappings to be removed at the end."""
+PMP_ATTEMPTS, PMP_FIRST_WAIT = 5, 0.25
+"""How often a request of PCP and NAT-PMP is sent, and the seconds after the first (RFC 6886: 9, 0.25): 8 s."""
+UPNP_DATAGRAM = 4 * KIB
+"""An answer to the search for routers."""
+UPNP_ANSWERS = 64
+"""Answers that wait to be looked at."""
+UPNP_SLACK = 1.0
+"""Seconds that an answer may be late."""
+UPNP_ROUTERS = 4
+"""Routers that are asked, and services of each."""
+UPNP_PORTS = 4
+"""Ports that are tried where the one wanted is taken (libtorrent: 4)."""
+UPNP_ANSWER = 256 * KIB
+"""A description, or the answer to an action (libtorrent: none but that of HTTP)."""
+UPNP_DEPTH, UPNP_ELEMENTS = 32, 5000
+"""Depth and number of the elements of XML."""
+
 # --- client ---
 HALF_OPEN = 50
 """Connections being opened at one time."""
@@ -230,6 +274,8 @@ STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
 FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
 """What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
+READAHEAD_TIME = 10.0
+"""What is fetched ahead of a reader at the most, as the time in which it reads it; at least the first."""
 HASH_QUEUE = 8 * MIB
 """Complete pieces waiting for the hash and the disk, before no more is asked for."""
 DISK_QUEUE = 64 * MIB
@@ -271,6 +317,16 @@ FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
 """Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
+READER_QUEUE_TIME = 0.15
+"""Likewise while a reader is there, and a round trip and a half more: what it seeks waits behind them."""
+READER_LINGER = 5.0
+"""In which a reader that needs nothing is expected to go on."""
+URGENT_TIME = 1.0
+"""What a reader needs within it is asked for out of turn if it is late."""
+FIRST_URGENT_TIME = 1.2
+"""For a block that is overdue, before any peer is known: so each gets two of them to begin with."""
+URGENT_BLOCKS = 64
+"""Blocks of a piece that are asked for out of turn at a time, several times a second."""
 FIRST_SNUB_TIMEOUT = 20.0
 """Without a byte of a first block after which a peer has snubbed us (libtorrent's piece_timeout: 20 s)."""
 MIN_SNUB_TIMEOUT, MAX_SNUB_TIMEOUT = 2.0, 120.0

@@ -22,6 +22,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Nor has any test, or program that one runs, to do with the public nodes of the DHT.
 os.environ["GEVENTBT_DHT_ROUTERS"] = ""
+# Nor with a router.
+os.environ["GEVENTBT_GATEWAY"] = ""
 # Nor with other machines of the local network, and parallel tests nothing with each other.
 os.environ["GEVENTBT_LSD_INTERFACES"] = ""
 

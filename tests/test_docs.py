@@ -62,6 +62,8 @@ OWN_VIEW = take("guides/web", "In a view of your own", 0)
 FLASK_VIEW = take("guides/web", "In a view of your own", 1)
 PARTS = take("guides/web", "Parts")
 SERVICE = take("guides/service", "In a Python program")
+WORKER = take("guides/farm", "More cores")
+FARM = take("guides/farm", "More machines")
 REMOTE = take("guides/service", "Programs that control it")
 SCRIPT = take("guides/concurrency", "In a script that is not patched")
 PATCHED = take("guides/concurrency", "In a monkey-patched program")
@@ -420,6 +422,47 @@ def test_the_service_serves_until_a_signal(tracked: Any, tmp_path: Path, number:
         target = tmp_path / "downloads" / "ubuntu"
         eventually(lambda: target.exists() and target.read_bytes() == CONTENT, 30)
         process.send_signal(number)
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_processes_of_a_program_share_a_port(torrent: geventbt.Torrent, tmp_path: Path) -> None:
+    seeding = execute(WORKER, {})["seeding"]
+    with (
+        seeding(torrent, tmp_path / "origin", 0, announces=True) as first,
+        seeding(torrent, tmp_path / "origin", first.port, announces=False) as second,
+    ):
+        assert second.port == first.port
+        assert second.torrents[torrent.info_hash].progress.checked == 0
+        geventbt.download(torrent, tmp_path / "out", peers=[("127.0.0.1", first.port)])
+    assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+
+
+def is_served(port: int) -> bool:
+    try:
+        geventbt.connect(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_a_machine_of_a_farm_serves_out_of_the_bucket_until_a_signal(torrent: geventbt.Torrent, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    with StreamServer(("127.0.0.1", 0), lambda sock, address: None) as placeholder:
+        placeholder.start()
+        port = placeholder.server_port
+    # To other machines, a folder is as good as a bucket.
+    code = f"{FARM}\nserve(['ubuntu.torrent'], 'file://{tmp_path}/origin', {port})"
+    process = gevent_subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: is_served(port), 30)
+        geventbt.download(torrent, tmp_path / "out", peers=[("127.0.0.1", port)], timeout=30)
+        assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
+        process.terminate()
         assert process.stderr.read() == b""
         assert process.wait(timeout=20) == 0
     finally:

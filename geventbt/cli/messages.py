@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import errno
 import re
-from collections.abc import Iterable
 
 from geventbt import errors
 from geventbt.cli.errors import CORRUPT, DISK, NETWORK, NOT_FOUND, TIMED_OUT, UNFINISHED, CommandError
+from geventbt.cli.network import network_of
 from geventbt.cli.sources import cut_hint
 from geventbt.cli.text import printable
 
@@ -112,17 +112,16 @@ def _advice_without_data(error: Exception, arguments: argparse.Namespace) -> str
         return f"{'; what is there is kept; run the same command again to resume' if is_kept else ''}{hint}"
     kept = "; what is there is kept" if is_kept else ""
     what = "add a peer with --peer or a tracker with --tracker, or try again later"
-    return f"{_unresolved_names(getattr(arguments, 'peer', ()))}{kept}; {what}{hint}"
+    return f"{_unresolved_names(arguments)}{kept}; {what}{hint}"
 
 
-def _unresolved_names(peers: Iterable[tuple[str, int]]) -> str:
+def _unresolved_names(arguments: argparse.Namespace) -> str:
     """The peers whose names cannot be resolved, which the client itself only logs."""
-    from geventbt.net.resolve import resolve
-
     unknown = []
-    for host, port in peers:
+    for host, port in getattr(arguments, "peer", ()):
         try:
-            resolve(host, port)
+            if any(endpoint.is_name for endpoint in network_of(arguments).resolve(host, port)):
+                unknown.append(f"{host}: with a proxy, peers are named by IP address")
         except errors.FetchError as error:
             unknown.append(str(error))
     return f" ({', '.join(unknown)})" if unknown else ""

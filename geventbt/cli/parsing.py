@@ -135,11 +135,30 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
 def add_source(parser: Parser, what: str = SOURCE) -> None:
     """Add the argument SOURCE, the torrent."""
     parser.add_argument("source", metavar="SOURCE", help=what)
+    add_network(parser)
 
 
 def add_sources(parser: Parser) -> None:
     """The torrents, one or more."""
     parser.add_argument("source", metavar="SOURCE", nargs="+", help=f"{SOURCE}; several are fetched at one time")
+    add_network(parser)
+
+
+def add_network(parser: Parser) -> None:
+    """Add --proxy, --interface and --ip-filter."""
+    parser.add_argument(
+        "--proxy",
+        type=values.proxy,
+        metavar="URL",
+        help="send everything through socks5://user:password@host:port or http://..., or not at all; other users of "
+        "this machine can see options, but not GEVENTBT_PROXY",
+    )
+    parser.add_argument(
+        "--interface", metavar="NAME", help="use only this device, such as tun0, or address of this machine"
+    )
+    parser.add_argument(
+        "--ip-filter", metavar="FILE", help="leave the IP addresses in this file alone: .p2p, .dat, CIDR, or .gz"
+    )
 
 
 def add_on_complete(parser: Parser) -> None:
@@ -186,17 +205,18 @@ def add_select(parser: Parser) -> None:
 
 
 def add_sources_of_peers(parser: Parser) -> None:
-    """Add --peer, --tracker, --dht-node, --no-dht, --no-lsd, --encryption and --transport."""
+    """Add --peer, --tracker, --dht-node, --no-dht, --no-lsd, --no-port-mapping, --encryption and --transport."""
     add_repeatable(parser, "--peer", values.peer_address, "HOST:PORT", "connect to this peer; repeatable")
     add_repeatable(parser, "--tracker", values.tracker, "URL", "announce to this tracker, too; repeatable")
     add_discovery(parser)
 
 
 def add_discovery(parser: Parser) -> None:
-    """Add --dht-node, --no-dht, --no-lsd, --encryption and --transport."""
+    """Add --dht-node, --no-dht, --no-lsd, --no-port-mapping, --encryption and --transport."""
     add_dht_nodes(parser)
     parser.add_argument("--no-dht", action="store_true", help="do not find peers by the DHT")
     parser.add_argument("--no-lsd", action="store_true", help="do not find peers in the local network")
+    parser.add_argument("--no-port-mapping", action="store_true", help="do not ask the router to let peers through")
     parser.add_argument(
         "--encryption",
         choices=("prefer", "require", "disable"),

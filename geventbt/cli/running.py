@@ -16,6 +16,7 @@ from geventbt.cli.errors import DONE, NETWORK, TIMED_OUT, CommandError, Interrup
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
 from geventbt.cli.messages import code_and_text, what_happened, without_numbers
+from geventbt.cli.network import network_of
 from geventbt.cli.progress import tracker_lines
 from geventbt.cli.sources import Source, check_reachable
 from geventbt.cli.state import dht_state
@@ -45,6 +46,8 @@ def discovery_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "dht": not arguments.no_dht,
         "dht_nodes": arguments.dht_node,
         "lsd": not arguments.no_lsd,
+        "port_mapping": not arguments.no_port_mapping,
+        "network": network_of(arguments),
         "transport": arguments.transport,
     }
 
@@ -62,6 +65,7 @@ def running_client(
     is_kept: bool = True,
     dht: bool = True,
     dht_nodes: Sequence[tuple[str, int]] = (),
+    network: geventbt.Network | None = None,
     **options: object,
 ) -> Iterator[geventbt.Client]:
     """A client, which a signal leaves cleanly: once with what is verified on disk and recorded, twice at once.
@@ -72,6 +76,7 @@ def running_client(
         is_kept: whether the downloaded data is kept after the command.
         dht: whether to use the DHT.
         dht_nodes: nodes of the DHT to begin with, in place of the public ones.
+        network: opens all sockets; None for the network as it is.
         options: see `geventbt.Client`.
 
     Raises:
@@ -80,8 +85,10 @@ def running_client(
     """
     with interruptible(), ExitStack() as stack:
         try:
-            node = stack.enter_context(open_dht(port, host, dht_nodes)) if dht else False
-            client = geventbt.Client(port, host=host, dht=node, **options)  # type: ignore[arg-type]
+            network = network or geventbt.Network()
+            has_dht = dht and network.carries_udp
+            node = stack.enter_context(open_dht(port, host, dht_nodes, network)) if has_dht else False
+            client = geventbt.Client(port, host=host, dht=node, network=network, **options)  # type: ignore[arg-type]
         except OSError as error:
             raise busy_port(error, host, port) from error
         with client:
@@ -98,7 +105,13 @@ def busy_port(error: OSError, host: str, port: int | None) -> CommandError:
     return CommandError(NETWORK, f"{where} {what}")
 
 
-def open_dht(port: int | None, host: str, nodes: Sequence[tuple[str, int]], state: Path | None = None) -> geventbt.DHT:
+def open_dht(
+    port: int | None,
+    host: str,
+    nodes: Sequence[tuple[str, int]],
+    network: geventbt.Network,
+    state: Path | None = None,
+) -> geventbt.DHT:
     """A node of the DHT: on the UDP port with the number of the TCP port, if that is free.
 
     Args:
@@ -110,7 +123,7 @@ def open_dht(port: int | None, host: str, nodes: Sequence[tuple[str, int]], stat
     Raises:
         OSError: the host is not an address of this machine.
     """
-    options: dict[str, Any] = {"read_only": port is None, **dht_start(nodes)}
+    options: dict[str, Any] = {"read_only": port is None, "network": network, **dht_start(nodes)}
     if state is not None and options.get("state") is not None:
         options["state"] = state
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import geventbt
 from geventbt import limits
 from geventbt.cli.errors import CORRUPT, NETWORK, NOT_FOUND, USAGE, CommandError
 from geventbt.cli.interrupt import interruptible
+from geventbt.cli.network import network_of
 
 Source: TypeAlias = "geventbt.Torrent | geventbt.Magnet"
 """What a person calls a torrent, read."""
@@ -42,8 +44,12 @@ _WHAT = (
 )
 
 
-def resolve_source(text: str) -> Source:
+def resolve_source(text: str, arguments: argparse.Namespace) -> Source:
     """Read or fetch the torrent, or the link to one, that SOURCE names.
+
+    Args:
+        text: SOURCE.
+        arguments: of a command with `add_network`.
 
     Raises:
         MetainfoError: it is not a torrent.
@@ -52,18 +58,18 @@ def resolve_source(text: str) -> Source:
     """
     if text == "-":
         data = _standard_input()
-        link = _read_link(data[:_MAX_LINK].decode(errors="replace").strip())
+        link = _read_link(data[:_MAX_LINK].decode(errors="replace").strip(), arguments)
         return link or _read_bytes(data, "standard input")
-    link = None if os.path.exists(text) else _read_link(text)
+    link = None if os.path.exists(text) else _read_link(text, arguments)
     return link or _read_file(text)
 
 
-def _read_link(text: str) -> Source | None:
+def _read_link(text: str, arguments: argparse.Namespace) -> Source | None:
     """The torrent of a URL, or the link of a magnet link or an info hash; None for other text."""
     if text.lower().startswith("magnet:"):
         return _read_magnet(text)
     if text.lower().startswith(("http://", "https://")):
-        return _read_bytes(_fetch(text), text)
+        return _read_bytes(_fetch(text, arguments), text)
     if _INFO_HASH_V2.fullmatch(text):
         return geventbt.Magnet(info_hash_v2=bytes.fromhex(text))
     return geventbt.Magnet.from_string(f"magnet:?xt=urn:btih:{text}") if _INFO_HASH.fullmatch(text) else None
@@ -88,9 +94,9 @@ def _read_file(text: str) -> geventbt.Torrent:
         raise CommandError(NOT_FOUND, f"{text}: not the name of a file; {_WHAT}") from error
 
 
-def read_torrent(text: str, command: str) -> geventbt.Torrent:
+def read_torrent(text: str, command: str, arguments: argparse.Namespace) -> geventbt.Torrent:
     """Read a source that must be a torrent, and not a link to one. Raises: see `resolve_source`."""
-    source = resolve_source(text)
+    source = resolve_source(text, arguments)
     if isinstance(source, geventbt.Torrent):
         return source
     raise CommandError(
@@ -152,12 +158,12 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read(limits.TORRENT_FILE + 1)
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, arguments: argparse.Namespace) -> bytes:
     from geventbt.net.http.fetch import fetch
 
     with interruptible():
         try:
-            return fetch(url, max_bytes=limits.TORRENT_FILE)
+            return fetch(url, max_bytes=limits.TORRENT_FILE, network=network_of(arguments))
         except geventbt.FetchError as error:
             code = NOT_FOUND if error.status in _GONE else NETWORK
             raise CommandError(code, f"the .torrent cannot be fetched: {error}; check the URL") from error

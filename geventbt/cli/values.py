@@ -8,6 +8,7 @@ import re
 
 from geventbt import limits
 from geventbt.cli.text import human_size
+from geventbt.net.proxy.url import parse_proxy
 
 _SIZES = {
     "": 1,
@@ -126,6 +127,15 @@ def tracker(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not the URL of a tracker, which begins with http://, https:// or udp://"
         )
+    return text
+
+
+def proxy(text: str) -> str:
+    """Read the URL of a proxy; it is never shown, as it may have a password."""
+    try:
+        parse_proxy(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

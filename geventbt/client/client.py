@@ -18,6 +18,7 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions, TorrentOptions
 from geventbt.client.peers.finder import checked
+from geventbt.client.services import check_dht, network_of_options, open_dht, open_lsd, open_mapper
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
@@ -29,18 +30,20 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.urls import escaped_url
-from geventbt.net.addresses import Address, Scope, scope_of
+from geventbt.net.addresses import Address
 from geventbt.net.http.url import parse_url, without_login
+from geventbt.net.ip_ranges import IPRanges
+from geventbt.net.network import Network
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
-from geventbt.wire.transports.base import BOTH, TransportChoice, check_transport
+from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
-    from geventbt.discovery.local import LocalDiscovery
+    from geventbt.net.mapping.base import PortMapping
 
 _log = logging.getLogger("geventbt")
 
@@ -55,6 +58,8 @@ class Client:
         port: to listen on; 0 takes a free one, None does not listen at all. Or a socket that listens already, as
             systemd and gunicorn hand it on; it is closed with the client.
         host: the address to listen on; "" is every interface over IPv4 and IPv6.
+        reuse_port: whether other processes may share the port; see `geventbt.listen`. One of them should announce, and
+            the others have neither trackers nor DHT.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
@@ -64,10 +69,24 @@ class Client:
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
-        transport: "tcp", "utp" (BEP 29) or "both", for connections either way; see `geventbt.connect`.
+        port_mapping: whether to have the router let peers through to us, by PCP, NAT-PMP or UPnP; see `port_mappings`.
+        proxy: ``socks5://user:password@host:port`` or ``http://user:password@host:port``: everything goes through it or
+            not at all. Names are looked up by the proxy. The client does not listen, there is no local discovery, and
+            UDP trackers and the DHT only where a SOCKS5 proxy carries UDP.
+        interface: the name of a device, such as "tun0", or an IP address of this machine: all sockets are bound to it.
+            Names are looked up by the resolver of the system, which does not know of it.
+        ip_filter: the path of a file of ranges of IP addresses (.p2p, .dat or CIDR, also packed by gzip), or ranges,
+            such as "10.0.0.0/8" and "10.0.0.0-10.0.0.255": peers, nodes and servers there are left alone.
+        network: a `Network` in place of the last three.
+        transport: "tcp", "utp" (BEP 29) or "both", for connections either way; see `geventbt.connect`. With a proxy or
+            an interface it is TCP.
 
     Raises:
-        OSError: the port is taken, or the address is not ours.
+        OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
+            be read.
+        TypeError: the socket is not a stream socket.
+        ValueError: not the URL of a proxy, or not ranges; the DHT does not use the same proxy and interface; or the
+            socket does not listen.
 
     Attributes:
         torrents: the torrents, by info hash.
@@ -79,6 +98,7 @@ class Client:
         port: int | ListeningSocket | None = 0,
         *,
         host: str = "",
+        reuse_port: bool = False,
         encryption: EncryptionPolicy = PREFER,
         max_connections: int = limits.CONNECTIONS,
         max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS,
@@ -88,10 +108,22 @@ class Client:
         limit_up: int | None = None,
         dht: bool | DHT = True,
         lsd: bool = True,
+        port_mapping: bool = True,
+        proxy: str | None = None,
+        interface: str | None = None,
+        ip_filter: IPRanges | None = None,
+        network: Network | None = None,
         transport: TransportChoice = BOTH,
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
+        network = network_of_options(network, proxy, interface, ip_filter)
+        check_dht(dht, network)
+        host = host or network.host
+        if network.is_proxied:
+            port = None
+        if not network.is_default:
+            transport = TCP
         descriptors.raise_limit()
         max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
@@ -103,29 +135,38 @@ class Client:
         self._is_over = Event()
         self._table = TorrentTable()
         self._context = ClientContext(
-            ClientOptions(encryption, max_connections, upload_slots, limit_down, limit_up, transport),
+            ClientOptions(
+                encryption, max_connections, upload_slots, limit_down, limit_up, network=network, transport=transport
+            ),
             lambda: sum(runner.connections for runner in self._table),
         )
         if port is not None:
             self.server = listen(
                 (host, port) if isinstance(port, int) else port,
+                reuse_port=reuse_port,
                 info_hashes=self._table,
                 encryption=encryption,
                 # A peer that has shaken hands may take the place of another.
                 max_connections=max_connections + limits.PENDING_PEERS,
                 max_per_address=max_per_address,
                 exempt_loopback=exempt_loopback,
+                network=network,
                 transport=transport,
             )
             self.server.on("peer_connected", self._take)
-            self._context.port = self.server.server_port
             self._context.ports = self.server.ports
+            self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
+            host = host if isinstance(port, int) else _host_of(self.server)
             if self.server.utp is not None:
                 self._context.utp = self.server.utp
-        self._own_dht = open_dht(host, self._context.port) if dht is True else None
+        has_own_dht = dht is True and network.carries_udp
+        self._own_dht = open_dht(host, self._context.port, network) if has_own_dht else None
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
-            self._context.lsd = _open_lsd(host, self._context.port)
+            self._context.lsd = open_lsd(host, self._context.ports, network)
+        if port_mapping and self._context.ports.ipv4 is not None:
+            takes_utp = self.server is not None and self.server.utp is not None
+            self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
 
     @property
     def port(self) -> int | None:
@@ -136,6 +177,34 @@ class Client:
     def dht(self) -> DHT | None:
         """The node of the DHT that finds peers; None if there is none."""
         return self._context.dht
+
+    @property
+    def network(self) -> Network:
+        """Opens all sockets; see `Network`."""
+        return self._context.network
+
+    @property
+    def port_mappings(self) -> tuple[PortMapping, ...]:
+        """The ports of the router that lead to us."""
+        return self._context.mapper.mappings if self._context.mapper is not None else ()
+
+    def set_ip_filter(self, ip_filter: IPRanges) -> None:
+        """Put another filter in the place of the one that holds, in one step, and leave the peers that it blocks.
+
+        Blocks the greenlet, and not the hub, while a file is read.
+
+        Args:
+            ip_filter: see `Client`; ``()`` for none.
+
+        Raises:
+            ValueError: not ranges.
+            OSError: the file cannot be read.
+        """
+        self._context.check_thread()
+        network = self._context.network
+        network.set_ip_filter(ip_filter)
+        for runner in self._table:
+            runner.leave_blocked(network)
 
     @property
     def peer_id(self) -> bytes:
@@ -217,7 +286,8 @@ class Client:
                 short by the end of the program is finished by the same call.
             super_seeding: deal out the first copy when everything is there: show each leecher a few pieces, so that
                 none leaves us twice before each has left once (BEP 16). None does so while we are the only seed that is
-                seen and there are several leechers; True begins with the first leecher; False never does.
+                seen, there are several leechers and no limit of the upload rate; True begins with the first leecher;
+                False never does.
             ends_alone, must_be_complete: deprecated names of `fail_without_peers` and `seed_only`.
 
         Returns:
@@ -304,6 +374,8 @@ class Client:
         self._table.clear()
         self.torrents.clear()
         gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
+        if self._context.mapper is not None:
+            self._context.mapper.close(min(timeout, limits.MAPPING_STOP_TIMEOUT))
         if self.server is not None:
             self.server.stop(timeout)
         if self._own_dht is not None:
@@ -340,6 +412,12 @@ class Client:
         self.close()
 
 
+def _host_of(server: PeerServer) -> str:
+    """The host that a server listens on, as `listen` takes it: "" for both families, and for a Unix socket."""
+    is_of_one_family = (server.ports.ipv4 is None) != (server.ports.ipv6 is None)
+    return str(server.server_host) if is_of_one_family else ""
+
+
 def _affordable(connections: int) -> int:
     """The number of connections of a client: as many as asked for, if there are descriptors for them."""
     possible = descriptors.max_connections()
@@ -363,35 +441,6 @@ def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
         checked_urls.append(escaped or url)
     return tuple(checked_urls)
-
-
-def open_dht(host: str = "", port: int | None = None) -> DHT:
-    """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
-
-    Args:
-        host: the address that the client listens on.
-        port: its port; None if it does not listen, so that its node only asks (BEP 43).
-    """
-    # Only now: it is a fifth of what a client imports.
-    from geventbt.discovery.dht.dht import DHT
-
-    try:
-        return DHT(port or 0, host, read_only=port is None)
-    except OSError:
-        return DHT(0, host, read_only=port is None)
-
-
-def _open_lsd(host: str, port: int) -> LocalDiscovery | None:
-    """Local discovery for a client; None where no other machine could connect, or no interface takes multicast."""
-    if scope_of(host) is Scope.LOOPBACK:
-        return None
-    from geventbt.discovery.local import LocalDiscovery
-
-    try:
-        return LocalDiscovery(port, host)
-    except OSError as error:
-        _log.info("%s", error)
-        return None
 
 
 def _renamed(old: str, old_value: bool | None, new: str, value: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,20 +16,19 @@ from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
-from geventbt.net.addresses import Address, Ports
+from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.peer_id import new_peer_id
+from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
-from geventbt.rates.token_bucket import RateLimit, take_units
 from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.local import LocalDiscovery
+    from geventbt.net.mapping.base import PortMapping
+    from geventbt.net.mapping.mapper import PortMapper
 
 _log = logging.getLogger("geventbt")
-
-_TURN_TIMEOUT = 0.2
-"""Seconds after which a torrent that has not asked again for its share loses its turn."""
 
 
 class Evictable(Protocol):
@@ -67,8 +66,10 @@ class ClientContext:
         now: see above.
         peer_id: our peer id, the same for all torrents.
         port: the port that we listen on, or None.
-        ports: where we can be reached over each address family.
+        ports: where we listen over each address family.
+        mapper: maps our ports at the router, or None.
         encryption: see `ClientOptions`.
+        network: opens all sockets.
         upload_slots: see `ClientOptions`.
         transport: see `ClientOptions`.
         utp: opens uTP connections: from the port that we listen on, if it takes them.
@@ -95,7 +96,9 @@ class ClientContext:
         self.peer_id = new_peer_id()
         self.port: int | None = None
         self.ports = Ports()
+        self.mapper: PortMapper | None = None
         self.encryption = options.encryption
+        self.network = options.network
         self.upload_slots = options.upload_slots
         self.transport = options.transport
         self.utp: UtpConnector = OwnPorts()
@@ -103,13 +106,12 @@ class ClientContext:
         self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
-        self.down = RateLimit(options.limit_down, now())
+        self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
         self.checking = BoundedSemaphore(1)
         self.max_connections = options.max_connections
         self._count_connections = count_connections
-        self._waiting: dict[Hashable, float] = {}
         self._from_ourselves: dict[Address, None] = {}
         self._holders: set[ConnectionHolder] = set()
         self._evicted_at = float("-inf")
@@ -118,6 +120,23 @@ class ClientContext:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if not is_current(self._hub):
             raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
+
+    @property
+    def public_ports(self) -> Ports:
+        """Where we can be reached from the internet over each address family: through the router, if it maps ports."""
+        mapping = None if self.mapper is None else self.mapper.find("tcp")
+        return self.ports if mapping is None else self.ports._replace(ipv4=mapping.external_port)
+
+    def port_for(self, host: str) -> int | None:
+        """Where a peer at an IP address can reach us."""
+        ports = self.public_ports if scope_of(host) is Scope.GLOBAL else self.ports
+        return ports.over(host)
+
+    def on_mapped(self, mapping: PortMapping) -> None:
+        """See `MappingListener`: the router knows our address."""
+        host = mapping.external_host
+        if self.dht is not None and host is not None and kind_of(host) is AddressKind.PUBLIC:
+            self.dht.note_own_host(host)
 
     def has_room(self, *, inbound: bool = False) -> bool:
         """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks
@@ -176,40 +195,6 @@ class ClientContext:
         self._evicted_at = now
         _log.info("%s gives its place up to another peer", place.peer)
         place.peer.close()
-        return True
-
-    def take_down(self, torrent: Hashable, own: RateLimit, blocks: int, now: float) -> int:
-        """Take blocks from a torrent's own rate and from the client's.
-
-        Torrents that wait for the client's rate take turns: otherwise a torrent that receives blocks all the time
-        takes the whole rate, and one that asks rarely gets nothing.
-
-        Args:
-            torrent: the key of the torrent.
-            own: its own rate.
-            blocks: the number of blocks that it could request.
-            now: the time in seconds of the monotonic clock.
-
-        Returns:
-            The number of blocks that it may request.
-        """
-        chain = (own, self.down)
-        if self.down.rate is None:
-            return take_units(chain, blocks, limits.BLOCK, now)
-        taken = take_units(chain, blocks, limits.BLOCK, now) if self._is_turn_of(torrent, now) else 0
-        available = own.available(now)
-        if not taken and blocks and (available is None or available >= limits.BLOCK):
-            self._waiting[torrent] = now
-        else:
-            self._waiting.pop(torrent, None)
-        return taken
-
-    def _is_turn_of(self, torrent: Hashable, now: float) -> bool:
-        """Whether no other torrent has waited longer; one that has not asked lately is removed from the queue."""
-        for first, asked in list(self._waiting.items()):
-            if first is torrent or now - asked < _TURN_TIMEOUT:
-                return first is torrent
-            del self._waiting[first]
         return True
 
     def set_limits(self, down: int | None, up: int | None) -> None:

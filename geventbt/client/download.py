@@ -13,6 +13,7 @@ from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
@@ -41,6 +42,10 @@ def download(
     overwrite: bool = False,
     dht: bool | DHT = True,
     lsd: bool = True,
+    port_mapping: bool = True,
+    proxy: str | None = None,
+    interface: str | None = None,
+    ip_filter: IPRanges | None = None,
     transport: TransportChoice = BOTH,
     timeout: float | None = None,
     stall_timeout: float | None = None,
@@ -66,6 +71,8 @@ def download(
         overwrite: write over files that are not the torrent's, see `Client.add`.
         dht: whether to find peers by the DHT; see `Client`.
         lsd: whether to find peers in the local network; see `Client`.
+        port_mapping: whether to have the router let peers through to us; see `Client`.
+        proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
         transport: "tcp", "utp" or "both"; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
@@ -80,7 +87,17 @@ def download(
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(port, encryption=encryption, dht=dht, lsd=lsd, transport=transport) as client:
+    with Client(
+        port,
+        encryption=encryption,
+        dht=dht,
+        lsd=lsd,
+        port_mapping=port_mapping,
+        proxy=proxy,
+        interface=interface,
+        ip_filter=ip_filter,
+        transport=transport,
+    ) as client:
         active = client.add(
             torrent,
             folder,

@@ -9,6 +9,7 @@ from time import monotonic
 from geventbt.concurrency.hubs import whole_call
 from geventbt.errors import GeventBTError, WireTimeout
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import client_name, new_peer_id
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.wire.connect import connect
@@ -47,13 +48,16 @@ class PeerReport:
 
 
 @whole_call
-def inspect_peer(address: Address, info_hash: bytes | str, *, wait: float = 2.0) -> PeerReport:
+def inspect_peer(
+    address: Address, info_hash: bytes | str, *, wait: float = 2.0, network: Network = DIRECT
+) -> PeerReport:
     """Connect to a peer, shake hands, and listen for a moment. A failure is not raised: it is in the report.
 
     Args:
         address: the peer's (host, port).
         info_hash: of a torrent that it may have, 20 bytes or 40 hex characters.
         wait: seconds to listen after its handshake, unless it disconnects earlier.
+        network: opens the socket: through a proxy, or from an interface.
 
     Raises:
         ValueError: the info hash is not 20 bytes or 40 hex characters.
@@ -61,7 +65,7 @@ def inspect_peer(address: Address, info_hash: bytes | str, *, wait: float = 2.0)
     report = PeerReport(address)
     started = monotonic()
     try:
-        wire = connect(address, info_hash=info_hash)
+        wire = connect(address, info_hash=info_hash, network=network)
     except (OSError, GeventBTError) as error:
         report.error = error
         return report

@@ -9,6 +9,7 @@ from typing import Literal
 from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
@@ -23,6 +24,7 @@ class ClientOptions:
         max_connections: connections of all torrents together.
         upload_slots: peers of each torrent that are unchoked at one time; None for no limit.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        network: opens all sockets.
         transport: "tcp", "utp" or "both"; see `geventbt.connect`.
     """
 
@@ -31,6 +33,7 @@ class ClientOptions:
     upload_slots: int | None = limits.UPLOAD_SLOTS
     limit_down: int | None = None
     limit_up: int | None = None
+    network: Network = DIRECT
     transport: TransportChoice = BOTH
 
 

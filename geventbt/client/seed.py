@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.metainfo import Torrent
+from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory, locate
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
@@ -36,6 +37,10 @@ def seed(
     progress: Callable[[int, int], None] | None = None,
     dht: bool | DHT = True,
     lsd: bool = True,
+    port_mapping: bool = True,
+    proxy: str | None = None,
+    interface: str | None = None,
+    ip_filter: IPRanges | None = None,
     transport: TransportChoice = BOTH,
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
@@ -56,6 +61,8 @@ def seed(
         progress: called with (pieces checked, pieces) while the data is checked.
         dht: whether to announce by the DHT; see `Client`.
         lsd: whether to announce in the local network; see `Client`.
+        port_mapping: whether to have the router let peers through to us; see `Client`.
+        proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
         transport: "tcp", "utp" or "both"; see `Client`.
 
     Returns:
@@ -78,6 +85,10 @@ def seed(
         upload_slots=upload_slots,
         dht=dht,
         lsd=lsd,
+        port_mapping=port_mapping,
+        proxy=proxy,
+        interface=interface,
+        ip_filter=ip_filter,
         transport=transport,
     )
     try:

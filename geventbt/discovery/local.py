@@ -20,7 +20,7 @@ from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.local_packets import pack_announce, parse_announce
 from geventbt.discovery.periodic import AskAgain
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, Ports
 from geventbt.net.udp_socket import UdpSocket
 from geventbt.rates.token_bucket import RateLimit
 
@@ -40,7 +40,7 @@ class LocalDiscovery:
     minutes, or earlier while it needs peers: those that receive an announce connect to us.
 
     Args:
-        peer_port: the port that we listen on.
+        ports: where we listen: it announces over these families only.
         host: the IP address that we listen on, whose family and interface are used; "" for all.
         interfaces: names of the interfaces; None for all, or those that the environment variable
             GEVENTBT_LSD_INTERFACES names.
@@ -51,9 +51,9 @@ class LocalDiscovery:
     """
 
     def __init__(
-        self, peer_port: int, host: str = "", *, interfaces: Iterable[str] | None = None, port: int = PORT
+        self, ports: Ports, host: str = "", *, interfaces: Iterable[str] | None = None, port: int = PORT
     ) -> None:
-        self._peer_port = peer_port
+        self._ports = ports
         self._host = host
         self._port = port
         self._cookie = secrets.token_hex(4)
@@ -110,7 +110,9 @@ class LocalDiscovery:
 
     def _send(self, info_hashes: list[bytes]) -> None:
         for link in self._links:
-            link.send(pack_announce(link.group, self._peer_port, info_hashes, self._cookie))
+            peer_port = self._ports.over(link.group[0])
+            assert peer_port is not None
+            link.send(pack_announce(link.group, peer_port, info_hashes, self._cookie))
 
     # ------------------------------------------------------------------ receiving
 
@@ -134,6 +136,7 @@ class LocalDiscovery:
         wanted = _usual_interfaces() if interfaces is None else set(interfaces)
         indexes = [index for index, name in plain_socket.if_nameindex() if wanted is None or name in wanted]
         groups = [group for group in GROUPS if not self._host or (":" in group) == (":" in self._host)]
+        groups = [group for group in groups if self._ports.over(group) is not None]
         links = [_Link((group, self._port), indexes, self._host, self) for group in groups]
         return [link for link in links if link.is_open]
 

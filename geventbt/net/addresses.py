@@ -94,6 +94,15 @@ def is_port(port: Any) -> TypeGuard[int]:
     return isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536
 
 
+def is_ip_address(text: str) -> bool:
+    """Whether a text is an IP address in its usual spelling, of IPv6 perhaps with a zone."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_host_name(text: str) -> bool:
     """Whether a text is the name of a host (RFC 1035) and not an IP address in any spelling.
 

@@ -27,23 +27,29 @@ FAMILIES = (gevent_socket.AF_INET, gevent_socket.AF_INET6)
 
 
 class Endpoint(NamedTuple):
-    """An address family, and the address that `connect` of a socket of that family takes."""
+    """An address family, and the address that `connect` of a socket of that family takes; or AF_UNSPEC, and a name
+    that a proxy looks up."""
 
     family: int
     sockaddr: tuple[Any, ...]
 
     @property
+    def is_name(self) -> bool:
+        """Whether it is a name that a proxy is to look up."""
+        return self.family == gevent_socket.AF_UNSPEC
+
+    @property
     def host(self) -> str:
-        """The IP address."""
+        """The IP address, or the name."""
         return str(self.sockaddr[0])
 
     @property
     def address(self) -> Address:
-        """The IP address and port."""
+        """The IP address, or the name, and port."""
         return self.host, int(self.sockaddr[1])
 
 
-def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
+def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False, by_proxy: bool = False) -> list[Endpoint]:
     """Look up a name, or take an IP address as it is.
 
     Args:
@@ -51,6 +57,7 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) ->
         port: the port of the endpoints; 0 where only the addresses matter.
         family: only addresses of this family; 0 for both.
         datagram: whether they are for UDP.
+        by_proxy: do not look a name up: a proxy will.
 
     Returns:
         At least one endpoint, and at most `limits.HTTP_ADDRESSES`, in the order to try them in.
@@ -60,17 +67,18 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False) ->
     """
     kind = gevent_socket.SOCK_DGRAM if datagram else gevent_socket.SOCK_STREAM
     try:
-        found = _look_up(host, port, family, kind)
+        found = _look_up(host, port, family, kind, by_proxy=by_proxy)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not the name of a host"
         raise FetchError(f"{clean_text(host)}: {reason}") from None
-    endpoints = dict.fromkeys(Endpoint(int(item[0]), item[4]) for item in found if item[0] in FAMILIES)
+    families = (*FAMILIES, gevent_socket.AF_UNSPEC)
+    endpoints = dict.fromkeys(Endpoint(int(item[0]), item[4]) for item in found if item[0] in families)
     if not endpoints:
         raise FetchError(f"{clean_text(host)}: no address of this family")
     return list(endpoints)[: limits.HTTP_ADDRESSES]
 
 
-def _look_up(host: str, port: int, family: int, kind: int) -> Any:
+def _look_up(host: str, port: int, family: int, kind: int, *, by_proxy: bool) -> Any:
     if not host.isprintable() or host == "*":
         # The system's resolver reads "localhost\0.example.org" up to the NUL, and "*" as this machine.
         raise UnicodeError("characters that no name has")
@@ -82,6 +90,8 @@ def _look_up(host: str, port: int, family: int, kind: int) -> Any:
     if not is_host_name(name.decode("ascii")):
         # Neither a lookup nor a thread for what is not a name.
         raise UnicodeError("not a name")
+    if by_proxy:
+        return [(gevent_socket.AF_UNSPEC, kind, 0, "", (name.decode("ascii"), port))]
     look_up = gevent_socket.getaddrinfo
     if look_up is _GEVENTS_OWN and isinstance(gevent.get_hub().resolver, Resolver):
         return _threads.call(_getaddrinfo, name, port, family, kind)

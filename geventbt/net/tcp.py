@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
-from gevent import socket as gevent_socket
-
 from geventbt.concurrency.race import first_of
+from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 
 
-def connect_first(endpoints: Sequence[Endpoint], delay: float) -> tuple[Any, Endpoint]:
+def connect_first(endpoints: Sequence[Endpoint], delay: float, network: Network) -> tuple[Any, Endpoint]:
     """Try endpoints one after another, the next one as soon as one fails or is silent for a while, until one accepts.
 
     Args:
         endpoints: at least one, in the order to try them in.
         delay: seconds without an answer after which the next one is tried as well.
+        network: opens the sockets.
 
     Returns:
         The connected socket, and its endpoint.
@@ -25,7 +25,7 @@ def connect_first(endpoints: Sequence[Endpoint], delay: float) -> tuple[Any, End
     Raises:
         OSError: every one has failed; the first one's error.
     """
-    sock, index = first_of([TcpAttempt(endpoint) for endpoint in endpoints], delay)
+    sock, index = first_of([TcpAttempt(endpoint, network=network) for endpoint in endpoints], delay)
     return sock, endpoints[index]
 
 
@@ -42,23 +42,19 @@ class TcpAttempt:
     Args:
         endpoint: where to.
         source_address: to connect from, or None.
+        network: opens the socket.
     """
 
-    def __init__(self, endpoint: Endpoint, source_address: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, source_address: tuple[str, int] | None = None, network: Network = DIRECT
+    ) -> None:
         self._endpoint = endpoint
         self._source_address = source_address
+        self._network = network
 
     def open(self) -> Any:
         """A connected socket."""
-        sock = gevent_socket.socket(self._endpoint.family, gevent_socket.SOCK_STREAM)
-        try:
-            if self._source_address is not None:
-                sock.bind(self._source_address)
-            sock.connect(self._endpoint.sockaddr)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return self._network.connect(self._endpoint, None, self._source_address)
 
     def discard(self, opened: Any) -> None:
         """Close a socket."""

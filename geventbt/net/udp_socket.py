@@ -19,6 +19,7 @@ import gevent
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.net import udp_offload
 from geventbt.net.addresses import Address
+from geventbt.net.interface import Interface
 
 _log = logging.getLogger("geventbt")
 
@@ -67,6 +68,20 @@ class BatchReceiver(Protocol):
         """The system has room again, after `send_batch` has failed."""
 
 
+class DatagramSocket(Protocol):
+    """Sends datagrams to any address: a socket, or a relay of a proxy."""
+
+    @property
+    def address(self) -> Address:
+        """The (host, port) that it is bound to; port 0 where others cannot send to it first."""
+
+    def send(self, data: bytes, address: Address) -> bool:
+        """Send a datagram to an (IP address, port). Returns whether it was taken; it may be lost all the same."""
+
+    def leave(self, receiver: DatagramReceiver) -> None:
+        """Give its receiver nothing any more, and close it if nothing else uses it."""
+
+
 class UdpSocket:
     """A bound UDP socket of one address family.
 
@@ -74,6 +89,7 @@ class UdpSocket:
         address: (host, port) to bind to; the host is an IP address, "" for all of IPv4 or "::" for all of IPv6.
         receiver: gets what comes, except what `attach` takes away; None as long as there is none.
         shared: other programs may bind to the same port, as they do to that of a multicast group.
+        interface: what to bind to; None for any device.
 
     Attributes:
         address: the (host, port) that it is bound to.
@@ -82,7 +98,14 @@ class UdpSocket:
         OSError: it cannot be bound.
     """
 
-    def __init__(self, address: Address, receiver: DatagramReceiver | None, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        address: Address,
+        receiver: DatagramReceiver | None,
+        *,
+        shared: bool = False,
+        interface: Interface | None = None,
+    ) -> None:
         self._is_ipv6 = ":" in address[0]
         family = stdlib_socket.AF_INET6 if self._is_ipv6 else stdlib_socket.AF_INET
         self._receiver = receiver
@@ -95,7 +118,10 @@ class UdpSocket:
             self._sock.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, _BUFFER)
             if shared:
                 self._share()
-            self._sock.bind(address)
+            if interface is None:
+                self._sock.bind(address)
+            else:
+                interface.bind(self._sock, address)
             self._sock.setblocking(False)
         except BaseException:
             self._sock.close()

@@ -141,6 +141,12 @@ class ProtocolState:
         key = self._parser.block_under_way
         return key if key in self.requests or key in self._forgotten else None
 
+    @property
+    def owed_answers(self) -> int:
+        """How many requests were cancelled or given up and may still be answered: with a block or, where both sides
+        have the fast extension, with a reject (BEP 6)."""
+        return len(self._forgotten)
+
     def forgive_state_messages(self) -> None:
         """Count the messages that only change the peer's state anew: `limits.STATE_MESSAGES_TIME` has passed."""
         self._state_messages = 0

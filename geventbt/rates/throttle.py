@@ -1,9 +1,7 @@
-"""A rate that several greenlets share: each blocks until it has its bytes, first come, first served."""
+"""A rate that greenlets share: each blocks until it has its bytes."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -11,22 +9,14 @@ import gevent
 from gevent.hub import Waiter
 
 from geventbt import limits
-from geventbt.rates.token_bucket import RateLimit
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """A waiting greenlet, and the bytes that it does not have yet."""
-
-    missing: int
-    waiter: Any
+from geventbt.rates.fair_rate import FairRate
 
 
 class Throttle:
     """A rate in bytes a second that several greenlets share.
 
-    A throttle may have a parent, as that of a torrent has the client's: bytes are then taken from both, one after the
-    other, so the torrents share their parent's rate first come, first served as well.
+    Greenlets that always want more get equal shares; see `FairRate`. A throttle may have a parent, as that of a torrent
+    has the client's: bytes are then taken from both, and torrents get equal shares of their parent's rate.
 
     It has a timer only while a greenlet waits, and belongs to the hub of the first greenlet that waits.
 
@@ -39,30 +29,29 @@ class Throttle:
     """
 
     def __init__(self, rate: int | None = None, parent: Throttle | None = None) -> None:
-        self._limit = RateLimit(rate, monotonic())
         self._parent = parent
-        self._turns: deque[_Turn] = deque()
+        self._shared: FairRate = FairRate(rate, monotonic(), None if parent is None else parent._shared)
         self._timer: Any = None
 
     @property
     def rate(self) -> int | None:
         """Bytes a second, or None for no limit. May be set at any time; applies to waiting greenlets, too."""
-        return self._limit.rate
+        return self._shared.rate
 
     @rate.setter
     def rate(self, rate: int | None) -> None:
-        self._limit.set_rate(rate, monotonic())
+        self._shared.set_rate(rate, monotonic())
         self._serve()
 
     @property
     def limited(self) -> bool:
         """Whether there is a limit, of this throttle or of a parent."""
-        return self._limit.rate is not None or (self._parent is not None and self._parent.limited)
+        return self._shared.limited
 
     @property
     def waiting(self) -> int:
         """The number of waiting greenlets."""
-        return len(self._turns)
+        return self._shared.waiting
 
     def acquire(self, count: int) -> None:
         """Block this greenlet until it may send, or request, `count` bytes.
@@ -72,54 +61,32 @@ class Throttle:
         Raises:
             ValueError: for a count below 0.
         """
-        if self._limit.rate is not None:
-            self._acquire(count)
-        if self._parent is not None:
-            try:
-                self._parent.acquire(count)
-            except BaseException:
-                self._give_back(count)
-                raise
-
-    def _acquire(self, count: int) -> None:
-        turn = _Turn(count, None)
-        if not self._turns:
-            turn.missing -= self._limit.take(count, monotonic())
-            if not turn.missing:
-                return
-        turn.waiter = Waiter()
-        self._turns.append(turn)
+        if count < 0:
+            raise ValueError(f"cannot acquire {count} bytes of a rate: must be 0 or more")
+        if not self._shared.limited or not count:
+            return
+        turn = _Turn(self._shared, count)
+        turn.fill()
+        if turn.has_come:
+            return
         self._set_timer()
         try:
-            turn.waiter.get()
+            turn.wait()
         except BaseException:
-            if turn.missing:
-                self._turns.remove(turn)
-            self._give_back(count - turn.missing)
+            turn.give_up()
+            self._serve()
             raise
 
-    def _give_back(self, count: int) -> None:
-        self._limit.give_back(count)
-        self._serve()
-
     def _serve(self) -> None:
-        """Give the available bytes to the waiting greenlets, in their order."""
+        """Give the available bytes to the waiting greenlets."""
         self._stop_timer()
-        now = monotonic()
-        loop = gevent.get_hub().loop
-        while self._turns:
-            turn = self._turns[0]
-            turn.missing -= self._limit.take(turn.missing, now)
-            if turn.missing:
-                self._set_timer()
-                return
-            self._turns.popleft()
-            # A callback instead of a switch: the loop polls its sockets between callbacks when there are many.
-            loop.run_callback(turn.waiter.switch, None)
+        for turn in self._shared.turns(monotonic()):
+            turn.fill()
+        self._set_timer()
 
     def _set_timer(self) -> None:
-        if self._timer is None:
-            delay = max(self._limit.wait_for(self._turns[0].missing, monotonic()), limits.RATE_TICK)
+        if self._timer is None and self._shared.waiting:
+            delay = max(self._shared.wait(monotonic()), limits.RATE_TICK)
             self._timer = gevent.get_hub().loop.timer(delay)
             self._timer.start(self._serve)
 
@@ -128,3 +95,49 @@ class Throttle:
             self._timer.stop()
             self._timer.close()
             self._timer = None
+
+
+class _Turn:
+    """A greenlet's turn at a rate. All turns of one greenlet count as the same member of the rate.
+
+    Args:
+        shared: the rate.
+        count: the bytes that the greenlet needs.
+
+    Attributes:
+        has_come: whether it has its bytes.
+    """
+
+    __slots__ = ("_count", "_greenlet", "_shared", "_waiter", "has_come")
+
+    def __init__(self, shared: FairRate, count: int) -> None:
+        self._shared = shared
+        self._count = count
+        self._greenlet = id(gevent.getcurrent())
+        self._waiter: Any = None
+        self.has_come = False
+
+    def __hash__(self) -> int:
+        return hash(self._greenlet)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Turn) and self._greenlet == other._greenlet
+
+    def fill(self) -> None:
+        """Take the bytes, and wake the greenlet if it waits."""
+        self.has_come = bool(self._shared.take(self, 1, self._count, monotonic()))
+        if self.has_come and self._waiter is not None:
+            # A callback instead of a switch: the loop polls its sockets between callbacks when there are many.
+            gevent.get_hub().loop.run_callback(self._waiter.switch, None)
+
+    def wait(self) -> None:
+        """Block until it has come."""
+        self._waiter = Waiter()
+        self._waiter.get()
+
+    def give_up(self) -> None:
+        """Wait no more, and return the bytes."""
+        if self.has_come:
+            self._shared.give_back(self, self._count)
+        else:
+            self._shared.leave(self)

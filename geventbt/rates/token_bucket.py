@@ -1,11 +1,9 @@
 """A rate in bytes a second: a bucket that fills with time, and from which senders and requesters take. Pure.
 
-The greenlets that wait for it are in `throttle.py`.
+How it is shared is in `fair_rate.py`, and the greenlets that wait for it in `throttle.py`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from geventbt import limits
 
@@ -80,38 +78,25 @@ class RateLimit:
         """Return bytes that were taken and not used."""
         self._tokens = min(self._tokens + count, self.burst)
 
-    def wait_for(self, count: int, now: float) -> float:
-        """Seconds until `take(count)` is worth a call: until all of it is available, or half a burst if that is less.
-
-        Only half, as a full bucket gains nothing while its greenlet is late.
-        """
+    def affords(self, count: int, now: float) -> bool:
+        """Whether `count` bytes are available. For who waits for more than a burst, more than a burst is saved."""
         if self._rate is None:
-            return 0.0
-        self._fill(now)
-        return max(0.0, (min(count, self.burst // 2) - self._tokens) / self._rate)
+            return True
+        self._fill(now, max(count, self.burst))
+        return self._tokens >= count
 
-    def _fill(self, now: float) -> None:
+    def wait_for(self, count: int, now: float) -> float:
+        """Seconds until `affords(count)`, if nobody takes anything before."""
+        if self.affords(count, now):
+            return 0.0
+        return (count - self._tokens) / (self._rate or 1)
+
+    def _fill(self, now: float, most: int = 0) -> None:
         passed = now - self._filled_at
         if passed > 0:
             self._filled_at = now
-            self._tokens = min(self._tokens + passed * (self._rate or 0), self.burst)
-
-
-def take_units(chain: Sequence[RateLimit], count: int, unit: int, now: float) -> int:
-    """Take up to `count` units of `unit` bytes from several limits at once, the same number from each.
-
-    Whole units only: a greenlet that takes a part of a block, and returns it, again and again never gets a block.
-
-    Returns:
-        The number of units taken, which may be 0.
-    """
-    for limit in chain:
-        available = limit.available(now)
-        if available is not None:
-            count = min(count, available // unit)
-    for limit in chain:
-        limit.take(count * unit, now)
-    return count
+            filled = self._tokens + passed * (self._rate or 0)
+            self._tokens = max(self._tokens, min(filled, most or self.burst))
 
 
 def _checked(rate: int | None) -> int | None:

@@ -326,8 +326,12 @@ class Storage:
         """
         self.backend.lock()
 
-    def restore(self) -> bitarray:
+    def restore(self, *, lock: bool = True) -> bitarray:
         """Take the lock, and trust what the last `checkpoint` has recorded of files that look as they did then.
+
+        Args:
+            lock: whether the lock is taken. Without it nothing may be written or recorded: it is for a program that
+                only reads what another one keeps.
 
         Returns:
             The pieces that must be hashed before they can be trusted, for `check`: those of files that are there, but
@@ -337,7 +341,8 @@ class Storage:
             StorageError: if another program has the lock, or the disk failed. A resume file that is damaged or of
                 another torrent is ignored.
         """
-        self.lock()
+        if lock:
+            self.lock()
         unknown = self.backend.restore()
         return ones(self.torrent.geometry.pieces, "big") if unknown is None else unknown
 

@@ -20,6 +20,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import AddressKind
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
+from geventbt.net.network import Network
 from geventbt.net.text import clean_text
 from geventbt.web.control import Control
 from geventbt.web.departure import socket_of
@@ -102,7 +103,7 @@ class PageAPI:
         if request.mimetype == _TORRENT:
             source: Torrent | Magnet = in_thread(Torrent.from_bytes, _body(limits.WEB_BODY))
         else:
-            source = read_link(str(_json("link").get("link", "")))
+            source = read_link(str(_json("link").get("link", "")), self._client.network)
         torrent = self._control.add(source)
         self._journal.note(f"added {torrent.name}")
         return {"hash": torrent.info_hash.hex(), "name": clean_text(torrent.name)}, 201
@@ -148,7 +149,7 @@ class PageAPI:
         return {}
 
 
-def read_link(text: str) -> Torrent | Magnet:
+def read_link(text: str, network: Network) -> Torrent | Magnet:
     """The torrent, or the link to one, that a text names: a magnet link, an info hash, or the URL of a .torrent file.
 
     A URL leads to addresses of the internet only: the page may be used by others than those who may reach our network.
@@ -161,7 +162,7 @@ def read_link(text: str) -> Torrent | Magnet:
         raise ValueError("give a magnet link, an info hash, or the URL of a .torrent file")
     if text.lower().startswith(("http://", "https://")):
         try:
-            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=_PUBLIC))
+            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=_PUBLIC, network=network))
         except FetchError as error:
             hint = "only addresses of the internet are fetched from; save the file, and add that"
             raise FetchError(f"the URL cannot be fetched: {error} ({hint})") from error

@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent import socket as gevent_socket
@@ -15,7 +15,9 @@ from gevent.socket import timeout as socket_timeout
 from geventbt import limits
 from geventbt.concurrency.race import Attempt, first_of
 from geventbt.errors import HandshakeError, WireTimeout
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import TcpAttempt, interleaved
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, TransportName, check_transport
@@ -25,10 +27,12 @@ from geventbt.wire.transports.encryption import (
     PREFER,
     REQUIRE,
     EncryptionPolicy,
+    OpenedStream,
     check_policy,
     log_once,
     open_encrypted,
 )
+from geventbt.wire.transports.tcp import TcpTransport
 from geventbt.wire.transports.utp import UtpTransport
 from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 from geventbt.wire.wire import Wire
@@ -44,6 +48,7 @@ def connect(
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
     transport: TransportChoice = TCP,
+    network: Network = DIRECT,
 ) -> Wire:
     """Open a connection to a peer, over IPv4 or IPv6, and encrypt it if so wanted. The handshake is the next step.
 
@@ -57,6 +62,7 @@ def connect(
         source_address: the (host, port) to connect from, or None.
         transport: "tcp"; "utp" for uTP (BEP 29); or "both": TCP, then uTP as well if TCP fails or takes longer than
             `limits.UTP_HEAD_START`, and the first that connects is used. See `Wire.transport` for the outcome.
+        network: opens the socket: through a proxy or from an interface, then by TCP alone.
 
     Raises:
         ConnectionError: the connection was refused, or the peer cannot be reached; HandshakeError is one, for a peer
@@ -74,6 +80,7 @@ def connect(
         encryption=encryption,
         info_hash=info_hash,
         source_address=source_address,
+        network=network,
     )
 
 
@@ -86,33 +93,50 @@ def open_wire(
     encryption: EncryptionPolicy = PREFER,
     info_hash: bytes | str | None = None,
     source_address: tuple[str, int] | None = None,
+    network: Network = DIRECT,
 ) -> Wire:
     """Open a connection to a peer, as `connect` does.
 
     Args:
-        address, timeout, encryption, info_hash, source_address: see `connect`.
+        address, timeout, encryption, info_hash, source_address, network: see `connect`.
         ways: the transports to try, the likeliest first.
         utp: opens uTP connections.
     """
     check_policy(encryption)
     if encryption == REQUIRE and info_hash is None:
         raise ValueError("an encrypted opening needs the info hash")
-    opener = _Opener(address, utp, source_address)
+    if not network.is_default:
+        # Neither a proxy nor an interface carries uTP.
+        ways = (TCP,)
+    opener = _Opener(address, utp, source_address, network)
     if encryption == DISABLE or info_hash is None:
-        return Wire(opener.open(ways, timeout), incoming=False)
+        return opener.open(ways, timeout).wire()
     key, _ = info_hash_or_v2(info_hash)
     started = monotonic()
-    stream = opener.open(ways, timeout)
+    opened = opener.open(ways, timeout)
     try:
-        return _encrypted_wire(stream, key, encryption)
+        return _encrypted_wire(opened, key, encryption)
     except Exception as error:
         if encryption == REQUIRE:
             raise
         _log.debug("no encrypted connection to %s:%s, trying plaintext: %s", *address[:2], error)
     # One deadline for both attempts, but enough of it for the second; by the transport that worked for the first.
     left = max(1.0, timeout - (monotonic() - started))
-    worked = UTP if isinstance(stream, UtpTransport) else TCP
-    return Wire(opener.open((worked,), left), incoming=False)
+    worked = UTP if isinstance(opened.stream, UtpTransport) else TCP
+    return opener.open((worked,), left).wire()
+
+
+class _Opened(NamedTuple):
+    """A socket or uTP transport; and behind a proxy the peer's address, ("", 0) where the proxy has looked it up."""
+
+    stream: Any
+    remote_address: Address | None
+
+    def wire(self, opening: OpenedStream | None = None) -> Wire:
+        stream = self.stream
+        if self.remote_address is not None:
+            stream = TcpTransport(stream, remote_address=self.remote_address)
+        return Wire(stream, incoming=False, opening=opening)
 
 
 class _Opener:
@@ -122,20 +146,32 @@ class _Opener:
         address: (host, port), or with flow and scope.
         utp: opens uTP connections.
         source_address: to connect from by TCP, or None.
+        network: opens sockets of TCP.
     """
 
-    def __init__(self, address: tuple[str, int], utp: UtpConnector, source_address: tuple[str, int] | None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        utp: UtpConnector,
+        source_address: tuple[str, int] | None,
+        network: Network,
+    ) -> None:
         self._address = address
         self._utp = utp
         self._source_address = source_address
+        self._network = network
 
-    def open(self, ways: Sequence[TransportName], timeout: float) -> Any:
+    def open(self, ways: Sequence[TransportName], timeout: float) -> _Opened:
         """A stream over the first way, and to the first of the addresses behind a name, that works."""
         timer = gevent.Timeout.start_new(timeout)
         try:
-            endpoints = interleaved(_endpoints(self._address))
+            endpoints = interleaved(_endpoints(self._address, self._network))
             attempts = [self._attempt(way, endpoint, timeout) for way in ways for endpoint in endpoints]
-            return first_of(attempts, limits.UTP_HEAD_START)[0]
+            stream, index = first_of(attempts, limits.UTP_HEAD_START)
+            if not self._network.is_proxied:
+                return _Opened(stream, None)
+            endpoint = endpoints[index % len(endpoints)]
+            return _Opened(stream, ("", 0) if endpoint.is_name else endpoint.address)
         except (gevent.Timeout, socket_timeout) as error:
             if isinstance(error, gevent.Timeout) and error is not timer:
                 raise
@@ -145,20 +181,22 @@ class _Opener:
 
     def _attempt(self, way: TransportName, endpoint: Endpoint, timeout: float) -> Attempt[Any]:
         if way == UTP:
-            return _UtpAttempt(self._utp, endpoint, timeout)
-        return TcpAttempt(endpoint, self._source_address)
+            return _UtpAttempt(self._utp, endpoint, timeout, self._network)
+        return TcpAttempt(endpoint, self._source_address, self._network)
 
 
 class _UtpAttempt:
     """Connects by uTP; an `Attempt`."""
 
-    def __init__(self, utp: UtpConnector, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, utp: UtpConnector, endpoint: Endpoint, timeout: float, network: Network) -> None:
+        self._network = network
         self._utp = utp
         self._endpoint = endpoint
         self._timeout = timeout
 
     def open(self) -> Any:
         """A connected transport."""
+        self._network.check(self._endpoint)
         return self._utp.connect(self._endpoint.sockaddr[:2], self._timeout)
 
     def discard(self, opened: Any) -> None:
@@ -166,7 +204,7 @@ class _UtpAttempt:
         opened.close()
 
 
-def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
+def _endpoints(address: tuple[Any, ...], network: Network) -> list[Endpoint]:
     host, port = address[:2] if isinstance(address, (tuple, list)) and len(address) > 1 else (None, None)
     if not isinstance(host, str):
         raise TypeError(f"cannot connect to {address!r}: not (host, port)")
@@ -175,10 +213,11 @@ def _endpoints(address: tuple[Any, ...]) -> list[Endpoint]:
     if len(address) > 2:
         # With a scope, which a name does not have.
         return [Endpoint(gevent_socket.AF_INET6, address)]
-    return resolve(host, port)
+    return network.resolve(host, port)
 
 
-def _encrypted_wire(stream: Any, info_hash: bytes, policy: str) -> Wire:
+def _encrypted_wire(opened: _Opened, info_hash: bytes, policy: str) -> Wire:
+    stream = opened.stream
     sock = BlockingStream(stream) if isinstance(stream, UtpTransport) else stream
     try:
         opening = open_encrypted(sock, info_hash, policy, limits.HANDSHAKE_TIMEOUT)
@@ -193,4 +232,4 @@ def _encrypted_wire(stream: Any, info_hash: bytes, policy: str) -> Wire:
     except BaseException:
         sock.close()
         raise
-    return Wire(stream, incoming=False, opening=opening)
+    return opened.wire(opening)

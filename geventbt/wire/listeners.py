@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+from functools import partial
 from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
 from geventbt.net.addresses import Address, Ports
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.resolve import Endpoint
 from geventbt.wire.transports.tcp import checked_stream, take_over
 
 ListeningSocket: TypeAlias = "stdlib_socket.socket | gevent_socket.socket"
@@ -20,37 +22,45 @@ well; or a socket that listens already, of the standard library or of gevent, TC
 
 BACKLOG = 1024
 
-_TAKEN = (errno.EADDRINUSE, errno.EACCES)
-"""The port is taken, or is not for everybody: so it would be over IPv4."""
+_FINAL = (errno.EADDRINUSE, errno.EACCES, errno.ENOTSUP)
+"""The port is taken, is not for everybody, or cannot be shared: so it would be over IPv4."""
 
 
-def listening_socket(address: ListenAddress, *, listens: bool = True) -> gevent_socket.socket:
+def listening_socket(
+    address: ListenAddress, *, listens: bool = True, reuse_port: bool = False, network: Network = DIRECT
+) -> gevent_socket.socket:
     """A socket that listens on an address; or the same socket, as gevent's, where it is one already.
 
     Args:
         address: see `ListenAddress`.
         listens: whether it is to listen; else the port is only kept from others.
+        reuse_port: whether other sockets may listen there, too, if all say so.
+        network: binds a socket that is made for an address.
 
     Raises:
         TypeError: it is neither an address nor a stream socket, or a socket that is wrapped in TLS.
-        ValueError: the socket does not listen, the text is not "host:port", or there is no such port.
-        OSError: the address is taken, or is not ours.
+        ValueError: the socket does not listen, the text is not "host:port", or there is no such port; or a socket that
+            is bound already is to share its port.
+        OSError: the address is taken, or is not ours; or the system cannot share ports (``errno.ENOTSUP``).
     """
     if hasattr(address, "fileno"):
+        if reuse_port:
+            raise ValueError("cannot share the port of a socket that is bound already: set SO_REUSEPORT before bind()")
         return _given(address)
     host, port, *rest = _parsed(address)
+    listen = partial(_listen, network=network, listens=listens, reuse_port=reuse_port)
     if rest:
         # With a scope, which a name does not have.
-        return _listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)), listens=listens)
+        return listen(Endpoint(stdlib_socket.AF_INET6, (host, port, *rest)))
     if host:
-        return _listen(_preferred(resolve(host, port)), listens=listens)
+        return listen(_preferred(network.resolve(host, port)))
     try:
-        return _listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True, listens=listens)
+        return listen(Endpoint(stdlib_socket.AF_INET6, ("::", port)), takes_ipv4=True)
     except OSError as error:
-        if error.errno in _TAKEN:
+        if error.errno in _FINAL:
             raise
         # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
-        return _listen(Endpoint(stdlib_socket.AF_INET, ("", port)), listens=listens)
+        return listen(Endpoint(stdlib_socket.AF_INET, ("", port)))
 
 
 def ports_of(listener: gevent_socket.socket) -> Ports:
@@ -80,20 +90,26 @@ def _preferred(endpoints: list[Endpoint]) -> Endpoint:
     return next((endpoint for endpoint in endpoints if endpoint.family == stdlib_socket.AF_INET), endpoints[0])
 
 
-def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False, listens: bool = True) -> gevent_socket.socket:
+def _listen(
+    endpoint: Endpoint, network: Network, *, takes_ipv4: bool = False, listens: bool, reuse_port: bool
+) -> gevent_socket.socket:
     """A socket that listens at an address.
 
     Args:
         endpoint: the address.
+        network: binds the socket.
         takes_ipv4: whether a socket of IPv6 takes IPv4 as well; systems differ in what they do by default.
         listens: see `listening_socket`.
+        reuse_port: see `listening_socket`.
     """
     listener = gevent_socket.socket(endpoint.family, stdlib_socket.SOCK_STREAM)
     try:
         listener.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            _share_port(listener)
         if endpoint.family == stdlib_socket.AF_INET6:
             listener.setsockopt(stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY, not takes_ipv4)
-        listener.bind(endpoint.sockaddr)
+        network.bind(listener, endpoint.sockaddr)
         if listens:
             listener.listen(BACKLOG)
         listener.setblocking(False)
@@ -101,6 +117,13 @@ def _listen(endpoint: Endpoint, *, takes_ipv4: bool = False, listens: bool = Tru
         listener.close()
         raise
     return listener
+
+
+def _share_port(listener: gevent_socket.socket) -> None:
+    """Let other sockets listen on the same port; to be called before it is bound."""
+    if not hasattr(stdlib_socket, "SO_REUSEPORT"):
+        raise OSError(errno.ENOTSUP, "this system cannot share a port between processes (it has no SO_REUSEPORT)")
+    listener.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEPORT, 1)
 
 
 def _given(sock: Any) -> gevent_socket.socket:

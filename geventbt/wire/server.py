@@ -22,6 +22,7 @@ from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import Ports, Scope, network_of, scope_of
+from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of, udp_addresses
@@ -73,7 +74,9 @@ class PeerServer(StreamServer):
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.
         spawn: runs the handlers; see `geventbt.listen`.
+        reuse_port: whether others may listen on the port, too; see `geventbt.listen`.
         transport: "tcp", "utp" or "both"; see `geventbt.listen`.
+        network: see `geventbt.listen`.
 
     Attributes:
         utp: what takes connections over uTP, or None.
@@ -94,7 +97,9 @@ class PeerServer(StreamServer):
         max_per_address: int | None = None,
         exempt_loopback: bool = False,
         spawn: Any = "default",
+        reuse_port: bool = False,
         transport: TransportChoice = TCP,
+        network: Network = DIRECT,
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
@@ -104,8 +109,12 @@ class PeerServer(StreamServer):
         self._handlers: set[gevent.Greenlet] = set()
         if handler is not None:
             check_handler(handler)
+        if not network.is_default:
+            # Neither a proxy nor an interface carries uTP.
+            transport = TCP
+        self._network = network
         self._takes_tcp = transport != UTP
-        listener, self.utp = _open(address, transport, self)
+        listener, self.utp = _open(address, transport, self, network, reuse_port=reuse_port)
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -193,7 +202,8 @@ class PeerServer(StreamServer):
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Take a peer, or refuse it when there are too many (overrides gevent's hook: never waits)."""
-        if len(self.wires) >= self.max_connections or not self._networks.has_room(address):
+        is_blocked = isinstance(address, tuple) and self._network.blocks(address[0])
+        if is_blocked or len(self.wires) >= self.max_connections or not self._networks.has_room(address):
             sock.close()
             return
         started = perf_counter()
@@ -330,7 +340,9 @@ def listen(
     max_per_address: int | None = None,
     exempt_loopback: bool = False,
     spawn: Any = "default",
+    reuse_port: bool = False,
     transport: TransportChoice = TCP,
+    network: Network = DIRECT,
 ) -> PeerServer:
     """Listen for peers. The server takes them already when this returns; `serve_forever` blocks.
 
@@ -349,13 +361,18 @@ def listen(
         spawn: what runs the handlers: "default" for greenlets without bound; a `gevent.pool.Pool`, or its size, for no
             more than that (while it is full, peers wait in the backlog of the system); or a function like
             `gevent.spawn`.
+        reuse_port: whether other processes of the same user may listen on the port, too, if all say so
+            (``SO_REUSEPORT``): the system gives each new peer to one of them. Linux shares peers out evenly; macOS
+            gives all of them to one. Over uTP peers come to the first process only.
         transport: "tcp"; "utp" for uTP (BEP 29), on the UDP port; or "both" on one port number, or TCP alone where the
             UDP port is taken.
+        network: whose interface the socket is bound to, then for TCP alone, and whose filter holds for peers.
 
     Raises:
         TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
-        ValueError: the socket does not listen, or handlers cannot block by `spawn`.
-        OSError: the address is taken, or is not ours.
+        ValueError: the socket does not listen, or is to share its port though it is bound already; or handlers cannot
+            block by `spawn`.
+        OSError: the address is taken, or is not ours; or the system cannot share ports (``errno.ENOTSUP``).
     """
     server = PeerServer(
         address,
@@ -366,18 +383,20 @@ def listen(
         max_per_address=max_per_address,
         exempt_loopback=exempt_loopback,
         spawn=spawn,
+        reuse_port=reuse_port,
         transport=transport,
+        network=network,
     )
     server.start()
     return server
 
 
 def _open(
-    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor
+    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, network: Network, *, reuse_port: bool
 ) -> tuple[gevent_socket.socket, UtpPorts | None]:
     """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it."""
     for is_last in (*[False] * _PORTS_TRIED, True):
-        listener = listening_socket(address, listens=transport != UTP)
+        listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port, network=network)
         if transport == TCP:
             return listener, None
         try:

@@ -230,6 +230,11 @@ class Wire:
         return [Request(*key) for key in self._protocol.requests]
 
     @property
+    def owed_answers(self) -> int:
+        """How many of our requests were cancelled or given up and may still be answered."""
+        return self._protocol.owed_answers
+
+    @property
     def peer_requests(self) -> list[Request]:
         """The peer's pending requests, oldest first."""
         return [Request(*key) for key in self._protocol.peer_requests]

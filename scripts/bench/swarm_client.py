@@ -27,7 +27,7 @@ def run_geventbt(torrent: str, folder: str, host: str, port: int) -> None:
     import geventbt
 
     lines = FileObject(sys.stdin, "rb", close=False)
-    with geventbt.Client(port, host=host, encryption="disable", dht=False, lsd=False) as client:
+    with geventbt.Client(port, host=host, encryption="disable", transport="tcp", dht=False, lsd=False) as client:
         active = client.add(torrent, folder)
         while active.state == geventbt.TorrentState.CHECKING:
             active.wait(0.02)

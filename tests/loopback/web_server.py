@@ -57,19 +57,26 @@ class WebServer:
         most: the most that were open at one time.
     """
 
-    def __init__(self, folder: Path, behave: Behave = lambda asked, answer: None, *, rate: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        behave: Behave = lambda asked, answer: None,
+        *,
+        rate: int | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.folder = folder
         self.behave = behave
         self.rate = rate
         self.asked: list[Asked] = []
         self.connections = self.most = 0
-        self._server = StreamServer(("127.0.0.1", 0), self._handle)
+        self._server = StreamServer((host, 0), self._handle)
         self._server.start()
         self.port: int = self._server.server_port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http://{self._server.server_host}:{self.port}/"
 
     def stop(self, timeout: float | None = 0) -> None:
         self._server.stop(timeout)

@@ -3,7 +3,8 @@ no clock. What happens follows from the habits of the seeds and a random seed al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from random import Random
@@ -19,22 +20,27 @@ from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm import wire_peer
 from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.wire_peer import WirePeer
+from geventbt.rates.fair_rate import FairRate
 from geventbt.wire import engine, pipeline, timer, wire
-from tests.simulated.seed import BLOCK, INFO_HASH, LATENCY, Clock, Habits, Seed
+from tests.simulated.seed import BLOCK, INFO_HASH, Clock, Habits, Seed
 
 RECONNECT = 2.0
 """Seconds after which a connection that was lost is there again."""
-TICK = 1.0
+TICK, SHORT_TICK = 1.0, 0.05
 MAX_STEPS = 60_000
 """Events of one download, about a second of the processor: more are a loop without progress."""
 
 
 class Scheduler:
-    """Fills idle peers; see `RequestScheduler`. Nothing limits the rate."""
+    """Fills idle peers, and those whose turn it is at the rate limit; see `RequestScheduler`."""
 
-    def __init__(self, clock: Clock, assembly: Assembly[Any], picker: BlockPicker[Any]) -> None:
+    def __init__(self, clock: Clock, assembly: Assembly[Any], picker: BlockPicker[Any], rate: int | None) -> None:
+        self.patience = limits.FIRST_URGENT_TIME
+        self.read_until = 0.0
         self._clock = clock
+        self._down = FairRate(rate, clock.now)
         self._assembly = assembly
         self._picker = picker
         # In the order in which they became idle: that of a set of peers differs from run to run.
@@ -58,11 +64,16 @@ class Scheduler:
         for source in idle:
             source.fill()
 
-    def take(self, blocks: int) -> int:
-        return blocks
+    def take(self, source: WirePeer, blocks: int) -> int:
+        return self._down.take(source, blocks, BLOCK, self._clock.now)
 
-    def give_back(self, blocks: int) -> None:
-        """Nothing is limited."""
+    def give_back(self, source: WirePeer, blocks: int) -> None:
+        if self._down.limited:
+            self._down.give_back(source, blocks * BLOCK)
+
+    def give_turns(self) -> None:
+        for source in self._down.turns(self._clock.now):
+            source.fill()
 
 
 class Leecher:
@@ -70,11 +81,15 @@ class Leecher:
 
     Attributes:
         losses: connections that were lost.
+        urgent: asks for what readers need.
+        on_verified: is called when a piece is there.
     """
 
     upload_peers = ()
 
-    def __init__(self, clock: Clock, geometry: Geometry, data: bytes, random: Random) -> None:
+    def __init__(
+        self, clock: Clock, geometry: Geometry, data: bytes, random: Random, *, rate: int | None = None
+    ) -> None:
         self._clock = clock
         self._data = data
         self.geometry = geometry
@@ -87,10 +102,12 @@ class Leecher:
             on_let_go=lambda piece: self.assembly.let_go(piece),
         )
         self.assembly: Assembly[Any] = Assembly(geometry, self.picker, self)
-        self.scheduler: Any = Scheduler(clock, self.assembly, self.picker)
+        self.scheduler: Any = Scheduler(clock, self.assembly, self.picker, rate)
         self.uploads: Any = SimpleNamespace(dealer=Dealer(geometry, False))
         self.losses = 0
+        self.on_verified: Callable[[], None] = lambda: None
         self._peers: dict[WirePeer, Seed] = {}
+        self.urgent = UrgentRequests(self.picker, self.scheduler, self._peers)
 
     def connect(self, seed: Seed) -> None:
         """Connect to a seed; again each time that the connection is lost."""
@@ -110,6 +127,12 @@ class Leecher:
         self.scheduler.wake_idle()
         self._clock.after(TICK, self.tick)
 
+    def short_tick(self) -> None:
+        """Do what a swarm does often while there is a reader or a rate limit."""
+        self.scheduler.give_turns()
+        self.urgent.request(self._clock.now)
+        self._clock.after(SHORT_TICK, self.short_tick)
+
     def close(self) -> None:
         """Leave all seeds."""
         peers, self._peers = self._peers, {}
@@ -120,9 +143,11 @@ class Leecher:
         for complete in self.assembly.take_complete(1):
             start = complete.piece * self.geometry.piece_length
             assert complete.data == self._data[start : start + len(complete.data)]
+            self.have[complete.piece] = True
             self.picker.verified(complete.piece)
             self.assembly.finished(1)
             self.assembly.recycle(complete.buffer)
+        self.on_verified()
 
     def on_peer_closed(self, peer: WirePeer) -> None:
         seed = self._peers.pop(peer, None)
@@ -232,7 +257,17 @@ def best_speed(habits: Habits, rate: int) -> float:
     blocks = habits.queue
     if habits.choke_every and habits.choke != "keeps":
         blocks = min(blocks, habits.choke_every)
-    return blocks * BLOCK / (blocks * BLOCK / rate + 2 * LATENCY) if rate else 0.0
+    return blocks * BLOCK / (blocks * BLOCK / rate + 2 * habits.latency) if rate else 0.0
+
+
+@contextmanager
+def virtual_time() -> Iterator[Clock]:
+    """Have wires and peers go by a clock of their own."""
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (engine, pipeline, timer, wire, wire_peer):
+            patch.setattr(module, "monotonic", clock)
+        yield clock
 
 
 def download(seeds: Sequence[Habits], random_seed: int, pieces: int = 16, blocks: int = 4) -> Outcome:
@@ -240,10 +275,7 @@ def download(seeds: Sequence[Habits], random_seed: int, pieces: int = 16, blocks
     random = Random(random_seed)
     geometry = Geometry(pieces * blocks * BLOCK, blocks * BLOCK)
     data = random.randbytes(geometry.length)
-    clock = Clock()
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (engine, pipeline, timer, wire, wire_peer):
-            patch.setattr(module, "monotonic", clock)
+    with virtual_time() as clock:
         leecher = Leecher(clock, geometry, data, random)
         serving = [Seed(clock, geometry, data, habits, random) for habits in seeds]
         begun = clock.now

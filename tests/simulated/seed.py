@@ -43,11 +43,11 @@ class Clock:
         action()
 
 
-def virtual_transport(clock: Clock, take: Callable[[bytes], None]) -> RecordingTransport:
+def virtual_transport(clock: Clock, latency: float, take: Callable[[bytes], None]) -> RecordingTransport:
     """A transport in virtual time, whose other end is a function that takes bytes."""
     return RecordingTransport(
         soon=lambda function: clock.after(0, function),
-        on_written=lambda data: clock.after(LATENCY, lambda: take(data)),
+        on_written=lambda data: clock.after(latency, lambda: take(data)),
     )
 
 
@@ -65,6 +65,8 @@ class Habits:
             and unchokes then.
         loses: the probability that the connection is lost during a block.
         refuses: seconds for which it refuses what is asked for of piece 0.
+        latency: seconds that bytes take from one side to the other.
+        commits: blocks that it has written to its socket, and sends although they are cancelled.
     """
 
     rates: tuple[tuple[float, int], ...]
@@ -75,6 +77,8 @@ class Habits:
     choke: str = "drops"
     loses: float = 0.0
     refuses: int = 0
+    latency: float = LATENCY
+    commits: int = 0
 
 
 class Seed:
@@ -108,7 +112,7 @@ class Seed:
         self._unsaid: list[bytes] = []
         self._blocks = 0
         self._unchokes_when_done = False
-        self.transport = virtual_transport(self._clock, self._for_this_connection(self._take))
+        self.transport = virtual_transport(self._clock, self._habits.latency, self._for_this_connection(self._take))
         return self.transport
 
     def greet(self) -> None:
@@ -137,7 +141,7 @@ class Seed:
 
     def _send(self, data: bytes) -> None:
         give = self.transport.give
-        self._clock.after(LATENCY, lambda: give(data))
+        self._clock.after(self._habits.latency, lambda: give(data))
 
     # ------------------------------------------------------------------ requests
 
@@ -162,7 +166,7 @@ class Seed:
             self._on_request(struct.unpack(">III", payload))
         elif message_id == c.CANCEL:
             key = struct.unpack(">III", payload)
-            if key in self._queue:
+            if key in self._queue and self._queue.index(key) >= self._habits.commits:
                 self._queue.remove(key)
                 self._refuse(key)
                 if self._unchokes_when_done:
@@ -218,7 +222,8 @@ class Seed:
         credit -= ready - at
         if ready == len(message):
             self._send(message if self._habits.bursts else message[at:])
-            self._clock.after(LATENCY, self._for_this_connection(lambda: self._on_arrived(len(message) - 13)))
+            arrived = self._for_this_connection(lambda: self._on_arrived(len(message) - 13))
+            self._clock.after(self._habits.latency, arrived)
             self._on_sent()
             return
         if not self._habits.bursts and ready > at:

@@ -329,7 +329,7 @@ class SimulatedHost:
             return
         speed = neighbour.down.speed(now)
         blocks = self.geometry.blocks_per_piece
-        share = int(speed * _WHOLE_PIECE_TIME) // BLOCK if speed else min(limits.FIRST_REQUESTS, blocks - 1)
+        share = int(speed * _WHOLE_PIECE_TIME) // BLOCK
         share = 0 if share >= blocks else max(share, 1)
         joins = now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
         runs = self.picker.pick(neighbour, room, share=share, may_join=joins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -43,14 +44,17 @@ from geventbt import (
     MetadataMismatch,
     MetadataNotAvailable,
     MetainfoError,
+    Network,
     NoPeersError,
     PeerChoking,
     PeerReport,
     PeerServer,
     PeerStatus,
     PieceNotAvailable,
+    PortMapping,
     Progress,
     ProtocolError,
+    ProxyError,
     Put,
     RemoteProtocolError,
     Request,
@@ -141,7 +145,7 @@ def read_state(wire: Wire) -> None:
     requests: list[Request] = wire.requests + wire.peer_requests
     flags: list[bool] = [wire.am_choking, wire.am_interested, wire.peer_choking, wire.peer_interested, wire.closed]
     speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
-    sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit]
+    sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit, wire.owed_answers]
     reason: Exception | None = wire.close_reason
     print(kind, encryption, transport, address, pieces, extensions, version, requests, flags, speeds, sizes, reason)
 
@@ -266,6 +270,12 @@ def read(active: geventbt.ActiveTorrent) -> None:
 
 
 def encrypt(policy: EncryptionPolicy = "prefer") -> None:
+    inherited = socket.create_server(("127.0.0.1", 0))
+    with Client(inherited) as second, Client(0, reuse_port=True) as third:
+        sent: int = sum(torrent.uploaded for torrent in second.torrents.values())
+        for torrent in third.torrents.values():
+            torrent.count_elsewhere(uploaded=sent, upload_speed=0.5, peers=1)
+        geventbt.listen(0, seed, reuse_port=True).stop()
     choice: geventbt.TransportChoice = "both"
     with (
         Client(0, encryption=policy, transport=choice) as client,
@@ -310,6 +320,17 @@ def use_the_dht(path: Path) -> None:
         print(stored, put.stored, item.value, counted.seeds, sample.info_hashes, status.nodes, client.dht)
 
 
+def use_the_network(path: Path) -> None:
+    network = Network(proxy="socks5://127.0.0.1:1080", interface=None, ip_filter=["10.0.0.0/8", ("1.1.1.1", "1.1.1.9")])
+    network.set_ip_filter(path)
+    with Client(network=network, dht=False, port_mapping=False) as client:
+        mappings: tuple[PortMapping, ...] = client.port_mappings
+        client.set_ip_filter(())
+        print(mappings, network.is_proxied, network.carries_udp, network.blocks("10.0.0.1"))
+    geventbt.connect(("127.0.0.1", 6881), network=network)
+    geventbt.download("a.torrent", proxy="http://127.0.0.1:8080", interface="lo", ip_filter=path)
+
+
 def name(error: GeventBTError) -> str:
     """Every error, from the special to the general."""
     if isinstance(error, RemoteProtocolError):
@@ -336,6 +357,7 @@ def name(error: GeventBTError) -> str:
         MetainfoError,
         StorageError,
         FetchError,
+        ProxyError,
         DHTTimeout,
         DHTNotFound,
         DHTRejected,

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     import tempfile
 
     _check_standard_output()
-    source = resolve_source(arguments.source)
+    source = resolve_source(arguments.source, arguments)
     if arguments.output:
         make_folder(arguments.output)
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             trackers=arguments.tracker,
             view=NoView(),
             stall=StallTimer(arguments.stall_timeout),
-            storage=backend_of(arguments.output),
+            storage=backend_of(arguments.output, arguments),
             **web_seed_options(arguments),
         )
         file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))

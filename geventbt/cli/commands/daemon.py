@@ -15,6 +15,7 @@ from geventbt.cli import parsing, values
 from geventbt.cli.errors import DISK, DONE, NETWORK, USAGE, CommandError
 from geventbt.cli.interrupt import serving
 from geventbt.cli.logins import read_login
+from geventbt.cli.network import network_of
 from geventbt.cli.output import make_folder
 from geventbt.cli.running import busy_port, open_dht
 from geventbt.cli.state import state_folder
@@ -51,6 +52,7 @@ def add_parser(commands: parsing.Commands) -> None:
     _add_web(parser)
     _add_queue(parser)
     parsing.add_discovery(parser)
+    parsing.add_network(parser)
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parsing.add_verbose(parser)
     parser.set_defaults(run=run)
@@ -206,9 +208,11 @@ def _client(arguments: argparse.Namespace, state: Path, sock: Any) -> Iterator[g
     number = arguments.port if sock is None else sock.getsockname()[1]
     with ExitStack() as stack:
         try:
+            network = network_of(arguments)
             node: Any = False
-            if not arguments.no_dht:
-                node = stack.enter_context(open_dht(number, arguments.host, arguments.dht_node, state / "dht.state"))
+            if network.carries_udp and not arguments.no_dht:
+                nodes = arguments.dht_node
+                node = stack.enter_context(open_dht(number, arguments.host, nodes, network, state / "dht.state"))
             client = geventbt.Client(
                 port,
                 host=arguments.host,
@@ -216,6 +220,8 @@ def _client(arguments: argparse.Namespace, state: Path, sock: Any) -> Iterator[g
                 max_connections=arguments.max_peers,
                 dht=node,
                 lsd=not arguments.no_lsd,
+                port_mapping=not arguments.no_port_mapping,
+                network=network,
                 transport=arguments.transport,
             )
         except OSError as error:

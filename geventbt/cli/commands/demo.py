@@ -72,7 +72,7 @@ def _transfer(arguments: argparse.Namespace) -> _Result:
         peers = [stack.enter_context(_seeder(torrent_file, payload)) for _ in range(arguments.seeders)]
         print(f"{len(peers)} seeders: {', '.join(map(human_address, peers))}", flush=True)
         started = monotonic()
-        with running_client(is_kept=False, encryption="disable", dht=False, lsd=False) as client:
+        with running_client(is_kept=False, encryption="disable", dht=False, lsd=False, port_mapping=False) as client:
             job = client.add(torrent, Path(folder, "downloaded"), peers=peers, fail_without_peers=True)
             with closing(make_view(arguments)) as view:
                 follow(job, view, StallTimer(None))
@@ -103,7 +103,7 @@ def _seeder(torrent: Path, data: Path) -> Iterator[tuple[str, int]]:
     import subprocess
 
     command = [sys.executable, "-m", "geventbt", "seed", str(torrent), str(data), "--host", "127.0.0.1", "--port", "0"]
-    command += ["--no-dht", "--no-lsd"]
+    command += ["--no-dht", "--no-lsd", "--no-port-mapping"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None

@@ -12,6 +12,7 @@ from geventbt.cli import parsing, values
 from geventbt.cli.errors import CORRUPT, DONE, NETWORK, NOT_FOUND, USAGE, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
+from geventbt.cli.network import network_of
 from geventbt.cli.running import dht_start
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import counted, human_address, printable
@@ -45,6 +46,7 @@ def add_parser(commands: parsing.Commands) -> None:
         "put: a file of at most 996 bytes, or -",
     )
     parsing.add_dht_nodes(parser)
+    parsing.add_network(parser)
     parser.add_argument("--port", type=values.port, default=0, metavar="N", help="announce: where we take connections")
     parser.add_argument("--seed", action="store_true", help="announce: we have all of the torrent")
     parser.add_argument(
@@ -68,17 +70,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Do one of the actions."""
     prepare, act = _ACTIONS[arguments.action]
     prepared = prepare(arguments)
-    with interruptible(), geventbt.DHT(read_only=True, **dht_start(arguments.dht_node)) as dht:
+    with interruptible(), open_dht(arguments) as dht:
         dht.wait_ready(_READY_TIMEOUT)
         act(dht, prepared, arguments)
     return DONE
+
+
+def open_dht(arguments: argparse.Namespace) -> DHT:
+    """A node that only asks.
+
+    Raises:
+        CommandError: the proxy carries no UDP.
+    """
+    network = network_of(arguments)
+    if not network.carries_udp:
+        raise CommandError(USAGE, "the DHT needs UDP, which a proxy of HTTP does not carry; use one of SOCKS5")
+    return geventbt.DHT(read_only=True, network=network, **dht_start(arguments.dht_node))
 
 
 # ---------------------------------------------------------------------- what is needed before the network is
 
 
 def _read_info_hash(arguments: argparse.Namespace) -> bytes:
-    return resolve_source(arguments.what).swarm_hash
+    return resolve_source(arguments.what, arguments).swarm_hash
 
 
 def _read_announce(arguments: argparse.Namespace) -> bytes:

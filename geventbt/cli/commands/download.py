@@ -68,14 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
     _check_options_of_one(arguments)
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    sources = [resolve_source(source) for source in arguments.source]
+    sources = [resolve_source(source, arguments) for source in arguments.source]
     _check_different(sources, arguments.source)
     if arguments.list:
         for source in sources:
             _list(source, arguments)
         return DONE
     make_folder(arguments.output)
-    storage = backend_of(arguments.output, overwrite=arguments.overwrite)
+    storage = backend_of(arguments.output, arguments, overwrite=arguments.overwrite)
     with (
         running_client(
             arguments.port,

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show a torrent. That of a link is fetched if there is a peer or tracker to fetch it from."""
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
-    source = resolve_source(arguments.source)
+    source = resolve_source(arguments.source, arguments)
     is_bare = isinstance(source, geventbt.Magnet) and not is_reachable(source, arguments.peer, arguments.tracker)
     if is_bare and not arguments.save_torrent:
         assert isinstance(source, geventbt.Magnet)

@@ -21,6 +21,6 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the magnet link of a torrent."""
-    source = resolve_source(arguments.source)
+    source = resolve_source(arguments.source, arguments)
     print(geventbt.Magnet.from_torrent(source) if isinstance(source, geventbt.Torrent) else source)
     return DONE

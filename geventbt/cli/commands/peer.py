@@ -11,6 +11,7 @@ from geventbt.cli.errors import DONE, NETWORK, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
 from geventbt.cli.messages import without_numbers
+from geventbt.cli.network import network_of
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import human_address, printable
 
@@ -35,9 +36,11 @@ def add_parser(commands: parsing.Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exchange handshakes with a peer, and print what it says."""
-    info_hash = resolve_source(arguments.source).swarm_hash
+    info_hash = resolve_source(arguments.source, arguments).swarm_hash
     with interruptible():
-        report = geventbt.inspect_peer(arguments.address, info_hash, wait=min(arguments.wait, _MAX_WAIT))
+        report = geventbt.inspect_peer(
+            arguments.address, info_hash, wait=min(arguments.wait, _MAX_WAIT), network=network_of(arguments)
+        )
     if report.peer_id is None:
         raise CommandError(NETWORK, f"{human_address(report.address)}: {_why_no_handshake(report)}")
     facts = _facts(report, report.peer_id)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing, values
-from geventbt.cli.backends import backend_of
+from geventbt.cli.backends import is_store
 from geventbt.cli.commands.download import seed_enough
-from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, CommandError, exit_code_if_output_closes
+from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
-from geventbt.cli.running import REFRESH, discovery_options, running_client
+from geventbt.cli.network import network_of
+from geventbt.cli.running import REFRESH, busy_port, discovery_options, running_client
+from geventbt.cli.seeding import add_to_seed, seed_options, share_of
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import make_view
@@ -23,6 +25,7 @@ _EXAMPLES = """
 geventbt seed photos/ --tracker http://tracker.example/announce
 geventbt seed ubuntu.torrent downloads/ --port 6881
 geventbt seed ubuntu.torrent downloads/ --seed-time 2h --limit-up 1M
+geventbt seed ubuntu.torrent s3://bucket/prefix --workers 4
 """
 _PORT = 6881
 _SOURCE = (
@@ -42,6 +45,14 @@ def add_parser(commands: parsing.Commands) -> None:
         parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server, for a new torrent; repeatable"
     )
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
+    parser.add_argument(
+        "--workers",
+        type=values.at_least_one,
+        default=1,
+        metavar="N",
+        help="processes that serve on the same port, to use N cores; each gets an equal share of --max-peers and of "
+        "the rates (default: 1)",
+    )
     parsing.add_super_seed(parser)
     parsing.add_seeding(parser, "default: until Ctrl-C")
     parsing.add_views(parser)
@@ -52,50 +63,74 @@ def run(arguments: argparse.Namespace) -> int:
     """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     from geventbt.storage import locate
 
-    made: Shared | None = None
-    if arguments.data is None and is_data(arguments.source):
-        is_quiet = arguments.quiet or arguments.json
-        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
-        torrent, data = made.torrent, arguments.source
-    else:
-        torrent = read_torrent(arguments.source, "seed")
-        is_here = os.path.isfile(arguments.source)
-        data = arguments.data or (os.path.dirname(arguments.source) if is_here else "") or "."
-    storage = backend_of(data)
-    folder = data if storage is not None else locate(torrent, data)
+    torrent, data, made = _source_of(arguments)
+    place = data if is_store(data) else os.fspath(locate(torrent, data))
     if os.path.islink(data):
         say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
+    if arguments.workers > 1:
+        _check_free(arguments)
+    own = share_of(arguments)
     with running_client(
         arguments.port,
-        host=arguments.host,
-        encryption=arguments.encryption,
-        upload_slots=None,
-        max_connections=arguments.max_peers,
-        # All peers may come through a tunnel or proxy of this machine.
-        exempt_loopback=True,
-        **discovery_options(arguments),
+        reuse_port=arguments.workers > 1,
+        **seed_options(own),
+        **discovery_options(own),
     ) as client:
-        active = client.add(
-            torrent,
-            folder,
-            peers=arguments.peer,
-            trackers=arguments.tracker,
-            max_peers=arguments.max_peers,
-            limit_down=arguments.limit_down,
-            limit_up=arguments.limit_up,
-            check=arguments.check,
-            super_seeding=arguments.super_seed,
-            storage=storage,
-            seed_only=True,
+        active = add_to_seed(
+            client, torrent, place, own, peers=arguments.peer, trackers=arguments.tracker, check=arguments.check
         )
         with exit_code_if_output_closes(UNFINISHED):
             _check(active, arguments)
             _say_where(client, torrent, arguments)
             if made is not None:
                 _say_how_to_get_it(made, arguments)
-        with exit_code_if_output_closes(UNFINISHED), closing(make_view(arguments)) as view:
+        with (
+            exit_code_if_output_closes(UNFINISHED),
+            closing(make_view(arguments)) as view,
+            _workers(active, own, torrent, place, client.port),
+        ):
             seed_enough(active, arguments, view)
     return DONE
+
+
+def _source_of(arguments: argparse.Namespace) -> tuple[geventbt.Torrent, str, Shared | None]:
+    """The torrent, its data, and what was made where the source is data."""
+    if arguments.data is None and is_data(arguments.source):
+        is_quiet = arguments.quiet or arguments.json
+        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
+        return made.torrent, arguments.source, made
+    torrent = read_torrent(arguments.source, "seed", arguments)
+    is_here = os.path.isfile(arguments.source)
+    return torrent, arguments.data or (os.path.dirname(arguments.source) if is_here else "") or ".", None
+
+
+def _workers(
+    active: geventbt.ActiveTorrent, own: argparse.Namespace, torrent: geventbt.Torrent, place: str, port: int | None
+) -> AbstractContextManager[object]:
+    """The other processes that serve, with the same options as this one."""
+    if own.workers == 1 or port is None:
+        return nullcontext()
+    from geventbt.cli.workers import Workers, job_of
+
+    return Workers(own.workers - 1, job_of(own, torrent, place, port), active)
+
+
+def _check_free(arguments: argparse.Namespace) -> None:
+    """See that workers can share the port, and that no other program has it: one of the same user that shares it, too,
+    would get half of our peers.
+
+    Raises:
+        CommandError: they cannot, or one has it.
+    """
+    if arguments.transport == "utp":
+        raise CommandError(USAGE, "--workers serve over TCP: not with --transport utp")
+    if arguments.proxy is not None:
+        raise CommandError(USAGE, "--workers serve peers that connect: behind --proxy there are none")
+    try:
+        network = network_of(arguments)
+        geventbt.listen((arguments.host or network.host, arguments.port), network=network).stop(0)
+    except OSError as error:
+        raise busy_port(error, arguments.host, arguments.port) from error
 
 
 def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
@@ -112,15 +147,17 @@ def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> No
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:
-    assert client.port is not None
-    assert client.server is not None
-    host = client.server.server_host
     if arguments.json:
         emit("torrent", **torrent_fields(torrent, None))
-        emit("listening", host=host, port=client.port)
+        if client.server is not None:
+            emit("listening", host=client.server.server_host, port=client.server.server_port)
         return
+    # Behind a proxy nothing listens.
+    where = "to peers that can be connected to"
+    if client.server is not None:
+        where = f"on {human_address((client.server.server_host, client.server.server_port))}"
     size = human_size(torrent.length)
-    print(f"seeding {printable(torrent.name)} ({size}) on {human_address((host, client.port))}", flush=True)
+    print(f"seeding {printable(torrent.name)} ({size}) {where}", flush=True)
 
 
 def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:

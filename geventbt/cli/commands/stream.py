@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve a file of a torrent over HTTP until interrupted, or until the player ends."""
     import tempfile
 
-    source = resolve_source(arguments.source)
+    source = resolve_source(arguments.source, arguments)
     login = read_login(arguments.login_file)
     if arguments.output:
         make_folder(arguments.output)
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             trackers=arguments.tracker,
             view=view,
             stall=StallTimer(arguments.stall_timeout),
-            storage=backend_of(arguments.output),
+            storage=backend_of(arguments.output, arguments),
             **web_seed_options(arguments),
         )
         url = _say_where(torrent, _choose(torrent.wait_metadata(), arguments.file), server.url, arguments)

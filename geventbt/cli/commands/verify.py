@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from geventbt.storage import locate
 
-    torrent = read_torrent(arguments.source, "verify")
+    torrent = read_torrent(arguments.source, "verify", arguments)
     folder = locate(torrent, arguments.data)
     with (
         geventbt.Storage(torrent, folder) as storage,

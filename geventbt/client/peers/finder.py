@@ -18,7 +18,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.source import PeerSource, SourceStatus
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address, is_host_name
-from geventbt.net.resolve import resolve
+from geventbt.net.network import DIRECT, Network
 
 _log = logging.getLogger("geventbt")
 
@@ -54,12 +54,14 @@ class Finder:
 
     Args:
         known: takes their addresses.
+        network: looks up names.
 
     Attributes:
         listener: is woken when there are new ones, or None.
     """
 
-    def __init__(self, known: KnownPeers) -> None:
+    def __init__(self, known: KnownPeers, network: Network = DIRECT) -> None:
+        self._network = network
         self.listener: FoundListener | None = None
         self._known = known
         self._sources: list[PeerSource] = []
@@ -150,7 +152,7 @@ class Finder:
 
     def add_by_user(self, peers: Iterable[Address]) -> None:
         """Add peers that the user names, by address or by name; blocks until names are resolved."""
-        self.add(resolved(peers), Source.USER)
+        self.add(resolved(peers, self._network), Source.USER)
 
     def add(
         self,
@@ -194,7 +196,7 @@ class Finder:
     def _add_names(self, names: list[Address], reported_by: str, info_hash: bytes | None) -> None:
         for host, port in names:
             with suppress(GeventBTError):
-                addresses = [endpoint.address for endpoint in resolve(host, port)]
+                addresses = [endpoint.address for endpoint in self._network.resolve(host, port)]
                 self.add(addresses, Source.TRACKER, reported_by, info_hash=info_hash)
 
 
@@ -213,12 +215,16 @@ def checked(peers: Iterable[Address]) -> list[Address]:
     return found
 
 
-def resolved(peers: Iterable[Address]) -> list[Address]:
-    """All IP addresses behind names that the user gave; a name that cannot be resolved is logged and left out."""
+def resolved(peers: Iterable[Address], network: Network) -> list[Address]:
+    """All IP addresses behind names that the user gave; a name that cannot be resolved, or that only a proxy could
+    resolve, is logged and left out."""
     addresses: list[Address] = []
     for host, port in peers:
         try:
-            addresses += [endpoint.address for endpoint in resolve(host, port)]
+            endpoints = network.resolve(host, port)
+            if any(endpoint.is_name for endpoint in endpoints):
+                _log.warning("the peer %s:%s is left out: with a proxy, peers are named by IP address", host, port)
+            addresses += [endpoint.address for endpoint in endpoints if not endpoint.is_name]
         except GeventBTError as error:
             _log.warning("the peer %s:%s cannot be resolved: %s", host, port, error)
     return addresses

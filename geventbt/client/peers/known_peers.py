@@ -25,6 +25,7 @@ from typing import TypeAlias, TypeVar
 from geventbt import limits
 from geventbt.client.peers.backoff import backoff
 from geventbt.net.addresses import Address, Scope, may_connect, network_of, normalise, scope_of
+from geventbt.net.ip_filter import NO_FILTER, HostFilter
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -94,6 +95,7 @@ class KnownPeers:
         limit: the number of addresses that are kept.
         rng: the order among those of equal rank.
         retry: seconds before the first retry of one that failed; doubled with each further failure.
+        hosts: those that it blocks are not added.
 
     Attributes:
         wants_seeds: whether peers that have everything are candidates: something is missing here.
@@ -105,11 +107,13 @@ class KnownPeers:
         *,
         rng: random.Random | None = None,
         retry: float = limits.FIRST_RETRY,
+        hosts: HostFilter = NO_FILTER,
     ) -> None:
         self._limit = limit
         self._share = max(1, limit // limits.KNOWN_SHARE)
         self._rng = rng or random.Random()
         self._retry = retry
+        self._hosts = hosts
         self._known: dict[Address, _KnownPeer] = {}
         self._by_reporter: Counter[_Reporter] = Counter()
         self._by_host: Counter[str] = Counter()
@@ -160,11 +164,14 @@ class KnownPeers:
             info_hash: the one under which it was found, where a torrent has two (BEP 52).
 
         Returns:
-            Whether it is known now. It is not when we may not connect to it, it is banned, or there is no room for it.
+            Whether it is known now. It is not when we may not connect to it, it is banned or blocked, or there is no
+            room for it.
         """
         known = normalise(address)
         trusted = source is Source.USER
         if known is None or not may_connect(known, None if trusted else reported_by) or self.is_banned(known):
+            return False
+        if self._hosts.blocks(known[0]):
             return False
         peer = self._known.get(known)
         if peer is None and not trusted and scope_of(known[0]) is Scope.GLOBAL and self.is_host_banned(known[0]):

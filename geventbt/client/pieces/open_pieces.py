@@ -154,6 +154,16 @@ class OpenPiece(Generic[K]):
             self._add_worker(peer)
         return _runs(self.piece, blocks)
 
+    def claim_blocks(self, peer: PickerPeer[K], blocks: Sequence[int]) -> list[Run]:
+        """Claim blocks that have not arrived, whichever peers they were requested from before."""
+        for block in blocks:
+            self.claims[block] = (*self.claims[block], peer) if block in self.claims else peer.sole_claim
+        self.free_count -= self.free[blocks].count() if blocks else 0
+        self.free[blocks] = 0
+        peer.claimed += len(blocks)
+        self._add_worker(peer)
+        return _runs(self.piece, blocks)
+
     def _add_worker(self, peer: PickerPeer[K]) -> None:
         self.workers.add(peer)
         peer.working[self.piece] = self
@@ -294,11 +304,15 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
         """Whether pieces of `size` more bytes may be open."""
         return not self or self.bytes + size <= self._max_bytes
 
+    def blocks_of(self, piece: int) -> int:
+        """The number of blocks of a piece."""
+        return -(-self._geometry.piece_size(piece) // limits.BLOCK)
+
     def begin(self, piece: int, peer: PickerPeer[K]) -> None:
         """Open a free piece: for this peer only if it is to come from a single one, otherwise for all."""
         size = self._geometry.piece_size(piece)
         owner = peer if piece in self._exclusive else None
-        self[piece] = self.partial[piece] = OpenPiece(piece, size, -(-size // limits.BLOCK), owner)
+        self[piece] = self.partial[piece] = OpenPiece(piece, size, self.blocks_of(piece), owner)
         self.bytes += size
         self._order.take(piece)
 

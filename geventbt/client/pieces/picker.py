@@ -3,7 +3,7 @@
 A piece is *free* (wanted and not begun), *open* (begun: its blocks are free, claimed by peers, or received) or done.
 What a peer is given, most pressing first:
 
-1. pieces with a deadline, the earliest first;
+1. pieces with a deadline, the earliest first, but none that it would deliver too late: others are quicker;
 2. of the highest priority that it can help with: the pieces that it began, then those that others began, then a free
    one, rarest first. A peer that takes whole pieces begins a free one before it joins another's, as long as there are
    more free pieces than peers: so most pieces come from one peer, and one that fails has one culprit;
@@ -28,11 +28,13 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.chooser import PieceChooser
+from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.demand import Demand
 from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
 from geventbt.client.pieces.reservations import Reservations
 from geventbt.client.pieces.upkeep import Upkeep
+from geventbt.client.pieces.urgent import UrgentPieces
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 from geventbt.geometry import Geometry
 
@@ -53,6 +55,7 @@ class BlockPicker(Generic[K]):
             blocks are free again: data for it that is still under way will not be taken. It must not call the picker.
 
     Attributes:
+        urgent: the pieces that readers wait for.
         reservations: of sources that send long answers, see `reservations.py`.
 
     Raises:
@@ -81,6 +84,7 @@ class BlockPicker(Generic[K]):
         self._peers: PickerPeers[K] = PickerPeers(geometry.pieces, self._order)
         self._open: OpenPieces[K] = OpenPieces(geometry, self._wanted, self._order, max_open)
         self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
+        self.urgent: UrgentPieces[K] = UrgentPieces(self._open, self._deadlines, self._order, self._peers)
         self._upkeep: Upkeep[K] = Upkeep(self._open, self._wanted, self._order, self._peers, on_let_go)
         self.reservations: Reservations[K] = Reservations(
             geometry, self._open, self._wanted, self._deadlines, self._order, self._peers, self._upkeep
@@ -241,7 +245,9 @@ class BlockPicker(Generic[K]):
 
     # ------------------------------------------------------------------ picking
 
-    def pick(self, peer: K, blocks: int, *, share: int = 0, may_join: bool = True) -> list[Run]:
+    def pick(
+        self, peer: K, blocks: int, *, share: int = 0, may_join: bool = True, delivery: Delivery | None = None
+    ) -> list[Run]:
         """Claim blocks for a peer, in the order in which to ask for them.
 
         Args:
@@ -250,13 +256,14 @@ class BlockPicker(Generic[K]):
             share: how many of one piece at the most. A peer with a share of less than a piece also begins only one
                 piece in a call, so it may be given less than it could take. 0 for no limit: for fast peers.
             may_join: whether it may be given what others were asked for, in the endgame.
+            delivery: when it delivers; None if that is not known.
 
         Raises:
             KeyError: if there is no such peer.
         """
         state = self._peers[peer]
         state.is_active = not state.streams
-        runs = self._pick_free_blocks(state, blocks, share)
+        runs = self._pick_free_blocks(state, blocks, share, delivery)
         if not runs and not state.claimed and blocks > 0:
             if self.reservations and self.reservations.steal(state):
                 return self._pick_free_blocks(state, blocks, share)
@@ -270,9 +277,11 @@ class BlockPicker(Generic[K]):
         """Claim blocks for an idle peer that slower ones were asked for, in the endgame; see `OpenPieces.take_over`."""
         return self._open.take_over(self._peers[peer], blocks, rate_of) if self.in_endgame else []
 
-    def _pick_free_blocks(self, state: PickerPeer[K], blocks: int, share: int) -> list[Run]:
+    def _pick_free_blocks(
+        self, state: PickerPeer[K], blocks: int, share: int, delivery: Delivery | None = None
+    ) -> list[Run]:
         runs: list[Run] = []
-        taken: set[int] = set()
+        taken = self.urgent.too_late(delivery)
         takes_whole = not 0 < share < self._geometry.blocks_per_piece
         joins_first = not takes_whole or self._order.free_count <= len(self._peers)
         may_begin = True
@@ -283,7 +292,7 @@ class BlockPicker(Generic[K]):
             if piece not in self._open:
                 self._open.begin(piece, state)
                 may_begin = takes_whole
-            claimed = self._open[piece].claim(state, min(blocks, share or blocks))
+            claimed = self._open[piece].claim(state, min(blocks, share or blocks, self.urgent.in_time(piece, delivery)))
             blocks -= sum(run.blocks for run in claimed)
             runs += claimed
             taken.add(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from itertools import takewhile
 
 from bitarray import bitarray
 
@@ -89,6 +90,17 @@ class Deadlines:
         if deadline is not None:
             self._deadlines[piece] = deadline
             insort(self._order, (deadline, piece))
+
+    def __contains__(self, piece: object) -> bool:
+        return piece in self._deadlines
+
+    def of(self, piece: int) -> float | None:
+        """The deadline of a piece, or None."""
+        return self._deadlines.get(piece)
+
+    def until(self, time: float) -> Iterator[tuple[int, float]]:
+        """The pieces that are due by a time, with their deadlines."""
+        return ((piece, deadline) for deadline, piece in takewhile(lambda entry: entry[0] <= time, self._order))
 
     def __iter__(self) -> Iterator[int]:
         return (piece for _, piece in self._order)

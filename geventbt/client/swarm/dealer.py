@@ -2,13 +2,14 @@
 
 It deals when we have everything, there are several leechers, and no other seed is seen, until each piece is held by a
 leecher, or until it shows that the uplink is not what is scarce; see `InitialSeeding`. Then every leecher is told of
-all pieces, and dealing never comes back. A leecher that came first, alone, has been told of all of them.
+all pieces, and dealing never comes back. By itself it does not deal under a rate limit: what is limited on purpose is
+to be shared equally. A leecher that came first, alone, has been told of all of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Generic, Protocol, TypeVar
 
 from bitarray import bitarray
@@ -78,15 +79,19 @@ class Dealer(Generic[P]):
         geometry: the pieces.
         setting: True to deal to the first leecher already, and whoever else is there; False never to deal; None to
             decide.
+        is_limited: whether a rate limit holds for what is sent.
 
     Attributes:
         may_deal: whether leechers may be dealt to, now or later: they are not told that we only upload.
         is_dealing: whether they are dealt to now.
     """
 
-    def __init__(self, geometry: Geometry, setting: bool | None) -> None:
+    def __init__(
+        self, geometry: Geometry, setting: bool | None, is_limited: Callable[[], bool] = lambda: False
+    ) -> None:
         self._geometry = geometry
         self._setting = setting
+        self._is_limited = is_limited
         self._seeding: InitialSeeding[P] = InitialSeeding(geometry)
         self._hidden: dict[P, None] = {}
         self._in_turn: dict[P, None] = {}
@@ -112,7 +117,7 @@ class Dealer(Generic[P]):
             peer: the new peer.
             others: all that are connected.
         """
-        if self._setting is None and peer.has_all:
+        if self._setting is None and (peer.has_all or self._is_limited()):
             self.finish()
         if self.may_deal and not self.is_dealing:
             self._begin([other for other in others if other is not peer and not other.closed])
@@ -200,6 +205,9 @@ class Dealer(Generic[P]):
         """Offer more where nothing is requested, and tell of what was hidden; to be called ten times a second."""
         self._tell()
         if not self.is_dealing:
+            return
+        if self._setting is None and self._is_limited():
+            self.finish()
             return
         if any(peer.is_busy for peer in self._in_turn):
             self._busy_at = now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from time import monotonic
 from typing import Protocol
@@ -22,6 +23,7 @@ from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
+_RESET = (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE)
 _MAX_WAIT, _MIN_WAIT = 1.0, 0.05
 """Seconds between two looks for room, which another torrent of the client may make, and between two of any kind."""
 
@@ -173,10 +175,28 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
+        ways = self._ways(address)
+        try:
+            return self._connect_by(address, ways)
+        except (GeventBTError, OSError) as error:
+            if len(ways) < 2 or not _is_reset(error):
+                raise
+            # As libtorrent does where it listens, and takes the other transport alone.
+            _log.debug("%s:%s has reset the connection, trying %s: %s", *address, ways[1], error)
+        return self._connect_by(address, ways[1:])
+
+    def _connect_by(self, address: Address, ways: tuple[TransportName, ...]) -> Wire:
         context = self._context
         known_by = self._known.info_hashes_of(address)
         info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
-        wire = open_wire(address, self._ways(address), context.utp, info_hash=info_hash, encryption=context.encryption)
+        wire = open_wire(
+            address,
+            ways,
+            context.utp,
+            info_hash=info_hash,
+            encryption=context.encryption,
+            network=context.network,
+        )
         try:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:
@@ -200,3 +220,8 @@ class Dialer:
             self._speaks_utp[address] = None
             if len(self._speaks_utp) > limits.KNOWN_PEERS:
                 del self._speaks_utp[next(iter(self._speaks_utp))]
+
+
+def _is_reset(error: BaseException) -> bool:
+    """Whether the peer has reset the connection, perhaps before it could be used."""
+    return any(isinstance(each, OSError) and each.errno in _RESET for each in (error, error.__cause__))

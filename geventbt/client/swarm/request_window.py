@@ -6,6 +6,11 @@ of a busy seed, and for a peer of 20 kB/s still only four blocks. The speed is n
 with each block that comes, which doubles it each round trip, until the speed grows no more (TCP's and libtorrent's slow
 start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 
+While a reader waits, or may soon, we ask for less: what keeps the peer busy, 0.15 s and one and a half
+round trips ahead, by the best speed that was seen lately. What it seeks is then not behind much, also with a peer that
+has written to its socket what we cancel. By the best speed, as a smaller window must not be taken for a slower peer, or
+it would become smaller and smaller.
+
 The patience. Any byte of a block that was asked for is a sign of life. A peer snubs us when there is none for longer
 than its pauses are wont to be: their mean and deviation are followed as those of round trips are in RFC 6298, over the
 one pause that ends each second of waiting. That is every pause of more than a second; the many short ones inside a
@@ -22,11 +27,20 @@ from __future__ import annotations
 import math
 
 from geventbt import limits
+from geventbt.client.pieces.delivery import Delivery
 
 _SAMPLE = 1.0
 """Seconds of waiting for blocks that a speed is measured over."""
 MAX_CAUTION = 64
 """Seconds for which no more is requested from a peer that drops requests, at the most."""
+_BEST_KEPT = 0.98
+"""The part of the best speed that is left of it after each sample."""
+_PESSIMISM = 3.0
+"""How many times as long as it is late already a peer is expected to be late, where a reader waits for it."""
+_ANSWERED = 1.0
+"""Seconds after which what was cancelled has come, or never will."""
+_UNKNOWN_DELAY, _UNKNOWN_INTERVAL = 0.1, 0.5
+"""Seconds that a peer of which nothing is known is thought to need for an answer, and for each block."""
 _GROWTH = 1.1
 """A speed that has grown by less since the last sample is the peer's own, and no longer our window's."""
 
@@ -40,11 +54,18 @@ class RequestWindow:
 
     __slots__ = (
         "_active",
+        "_asked",
+        "_best_rate",
         "_blocks",
+        "_came_late",
+        "_cancelled_at",
         "_caution",
         "_ceiling",
+        "_committed",
+        "_delay",
         "_deviation",
         "_hold",
+        "_is_first",
         "_last",
         "_pause",
         "_rate",
@@ -65,9 +86,14 @@ class RequestWindow:
         self._caution = 1
         self._hold = 0
         self._slow_start = True
-        self._rate = 0.0
+        self._rate = self._best_rate = 0.0
         self._blocks = 0
         self._active = 0.0
+        # The least time from a request, where no other one was pending, to the first byte.
+        self._delay: float | None = None
+        self._is_first = False
+        self._asked = self._cancelled_at = float("-inf")
+        self._came_late = self._committed = 0
         self._waiting = False
         # The last sign of life, and when the patience began to run: then, or at the last timeout.
         self._last = self._since = 0.0
@@ -79,7 +105,28 @@ class RequestWindow:
         """Note that requests were sent."""
         if not self._waiting:
             self._waiting = True
-            self._last = self._since = now
+            self._is_first = now > self._cancelled_at + _ANSWERED
+            self._last = self._since = self._asked = now
+
+    def on_cancel(self, now: float) -> None:
+        """Note that requests were cancelled."""
+        if now > self._cancelled_at + _ANSWERED:
+            self._came_late = 0
+        self._cancelled_at = now
+
+    def ghosts(self, owed: int, now: float) -> int:
+        """How many blocks may come in front of those that are pending, although they were cancelled.
+
+        Args:
+            owed: how many answers to what was cancelled are owed. Some peers never answer.
+            now: the time.
+        """
+        return owed if now < self._cancelled_at + _ANSWERED + owed * self._interval else 0
+
+    def on_late_block(self) -> None:
+        """Note that a block came that was cancelled: what a peer has written to its socket is not cancelled."""
+        self._came_late += 1
+        self._committed = max(self._committed, self._came_late)
 
     def on_bytes(self, now: float) -> None:
         """Note that a part of a block came that we had asked for."""
@@ -127,16 +174,71 @@ class RequestWindow:
         self._hold = self._caution
         self._caution = min(2 * self._caution, MAX_CAUTION)
 
-    def size(self, reqq: int, now: float) -> int:
+    def size(self, reqq: int, now: float, *, is_read: bool = False) -> int:
         """How many requests may be outstanding now, at least 1.
 
         Args:
             reqq: how many the peer says it takes (BEP 10), or `limits.DEFAULT_REQQ`.
             now: the time.
+            is_read: whether there is a reader.
         """
         if self.snubbed(now):
             return 1
-        return max(1, min(self._size, self._ceiling, reqq))
+        size = min(self._size, self._ceiling, reqq)
+        if is_read and self._speed:
+            ahead = limits.READER_QUEUE_TIME + 1.5 * self.delay
+            size = min(size, max(limits.MIN_REQUESTS, math.ceil(max(self._speed, self._best_rate) * ahead)))
+        return max(1, size)
+
+    def urgent_size(self, reqq: int, now: float) -> int:
+        """How many requests may be outstanding if a reader waits for the last ones: half a window more, where that is
+        the soonest, but few from a peer that may turn out to be slow."""
+        if not self._speed:
+            return limits.FIRST_REQUESTS
+        return min(reqq, 3 * self.size(reqq, now, is_read=True) // 2)
+
+    def delivery(self, pending: int, now: float, patience: float = 0.0) -> Delivery:
+        """When it would deliver what it is asked for now, behind `pending` other requests.
+
+        A peer that is silent for longer than it should be is expected to be so for some times as long again.
+
+        Args:
+            pending: how many there are.
+            now: the time.
+            patience: seconds from now to the grace of the delivery.
+        """
+        first = now + self._late(now) + self.delay + (pending + 1) * self._interval
+        return Delivery(first, self._interval, now + patience)
+
+    def expected(self, place: int, now: float) -> float:
+        """When it will have delivered what it was asked for already, behind `place` other requests."""
+        answer = max(0.0, self._asked + self.delay - now)
+        return now + self._late(now) + answer + (place + 1) * self._interval
+
+    def _late(self, now: float) -> float:
+        usual = self._interval + (self.delay if self._last == self._asked else self.delay / 2)
+        return _PESSIMISM * max(0.0, now - self._last - usual) if self._waiting else 0.0
+
+    @property
+    def under_way(self) -> int:
+        """How many of the pending blocks would come although they are cancelled."""
+        return max(self._committed, math.ceil(self.delay / self._interval))
+
+    @property
+    def delay(self) -> float:
+        """Seconds from a request to the first byte of its answer, where no other one is pending."""
+        return _UNKNOWN_DELAY if self._delay is None else self._delay
+
+    @property
+    def _interval(self) -> float:
+        return 1 / self._speed if self._speed else _UNKNOWN_INTERVAL
+
+    @property
+    def _speed(self) -> float:
+        """Blocks a second; 0 if it is not known."""
+        if self._rate or not self._active:
+            return self._rate
+        return self._blocks / max(self._active - self.delay, self._active / 4)
 
     def snubbed(self, now: float) -> bool:
         """Whether the peer has left requests unanswered for longer than is usual for it, and sent nothing since."""
@@ -158,12 +260,15 @@ class RequestWindow:
         # As TCP does after a timeout: what was known of its speed is worth nothing.
         self._slow_start = True
         self._size = 1
-        self._rate = 0.0
+        self._rate = self._best_rate = 0.0
 
     def _note_life(self, now: float) -> float:
         """Note a sign of life. Returns the seconds that it has been waited for."""
         pause = now - self._last if self._waiting else 0.0
         self._last = self._since = now
+        if self._is_first:
+            self._is_first = False
+            self._delay = pause if self._delay is None else min(self._delay, pause)
         if self._snubbed:
             self._snubbed = False
             self._pause = None
@@ -176,6 +281,7 @@ class RequestWindow:
             self._slow_start = False
         # A faster peer is followed at once, a slower one by halves: a pause is not yet a slower peer.
         self._rate = rate if rate > self._rate else (rate + self._rate) / 2
+        self._best_rate = max(self._rate, self._best_rate * _BEST_KEPT)
         if not self._slow_start:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)
             self._size = max(limits.MIN_REQUESTS, min(wanted, limits.REQUESTS))

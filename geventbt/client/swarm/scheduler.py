@@ -14,20 +14,21 @@ from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
 from geventbt.concurrency.notifier import Notifier
 from geventbt.geometry import Geometry
-from geventbt.rates.token_bucket import RateLimit
+from geventbt.rates.fair_rate import FairRate, Member
 
 
 class RequestScheduler:
     """Back-pressure, rate limits and idle sources of one torrent.
 
     Args:
-        context: has the rate of all torrents.
+        context: has the clock.
         picker: what is missing.
         assembly: what is being received.
-        down: the torrent's own rate.
+        down: the torrent's own rate, a part of that of all torrents.
 
     Attributes:
-        throttled: whether a rate limit was in force at the last request.
+        patience: seconds that a block which a reader waits for may take.
+        read_until: until when to be ready for a reader.
         changes: notifies when there may be something for idle sources to fetch, or room for it.
     """
 
@@ -36,7 +37,7 @@ class RequestScheduler:
         context: ClientContext,
         picker: BlockPicker[BlockSource],
         assembly: Assembly[BlockSource],
-        down: RateLimit,
+        down: FairRate,
     ) -> None:
         self._context = context
         self._picker = picker
@@ -44,8 +45,14 @@ class RequestScheduler:
         self._down = down
         self._idle: set[BlockSource] = set()
         self._wake_due = False
-        self.throttled = False
+        self.patience = limits.FIRST_URGENT_TIME
+        self.read_until = 0.0
         self.changes = Notifier()
+
+    @property
+    def throttled(self) -> bool:
+        """Whether there is a rate limit."""
+        return self._down.limited
 
     @property
     def is_busy(self) -> bool:
@@ -59,6 +66,7 @@ class RequestScheduler:
     def remove(self, source: BlockSource) -> None:
         """Forget a source."""
         self._idle.discard(source)
+        self.leave_rate(source)
 
     def wake_idle(self) -> None:
         """There may be something for idle sources to fetch: fill them once in this turn of the loop."""
@@ -75,16 +83,24 @@ class RequestScheduler:
             idle.pop().fill()
         self._idle |= idle
 
-    def take(self, blocks: int) -> int:
-        """Take blocks from the rate limits. Returns the number that may be requested now, up to `blocks`."""
-        self.throttled = self._down.rate is not None or self._context.down.rate is not None
-        return self._context.take_down(self, self._down, blocks, self._context.now()) if self.throttled else blocks
+    def take(self, source: Member, blocks: int) -> int:
+        """Take blocks from the rate limits for a source. Returns the number that may be requested now, up to `blocks`;
+        if it is less, the source is filled when its turn comes."""
+        return self._down.take(source, blocks, limits.BLOCK, self._context.now()) if self.throttled else blocks
 
-    def give_back(self, blocks: int) -> None:
+    def give_back(self, source: Member, blocks: int) -> None:
         """Return blocks that were taken and not requested."""
         if self.throttled and blocks:
-            for limit in (self._down, self._context.down):
-                limit.give_back(blocks * limits.BLOCK)
+            self._down.give_back(source, blocks * limits.BLOCK)
+
+    def leave_rate(self, source: Member) -> None:
+        """A source waits for the rate limits no more."""
+        self._down.leave(source)
+
+    def give_turns(self) -> None:
+        """Fill the sources that wait for the rate limits, each when it is its turn."""
+        for source in self._down.turns(self._context.now()):
+            source.fill()
 
 
 class SourceOwner(Protocol):

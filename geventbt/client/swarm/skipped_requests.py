@@ -156,14 +156,14 @@ class SkippedRequests:
         return self._later > _SKIPS * len(self._old)
 
     def take_passed_over(self, pending: Sequence[RequestKey], now: float) -> list[RequestKey]:
-        """The requests that were dropped, where nothing is pending but those before later ones that were answered, and
-        the peer has been silent for a while. Usually none.
+        """The requests that were dropped: those before later ones that were answered, where the peer has been silent
+        for a while. Usually none.
 
         Args:
             pending: the requests that are not answered.
             now: the time.
         """
-        if not self._later or not self._old.issuperset(pending):
+        if not self._later or not self._old:
             return []
         return self.take_dropped(pending) if self._is_silent(_SILENCE, now) else []
 

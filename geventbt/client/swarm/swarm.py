@@ -29,6 +29,7 @@ from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
+from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
@@ -36,8 +37,9 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.notifier import Notifier
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
+from geventbt.net.ip_filter import HostFilter
+from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
-from geventbt.rates.token_bucket import RateLimit
 from geventbt.storage import Storage
 from geventbt.wire.wire import Wire
 
@@ -46,7 +48,8 @@ if TYPE_CHECKING:
 
 _TICK, _REST = 1.0, 10.0
 """Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
-_THROTTLED_TICK = 0.05
+_SHORT_TICK = 0.05
+"""Likewise while a rate limit or a reader demands more."""
 _DEALING_TICK = 0.1
 
 
@@ -106,7 +109,7 @@ class Swarm:
         *,
         max_peers: int,
         up: Throttle,
-        down: RateLimit,
+        down: FairRate,
         super_seeding: bool | None,
     ) -> None:
         torrent = storage.torrent
@@ -126,7 +129,7 @@ class Swarm:
         self._hashes = _make_hash_exchange(storage)
         self._verifier = Verifier(storage, self.picker, self, self._hashes)
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
-        self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding)
+        self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding, lambda: up.limited)
         self.uploads = Uploads(
             self,
             BlockCache(storage),
@@ -139,6 +142,7 @@ class Swarm:
         self._admission = Admission(
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
+        self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
         self._ticks: gevent.Greenlet | None = None
         self._has_left_seeds = False
         self._news = Notifier()
@@ -167,7 +171,8 @@ class Swarm:
         while True:
             now = self._now()
             if self.scheduler.throttled:
-                self.scheduler.fill_idle()
+                self.scheduler.give_turns()
+            self._urgent.request(now)
             if now >= next_tick:
                 next_tick = now + _TICK
                 self._tick(now)
@@ -177,8 +182,8 @@ class Swarm:
 
     @property
     def _pause(self) -> float:
-        if self.scheduler.throttled:
-            return _THROTTLED_TICK
+        if self.scheduler.throttled or self.picker.urgent:
+            return _SHORT_TICK
         if self._dealer.has_work:
             return _DEALING_TICK
         return _REST if self.seeding and not len(self.table) else _TICK
@@ -241,6 +246,11 @@ class Swarm:
     def peer_speed(self) -> float:
         """Bytes a second that come from all peers; see `SeededSwarm`."""
         return sum(peer.wire.download_speed() for peer in self.table)
+
+    @property
+    def delivery_speed(self) -> float:
+        """Bytes a second that all peers could deliver to a reader, as far as is known."""
+        return self._urgent.speed
 
     @property
     def uploaded(self) -> int:
@@ -322,6 +332,7 @@ class Swarm:
 
     def on_extended_handshake(self, peer: WirePeer) -> None:
         """See `PeerOwner`."""
+        self._admission.nudge(peer)
         self._admission.note_listen_port(peer)
 
     def on_dht_port(self, peer: WirePeer, port: int) -> None:
@@ -332,6 +343,12 @@ class Swarm:
         """Two seeds have nothing to give to each other; see `PeerOwner`."""
         self._has_left_seeds = True
         spawn(f"closing {peer.wire}", peer.close)
+
+    def leave_blocked(self, hosts: HostFilter) -> None:
+        """Leave the peers that a filter blocks."""
+        for peer in self.table:
+            if hosts.blocks(peer.wire.remote_address[0]):
+                spawn(f"closing {peer.wire}", peer.close)
 
     # ------------------------------------------------------------------ what is wanted
 
@@ -356,9 +373,13 @@ class Swarm:
 
     def set_deadlines(self, deadlines: Mapping[int, float | None]) -> None:
         """Fetch pieces for readers, each by its deadline."""
+        had_reader = bool(self.picker.urgent)
         for piece, deadline in deadlines.items():
             self.picker.set_deadline(piece, deadline)
         self.on_wants()
+        self._urgent.request(self._now())
+        if self.picker.urgent and not had_reader:
+            self._news.notify()
 
     def forget_deadlines(self, pieces: Iterable[int], *, unwanted: Iterable[int]) -> None:
         """No reader needs these pieces any more, and those that are unwanted are not fetched at all; blocks that were

@@ -24,6 +24,7 @@ from geventbt.net.http.client import HTTPClient
 from geventbt.net.http.policy import ANY, UNTRUSTED
 from geventbt.net.http.redirects import RedirectMemory
 from geventbt.net.http.url import parse_url
+from geventbt.net.network import Network
 from geventbt.rates.speed import SpeedMeter
 from geventbt.storage import Layout
 
@@ -46,6 +47,7 @@ class WebSeed:
         layout: of the torrent's files.
         hosts: bounds the connections to one host.
         now: the clock, in seconds.
+        network: opens the sockets.
         is_script: whether it is a script of BEP 17, for a torrent of version 1, not a folder or file of BEP 19.
         is_users: whether the user named it, so that it may be at any address.
 
@@ -70,6 +72,7 @@ class WebSeed:
         layout: Layout,
         hosts: HostConnections,
         now: Callable[[], float],
+        network: Network,
         *,
         is_script: bool = False,
         is_users: bool = False,
@@ -84,6 +87,7 @@ class WebSeed:
         self._layout = layout
         self._hosts = hosts
         self._now = now
+        self._network = network
         self._parts: Parts = FileParts(url, torrent, layout)
         if is_script and torrent.info_hash is not None:
             self._parts = PieceParts(url, torrent.info_hash, torrent.geometry)
@@ -299,7 +303,7 @@ class WebSeed:
 
     def _open_lane(self) -> None:
         assert self._swarm is not None
-        client = HTTPClient(policy=self._policy, redirects=self._redirects)
+        client = HTTPClient(policy=self._policy, redirects=self._redirects, network=self._network)
         reader = WebSeedReader(client, self._parts)
         reader.skips = self._sends_whole_files
         lane = WebSeedConnection(self, self._swarm, reader)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import gevent
+from gevent.event import Event as GeventEvent
 
 from geventbt import limits
 from geventbt.client.pieces.open_pieces import Run
@@ -15,8 +15,6 @@ from geventbt.client.swarm.web_seed_reader import WebSeedReader
 from geventbt.protocol.connection import Event
 from geventbt.protocol.constants import PIECE
 
-_THROTTLED_TICK = 0.05
-"""Seconds between two tries to take from a rate limit."""
 _LOOK = 1.0
 """Seconds between two looks for something to fetch, if nobody says that there is something."""
 
@@ -77,6 +75,8 @@ class WebSeedConnection:
         self._swarm = swarm
         self._reader = reader
         self._rest: tuple[int, bytes] | None = None
+        self._allowed = 0
+        self._has_turn = GeventEvent()
         self._idle_since: float | None = None
         self.receiving_since: float | None = None
 
@@ -90,15 +90,18 @@ class WebSeedConnection:
             FetchError: see `WebSeedReader.read_into`. What was reserved is given back.
         """
         self._idle_since = None
-        while self._owner.may_go_on(self):
-            if self._fetch_run() or self._help_out():
-                self._idle_since = None
-                continue
-            now = self._swarm.now()
-            self._idle_since = now if self._idle_since is None else self._idle_since
-            if now - self._idle_since >= idle_time:
-                return
-            self._swarm.scheduler.changes.wait(min(limits.ENDGAME_PATIENCE, idle_time))
+        try:
+            while self._owner.may_go_on(self):
+                if self._fetch_run() or self._help_out():
+                    self._idle_since = None
+                    continue
+                now = self._swarm.now()
+                self._idle_since = now if self._idle_since is None else self._idle_since
+                if now - self._idle_since >= idle_time:
+                    return
+                self._swarm.scheduler.changes.wait(min(limits.ENDGAME_PATIENCE, idle_time))
+        finally:
+            self._leave_rate()
 
     def abort(self) -> None:
         """Close the connection; the greenlet that reads gets a FetchError."""
@@ -145,14 +148,27 @@ class WebSeedConnection:
                 self._owner.on_held_back()
                 scheduler.changes.wait(_LOOK)
                 continue
-            allowed = scheduler.take(self._window_blocks())
+            allowed = self._allowed or scheduler.take(self, self._window_blocks())
+            self._allowed = 0
             if allowed:
                 window = picker.reservations.advance(run, allowed)
-                scheduler.give_back(allowed - (window.blocks if window else 0))
+                scheduler.give_back(self, allowed - (window.blocks if window else 0))
                 return window
             self._owner.on_held_back()
-            gevent.sleep(_THROTTLED_TICK)
+            self._has_turn.clear()
+            self._has_turn.wait(_LOOK)
         return None
+
+    def fill(self) -> None:
+        """Take what it is allowed to receive next: it is its turn at the rate limits; see `Member`."""
+        if not self._allowed:
+            self._allowed = self._swarm.scheduler.take(self, self._window_blocks())
+            self._has_turn.set()
+
+    def _leave_rate(self) -> None:
+        self._swarm.scheduler.leave_rate(self)
+        self._swarm.scheduler.give_back(self, self._allowed)
+        self._allowed = 0
 
     def _window_blocks(self) -> int:
         size = min(limits.WEB_SEED_WINDOW, self._owner.speed * limits.WEB_SEED_WINDOW_TIME)

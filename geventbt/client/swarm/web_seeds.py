@@ -17,6 +17,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import FetchError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.web_seed_urls import fetchable
+from geventbt.net.network import Network
 from geventbt.storage import Layout
 
 _log = logging.getLogger("geventbt")
@@ -46,10 +47,12 @@ class WebSeeds:
     Args:
         hosts: bounds the connections to one host.
         now: the clock, in seconds.
+        network: opens the sockets.
     """
 
-    def __init__(self, hosts: HostConnections, now: Callable[[], float]) -> None:
+    def __init__(self, hosts: HostConnections, now: Callable[[], float], network: Network) -> None:
         self._hosts = hosts
+        self._network = network
         self._now = now
         self._seeds: dict[str, WebSeed] = {}
         self._swarm: SeededSwarm | None = None
@@ -94,7 +97,7 @@ class WebSeeds:
                 continue
             try:
                 self._seeds[url] = WebSeed(
-                    url, torrent, layout, self._hosts, self._now, is_script=is_script, is_users=is_users
+                    url, torrent, layout, self._hosts, self._now, self._network, is_script=is_script, is_users=is_users
                 )
             except FetchError as error:
                 _log.info("a web seed is not used: %s", error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Protocol
@@ -14,6 +15,7 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.peers.eviction import Place
+from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.picker import Run
 from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
@@ -23,6 +25,7 @@ from geventbt.client.swarm.scheduler import SourceOwner
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, PeerChoking, RequestFailed, RequestRejected, WireClosed
+from geventbt.extensions.upload_only import UploadOnly
 from geventbt.net.addresses import Address
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
@@ -206,6 +209,7 @@ class WirePeer(WireDelegate):
 
     def on_late_block(self, event: Event) -> None:
         _, piece, offset, block = event
+        self._window.on_late_block()
         if self._dropped is not None:
             self._dropped.note_late((piece, offset, len(block)))
         for other, _ in self._assembly.receive_late(self, piece, offset, block):
@@ -334,7 +338,10 @@ class WirePeer(WireDelegate):
             self._note_idle()
             return
         pending = self._picker.claimed_by(self)
-        size = self._window.size(min(wire.request_limit, limits.REQUESTS), now)
+        is_read = now < self._scheduler.read_until
+        if is_read:
+            pending += self._window.ghosts(wire.owed_answers, now)
+        size = self._window.size(min(wire.request_limit, limits.REQUESTS), now, is_read=is_read)
         room = size - pending
         dropped = self._dropped
         if dropped is not None and dropped.wants_answer(pending, now):
@@ -342,32 +349,28 @@ class WirePeer(WireDelegate):
         # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
         elif room <= 0 or (room < size >> 2 and pending):
             return
-        room = self._scheduler.take(room)
+        room = self._scheduler.take(self, room)
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
-        runs = self._picker.pick(self, room, share=self._share(), may_join=joins) if room else []
-        if room and not runs and dropped is not None:
-            runs = dropped.repeat(now)
-        if not runs and not pending and room and now >= self._takes_over_at:
-            runs = self._take_over(room, now)
-        self._scheduler.give_back(room - sum(run.blocks for run in runs))
-        try:
-            for run in runs:
-                self._request(run)
-        except RequestFailed as error:
-            # It has lost the piece, say, and its message is not here yet.
-            _log.debug("%s: %s", self, error)
-            self._picker.give_back_all(self)
-            self._note_idle()
+        delivery = self._window.delivery(pending, now, self._scheduler.patience) if is_read else None
+        runs = self._pick(room, pending, now, joins=joins, delivery=delivery) if room else []
+        self._scheduler.give_back(self, room - sum(run.blocks for run in runs))
         if runs:
-            self._window.on_requests(now)
-            if dropped is not None:
-                dropped.note_sent()
+            self._request_runs(runs, now)
             if not joins:
                 self._idle_since = _NEVER
-        elif not pending:
+        elif not self._picker.claimed_by(self):
             self._idle_since = min(self._idle_since, now)
             self._note_idle()
+
+    def _pick(self, room: int, pending: int, now: float, *, joins: bool, delivery: Delivery | None) -> list[Run]:
+        """What to request: what is free, what it may have dropped, or what slower peers were asked for."""
+        runs = self._picker.pick(self, room, share=self._share(), may_join=joins, delivery=delivery)
+        if not runs and self._dropped is not None:
+            runs = self._dropped.repeat(now)
+        if not runs and not pending and now >= self._takes_over_at:
+            runs = self._take_over(room, now)
+        return runs
 
     def _take_over(self, room: int, now: float) -> list[Run]:
         runs = self._picker.take_over(self, room, lambda source: source.expected_rate(now))
@@ -387,20 +390,70 @@ class WirePeer(WireDelegate):
 
     def _note_idle(self) -> None:
         self._scheduler.add_idle(self)
-        if self._picker.done and self.has_all and not self.closed:
+        if self._picker.done and (self.has_all or self._is_upload_only) and not self.closed:
             self._owner.on_useless(self)
 
-    def _request(self, run: Run) -> None:
-        offset = run.first * limits.BLOCK
-        end = min(offset + run.blocks * limits.BLOCK, self._geometry.piece_size(run.piece))
-        self.wire.request_run(run.piece, offset, end - offset)
+    @property
+    def _is_upload_only(self) -> bool:
+        """Whether it wants nothing although it has not all (BEP 21)."""
+        extension = self.wire.ext.get("upload_only")
+        return isinstance(extension, UploadOnly) and extension.peer_upload_only
+
+    def _request_runs(self, runs: list[Run], now: float) -> None:
+        try:
+            for run in runs:
+                offset = run.first * limits.BLOCK
+                end = min(offset + run.blocks * limits.BLOCK, self._geometry.piece_size(run.piece))
+                self.wire.request_run(run.piece, offset, end - offset)
+        except RequestFailed as error:
+            # It has lost the piece, say, and its message is not here yet.
+            _log.debug("%s: %s", self, error)
+            self._picker.give_back_all(self)
+            self._note_idle()
+        self._window.on_requests(now)
+        if self._dropped is not None:
+            self._dropped.note_sent()
 
     def _share(self) -> int:
-        """How many blocks of one piece to take: all of it, for a peer that is known to be fast enough."""
+        """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
         speed = self.wire.download_speed()
         blocks = self._geometry.blocks_per_piece
-        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK if speed else min(limits.FIRST_REQUESTS, blocks - 1)
+        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
         return 0 if share >= blocks else max(share, 1)
+
+    # ------------------------------------------------------------------ what readers wait for: see `UrgentSource`
+
+    def delivery(self, spared: Container[int], now: float) -> Delivery | None:
+        """When it would deliver what it is asked for out of turn; None if it cannot be asked."""
+        if self.closed or self.wire.peer_choking or now < self._backs_off_until or self._window.snubbed(now):
+            return None
+        requests = self.wire.requests
+        others = sum(request.piece not in spared for request in requests)
+        in_front = len(requests) - max(0, others - self._window.under_way)
+        in_front += self._window.ghosts(self.wire.owed_answers, now)
+        room = self._window.urgent_size(min(self.wire.request_limit, limits.REQUESTS), now) - in_front
+        return replace(self._window.delivery(in_front, now), room=room)
+
+    def expected(self, piece: int, now: float) -> dict[int, float]:
+        """When it will have delivered each block of a piece that it was asked for."""
+        first = self._window.ghosts(self.wire.owed_answers, now)
+        return {
+            request.offset // limits.BLOCK: self._window.expected(place, now)
+            for place, request in enumerate(self.wire.requests, first)
+            if request.piece == piece
+        }
+
+    def request_urgently(self, runs: list[Run], spared: Container[int], now: float) -> None:
+        """Request blocks that were claimed for it, and cancel what is in front of them."""
+        others = [request for request in self.wire.requests if request.piece not in spared]
+        cancelled = others[self._window.under_way :]
+        if cancelled:
+            self._window.on_cancel(now)
+        for request in cancelled:
+            if self._dropped is not None:
+                self._dropped.forget(request)
+            self.wire.cancel(*request)
+        self._request_runs(runs, now)
 
     def cancel(self, piece: int, offset: int, length: int) -> None:
         """Cancel a request: another source was quicker."""

@@ -16,6 +16,7 @@ from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentStat
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.client.torrent.totals import Elsewhere
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import WireTimeout
@@ -183,11 +184,23 @@ class ActiveTorrent:
             uploaded=totals.uploaded,
             wasted=totals.wasted,
             download_speed=runner.download_speed,
-            upload_speed=sum(peer.wire.upload_speed() for peer in peers),
-            peers=len(peers),
+            upload_speed=sum(peer.wire.upload_speed() for peer in peers) + totals.elsewhere.upload_speed,
+            peers=len(peers) + totals.elsewhere.peers,
             seeds=sum(1 for peer in peers if peer.has_all),
             waiting_for=waiting_for,
         )
+
+    def count_elsewhere(self, *, uploaded: int, upload_speed: float = 0.0, peers: int = 0) -> None:
+        """Count what other processes do for this torrent, such as workers that serve it on the same port: it is added
+        to `progress`, and trackers are told the sum. Each call replaces what the last one said.
+
+        Args:
+            uploaded: bytes of blocks that they have sent.
+            upload_speed: bytes a second that they send.
+            peers: peers that are connected to them.
+        """
+        self._runner.check_thread()
+        self._runner.peering.totals.elsewhere = Elsewhere(uploaded, upload_speed, peers)
 
     @property
     def peers(self) -> list[PeerStatus]:

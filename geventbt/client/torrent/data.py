@@ -158,15 +158,18 @@ class TorrentData:
     def _restore(self, storage: Storage) -> bitarray | None:
         """The pieces to be checked; None for all.
 
-        Where nothing can be written, or another process uses the folder of a seed, nothing is recorded and all is
-        checked.
+        Where nothing can be written, or another process uses the folder of a seed, nothing is recorded. What the record
+        says is trusted all the same: it is true at any moment.
         """
         try:
             return in_thread(storage.restore)
         except StorageError as error:
             if error.errno not in _READ_ONLY and not (error.errno == errno.EBUSY and self._options.seed_only):
                 raise
-            self._records = False
+        self._records = False
+        try:
+            return in_thread(partial(storage.restore, lock=False))
+        except StorageError:
             return None
 
     def _check(self, storage: Storage, pieces: bitarray | None) -> None:

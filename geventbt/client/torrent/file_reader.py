@@ -6,9 +6,11 @@ import io
 import os
 from collections.abc import Callable, Hashable
 from operator import index
+from time import monotonic
 from typing import Any, Protocol
 
 from geventbt import limits
+from geventbt.client.torrent.reading_rate import ReadingRate
 from geventbt.geometry import Geometry
 from geventbt.metainfo import TorrentFile
 
@@ -22,16 +24,22 @@ class PieceSource(Protocol):
     def read(self, piece: int, offset: int, length: int, *, gives_up: Callable[[], bool]) -> bytes:
         """Block until a piece is verified, and read a range of it; empty if the reader gives up."""
 
-    def read_ahead(self, reader: Hashable, pieces: range) -> None:
-        """Fetch these pieces first, one after the other: a reader needs them, and no others any more."""
+    def read_ahead(self, reader: Hashable, pieces: range, rate: float = 0.0) -> None:
+        """Fetch these pieces first, one after the other: a reader needs them, and no others any more.
+
+        Args:
+            reader: its key.
+            pieces: what it needs.
+            rate: bytes a second that it will read, as far as is known.
+        """
 
 
 class TorrentReader(io.BufferedIOBase):
     """A binary file that works with `zipfile`, `shutil.copyfileobj` and everything else that reads files.
 
     `read(n)` blocks until n bytes, or all up to the end, are verified. The piece that is needed is fetched before all
-    others, and then those ahead of it, more of them the longer the file is read in order. `read1(n)` returns at most
-    the rest of one piece. A read raises the error that has failed the torrent. Made by `ActiveTorrent.open`.
+    others, and then those ahead of it, more of them the longer and faster it is read in order. `read1(n)` returns at
+    most the rest of one piece. A read raises the error that has failed the torrent. Made by `ActiveTorrent.open`.
 
     Args:
         pieces: the pieces of the torrent.
@@ -53,7 +61,8 @@ class TorrentReader(io.BufferedIOBase):
         self._position = 0
         self._buffer = b""
         self._buffer_start = 0
-        self._readahead = limits.FIRST_READAHEAD
+        self._rate = ReadingRate()
+        self._fetched_at = 0.0
         self._expected = -1
         self._piece = -1
 
@@ -146,20 +155,26 @@ class TorrentReader(io.BufferedIOBase):
     def _fetch(self, position: int, wanted: int) -> bytes:
         piece, offset = self._geometry.piece_at(self._file.offset + position)
         count = min(wanted, self.size - position, self._geometry.piece_size(piece) - offset)
+        if position == self._expected:
+            self._rate.on_pause(monotonic() - self._fetched_at)
         if piece != self._piece:
-            self._piece = piece
-            self._read_ahead(position)
+            self._read_ahead(piece, position)
         data = self._pieces.read(piece, offset, count, gives_up=lambda: self.closed)
+        self._rate.on_read(len(data))
+        self._fetched_at = monotonic()
         self._expected = position + len(data)
         return data
 
-    def _read_ahead(self, position: int) -> None:
+    def _read_ahead(self, piece: int, position: int) -> None:
         """Request the piece that is needed, and those ahead of it; further ahead while the reader reads in order."""
-        reads_on = position == self._expected
-        self._readahead = min(2 * self._readahead, limits.MAX_READAHEAD) if reads_on else limits.FIRST_READAHEAD
+        self._piece = piece
+        if position == self._expected:
+            self._rate.read_on()
+        else:
+            self._rate.restart()
         start = self._file.offset + position
-        ahead = self._geometry.pieces_of(start, max(1, min(self._readahead, self.size - position)))
-        self._pieces.read_ahead(id(self), ahead)
+        ahead = self._geometry.pieces_of(start, max(1, min(self._rate.readahead, self.size - position)))
+        self._pieces.read_ahead(id(self), ahead, self._rate.rate)
 
     def _check_open(self) -> None:
         if self.closed:

@@ -26,6 +26,7 @@ from geventbt.errors import GeventBTError, MetadataMismatch, NoPeersError, WireT
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
@@ -47,6 +48,7 @@ def fetch_metadata(
     timeout: float = limits.REQUEST_TIMEOUT,
     encryption: EncryptionPolicy = PREFER,
     dht: bool | DHT = True,
+    network: Network = DIRECT,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until a peer or URL has given the metadata, verified by the info
     hash.
@@ -57,6 +59,7 @@ def fetch_metadata(
         timeout: seconds for all of it.
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         dht: whether to find peers by the DHT; or the `DHT` to find them by.
+        network: opens the sockets: through a proxy, or from an interface.
 
     Returns:
         The torrent, with the trackers and web seeds of the link.
@@ -70,11 +73,11 @@ def fetch_metadata(
     if isinstance(magnet, str):
         magnet = Magnet.from_string(magnet)
     check_policy(encryption)
-    known = KnownPeers()
-    finder = Finder(known)
-    context = ClientContext(ClientOptions(encryption=encryption))
+    known = KnownPeers(hosts=network)
+    finder = Finder(known, network)
+    context = ClientContext(ClientOptions(encryption=encryption, network=network))
     search = MetadataSearch(context, magnet, known, finder, fail_without_peers=True)
-    own_dht = _make_dht() if dht is True else None
+    own_dht = _make_dht(network) if dht is True and network.carries_udp else None
     context.dht = own_dht or (None if isinstance(dht, bool) else dht)
     if context.dht is not None:
         for info_hash in magnet.swarm_hashes:
@@ -93,11 +96,11 @@ def fetch_metadata(
     return metadata.torrent([[tracker] for tracker in magnet.trackers], magnet.web_seeds)
 
 
-def _make_dht() -> DHT:
+def _make_dht(network: Network) -> DHT:
     """A node that only asks; imported here, as in `geventbt.client.client.open_dht`."""
     from geventbt.discovery.dht.dht import DHT
 
-    return DHT(read_only=True)
+    return DHT(read_only=True, network=network)
 
 
 def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
@@ -142,7 +145,7 @@ class MetadataSearch:
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, source.swarm_hash, known, self)
-        self._urls = MetadataURLs(source)
+        self._urls = MetadataURLs(source, context.network)
         self._files = files
         # What one peer has given before it left is not asked of the next one; each is verified by its root.
         self._layers: dict[bytes, bytes] = {}

@@ -14,6 +14,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import UNTRUSTED
 from geventbt.net.http.url import without_login
+from geventbt.net.network import Network
 
 _log = logging.getLogger("geventbt")
 
@@ -26,14 +27,16 @@ class MetadataURLs:
 
     Args:
         source: the magnet link.
+        network: opens the sockets.
 
     Attributes:
         is_pending: whether one of them has not been asked yet.
         failure: what the last one has failed by, or None.
     """
 
-    def __init__(self, source: Torrent | Magnet) -> None:
+    def __init__(self, source: Torrent | Magnet, network: Network) -> None:
         self._source = source
+        self._network = network
         self._urls = list(source.sources) if isinstance(source, Magnet) else []
         self.is_pending = bool(self._urls)
         self.failure: GeventBTError | None = None
@@ -63,7 +66,7 @@ class MetadataURLs:
 
     def _ask(self, url: str) -> Metadata | None:
         try:
-            data = fetch(url, max_bytes=limits.TORRENT_FILE, policy=UNTRUSTED)
+            data = fetch(url, max_bytes=limits.TORRENT_FILE, policy=UNTRUSTED, network=self._network)
             # In a thread: a torrent may have hundreds of thousands of files.
             torrent = in_thread(Torrent.from_bytes, data)
             if is_of(self._source, torrent):

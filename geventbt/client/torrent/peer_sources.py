@@ -15,7 +15,7 @@ from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.totals import Totals
-from geventbt.discovery.trackers.announce import AnnounceRequest
+from geventbt.discovery.trackers.announce import PAUSED, REGULAR, AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.net.addresses import Address
 
@@ -62,8 +62,9 @@ class PeerSources:
         self._life = life
         self._data = data
         self._totals = totals
-        self.known = KnownPeers(retry=_FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY)
-        self.finder = Finder(self.known)
+        first_retry = _FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY
+        self.known = KnownPeers(retry=first_retry, hosts=context.network)
+        self.finder = Finder(self.known, context.network)
         self._own_tiers: list[list[str]] | None = None
         self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None
@@ -114,7 +115,11 @@ class PeerSources:
     def _use_info_hash(self, info_hash: bytes, tiers: list[list[str]]) -> None:
         """Look for the peers that know the torrent by an info hash: a hybrid is in two swarms (BEP 52)."""
         suffix = "" if info_hash == self._identity.info_hash else _VERSION_2
-        trackers = TrackerSource(partial(self._make_announce, info_hash), partial(self._add, Source.TRACKER, info_hash))
+        trackers = TrackerSource(
+            partial(self._make_announce, info_hash),
+            partial(self._add, Source.TRACKER, info_hash),
+            self._context.network,
+        )
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers
         self.finder.use(trackers, suffix)
@@ -135,7 +140,7 @@ class PeerSources:
             dht,
             info_hash,
             partial(self._add, Source.DHT, info_hash),
-            port=lambda: self._context.port,
+            port=lambda: self._context.public_ports.ipv4 or self._context.port,
             is_seed=lambda: self._life.phase is TorrentState.SEEDING,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
         )
@@ -145,7 +150,9 @@ class PeerSources:
         return source
 
     def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
-        ports = self._context.ports
+        ports = self._context.public_ports
+        if event == REGULAR and self._life.phase is TorrentState.SEEDING and self._data.left:
+            event = PAUSED
         return AnnounceRequest(
             info_hash,
             self._context.peer_id,

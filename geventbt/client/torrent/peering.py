@@ -21,8 +21,8 @@ from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.totals import Totals
 from geventbt.concurrency.greenlets import spawn
+from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
-from geventbt.rates.token_bucket import RateLimit
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class Peering:
         self._readahead = readahead
         self._owner = owner
         self.reputation = Reputation(sources.known, now=context.now)
-        self.web_seeds = WebSeeds(context.hosts, now=context.now)
+        self.web_seeds = WebSeeds(context.hosts, now=context.now, network=context.network)
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
         self._max_peers = options.max_peers
-        self._down = RateLimit(options.limit_down, context.now())
+        self._down = FairRate(options.limit_down, context.now(), context.down)
         self._up = Throttle(options.limit_up, context.up)
         # Joining and leaving block: each is done to its end before the next.
         self._joining = RLock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.disk_recovery import DiskRecovery
@@ -88,14 +89,20 @@ class PieceReads:
             self._life.changes.wait(_LOOK)
         return True
 
-    def read_ahead(self, reader: Hashable, pieces: range) -> None:
-        """Fetch the pieces that a reader needs before those that no reader waits for; see `PieceSource`."""
+    def read_ahead(self, reader: Hashable, pieces: range, rate: float = 0.0) -> None:
+        """Fetch the pieces that a reader needs before those that no reader waits for; see `PieceSource`.
+
+        A piece is due when the reader comes to it, or when all peers together can have delivered what is before it: of
+        what nobody can deliver in time, what is first should be first.
+        """
         if self._data.files is None:
             return
         storage, files = self._data.opened
-        missing = [piece for piece in pieces if not storage.have[piece]]
-        changed, forgotten = self._readahead.move(reader, missing, self._context.now())
         swarm = self._peering.swarm
+        speed = swarm.delivery_speed if swarm is not None else 0.0
+        seconds = storage.torrent.geometry.piece_length / max(limits.FIRST_READAHEAD, min(rate, speed))
+        missing = {piece: place * seconds for place, piece in enumerate(pieces) if not storage.have[piece]}
+        changed, forgotten = self._readahead.move(reader, missing, self._context.now())
         if swarm is not None:
             swarm.set_deadlines(self._readahead.deadlines(changed))
             swarm.forget_deadlines(forgotten, unwanted=[piece for piece in forgotten if not files.wanted[piece]])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+_MAX_DRIFT = 0.25
+"""Seconds by which a reader may be ahead of its deadlines, or behind them, before they are set anew."""
 
 
 class Readahead:
@@ -14,21 +17,29 @@ class Readahead:
     def __bool__(self) -> bool:
         return bool(self._windows)
 
-    def move(self, reader: Hashable, pieces: Iterable[int], now: float) -> tuple[set[int], set[int]]:
-        """Note that a reader needs these pieces, one after the other, and no others any more.
+    def move(self, reader: Hashable, pieces: Mapping[int, float], now: float) -> tuple[set[int], set[int]]:
+        """Note that a reader needs these pieces, and no others any more.
 
-        A piece that it needed before keeps its deadline: so the first piece stays ahead of those after it.
+        A piece that it needed before keeps its deadline, unless it is needed now, or the reader is faster or slower
+        than was thought: most moves change little.
 
         Args:
             reader: the key of the reader.
-            pieces: their indices, in order; none when it needs nothing more.
+            pieces: for each piece the seconds until it is needed, in this order; none when it needs nothing more.
             now: the time in seconds.
 
         Returns:
             The pieces whose deadline has changed, and those that no reader needs any more.
         """
         before = self._windows.pop(reader, {})
-        window = {piece: min(before.get(piece, now + place), now + place) for place, piece in enumerate(pieces)}
+        kept = next((piece for piece in pieces if piece in before), None)
+        keeps = kept is not None and abs(before[kept] - now - pieces[kept]) <= _MAX_DRIFT
+        window: dict[int, float] = {}
+        due = now
+        for piece, seconds in pieces.items():
+            # Never before those that come first.
+            due = max(due, before[piece] if keeps and seconds and piece in before else now + seconds)
+            window[piece] = due
         if window:
             self._windows[reader] = window
         changed = {piece for piece in window.keys() | before.keys() if window.get(piece) != before.get(piece)}

@@ -35,6 +35,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import DownloadError, GeventBTError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.net.ip_filter import HostFilter
 from geventbt.rates.speed import SpeedMeter
 from geventbt.storage import ChangedData, MissingData
 from geventbt.wire.wire import Wire
@@ -99,6 +100,11 @@ class TorrentRunner:
     def retry_in(self) -> float | None:
         """Seconds until it tries again by itself after a fault of the disk; None where it does not."""
         return self._recovery.next_try if self.life.is_suspended else None
+
+    def leave_blocked(self, hosts: HostFilter) -> None:
+        """Leave the peers that a filter blocks."""
+        if self.peering.swarm is not None:
+            self.peering.swarm.leave_blocked(hosts)
 
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the client's."""

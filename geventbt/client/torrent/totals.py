@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from geventbt.client.swarm.swarm import Swarm
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What other processes do for a torrent.
+
+    Attributes:
+        uploaded: bytes of blocks sent.
+        upload_speed: bytes a second.
+        peers: connections.
+    """
+
+    uploaded: int = 0
+    upload_speed: float = 0.0
+    peers: int = 0
 
 
 class Totals:
@@ -10,17 +27,20 @@ class Totals:
 
     Attributes:
         swarm: the one that is running, or None.
+        elsewhere: what other processes do for it, which counts as ours.
     """
 
     def __init__(self) -> None:
         self.swarm: Swarm | None = None
+        self.elsewhere = Elsewhere()
         self._past_downloaded = self._past_uploaded = self._past_wasted = 0
         self._session_start = (0, 0)
 
     def end_swarm(self) -> None:
         """End the swarm; the bytes that it transferred still count."""
         if self.swarm is not None:
-            self._past_downloaded, self._past_uploaded = self.downloaded, self.uploaded
+            self._past_downloaded = self.downloaded
+            self._past_uploaded = self.uploaded - self.elsewhere.uploaded
             self._past_wasted = self.wasted
             self.swarm = None
 
@@ -36,7 +56,8 @@ class Totals:
     @property
     def uploaded(self) -> int:
         """Bytes sent."""
-        return self._past_uploaded + (self.swarm.table.uploaded if self.swarm else 0)
+        own = self.swarm.table.uploaded if self.swarm else 0
+        return self._past_uploaded + own + self.elsewhere.uploaded
 
     @property
     def wasted(self) -> int:

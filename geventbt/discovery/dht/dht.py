@@ -17,6 +17,7 @@ from gevent.event import Event
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
 from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, family_of
@@ -33,6 +34,7 @@ from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
 from geventbt.net.addresses import Address, normalise
+from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import hash_or_id
 
 _log = logging.getLogger("geventbt")
@@ -55,7 +57,7 @@ class DHT:
 
     Args:
         port: the UDP port; 0 for any.
-        host: the IP address to bind to; "" for all of both families.
+        host: the IP address to bind to; "" for all of both families, or that of the network's interface.
         routers: (host, port) of nodes that are asked for others where no others are known; an empty one for none. None
             for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
             spaces between them.
@@ -66,6 +68,7 @@ class DHT:
             reached.
         query_rate: queries a second at the most, over each family. Cheap home routers have trouble with more than the
             default.
+        network: opens the sockets. Through a proxy it is read only, and names of nodes cannot be looked up.
 
     Raises:
         OSError: the port is taken, or there is no such address.
@@ -81,10 +84,14 @@ class DHT:
         state: str | os.PathLike[str] | None = None,
         read_only: bool = False,
         query_rate: float = limits.DHT_QUERY_RATE,
+        network: Network = DIRECT,
     ) -> None:
         if query_rate <= 0:
             raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
         self._hub = gevent.get_hub()
+        self.network = network
+        host = host or network.host
+        read_only = read_only or network.is_proxied
         self._rng = random.SystemRandom()
         self._state_file = None if state is None else StateFile(state)
         routers = checked(usual_routers() if routers is None else routers)
@@ -101,7 +108,7 @@ class DHT:
         self._calls: WeakSet[Call] = WeakSet()
         self._background: set[gevent.Greenlet] = set()
         self._is_used = Event()
-        self._first_nodes = FirstNodes(self._drivers, self._is_used, routers)
+        self._first_nodes = FirstNodes(self._drivers, self._is_used, routers, network)
         self._first_nodes.expect(bool(first or routers))
         for driver in self._drivers:
             known = self._loaded.get(driver.node.family)
@@ -318,6 +325,14 @@ class DHT:
         else:
             self._spawn(self._first_nodes.add_by_name, known)
 
+    def note_own_host(self, host: str) -> None:
+        """Take our own IP address from someone who knows it, such as the router: the id of a node is to fit it (BEP
+        42)."""
+        for driver in self._drivers:
+            if driver.node.family == family_of((host, 0)):
+                driver.node.note_own_host(host, monotonic())
+                driver.flush()
+
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
 
@@ -398,7 +413,7 @@ class DHT:
         return Call(self._drivers, goals, self._calls)
 
     def _check_thread(self) -> None:
-        if gevent.get_hub() is not self._hub:
+        if not is_current(self._hub):
             raise RuntimeError("a DHT can be used only in the thread that has made it")
 
     def _bind(
@@ -417,7 +432,7 @@ class DHT:
                 read_only=read_only,
                 query_rate=query_rate,
             )
-            return NodeDriver(node, address)
+            return NodeDriver(node, address, self.network)
 
         if host:
             return [make(IPV6 if ":" in host else IPV4, (host, port))]

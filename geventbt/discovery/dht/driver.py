@@ -11,7 +11,7 @@ import gevent
 from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
-from geventbt.net.udp_socket import UdpSocket
+from geventbt.net.network import DIRECT, Network
 
 _log = logging.getLogger("geventbt")
 
@@ -22,19 +22,20 @@ class NodeDriver:
     Args:
         node: the node.
         address: (host, port) to bind to; see `geventbt.net.udp_socket.UdpSocket.at`.
+        network: opens the socket; hosts that its filter blocks are neither asked nor heard.
 
     Raises:
         OSError: it cannot be bound.
     """
 
-    def __init__(self, node: Node, address: Address) -> None:
+    def __init__(self, node: Node, address: Address, network: Network = DIRECT) -> None:
         self.node = node
         self._loop = gevent.get_hub().loop
         self._timer: Any = None
         self._fires_at = float("inf")
         self._is_closed = False
-        self._socket = UdpSocket.at(address)
-        self._socket.set_receiver(self)
+        self._network = network
+        self._socket = network.open_udp(address, self)
 
     @property
     def port(self) -> int:
@@ -48,7 +49,8 @@ class NodeDriver:
 
     def receive(self, data: bytes, address: Address) -> None:
         """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
-        self.node.receive(data, address, monotonic())
+        if not self._network.blocks(address[0]):
+            self.node.receive(data, address, monotonic())
 
     def drained(self) -> None:
         """Send the answers to the datagrams, and set the timer."""
@@ -64,7 +66,8 @@ class NodeDriver:
         if self.is_closed:
             return
         for data, address in self.node.take_outgoing():
-            self._socket.send(data, address)
+            if not self._network.blocks(address[0]):
+                self._socket.send(data, address)
         now = monotonic()
         wakes_at = self.node.next_wake(now)
         if wakes_at < self._fires_at or self._timer is None:

@@ -15,7 +15,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht.driver import NodeDriver
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address, normalise
-from geventbt.net.resolve import resolve
+from geventbt.net.network import Network
 
 _log = logging.getLogger("geventbt")
 
@@ -38,17 +38,21 @@ class FirstNodes:
         drivers: of our nodes.
         is_used: set once the DHT is asked for something; routers are spared until then, or for a while.
         routers: (host, port) of nodes that are asked for others where no others are known.
+        network: looks the names up.
     """
 
-    def __init__(self, drivers: Sequence[NodeDriver], is_used: Event, routers: Sequence[Address]) -> None:
+    def __init__(
+        self, drivers: Sequence[NodeDriver], is_used: Event, routers: Sequence[Address], network: Network
+    ) -> None:
         self._drivers = drivers
         self._is_used = is_used
         self._routers = routers
+        self._network = network
 
     def find(self, nodes: Iterable[Address]) -> None:
         """Look up the names of some nodes; while none of them answers, look up those of the routers now and then."""
         for address in nodes:
-            self.add(_resolved(address))
+            self.add(self._resolved(address))
         self._is_used.wait(limits.DHT_IDLE_START)
         wait = limits.DHT_ROUTERS_AFTER
         while self._routers:
@@ -61,7 +65,7 @@ class FirstNodes:
         self.expect(False)
 
     def _ask_routers(self) -> None:
-        looking = [spawn(f"DHT router {router[0]}", _resolved, router) for router in self._routers]
+        looking = [spawn(f"DHT router {router[0]}", self._resolved, router) for router in self._routers]
         try:
             with gevent.iwait(looking) as found:
                 for greenlet in found:
@@ -84,7 +88,19 @@ class FirstNodes:
 
     def add_by_name(self, address: Address) -> None:
         """Look up a name, and learn of the nodes behind it."""
-        self.add(_resolved(address))
+        self.add(self._resolved(address))
+
+    def _resolved(self, address: Address) -> list[Address]:
+        """The IP addresses behind a name; none where it leads nowhere, or only a proxy could look it up."""
+        known = normalise(address)
+        if known is not None:
+            return [known]
+        try:
+            found = self._network.resolve(*address, datagram=True)
+        except GeventBTError as error:
+            _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
+            return []
+        return [(endpoint.host, address[1]) for endpoint in found if not endpoint.is_name]
 
 
 def usual_routers() -> list[Address]:
@@ -118,15 +134,3 @@ def checked(addresses: Iterable[Address]) -> list[Address]:
             raise ValueError(f"{address!r} is not the (host, port) of a node")
         found.append((host, port))
     return found
-
-
-def _resolved(address: Address) -> list[Address]:
-    """The IP addresses behind a name; none where it leads nowhere."""
-    known = normalise(address)
-    if known is not None:
-        return [known]
-    try:
-        return [(endpoint.host, address[1]) for endpoint in resolve(*address, datagram=True)]
-    except GeventBTError as error:
-        _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
-        return []

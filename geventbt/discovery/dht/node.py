@@ -238,6 +238,12 @@ class Node:
             self._partner.hear_of(others, now)
         self._feed_starving(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
 
+    def note_own_host(self, host: str, now: float) -> None:
+        """Take our own IP address from someone who knows it, such as the router, unless nodes have said it already."""
+        if self.own_address.host is None:
+            self.own_address.host = host
+            self._fit_id(now)
+
     def _fit_id(self, now: float) -> None:
         """Take an id that fits our address, unless ours does (BEP 42)."""
         host = self.own_address.host

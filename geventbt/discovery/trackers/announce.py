@@ -35,6 +35,8 @@ STARTED = "started"
 COMPLETED = "completed"
 STOPPED = "stopped"
 REGULAR = ""
+PAUSED = "paused"
+"""Instead of REGULAR: we have all that we want, and not all that there is (BEP 21)."""
 EVENTS = (REGULAR, COMPLETED, STARTED, STOPPED)
 """The events of an announce; their places here are their numbers in BEP 15."""
 
@@ -53,7 +55,7 @@ class AnnounceRequest:
         uploaded: bytes sent since "started".
         downloaded: bytes received since "started".
         left: bytes of the torrent that we do not have.
-        event: "started", "completed", "stopped", or "" for an announce between them.
+        event: "started", "completed", "stopped", or for an announce between them "", or "paused" (BEP 21).
         numwant: how many peers to give us.
         key: 32 random bits that stay the same for the session, by which a tracker knows us at another address (BEP 7).
         trackerid: what the tracker asked us to say again, or None.
@@ -83,7 +85,7 @@ class AnnounceRequest:
                 raise ValueError(f"{port} is not a port: must be 0 to 65535")
         if any(not 0 <= count < _COUNT_END for count in (self.uploaded, self.downloaded, self.left)):
             raise ValueError("uploaded, downloaded and left must be 0 or more bytes, within 63 bits")
-        if self.event not in EVENTS:
+        if self.event not in (*EVENTS, PAUSED):
             raise ValueError(f"{self.event!r} is not an event of an announce")
         if not 0 <= self.numwant < 1 << 31 or not 0 <= (self.key or 0) < 1 << 32:
             raise ValueError("numwant has 31 bits and the key 32")

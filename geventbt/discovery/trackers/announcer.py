@@ -82,8 +82,8 @@ class Announcer:
     Args:
         tiers: announce URLs, as in `Torrent.trackers`; the first `limits.TRACKERS` are used, each once.
         make_request: called with the event ("started", "completed", "stopped" or "") before each announce; returns what
-            to say. The announcer itself puts in the event, the tracker's id and, where there is none, a key. It must
-            not block.
+            to say. The announcer itself puts in the event, where it is one of the first three, the tracker's id and,
+            where there is none, a key. It must not block.
         on_peers: called with the peers of an answer, if it gives any, and the tracker's URL, on the greenlet of its
             tier. An exception is logged.
         announce: asks one tracker; another may be put in its place.
@@ -280,7 +280,7 @@ class _Asker:
     def _request(self, known: _Tracker, event: str) -> AnnounceRequest:
         request = self._make_request(event)
         key = self._key if request.key is None else request.key
-        return replace(request, event=event, key=key, trackerid=known.trackerid)
+        return replace(request, event=event or request.event, key=key, trackerid=known.trackerid)
 
     def _hand_on(self, response: AnnounceResponse, url: str) -> None:
         if not response.peers:

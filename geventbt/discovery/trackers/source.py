@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
 
 if TYPE_CHECKING:
     from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
@@ -19,6 +21,7 @@ class TrackerSource:
     Args:
         make_request: called with an event before each announce; see `Announcer`.
         on_peers: called with the peers of an answer, and the IP address of the tracker.
+        network: opens the sockets.
 
     Attributes:
         tiers: announce URLs; a change holds from the next start on.
@@ -30,12 +33,15 @@ class TrackerSource:
         self,
         make_request: Callable[[str], AnnounceRequest],
         on_peers: Callable[[list[Address], str], object],
+        network: Network = DIRECT,
     ) -> None:
         self.tiers: Sequence[Sequence[str]] = ()
         self._make_request = make_request
         self._on_peers = on_peers
+        self._network = network
         self._announcer: Announcer | None = None
         self._last_announcer: Announcer | None = None
+        self._is_started = False
 
     @property
     def can_find_more(self) -> bool:
@@ -49,17 +55,21 @@ class TrackerSource:
 
     def start(self) -> None:
         """Announce, unless that has begun already."""
+        self._is_started = True
         if self._announcer is None and self.can_find_more:
             # Only now: HTTP and TLS are half of what a client imports.
             from geventbt.discovery.trackers.announcer import Announcer
+            from geventbt.discovery.trackers.tracker import announce
 
-            self._announcer = self._last_announcer = Announcer(self.tiers, self._make_request, self._hand_on)
+            self._announcer = self._last_announcer = Announcer(
+                self.tiers, self._make_request, self._hand_on, announce=partial(announce, network=self._network)
+            )
             self._announcer.start()
 
     def change(self, tiers: Sequence[Sequence[str]]) -> None:
         """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
         self.tiers = tiers
-        if self._announcer is not None:
+        if self._is_started:
             self.stop(limits.ANNOUNCE_STOP_TIMEOUT)
             self.start()
 
@@ -75,6 +85,7 @@ class TrackerSource:
 
     def stop(self, timeout: float) -> None:
         """Announce that we leave; blocks for at most `timeout` seconds."""
+        self._is_started = False
         announcer, self._announcer = self._announcer, None
         if announcer is not None:
             announcer.stop(timeout)

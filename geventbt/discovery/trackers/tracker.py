@@ -28,7 +28,8 @@ from geventbt.errors import FetchError, TrackerError
 from geventbt.net.deadline import deadline
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.resolve import Endpoint
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
 
@@ -39,7 +40,9 @@ _PORTS = {"http": 80, "https": 443, "udp": 0}
 
 
 @whole_call
-def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT) -> AnnounceResponse:
+def announce(
+    url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT, network: Network = DIRECT
+) -> AnnounceResponse:
     """Announce to a tracker over HTTP, HTTPS or UDP, and block for its answer (BEP 3, 15).
 
     A tracker that has IPv4 and IPv6 addresses is asked over both, and the answers are merged (BEP 7). On this machine
@@ -50,6 +53,7 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
         url: the tracker's, from the torrent.
         request: what to say; see also `announcer.Announcer`, which says it at the right times.
         timeout: seconds for everything.
+        network: opens the sockets: through a proxy, or from an interface.
 
     Raises:
         TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or its answer is
@@ -60,13 +64,13 @@ def announce(url: str, request: AnnounceRequest, *, timeout: float = limits.TRAC
     def over_http(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
         endpoint = endpoints[0]
         said = _over_family(request, endpoint)
-        response = parse_announce(_fetch(announce_url(url, said), endpoint, timeout, "/announce"))
+        response = parse_announce(_fetch(announce_url(url, said), endpoint, timeout, "/announce", network))
         return replace(response, address=endpoint.host)
 
     def over_udp(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
-        return udp.announce(endpoints, _over_family(request, endpoints[0]), timeout=timeout)
+        return udp.announce(endpoints, _over_family(request, endpoints[0]), timeout=timeout, network=network)
 
-    return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout))
+    return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout, network))
 
 
 def _over_family(request: AnnounceRequest, endpoint: Endpoint) -> AnnounceRequest:
@@ -80,7 +84,11 @@ def _over_family(request: AnnounceRequest, endpoint: Endpoint) -> AnnounceReques
 
 @whole_call
 def scrape(
-    url: str, info_hashes: Iterable[bytes | str], *, timeout: float = limits.TRACKER_TIMEOUT
+    url: str,
+    info_hashes: Iterable[bytes | str],
+    *,
+    timeout: float = limits.TRACKER_TIMEOUT,
+    network: Network = DIRECT,
 ) -> dict[bytes, ScrapeResult]:
     """Ask a tracker for the number of peers in some swarms, and block for the answer (BEP 15, 48).
 
@@ -89,6 +97,7 @@ def scrape(
         info_hashes: of the torrents, each 20 bytes or 40 hex characters; more than `limits.SCRAPE_HASHES` are asked for
             in several steps.
         timeout: seconds for everything.
+        network: opens the sockets.
 
     Returns:
         What the tracker says of the torrents that it knows. Over UDP those it does not know have zeros.
@@ -100,20 +109,20 @@ def scrape(
     results: dict[bytes, ScrapeResult] = {}
     with _tracker_errors(), deadline(timeout, _no_answer(_split(url), timeout)):
         for at in range(0, len(hashes), limits.SCRAPE_HASHES):
-            results |= _scrape(url, hashes[at : at + limits.SCRAPE_HASHES], timeout)
+            results |= _scrape(url, hashes[at : at + limits.SCRAPE_HASHES], timeout, network)
     return results
 
 
-def _scrape(url: str, hashes: Sequence[bytes], timeout: float) -> dict[bytes, ScrapeResult]:
+def _scrape(url: str, hashes: Sequence[bytes], timeout: float, network: Network) -> dict[bytes, ScrapeResult]:
     parts = _split(url)
 
     def over_http(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
-        return parse_scrape(_fetch(scrape_url(url, hashes), endpoints[0], timeout, "/scrape"), hashes)
+        return parse_scrape(_fetch(scrape_url(url, hashes), endpoints[0], timeout, "/scrape", network), hashes)
 
     def over_udp(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
-        return udp.scrape(endpoints, hashes, timeout=timeout)
+        return udp.scrape(endpoints, hashes, timeout=timeout, network=network)
 
-    return _ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout)[0]
+    return _ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout, network)[0]
 
 
 def _split(url: str) -> SplitResult:
@@ -136,21 +145,21 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _ask(parts: SplitResult, ask: Callable[[Sequence[Endpoint]], T], timeout: float) -> list[T]:
+def _ask(parts: SplitResult, ask: Callable[[Sequence[Endpoint]], T], timeout: float, network: Network) -> list[T]:
     """Ask over each address family that the tracker has, with all its addresses there."""
     with _tracker_errors(), deadline(timeout, _no_answer(parts, timeout)):
         port = parts.port or _PORTS[parts.scheme]
-        found = resolve(str(parts.hostname), port, datagram=parts.scheme == "udp")
+        found = network.resolve(str(parts.hostname), port, datagram=parts.scheme == "udp")
         of_family: dict[int, list[Endpoint]] = {}
         for endpoint in found:
             of_family.setdefault(endpoint.family, []).append(endpoint)
         return over_families(sorted(of_family), lambda family: ask(of_family[family]))
 
 
-def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str) -> bytes:
+def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str, network: Network) -> bytes:
     policy = AddressPolicy(family=endpoint.family, loopback_paths=(loopback_path,))
     with _tracker_errors():
-        return fetch(url, timeout=timeout, policy=policy)
+        return fetch(url, timeout=timeout, policy=policy, network=network)
 
 
 @contextmanager

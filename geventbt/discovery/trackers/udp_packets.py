@@ -13,6 +13,8 @@ from struct import Struct
 from geventbt import limits
 from geventbt.discovery.trackers.announce import (
     EVENTS,
+    PAUSED,
+    REGULAR,
     AnnounceRequest,
     AnnounceResponse,
     ScrapeResult,
@@ -74,7 +76,8 @@ def pack_announce(connection_id: int, transaction_id: int, request: AnnounceRequ
         request.downloaded,
         request.left,
         request.uploaded,
-        EVENTS.index(request.event),
+        # BEP 15 has no number for that of BEP 21.
+        EVENTS.index(REGULAR if request.event == PAUSED else request.event),
         0,
         request.key or 0,
         request.numwant,

@@ -10,10 +10,10 @@ from time import monotonic
 from geventbt import limits
 from geventbt.errors import FetchError
 from geventbt.net.http.connection import HTTPConnection, Response
-from geventbt.net.http.connector import DIRECT, Connector
 from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.net.http.redirects import Destination, RedirectMemory
 from geventbt.net.http.url import URL, Origin, parse_url, redirected
+from geventbt.net.network import DIRECT, Network
 
 _PERMANENT = (HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT)
 _SKIPPED_BODY = 16 * limits.KIB
@@ -29,7 +29,7 @@ class HTTPClient:
 
     Args:
         policy: which addresses the URLs may lead to.
-        connect_timeout, timeout, connector: see `HTTPConnection`.
+        connect_timeout, timeout, network: see `HTTPConnection`.
         redirects: where redirects have led; to be shared by the clients of one web seed. None for a new memory.
     """
 
@@ -39,13 +39,13 @@ class HTTPClient:
         policy: AddressPolicy = ANY,
         connect_timeout: float = limits.CONNECT_TIMEOUT,
         timeout: float = limits.HTTP_TIMEOUT,
-        connector: Connector = DIRECT,
+        network: Network = DIRECT,
         redirects: RedirectMemory | None = None,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._timeout = timeout
-        self._connector = connector
+        self._network = network
         self._redirects = RedirectMemory() if redirects is None else redirects
         self._connections: OrderedDict[tuple[Origin, AddressPolicy], HTTPConnection] = OrderedDict()
 
@@ -124,7 +124,7 @@ class HTTPClient:
                 policy=destination.policy,
                 connect_timeout=self._connect_timeout,
                 timeout=self._timeout,
-                connector=self._connector,
+                network=self._network,
             )
         self._connections.move_to_end(key)
         if len(self._connections) > limits.HTTP_CONNECTIONS:

@@ -21,11 +21,12 @@ from geventbt import __version__, limits
 from geventbt.errors import FetchError
 from geventbt.net.deadline import deadline
 from geventbt.net.http.body import Body, body_of
-from geventbt.net.http.connector import DIRECT, Connector, tls_context
+from geventbt.net.http.connector import connect_to, tls_context
 from geventbt.net.http.head import Head, Headers, parse_head, retry_after
 from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.net.http.stream import Stream, Unanswered, reason_of
 from geventbt.net.http.url import URL, Origin, parse_url
+from geventbt.net.network import DIRECT, Network
 from geventbt.net.text import clean_text
 
 _REDIRECTS = frozenset(
@@ -159,7 +160,7 @@ class HTTPConnection:
         policy: which addresses it may lead to.
         connect_timeout: seconds to look up the name, connect, and agree on TLS.
         timeout: seconds for the head of an answer, and without a byte of a body.
-        connector: opens the socket.
+        network: opens the socket.
 
     Raises:
         FetchError: not such a URL.
@@ -172,14 +173,14 @@ class HTTPConnection:
         policy: AddressPolicy = ANY,
         connect_timeout: float = limits.CONNECT_TIMEOUT,
         timeout: float = limits.HTTP_TIMEOUT,
-        connector: Connector = DIRECT,
+        network: Network = DIRECT,
     ) -> None:
         self.origin = origin if isinstance(origin, Origin) else parse_url(origin).origin
         self.address: str | None = None
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._timeout = timeout
-        self._connector = connector
+        self._network = network
         self._stream: Stream | None = None
         self._response: Response | None = None
 
@@ -216,17 +217,17 @@ class HTTPConnection:
             FetchError: the server cannot be reached, does not answer in time, or what it answers is not HTTP.
         """
         target = url if isinstance(url, URL) else self._parse(url)
-        request = _request(target, headers or {}, range)
-        was_open = self.is_open
-        if not was_open:
-            self._open()
-        try:
-            return self._ask(target, request)
-        except Unanswered:
-            if not was_open:
-                raise
-        self._open()
-        return self._ask(target, request)
+        return self._send(target, _request("GET", target, headers or {}, range))
+
+    def post(self, url: str | URL, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+        """Post a body to a URL, and block until the head of the answer is here; otherwise as `get`.
+
+        It is always on a new connection: over one that the server has closed it might be done twice.
+        """
+        target = url if isinstance(url, URL) else self._parse(url)
+        self.close()
+        length = {"Content-Length": str(len(body))}
+        return self._send(target, _request("POST", target, length | dict(headers or {}), None) + body)
 
     def close(self) -> None:
         """Close the connection. The next request opens another one."""
@@ -240,6 +241,18 @@ class HTTPConnection:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _send(self, target: URL, request: bytes) -> Response:
+        was_open = self.is_open
+        if not was_open:
+            self._open()
+        try:
+            return self._ask(target, request)
+        except Unanswered:
+            if not was_open:
+                raise
+        self._open()
+        return self._ask(target, request)
+
     def _parse(self, url: str) -> URL:
         target = parse_url(f"{self.origin}{url}" if url.startswith("/") else url)
         if target.origin != self.origin:
@@ -251,7 +264,7 @@ class HTTPConnection:
         host = self.origin.host
         with deadline(self._connect_timeout, f"{host}: no connection within {self._connect_timeout:g} seconds"):
             try:
-                sock, self.address = self._connector.connect(self.origin, self._policy)
+                sock, self.address = connect_to(self.origin, self._policy, self._network)
                 self._stream = Stream(self._secured(sock), host, self._timeout)
             except FetchError:
                 raise
@@ -300,7 +313,7 @@ class HTTPConnection:
         raise stream.failure(f"more than {limits.HTTP_INTERIM_ANSWERS} interim answers")
 
 
-def _request(url: URL, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> bytes:
+def _request(method: str, url: URL, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> bytes:
     fields = {
         "Host": url.origin.authority,
         "User-Agent": f"geventbt/{__version__}",
@@ -317,5 +330,5 @@ def _request(url: URL, headers: Mapping[str, str], wanted: tuple[int, int] | Non
     for name, value in fields.items():
         if "\n" in value or "\r" in value or "\0" in value:
             raise ValueError(f"a header with a line break: {name}")
-    lines = [f"GET {url.target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    lines = [f"{method} {url.target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode("latin-1")

@@ -1,14 +1,15 @@
-"""Where the sockets of HTTP connections come from: the one place to put a proxy, a limit or an interface into."""
+"""The sockets of HTTP connections."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventbt import limits
 from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.http.url import Origin
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.network import Network
+from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import connect_first, interleaved
 
 if TYPE_CHECKING:
@@ -20,49 +21,38 @@ class Connected(NamedTuple):
 
     Attributes:
         sock: the socket of gevent.
-        address: the server's IP address; None where a proxy looks it up.
+        address: the server's IP address; None where a proxy has looked it up.
     """
 
     sock: Any
     address: str | None
 
 
-class Connector(Protocol):
-    """Opens TCP connections."""
+def connect_to(origin: Origin, policy: AddressPolicy, network: Network) -> Connected:
+    """Connect to a server: to IPv6 and IPv4 addresses in turns, those that failed last time at the end. The caller has
+    set a deadline.
 
-    def connect(self, origin: Origin, policy: AddressPolicy) -> Connected:
-        """Connect to a server; the caller has set a deadline.
-
-        Raises:
-            FetchError: there is no such name, or none of its addresses is allowed.
-            OSError: no address can be connected to.
-        """
-
-
-class DirectConnector:
-    """Connects to the addresses of a name itself: IPv6 and IPv4 in turns, those that failed last time at the end."""
-
-    def __init__(self) -> None:
-        # Also used by several native threads at a time, each with its hub.
-        self._failed: set[Endpoint] = set()
-
-    def connect(self, origin: Origin, policy: AddressPolicy) -> Connected:
-        found = resolve(origin.host, origin.port, family=policy.family)
-        allowed = [endpoint for endpoint in found if policy.allows(endpoint.host)]
-        if not allowed:
-            raise policy.refusal(origin.host)
-        endpoints = sorted(interleaved(allowed), key=self._failed.__contains__)
-        # Until one of them answers, all of them have failed: also where the deadline passes.
-        if len(self._failed) > limits.HTTP_FAILED_ADDRESSES:
-            self._failed.clear()
-        self._failed.update(endpoints)
-        sock, endpoint = connect_first(endpoints, limits.HTTP_NEXT_ADDRESS)
-        self._failed.difference_update(endpoints[endpoints.index(endpoint) :])
-        return Connected(sock, endpoint.host)
+    Raises:
+        FetchError: there is no such name, or none of its addresses is allowed.
+        OSError: no address can be connected to.
+    """
+    found = network.resolve(origin.host, origin.port, family=policy.family)
+    allowed = [endpoint for endpoint in found if _is_allowed(endpoint, policy)]
+    if not allowed:
+        raise policy.refusal(origin.host)
+    failed = network.failed
+    endpoints = sorted(interleaved(allowed), key=failed.__contains__)
+    # Until one of them answers, all of them have failed: also where the deadline passes.
+    if len(failed) > limits.HTTP_FAILED_ADDRESSES:
+        failed.clear()
+    failed.update(endpoints)
+    sock, endpoint = connect_first(endpoints, limits.HTTP_NEXT_ADDRESS, network)
+    failed.difference_update(endpoints[endpoints.index(endpoint) :])
+    return Connected(sock, None if endpoint.is_name else endpoint.host)
 
 
-DIRECT = DirectConnector()
-"""Shared by all that fetch without a proxy."""
+def _is_allowed(endpoint: Endpoint, policy: AddressPolicy) -> bool:
+    return policy.allows_name if endpoint.is_name else policy.allows(endpoint.host)
 
 
 @cache

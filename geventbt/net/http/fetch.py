@@ -8,9 +8,9 @@ from geventbt import limits
 from geventbt.net.deadline import deadline
 from geventbt.net.http.client import HTTPClient
 from geventbt.net.http.connection import Response
-from geventbt.net.http.connector import DIRECT, Connector
 from geventbt.net.http.gzip import Unpacker
 from geventbt.net.http.policy import ANY, AddressPolicy
+from geventbt.net.network import DIRECT, Network
 from geventbt.net.text import clean_text
 
 _READ = 16 * limits.KIB
@@ -22,7 +22,7 @@ def fetch(
     timeout: float = limits.TRACKER_TIMEOUT,
     max_bytes: int = limits.TRACKER_ANSWER,
     policy: AddressPolicy = ANY,
-    connector: Connector = DIRECT,
+    network: Network = DIRECT,
 ) -> bytes:
     """Get what a URL has; see `HTTPClient` for its redirects. Proxies of the environment are not used.
 
@@ -31,14 +31,14 @@ def fetch(
         timeout: seconds for everything: the name, the connections, the redirects and the last byte.
         max_bytes: the most that there may be, unpacked.
         policy: which addresses it may lead to.
-        connector: opens the sockets.
+        network: opens the sockets.
 
     Raises:
         FetchError: there is no such server, it does not answer in time, with success, or within the limits; or its
             certificate is not valid.
     """
     with (
-        HTTPClient(policy=policy, connect_timeout=timeout, timeout=timeout, connector=connector) as client,
+        HTTPClient(policy=policy, connect_timeout=timeout, timeout=timeout, network=network) as client,
         deadline(timeout, f"no answer within {timeout:g} seconds"),
     ):
         response = client.get(url, {"Accept-Encoding": "gzip", "Connection": "close"})

@@ -34,6 +34,11 @@ class AddressPolicy:
         """Whether an IP address may be connected to."""
         return self.kind is None or kind_of(address) is self.kind
 
+    @property
+    def allows_name(self) -> bool:
+        """Whether a proxy may look a name up and connect to it: a name counts as an address of the internet."""
+        return self.kind in (None, AddressKind.PUBLIC)
+
     def check_request(self, url: URL, address: str) -> None:
         """Check what is asked for at the address that a connection leads to.
 

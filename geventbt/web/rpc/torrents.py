@@ -102,7 +102,7 @@ def _read_source(context: RpcContext, arguments: Arguments) -> Torrent | Magnet:
 def _fetched(context: RpcContext, url: str) -> bytes:
     policy = ANY if context.fetches_private_urls else AddressPolicy(kind=AddressKind.PUBLIC)
     try:
-        return fetch(url, max_bytes=limits.TORRENT_FILE, policy=policy)
+        return fetch(url, max_bytes=limits.TORRENT_FILE, policy=policy, network=context.session.client.network)
     except FetchError as error:
         raise RpcError(Code.HTTP, f"the torrent cannot be fetched: {clean_text(str(error))}") from error
 

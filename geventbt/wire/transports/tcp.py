@@ -177,6 +177,7 @@ class TcpTransport:
 
     Args:
         sock: gevent's or a plain one; it is taken over.
+        remote_address: the peer's (host, port) where the socket leads to a proxy; None for the socket's own.
 
     Attributes:
         name: "tcp", for any stream socket.
@@ -196,9 +197,9 @@ class TcpTransport:
         "local_address", "name", "queued", "remote_address",
     )  # fmt: skip
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, *, remote_address: tuple[str, int] | None = None) -> None:
         sock = adopt(sock)
-        self.remote_address = _host_and_port(sock.getpeername())
+        self.remote_address = _host_and_port(sock.getpeername()) if remote_address is None else remote_address
         self.local_address = _host_and_port(sock.getsockname())
         sock.settimeout(0.0)
         _send_at_once(sock)

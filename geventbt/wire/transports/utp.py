@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from time import monotonic
 from typing import Any, Protocol
 
@@ -106,7 +107,7 @@ class UtpTransport:
         if failure is Failure.REFUSED:
             return ConnectionRefusedError(f"{peer} does not take uTP connections")
         if failure is Failure.RESET:
-            return ConnectionResetError(f"{peer} has reset the uTP connection")
+            return ConnectionResetError(errno.ECONNRESET, f"{peer} has reset the uTP connection")
         if failure is Failure.SILENT:
             return WireTimeout(f"{peer} does not acknowledge what was sent over uTP")
         if failure is Failure.TOO_LARGE:

@@ -89,6 +89,20 @@ def test_trackers_are_changed_while_it_runs(world: World, trackers: tuple[FakeHt
     assert job.tracker_tiers == [[second.url()]]
 
 
+def test_trackers_come_and_go_while_it_runs(world: World, trackers: tuple[FakeHttp, FakeHttp]) -> None:
+    first, second = trackers
+    job = world.client().add(world.torrent(), world.origin)
+    job.set_trackers([[first.url()]])
+    eventually(lambda: events_of(first) == ["started"])
+    job.set_trackers([])
+    assert events_of(first) == ["started", "stopped"]
+    job.set_trackers([[second.url()]])
+    eventually(lambda: events_of(second) == ["started"])
+    job.pause()
+    job.set_trackers([[first.url()]])
+    assert len(first.requests) == 2
+
+
 def test_connections_are_limited_while_it_runs(world: World) -> None:
     torrent = world.torrent()
     job = world.client(port=None).add(torrent, world.folder / "out", max_peers=1)

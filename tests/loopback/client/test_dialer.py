@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import struct
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -19,6 +21,7 @@ from geventbt.client.swarm.dialer import Dialer
 from geventbt.errors import HandshakeError, WireClosed
 from geventbt.net.addresses import Address
 from geventbt.wire.connect import open_wire
+from geventbt.wire.transports.utp_ports import UtpPorts
 from tests.loopback.harness import eventually, gevent_listener
 
 INFO_HASH = b"i" * 20
@@ -251,3 +254,24 @@ def test_the_transport_that_worked_is_tried_first_the_next_time(dialling, monkey
         dialling.dialer.wake()
         eventually(lambda: address in dialling.owner.wires)
     assert tried == [("tcp", "utp"), ("utp", "tcp")]
+
+
+def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
+    def reset_all() -> None:
+        while True:
+            sock, _ = listener.accept()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+
+    address = listener.getsockname()
+    with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
+        ports = UtpPorts([address], server)
+        resetting = gevent.spawn(reset_all)
+        dialling.add(address)
+        dialling.dialer.start()
+        eventually(lambda: address in dialling.owner.wires)
+        assert dialling.owner.wires[address].transport == "utp"
+        resetting.kill()
+        dialling.owner.wires.pop(address).close()
+        eventually(lambda: not server.wires)
+        ports.close()

@@ -14,6 +14,7 @@ from gevent import socket as gevent_socket
 import geventbt
 from geventbt import limits
 from geventbt.discovery.local import GROUPS, LocalDiscovery, LocalSource
+from geventbt.net.addresses import Ports
 from geventbt.net.udp_socket import UdpSocket
 from tests.loopback.harness import eventually, remains
 
@@ -28,7 +29,7 @@ def make() -> Iterator[Callable[[int], LocalDiscovery]]:
 
     def one(peer_port: int) -> LocalDiscovery:
         try:
-            made.append(LocalDiscovery(peer_port, interfaces=["lo"], port=port))
+            made.append(LocalDiscovery(Ports(peer_port, peer_port), interfaces=["lo"], port=port))
         except OSError as error:
             pytest.skip(f"no multicast on the loopback interface: {error}")
         return made[-1]
@@ -147,7 +148,7 @@ def test_the_families_are_those_that_the_client_listens_on(
 ) -> None:
     sent: set[int] = set()
     monkeypatch.setattr(UdpSocket, "send", lambda self, data, to: sent.add(6 if ":" in to[0] else 4))
-    discovery = LocalDiscovery(1111, host, interfaces=["lo"], port=random.randrange(20000, 30000))
+    discovery = LocalDiscovery(Ports(1111, 1111), host, interfaces=["lo"], port=random.randrange(20000, 30000))
     source_of(discovery)
     eventually(lambda: sent)
     discovery.close()
@@ -156,9 +157,25 @@ def test_the_families_are_those_that_the_client_listens_on(
 
 def test_without_an_interface_it_says_so() -> None:
     with pytest.raises(OSError, match="multicast"):
-        LocalDiscovery(1, interfaces=[])
+        LocalDiscovery(Ports(1, 1), interfaces=[])
 
 
 def test_the_groups_are_those_of_bep_14() -> None:
     assert GROUPS == ("239.192.152.143", "ff15::efc0:988f")
     assert gevent_socket.inet_aton(GROUPS[0])[0] >> 4 == 0xE
+
+
+@pytest.mark.parametrize(
+    ("ports", "hosts"), [(Ports(1, None), [""]), (Ports(None, 1), ["::"]), (Ports(1, 1), ["", "::"])]
+)
+def test_a_family_that_is_not_listened_on_is_not_announced_over(monkeypatch, ports, hosts):
+    opened: list[str] = []
+
+    class Noted(UdpSocket):
+        def __init__(self, address: tuple[str, int], *arguments: Any, **options: Any) -> None:
+            opened.append(address[0])
+            super().__init__(address, *arguments, **options)
+
+    monkeypatch.setattr("geventbt.discovery.local.UdpSocket", Noted)
+    LocalDiscovery(ports, interfaces=["lo"], port=random.randrange(20000, 30000)).close()
+    assert opened == hosts

@@ -14,12 +14,12 @@ import pytest
 from gevent import socket as gevent_socket
 
 from geventbt import limits
-from geventbt.discovery.trackers import tracker, udp
+from geventbt.discovery.trackers import udp
 from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.trackers.announcer import Announcer
 from geventbt.discovery.trackers.tracker import announce, scrape
 from geventbt.errors import TrackerError
-from geventbt.net import resolve
+from geventbt.net import opener, resolve
 from tests.loopback.fake_trackers import FakeHttp, FakeUdp, bencoded, ok, redirect, udp_answer
 from tests.loopback.harness import eventually
 
@@ -56,7 +56,7 @@ def two_families(monkeypatch: pytest.MonkeyPatch) -> Any:
             resolve.Endpoint(socket.AF_INET6, ("::1", ipv6_port, 0, 0)),
             resolve.Endpoint(socket.AF_INET, ("127.0.0.1", ipv4_port)),
         ]
-        monkeypatch.setattr(tracker, "resolve", lambda host, port, **options: endpoints)
+        monkeypatch.setattr(opener, "resolve", lambda host, port, **options: endpoints)
         monkeypatch.setattr(udp, "connection_ids", udp.ConnectionIds())
 
     return give
@@ -189,14 +189,14 @@ def test_every_address_of_a_tracker_over_udp_is_tried(servers, monkeypatch, firs
         silent.bind(("127.0.0.2", port))
         servers += [silent]
     endpoints = [resolve.Endpoint(socket.AF_INET, (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
-    monkeypatch.setattr(tracker, "resolve", lambda host, port, **options: endpoints)
+    monkeypatch.setattr(opener, "resolve", lambda host, port, **options: endpoints)
     assert announce("udp://tracker.example:1", REQUEST, timeout=0.4).address == "127.0.0.1"
 
 
 def test_a_tracker_that_refuses_over_udp_is_not_asked_at_its_other_addresses(servers, monkeypatch):
     servers += [FakeUdp(lambda packet: [b"\0\0\0\3" + packet[12:16] + b"go away"])]
     endpoints = [resolve.Endpoint(socket.AF_INET, (host, servers[0].port)) for host in ("127.0.0.1", "127.0.0.2")]
-    monkeypatch.setattr(tracker, "resolve", lambda host, port, **options: endpoints)
+    monkeypatch.setattr(opener, "resolve", lambda host, port, **options: endpoints)
     with pytest.raises(TrackerError, match="go away"):
         announce("udp://tracker.example:1", REQUEST)
 

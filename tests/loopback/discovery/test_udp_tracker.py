@@ -15,6 +15,7 @@ from geventbt.discovery.trackers import udp
 from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.trackers.tracker import announce, scrape
 from geventbt.errors import TrackerError
+from geventbt.net import opener
 from tests.loopback.fake_trackers import FakeUdp, count_ticks, udp_answer
 
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
@@ -132,7 +133,7 @@ def test_lost_packets_are_sent_again(serving_udp):
     server.answer = lambda packet: (
         udp_answer(packet) if packet[8:12] == bytes(4) or first else first.append(packet) or []
     )
-    udp.connection_ids.forget(next(iter(udp.connection_ids._ids)))
+    udp.connection_ids.forget(*next(iter(udp.connection_ids._ids)))
     server.packets.clear()
     announce(server.url, REQUEST)
     assert server.actions == [CONNECT, ANNOUNCE, ANNOUNCE]
@@ -232,7 +233,7 @@ def test_a_flood_of_wrong_answers_holds_up_nobody_and_ends_at_the_deadline(monke
         def recv(self, *args: Any) -> bytes:
             return bytes(16)
 
-    monkeypatch.setattr(udp.gevent_socket, "socket", Flooded)
+    monkeypatch.setattr(opener.gevent_socket, "socket", Flooded)
     with pytest.raises(TrackerError):
         announce("udp://127.0.0.1:1", REQUEST, timeout=SOON)
     assert len(ticks) > 1

@@ -13,7 +13,7 @@ from gevent import socket as gevent_socket
 from geventbt.errors import FetchError
 from geventbt.net.http import connector
 from geventbt.net.http.connection import HTTPConnection
-from geventbt.net.http.connector import DirectConnector
+from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import connect_first, interleaved
 from tests.loopback.harness import gevent_listener
@@ -58,25 +58,25 @@ def closed() -> Endpoint:
 def test_the_first_address_that_answers_is_taken(listener, silent, closed):
     good = at(listener.getsockname()[1])
     for endpoints in ([good], [good, closed], [closed, good], [silent, good], [closed, silent, good, closed]):
-        sock, endpoint = connect_first(endpoints, 0.02)
+        sock, endpoint = connect_first(endpoints, 0.02, DIRECT)
         assert endpoint == good
         sock.close()
 
 
 def test_the_next_address_is_tried_while_the_first_is_silent(listener, silent):
     with gevent.Timeout(5):
-        connect_first([silent, at(listener.getsockname()[1])], 0.02)[0].close()
+        connect_first([silent, at(listener.getsockname()[1])], 0.02, DIRECT)[0].close()
 
 
 def test_the_error_is_that_of_the_first_address(closed):
     other = at(closed.address[1], "127.0.0.2")
     with pytest.raises(ConnectionRefusedError):
-        connect_first([closed, other], 0.02)
+        connect_first([closed, other], 0.02, DIRECT)
 
 
 def test_a_deadline_leaves_nothing_behind(silent):
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
-        connect_first([silent, silent], 0.02)
+        connect_first([silent, silent], 0.02, DIRECT)
 
 
 def test_the_families_take_turns():
@@ -89,18 +89,18 @@ def test_the_families_take_turns():
 def test_an_address_that_failed_is_tried_last_the_next_time(monkeypatch):
     tried: list[str] = []
 
-    def connect(endpoints: list[Endpoint], delay: float) -> Any:
+    def connect(endpoints: list[Endpoint], delay: float, network: Network) -> Any:
         tried.append(endpoints[0].host)
         good = next(endpoint for endpoint in endpoints if endpoint.host == "127.0.0.1")
-        return connect_first([good], delay)
+        return connect_first([good], delay, network)
 
     server = HTTPServer(b"hello")
     names = [at(server.port, "127.0.0.9"), at(server.port)]
-    monkeypatch.setattr(connector, "resolve", lambda *args, **options: names)
+    network = Network()
+    monkeypatch.setattr(network, "resolve", lambda *args, **options: names)
     monkeypatch.setattr(connector, "connect_first", connect)
-    direct = DirectConnector()
     for _ in range(2):
-        with HTTPConnection(server.url("/"), connector=direct) as connection:
+        with HTTPConnection(server.url("/"), network=network) as connection:
             assert connection.get("/").read(5) == b"hello"
     server.close()
     assert tried == ["127.0.0.9", "127.0.0.1"]

@@ -65,7 +65,44 @@ def test_an_inherited_descriptor_is_taken() -> None:
         expect_answer(geventbt.connect(("127.0.0.1", server.server_port)))
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
+needs_shared_ports = pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
+
+
+@needs_shared_ports
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_servers_that_all_want_it_share_a_port_and_its_peers(host: str) -> None:
+    taken: set[str] = set()
+    with (
+        geventbt.listen((host, 0), lambda wire: taken.add("one"), reuse_port=True) as one,
+        geventbt.listen((host, one.server_port), lambda wire: taken.add("other"), reuse_port=True),
+    ):
+        with pytest.raises(OSError, match="in use") as caught:
+            geventbt.listen((host, one.server_port))
+        assert caught.value.errno == errno.EADDRINUSE
+
+        def both_have_had_a_peer() -> bool:
+            geventbt.connect(("127.0.0.1", one.server_port)).close(0)
+            return taken == {"one", "other"}
+
+        eventually(both_have_had_a_peer)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_a_system_that_cannot_share_ports_says_so(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
+    with pytest.raises(OSError, match="cannot share a port") as caught:
+        geventbt.listen((host, 0), reuse_port=True)
+    assert caught.value.errno == errno.ENOTSUP
+
+
+def test_the_port_of_a_socket_that_is_bound_already_cannot_be_shared() -> None:
+    sock = listening(socket.socket)
+    with pytest.raises(ValueError, match="SO_REUSEPORT"):
+        geventbt.listen(sock, reuse_port=True)
+    sock.close()
+
+
+@needs_shared_ports
 def test_two_servers_may_share_a_port() -> None:
     first = listening(socket.socket, reuse=socket.SO_REUSEPORT)
     second = socket.socket()

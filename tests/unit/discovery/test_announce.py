@@ -56,7 +56,7 @@ def test_a_query_that_the_url_has_already_is_kept_and_a_fragment_is_not():
         {"port": 65536},
         {"left": -1},
         {"uploaded": 2**63},
-        {"event": "paused"},
+        {"event": "gone"},
         {"numwant": -1},
         {"key": 2**32},
     ],

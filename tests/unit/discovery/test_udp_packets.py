@@ -9,6 +9,7 @@ from geventbt.discovery.trackers import udp_packets as packets
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
 from geventbt.discovery.trackers.udp import ConnectionIds
 from geventbt.errors import TrackerError
+from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 
 
@@ -86,16 +87,18 @@ def test_an_error_has_a_clean_text():
 
 def test_a_connection_id_is_good_for_a_minute():
     ids, endpoint = ConnectionIds(), Endpoint(2, ("127.0.0.1", 1))
-    ids.put(endpoint, 7, 1000.0)
-    assert ids.get(endpoint, 1059.9) == 7
-    assert ids.get(endpoint, 1060.0) is None
-    ids.forget(endpoint)
-    assert ids.get(endpoint, 1000.0) is None
+    ids.put(DIRECT, endpoint, 7, 1000.0)
+    assert ids.get(DIRECT, endpoint, 1059.9) == 7
+    assert ids.get(DIRECT, endpoint, 1060.0) is None
+    ids.put(DIRECT, endpoint, 7, 1000.0)
+    assert ids.get(Network(), endpoint, 1000.0) is None
+    ids.forget(DIRECT, endpoint)
+    assert ids.get(DIRECT, endpoint, 1000.0) is None
 
 
 def test_connection_ids_are_bounded(monkeypatch):
     monkeypatch.setattr(limits, "UDP_CONNECTION_IDS", 3)
     ids, endpoints = ConnectionIds(), [Endpoint(2, ("127.0.0.1", port)) for port in range(5)]
     for number, endpoint in enumerate(endpoints):
-        ids.put(endpoint, number, 0.0)
-    assert [ids.get(endpoint, 1.0) for endpoint in endpoints] == [None, None, 2, 3, 4]
+        ids.put(DIRECT, endpoint, number, 0.0)
+    assert [ids.get(DIRECT, endpoint, 1.0) for endpoint in endpoints] == [None, None, 2, 3, 4]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.rates.token_bucket import RateLimit, take_units
+from geventbt.rates.token_bucket import RateLimit
 
 RATE = 1_000_000
 BURST = 250_000
@@ -45,13 +45,22 @@ def test_a_clock_that_goes_back_stands_still():
     assert limit.take(RATE, 10.125) == 125_000
 
 
-def test_the_wait_is_until_there_is_enough_or_half_a_burst():
+def test_the_wait_is_until_there_is_enough():
     limit = RateLimit(RATE, 0)
     assert limit.wait_for(1000, 0) == 0
     limit.take(BURST, 0)
     assert limit.wait_for(1000, 0) == pytest.approx(0.001)
-    assert limit.wait_for(10 * RATE, 0) == pytest.approx(0.125)
-    assert limit.take(1000, limit.wait_for(1000, 0)) == pytest.approx(1000, abs=1)
+    assert not limit.affords(1000, 0.0009)
+    assert limit.affords(1000, 0.0011)
+
+
+def test_for_who_waits_for_more_than_a_burst_more_is_saved():
+    limit = RateLimit(RATE, 0)
+    assert limit.wait_for(3 * BURST, 0) == pytest.approx(0.5)
+    assert not limit.affords(3 * BURST, 0.4)
+    assert limit.affords(3 * BURST, 0.6)
+    assert limit.take(3 * BURST, 0.6) == 3 * BURST
+    assert limit.take(BURST, 0.6) == 0
 
 
 def test_bytes_that_were_not_used_can_be_given_back_up_to_the_burst():
@@ -92,24 +101,6 @@ def test_a_rate_below_one_is_an_error(rate):
     with pytest.raises(ValueError, match="at least 1"):
         limit.set_rate(rate, 0)
     assert limit.rate == RATE
-
-
-def test_units_are_taken_from_all_of_a_chain_or_from_none():
-    torrent, client, unlimited = RateLimit(RATE, 0), RateLimit(1, 0), RateLimit(None, 0)
-    block = limits.BLOCK
-    assert take_units([torrent, client, unlimited], 10, block, 0) == 2
-    assert torrent.available(0) == BURST - 2 * block
-    assert client.available(0) == 0
-    assert unlimited.available(0) is None
-    assert take_units([torrent, client], 10, block, 0) == 0
-    assert torrent.available(0) == BURST - 2 * block
-    assert take_units([unlimited], 10, block, 0) == take_units([], 10, block, 0) == 10
-
-
-def test_who_asks_often_for_a_block_of_a_low_rate_gets_it_in_the_end():
-    limit = RateLimit(1000, 0)
-    taken = sum(take_units([limit], 1, limits.BLOCK, tenth / 10) for tenth in range(1000))
-    assert taken == (limit.burst + 100_000) // limits.BLOCK
 
 
 def test_fewer_than_no_bytes_cannot_be_taken():

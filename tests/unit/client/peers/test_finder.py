@@ -102,7 +102,7 @@ def test_new_addresses_wake_the_greenlet_that_connects_to_them():
 
 def test_every_address_of_a_name_is_a_candidate(monkeypatch):
     endpoints = [Endpoint(10, ("::1", 7, 0, 0)), Endpoint(2, ("127.0.0.1", 7))]
-    monkeypatch.setattr("geventbt.client.peers.finder.resolve", lambda host, port: endpoints)
+    monkeypatch.setattr("geventbt.net.opener.resolve", lambda host, port, **options: endpoints)
     known = KnownPeers()
     Finder(known).add_by_user([("dual.example", 7)])
     assert ("::1", 7) in known
@@ -111,7 +111,11 @@ def test_every_address_of_a_name_is_a_candidate(monkeypatch):
 
 def test_a_name_from_a_tracker_is_resolved_and_judged_as_its_addresses_are(monkeypatch):
     hosts = {"peer.example": "93.184.216.1", "inside.example": "10.0.0.1"}
-    monkeypatch.setattr("geventbt.client.peers.finder.resolve", lambda host, port: [Endpoint(2, (hosts[host], port))])
+
+    def resolve(host: str, port: int, **options: object) -> list[Endpoint]:
+        return [Endpoint(2, (hosts[host], port))]
+
+    monkeypatch.setattr("geventbt.net.opener.resolve", resolve)
     known = KnownPeers()
     finder = Finder(known)
     finder.add([("inside.example", 7), ("peer.example", 7)], Source.TRACKER, "203.0.112.1")

@@ -33,7 +33,8 @@ class Swarm:
     """A dealer, and the peers that have joined."""
 
     def __init__(self, setting: bool | None = None, pieces: int = PIECES) -> None:
-        self.dealer: Dealer[Peer] = Dealer(Geometry(pieces * SIZE, SIZE), setting)
+        self.is_limited = False
+        self.dealer: Dealer[Peer] = Dealer(Geometry(pieces * SIZE, SIZE), setting, lambda: self.is_limited)
         self.peers: list[Peer] = []
 
     def join(self, peer: Peer | None = None) -> tuple[Peer, bool]:
@@ -63,6 +64,25 @@ def test_true_begins_with_the_first_and_false_never():
     never = Swarm(False)
     assert not any(never.join()[1] for _ in range(3))
     assert not never.dealer.may_deal
+
+
+def test_under_a_rate_limit_it_deals_only_if_told_to():
+    swarm = Swarm()
+    swarm.is_limited = True
+    assert not any(swarm.join()[1] for _ in range(3))
+    told = Swarm(True)
+    told.is_limited = True
+    assert told.join()[1]
+
+
+def test_a_rate_limit_that_is_set_meanwhile_ends_it():
+    swarm = Swarm()
+    swarm.join()
+    leecher, _ = swarm.join()
+    swarm.is_limited = True
+    swarm.dealer.tick(1.0)
+    assert sorted(leecher.told) == list(range(PIECES))
+    assert not swarm.dealer.is_dealing
 
 
 def test_another_seed_ends_it():

@@ -154,3 +154,81 @@ def test_a_choke_at_once_is_no_snub():
     window.on_requests(0)
     window.on_idle(1)
     assert not window.snubbed(1000)
+
+
+# --- while there is a reader ---
+
+
+def delivered(window: RequestWindow, rate: int, seconds: float, start: float = 0.0, delay: float = 0.1) -> float:
+    """Deliver blocks one by one at a rate. Returns the time."""
+    window.on_requests(start)
+    now = start + delay
+    for _ in range(int(rate * seconds)):
+        window.on_blocks(1, 100, now)
+        now += 1 / rate
+    return now - 1 / rate
+
+
+def test_while_there_is_a_reader_less_is_asked_for_ahead():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    assert window.size(1000, now) == pytest.approx(50 * limits.REQUEST_QUEUE_TIME, rel=0.1)
+    most = limits.READER_QUEUE_TIME + 2 * 0.1
+    assert window.size(1000, now, is_read=True) == pytest.approx(50 * most, rel=0.1)
+    assert window.size(1000, now) == pytest.approx(50 * limits.REQUEST_QUEUE_TIME, rel=0.1)
+
+
+def test_a_window_for_a_reader_does_not_shrink_because_it_was_small():
+    """It is emptied twice as slowly as before, as its peer is busy: the window stays, or it would shrink for ever."""
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    before = window.size(1000, now, is_read=True)
+    now = delivered(window, 25, 6.0, now)
+    assert window.size(1000, now, is_read=True) >= 0.8 * before
+
+
+def test_what_is_asked_for_comes_behind_what_was_asked_for_before():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    delivery = window.delivery(10, now, patience=0.3)
+    assert delivery.first - now == pytest.approx(0.1 + 11 / 50, rel=0.05)
+    assert delivery.interval == pytest.approx(1 / 50, rel=0.05)
+    assert delivery.grace == now + 0.3
+    assert window.expected(10, now) - now == pytest.approx(11 / 50, rel=0.05)
+    assert window.under_way in (5, 6)
+
+
+def test_what_is_silent_for_too_long_is_expected_later_and_later():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    waits = [window.expected(0, now + silence) - now - silence for silence in (0.0, 0.06, 0.5, 1.0)]
+    assert waits[0] == pytest.approx(waits[1], abs=0.01)
+    assert waits[1] < 1 < waits[2] < waits[3]
+
+
+def test_what_was_cancelled_may_come_first_for_as_long_as_that_would_take():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    assert window.ghosts(30, now) == 0
+    window.on_cancel(now)
+    assert window.ghosts(30, now + 0.5) == 30
+    assert window.ghosts(30, now + 2.0) == 0
+
+
+def test_what_a_peer_sends_although_it_is_cancelled_is_not_cancelled_again():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    window.on_cancel(now)
+    for _ in range(20):
+        window.on_late_block()
+    assert window.under_way == 20
+
+
+def test_the_delay_is_not_learned_from_what_was_cancelled():
+    window = RequestWindow()
+    now = delivered(window, 50, 1.0)
+    window.on_idle(now)
+    window.on_cancel(now)
+    window.on_requests(now)
+    window.on_blocks(1, 0, now + 0.001)
+    assert window.delay == pytest.approx(0.1)

@@ -13,7 +13,8 @@ from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
-from geventbt.rates.token_bucket import RateLimit
+from geventbt.rates.fair_rate import FairRate
+from tests.loopback.harness import eventually
 from tests.unit.swarm_helpers import FakeSource
 
 PIECE = 2 * limits.BLOCK
@@ -36,7 +37,8 @@ class Torrent:
         self.picker: BlockPicker[BlockSource] = BlockPicker(GEOMETRY, zeros(4, "big"), max_open=PIECE)
         assembly: Assembly[BlockSource] = Assembly(GEOMETRY, self.picker, Owner())
         context = context or ClientContext(ClientOptions())
-        self.scheduler = RequestScheduler(context, self.picker, assembly, RateLimit(rate, 0.0))
+        down = FairRate(rate, context.now(), context.down)
+        self.scheduler = RequestScheduler(context, self.picker, assembly, down)
 
     def fill_up(self) -> int:
         """Request all blocks of the only piece that may be open. Returns the piece."""
@@ -52,28 +54,54 @@ def torrent() -> Torrent:
 
 
 def test_without_limits_all_blocks_may_be_requested(torrent):
-    assert torrent.scheduler.take(500) == 500
+    assert torrent.scheduler.take(FakeSource(), 500) == 500
     assert not torrent.scheduler.throttled
 
 
 def test_a_torrent_may_request_as_many_blocks_as_its_own_rate_has():
     scheduler = Torrent(rate=SLOW).scheduler
-    assert [scheduler.take(500), scheduler.take(500)] == [2, 0]
+    assert [scheduler.take(FakeSource(), 500), scheduler.take(FakeSource(), 500)] == [2, 0]
     assert scheduler.throttled
 
 
 def test_the_torrents_of_a_client_share_its_rate():
     context = ClientContext(ClientOptions(limit_down=SLOW))
     first, second = Torrent(context).scheduler, Torrent(context).scheduler
-    assert [first.take(1), second.take(500)] == [1, 1]
+    assert [first.take(FakeSource(), 1), second.take(FakeSource(), 500)] == [1, 1]
     assert second.throttled
 
 
 def test_blocks_that_are_given_back_may_be_taken_again():
     scheduler = Torrent(ClientContext(ClientOptions(limit_down=SLOW)), rate=SLOW).scheduler
-    assert scheduler.take(2) == 2
-    scheduler.give_back(1)
-    assert scheduler.take(2) == 1
+    source = FakeSource()
+    assert scheduler.take(source, 2) == 2
+    scheduler.give_back(source, 1)
+    assert scheduler.take(source, 2) == 1
+
+
+def test_sources_that_wait_for_the_rate_are_filled_in_turn():
+    scheduler = Torrent(rate=1000 * limits.BLOCK).scheduler
+    taken: list[FakeSource] = []
+
+    class Taker(FakeSource):
+        def fill(self, now: float | None = None) -> None:
+            taken.extend([self] * scheduler.take(self, 500))
+
+    takers = [Taker(), Taker()]
+    for taker in takers:
+        scheduler.take(taker, 500)
+    eventually(lambda: scheduler.give_turns() or len(taken) > 100)
+    assert abs(taken.count(takers[0]) - taken.count(takers[1])) <= 10
+
+
+def test_a_source_that_was_removed_waits_for_no_rate():
+    scheduler = Torrent(rate=SLOW).scheduler
+    gone, there = FakeSource(), FakeSource()
+    assert [scheduler.take(gone, 500), scheduler.take(there, 1)] == [2, 0]
+    scheduler.remove(gone)
+    scheduler.remove(there)
+    scheduler.give_turns()
+    assert [gone.fills, there.fills] == [0, 0]
 
 
 def test_a_torrent_is_busy_while_no_further_piece_may_be_open(torrent):

@@ -1,0 +1,159 @@
+"""`PortMapper`: keeps ports mapped by every protocol that works, until it is closed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Protocol
+
+import gevent
+from gevent.socket import AF_INET
+
+from geventbt import limits
+from geventbt.concurrency.greenlets import spawn
+from geventbt.net.addresses import Scope, scope_of
+from geventbt.net.mapping import ssdp
+from geventbt.net.mapping.base import MappingFailed, PortMapping, Router, Transport
+from geventbt.net.mapping.gateway import default_gateway, named_gateway
+from geventbt.net.mapping.pmp_router import PmpRouter
+from geventbt.net.mapping.upnp_router import UpnpRouter
+from geventbt.net.network import Network
+from geventbt.net.resolve import Endpoint
+
+_log = logging.getLogger("geventbt")
+
+
+class MappingListener(Protocol):
+    """Uses what is mapped."""
+
+    def on_mapped(self, mapping: PortMapping) -> None:
+        """A port is mapped, or mapped to another one than before. It must not block."""
+
+
+class PortMapper:
+    """Maps ports by several protocols side by side, renews the mappings, and removes them at the end.
+
+    Args:
+        routers: the protocols, the first of them the preferred one.
+        wanted: the ports, each with its transport.
+        listener: is told of what is mapped.
+    """
+
+    def __init__(
+        self, routers: Sequence[Router], wanted: Iterable[tuple[Transport, int]], listener: MappingListener
+    ) -> None:
+        self._wanted = list(wanted)
+        self._keepers = [_Keeper(router, listener) for router in routers]
+        self._greenlets = [spawn("port mapping", keeper.run, self._wanted) for keeper in self._keepers]
+
+    @property
+    def mappings(self) -> tuple[PortMapping, ...]:
+        """Those that hold now, of the preferred protocol first."""
+        return tuple(mapping for keeper in self._keepers for mapping in keeper.mappings.values())
+
+    def find(self, transport: Transport) -> PortMapping | None:
+        """The first mapping of a transport."""
+        return next((mapping for mapping in self.mappings if mapping.transport == transport), None)
+
+    def close(self, timeout: float = limits.MAPPING_STOP_TIMEOUT) -> None:
+        """Remove the mappings; blocks for at most `timeout` seconds."""
+        gevent.killall(self._greenlets)
+        ending = [spawn("ending a port mapping", keeper.end) for keeper in self._keepers]
+        gevent.joinall(ending, timeout)
+        gevent.killall(ending)
+
+
+class _Keeper:
+    """Keeps ports mapped by one protocol."""
+
+    def __init__(self, router: Router, listener: MappingListener) -> None:
+        self.mappings: dict[tuple[Transport, int], PortMapping] = {}
+        self._listener = listener
+        self._router = router
+        self._said = ""
+
+    def run(self, wanted: Sequence[tuple[Transport, int]]) -> None:
+        """Map the ports, and renew the mappings, until it is killed."""
+        retry = limits.MAPPING_RETRY
+        while True:
+            started = monotonic()
+            for transport, port in wanted:
+                self._map(transport, port)
+            if len(self.mappings) == len(wanted):
+                retry = limits.MAPPING_RETRY
+                wait = self._renews_after()
+            else:
+                wait = min(retry, self._renews_after())
+                retry = min(2 * retry, limits.MAX_MAPPING_RETRY)
+            gevent.sleep(max(limits.MIN_MAPPING_WAIT, started + wait - monotonic()))
+
+    def end(self) -> None:
+        """Remove what is mapped."""
+        for key, mapping in list(self.mappings.items()):
+            del self.mappings[key]
+            try:
+                self._router.unmap(mapping)
+            except MappingFailed as error:
+                _log.info("%s: port %d is not given back: %s", self._router.name, mapping.external_port, error)
+
+    def _map(self, transport: Transport, port: int) -> None:
+        key = transport, port
+        before = self.mappings.get(key)
+        try:
+            mapping = self._router.map(transport, port, before.external_port if before else port)
+        except MappingFailed as error:
+            self.mappings.pop(key, None)
+            self._note_failure(str(error))
+            return
+        self.mappings[key] = mapping
+        if before is None or before.external_port != mapping.external_port:
+            where = mapping.external_host or "the router"
+            _log.info("%s: %s port %d of %s leads to us", mapping.protocol, transport, mapping.external_port, where)
+            self._said = ""
+            self._listener.on_mapped(mapping)
+
+    def _renews_after(self) -> float:
+        """Seconds until the mapping that ends first is halfway there."""
+        lifetimes = [mapping.lifetime or limits.MAPPING_LIFETIME for mapping in self.mappings.values()]
+        return min([*lifetimes, limits.MAPPING_LIFETIME]) / 2
+
+    def _note_failure(self, text: str) -> None:
+        # Once: the next tries will not be different.
+        if text != self._said:
+            self._said = text
+            _log.info("no port is mapped by %s: %s", self._router.name, text)
+
+
+def open_port_mapper(
+    network: Network, host: str, wanted: Iterable[tuple[Transport, int]], listener: MappingListener
+) -> PortMapper | None:
+    """Map ports by PCP or NAT-PMP at the default gateway, and by UPnP.
+
+    Args:
+        network: opens the sockets.
+        host: the IP address that we listen on; "" for all.
+        wanted, listener: see `PortMapper`.
+
+    Returns:
+        None where no router is to be asked: with a proxy, for this machine alone, without IPv4, and where the
+        environment says so.
+
+    Raises:
+        ValueError: the environment names a router that is not one.
+    """
+    named = named_gateway()
+    if named == "" or network.is_proxied or ":" in host or (host and scope_of(host) is Scope.LOOPBACK):
+        return None
+    device = network.interface.device if network.interface is not None else None
+    gateway = named or default_gateway(device)
+    routers: list[Router] = []
+    own = host.replace("0.0.0.0", "")
+    if gateway is not None:
+        routers.append(PmpRouter(network, gateway))
+        with suppress(OSError):
+            own = own or network.source_host(Endpoint(AF_INET, (gateway, 1)))
+    group = (named, ssdp.GROUP[1]) if named else ssdp.GROUP
+    routers.append(UpnpRouter(network, gateway, group=group, host=own))
+    return PortMapper(routers, wanted, listener)

@@ -1,0 +1,1 @@
+"""Proxies: SOCKS5 (RFC 1928, 1929) and HTTP CONNECT (RFC 9110)."""

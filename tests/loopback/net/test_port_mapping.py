@@ -1,0 +1,280 @@
+"""Port mapping, against routers on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+import geventbt
+from geventbt import limits
+from geventbt.net.mapping.base import MappingFailed, PortMapping, Router, Transport
+from geventbt.net.mapping.mapper import PortMapper
+from geventbt.net.mapping.pmp_router import PmpRouter
+from geventbt.net.mapping.upnp_router import UpnpRouter
+from geventbt.net.network import DIRECT
+from tests.loopback.fake_routers import EXTERNAL, PmpServer, UpnpServer, fault
+from tests.loopback.fake_trackers import ok
+from tests.loopback.harness import eventually
+
+TCP = 6
+PORTS: list[tuple[Transport, int]] = [("tcp", 6881), ("udp", 6882)]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PMP_FIRST_WAIT", 0.02)
+    monkeypatch.setattr(limits, "PMP_ATTEMPTS", 3)
+    monkeypatch.setattr(limits, "MAPPING_TIMEOUT", 1.0)
+    monkeypatch.setattr("geventbt.net.mapping.ssdp.MX", 0.1)
+    monkeypatch.setattr(limits, "UPNP_SLACK", 0.1)
+
+
+@pytest.fixture
+def pmp() -> Iterator[Callable[..., tuple[PmpServer, PmpRouter]]]:
+    made: list[PmpServer] = []
+
+    def make(**options: Any) -> tuple[PmpServer, PmpRouter]:
+        made.append(PmpServer(**options))
+        return made[-1], PmpRouter(DIRECT, "127.0.0.1", port=made[-1].port)
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture
+def upnp() -> Iterator[Callable[..., tuple[UpnpServer, UpnpRouter]]]:
+    made: list[UpnpServer] = []
+
+    def make(**options: Any) -> tuple[UpnpServer, UpnpRouter]:
+        made.append(UpnpServer(**options))
+        return made[-1], UpnpRouter(DIRECT, group=made[-1].group)
+
+    yield make
+    for server in made:
+        server.close()
+
+
+class Listener:
+    """Keeps what was mapped."""
+
+    def __init__(self) -> None:
+        self.mapped: list[PortMapping] = []
+
+    def on_mapped(self, mapping: PortMapping) -> None:
+        self.mapped.append(mapping)
+
+
+def keep(*routers: Router) -> Any:
+    return closing(PortMapper(routers, PORTS, Listener()))
+
+
+# ---------------------------------------------------------------------- PCP and NAT-PMP
+
+
+@pytest.mark.parametrize(("knows_pcp", "name"), [(True, "pcp"), (False, "nat-pmp")])
+def test_a_port_is_mapped_and_given_back(pmp, knows_pcp, name):
+    server, router = pmp(knows_pcp=knows_pcp)
+    server.external_port = lambda port: port + 1000
+    mapping = router.map("tcp", 6881, 6881)
+    assert mapping == PortMapping(name, "tcp", 6881, 7881, EXTERNAL, 3600)
+    assert server.mapped == {(TCP, 6881): 7881}
+    assert router.map("tcp", 6881, 7881).external_port == 8881
+    router.unmap(mapping)
+    assert server.mapped == {}
+
+
+def test_a_request_that_is_lost_is_sent_again(pmp):
+    server, router = pmp()
+    server.spoil = lambda answer: [answer] if len(server.requests) == 3 else []
+    assert router.map("udp", 6881, 6881).external_port == 6881
+    assert len(set(server.requests)) == 1
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda answer: [],
+        lambda answer: [answer[:-1]],
+        lambda answer: [b""],
+        lambda answer: [bytes(len(answer))] * 50,
+        lambda answer: [answer[: len(answer) // 2] + bytes(len(answer) // 2)],
+        lambda answer: [b"\xff" * 3000],
+    ],
+)
+@pytest.mark.parametrize("knows_pcp", [True, False])
+def test_answers_that_are_not_right_are_none(pmp, spoil, knows_pcp):
+    server, router = pmp(knows_pcp=knows_pcp)
+    server.spoil = spoil
+    with pytest.raises(MappingFailed):
+        router.map("tcp", 6881, 6881)
+
+
+@pytest.mark.parametrize("knows_pcp", [True, False])
+@pytest.mark.parametrize(("given", "message"), [({"result": 2}, "not allowed"), ({"lifetime": 0}, "gives no port")])
+def test_a_router_that_refuses(pmp, knows_pcp, given, message):
+    server, router = pmp(knows_pcp=knows_pcp)
+    vars(server).update(given)
+    with pytest.raises(MappingFailed, match=message):
+        router.map("tcp", 6881, 6881)
+
+
+def test_where_no_router_is_the_answer_is_quick():
+    with pytest.raises(MappingFailed, match="does not answer: Connection refused"):
+        PmpRouter(DIRECT, "127.0.0.1", port=1).map("tcp", 1, 1)
+
+
+# ---------------------------------------------------------------------- UPnP
+
+
+@pytest.mark.parametrize("kind", ["WANIPConnection", "WANPPPConnection"])
+def test_a_port_is_mapped_and_given_back_by_upnp(upnp, kind):
+    server, router = upnp(kind=kind)
+    mapping = router.map("tcp", 6881, 6881)
+    assert mapping == PortMapping("upnp", "tcp", 6881, 6881, EXTERNAL, limits.MAPPING_LIFETIME)
+    assert server.mapped == {(6881, "TCP"): ("127.0.0.1", 6881, limits.MAPPING_LIFETIME)}
+    router.map("udp", 6882, 6882)
+    assert len([head for head in server.heads if head.startswith("GET")]) == 1
+    router.unmap(mapping)
+    assert list(server.mapped) == [(6882, "UDP")]
+
+
+def test_a_port_that_is_taken_gives_another(upnp):
+    server, router = upnp()
+    server.taken.add(6881)
+    mapping = router.map("tcp", 6881, 6881)
+    assert 40000 <= mapping.external_port < 50000
+    assert list(server.mapped) == [(mapping.external_port, "TCP")]
+
+
+def test_a_router_that_knows_no_leases_maps_for_ever(upnp):
+    server, router = upnp()
+    server.knows_leases = False
+    assert router.map("tcp", 6881, 6881).lifetime == 0
+    server.actions.clear()
+    assert router.map("tcp", 6881, 6881).lifetime == 0
+    assert server.actions == ["AddPortMapping", "GetExternalIPAddress"]
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (ok(b"<root/>"), "not a router"),
+        (ok(b"x" * (limits.UPNP_ANSWER + 1)), "longer than"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10485760\r\n\r\n" + bytes(300_000), "longer than"),
+        (ok(b'<!DOCTYPE a [<!ENTITY b "c">]><root>&b;</root>'), "document type"),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "302"),
+        (b"nonsense\r\n\r\n", "not an answer of HTTP/1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "cut off"),
+    ],
+)
+def test_a_description_that_is_not_right_is_one_clear_error(upnp, description, message):
+    server, router = upnp()
+    server.replies["/description.xml"] = description
+    with pytest.raises(MappingFailed, match=message):
+        router.map("tcp", 6881, 6881)
+
+
+@pytest.mark.parametrize("answer", [fault(501), ok(b"no XML"), b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"])
+def test_an_action_that_fails(upnp, answer):
+    server, router = upnp()
+    server.replies["/control"] = answer
+    if b"200" in answer:
+        assert router.map("tcp", 6881, 6881).external_host is None
+    else:
+        with pytest.raises(MappingFailed, match=r"error 50[01]|status 500"):
+            router.map("tcp", 6881, 6881)
+
+
+def test_a_router_that_says_nothing_does_not_hold_up_for_long(upnp, monkeypatch):
+    monkeypatch.setattr(limits, "MAPPING_TIMEOUT", 0.1)
+    server, router = upnp()
+    server.replies["/description.xml"] = b""
+    with pytest.raises(MappingFailed, match=r"no answer within 0\.1 seconds"):
+        router.map("tcp", 6881, 6881)
+    server.answer = None
+    with pytest.raises(MappingFailed, match="no router answers"):
+        router.map("tcp", 6881, 6881)
+
+
+# ---------------------------------------------------------------------- all of it
+
+
+def test_ports_are_kept_by_all_protocols_and_given_back_at_the_end(pmp, upnp):
+    server, router = pmp()
+    other, other_router = upnp()
+    with keep(router, other_router) as mapper:
+        eventually(lambda: len(mapper.mappings) == 4)
+        assert [mapping.protocol for mapping in mapper.mappings] == ["pcp", "pcp", "upnp", "upnp"]
+        assert mapper.find("udp").protocol == "pcp"
+    assert server.mapped == {}
+    assert other.mapped == {}
+
+
+def test_a_mapping_is_renewed_with_the_port_that_was_given(monkeypatch):
+    monkeypatch.setattr(limits, "MIN_MAPPING_WAIT", 0.02)
+    router = Brief()
+    with keep(router) as mapper:
+        eventually(lambda: len(router.ports) >= 3)
+        assert mapper.find("tcp").external_port == 7000
+    assert router.ports[:3] == [6881, 7000, 7000]
+    assert router.ended == [7000, 6882]
+
+
+class Brief:
+    """A router whose mappings are brief; it notes the external ports that it was asked for over TCP."""
+
+    name = "brief"
+
+    def __init__(self) -> None:
+        self.ports: list[int] = []
+        self.ended: list[int] = []
+
+    def map(self, transport: Transport, port: int, external_port: int) -> PortMapping:
+        if transport == "tcp":
+            self.ports.append(external_port)
+        return PortMapping("brief", transport, port, 7000 if transport == "tcp" else port, None, 0.1)
+
+    def unmap(self, mapping: PortMapping) -> None:
+        self.ended.append(mapping.external_port)
+
+
+def test_a_failure_is_one_line_in_the_log_and_tried_again(pmp, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(limits, "MIN_MAPPING_WAIT", 0.01)
+    monkeypatch.setattr(limits, "MAPPING_RETRY", 0.01)
+    server, router = pmp()
+    server.result = 2
+    with keep(router) as mapper:
+        eventually(lambda: len(server.requests) >= 8)
+        assert [record.getMessage() for record in caplog.records] == ["no port is mapped by pcp: it is not allowed"]
+        server.result = 0
+        eventually(lambda: len(mapper.mappings) == 2)
+
+
+def test_a_client_tells_trackers_the_port_of_the_router(pmp, monkeypatch):
+    server, _ = pmp()
+    server.external_port = lambda port: 4242
+    monkeypatch.setenv("GEVENTBT_GATEWAY", "127.0.0.1")
+    monkeypatch.setattr("geventbt.net.mapping.nat_pmp.PORT", server.port)
+    monkeypatch.setattr(PmpRouter.__init__, "__kwdefaults__", {"port": server.port})
+    with geventbt.Client(dht=False, lsd=False, transport="tcp") as client:
+        eventually(lambda: client.port_mappings)
+        (mapping,) = client.port_mappings
+        assert (mapping.port, mapping.external_port, mapping.external_host) == (client.port, 4242, EXTERNAL)
+        assert server.mapped == {(TCP, client.port): 4242}
+    assert server.mapped == {}
+
+
+@pytest.mark.parametrize("options", [{"host": "127.0.0.1"}, {"host": "::1"}, {"port": None}, {"port_mapping": False}])
+def test_no_router_is_asked_where_peers_cannot_come_or_are_not_to(monkeypatch, options):
+    monkeypatch.setenv("GEVENTBT_GATEWAY", "127.0.0.1")
+    before = set(os.listdir("/proc/self/fd"))
+    with geventbt.Client(dht=False, lsd=False, transport="tcp", **options) as client:
+        assert client.port_mappings == ()
+        assert len(set(os.listdir("/proc/self/fd")) - before) <= 2
