@@ -51,6 +51,8 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
         )
+        # Or a request after the end of the process would wait in our backlog.
+        self._listener.close()
         self.wait_told("READY=1")
 
     def wait_told(self, line: str) -> None:
@@ -90,7 +92,6 @@ class Daemon:
         """End it by a signal. Returns its exit code and what it has logged."""
         self.process.send_signal(number)
         _, log = self.process.communicate(timeout=30)
-        self._listener.close()
         self._manager.close()
         return self.process.returncode, log
 
