@@ -1,6 +1,8 @@
 """Figures of uTP over lines in virtual time: how much of a line it uses, its queue, and what it leaves to TCP.
 
-python scripts/simulate_utp.py --seconds 60
+    python scripts/simulate_utp.py --seconds 60
+
+One row for each line, and then the shares of uTP and of a flow like TCP that use the same line.
 """
 
 from __future__ import annotations
