@@ -682,6 +682,8 @@ WEB_BODY = 16 * MIB
 """The body of a request: a .torrent file, or one in base64."""
 WEB_BODY_TIMEOUT = 60.0
 """For the body to come."""
+WEB_DISCARDED = 64 * KIB
+"""Of a body that the answer did not need, to keep the connection (nginx reads on, too)."""
 WEB_WRITE_TIMEOUT = 600.0
 """In which a client takes nothing of what is sent: players are paused, and come back by themselves."""
 WEB_STOP_TIMEOUT = 2.0

@@ -6,6 +6,7 @@ gevent's own handler bounds neither the time that a head or body takes, nor the 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -166,4 +167,8 @@ class _Body:
         return data
 
     def _discard(self) -> None:
-        """What gevent calls at the end, to read what the app has not: the connection is closed instead."""
+        """What gevent calls at the end, to read what the app has not. It is read where that is little: the client has
+        been told that it may use the connection again. Else the connection is closed."""
+        if self.is_left_over and (self._body.content_length or math.inf) - self._read <= limits.WEB_DISCARDED:
+            while self.is_left_over and self.read(limits.WEB_DISCARDED):
+                pass

@@ -148,7 +148,13 @@ def test_a_body_that_does_not_come_is_waited_for_a_time(
 def test_a_body_that_is_not_read_is_not_taken_for_a_request(visiting: Callable[..., Visitor]) -> None:
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
-    assert read_all(visiting().connect(head + smuggled)).count(b"HTTP/1.1") == 1
+    last = ASK + b"Connection: close\r\n\r\n"
+    assert read_all(visiting().connect(head + smuggled + last)).count(b"HTTP/1.1 200") == 2
+
+
+def test_a_large_body_that_is_not_read_ends_the_connection(visiting: Callable[..., Visitor]) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    assert read_all(visiting().connect(head)).count(b"HTTP/1.1 200") == 1
 
 
 @pytest.mark.parametrize("chunked", [False, True])
