@@ -54,7 +54,7 @@ def change_name(torrent: ServiceTorrent, path: str, name: str) -> None:
 
 def is_moved(torrent: ServiceTorrent) -> bool:
     """Whether data was being moved, and has arrived; the record then forgets the old place."""
-    if torrent.record.moved_from is None or torrent.active.storage is None:
+    if torrent.record.moved_from is None or not torrent.moves_data or torrent.active.storage is None:
         return False
     torrent.record.moved_from = None
     return True
@@ -63,7 +63,7 @@ def is_moved(torrent: ServiceTorrent) -> bool:
 def take_back(torrent: ServiceTorrent, error: Exception) -> bool:
     """Have the record say the old place again, where a move has failed. Returns whether that is so."""
     record = torrent.record
-    if record.moved_from is None or torrent.active.storage is not None:
+    if record.moved_from is None or not torrent.moves_data or torrent.active.storage is not None:
         return False
     record.folder, record.renames = record.moved_from["folder"], record.moved_from["renames"]
     record.moved_from = None
@@ -73,5 +73,7 @@ def take_back(torrent: ServiceTorrent, error: Exception) -> bool:
 
 def _remember_place(torrent: ServiceTorrent) -> None:
     record = torrent.record
+    # The next one in the client does; this one has its data in the old place.
+    torrent.moves_data = False
     if record.moved_from is None:
         record.moved_from = {"folder": record.folder, "renames": record.renames}

@@ -14,6 +14,7 @@ import gevent
 
 from geventbt.client.client import Client, read_source
 from geventbt.client.status import TorrentState
+from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import GeventBTError, StorageError
@@ -303,7 +304,7 @@ class Session:
     def _watch(self, torrent: ServiceTorrent) -> None:
         active, record = torrent.active, torrent.record
         active.on("complete", lambda active: self._note_complete(torrent))
-        active.on("error", lambda active, error: self._note_error(torrent, error))
+        active.on("error", lambda active, error: self._note_error(torrent, active, error))
         if active.metainfo is None:
             spawn(f"waiting for the metadata of {torrent.name!r}", self._await_metadata, torrent)
         elif record.priorities:
@@ -333,7 +334,9 @@ class Session:
         self._save(torrent)
         self._turns.update_soon()
 
-    def _note_error(self, torrent: ServiceTorrent, error: Exception) -> None:
+    def _note_error(self, torrent: ServiceTorrent, active: ActiveTorrent, error: Exception) -> None:
+        if active is not torrent.active:
+            return
         torrent.changed_at = self.now()
         _log.error("%r: %s", torrent.name, clean_text(str(error)))
         if moving.take_back(torrent, error):

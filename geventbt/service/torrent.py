@@ -28,6 +28,7 @@ class ServiceTorrent:
 
     Attributes:
         source, record, active: see above; `active` is another one after a move.
+        moves_data: whether `active` is the one that moves the data from where the record says that it was.
         runs: whether it is to run now, and not to be paused.
         switching: held while it is paused or resumed, moved or removed.
         changed_at: when anything was changed last, in seconds since 1970.
@@ -38,6 +39,7 @@ class ServiceTorrent:
         self.source = source
         self.record = record
         self.active = active
+        self.moves_data = record.moved_from is not None
         self.runs = True
         self.switching = RLock()
         self.changed_at = 0
@@ -104,6 +106,7 @@ class ServiceTorrent:
     def replace(self, active: ActiveTorrent) -> None:
         """Go on with another one in the client, which has transferred nothing yet."""
         self.active, self._counted = active, (0, 0)
+        self.moves_data = self.record.moved_from is not None
 
     # ------------------------------------------------------------------ goals
 

@@ -173,7 +173,7 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, stack: ExitSt
     from geventbt.service.store import StateStore
     from geventbt.service.watch import WatchFolder
 
-    # For who debugs a program of greenlets; *measured*, 5 KiB a torrent.
+    # For who debugs a program of greenlets; it costs memory for each.
     gevent.config.track_greenlet_tree = False
     try:
         store = StateStore(state)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from geventbt import Client, Magnet, Torrent
-from geventbt.service import queue
+from geventbt.service import moving, queue
 from geventbt.service.record import Goal, Removal
 from geventbt.service.session import AlreadyThere, Session
 from geventbt.service.store import StateStore
@@ -214,6 +214,14 @@ def test_a_move_that_was_cut_short_goes_on_in_the_next_run(service: Service, tor
     found = the_one(service.start())
     eventually(lambda: found.active.state == "seeding")
     assert sorted(path.name for path in (new / "data").iterdir()) == ["a", "b", "c"]
+
+
+def test_a_move_is_not_done_because_the_data_is_in_its_old_place(service: Service, torrent: Torrent) -> None:
+    added = complete(service, service.start(), torrent)
+    moving.change_folder(added, str(service.world.folder / "new"), moves_files=True)
+    assert not moving.is_moved(added)
+    assert not moving.take_back(added, OSError("of what was there before"))
+    assert added.record.moved_from == {"folder": str(service.downloads), "renames": []}
 
 
 def test_data_is_found_in_another_folder(service: Service, torrent: Torrent) -> None:
