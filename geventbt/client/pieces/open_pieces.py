@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
@@ -354,9 +355,11 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
         Args:
             peer: who is going to be asked.
             blocks: how many at the most.
-            rate_of: returns the bytes a second that are to be expected of a peer.
+            rate_of: returns the bytes a second that are to be expected of a peer; infinite if that is not known.
         """
         rate = rate_of(peer.key)
+        if rate == math.inf:
+            return []
         pieces = [each for each in self.values() if each.claims and self._may_share(each, peer)]
         slow = self._slow_workers(pieces, peer, rate, rate_of)
         chosen: dict[int, list[int]] = {}

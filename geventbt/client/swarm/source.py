@@ -43,7 +43,7 @@ class BlockSource(Protocol):
         """Whether it has a piece."""
 
     def expected_rate(self, now: float) -> float:
-        """Bytes a second that are to be expected of it; 0 if nothing is known."""
+        """Bytes a second that are to be expected of it; infinite while it cannot be known."""
 
     def fill(self, now: float | None = None) -> None:
         """Request as much as it should have to do."""

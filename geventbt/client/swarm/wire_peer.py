@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Container
 from contextlib import suppress
 from dataclasses import replace
@@ -119,6 +120,7 @@ class WirePeer(WireDelegate):
         self._backs_off_until = 0.0
         self._idle_since = _NEVER
         self._takes_over_at = 0.0
+        self._asked_since = math.inf
         self._server: gevent.Greenlet | None = None
         self._exchanged = 0
         self._exchanged_at = monotonic()
@@ -379,7 +381,9 @@ class WirePeer(WireDelegate):
         return runs
 
     def expected_rate(self, now: float) -> float:
-        """Bytes a second that are to be expected of it; 0 if nothing is known."""
+        """Bytes a second that are to be expected of it; infinite while it cannot be known."""
+        if now - self._asked_since < limits.TAKE_OVER_SAMPLE:
+            return math.inf
         silence = self._window.silence(now)
         return self.wire.download_speed() or (limits.BLOCK / silence if silence else 0.0)
 
@@ -411,6 +415,7 @@ class WirePeer(WireDelegate):
             self._picker.give_back_all(self)
             self._note_idle()
         self._window.on_requests(now)
+        self._asked_since = min(self._asked_since, now)
         if self._dropped is not None:
             self._dropped.note_sent()
 

@@ -138,7 +138,8 @@ def damage(torrent: geventbt.Torrent, folder: Path, good: bitarray, choose: rand
     """Do to the file of some good piece what a user or a bad disk could do."""
     if not good.any():
         return
-    offset = PIECE * choose.choice([piece for piece, is_good in enumerate(good) if is_good])
+    damaged = choose.choice([piece for piece, is_good in enumerate(good) if is_good])
+    offset = PIECE * damaged
     for file in torrent.files:
         if offset < file.length:
             break
@@ -147,7 +148,8 @@ def damage(torrent: geventbt.Torrent, folder: Path, good: bitarray, choose: rand
     kind = choose.choice(["overwrite", "truncate", "delete"])
     if kind == "delete" and file.length < MIB:
         path.unlink()
-    elif kind == "truncate" and file.length - offset < MIB:
+    # A file that is cut, and of which nothing is right, is not known to be ours.
+    elif kind == "truncate" and file.length - offset < MIB and offset >= PIECE and good[damaged - 1]:
         os.truncate(path, offset)
     else:
         with open(path, "r+b") as opened:
