@@ -65,7 +65,7 @@ def _requests_and_cancels(pieces: int) -> bytes:
 def _extended_handshake(**more: object) -> bytes:
     names = {"ut_pex": _PEX, "ut_metadata": _METADATA, "lt_donthave": _DONTHAVE, "upload_only": _UPLOAD_ONLY}
     fields = {b"m": {name.encode(): number for name, number in names.items()}, b"reqq": 250}
-    fields |= {name.encode(): value for name, value in more.items()}  # type: ignore[dict-item]
+    fields |= {name.encode(): value for name, value in more.items()}
     return m.pack_extended(0, bencoding.encode(fields))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from random import Random
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pytest
 from bitarray import bitarray
@@ -107,7 +107,7 @@ class Leecher:
         self.losses = 0
         self.on_verified: Callable[[], None] = lambda: None
         self._peers: dict[WirePeer, Seed] = {}
-        self.urgent = UrgentRequests(self.picker, self.scheduler, self._peers)
+        self.urgent = UrgentRequests(self.picker, cast(Any, self.scheduler), self._peers)
 
     def connect(self, seed: Seed) -> None:
         """Connect to a seed; again each time that the connection is lost."""
