@@ -58,7 +58,8 @@ class Progress:
         done: bytes of those that are verified and on disk.
         checked: pieces that have been checked on disk, while the state is CHECKING.
         pieces: the number of pieces of the torrent; 0 while it is unknown.
-        downloaded, uploaded: bytes of blocks in this session.
+        downloaded: bytes of blocks received in this session.
+        uploaded: likewise sent.
         wasted: bytes received twice, unrequested or wrong.
         download_speed: verified bytes, over the last five seconds.
         upload_speed: bytes sent, over the last five seconds.
@@ -104,7 +105,8 @@ class PeerStatus:
         encryption: "plaintext" or "rc4".
         transport: "tcp" or "utp".
         download_speed, upload_speed: from it and to it, bytes a second.
-        downloaded, uploaded: from it and to it, bytes of blocks.
+        downloaded: bytes of blocks from it.
+        uploaded: bytes of blocks to it.
         pieces: the number of pieces that it has.
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
