@@ -117,7 +117,7 @@ class Dealer(Generic[P]):
             peer: the new peer.
             others: all that are connected.
         """
-        if self._setting is None and (peer.has_all or self._is_limited()):
+        if self.may_deal and self._setting is None and (peer.has_all or self._is_limited()):
             self.finish()
         if self.may_deal and not self.is_dealing:
             self._begin([other for other in others if other is not peer and not other.closed])
