@@ -22,7 +22,9 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.text import clean_text
 from geventbt.service import moving, queue
 from geventbt.service.adding import add_to_client, delete_data
+from geventbt.service.blocklist import Blocklist
 from geventbt.service.folders import inside
+from geventbt.service.groups import Groups
 from geventbt.service.keeper import Keeper
 from geventbt.service.record import Removal, Settings, TorrentRecord
 from geventbt.service.settings import LiveSettings
@@ -65,11 +67,14 @@ class Session:
         store: where all is kept; None to keep nothing.
         settings: what the configuration says; see `Settings`.
         roots: the folders that data may be in; None for the download folder alone.
+        ip_filter: the file that the client's filter of IP addresses was read from; None if there is none.
         now: the time, in seconds since 1970.
 
     Attributes:
         client: see above.
         record: what is kept of the session itself.
+        groups: the groups of torrents that share rates.
+        blocklist: the IP addresses that are left alone.
         removed: when torrents were removed, and their numbers; the last ones.
         started: when this run began.
     """
@@ -81,6 +86,7 @@ class Session:
         store: StateStore | None = None,
         settings: Mapping[str, Any] | None = None,
         roots: Sequence[str | os.PathLike[str]] | None = None,
+        ip_filter: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.client = client
@@ -94,8 +100,13 @@ class Session:
         self._torrents: dict[bytes, ServiceTorrent] = {}
         self._leaving: set[bytes] = set()
         self._is_closed = False
+        self.groups = Groups(client, self.record)
+        self.blocklist = Blocklist(client, None if store is None else store.folder / "blocklist", ip_filter)
+        self.blocklist.restore()
         self._settings = LiveSettings(client, self.record, Settings(download_dir=os.getcwd()))
         self._settings.configure(settings or {})
+        self._settings.follow_schedule(self.now())
+        self.blocklist.set_on(self.settings.has_blocklist)
         self._turns = Turns(self)
         self._restore()
         self._greenlet: gevent.Greenlet = spawn("session", self._run)
@@ -150,7 +161,14 @@ class Session:
         self._settings.change(changes)
         self._note_settings()
 
+    def change_group(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Change, or make, a group of torrents that share rates; see `GroupRecord`. Raises: see `Groups.change`."""
+        self.groups.change(name, changes)
+        self._keeper.save_all([], self.record)
+
     def _note_settings(self) -> None:
+        self._settings.follow_schedule(self.now())
+        self.blocklist.set_on(self.settings.has_blocklist)
         for torrent in self._torrents.values():
             torrent.active.max_peers = torrent.record.peer_limit or self.settings.peer_limit
         self._keeper.save_all([], self.record)
@@ -177,7 +195,7 @@ class Session:
         if known is not None:
             raise AlreadyThere(known)
         record = self._new_record(whole, folder or self.settings.download_dir)
-        record.is_stopped = not self.settings.starts_added
+        record.is_stopped, record.sequential = not self.settings.starts_added, self.settings.sequential
         record.change(options)
         self.record.added += 1
         self._keeper.add(whole, record, self.record)
@@ -276,6 +294,7 @@ class Session:
 
     def _start(self, source: Torrent | Magnet, record: TorrentRecord, *, is_restored: bool = False) -> ServiceTorrent:
         active = add_to_client(self.client, source, record, self.settings, is_restored=is_restored)
+        active.rate_group = self.groups.rates_of(record)
         torrent = self._torrents[source.swarm_hash] = ServiceTorrent(source, record, active)
         self._have_wait(torrent)
         self._watch(torrent)
@@ -290,6 +309,7 @@ class Session:
                 torrent.count(self.now(), 0)
                 torrent.active.remove()
                 torrent.replace(add_to_client(self.client, torrent.source, torrent.record, self.settings))
+                torrent.active.rate_group = self.groups.rates_of(torrent.record)
             finally:
                 self._leaving.discard(info_hash)
             self._have_wait(torrent)
@@ -380,11 +400,14 @@ class Session:
         spawn(f"checking {torrent.name!r}", torrent.verify)
 
     def change(self, torrent: ServiceTorrent, **changes: Any) -> None:
-        """Change attributes of the record of a torrent, which hold at once."""
+        """Change attributes of the record of a torrent, which hold at once. A group that is not there is made."""
         record, active = torrent.record, torrent.active
+        if changes.get("group"):
+            self.change_group(changes["group"], {})
         record.change(changes)
         record.edited = torrent.changed_at = self.now()
         self._save(torrent)
+        active.rate_group = self.groups.rates_of(record)
         active.set_limits(down=record.rate_down, up=record.rate_up)
         active.max_peers = record.peer_limit or self.settings.peer_limit
         active.sequential = record.sequential
@@ -462,6 +485,8 @@ class Session:
     def _tick(self) -> None:
         now = self.now()
         self._count(now)
+        if self._settings.follow_schedule(now):
+            self._note_settings()
         for torrent in self.torrents:
             if moving.is_moved(torrent):
                 self._save(torrent)
