@@ -20,6 +20,7 @@ from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.net import udp_offload
 from geventbt.net.addresses import Address
 from geventbt.net.interface import Interface
+from geventbt.net.udp_batches import BatchReader, batch_reader
 
 _log = logging.getLogger("geventbt")
 
@@ -31,13 +32,8 @@ _BATCH_BUFFER = 4 << 20
 """Likewise where streams come over it."""
 _DRAIN = 32
 """Datagrams that are read before other greenlets have their turn."""
-_BATCH_DRAIN = 64
-"""Calls, each for one datagram or many, before the receiver has its turn. *Measured*: 2 us each."""
 _BATCH_PACKETS = 2048
-"""Datagrams, likewise. *Measured*: those that cost a receiver the most hold the hub up for 20 ms."""
-_SCRATCH = 256 * 1024 + _MAX_DATAGRAM
-
-_scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
+"""Datagrams of a batch. *Measured*: those that cost a receiver the most hold the hub up for 20 ms."""
 _bound: WeakKeyDictionary[Any, dict[Address, UdpSocket]] = WeakKeyDictionary()
 """The sockets of `UdpSocket.at`, by hub and address."""
 
@@ -132,6 +128,7 @@ class UdpSocket:
         self._watcher.start(self._read)
         self._writer: Any = None
         self._batches: BatchReceiver | None = None
+        self._reader: BatchReader | None = None
         self._first_bytes: Collection[int] = ()
         self._sends_many = False
         self._has_given = False
@@ -185,6 +182,7 @@ class UdpSocket:
         self._sends_many = udp_offload.enable(self._sock, is_ipv6=self._is_ipv6)
         self._first_bytes = frozenset(first_bytes)
         self._batches = receiver
+        self._reader = batch_reader()
 
     @property
     def buffer(self) -> int:
@@ -314,43 +312,27 @@ class UdpSocket:
             receiver.drained()
 
     def _read_batches(self, batches: BatchReceiver) -> None:
-        """Read into one buffer, one behind the other, and give away together what has one sender and one size."""
-        scratch = _shared_scratch(self._hub)
-        start = at = size = packets = 0
-        source: Any = None
-        is_for_error = False
-        for call in range(_BATCH_DRAIN):
-            try:
-                count, ancillary, _, address = self._sock.recvmsg_into([scratch[at:]], udp_offload.ANCILLARY)
-            except BlockingIOError:
-                is_for_error = call == 0
+        assert self._reader is not None
+        try:
+            runs = self._reader.receive(self._sock)
+        except OSError:
+            runs = []
+            for head, address in udp_offload.returned(self._sock):
+                batches.refused(head, address)
+        packets = 0
+        for data, size, address in runs:
+            packets += len(data) // max(1, size)
+            if packets > _BATCH_PACKETS:
+                # Tiny ones that the system has joined, faster than an honest peer: they are lost as on the way.
                 break
-            except OSError:
-                is_for_error = True
-                break
-            if not count:
-                continue
-            segment = udp_offload.segment_size(ancillary, count) if ancillary else count
-            if segment != size or address != source or (at - start) % size or scratch[at] != scratch[start]:
-                self._give(scratch[start:at], size, source)
-                start, size, source = at, segment, address
-            at += count
-            packets += max(1, count // segment)
-            if at > _SCRATCH - _MAX_DATAGRAM or packets > _BATCH_PACKETS:
-                break
-        self._give(scratch[start:at], size, source)
-        if is_for_error:
-            for data, address in udp_offload.returned(self._sock):
-                batches.refused(data, address)
+            if data:
+                self._give(data, size, address)
         batches.drained()
         if self._has_given and self._receiver is not None:
             self._receiver.drained()
         self._has_given = False
 
-    def _give(self, data: memoryview, size: int, source: Any) -> None:
-        if not data:
-            return
-        address = source[:2]
+    def _give(self, data: memoryview, size: int, address: Address) -> None:
         if data[0] in self._first_bytes:
             assert self._batches is not None
             self._batches.receive_batch(data, size, address)
@@ -362,10 +344,3 @@ class UdpSocket:
 
 def _taken(address: Address) -> OSError:
     return OSError(errno.EADDRINUSE, f"{address[0]}:{address[1]} is in use by this program")
-
-
-def _shared_scratch(hub: Any) -> memoryview:
-    scratch = _scratches.get(hub)
-    if scratch is None:
-        scratch = _scratches[hub] = memoryview(bytearray(_SCRATCH))
-    return scratch
