@@ -32,6 +32,7 @@ from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.demand import Demand
 from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
+from geventbt.client.pieces.picker_state import PickerState
 from geventbt.client.pieces.reservations import Reservations
 from geventbt.client.pieces.upkeep import Upkeep
 from geventbt.client.pieces.urgent import UrgentPieces
@@ -86,12 +87,9 @@ class BlockPicker(Generic[K]):
         self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
         self.urgent: UrgentPieces[K] = UrgentPieces(self._open, self._deadlines, self._order, self._peers)
         self._upkeep: Upkeep[K] = Upkeep(self._open, self._wanted, self._order, self._peers, on_let_go)
-        self.reservations: Reservations[K] = Reservations(
-            geometry, self._open, self._wanted, self._deadlines, self._order, self._peers, self._upkeep
-        )
-        self._demand: Demand[K] = Demand(
-            geometry, self._open, self._wanted, self._deadlines, self._order, self.reservations, self._upkeep
-        )
+        state = PickerState(geometry, self._wanted, self._deadlines, self._order, self._open, self._peers, self._upkeep)
+        self.reservations: Reservations[K] = Reservations(state)
+        self._demand: Demand[K] = Demand(state, self.reservations)
 
     # ------------------------------------------------------------------ how far it is
 
