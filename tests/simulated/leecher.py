@@ -18,7 +18,7 @@ from bitarray.util import zeros
 from geventbt import Geometry, Wire, limits
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
-from geventbt.client.swarm import wire_peer
+from geventbt.client.swarm import peer_requests, wire_peer
 from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.wire_peer import WirePeer
@@ -265,7 +265,7 @@ def virtual_time() -> Iterator[Clock]:
     """Have wires and peers go by a clock of their own."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (engine, pipeline, timer, wire, wire_peer):
+        for module in (engine, pipeline, timer, wire, peer_requests, wire_peer):
             patch.setattr(module, "monotonic", clock)
         yield clock
 
