@@ -17,6 +17,8 @@ PEER_BLOCK = 128 * KIB
 """The longest block a peer may ask for or send (webtorrent closes over 128 KiB)."""
 PIECES = 8 * MESSAGE
 """The most pieces a torrent may have: what a bitfield of `MESSAGE` bytes can say."""
+EARLY_BITFIELD = 8192
+"""Pieces of a torrent of which a bitfield is sent with our handshake, before the peer's: it fits in one packet."""
 EARLY_HAVES = 10_000
 """Haves kept before the number of pieces is known (CVE-2014-4909: one far index must allocate nothing)."""
 

@@ -103,30 +103,34 @@ class WirePeer(WireDelegate):
 
     def start(self) -> None:
         """Follow the wire, and send what we have; what the peer has sent already is taken into account."""
-        wire, have = self.wire, self._owner.have
+        wire = self.wire
         self._picker.add_peer(self, wire.peer_pieces)
         wire.attach(self)
-        is_hidden = not wire.extended_handshake.get("upload_only") and self._dealer.hides_from(
-            self, self._owner.upload_peers
-        )
-        if is_hidden and wire.has_fast:
-            wire.have_none()
-        elif is_hidden:
-            pass
-        elif wire.has_fast and have.all():
-            wire.have_all()
-        elif wire.has_fast and not have.any():
-            wire.have_none()
-        elif have.any():
-            wire.bitfield(have)
-        if is_hidden:
-            self._dealer.greet(self)
+        self._send_pieces()
         if wire.peer_extended_handshake:
             self._owner.on_extended_handshake(self)
         if wire.has_unanswered_requests:
             self._serve_soon()
         self._take_news()
         self.fill()
+
+    def _send_pieces(self) -> None:
+        wire, have = self.wire, self._owner.have
+        if wire.am_interested:
+            # An empty bitfield was sent with the handshake.
+            for piece in have.search(1):
+                wire.have(piece)
+            return
+        if not wire.extended_handshake.get("upload_only") and self._dealer.hides_from(self, self._owner.upload_peers):
+            if wire.has_fast:
+                wire.have_none()
+            self._dealer.greet(self)
+        elif wire.has_fast and have.all():
+            wire.have_all()
+        elif wire.has_fast and not have.any():
+            wire.have_none()
+        elif have.any():
+            wire.bitfield(have)
 
     def on_closed(self) -> None:
         """The wire is closed."""
@@ -228,6 +232,7 @@ class WirePeer(WireDelegate):
         """Act on messages once for all that were read together: a peer that says one thing and its contrary all the
         time would keep us busy with nothing else."""
         self._has_news = False
+        has_bitfield = self._has_bitfield
         self._take_bitfield()
         if self.wire.peer_interested != self._was_interested:
             self._was_interested = self.wire.peer_interested
@@ -235,7 +240,7 @@ class WirePeer(WireDelegate):
                 self._owner.uploads.on_interest(self)
             else:
                 self._owner.uploads.on_uninterest(self)
-        if not self.wire.am_interested:
+        if has_bitfield or self._picker.done or not self.wire.am_interested:
             self.update_interest()
 
     # ------------------------------------------------------------------ requests
