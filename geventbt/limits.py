@@ -288,8 +288,6 @@ ENDGAME_PATIENCE = 0.5
 """Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
 """Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
-TAKE_OVER_WAIT = 2.0
-"""Seconds that a peer needs for what it was asked for, from which on a faster one that is idle takes over a part."""
 TAKE_OVER_SAMPLE = 1.0
 """Seconds from its first request on, until it is known which of two peers is faster."""
 URGENT_PIECES = 4

@@ -271,9 +271,10 @@ class BlockPicker(Generic[K]):
                 return self._pick_free_blocks(state, blocks, share)
         return runs
 
-    def take_over(self, peer: K, blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
-        """Claim blocks for an idle peer that slower ones were asked for, in the endgame; see `OpenPieces.take_over`."""
-        return self._open.take_over(self._peers[peer], blocks, rate_of) if self.in_endgame else []
+    def shared_by(self, peer: K, piece: int, block: int) -> tuple[K, ...]:
+        """The peers that were asked for a block of an open piece, if another one may be asked for it as well; none
+        otherwise."""
+        return self._open.shared_by(self._peers[peer], piece, block)
 
     def _pick_free_blocks(
         self, state: PickerPeer[K], blocks: int, share: int, delivery: Delivery | None = None

@@ -1,52 +1,71 @@
-"""What an idle peer is asked for near the end of a download, when every missing block was asked of another."""
+"""The endgame: every missing block was asked of some peer, and peers that run dry take over what others are slow with.
+
+Theory. What is missing is here first when all peers are done at the same time, each with a share by its rate. So a peer
+that runs dry takes the blocks that are expected last, one after the other, as long as each comes much sooner so: list
+scheduling, see `delivery.py`. The slow peer is asked for them still, and whoever delivers first has the other's request
+cancelled; as it sends in order, and they are its last ones, few are received twice.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from geventbt import limits
+from geventbt.client.pieces.delivery import GAIN, Delivery
 from geventbt.client.pieces.open_pieces import Run
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
+from geventbt.client.swarm.urgent_requests import UrgentSource
 
-_NEVER = float("inf")
+_INTERVAL = 0.05
+"""Seconds in which blocks are looked for once at the most, and by one peer: it may be thousands of blocks."""
 
 
 class Endgame:
-    """The endgame of one peer.
-
-    First it takes over what slower peers have left to send, see `OpenPieces.take_over`. Later it is asked for what any
-    others were asked for: most of what is late comes without its help in a moment.
+    """The endgame of one torrent.
 
     Args:
-        peer: the peer.
         picker: knows who was asked for what.
+        sources: the peers. It is iterated each time.
     """
 
-    __slots__ = ("_idle_since", "_peer", "_picker", "_takes_over_at")
-
-    def __init__(self, peer: BlockSource, picker: BlockPicker[BlockSource]) -> None:
-        self._peer = peer
+    def __init__(self, picker: BlockPicker[BlockSource], sources: Iterable[UrgentSource]) -> None:
         self._picker = picker
-        self._idle_since = _NEVER
-        self._takes_over_at = 0.0
+        self._sources = sources
+        self._next = 0.0
 
-    def joins(self, now: float) -> bool:
-        """Whether the peer has been idle for long enough to be asked for what any others were asked for."""
-        return self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
+    def take_over(self, source: BlockSource, delivery: Delivery, now: float) -> list[Run]:
+        """Claim blocks for a peer that others will deliver much later.
 
-    def take_over(self, blocks: int, now: float) -> list[Run]:
-        """Claim blocks that slower peers were asked for, at most this number."""
-        if now < self._takes_over_at:
+        Args:
+            source: the peer, which is about to run dry.
+            delivery: when it delivers what it is asked for now.
+            now: the time.
+        """
+        if now < self._next or not self._picker.in_endgame:
             return []
-        runs = self._picker.take_over(self._peer, blocks, lambda source: source.expected_rate(now))
-        if not runs:
-            self._takes_over_at = now + limits.ENDGAME_PATIENCE
-        return runs
+        self._next = now + _INTERVAL
+        chosen: dict[int, list[int]] = {}
+        time, left = delivery.first, delivery.room
+        for expected, piece, block in self._late_blocks(source, now + GAIN * (time - now), now):
+            if not left or now + GAIN * (time - now) > expected:
+                break
+            chosen.setdefault(piece, []).append(block)
+            time, left = time + delivery.interval, left - 1
+        claim = self._picker.urgent.claim
+        return [run for piece, blocks in chosen.items() for run in claim(source, piece, sorted(blocks))]
 
-    def on_idle(self, now: float) -> None:
-        """Note that there is nothing to request from the peer."""
-        self._idle_since = min(self._idle_since, now)
-
-    def on_new_blocks(self) -> None:
-        """Note that there are blocks that were not to be fetched just now: however long the peer has been idle, the one
-        that takes them first is given time before they are asked of others as well."""
-        self._idle_since = _NEVER
+    def _late_blocks(self, source: BlockSource, after: float, now: float) -> list[tuple[float, int, int]]:
+        """(expected, piece, block) of what others deliver later and the source may be asked for, the last first."""
+        times: dict[tuple[int, int], list[float]] = {}
+        for other in self._sources:
+            if other is not source and other.out_of_turn.finishes(now) > after:
+                for key, expected in other.out_of_turn.expected(now).items():
+                    times.setdefault(key, []).append(expected)
+        late = []
+        for (piece, block), several in times.items():
+            claimants = self._picker.shared_by(source, piece, block)
+            # Whoever is not late is not among those whose times are known.
+            if len(claimants) == len(several) < limits.ENDGAME_CLAIMANTS and min(several) > after:
+                late.append((min(several), piece, block))
+        return sorted(late, reverse=True)

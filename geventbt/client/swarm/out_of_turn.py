@@ -45,14 +45,20 @@ class OutOfTurn:
         room = self._window.urgent_size(min(self._wire.request_limit, limits.REQUESTS), now) - in_front
         return replace(self._window.delivery(in_front, now), room=room)
 
-    def expected(self, piece: int, now: float) -> dict[int, float]:
-        """When the peer will have delivered each block of a piece that it was asked for."""
+    def expected(self, now: float) -> dict[tuple[int, int], float]:
+        """When the peer will have delivered each block that it was asked for, by (piece, block)."""
         first = self._window.ghosts(self._wire.owed_answers, now)
         return {
-            request.offset // limits.BLOCK: self._window.expected(place, now)
+            (request.piece, request.offset // limits.BLOCK): self._window.expected(place, now)
             for place, request in enumerate(self._wire.requests, first)
-            if request.piece == piece
         }
+
+    def finishes(self, now: float) -> float:
+        """When the peer will have delivered all that it was asked for; now, while that cannot be known."""
+        pending = self._line.pending
+        if not pending or now - self._line.since < limits.TAKE_OVER_SAMPLE:
+            return now
+        return self._window.expected(pending - 1, now)
 
     def request(self, runs: list[Run], spared: Container[int], now: float) -> None:
         """Request blocks that were claimed for the peer, and cancel what is in front of them: all that is not of the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+from dataclasses import replace
 from time import monotonic
 
 from geventbt import limits
@@ -20,6 +20,7 @@ from geventbt.protocol.connection import Event, RequestKey
 
 _log = logging.getLogger("geventbt")
 
+_NEVER = float("inf")
 _WHOLE_PIECE_TIME = 10.0
 """A peer that delivers a piece in this time is asked for whole ones, a slower one for its share."""
 _SNUB_PAUSE = 0.5
@@ -32,13 +33,14 @@ class PeerRequests:
     Args:
         peer: the peer.
         owner: the swarm.
+        endgame: has peers that run dry take over from slow ones.
 
     Attributes:
         snubbed: whether it leaves requests unanswered.
         out_of_turn: for readers.
     """
 
-    def __init__(self, peer: RequestedPeer, owner: SourceOwner) -> None:
+    def __init__(self, peer: RequestedPeer, owner: SourceOwner, endgame: Endgame) -> None:
         self._peer = peer
         self._wire = peer.wire
         self._picker = owner.picker
@@ -48,22 +50,16 @@ class PeerRequests:
         self._line = RequestLine(peer, owner)
         self._window = self._line.window
         self._dropped = self._line.dropped
-        self._endgame = Endgame(peer, owner.picker)
+        self._endgame = endgame
         self._refusals = Refusals()
         self.out_of_turn = OutOfTurn(peer.wire, self._line, self._refusals)
+        self._idle_since = _NEVER
         self.snubbed = False
 
     @property
     def pending(self) -> int:
         """How many are neither answered nor given up."""
-        return self._picker.claimed_by(self._peer)
-
-    def expected_rate(self, now: float) -> float:
-        """Bytes a second that are to be expected; infinite while it cannot be known."""
-        if now - self._line.since < limits.TAKE_OVER_SAMPLE:
-            return math.inf
-        silence = self._window.silence(now)
-        return self._wire.download_speed() or (limits.BLOCK / silence if silence else 0.0)
+        return self._line.pending
 
     # ------------------------------------------------------------------ answers
 
@@ -155,16 +151,17 @@ class PeerRequests:
         elif room <= 0 or (room < size >> 2 and pending):
             return
         room = self._scheduler.take(self._peer, room)
-        joins = self._endgame.joins(now)
+        # Most of what is late comes without our help in a moment.
+        joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
         delivery = self._window.delivery(pending, now, self._scheduler.patience) if is_read else None
         runs = self._pick(room, pending, now, joins=joins, delivery=delivery) if room else []
         self._scheduler.give_back(self._peer, room - sum(run.blocks for run in runs))
         if runs:
             self._line.send(runs, now)
             if not joins:
-                self._endgame.on_new_blocks()
+                self._idle_since = _NEVER
         elif not self.pending:
-            self._endgame.on_idle(now)
+            self._idle_since = min(self._idle_since, now)
             self._peer.on_idle()
 
     def _pick(self, room: int, pending: int, now: float, *, joins: bool, delivery: Delivery | None) -> list[Run]:
@@ -172,8 +169,8 @@ class PeerRequests:
         runs = self._picker.pick(self._peer, room, share=self._share(), may_join=joins, delivery=delivery)
         if not runs and self._dropped is not None:
             runs = self._dropped.repeat(now)
-        if not runs and not pending:
-            runs = self._endgame.take_over(room, now)
+        if not runs and self._window.runs_dry(pending) and now - self._line.since >= limits.TAKE_OVER_SAMPLE:
+            runs = self._endgame.take_over(self._peer, replace(self._window.delivery(pending, now), room=room), now)
         return runs
 
     def _share(self) -> int:
@@ -184,8 +181,9 @@ class PeerRequests:
         return 0 if share >= blocks else max(share, 1)
 
     def note_new_blocks(self) -> None:
-        """Note that there are blocks to fetch that were not to be fetched just now."""
-        self._endgame.on_new_blocks()
+        """Note that there are blocks to fetch that were not to be fetched just now: however long the peer has been
+        idle, the one that takes them first is given time before they are asked of others as well."""
+        self._idle_since = _NEVER
 
     # ------------------------------------------------------------------ giving up
 

@@ -41,6 +41,11 @@ class RequestLine:
         if not peer.wire.has_fast:
             self.dropped = DroppedRequests(peer, owner.picker, self.window, owner.scheduler)
 
+    @property
+    def pending(self) -> int:
+        """How many requests are neither answered nor given up."""
+        return self._picker.claimed_by(self._peer)
+
     def send(self, runs: Iterable[Run], now: float) -> None:
         """Request blocks that were claimed for the peer."""
         try:

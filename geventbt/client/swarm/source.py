@@ -43,9 +43,6 @@ class BlockSource(Protocol):
     def has(self, piece: int) -> bool:
         """Whether it has a piece."""
 
-    def expected_rate(self, now: float) -> float:
-        """Bytes a second that are to be expected of it; infinite while it cannot be known."""
-
     def fill(self, now: float | None = None) -> None:
         """Request as much as it should have to do."""
 

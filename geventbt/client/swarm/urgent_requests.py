@@ -87,10 +87,10 @@ class UrgentRequests:
         """The blocks of a piece that nobody was asked for, or that will not come in time."""
         missing = self._picker.urgent.missing(piece)
         asked = {source for claimants in missing.values() for source in claimants}
-        expected = {source: source.out_of_turn.expected(piece, now) for source in sources if source in asked}
+        expected = {source: source.out_of_turn.expected(now) for source in sources if source in asked}
         late: list[LateBlock] = []
         for block, claimants in missing.items():
-            times = (expected[source].get(block, _NEVER) for source in claimants if source in expected)
+            times = (expected[source].get((piece, block), _NEVER) for source in claimants if source in expected)
             time = min(times, default=_NEVER)
             if time > in_time and len(claimants) < limits.ENDGAME_CLAIMANTS and len(late) < limits.URGENT_BLOCKS:
                 late.append(LateBlock(block, claimants, time))

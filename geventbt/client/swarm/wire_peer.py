@@ -15,6 +15,7 @@ from bitarray import bitarray
 from geventbt.client.peers.eviction import Place
 from geventbt.client.status import PeerStatus
 from geventbt.client.swarm.choker import PeerView
+from geventbt.client.swarm.endgame import Endgame
 from geventbt.client.swarm.out_of_turn import OutOfTurn
 from geventbt.client.swarm.peer_requests import PeerRequests
 from geventbt.client.swarm.scheduler import SourceOwner
@@ -40,6 +41,10 @@ class PeerOwner(SourceOwner, Protocol):
     @property
     def have(self) -> bitarray:
         """The pieces that we have."""
+
+    @property
+    def endgame(self) -> Endgame:
+        """Has peers that run dry take over from slow ones."""
 
     @property
     def uploads(self) -> Uploads:
@@ -88,7 +93,7 @@ class WirePeer(WireDelegate):
         self._picker = owner.picker
         self._scheduler = owner.scheduler
         self._dealer = owner.uploads.dealer
-        self._requests = PeerRequests(self, owner)
+        self._requests = PeerRequests(self, owner, owner.endgame)
         self._has_news = False
         self._has_bitfield = False
         self._was_interested = False
@@ -279,10 +284,6 @@ class WirePeer(WireDelegate):
     def out_of_turn(self) -> OutOfTurn:
         """The requests that go in front of its others; see `UrgentSource`."""
         return self._requests.out_of_turn
-
-    def expected_rate(self, now: float) -> float:
-        """See `BlockSource`."""
-        return self._requests.expected_rate(now)
 
     def fill(self, now: float | None = None) -> None:
         """Request as much as it should have to do."""
