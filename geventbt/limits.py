@@ -17,6 +17,8 @@ PEER_BLOCK = 128 * KIB
 """The longest block a peer may ask for or send (webtorrent closes over 128 KiB)."""
 PIECES = 8 * MESSAGE
 """The most pieces a torrent may have: what a bitfield of `MESSAGE` bytes can say."""
+EARLY_BITFIELD = 8192
+"""Pieces of a torrent of which a bitfield is sent with our handshake, before the peer's: it fits in one packet."""
 EARLY_HAVES = 10_000
 """Haves kept before the number of pieces is known (CVE-2014-4909: one far index must allocate nothing)."""
 
@@ -286,8 +288,6 @@ ENDGAME_PATIENCE = 0.5
 """Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
 """Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
-TAKE_OVER_WAIT = 2.0
-"""Seconds that a peer needs for what it was asked for, from which on a faster one that is idle takes over a part."""
 TAKE_OVER_SAMPLE = 1.0
 """Seconds from its first request on, until it is known which of two peers is faster."""
 URGENT_PIECES = 4

@@ -23,6 +23,7 @@ from geventbt.client.swarm.admission import Admission
 from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker
 from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.endgame import Endgame
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
@@ -94,7 +95,7 @@ class Swarm:
         picker: what is missing.
         table: the peers that are connected.
         geometry: the lengths of the pieces.
-        scheduler, uploads: see their classes.
+        scheduler, endgame, uploads: see their classes.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Swarm:
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
+        self.endgame = Endgame(self.picker, self.table)
         self._ticks: gevent.Greenlet | None = None
         self._has_left_seeds = False
         self._news = Notifier()
