@@ -97,6 +97,12 @@ PEX_TOLERANCE = 0.75
 """The part of the interval after which a peer's next message is taken: clocks and networks jitter."""
 PEX_KNOWN = 200
 """Peers kept that one peer has sent (BEP 11 recommends to hold 200)."""
+HOLEPUNCH_RATE, HOLEPUNCH_BURST = 1.0, 20.0
+"""Messages of hole punching (BEP 55) to one peer, and from it: a second, and at once after a pause."""
+HOLEPUNCH_TIMEOUT = 3.0
+"""Seconds for a relay to answer."""
+HOLEPUNCH_RELAYS = 3
+"""Relays that are asked for the same connection, one after another."""
 
 # --- encryption (MSE/PE) ---
 MSE_PADDING = 512
