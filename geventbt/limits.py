@@ -99,6 +99,10 @@ PEX_TOLERANCE = 0.75
 """The part of the interval after which a peer's next message is taken: clocks and networks jitter."""
 PEX_KNOWN = 200
 """Peers kept that one peer has sent (BEP 11 recommends to hold 200)."""
+HOLEPUNCH_RATE, HOLEPUNCH_BURST = 1.0, 20.0
+"""Messages of hole punching (BEP 55) to one peer, and from it: a second, and at once after a pause."""
+HOLEPUNCH_RELAYS = 2
+"""Peers that are asked to arrange a connection (libtorrent: 1): one may have lost the other peer, or do nothing."""
 
 # --- encryption (MSE/PE) ---
 MSE_PADDING = 512

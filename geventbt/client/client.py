@@ -159,6 +159,7 @@ class Client:
             host = host if isinstance(port, int) else _host_of(self.server)
             if self.server.utp is not None:
                 self._context.utp = self.server.utp
+                self._context.listens_for_utp = True
         has_own_dht = dht is True and network.carries_udp
         self._own_dht = open_dht(host, self._context.port, network) if has_own_dht else None
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)

@@ -73,6 +73,7 @@ class ClientContext:
         upload_slots: see `ClientOptions`.
         transport: see `ClientOptions`.
         utp: opens uTP connections: from the port that we listen on, if it takes them.
+        listens_for_utp: whether it does.
         limiter: bounds how many connections are opened at one time, and a second.
         hosts: bounds the connections to web seeds of one host.
         dht: the node by which peers are found, or None.
@@ -102,6 +103,7 @@ class ClientContext:
         self.upload_slots = options.upload_slots
         self.transport = options.transport
         self.utp: UtpConnector = OwnPorts()
+        self.listens_for_utp = False
         self.limiter = ConnectLimiter()
         self.hosts = HostConnections()
         self.dht: DHT | None = None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
     from geventbt.extensions.lt_donthave import LtDonthave
     from geventbt.extensions.upload_only import UploadOnly
+    from geventbt.extensions.ut_holepunch import UtHolepunch
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
     from geventbt.wire import signal_fields as fields
@@ -71,6 +72,7 @@ class Wire:
     ut_pex: UtPex
     lt_donthave: LtDonthave
     upload_only: UploadOnly
+    ut_holepunch: UtHolepunch
 
     # This wire's own signals; see `geventbt.signals`.
     on_handshake: OwnSignal

@@ -15,6 +15,7 @@ from geventbt.client.peers.eviction import Place
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.client.swarm.hole_puncher import HolePuncher
 from geventbt.client.swarm.peer_exchange import PeerExchange
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
@@ -57,7 +58,7 @@ class AdmissionOwner(Protocol):
 
 
 class Admission:
-    """Makes and takes the connections of one torrent; a `DialerOwner` and a `ConnectionHolder`.
+    """Makes and takes the connections of one torrent; a `DialerOwner`, a `HolePuncherOwner` and a `ConnectionHolder`.
 
     Args:
         context: what all torrents of the client share.
@@ -101,7 +102,8 @@ class Admission:
         self._is_started = False
         self._is_upload_only = False
         self._hashes = hashes
-        self.dialer = Dialer(context, torrent.swarm_hash, known, self)
+        self._puncher = HolePuncher(context, finder, known, table, self)
+        self.dialer = Dialer(context, torrent.swarm_hash, known, self, self._puncher)
 
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
@@ -194,6 +196,7 @@ class Admission:
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self._owner.only_uploads)
         self._exchange.attach(wire)
+        self._puncher.attach(wire)
         port = self._context.port_for(wire.remote_address[0])
         if port:
             wire.extended_handshake["p"] = port
@@ -225,8 +228,12 @@ class Admission:
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
-        if not self._admit(wire, address):
+        if not self._admit(wire, address) and address not in self._table.addresses:
             self._note_closed(address, worked=False, is_seed=False)
+
+    def on_introduced(self, address: Address) -> None:
+        """Connect to a peer that connects to us at the same time; see `HolePuncherOwner`."""
+        self.dialer.connect_now(address)
 
     def _admit(self, wire: Wire, address: Address | None) -> bool:
         """Hand a peer to the swarm, unless it is banned, or connected already."""
