@@ -54,6 +54,8 @@ def _code(error: Exception) -> int | None:
     number = getattr(error, "errno", None)
     if isinstance(error, CommandError):
         return error.code
+    if isinstance(error, errors.StorageError) and _is_lost(error):
+        return DISK
     if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, (FileNotFoundError, errors.DHTNotFound)):
         return NOT_FOUND
     if isinstance(error, (errors.MetainfoError, errors.BencodeError)):
@@ -76,6 +78,13 @@ def _code(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return DISK
     return CORRUPT if isinstance(error, errors.GeventBTError) else None
+
+
+def _is_lost(error: errors.StorageError) -> bool:
+    """Whether a file of a torrent was deleted or replaced while it was in use; nothing was named that is not there."""
+    from geventbt.storage import MissingData
+
+    return isinstance(error, MissingData)
 
 
 def _is_out_of_resources(error: Exception) -> bool:
