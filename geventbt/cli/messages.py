@@ -66,7 +66,8 @@ def _code(error: Exception) -> int | None:
         return TIMED_OUT
     # Negative numbers are errors of name resolution.
     if isinstance(error, OSError) and number is not None and (number < 0 or number in _NETWORK_ERRNOS):
-        return NETWORK
+        # Files and connections run out of descriptors alike.
+        return NETWORK if error.filename is None else DISK
     if isinstance(
         error, (errors.FetchError, errors.TrackerError, errors.DHTError, errors.ProtocolError, ConnectionError)
     ):
