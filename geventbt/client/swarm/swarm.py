@@ -284,6 +284,11 @@ class Swarm:
         return {piece for piece in self._verifier.failed if picker.priority(piece) and not picker.availability(piece)}
 
     @property
+    def banned(self) -> set[Address]:
+        """The addresses of peers that sent wrong data."""
+        return self._reputation.banned
+
+    @property
     def is_stuck(self) -> bool:
         """Whether all that is missing is broken, although there are peers, and no other peer can be tried, now or
         later."""
