@@ -475,6 +475,9 @@ WEB_SEED_SKIP = 256 * KIB
 more is worth a new connection."""
 WEB_SEED_PREFIX = 48 * KIB
 """What is read and thrown away before a range, where the server sends the whole file (anacrolix: 48 KiB)."""
+WEB_SEED_AHEAD = 1 * MIB
+"""What is left of an answer, at least, when the connection for the next one is opened, where a server sends one only
+over each: else it is a quarter."""
 WEB_SEED_DELAY = 2.0
 """In which peers may be found before web seeds are asked."""
 WEB_SEEDS_ACTIVE = 4
@@ -483,6 +486,8 @@ WEB_SEED_CONNECTIONS, WEB_SEED_GAIN = 4, 1.2
 """Connections to one web seed, and the factor by which one more must make it faster (Transmission: 4)."""
 HOST_CONNECTIONS = 6
 """Connections to one host over all torrents of a client (browsers: 6)."""
+HOST_BUSY_RETRY = 2.0
+"""Before a web seed is asked again that has led to a host with as many connections."""
 WEB_SEED_SAMPLE = 3.0
 """Over which the speed of a web seed is measured before another connection is tried."""
 WEB_SEED_PATIENCE = 5.0
@@ -672,6 +677,8 @@ STORE_LOOK_INTERVAL = 10.0
 """Between two looks whether the object of a file has been changed, while it is read."""
 STORE_TIMEOUT = 600.0
 """One operation of a store, with the retries of its library."""
+STORE_UPLOAD_AGE = 3600.0
+"""After which a join in S3 that has not ended counts as cut off: its program has given it up after `STORE_TIMEOUT`."""
 STORE_RECORD_TOKENS = 10_000_000
 """Of a record: three and two for each file, and for each part."""
 

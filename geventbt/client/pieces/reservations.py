@@ -134,6 +134,14 @@ class Reservations(Generic[K]):
         """
         return self._urgent_piece(self._state.peers[source]) is not None
 
+    def has_free(self, source: K) -> bool:
+        """Whether a source has pieces that are neither begun nor reserved.
+
+        Raises:
+            KeyError: if there is no such source.
+        """
+        return bool(self._order.gap(self._peers[source].pieces))
+
     def _urgent_piece(self, owner: PickerPeer[K]) -> int | None:
         """The first piece that a reader waits for and that a source could deliver now, or None."""
         for piece in self._state.deadlines:
