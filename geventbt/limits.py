@@ -591,6 +591,9 @@ DHT_ADDRESS_RATE, DHT_ADDRESS_BURST = 5.0, 5.0
 """Queries a second to one address (*measured*: libtorrent goes silent for 5 minutes above it)."""
 DHT_CALLS = 1000
 """Calls at a time; more fail."""
+DHT_UNHURRIED = 8
+"""Searches at a time for torrents that lack nothing, which only announce themselves: the rate of queries is enough for
+few, and with many torrents those that need peers must not wait for all the others."""
 DHT_SOURCE_RATE, DHT_SOURCE_BURST = 5.0, 50.0
 """Packets a second read of one network (/24, /64) that are not answers to us (libtorrent: 5, averaged over 10 s)."""
 DHT_SOURCES = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -65,6 +66,7 @@ class ClientContext:
     Attributes:
         now: see above.
         peer_id: our peer id, the same for all torrents.
+        rng: chooses where nothing else does; one for all, since its state has 2.5 KiB.
         port: the port that we listen on, or None.
         ports: where we listen over each address family.
         mapper: maps our ports at the router, or None.
@@ -95,6 +97,7 @@ class ClientContext:
         self.now = now
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
+        self.rng = random.Random()
         self.port: int | None = None
         self.ports = Ports()
         self.mapper: PortMapper | None = None
