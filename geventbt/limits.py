@@ -736,5 +736,9 @@ RPC_BODY = 16 * MIB
 """A request over RPC: a .torrent file in base64 is the longest."""
 RPC_BATCH = 100
 """Requests of a batch of JSON-RPC."""
+GROUPS, GROUP_NAME = 1000, 100
+"""Groups of torrents that share rates, and characters of the name of one."""
+BLOCKLIST = 128 * MIB
+"""A list of IP addresses that a client has fetched, as it comes, packed or not (2026: the largest have 60 MiB)."""
 RPC_ITEMS = 10_000
 """Items of a list in a request, such as ids."""

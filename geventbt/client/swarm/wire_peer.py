@@ -365,6 +365,7 @@ class WirePeer(WireDelegate):
             outgoing=wire.type == "outgoing",
             encryption=wire.encryption,
             transport=wire.transport,
+            peer_id=wire.peer_id,
             download_speed=wire.download_speed(),
             upload_speed=wire.upload_speed(),
             downloaded=wire.downloaded,
