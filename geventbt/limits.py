@@ -213,8 +213,8 @@ PROXY_RETRY, MAX_PROXY_RETRY = 10.0, 600.0
 """Before a proxy that does not relay datagrams is asked again; doubled each time."""
 PROXY_WAITING = 64
 """Datagrams that wait until it does."""
-PROXY_LOOK = 1.0
-"""Between two looks whether a proxy still relays datagrams, while none come."""
+PROXY_KEEP_ALIVE = 60
+"""Of silence before the system asks whether a proxy that relays datagrams is still there (WireGuard: 25)."""
 IP_FILTER_BYTES = 512 * MIB
 """A file of ranges of IP addresses, unpacked (2026: the largest lists have 60 MiB)."""
 IP_FILTER_LINE = 4 * KIB
@@ -423,6 +423,8 @@ UDP_RETRANSMISSIONS = 8
 """How often it is sent again (BEP 15)."""
 UDP_CONNECTION_ID = 60.0
 """For which a connection id may be used (BEP 15: a minute)."""
+UDP_ANSWERS = 8
+"""Answers of a UDP tracker to one question that wait to be looked at."""
 UDP_CONNECTION_IDS = 1000
 """Connection ids kept: more than the trackers of a few torrents."""
 

@@ -140,7 +140,7 @@ class Reservations(Generic[K]):
         Raises:
             KeyError: if there is no such source.
         """
-        return bool(self._order.gap(self._peers[source].pieces))
+        return bool(self._state.order.gap(self._state.peers[source].pieces))
 
     def _urgent_piece(self, owner: PickerPeer[K]) -> int | None:
         """The first piece that a reader waits for and that a source could deliver now, or None."""

@@ -111,7 +111,7 @@ class Dialer:
 
     def connect_now(self, address: Address) -> None:
         """Open a uTP connection to a known peer, due or not, unless there is no room."""
-        if self._loop is None or address in self._context.own_addresses or not self._has_room():
+        if not self._routine.is_started or address in self._context.own_addresses or not self._has_room():
             return
         if self._known.try_now(address, monotonic()):
             self._start_dialling(address, self._connect_over_utp)
