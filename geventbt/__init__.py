@@ -56,6 +56,7 @@ _EXPORTS = {
     "UtPex": "geventbt.extensions.ut_pex",
     "LtDonthave": "geventbt.extensions.lt_donthave",
     "UploadOnly": "geventbt.extensions.upload_only",
+    "UtHolepunch": "geventbt.extensions.ut_holepunch",
     "Handshake": "geventbt.protocol.handshake",
     "Extensions": "geventbt.protocol.handshake",
     "Geometry": "geventbt.geometry",
@@ -175,6 +176,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension as Extension
     from geventbt.extensions.lt_donthave import LtDonthave as LtDonthave
     from geventbt.extensions.upload_only import UploadOnly as UploadOnly
+    from geventbt.extensions.ut_holepunch import UtHolepunch as UtHolepunch
     from geventbt.extensions.ut_metadata import UtMetadata as UtMetadata
     from geventbt.extensions.ut_pex import UtPex as UtPex
     from geventbt.geometry import Geometry as Geometry

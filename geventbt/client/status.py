@@ -112,8 +112,9 @@ class PeerStatus:
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
         requests: blocks that were requested from it and have not arrived.
-        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex"; empty for one
-            that has connected to us and says not where it listens.
+        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex", "holepunch" (a
+            peer that has arranged the connection, BEP 55); empty for one that has connected to us and says not where it
+            listens.
     """
 
     address: tuple[str, int]

@@ -26,6 +26,7 @@ from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
+    from geventbt.client.swarm.swarm import Swarm
     from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
@@ -165,10 +166,15 @@ class ActiveTorrent:
         return self._runner.peering.totals.uploaded
 
     @property
+    def _swarm(self) -> Swarm | None:
+        """The connected peers; None before the data is known, while paused, and after the end."""
+        return self._runner.peering.swarm
+
+    @property
     def progress(self) -> Progress:
         """How far it is now."""
         runner = self._runner
-        files, storage, swarm = runner.data.files, runner.data.storage, runner.peering.swarm
+        files, storage, swarm = runner.data.files, runner.data.storage, self._swarm
         totals, cause = runner.peering.totals, runner.standstill.cause
         waiting_for = None if cause is None else cause.text
         if storage is None or files is None:
@@ -206,7 +212,7 @@ class ActiveTorrent:
     @property
     def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        finder, swarm = self._runner.sources.finder, self._runner.peering.swarm
+        finder, swarm = self._runner.sources.finder, self._swarm
         peers = swarm.table if swarm else ()
         return [replace(peer.status(), sources=finder.sources_of(peer.address)) for peer in peers]
 
@@ -227,7 +233,7 @@ class ActiveTorrent:
     @property
     def availability(self) -> list[int]:
         """How many of the connected peers have each piece; empty without a swarm."""
-        swarm = self._runner.peering.swarm
+        swarm = self._swarm
         return [] if swarm is None else [swarm.picker.availability(piece) for piece in range(swarm.geometry.pieces)]
 
     @property
@@ -274,7 +280,7 @@ class ActiveTorrent:
     def broken(self) -> set[int]:
         """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._runner.peering.swarm.broken if self._runner.peering.swarm else set()
+        return self._swarm.broken if self._swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler.

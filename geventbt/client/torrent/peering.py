@@ -186,6 +186,8 @@ class Peering:
         life = self._life
         if not life.is_paused and not life.is_over:
             life.is_paused = True
+            if self.swarm is None and self._search is None and not self._sources.finder.is_started:
+                return
             self.leave_soon()
             while life.is_paused and self.swarm is not None:
                 life.changes.wait()

@@ -13,6 +13,7 @@ _SOURCES = {
     "tracker": "from_tracker",
     "dht": "from_dht",
     "pex": "from_pex",
+    "holepunch": "from_pex",
     "lsd": "from_lpd",
     "inbound": "from_incoming",
     "user": "from_ltep",
