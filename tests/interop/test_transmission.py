@@ -139,10 +139,16 @@ def test_transmission_remote_sets_limits_and_trackers(
     assert "Enabled turtle limit: 50 kB/s" in remote("--session-info")
     remote("--no-alt-speed", "--no-downlimit")
     remote(
-        "--alt-speed-scheduler", "--alt-speed-time-begin", 540, "--alt-speed-time-end", 600, "--alt-speed-days", "6-7"
+        "--alt-speed-scheduler",
+        "--alt-speed-time-begin",
+        "0030",
+        "--alt-speed-time-end",
+        "0110",
+        "--alt-speed-days",
+        "6-7",
     )
     settings = session.settings
-    assert (settings.has_schedule, settings.slow_begin, settings.slow_end, settings.slow_days) == (True, 540, 600, 65)
+    assert (settings.has_schedule, settings.slow_begin, settings.slow_end, settings.slow_days) == (True, 30, 70, 65)
     remote("--no-alt-speed-scheduler", "-t", 1, "--no-honor-session")
     assert not added.record.keeps_session_limits
     remote("--uplimit", 0)

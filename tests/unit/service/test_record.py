@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventbt.service.record import ServiceRecord, Settings, TorrentRecord
+from geventbt.service.record import GroupRecord, ServiceRecord, Settings, TorrentRecord
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab1", max_size=3),
@@ -50,6 +50,11 @@ def test_no_object_breaks_the_reader(content: dict[str, Any]) -> None:
     assert TorrentRecord.decode(record.encode()) == record
 
 
+@pytest.mark.parametrize("content", [None, 5, "x", [], {}, {"limit_down": "5", "limits_down": 1}])
+def test_a_group_of_which_nothing_can_be_read_has_no_limits(content: object) -> None:
+    assert GroupRecord.read(content) == GroupRecord()
+
+
 def test_numbers_of_torrents_are_never_used_again() -> None:
     service = ServiceRecord()
     assert [service.take_id(), service.take_id()] == [1, 2]
@@ -66,5 +71,5 @@ def test_attributes_are_set_only_where_there_are_such() -> None:
 
 def test_a_rate_holds_only_if_it_is_to() -> None:
     record = TorrentRecord(limit_down=0, limits_down=True, limit_up=5)
-    assert (record.rate_down, record.rate_up) == (1, None)
+    assert (record.rate_down, record.rate_up) == (0, None)
     assert Settings().downloads == 5
