@@ -740,7 +740,7 @@ RPC_BATCH = 100
 """Requests of a batch of JSON-RPC."""
 GROUPS, GROUP_NAME = 1000, 100
 """Groups of torrents that share rates, and characters of the name of one."""
-BLOCKLIST = 128 * MIB
-"""A list of IP addresses that a client has fetched, as it comes, packed or not (2026: the largest have 60 MiB)."""
+BLOCKLIST, BLOCKLIST_TIMEOUT = 64 * MIB, 120.0
+"""Bytes of a list of IP addresses that is fetched, packed or not (2026: the largest: 60 MiB), and seconds for it."""
 RPC_ITEMS = 10_000
 """Items of a list in a request, such as ids."""

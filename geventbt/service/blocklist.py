@@ -75,7 +75,13 @@ class Blocklist:
         if self.configured is not None:
             found = in_thread(read_ip_filter, self.configured)
         else:
-            data = fetch(url, max_bytes=limits.BLOCKLIST, policy=policy, network=self._client.network)
+            data = fetch(
+                url,
+                timeout=limits.BLOCKLIST_TIMEOUT,
+                max_bytes=limits.BLOCKLIST,
+                policy=policy,
+                network=self._client.network,
+            )
             found = in_thread(_keep, data, self._kept)
         self._filter = found
         if self._is_on or self.configured is not None:

@@ -62,7 +62,8 @@ class Session:
         store: where all is kept; None to keep nothing.
         settings: what the configuration says; see `Settings`.
         roots: the folders that data may be in; None for the download folder alone.
-        ip_filter: the file that the client's filter of IP addresses was read from; None if there is none.
+        ip_filter: the file that the client's filter of IP addresses was read from; None if it has none, and then a
+            blocklist may be its filter.
         now: the time, in seconds since 1970.
 
     Attributes:

@@ -61,8 +61,7 @@ client.serve_forever()
 """
 
 
-@pytest.mark.parametrize("framework", ["flask", "django"])
-@pytest.mark.parametrize("patched", ["patched", "unpatched"])
+@pytest.mark.parametrize(("framework", "patched"), [("flask", "unpatched"), ("django", "patched")])
 def test_it_works_below_a_path_and_in_views_of_another_framework(
     framework: str, patched: str, world: World, tmp_path: Path
 ) -> None:
