@@ -273,11 +273,6 @@ class WebSeed:
         """The bytes of the next run; see `ConnectionOwner`."""
         return self._runs.size(self.speed / max(1, len(self._lanes)))
 
-    @property
-    def opens_ahead(self) -> bool:
-        """See `ConnectionOwner`: with several connections there is always another one in use."""
-        return len(self._lanes) == 1
-
     def on_bytes(self, count: int, now: float) -> None:
         """See `ConnectionOwner`."""
         self.received += count
