@@ -113,6 +113,23 @@ def test_a_client_that_is_closed_goes_on_from_its_parts(
     assert contents(server, url) == expected(origin)
 
 
+def test_two_clients_download_to_one_place_at_a_time(
+    server: S3Server, torrent: Torrent, origin: Path, url: str, seed: tuple[str, int]
+):
+    backend = FsspecBackend(url, **server.options)
+    with geventbt.Client(None, **ALONE) as first, geventbt.Client(None, **ALONE) as second:
+        jobs = [
+            client.add(torrent, peers=[seed], storage=backend, limit_down=rate * limits.MIB)
+            for client, rate in ((first, 8), (second, 6))
+        ]
+        for job in jobs:
+            assert job.wait(60), job.error
+        for job in jobs:
+            job.check()
+            assert job.pieces.all()
+    assert contents(server, url) == expected(origin)
+
+
 def test_small_parts_are_made_large_enough_for_the_store_to_join(
     server: S3Server, torrent: Torrent, origin: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ):
