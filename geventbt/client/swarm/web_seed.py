@@ -192,10 +192,6 @@ class WebSeed:
         """Whether it has a piece, for all that is known."""
         return bool(self._contents.pieces[piece])
 
-    def expected_rate(self, now: float) -> float:
-        """See `BlockSource`."""
-        return self.speed
-
     def fill(self, now: float | None = None) -> None:
         """Its connections wait for news by themselves."""
 

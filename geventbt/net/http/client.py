@@ -25,7 +25,8 @@ class HTTPClient:
     """Fetches one URL after another, and follows at most `limits.REDIRECTS` redirects of each.
 
     A redirect never leads from HTTPS to HTTP, nor to another kind of address than it comes from: not from the internet
-    to this machine or its network. A login goes along to the same origin only. Where redirects have led is remembered,
+    to this machine or its network. A login, and a Cookie, go along to the same
+    origin only. Where redirects have led is remembered,
     so that the next range of the same file is asked for there.
 
     Args:
@@ -115,7 +116,10 @@ class HTTPClient:
         is_permanent = True
         for followed in range(1 + limits.REDIRECTS):
             connection = self._connection_to(destination)
-            response = connection.get(destination.url, headers, wanted_range)
+            is_elsewhere = destination.url.origin != wanted.origin
+            response = connection.get(
+                destination.url, _without_cookies(headers) if is_elsewhere else headers, wanted_range
+            )
             if not response.is_redirect:
                 self._last = connection
                 if followed:
@@ -142,6 +146,10 @@ class HTTPClient:
         if len(self._connections) > limits.HTTP_CONNECTIONS:
             self._connections.popitem(last=False)[1].close()
         return connection
+
+
+def _without_cookies(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {name: value for name, value in (headers or {}).items() if name.lower() != "cookie"}
 
 
 def _next(destination: Destination, response: Response) -> Destination:
