@@ -493,7 +493,7 @@ HOST_BUSY_RETRY = 2.0
 WEB_SEED_SAMPLE = 3.0
 """Over which the speed of a web seed is measured before another connection is tried."""
 WEB_SEED_PATIENCE = 5.0
-"""Without a byte of a web seed, while nothing else is missing, before peers are asked for what it was asked for."""
+"""For what a web seed sends at one time, while nothing else is missing, before others are asked for it."""
 WEB_SEED_RESUME = 0.5
 """Before an answer that was cut off is asked for again from where it ended."""
 WEB_SEED_RETRY, MAX_WEB_SEED_RETRY = 5.0, 300.0

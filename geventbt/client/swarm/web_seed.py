@@ -204,7 +204,7 @@ class WebSeed:
             lane.abort()
 
     def check_timeouts(self, now: float) -> None:
-        """Give up connections that are silent while nothing else is left to fetch: others may be asked for it."""
+        """Give up connections that are slow while nothing else is left to fetch: others may be asked for it."""
         if self._swarm is None or not self._swarm.picker.in_endgame:
             return
         if not (self._swarm.has_peers or self.has_others):
