@@ -307,7 +307,9 @@ class Storage:
             total, done = pieces.count(), pieces.count() - possible.count()
             if progress is not None and done:
                 progress(done, total)
-            indices = (piece for piece, chosen in enumerate(possible) if chosen)
+            if not possible.any():
+                return self.have.copy()
+            indices = possible.search(1)
             read = self._read_stream if on_error is None else _Tolerant(self._read_stream, on_error)
             with closing(hash_pieces(geometry, self._hashes, indices, lambda: nullcontext(read), threads)) as hashed:
                 for piece, digest in hashed:
