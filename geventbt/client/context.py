@@ -18,6 +18,7 @@ from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
 from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
+from geventbt.net.opener import DatagramConnector
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
@@ -75,6 +76,8 @@ class ClientContext:
         upload_slots: see `ClientOptions`.
         transport: see `ClientOptions`.
         utp: opens uTP connections: from the port that we listen on, if it takes them.
+        listens_for_utp: whether it does.
+        udp: opens connections to UDP trackers: from that port as well.
         limiter: bounds how many connections are opened at one time, and a second.
         hosts: bounds the connections to web seeds of one host.
         dht: the node by which peers are found, or None.
@@ -104,7 +107,9 @@ class ClientContext:
         self.network = options.network
         self.upload_slots = options.upload_slots
         self.transport = options.transport
-        self.utp: UtpConnector = OwnPorts()
+        self.utp: UtpConnector = OwnPorts(network=options.network)
+        self.listens_for_utp = False
+        self.udp: DatagramConnector = options.network
         self.limiter = ConnectLimiter()
         self.hosts = HostConnections()
         self.dht: DHT | None = None

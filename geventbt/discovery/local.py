@@ -121,7 +121,7 @@ class LocalDiscovery:
     # ------------------------------------------------------------------ receiving
 
     def receive(self, data: bytes, address: Address) -> None:
-        """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
+        """Take a datagram; see `geventbt.net.datagrams.DatagramReceiver`."""
         if self._heard.take(len(data), monotonic()) < len(data):
             return
         announce = parse_announce(data)
@@ -134,7 +134,7 @@ class LocalDiscovery:
                 source.heard((host, announce.port))
 
     def drained(self) -> None:
-        """Nothing is to be done; see `geventbt.net.udp_socket.DatagramReceiver`."""
+        """Nothing is to be done; see `geventbt.net.datagrams.DatagramReceiver`."""
 
     def _open(self, interfaces: Iterable[str] | None) -> list[_Link]:
         wanted = _usual_interfaces() if interfaces is None else set(interfaces)

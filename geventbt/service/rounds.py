@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 import gevent
 
@@ -24,6 +24,16 @@ _SAVE = 60
 """Seconds between two times that counters are written."""
 
 
+class RoundsOwner(Protocol):
+    """Acts on what is found."""
+
+    def finish(self, torrent: ServiceTorrent) -> None:
+        """Stop a torrent that has reached its goal."""
+
+    def follow_schedule(self) -> None:
+        """Let the slow rates hold or not, as the schedule says."""
+
+
 class Rounds:
     """Looks after the torrents of a session until it is stopped.
 
@@ -31,20 +41,14 @@ class Rounds:
         torrents: the torrents.
         keeper: keeps their records.
         service: what is kept of the session itself.
-        finish: stops a torrent that has reached its goal.
+        owner: acts on what is found.
     """
 
-    def __init__(
-        self,
-        torrents: Torrents,
-        keeper: Keeper,
-        service: ServiceRecord,
-        finish: Callable[[ServiceTorrent], None],
-    ) -> None:
+    def __init__(self, torrents: Torrents, keeper: Keeper, service: ServiceRecord, owner: RoundsOwner) -> None:
         self._torrents = torrents
         self._keeper = keeper
         self._service = service
-        self._finish = finish
+        self._owner = owner
         self._counted_at = self._saved_at = torrents.now()
         self._greenlet: gevent.Greenlet = spawn("session", self._run)
 
@@ -71,12 +75,13 @@ class Rounds:
     def _look(self) -> None:
         now, settings = self._torrents.now(), self._torrents.settings
         self._count(now)
+        self._owner.follow_schedule()
         for torrent in self._torrents.torrents:
             if moving.is_moved(torrent):
                 self._keeper.save(torrent.info_hash, torrent.record)
             if torrent.has_reached(settings, now):
                 _log.info("%r has reached its goal", torrent.name)
-                self._finish(torrent)
+                self._owner.finish(torrent)
         self._torrents.turns.update()
         if now - self._saved_at >= _SAVE:
             self.save()

@@ -22,7 +22,9 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.errors import StorageError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service import moving, queue
+from geventbt.service.blocklist import Blocklist
 from geventbt.service.folders import inside
+from geventbt.service.groups import Groups
 from geventbt.service.keeper import Keeper
 from geventbt.service.record import Removal, Settings
 from geventbt.service.restoring import restore
@@ -60,11 +62,14 @@ class Session:
         store: where all is kept; None to keep nothing.
         settings: what the configuration says; see `Settings`.
         roots: the folders that data may be in; None for the download folder alone.
+        ip_filter: the file that the client's filter of IP addresses was read from; None if there is none.
         now: the time, in seconds since 1970.
 
     Attributes:
         client: see above.
         record: what is kept of the session itself.
+        groups: the groups of torrents that share rates.
+        blocklist: the IP addresses that are left alone.
         started: when this run began.
     """
 
@@ -75,6 +80,7 @@ class Session:
         store: StateStore | None = None,
         settings: Mapping[str, Any] | None = None,
         roots: Sequence[str | os.PathLike[str]] | None = None,
+        ip_filter: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.client = client
@@ -85,13 +91,16 @@ class Session:
         self.started = self.now()
         self._roots = roots
         self._is_closed = False
+        self.groups = Groups(client, self.record)
+        self.blocklist = Blocklist(client, None if store is None else store.folder / "blocklist", ip_filter)
+        self.blocklist.restore()
         self._settings = LiveSettings(client, self.record, Settings(download_dir=os.getcwd()))
         self._settings.configure(settings or {})
-        self._torrents = Torrents(client, self._keeper, self.record, self._settings, self.now)
+        self._settings.follow_schedule(self.now())
+        self.blocklist.set_on(self.settings.has_blocklist)
+        self._torrents = Torrents(client, self._keeper, self.record, self._settings, self.groups, self.now)
         restore(self._torrents, self._keeper, self.record)
-        self._rounds = Rounds(
-            self._torrents, self._keeper, self.record, lambda torrent: self.stop(torrent, is_finished=True)
-        )
+        self._rounds = Rounds(self._torrents, self._keeper, self.record, self)
 
     def now(self) -> int:
         """The time, in seconds since 1970."""
@@ -146,7 +155,19 @@ class Session:
         self._settings.change(changes)
         self._note_settings()
 
+    def change_group(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Change, or make, a group of torrents that share rates; see `GroupRecord`. Raises: see `Groups.change`."""
+        self.groups.change(name, changes)
+        self._keeper.save_all([], self.record)
+
+    def follow_schedule(self) -> None:
+        """Let the slow rates hold or not, as the schedule says; see `RoundsOwner`."""
+        if self._settings.follow_schedule(self.now()):
+            self._note_settings()
+
     def _note_settings(self) -> None:
+        self._settings.follow_schedule(self.now())
+        self.blocklist.set_on(self.settings.has_blocklist)
         for torrent in self.torrents:
             torrent.active.max_peers = torrent.record.peer_limit or self.settings.peer_limit
         self._keeper.save_all([], self.record)
@@ -173,7 +194,7 @@ class Session:
         if known is not None:
             raise AlreadyThere(known)
         record = self._torrents.new_record(whole, folder or self.settings.download_dir)
-        record.is_stopped = not self.settings.starts_added
+        record.is_stopped, record.sequential = not self.settings.starts_added, self.settings.sequential
         record.change(options)
         self.record.added += 1
         self._keeper.add(whole, record, self.record)
@@ -219,6 +240,10 @@ class Session:
             self._torrents.put_in_again(torrent)
         self._torrents.turns.update()
 
+    def finish(self, torrent: ServiceTorrent) -> None:
+        """Stop a torrent that has reached its goal; see `RoundsOwner`."""
+        self.stop(torrent, is_finished=True)
+
     def stop(self, torrent: ServiceTorrent, *, is_finished: bool = False) -> None:
         """Stop a torrent.
 
@@ -238,11 +263,14 @@ class Session:
         spawn(f"checking {torrent.name!r}", torrent.verify)
 
     def change(self, torrent: ServiceTorrent, **changes: Any) -> None:
-        """Change attributes of the record of a torrent, which hold at once."""
+        """Change attributes of the record of a torrent, which hold at once. A group that is not there is made."""
         record, active = torrent.record, torrent.active
+        if changes.get("group"):
+            self.change_group(changes["group"], {})
         record.change(changes)
         record.edited = torrent.changed_at = self.now()
         self._save(torrent)
+        active.rate_group = self.groups.rates_of(record)
         active.set_limits(down=record.rate_down, up=record.rate_up)
         active.max_peers = record.peer_limit or self.settings.peer_limit
         active.sequential = record.sequential

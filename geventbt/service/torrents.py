@@ -16,6 +16,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.text import clean_text
 from geventbt.service import moving
 from geventbt.service.adding import add_to_client
+from geventbt.service.groups import Groups
 from geventbt.service.keeper import Keeper
 from geventbt.service.record import ServiceRecord, Settings, TorrentRecord
 from geventbt.service.settings import LiveSettings
@@ -37,6 +38,7 @@ class Torrents:
         keeper: keeps their records.
         service: what is kept of the session itself.
         settings: of the session.
+        groups: of torrents that share rates.
         now: the time, in seconds since 1970.
 
     Attributes:
@@ -45,12 +47,19 @@ class Torrents:
     """
 
     def __init__(
-        self, client: Client, keeper: Keeper, service: ServiceRecord, settings: LiveSettings, now: Callable[[], int]
+        self,
+        client: Client,
+        keeper: Keeper,
+        service: ServiceRecord,
+        settings: LiveSettings,
+        groups: Groups,
+        now: Callable[[], int],
     ) -> None:
         self._client = client
         self._keeper = keeper
         self._service = service
         self._settings = settings
+        self._groups = groups
         self.now = now
         self._by_hash: dict[bytes, ServiceTorrent] = {}
         self._leaving: set[bytes] = set()
@@ -113,11 +122,16 @@ class Torrents:
 
     def put_in(self, source: Torrent | Magnet, record: TorrentRecord, *, is_restored: bool = False) -> ServiceTorrent:
         """Put a torrent into the client; see `add_to_client`. It waits for its turn."""
-        active = add_to_client(self._client, source, record, self.settings, is_restored=is_restored)
+        active = self._add(source, record, is_restored=is_restored)
         torrent = self._by_hash[source.swarm_hash] = ServiceTorrent(source, record, active)
         self._have_wait(torrent)
         self._follow(torrent)
         return torrent
+
+    def _add(self, source: Torrent | Magnet, record: TorrentRecord, *, is_restored: bool = False) -> ActiveTorrent:
+        active = add_to_client(self._client, source, record, self.settings, is_restored=is_restored)
+        active.rate_group = self._groups.rates_of(record)
+        return active
 
     def put_in_again(self, torrent: ServiceTorrent) -> None:
         """Put a torrent into the client anew, after its record has changed."""
@@ -127,7 +141,7 @@ class Torrents:
             try:
                 torrent.count(self.now(), 0)
                 torrent.active.remove()
-                torrent.replace(add_to_client(self._client, torrent.source, torrent.record, self.settings))
+                torrent.replace(self._add(torrent.source, torrent.record))
             finally:
                 self._leaving.discard(info_hash)
             self._have_wait(torrent)

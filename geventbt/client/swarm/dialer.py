@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
+from geventbt.wire.transports.utp_ports import UtpConnector
 from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
@@ -57,13 +59,22 @@ class Dialer:
         info_hash: of the torrent; a peer that was found under another one is connected to with that (BEP 52).
         known: the addresses.
         owner: takes the connections.
+        utp: opens uTP connections; None for the client's own.
 
     Attributes:
         last_failure: why the last connection could not be made.
     """
 
-    def __init__(self, context: ClientContext, info_hash: bytes, known: KnownPeers, owner: DialerOwner) -> None:
+    def __init__(
+        self,
+        context: ClientContext,
+        info_hash: bytes,
+        known: KnownPeers,
+        owner: DialerOwner,
+        utp: UtpConnector | None = None,
+    ) -> None:
         self._context = context
+        self._utp = utp or context.utp
         self._info_hash = info_hash
         self._known = known
         self._owner = owner
@@ -98,6 +109,13 @@ class Dialer:
         """Look again whether there is an address to connect to, and room."""
         self._routine.wake()
 
+    def connect_now(self, address: Address) -> None:
+        """Open a uTP connection to a known peer, due or not, unless there is no room."""
+        if not self._routine.is_started or address in self._context.own_addresses or not self._has_room():
+            return
+        if self._known.try_now(address, monotonic()):
+            self._start_dialling(address, self._connect_over_utp)
+
     def is_exhausted(self, failures: int) -> bool:
         """Whether no connection is being made, and little hope is left in what is known; see `KnownPeers`."""
         return not self._dialling and self._known.is_exhausted(failures)
@@ -122,7 +140,7 @@ class Dialer:
                 self._known.exclude(address)
                 continue
             if address is not None:
-                self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address)] = address
+                self._start_dialling(address, self._connect)
                 continue
             due = self._known.next_due(now)
             if not has_room:
@@ -137,10 +155,13 @@ class Dialer:
         has_room = len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
         return has_room and monotonic() >= self._short_until
 
-    def _dial(self, address: Address) -> None:
+    def _start_dialling(self, address: Address, connect: Callable[[Address], Wire]) -> None:
+        self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address, connect)] = address
+
+    def _dial(self, address: Address, connect: Callable[[Address], Wire]) -> None:
         try:
             with self._context.limiter.opening():
-                wire = self._connect(address)
+                wire = connect(address)
         except (GeventBTError, OSError) as error:
             _log.info("no connection to %s:%s: %s", *address, error)
             if is_shortage(error):
@@ -175,22 +196,25 @@ class Dialer:
     def _connect(self, address: Address) -> Wire:
         ways = self._ways(address)
         try:
-            return self._connect_by(address, ways)
+            return self._connect_by(address, ways, self._utp)
         except (GeventBTError, OSError) as error:
             if len(ways) < 2 or not _is_reset(error):
                 raise
             # As libtorrent does where it listens, and takes the other transport alone.
             _log.debug("%s:%s has reset the connection, trying %s: %s", *address, ways[1], error)
-        return self._connect_by(address, ways[1:])
+        return self._connect_by(address, ways[1:], self._utp)
 
-    def _connect_by(self, address: Address, ways: tuple[TransportName, ...]) -> Wire:
+    def _connect_over_utp(self, address: Address) -> Wire:
+        return self._connect_by(address, (UTP,), self._context.utp)
+
+    def _connect_by(self, address: Address, ways: tuple[TransportName, ...], utp: UtpConnector) -> Wire:
         context = self._context
         known_by = self._known.info_hashes_of(address)
         info_hash = self._info_hash if self._info_hash in known_by or not known_by else known_by[0]
         wire = open_wire(
             address,
             ways,
-            context.utp,
+            utp,
             info_hash=info_hash,
             encryption=context.encryption,
             network=context.network,

@@ -22,6 +22,7 @@ from geventbt.client.swarm.admission import Admission
 from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker
 from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.endgame import Endgame
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
@@ -93,7 +94,7 @@ class Swarm:
         picker: what is missing.
         table: the peers that are connected.
         geometry: the lengths of the pieces.
-        scheduler, uploads: see their classes.
+        scheduler, endgame, uploads: see their classes.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Swarm:
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
+        self.endgame = Endgame(self.picker, self.table)
         self._ticks = Routine(f"swarm of {torrent.name!r}", self._do_what_is_due)
         self._next_tick = 0.0
         self._has_left_seeds = False
@@ -301,6 +303,11 @@ class Swarm:
         """The wanted pieces that were wrong from every source: no peer that is connected is left to ask for them."""
         picker = self.picker
         return {piece for piece in self._verifier.failed if picker.priority(piece) and not picker.availability(piece)}
+
+    @property
+    def banned(self) -> set[Address]:
+        """The addresses of peers that sent wrong data."""
+        return self._reputation.banned
 
     @property
     def is_stuck(self) -> bool:

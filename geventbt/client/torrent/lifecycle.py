@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 from gevent.event import Event
 
@@ -96,10 +97,17 @@ class Lifecycle:
             raise self.error.with_traceback(None)
 
     def wait(self, event: Event, timeout: float | None) -> bool:
-        """Block until `known` or `done` is set, and raise the error that has failed the torrent."""
-        happened = event.wait(timeout)
-        self.raise_error()
-        return bool(happened)
+        """Block until `known` or `done` is set, and raise the error that has failed the torrent.
+
+        An event may be cleared again before a greenlet that it has woken runs: what was over for a moment, such as a
+        torrent that failed and was resumed at once, is waited for on.
+        """
+        ends = None if timeout is None else monotonic() + timeout
+        while True:
+            happened = event.wait(None if ends is None else max(0.0, ends - monotonic()))
+            self.raise_error()
+            if event.is_set() or not happened:
+                return event.is_set()
 
     def notify(self) -> None:
         """Wake the torrent's own greenlet, and all that wait for `changes`."""

@@ -119,6 +119,7 @@ class PeerSources:
             partial(self._make_announce, info_hash),
             partial(self._add, Source.TRACKER, info_hash),
             self._context.network,
+            self._context.udp,
         )
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers

@@ -11,6 +11,7 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
 from geventbt.client.status import TorrentState
+from geventbt.client.rate_group import RateGroup
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.swarm.web_seeds import WebSeeds
@@ -78,6 +79,7 @@ class Peering:
         self._max_peers = options.max_peers
         self._down = FairRate(options.limit_down, context.now(), context.down)
         self._up = Throttle(options.limit_up, context.up)
+        self._rate_group: RateGroup | None = None
         # Joining and leaving block: each is done to its end before the next.
         self._joining = RLock()
 
@@ -246,6 +248,18 @@ class Peering:
         self._max_peers = value
         if self.swarm is not None:
             self.swarm.set_max_peers(value)
+
+    @property
+    def rate_group(self) -> RateGroup | None:
+        """The rates that those of the torrent are a part of; None for those of the client."""
+        return self._rate_group
+
+    @rate_group.setter
+    def rate_group(self, group: RateGroup | None) -> None:
+        self._rate_group = group
+        rates = self._context if group is None else group
+        self._down.set_parent(rates.down)
+        self._up.set_parent(rates.up)
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the torrent's own rates, in bytes a second; None for no limit."""
