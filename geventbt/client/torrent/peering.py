@@ -10,8 +10,8 @@ from gevent.lock import RLock
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
-from geventbt.client.status import TorrentState
 from geventbt.client.rate_group import RateGroup
+from geventbt.client.status import TorrentState
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.swarm.web_seeds import WebSeeds
