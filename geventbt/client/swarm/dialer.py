@@ -134,6 +134,9 @@ class Dialer:
         """Dial all that is due and has room. Returns the seconds until there may be more; None if nothing is known."""
         while True:
             now = monotonic()
+            due = self._known.next_due(now)
+            if due is None or due > now:
+                return None if due is None else max(_MIN_WAIT, due - now)
             has_room = self._has_room()
             address = self._known.next(now) if has_room else None
             if address in self._context.own_addresses:
