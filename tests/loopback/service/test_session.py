@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from geventbt import Client, Magnet, Torrent
+from geventbt.errors import StorageError
 from geventbt.service import moving, queue
 from geventbt.service.record import Goal, Removal
 from geventbt.service.session import AlreadyThere, Session
@@ -300,6 +303,31 @@ def test_what_the_program_does_with_the_client_itself_is_followed(service: Servi
     active.remove()
     assert session.torrents == []
     eventually(lambda: not list((service.world.folder / "state" / "torrents").iterdir()))
+
+
+def test_a_full_disk_refuses_what_cannot_be_kept_and_the_rest_goes_on(
+    service: Service, torrent: Torrent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = service.start()
+    added = complete(service, session, torrent)
+    replace = os.replace
+
+    def full(old: os.PathLike[str], new: os.PathLike[str]) -> None:
+        if "/state/" in os.fspath(new):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", full)
+    other = service.world.torrent("other", a=40_000)
+    for change in (lambda: session.add(other), lambda: session.change(added, labels=["x"]), session.save):
+        with pytest.raises(StorageError) as caught:
+            change()
+        assert caught.value.errno == errno.ENOSPC
+    assert ([each.name for each in session.torrents], list(session.client.torrents)) == (["data"], [torrent.info_hash])
+    assert added.active.state == "seeding"
+    monkeypatch.setattr(os, "replace", replace)
+    session.add(other)
+    assert sorted(each.name for each in service.again().torrents) == ["data", "other"]
 
 
 def test_without_a_store_nothing_is_kept(world: World) -> None:
