@@ -179,8 +179,6 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(arguments: argparse.Namespace, login: Any, state: Path, log_file: LogFile | None, stack: ExitStack) -> None:
-    import gc
-
     import gevent
     from gevent.event import Event
 
@@ -212,9 +210,6 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, log_file: Log
     if arguments.watch:
         stack.callback(WatchFolder(session, arguments.watch).stop)
     stack.callback(_say_stopping)
-    # What is there by now stays, and need not be looked at again and again.
-    gc.collect()
-    gc.freeze()
     _say(f"serving {server.url}, peers on port {client.port}")
     with _reports(session):
         stopped.wait()
