@@ -733,6 +733,13 @@ WEB_METRICS_TORRENTS = 200
 WEB_MAX_RATE = 1 << 40
 """Bytes a second that a limit may be set to on the page."""
 
+# --- the service ---
+SERVICE_ROUND = 5.0
+"""Between two looks at counters, goals and the queue."""
+SERVICE_SAVE, SERVICE_SAVE_ALL = 60.0, 3600.0
+"""Between two times that counters are written: of torrents that were changed or have transferred anything, and of all,
+whose seconds of seeding count on."""
+
 # --- remote control ---
 RPC_BODY = 16 * MIB
 """A request over RPC: a .torrent file in base64 is the longest."""

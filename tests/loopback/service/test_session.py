@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from geventbt import Client, Magnet, Torrent
+from geventbt import Client, Magnet, Torrent, limits
 from geventbt.errors import StorageError
 from geventbt.service import moving, queue
-from geventbt.service.record import Goal, Removal
+from geventbt.service.record import Goal, Removal, ServiceRecord, TorrentRecord
 from geventbt.service.session import AlreadyThere, Session
 from geventbt.service.store import StateStore
 from geventbt.service.torrent import ServiceTorrent
@@ -328,6 +328,25 @@ def test_a_full_disk_refuses_what_cannot_be_kept_and_the_rest_goes_on(
     monkeypatch.setattr(os, "replace", replace)
     session.add(other)
     assert sorted(each.name for each in service.again().torrents) == ["data", "other"]
+
+
+def test_of_idle_torrents_nothing_is_written_for_an_hour(
+    service: Service, torrent: Torrent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SERVICE_ROUND", 0.01)
+    session = service.start()
+    added = complete(service, session, torrent)
+    eventually(lambda: added.active.state == "seeding")
+    service.clock.now += 100
+    state = service.world.folder / "state"
+    own, common = state / "torrents" / f"{torrent.info_hash.hex()}.json", state / "session.json"
+    eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds == 100)
+    before = own.read_bytes()
+    service.clock.now += 100
+    eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds == 200)
+    assert own.read_bytes() == before
+    service.clock.now += 3600
+    eventually(lambda: TorrentRecord.decode(own.read_bytes()).seconds_seeding >= 3700)
 
 
 def test_without_a_store_nothing_is_kept(world: World) -> None:
