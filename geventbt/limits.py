@@ -269,7 +269,7 @@ EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
 TWIN_SILENCE = 10.0
 """After which a silent connection gives way to another one of the same peer, which has lost the first."""
-CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 60.0
+CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 300.0
 """Between two records of what is verified: at most so much is done again after a crash; and while nothing is fetched,
 when they only notice files that have changed, and close those that are not used."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
@@ -732,6 +732,13 @@ WEB_METRICS_TORRENTS = 200
 """Torrents that have metrics of their own, where these are asked for."""
 WEB_MAX_RATE = 1 << 40
 """Bytes a second that a limit may be set to on the page."""
+
+# --- the service ---
+SERVICE_ROUND = 5.0
+"""Between two looks at counters, goals and the queue."""
+SERVICE_SAVE, SERVICE_SAVE_ALL = 60.0, 3600.0
+"""Between two times that counters are written: of torrents that were changed or have transferred anything, and of all,
+whose seconds of seeding count on."""
 
 # --- remote control ---
 RPC_BODY = 16 * MIB

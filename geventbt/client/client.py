@@ -363,8 +363,8 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
+        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
         # In a thread: a torrent may have hundreds of thousands of files.
-        source = in_thread(read_source, torrent)
         file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
         info_hash = source.swarm_hash
         if self._closed.is_set():

@@ -33,6 +33,8 @@ COMMON_CLASSES = 8
 SKIPPED = 50
 """How many pieces of the common shortlist that a peer lacks are skipped before it gets a shortlist of its own."""
 
+_UP_TO = [bytes(0 < value <= priority for value in range(256)) for priority in range(HIGHEST)]
+
 
 class Shortlist:
     """Some of the best free pieces among those that a peer has, or of all."""
@@ -108,7 +110,7 @@ class PieceOrder:
         self._ranks = BitCounters(len(self._free))
         for priority in range(LOWEST, HIGHEST):
             mask = bitarray(endian="big")
-            mask.pack(priorities.translate(bytes(0 < value <= priority for value in range(256))))
+            mask.pack(priorities.translate(_UP_TO[priority]))
             self._ranks.add(mask)
         self._version += 1
 

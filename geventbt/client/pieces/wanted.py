@@ -106,8 +106,11 @@ class Deadlines:
         return (piece for _, piece in self._order)
 
 
+_EQUAL = [bytes(other == value for other in range(256)) for value in range(HIGHEST + 1)]
+
+
 def _equal_to(values: bytearray, value: int) -> bitarray:
-    """A mask of the bytes that have this value."""
+    """A mask of the priorities that have this value."""
     mask = bitarray(endian="big")
-    mask.pack(values.translate(bytes(other == value for other in range(256))))
+    mask.pack(values.translate(_EQUAL[value]))
     return mask
