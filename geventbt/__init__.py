@@ -22,6 +22,7 @@ _EXPORTS = {
     "Client": "geventbt.client.client",
     "ActiveTorrent": "geventbt.client.torrent.active_torrent",
     "TorrentReader": "geventbt.client.torrent.file_reader",
+    "RateGroup": "geventbt.client.rate_group",
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
     "WebSeedState": "geventbt.client.status",
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     from geventbt.client.download import download as download
     from geventbt.client.inspect import PeerReport as PeerReport
     from geventbt.client.inspect import inspect_peer as inspect_peer
+    from geventbt.client.rate_group import RateGroup as RateGroup
     from geventbt.client.seed import seed as seed
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus

@@ -104,6 +104,7 @@ class PeerStatus:
         outgoing: whether we connected to it.
         encryption: "plaintext" or "rc4".
         transport: "tcp" or "utp".
+        peer_id: its 20 bytes, of which others may have the same.
         download_speed, upload_speed: from it and to it, bytes a second.
         downloaded: bytes of blocks from it.
         uploaded: bytes of blocks to it.
@@ -133,6 +134,7 @@ class PeerStatus:
     requests: int
     sources: tuple[str, ...] = ()
     transport: str = "tcp"
+    peer_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,8 @@ def run_client(path: Path) -> None:
         active: geventbt.ActiveTorrent = client.add(torrent, path)
         finished: bool = active.wait(10)
         progress: Progress = active.progress
+        group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)
+        active.rate_group = group
         state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files

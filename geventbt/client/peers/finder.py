@@ -118,6 +118,11 @@ class Finder:
         """Whether any source may ever find another peer."""
         return any(source.can_find_more for source in self._allowed())
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it looks for peers, between `start` and `stop`."""
+        return self._is_started
+
     def start(self) -> None:
         """Look for peers, unless that has begun already."""
         self._is_started = True

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import gevent
+from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.context import ClientContext, Evictable
@@ -43,6 +44,10 @@ class AdmissionOwner(Protocol):
     @property
     def seeding(self) -> bool:
         """Whether nothing is missing that we want."""
+
+    @property
+    def have(self) -> bitarray:
+        """The pieces that we have."""
 
     @property
     def only_uploads(self) -> bool:
@@ -198,6 +203,7 @@ class Admission:
         has_dht = self._dht is not None
         if self._hashes is not None:
             self._hashes.serve(wire)
+        is_early = wire.type == "outgoing" and self._greets_early
         wire.handshake(
             info_hash,
             self._context.peer_id,
@@ -206,7 +212,19 @@ class Admission:
             v2=self._torrent.version == "hybrid" and info_hash == self._torrent.info_hash,
             info_hash_v2=self._torrent.info_hash_v2,
             geometry=self._torrent.geometry,
+            bitfield=self._owner.have if is_early else None,
+            interested=is_early,
         )
+
+    @property
+    def _greets_early(self) -> bool:
+        """Whether to say what we have, and that we are interested, before a peer has said anything.
+
+        A round trip is saved so when a download begins. The bitfield is what every peer understands before it is known
+        which extensions it has. It is empty, so that what is verified meanwhile can be announced piece by piece.
+        """
+        have = self._owner.have
+        return not self._owner.seeding and len(have) <= limits.EARLY_BITFIELD and not have.any()
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""

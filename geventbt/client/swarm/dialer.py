@@ -9,13 +9,13 @@ from time import monotonic
 from typing import Protocol
 
 import gevent
-from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.peers.known_peers import KnownPeers
 from geventbt.concurrency.descriptors import is_shortage
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.routine import Routine
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
 from geventbt.wire.connect import open_wire
@@ -79,8 +79,7 @@ class Dialer:
         self._known = known
         self._owner = owner
         self._dialling: dict[gevent.Greenlet, Address] = {}
-        self._loop: gevent.Greenlet | None = None
-        self._news = Event()
+        self._routine = Routine(f"dialer of {info_hash.hex()}", self._dial_known)
         self._short_until = float("-inf")
         # What was last connected to over uTP.
         self._speaks_utp: dict[Address, None] = {}
@@ -93,15 +92,14 @@ class Dialer:
 
     def start(self) -> None:
         """Connect to peers, unless that has begun already."""
-        if self._loop is None:
-            self._loop = spawn(f"dialer of {self._info_hash.hex()}", self._run)
+        self._routine.start()
 
     def stop(self) -> None:
         """Connect to no more peers, and give up the connections that are being made."""
-        if self._loop is not None:
-            loop, self._loop = self._loop, None
+        if self._routine.is_started:
+            self._routine.stop()
             dialling = dict(self._dialling)
-            gevent.killall([loop, *dialling])
+            gevent.killall(list(dialling))
             for greenlet, address in dialling.items():
                 # One that was killed before it ran has not left the list by itself.
                 self._dialling.pop(greenlet, None)
@@ -109,11 +107,11 @@ class Dialer:
 
     def wake(self) -> None:
         """Look again whether there is an address to connect to, and room."""
-        self._news.set()
+        self._routine.wake()
 
     def connect_now(self, address: Address) -> None:
         """Open a uTP connection to a known peer, due or not, unless there is no room."""
-        if self._loop is None or address in self._context.own_addresses or not self._has_room():
+        if not self._routine.is_started or address in self._context.own_addresses or not self._has_room():
             return
         if self._known.try_now(address, monotonic()):
             self._start_dialling(address, self._connect_over_utp)
@@ -132,9 +130,9 @@ class Dialer:
         """Whether a connection is being made, or is going to be."""
         return bool(self._dialling) or self._known.next_due(monotonic()) is not None
 
-    def _run(self) -> None:
+    def _dial_known(self) -> float | None:
+        """Dial all that is due and has room. Returns the seconds until there may be more; None if nothing is known."""
         while True:
-            self._news.clear()
             now = monotonic()
             has_room = self._has_room()
             address = self._known.next(now) if has_room else None
@@ -151,7 +149,7 @@ class Dialer:
                     continue
                 # Not before there is a descriptor again, if that is what is missing.
                 due = self._short_until if now < self._short_until else now + _MAX_WAIT
-            self._news.wait(None if due is None else max(_MIN_WAIT, due - now))
+            return None if due is None else max(_MIN_WAIT, due - now)
 
     def _has_room(self) -> bool:
         has_room = len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
@@ -179,20 +177,20 @@ class Dialer:
             return
         finally:
             self._dialling.pop(gevent.getcurrent(), None)
-            self._news.set()
+            self._routine.wake()
         self._known.connected(address)
         self._owner.on_connected(wire, address)
 
     def _note_failed(self, address: Address, error: Exception) -> None:
         self.last_failure = error
-        if self._loop is not None:
+        if self._routine.is_started:
             self._known.failed(address, monotonic())
 
     def _note_shortage(self, address: Address, error: Exception) -> None:
         """The peer has nothing to do with it: try the same one again, once a descriptor may be free."""
         self.last_failure = error
         self._short_until = monotonic() + limits.SHORTAGE_PAUSE
-        if self._loop is not None:
+        if self._routine.is_started:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:

@@ -20,6 +20,8 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.errors import HandshakeError, WireClosed
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT
+from geventbt.net.udp_port import UdpPort
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.utp_ports import UtpPorts
 from tests.loopback.harness import eventually, gevent_listener
@@ -265,7 +267,7 @@ def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
 
     address = listener.getsockname()
     with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
-        ports = UtpPorts([address], server)
+        ports = UtpPorts(UdpPort(DIRECT, [address]), server)
         resetting = gevent.spawn(reset_all)
         dialling.add(address)
         dialling.dialer.start()
