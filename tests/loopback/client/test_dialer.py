@@ -282,7 +282,7 @@ def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
 def test_a_peer_that_is_introduced_is_connected_to_over_utp_alone_and_at_once(dialling, listener):
     address = listener.getsockname()
     with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
-        ports = UtpPorts([address], server)
+        ports = UtpPorts(UdpPort(DIRECT, [address]), server)
         dialling.dialer.start()
         dialling.known.add(address, Source.HOLEPUNCH, monotonic(), reported_by=address[0])
         dialling.dialer.connect_now(address)
