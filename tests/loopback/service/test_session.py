@@ -112,6 +112,25 @@ def test_options_of_a_torrent_outlive_the_process(service: Service, torrent: Tor
     assert found.active.state == "paused"
 
 
+def test_groups_and_a_blocklist_outlive_the_process(service: Service, torrent: Torrent) -> None:
+    session = service.start()
+    session.change(session.add(torrent), group="slow")
+    session.change_group("slow", {"limit_down": 0, "limits_down": True, "keeps_session_limits": False})
+    (service.world.folder / "state" / "blocklist").write_text("192.0.2.0/24\n")
+    session.change_settings({"has_blocklist": True})
+    again = service.again()
+    rates = the_one(again).active.rate_group
+    assert rates is not None
+    assert (rates.limit_down, rates.limit_up, rates.keeps_client_limits) == (0, None, False)
+    again.change_group("slow", {"limit_down": 5})
+    assert rates.limit_down == 5
+    assert again.blocklist.size == 1
+    assert again.client.network.blocks("192.0.2.1")
+    for name in ("", "x" * 101):
+        with pytest.raises(ValueError, match="the name of a group"):
+            again.change_group(name, {})
+
+
 def test_a_torrent_is_not_added_twice(service: Service, torrent: Torrent) -> None:
     session = service.start()
     added = session.add(torrent)
