@@ -179,7 +179,7 @@ class Client:
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = open_lsd(host, self._context.ports, network)
-        if port_mapping and self._context.ports.ipv4 is not None:
+        if port_mapping and self._context.port is not None:
             takes_utp = self.server is not None and self.server.utp is not None
             self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
 

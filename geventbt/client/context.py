@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -55,6 +56,13 @@ class ConnectionHolder(Protocol):
         """Whether places are to be kept for peers that it connects to: something is missing."""
 
 
+class PortUser(Protocol):
+    """Tells others where peers reach us."""
+
+    def moved(self) -> None:
+        """They reach us at another port or address from now on."""
+
+
 class ClientContext:
     """Identity, limits and policy of one client.
 
@@ -82,6 +90,7 @@ class ClientContext:
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
         own_addresses: where we listen, as was seen when we had connected to ourselves.
+        port_users: tell others where we listen.
         checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
             native threads away from torrents that are being downloaded.
     """
@@ -112,12 +121,14 @@ class ClientContext:
         self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
+        self.port_users: WeakSet[PortUser] = WeakSet()
         self.checking = BoundedSemaphore(1)
         self.max_connections = options.max_connections
         self._count_connections = count_connections
         self._from_ourselves: dict[Address, None] = {}
         self._holders: set[ConnectionHolder] = set()
         self._evicted_at = float("-inf")
+        self._places: dict[bool, tuple[int | None, str | None]] = {}
 
     def check_thread(self) -> None:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
@@ -127,8 +138,10 @@ class ClientContext:
     @property
     def public_ports(self) -> Ports:
         """Where we can be reached from the internet over each address family: through the router, if it maps ports."""
-        mapping = None if self.mapper is None else self.mapper.find("tcp")
-        return self.ports if mapping is None else self.ports._replace(ipv4=mapping.external_port)
+        if self.mapper is None:
+            return self.ports
+        ports, ipv4, ipv6 = self.ports, self.mapper.find("tcp"), self.mapper.find("tcp", is_ipv6=True)
+        return Ports(ipv4.external_port if ipv4 else ports.ipv4, ipv6.external_port if ipv6 else ports.ipv6)
 
     def port_for(self, host: str) -> int | None:
         """Where a peer at an IP address can reach us."""
@@ -136,10 +149,23 @@ class ClientContext:
         return ports.over(host)
 
     def on_mapped(self, mapping: PortMapping) -> None:
-        """See `MappingListener`: the router knows our address."""
+        """See `MappingListener`: the router knows our address, and where it has changed all sources are told."""
         host = mapping.external_host
         if self.dht is not None and host is not None and kind_of(host) is AddressKind.PUBLIC:
             self.dht.note_own_host(host)
+        if self._has_moved(is_ipv6=mapping.is_ipv6):
+            for user in list(self.port_users):
+                user.moved()
+
+    def _has_moved(self, *, is_ipv6: bool) -> bool:
+        """Whether peers reach us at another port or address than they did before."""
+        mapping = None if self.mapper is None else self.mapper.find("tcp", is_ipv6=is_ipv6)
+        if mapping is None:
+            return False
+        own = self.ports.ipv6 if is_ipv6 else self.ports.ipv4
+        port, host = self._places.get(is_ipv6, (own, None))
+        self._places[is_ipv6] = mapping.external_port, mapping.external_host
+        return mapping.external_port != port or host not in (None, mapping.external_host)
 
     def has_room(self, *, inbound: bool = False) -> bool:
         """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks

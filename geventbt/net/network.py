@@ -110,10 +110,12 @@ class Network:
         self.check(endpoint)
         return self._opener.connect(endpoint, timeout, source_address)
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
         """A UDP socket that is connected to an endpoint; see `Opener`."""
         self.check(endpoint)
-        return self._opener.connect_udp(endpoint, timeout)
+        return self._opener.connect_udp(endpoint, timeout, source_address)
 
     def open_udp(self, address: Address) -> DatagramSocket:
         """A UDP socket without a receiver; see `Opener`. The filter is the business of who uses it."""

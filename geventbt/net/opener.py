@@ -37,7 +37,7 @@ class DatagramConnector(Protocol):
         """A connection to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
 
 
-class Opener(DatagramConnector, Protocol):
+class Opener(Protocol):
     """Looks up names, and opens sockets."""
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
@@ -54,6 +54,11 @@ class Opener(DatagramConnector, Protocol):
         Raises:
             OSError: it cannot be connected; a TimeoutError, not in time; a ProxyError, for a fault of the proxy.
         """
+
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
+        """A UDP socket that is connected to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
 
     def open_udp(self, address: Address) -> DatagramSocket:
         """A UDP socket without a receiver; see `UdpSocket.at`. Raises: OSError."""
@@ -77,9 +82,11 @@ class DirectOpener:
         """See `Opener`."""
         return self._connected(gevent_socket.SOCK_STREAM, endpoint, timeout, source_address)
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
         """See `Opener`."""
-        connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, None)
+        connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, source_address)
         return connected
 
     def open_udp(self, address: Address) -> DatagramSocket:

@@ -152,7 +152,7 @@ _MAPS = """
 import geventbt, gevent
 with geventbt.Client(lsd=False, dht=geventbt.DHT(routers=()), transport="tcp") as client:
     with gevent.Timeout(20):
-        while len(client.port_mappings) < 4:
+        while len(client.port_mappings) < 6:
             gevent.sleep(0.02)
     print(client.dht.status().external_host)
     for mapping in client.port_mappings:
@@ -161,7 +161,7 @@ with geventbt.Client(lsd=False, dht=geventbt.DHT(routers=()), transport="tcp") a
 
 
 @pytest.mark.interop
-def test_miniupnpd_maps_ports_by_pcp_and_upnp_and_takes_them_back(tmp_path):
+def test_miniupnpd_maps_ports_and_opens_its_firewall_and_takes_them_back(tmp_path):
     if not shutil.which("miniupnpd") or not shutil.which("nft"):
         pytest.skip("needs miniupnpd and nftables")
     tables = subprocess.run(command(FAR, "nft", "-f", "-"), input=_TABLES, text=True, capture_output=True)
@@ -179,9 +179,11 @@ def test_miniupnpd_maps_ports_by_pcp_and_upnp_and_takes_them_back(tmp_path):
         assert outcome.returncode == 0, outcome.stderr
         host = "93.184.216.34"
         mapped = [f"{name} {kind} {host}" for name in ("pcp", "upnp") for kind in ("tcp", "udp")]
-        assert outcome.stdout.splitlines() == [host, *mapped]
+        firewall = ["pcp tcp fd99::1", "pcp udp fd99::1"]
+        assert outcome.stdout.splitlines() == [host, *mapped, *firewall]
         rules = subprocess.run(command(FAR, "nft", "list", "ruleset"), text=True, capture_output=True).stdout
         assert "dnat" not in rules
+        assert "fd99::1" not in rules
     finally:
         router.terminate()
         router.wait()

@@ -65,6 +65,7 @@ class PeerSources:
         first_retry = _FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY
         self.known = KnownPeers(retry=first_retry, hosts=context.network)
         self.finder = Finder(self.known, context.network)
+        context.port_users.add(self.finder)
         self._own_tiers: list[list[str]] | None = None
         self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None

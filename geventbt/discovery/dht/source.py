@@ -111,6 +111,11 @@ class DHTSource:
         self._again.ask_soon()
         self._wake.set()
 
+    def moved(self) -> None:
+        """Announce soon where we are reached now."""
+        self._again.ask_soon()
+        self._wake.set()
+
     def stop(self, timeout: float) -> None:
         """Search no more. The DHT has no way to say that we leave."""
         greenlet, self._greenlet = self._greenlet, None
@@ -136,6 +141,7 @@ class DHTSource:
                 self._note(0, 0, str(error))
 
     def _search(self) -> None:
+        self._again.begin()
         peers = self._dht.find_peers(
             self._info_hash, announce_port=self._port(), seed=self._is_seed(), timeout=_SEARCH_TIMEOUT
         )

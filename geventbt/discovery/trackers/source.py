@@ -88,6 +88,11 @@ class TrackerSource:
         if self._announcer is not None:
             self._announcer.completed()
 
+    def moved(self) -> None:
+        """Announce where we are reached now, as soon as the trackers allow it."""
+        if self._announcer is not None:
+            self._announcer.moved()
+
     def stop(self, timeout: float) -> None:
         """Announce that we leave; blocks for at most `timeout` seconds."""
         self._is_started = False

@@ -39,8 +39,10 @@ class ProxyOpener:
         with gevent.Timeout(timeout, TimeoutError(f"no connection through the proxy {self._proxy} in time")):
             return self._open(endpoint.address, timeout, source_address)
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """See `Opener`."""
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
+        """See `Opener`. The proxy sends from an address of its own."""
         with gevent.Timeout(timeout, TimeoutError(f"no datagrams through the proxy {self._proxy} in time")):
             association = self.associate()
             try:
