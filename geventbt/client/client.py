@@ -18,6 +18,7 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions, TorrentOptions
 from geventbt.client.peers.finder import checked
+from geventbt.client.rate_group import RateGroup
 from geventbt.client.services import (
     check_dht,
     listen_beside,
@@ -77,7 +78,7 @@ class Client:
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
         upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
-        limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        limit_down, limit_up: bytes a second of all torrents together; None for no limit, 0 for nothing at all.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
         port_mapping: whether to have the router let peers through to us, by PCP, NAT-PMP or UPnP; see `port_mappings`.
@@ -194,6 +195,7 @@ class Client:
             udp = dht.udp
         if self.server is not None and self.server.utp is not None:
             self._context.utp = self.server.utp
+            self._context.listens_for_utp = True
         elif network.is_proxied and transport != TCP:
             udp, self._utp = open_utp(udp)
             self._context.utp = self._utp
@@ -209,6 +211,21 @@ class Client:
     def dht(self) -> DHT | None:
         """The node of the DHT that finds peers; None if there is none."""
         return self._context.dht
+
+    @property
+    def encryption(self) -> EncryptionPolicy:
+        """How connections are encrypted; see `Client`."""
+        return self._context.encryption
+
+    @property
+    def has_lsd(self) -> bool:
+        """Whether peers are found in the local network."""
+        return self._context.lsd is not None
+
+    @property
+    def has_port_mapping(self) -> bool:
+        """Whether the router is asked to let peers through."""
+        return self._context.mapper is not None
 
     @property
     def network(self) -> Network:
@@ -266,9 +283,22 @@ class Client:
         return self._context.up.rate
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
-        """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
+        """Set both rates of all torrents together, in bytes a second: None, or left out, for no limit, 0 for nothing at
+        all."""
         self._context.check_thread()
         self._context.set_limits(down, up)
+
+    def rate_group(
+        self, *, limit_down: int | None = None, limit_up: int | None = None, keeps_client_limits: bool = True
+    ) -> RateGroup:
+        """Make rates for some of the torrents together; see `ActiveTorrent.rate_group`.
+
+        Args:
+            limit_down, limit_up: bytes a second; None for no limit, 0 for nothing at all.
+            keeps_client_limits: whether the limits of the client hold for them as well.
+        """
+        self._context.check_thread()
+        return RateGroup(self._context, limit_down, limit_up, keeps_client_limits=keeps_client_limits)
 
     def add(
         self,
@@ -304,7 +334,7 @@ class Client:
             trackers: announce URLs, beside the torrent's own.
             web_seeds: URLs of web servers that have the files (BEP 19), beside the torrent's own; False to use none.
             max_peers: connections at one time.
-            limit_down, limit_up: bytes a second of this torrent; None for no limit.
+            limit_down, limit_up: bytes a second of this torrent; None for no limit, 0 for nothing at all.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
                 the data, such as `geventbt.MemoryBackend`. None for files in the folder.
             fail_without_peers: fail with NoPeersError when no peer is left and none can be found; else it waits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -74,6 +75,7 @@ class ClientContext:
     Attributes:
         now: see above.
         peer_id: our peer id, the same for all torrents.
+        rng: chooses where nothing else does; one for all, since its state has 2.5 KiB.
         port: the port that we listen on, or None.
         ports: where we listen over each address family.
         mapper: maps our ports at the router, or None.
@@ -82,6 +84,7 @@ class ClientContext:
         upload_slots: see `ClientOptions`.
         transport: see `ClientOptions`.
         utp: opens uTP connections: from the port that we listen on, if it takes them.
+        listens_for_utp: whether it does.
         udp: opens connections to UDP trackers: from that port as well.
         limiter: bounds how many connections are opened at one time, and a second.
         hosts: bounds the connections to web seeds of one host.
@@ -105,6 +108,7 @@ class ClientContext:
         self.now = now
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
+        self.rng = random.Random()
         self.port: int | None = None
         self.ports = Ports()
         self.mapper: PortMapper | None = None
@@ -113,6 +117,7 @@ class ClientContext:
         self.upload_slots = options.upload_slots
         self.transport = options.transport
         self.utp: UtpConnector = OwnPorts(network=options.network)
+        self.listens_for_utp = False
         self.udp: DatagramConnector = options.network
         self.limiter = ConnectLimiter()
         self.hosts = HostConnections()

@@ -17,6 +17,7 @@ from geventbt.net import udp_offload
 from geventbt.net.addresses import Address
 from geventbt.net.datagrams import BatchReceiver, DatagramReceiver, Receivers
 from geventbt.net.interface import Interface
+from geventbt.net.udp_batches import BatchReader, batch_reader
 
 _log = logging.getLogger("geventbt")
 
@@ -28,13 +29,8 @@ _BATCH_BUFFER = 4 << 20
 """Likewise where streams come over it."""
 _DRAIN = 32
 """Datagrams that are read before other greenlets have their turn."""
-_BATCH_DRAIN = 64
-"""Calls, each for one datagram or many, before the receiver has its turn. *Measured*: 2 us each."""
 _BATCH_PACKETS = 2048
-"""Datagrams, likewise. *Measured*: those that cost a receiver the most hold the hub up for 20 ms."""
-_SCRATCH = 256 * 1024 + _MAX_DATAGRAM
-
-_scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
+"""Datagrams of a batch. *Measured*: those that cost a receiver the most hold the hub up for 20 ms."""
 _bound: WeakKeyDictionary[Any, dict[tuple[Address, Interface | None], UdpSocket]] = WeakKeyDictionary()
 """The sockets of `UdpSocket.at`, by hub, address and interface."""
 
@@ -89,6 +85,7 @@ class UdpSocket:
         self._watcher = self._hub.loop.io(self._sock.fileno(), _READ)
         self._watcher.start(self._read)
         self._writer: Any = None
+        self._reader: BatchReader | None = None
         self._sends_many = False
         drop_socket_in_child(self)
 
@@ -117,6 +114,7 @@ class UdpSocket:
             for option in (stdlib_socket.SO_RCVBUF, stdlib_socket.SO_SNDBUF):
                 self._sock.setsockopt(stdlib_socket.SOL_SOCKET, option, _BATCH_BUFFER)
             self._sends_many = udp_offload.enable(self._sock, is_ipv6=self._is_ipv6)
+            self._reader = batch_reader()
         self._receivers.add(first_bytes, receiver)
 
     def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
@@ -247,43 +245,19 @@ class UdpSocket:
             receiver.drained()
 
     def _read_batches(self) -> None:
-        """Read into one buffer, one behind the other, and give away together what has one sender and one size."""
-        scratch = _shared_scratch(self._hub)
-        start = at = size = packets = 0
-        source: Any = None
-        is_for_error = False
-        for call in range(_BATCH_DRAIN):
-            try:
-                count, ancillary, _, address = self._sock.recvmsg_into([scratch[at:]], udp_offload.ANCILLARY)
-            except BlockingIOError:
-                is_for_error = call == 0
+        assert self._reader is not None
+        receivers = self._receivers
+        try:
+            runs = self._reader.receive(self._sock)
+        except OSError:
+            runs = []
+            for head, address in udp_offload.returned(self._sock):
+                receivers.refused(head, address)
+        packets = 0
+        for data, size, address in runs:
+            packets += len(data) // max(1, size)
+            if packets > _BATCH_PACKETS:
+                # Tiny ones that the system has joined, faster than an honest peer: they are lost as on the way.
                 break
-            except OSError:
-                is_for_error = True
-                break
-            if not count:
-                continue
-            segment = udp_offload.segment_size(ancillary, count) if ancillary else count
-            if segment != size or address != source or (at - start) % size or scratch[at] != scratch[start]:
-                self._give(scratch[start:at], size, source)
-                start, size, source = at, segment, address
-            at += count
-            packets += max(1, count // segment)
-            if at > _SCRATCH - _MAX_DATAGRAM or packets > _BATCH_PACKETS:
-                break
-        self._give(scratch[start:at], size, source)
-        if is_for_error:
-            for data, address in udp_offload.returned(self._sock):
-                self._receivers.refused(data, address)
-        self._receivers.drained()
-
-    def _give(self, data: memoryview, size: int, source: Any) -> None:
-        if data:
-            self._receivers.give(data, size, source[:2])
-
-
-def _shared_scratch(hub: Any) -> memoryview:
-    scratch = _scratches.get(hub)
-    if scratch is None:
-        scratch = _scratches[hub] = memoryview(bytearray(_SCRATCH))
-    return scratch
+            receivers.give(data, size, address)
+        receivers.drained()

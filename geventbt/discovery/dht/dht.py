@@ -30,6 +30,7 @@ from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.node_id import is_secure, random_id
 from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
+from geventbt.discovery.dht.search_queue import SearchQueue
 from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
@@ -41,7 +42,6 @@ from geventbt.peer_id import hash_or_id
 _log = logging.getLogger("geventbt")
 
 _LOOK = 0.05
-_LONGEST_LOOK = 2.0
 
 
 class DHT:
@@ -71,11 +71,13 @@ class DHT:
             default.
         network: opens the sockets. Through a proxy it is read only, and names of nodes cannot be looked up.
 
+    Attributes:
+        network: see above.
+        udp: the `UdpPort`, which other protocols may share.
+        unhurried: the order of the searches for torrents that lack nothing.
+
     Raises:
         OSError: the port is taken, or there is no such address.
-
-    Attributes:
-        udp: the `UdpPort`, which other protocols may share.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class DHT:
         if query_rate <= 0:
             raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
         self._hub = gevent.get_hub()
+        self.unhurried = SearchQueue(limits.DHT_UNHURRIED)
         self.udp = port if isinstance(port, UdpPort) else UdpPort.at(network, host or network.host, port)
         self.network = network = self.udp.network
         read_only = read_only or network.is_proxied
@@ -345,15 +348,12 @@ class DHT:
         """
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
-        pause = _LOOK
         while not self._is_ready():
             if self.is_closed:
                 raise DHTError("the DHT is closed")
             if monotonic() >= ends:
                 raise DHTTimeout(f"the DHT has too few nodes after {timeout:g} s; name some, or check the network")
-            gevent.sleep(min(pause, max(0.0, ends - monotonic())))
-            # A thousand torrents may wait for a network that is not there.
-            pause = min(1.1 * pause, _LONGEST_LOOK)
+            gevent.sleep(min(_LOOK, max(0.0, ends - monotonic())))
 
     def status(self) -> DHTStatus:
         """A snapshot of its state."""
