@@ -19,7 +19,7 @@ from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
 from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
-from geventbt.net.opener import DatagramConnector
+from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
@@ -78,6 +78,7 @@ class ClientContext:
         rng: chooses where nothing else does; one for all, since its state has 2.5 KiB.
         port: the port that we listen on, or None.
         ports: where we listen over each address family.
+        listens_at: the one IP address that we listen on; None for all.
         mapper: maps our ports at the router, or None.
         encryption: see `ClientOptions`.
         network: opens all sockets.
@@ -111,6 +112,7 @@ class ClientContext:
         self.rng = random.Random()
         self.port: int | None = None
         self.ports = Ports()
+        self.listens_at: str | None = None
         self.mapper: PortMapper | None = None
         self.encryption = options.encryption
         self.network = options.network

@@ -8,33 +8,10 @@ from typing import Any, Protocol
 from gevent import socket as gevent_socket
 
 from geventbt.net.addresses import Address
-from geventbt.net.datagrams import DatagramSocket
+from geventbt.net.datagrams import DatagramConnection, DatagramSocket
 from geventbt.net.interface import Interface
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.resolve import Endpoint, NameLookup, resolve
 from geventbt.net.udp_socket import UdpSocket
-
-
-class DatagramConnection(Protocol):
-    """Exchanges datagrams with one address, with the methods of a socket of gevent."""
-
-    def send(self, data: bytes, /) -> int:
-        """Send a datagram."""
-
-    def recv(self, size: int, /) -> bytes:
-        """Block for a datagram; TimeoutError if none comes in time."""
-
-    def settimeout(self, seconds: float, /) -> None:
-        """Set how long `recv` blocks."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-class DatagramConnector(Protocol):
-    """Opens connections for datagrams."""
-
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """A connection to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
 
 
 class Opener(Protocol):
@@ -69,14 +46,23 @@ class DirectOpener:
 
     Args:
         interface: what each is bound to; None for any device.
+
+    Raises:
+        ValueError: the environment names something that is not a name server.
     """
 
     def __init__(self, interface: Interface | None = None) -> None:
         self._interface = interface
+        self._names: NameLookup | None = None
+        if interface is not None:
+            # Only now: most programs use none.
+            from geventbt.net.name_servers import NameServers
+
+            self._names = NameServers(self, interface)
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
-        """See `Opener`."""
-        return resolve(host, port, family=family, datagram=datagram)
+        """See `Opener`. With an interface, name servers are asked over it."""
+        return resolve(host, port, family=family, datagram=datagram, names=self._names)
 
     def connect(self, endpoint: Endpoint, timeout: float | None, source_address: Address | None) -> Any:
         """See `Opener`."""

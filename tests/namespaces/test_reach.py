@@ -113,9 +113,10 @@ def test_with_an_interface_every_packet_is_from_there(world: World, tmp_path, in
     with sniffed(packets):
         outcome = run_near(
             *("-m", "geventbt", "download", world.torrent_without_names, "-o", tmp_path, "--interface", interface),
-            *("--tracker", f"http://{OTHER}:{world.ports['http']}/announce", "--transport", transport),
+            *("--tracker", f"http://tracker.test:{world.ports['http']}/announce", "--transport", transport),
             *("--tracker", f"udp://{OTHER}:{world.ports['udp']}/announce"),
-            *("--peer", f"{OTHER}:{world.ports['seed']}", "--dht-node", f"{OTHER}:6881"),
+            *("--peer", f"{OTHER}:{world.ports['seed']}", "--dht-node", f"{OTHER}:6881", "-v"),
+            GEVENTBT_NAME_SERVERS=f"{OTHER}:{world.ports['names']}",
         )
     assert outcome.returncode == 0, outcome.stderr
     if interface == "cable1":
@@ -123,6 +124,8 @@ def test_with_an_interface_every_packet_is_from_there(world: World, tmp_path, in
     else:
         assert {packet.source for packet in packets} == {interface}
     assert OTHER in {packet.destination for packet in packets}
+    assert "cannot be reached" not in outcome.stderr
+    assert "no name server" not in outcome.stderr
 
 
 # ---------------------------------------------------------------------- a router that nobody here wrote

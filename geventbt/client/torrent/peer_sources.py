@@ -121,6 +121,7 @@ class PeerSources:
             partial(self._add, Source.TRACKER, info_hash),
             self._context.network,
             self._context.udp,
+            self._context.listens_at,
         )
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers

@@ -13,10 +13,10 @@ from gevent.socket import AF_INET, AF_INET6
 
 from geventbt import limits
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramConnection
 from geventbt.net.mapping import nat_pmp, pcp
 from geventbt.net.mapping.base import MappingFailed, PortMapping, Transport
 from geventbt.net.network import Network
-from geventbt.net.opener import DatagramConnection
 from geventbt.net.resolve import Endpoint
 
 _MAX_ANSWER = 1100

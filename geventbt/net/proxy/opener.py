@@ -9,8 +9,8 @@ import gevent
 from geventbt import limits
 from geventbt.errors import FetchError, ProxyError
 from geventbt.net.addresses import Address
-from geventbt.net.datagrams import DatagramSocket
-from geventbt.net.opener import DatagramConnection, DirectOpener
+from geventbt.net.datagrams import DatagramConnection, DatagramSocket
+from geventbt.net.opener import DirectOpener
 from geventbt.net.proxy.http_connect import tunnel
 from geventbt.net.proxy.relay import Association, RelayConnection, RelaySocket
 from geventbt.net.proxy.socks import ASSOCIATE, CONNECT, Steps, negotiate
