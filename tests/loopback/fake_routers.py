@@ -100,10 +100,11 @@ class UpnpServer:
         mapped: (external port, "TCP" or "UDP") to (address, port, lease).
         taken: external ports that are.
         knows_leases: whether a mapping may be for a time.
-        replies: what it answers with, in place of what is right, by path; b"" for silence.
+        replies: what it answers with, in place of what is right, by path; b"" for silence. Or what writes it to the
+            connection.
         heads: of the requests.
         actions: their names.
-        answer: what the search is answered with; None for nothing.
+        answers: what the search is answered with.
     """
 
     def __init__(self, kind: str = "WANIPConnection", control: str = "/control") -> None:
@@ -112,12 +113,12 @@ class UpnpServer:
         self.knows_leases = True
         self.actions: list[str] = []
         description = ok(DESCRIPTION.format(kind=kind, control=control).encode())
-        self.replies: dict[str, bytes] = {"/description.xml": description}
+        self.replies: dict[str, bytes | Callable[[Any], None]] = {"/description.xml": description}
         self.heads: list[str] = []
         self._http = StreamServer(("127.0.0.1", 0), self._serve_http, spawn=Pool())
         self._http.start()
         self.location = f"http://127.0.0.1:{self._http.server_port}/description.xml"
-        self.answer: bytes | None = self.search_answer(self.location)
+        self.answers = [self.search_answer(self.location)]
         self._sock = gevent_socket.socket(type=gevent_socket.SOCK_DGRAM)
         self._sock.bind(("127.0.0.1", 0))
         self.group = self._sock.getsockname()
@@ -136,8 +137,8 @@ class UpnpServer:
     def _serve(self) -> None:
         while True:
             data, sender = self._sock.recvfrom(2000)
-            if b"InternetGatewayDevice:1" in data and self.answer is not None:
-                self._sock.sendto(self.answer, sender)
+            for answer in self.answers if b"InternetGatewayDevice:1" in data else ():
+                self._sock.sendto(answer, sender)
 
     def _serve_http(self, sock: Any, address: Any) -> None:
         file = sock.makefile("rb")
@@ -153,6 +154,9 @@ class UpnpServer:
             fields = dict(re.findall(r"<New(\w+)>([^<]*)</New", file.read(int(length[1])).decode()))
             reply = self._act(action[1], fields)
         with suppress(OSError):
+            if callable(reply):
+                reply(sock)
+                return
             sock.sendall(reply)
             if not reply:
                 sock.recv(1)

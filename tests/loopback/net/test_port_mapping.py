@@ -7,8 +7,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from time import monotonic
 from typing import Any
 
+import gevent
 import pytest
 
 import geventbt
@@ -126,6 +128,23 @@ def test_a_router_that_refuses(pmp, knows_pcp, given, message):
         router.map("tcp", 6881, 6881)
 
 
+@pytest.mark.parametrize("knows_pcp", [True, False])
+def test_answers_that_come_twice_late_or_early_are_those_of_their_own_question(pmp, knows_pcp):
+    server, router = pmp(knows_pcp=knows_pcp)
+    before: list[bytes] = []
+
+    def spoil(answer: bytes) -> list[bytes]:
+        # Without the refusal of PCP, which says nothing of what it refuses.
+        before.extend([answer] if len(answer) > 8 else [])
+        return [*before, answer]
+
+    server.spoil = spoil
+    server.external_port = lambda port: port + 1
+    for transport, port in (("tcp", 6881), ("udp", 6881), ("tcp", 6883), ("udp", 6883)):
+        mapping = router.map(transport, port, port)
+        assert (mapping.transport, mapping.port, mapping.external_port) == (transport, port, port + 1)
+
+
 def test_where_no_router_is_the_answer_is_quick():
     with pytest.raises(MappingFailed, match="does not answer: Connection refused"):
         PmpRouter(DIRECT, "127.0.0.1", port=1).map("tcp", 1, 1)
@@ -182,6 +201,72 @@ def test_a_description_that_is_not_right_is_one_clear_error(upnp, description, m
         router.map("tcp", 6881, 6881)
 
 
+def endless(start: bytes, part: bytes) -> Callable[[Any], None]:
+    """Sends the same part again and again, as long as it is taken."""
+
+    def send(sock: Any) -> None:
+        sock.sendall(start)
+        while True:
+            sock.sendall(part)
+
+    return send
+
+
+def dripping(data: bytes) -> Callable[[Any], None]:
+    """Sends a byte now and then."""
+
+    def send(sock: Any) -> None:
+        for byte in data:
+            sock.sendall(bytes([byte]))
+            gevent.sleep(0.02)
+
+    return send
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNBOUNDED = {
+    "chunks": endless(CHUNKED, b"10000\r\n" + bytes(65536) + b"\r\n"),
+    "small chunks": endless(CHUNKED, b"000000000001\r\nx\r\n" * 4000),
+    "until the end": endless(b"HTTP/1.1 200 OK\r\n\r\n", b"<a/>" * 16_000),
+    "head": endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 10_000),
+    "interim": endless(b"", b"HTTP/1.1 100 Go on\r\n\r\n" * 3000),
+    "dripped head": dripping(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000),
+    "dripped body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"<a/>" * 250),
+    "ten MB": lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + bytes(10_000_000)),
+}
+
+
+@pytest.mark.parametrize("reply", UNBOUNDED.values(), ids=UNBOUNDED)
+@pytest.mark.parametrize("path", ["/description.xml", "/control"])
+def test_an_answer_without_end_is_cut_short_and_said_once(upnp, monkeypatch, caplog, path, reply):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(limits, "MAPPING_TIMEOUT", 0.3)
+    monkeypatch.setattr(limits, "MIN_MAPPING_WAIT", 0.01)
+    monkeypatch.setattr(limits, "MAPPING_RETRY", 0.01)
+    server, router = upnp()
+    server.replies[path] = reply
+    started = monotonic()
+    with pytest.raises(MappingFailed):
+        router.map("tcp", 6881, 6881)
+    assert monotonic() - started < 5
+    with keep(router):
+        eventually(lambda: len(server.heads) >= 3)
+    assert len([record for record in caplog.records if "no port is mapped by upnp" in record.getMessage()]) <= 1
+
+
+def test_a_flood_of_answers_to_the_search_is_bounded(upnp):
+    server, router = upnp()
+    server.replies["/none.xml"] = ok(b"<root/>")
+    wrong = [b"", b"x" * 5000, b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nLOCATION: x\r\n" * 50]
+    other = [server.search_answer(server.location.replace("description", f"none?{number}")) for number in range(100)]
+    server.answers = wrong + other
+    with pytest.raises(MappingFailed):
+        router.map("tcp", 6881, 6881)
+    assert len(server.heads) <= limits.UPNP_ROUTERS
+    server.answers = wrong + server.answers[-1:] + [server.search_answer(server.location)] * 100
+    assert router.map("tcp", 6881, 6881).external_port == 6881
+
+
 @pytest.mark.parametrize("answer", [fault(501), ok(b"no XML"), b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"])
 def test_an_action_that_fails(upnp, answer):
     server, router = upnp()
@@ -199,7 +284,7 @@ def test_a_router_that_says_nothing_does_not_hold_up_for_long(upnp, monkeypatch)
     server.replies["/description.xml"] = b""
     with pytest.raises(MappingFailed, match=r"no answer within 0\.1 seconds"):
         router.map("tcp", 6881, 6881)
-    server.answer = None
+    server.answers = []
     with pytest.raises(MappingFailed, match="no router answers"):
         router.map("tcp", 6881, 6881)
 

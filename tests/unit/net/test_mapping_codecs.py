@@ -71,6 +71,48 @@ def test_no_datagram_is_anything_but_an_answer_a_refusal_or_left_out(data):
             parse()
 
 
+def changed(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :]
+
+
+NAT_PMP_ANSWER = b"\0\x82\0\0\0\0\0\1\x1a\xe1\x1a\xe2\0\0\x0e\x10"
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [("version", [0]), ("opcode", [1]), ("nonce", range(24, 36)), ("protocol", [36]), ("port", [40, 41])],
+)
+def test_an_answer_of_pcp_with_another_field_is_none(name, places):
+    for at in places:
+        assert pcp.parse_mapped(changed(PCP_ANSWER, at), NONCE, "tcp", 6881) is None
+
+
+def test_an_answer_of_pcp_with_another_result_is_a_refusal():
+    with pytest.raises(MappingFailed, match="error 65"):
+        pcp.parse_mapped(changed(PCP_ANSWER, 3), NONCE, "tcp", 6881)
+
+
+@pytest.mark.parametrize(("name", "places"), [("version", [0]), ("opcode", [1]), ("port", [8, 9])])
+def test_an_answer_of_nat_pmp_with_another_field_is_none(name, places):
+    for at in places:
+        assert nat_pmp.parse_mapped(changed(NAT_PMP_ANSWER, at), "tcp", 6881) is None
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_an_answer_of_nat_pmp_with_another_result_is_a_refusal(at):
+    with pytest.raises(MappingFailed, match="error"):
+        nat_pmp.parse_mapped(changed(NAT_PMP_ANSWER, at), "tcp", 6881)
+
+
+def test_answers_that_are_cut_off_are_none():
+    for size in range(60):
+        with suppress(MappingFailed):
+            assert pcp.parse_mapped(PCP_ANSWER[:size], NONCE, "tcp", 6881) is None
+    assert not any(nat_pmp.parse_mapped(NAT_PMP_ANSWER[:size], "tcp", 6881) for size in range(16))
+    assert pcp.parse_mapped(PCP_ANSWER + bytes(9), NONCE, "tcp", 6881)
+    assert nat_pmp.parse_mapped(NAT_PMP_ANSWER + bytes(9), "tcp", 6881)
+
+
 # ---------------------------------------------------------------------- SSDP
 
 
