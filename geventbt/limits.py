@@ -415,6 +415,9 @@ ANNOUNCE_STOP_TIMEOUT = 5.0
 """For announcing "stopped" (libtorrent: 5)."""
 SECOND_FAMILY = 2.0
 """For the answer over the other address family, once there is one (BEP 7)."""
+DNS_TIMEOUT, DNS_ROUNDS, DNS_SERVERS = 2.0, 2, 3
+"""For one name server to answer, where they are asked over an interface; how often each is asked, and how many are
+(resolv.conf(5): 5, 2 and 3)."""
 LOOKUPS = 32
 """Names that are looked up at one time, each in a native thread."""
 UDP_RETRANSMIT = 15.0

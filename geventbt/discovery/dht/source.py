@@ -112,6 +112,11 @@ class DHTSource:
         self._again.ask_soon()
         self._routine.wake()
 
+    def moved(self) -> None:
+        """Announce soon where we are reached now."""
+        self._again.ask_soon()
+        self._routine.wake()
+
     def stop(self, timeout: float) -> None:
         """Search no more. The DHT has no way to say that we leave."""
         self._routine.stop(timeout)
@@ -145,6 +150,7 @@ class DHTSource:
 
     def _search(self) -> None:
         self._pause = 0.0
+        self._again.begin()
         try:
             self._search_once()
         except GeventBTError as error:
