@@ -12,6 +12,7 @@ from bitarray.util import zeros
 
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
+from geventbt.client.rate_group import RateGroup
 from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
@@ -362,10 +363,21 @@ class ActiveTorrent:
         """Set both of this torrent's own rates.
 
         Args:
-            down, up: bytes a second; None, or left out, for no limit.
+            down, up: bytes a second; None, or left out, for no limit, 0 for nothing at all.
         """
         self._runner.check_thread()
         self._runner.peering.set_limits(down, up)
+
+    @property
+    def rate_group(self) -> RateGroup | None:
+        """The rates that it shares with other torrents, of `Client.rate_group`; None for those of the client alone. May
+        be set at any time."""
+        return self._runner.peering.rate_group
+
+    @rate_group.setter
+    def rate_group(self, group: RateGroup | None) -> None:
+        self._runner.check_thread()
+        self._runner.peering.rate_group = group
 
     @property
     def max_peers(self) -> int:

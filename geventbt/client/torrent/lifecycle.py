@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 from gevent.event import Event
@@ -23,6 +24,7 @@ class Lifecycle:
         known: set once the metadata is here, or the torrent has failed.
         done: set while everything wanted is here, or the torrent has failed.
         changes: notified of every change.
+        on_news: called at every change, in place of the torrent's own greenlet where it has none; or None.
     """
 
     def __init__(self, state: TorrentState) -> None:
@@ -32,6 +34,7 @@ class Lifecycle:
         self.known = Event()
         self.done = Event()
         self.changes = Notifier()
+        self.on_news: Callable[[], object] | None = None
         self._phase = state
         self._news = Event()
 
@@ -109,6 +112,8 @@ class Lifecycle:
     def notify(self) -> None:
         """Wake the torrent's own greenlet, and all that wait for `changes`."""
         self._news.set()
+        if self.on_news is not None:
+            self.on_news()
         self.changes.notify()
 
     def wait_for_news(self, timeout: float) -> None:
