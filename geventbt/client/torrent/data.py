@@ -158,13 +158,14 @@ class TorrentData:
     def _restore(self, storage: Storage) -> bitarray | None:
         """The pieces to be checked; None for all.
 
-        Where nothing can be written, or another process uses the folder of a seed, nothing is recorded. What the record
-        says is trusted all the same: it is true at any moment.
+        Where nothing can be written, nothing is recorded, and neither is a seed for which the folder cannot be locked:
+        the disk is full, say, or another process uses it. What the record says is trusted all the same: it is true at
+        any moment.
         """
         try:
             return in_thread(storage.restore)
         except StorageError as error:
-            if error.errno not in _READ_ONLY and not (error.errno == errno.EBUSY and self._options.seed_only):
+            if error.errno not in _READ_ONLY and not self._options.seed_only:
                 raise
         self._records = False
         try:
