@@ -27,7 +27,7 @@ from tests.simulated.swarm_links import Channel, Clock, Downlink, Message, Uplin
 BLOCK = limits.BLOCK
 _WHOLE_PIECE_TIME = 10.0
 _TICK = 1.0
-_SOCKET_BUFFER = 48 * 1024
+_SOCKET_BUFFER = 24 * 1024
 """Bytes of a connection that wait in the kernel."""
 
 
@@ -36,7 +36,7 @@ class Habits:
     """What a client does.
 
     Attributes:
-        slots: upload slots; 0 for a free rider.
+        slots: upload slots at the most; None for no bound, 0 for a free rider.
         follows_uplink: whether it uses as many as its uplink feeds.
         super_seeding: see `Client.add`.
         announces_always: whether it sends a have to those that have the piece, too.
@@ -45,7 +45,7 @@ class Habits:
         sequential: whether it reads from the start.
     """
 
-    slots: int = limits.UPLOAD_SLOTS
+    slots: int | None = limits.UPLOAD_SLOTS
     follows_uplink: bool = True
     super_seeding: bool | None = None
     announces_always: bool = True
@@ -86,12 +86,13 @@ class Neighbour:
         self.closed = False
         self.choked = self.peer_choking = True
         self.interested = self.am_interested = False
-        self.snubbed = False
+        self.snubbed = self.is_full = False
         self.window = RequestWindow()
         self.down, self.up = SpeedMeter(), SpeedMeter()
         self.uploaded = 0
         self.unserved: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         self.idle_since = math.inf
+        self.asked_since = math.inf
         self.resumes_at = self.takes_over_at = 0.0
 
     def __hash__(self) -> int:
@@ -110,6 +111,8 @@ class Neighbour:
         return self.up.speed(self.host.clock.now)
 
     def expected_rate(self, now: float) -> float:
+        if now - self.asked_since < limits.TAKE_OVER_SAMPLE:
+            return math.inf
         silence = self.window.silence(now)
         return self.down.speed(now) or (BLOCK / silence if silence else 0.0)
 
@@ -185,7 +188,8 @@ class SimulatedHost:
         )
         self.picker.sequential = habits.sequential
         self.neighbours: dict[SimulatedHost, Neighbour] = {}
-        self.uplink, self.downlink = Uplink(clock, line.up), Downlink(clock, line.down)
+        self.uplink = Uplink(clock, line.up)
+        self.downlink = Downlink(clock, line.down, self.uplink)
         self.uploaded = self.wasted = 0
         self.done_at: float | None = None
         self._on_verified = on_verified
@@ -271,6 +275,9 @@ class SimulatedHost:
         neighbour.down.add(BLOCK, now)
         others = self.picker.received(neighbour, piece, [block]).get(block, ())
         if others is None:
+            neighbour.window.on_late_block()
+            others = self.picker.received_late(neighbour, piece, block)
+        if others is None:
             self.wasted += BLOCK
             return
         for other in others:
@@ -331,7 +338,7 @@ class SimulatedHost:
         blocks = self.geometry.blocks_per_piece
         share = int(speed * _WHOLE_PIECE_TIME) // BLOCK
         share = 0 if share >= blocks else max(share, 1)
-        joins = now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
+        joins = self.picker.in_endgame and now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
         runs = self.picker.pick(neighbour, room, share=share, may_join=joins)
         if not runs and not pending and now >= neighbour.takes_over_at:
             runs = self.picker.take_over(neighbour, room, lambda other: other.expected_rate(now))
@@ -341,6 +348,7 @@ class SimulatedHost:
             neighbour.send(("request", run.piece, run.first, run.blocks), 17 * run.blocks)
         if runs:
             neighbour.window.on_requests(now)
+            neighbour.asked_since = min(neighbour.asked_since, now)
             if not joins:
                 neighbour.idle_since = math.inf
         elif not pending:
@@ -410,13 +418,17 @@ class SimulatedHost:
     # ------------------------------------------------------------------ serving, as `Serving` does
 
     def _serve(self, neighbour: Neighbour) -> None:
-        """Queue what the output takes: in the client a batch, and in the kernel what its buffer holds."""
+        """Queue what the output takes: in the client one or two batches, and in the kernel what its buffer holds."""
         now = self.clock.now
         habits = self.habits
-        while neighbour.unserved and neighbour.channel.queued <= _SOCKET_BUFFER:
+        while neighbour.unserved:
             wanted = neighbour.up.speed(now) * habits.output_time if math.isfinite(habits.output_time) else 1 << 30
-            batch = int(min(habits.high_output, max(habits.low_output, wanted))) // BLOCK
-            keys = list(neighbour.unserved)[: max(1, batch)]
+            most = int(min(habits.high_output, max(habits.low_output, wanted)))
+            queued = neighbour.channel.queued - _SOCKET_BUFFER
+            neighbour.is_full = queued > (most // 2 if neighbour.is_full else most)
+            if neighbour.is_full:
+                return
+            keys = list(neighbour.unserved)[: max(1, -(-most // BLOCK))]
             for (piece, offset, length), _ in zip(keys, self.uploads.read_blocks(neighbour, keys), strict=False):
                 del neighbour.unserved[piece, offset, length]
                 neighbour.up.add(length, now)
