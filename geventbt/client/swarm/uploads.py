@@ -168,7 +168,7 @@ class Uploads:
         if now >= self._rechoke_at:
             self._rechoke_at = now + limits.CHOKE_INTERVAL
             if is_busy:
-                self._slots.on_round()
+                self._slots.on_round(sum(peer.interested for peer in peers))
             self._set_slots()
             self._rechoke(now)
         elif any(peer.interested and peer.choked for peer in peers):
