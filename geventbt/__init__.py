@@ -22,6 +22,7 @@ _EXPORTS = {
     "Client": "geventbt.client.client",
     "ActiveTorrent": "geventbt.client.torrent.active_torrent",
     "TorrentReader": "geventbt.client.torrent.file_reader",
+    "RateGroup": "geventbt.client.rate_group",
     "Progress": "geventbt.client.status",
     "PeerStatus": "geventbt.client.status",
     "WebSeedState": "geventbt.client.status",
@@ -55,6 +56,7 @@ _EXPORTS = {
     "UtPex": "geventbt.extensions.ut_pex",
     "LtDonthave": "geventbt.extensions.lt_donthave",
     "UploadOnly": "geventbt.extensions.upload_only",
+    "UtHolepunch": "geventbt.extensions.ut_holepunch",
     "Handshake": "geventbt.protocol.handshake",
     "Extensions": "geventbt.protocol.handshake",
     "Geometry": "geventbt.geometry",
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
     from geventbt.client.download import download as download
     from geventbt.client.inspect import PeerReport as PeerReport
     from geventbt.client.inspect import inspect_peer as inspect_peer
+    from geventbt.client.rate_group import RateGroup as RateGroup
     from geventbt.client.seed import seed as seed
     from geventbt.client.status import FileStatus as FileStatus
     from geventbt.client.status import PeerStatus as PeerStatus
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension as Extension
     from geventbt.extensions.lt_donthave import LtDonthave as LtDonthave
     from geventbt.extensions.upload_only import UploadOnly as UploadOnly
+    from geventbt.extensions.ut_holepunch import UtHolepunch as UtHolepunch
     from geventbt.extensions.ut_metadata import UtMetadata as UtMetadata
     from geventbt.extensions.ut_pex import UtPex as UtPex
     from geventbt.geometry import Geometry as Geometry

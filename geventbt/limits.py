@@ -17,6 +17,8 @@ PEER_BLOCK = 128 * KIB
 """The longest block a peer may ask for or send (webtorrent closes over 128 KiB)."""
 PIECES = 8 * MESSAGE
 """The most pieces a torrent may have: what a bitfield of `MESSAGE` bytes can say."""
+EARLY_BITFIELD = 8192
+"""Pieces of a torrent of which a bitfield is sent with our handshake, before the peer's: it fits in one packet."""
 EARLY_HAVES = 10_000
 """Haves kept before the number of pieces is known (CVE-2014-4909: one far index must allocate nothing)."""
 
@@ -97,6 +99,10 @@ PEX_TOLERANCE = 0.75
 """The part of the interval after which a peer's next message is taken: clocks and networks jitter."""
 PEX_KNOWN = 200
 """Peers kept that one peer has sent (BEP 11 recommends to hold 200)."""
+HOLEPUNCH_RATE, HOLEPUNCH_BURST = 1.0, 20.0
+"""Messages of hole punching (BEP 55) to one peer, and from it: a second, and at once after a pause."""
+HOLEPUNCH_RELAYS = 2
+"""Peers that are asked to arrange a connection (libtorrent: 1): one may have lost the other peer, or do nothing."""
 
 # --- encryption (MSE/PE) ---
 MSE_PADDING = 512
@@ -207,8 +213,8 @@ PROXY_RETRY, MAX_PROXY_RETRY = 10.0, 600.0
 """Before a proxy that does not relay datagrams is asked again; doubled each time."""
 PROXY_WAITING = 64
 """Datagrams that wait until it does."""
-PROXY_LOOK = 1.0
-"""Between two looks whether a proxy still relays datagrams, while none come."""
+PROXY_KEEP_ALIVE = 60
+"""Of silence before the system asks whether a proxy that relays datagrams is still there (WireGuard: 25)."""
 IP_FILTER_BYTES = 512 * MIB
 """A file of ranges of IP addresses, unpacked (2026: the largest lists have 60 MiB)."""
 IP_FILTER_LINE = 4 * KIB
@@ -286,8 +292,6 @@ ENDGAME_PATIENCE = 0.5
 """Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
 """Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
-TAKE_OVER_WAIT = 2.0
-"""Seconds that a peer needs for what it was asked for, from which on a faster one that is idle takes over a part."""
 TAKE_OVER_SAMPLE = 1.0
 """Seconds from its first request on, until it is known which of two peers is faster."""
 URGENT_PIECES = 4
@@ -419,6 +423,8 @@ UDP_RETRANSMISSIONS = 8
 """How often it is sent again (BEP 15)."""
 UDP_CONNECTION_ID = 60.0
 """For which a connection id may be used (BEP 15: a minute)."""
+UDP_ANSWERS = 8
+"""Answers of a UDP tracker to one question that wait to be looked at."""
 UDP_CONNECTION_IDS = 1000
 """Connection ids kept: more than the trackers of a few torrents."""
 
@@ -471,6 +477,9 @@ WEB_SEED_SKIP = 256 * KIB
 more is worth a new connection."""
 WEB_SEED_PREFIX = 48 * KIB
 """What is read and thrown away before a range, where the server sends the whole file (anacrolix: 48 KiB)."""
+WEB_SEED_AHEAD = 1 * MIB
+"""What is left of an answer, at least, when the connection for the next one is opened, where a server sends one only
+over each: else it is a quarter."""
 WEB_SEED_DELAY = 2.0
 """In which peers may be found before web seeds are asked."""
 WEB_SEEDS_ACTIVE = 4
@@ -479,6 +488,8 @@ WEB_SEED_CONNECTIONS, WEB_SEED_GAIN = 4, 1.2
 """Connections to one web seed, and the factor by which one more must make it faster (Transmission: 4)."""
 HOST_CONNECTIONS = 6
 """Connections to one host over all torrents of a client (browsers: 6)."""
+HOST_BUSY_RETRY = 2.0
+"""Before a web seed is asked again that has led to a host with as many connections."""
 WEB_SEED_SAMPLE = 3.0
 """Over which the speed of a web seed is measured before another connection is tried."""
 WEB_SEED_PATIENCE = 5.0
@@ -582,6 +593,9 @@ DHT_ADDRESS_RATE, DHT_ADDRESS_BURST = 5.0, 5.0
 """Queries a second to one address (*measured*: libtorrent goes silent for 5 minutes above it)."""
 DHT_CALLS = 1000
 """Calls at a time; more fail."""
+DHT_UNHURRIED = 8
+"""Searches at a time for torrents that lack nothing, which only announce themselves: the rate of queries is enough for
+few, and with many torrents those that need peers must not wait for all the others."""
 DHT_SOURCE_RATE, DHT_SOURCE_BURST = 5.0, 50.0
 """Packets a second read of one network (/24, /64) that are not answers to us (libtorrent: 5, averaged over 10 s)."""
 DHT_SOURCES = 10_000
@@ -668,6 +682,8 @@ STORE_LOOK_INTERVAL = 10.0
 """Between two looks whether the object of a file has been changed, while it is read."""
 STORE_TIMEOUT = 600.0
 """One operation of a store, with the retries of its library."""
+STORE_UPLOAD_AGE = 3600.0
+"""After which a join in S3 that has not ended counts as cut off: its program has given it up after `STORE_TIMEOUT`."""
 STORE_RECORD_TOKENS = 10_000_000
 """Of a record: three and two for each file, and for each part."""
 
@@ -722,5 +738,9 @@ RPC_BODY = 16 * MIB
 """A request over RPC: a .torrent file in base64 is the longest."""
 RPC_BATCH = 100
 """Requests of a batch of JSON-RPC."""
+GROUPS, GROUP_NAME = 1000, 100
+"""Groups of torrents that share rates, and characters of the name of one."""
+BLOCKLIST = 128 * MIB
+"""A list of IP addresses that a client has fetched, as it comes, packed or not (2026: the largest have 60 MiB)."""
 RPC_ITEMS = 10_000
 """Items of a list in a request, such as ids."""

@@ -34,7 +34,15 @@ _FLAGS = (
 )
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key of an element in JSON, as the specification has it."""
-_KEYS = {"enter": "\ue007", "escape": "\ue00c", "delete": "\ue017", "down": "\ue015", "space": " "}
+_KEYS = {
+    "enter": "\ue007",
+    "escape": "\ue00c",
+    "delete": "\ue017",
+    "down": "\ue015",
+    "end": "\ue010",
+    "tab": "\ue004",
+    "space": " ",
+}
 
 
 class Browser:

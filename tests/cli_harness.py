@@ -62,8 +62,10 @@ def process_of(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own, which is killed at the end."""
     command = [*COMMAND, *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 
 import geventbt
 from tests.cli_harness import Call, make_origin, make_torrent_file, run_here
-from tests.loopback.harness import gevent_listener
+from tests.loopback.harness import gevent_listener, release_children
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
@@ -56,6 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         os.environ["PYTHONPYCACHEPREFIX"] = folder = tempfile.mkdtemp(prefix="pycache-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture(autouse=True)
+def exit_codes_are_kept() -> Iterator[None]:
+    """See `release_children`."""
+    yield
+    release_children()
 
 
 @pytest.fixture

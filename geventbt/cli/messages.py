@@ -54,6 +54,8 @@ def _code(error: Exception) -> int | None:
     number = getattr(error, "errno", None)
     if isinstance(error, CommandError):
         return error.code
+    if isinstance(error, errors.StorageError) and _is_lost(error):
+        return DISK
     if number in (errno.ENOENT, errno.ENOTDIR) or isinstance(error, (FileNotFoundError, errors.DHTNotFound)):
         return NOT_FOUND
     if isinstance(error, (errors.MetainfoError, errors.BencodeError)):
@@ -64,7 +66,8 @@ def _code(error: Exception) -> int | None:
         return TIMED_OUT
     # Negative numbers are errors of name resolution.
     if isinstance(error, OSError) and number is not None and (number < 0 or number in _NETWORK_ERRNOS):
-        return NETWORK
+        # Files and connections run out of descriptors alike.
+        return NETWORK if error.filename is None else DISK
     if isinstance(
         error, (errors.FetchError, errors.TrackerError, errors.DHTError, errors.ProtocolError, ConnectionError)
     ):
@@ -76,6 +79,13 @@ def _code(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return DISK
     return CORRUPT if isinstance(error, errors.GeventBTError) else None
+
+
+def _is_lost(error: errors.StorageError) -> bool:
+    """Whether a file of a torrent was deleted or replaced while it was in use; nothing was named that is not there."""
+    from geventbt.storage import MissingData
+
+    return isinstance(error, MissingData)
 
 
 def _is_out_of_resources(error: Exception) -> bool:

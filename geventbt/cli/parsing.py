@@ -19,7 +19,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 PREFIX = "GEVENTBT_"
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
-_DATA = "the file or folder itself, or the folder that holds it"
+DATA = "the file or folder itself, or the folder that holds it"
 SOURCE = "a .torrent file, an http(s) URL of one, a magnet link in quotes, an info hash, or - for standard input"
 
 
@@ -67,15 +67,22 @@ class Parser(argparse.ArgumentParser):
             self.error(f"there is no command {printable(word)!r}; {command_hint(word, commands)}")
 
     def _take_rest(self, found: argparse.Namespace, unknown: Sequence[str]) -> None:
-        """Take words behind the options, which argparse leaves over, as more of an argument that may be repeated."""
+        """Take words behind the options, which argparse leaves over, as more of an argument that may be repeated, or as
+        one that may be left out."""
         option = next((word for word in unknown if word.startswith("-") and word != "-"), None)
         if option is not None:
             hint = option_hint(option, [action.option_strings for action in self._actions])
             self.error(f"there is no option {printable(option)}{hint and '; '}{hint}")
-        repeated = [action.dest for action in self._actions if action.nargs == "+"]
-        if not repeated:
-            self.error(f"one argument too many: {printable(unknown[0])}")
-        getattr(found, repeated[0]).extend(unknown)
+        repeated = next((action.dest for action in self._actions if action.nargs == "+"), None)
+        if repeated is not None:
+            getattr(found, repeated).extend(unknown)
+            return
+        left_out = (action.dest for action in self._actions if action.nargs == "?" and not action.option_strings)
+        name = next((dest for dest in left_out if getattr(found, dest) is None), None)
+        if name is not None:
+            setattr(found, name, unknown[0])
+        if name is None or len(unknown) > 1:
+            self.error(f"one argument too many: {printable(unknown[-1])}")
 
     def _take_config(self, args: Sequence[str]) -> None:
         """Take defaults from a file, of a command that has the option for it."""
@@ -138,10 +145,27 @@ def add_source(parser: Parser, what: str = SOURCE) -> None:
     add_network(parser)
 
 
-def add_sources(parser: Parser) -> None:
+def add_sources(parser: Parser, what: str = f"{SOURCE}; several are fetched at one time") -> None:
     """The torrents, one or more."""
-    parser.add_argument("source", metavar="SOURCE", nargs="+", help=f"{SOURCE}; several are fetched at one time")
+    parser.add_argument("source", metavar="SOURCE", nargs="+", help=what)
     add_network(parser)
+
+
+def add_one_file(parser: Parser, default: str) -> None:
+    """Add what commands have in common that read a file of a torrent while it is fetched: SOURCE, FILE, --output, and
+    where data comes from.
+
+    Args:
+        parser: of the command.
+        default: which file it is where none is named.
+    """
+    add_source(parser)
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", help=f"its path in the torrent, its index, or a glob (default: {default})"
+    )
+    add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
+    add_sources_of_peers(parser)
+    add_web_seeds(parser)
 
 
 def add_network(parser: Parser) -> None:
@@ -173,12 +197,7 @@ def add_on_complete(parser: Parser) -> None:
 
 def add_data(parser: Parser) -> None:
     """Add the argument DATA, where the data of a torrent is."""
-    parser.add_argument("data", metavar="DATA", help=_DATA)
-
-
-def add_optional_data(parser: Parser) -> None:
-    """The same, where it may be left out."""
-    parser.add_argument("data", metavar="DATA", nargs="?", help=f"{_DATA} (default: where the .torrent file is)")
+    parser.add_argument("data", metavar="DATA", help=DATA)
 
 
 def add_output(parser: Parser, **options: Any) -> None:

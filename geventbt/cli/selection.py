@@ -39,6 +39,18 @@ def select_files(torrent: geventbt.Torrent, wanted: Iterable[str]) -> list[int]:
     return sorted(index for index in found if torrent.files[index].stored)
 
 
+def select_file(torrent: geventbt.Torrent, wanted: str) -> int:
+    """The index of the one file that is meant; see `select_files`.
+
+    Raises:
+        CommandError: it is not one file.
+    """
+    found = select_files(torrent, [wanted])
+    if len(found) != 1:
+        raise CommandError(NOT_FOUND, f"{wanted!r} matches {len(found)} files of the torrent; name one of them")
+    return found[0]
+
+
 def file_lines(torrent: geventbt.Torrent, selected: Iterable[int] | None = None) -> list[str]:
     """A line for each file, with its index and size, and a mark at those that are selected; None for no marks."""
     chosen = None if selected is None else set(selected)

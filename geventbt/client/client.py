@@ -18,7 +18,16 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions, TorrentOptions
 from geventbt.client.peers.finder import checked
-from geventbt.client.services import check_dht, network_of_options, open_dht, open_lsd, open_mapper
+from geventbt.client.rate_group import RateGroup
+from geventbt.client.services import (
+    check_dht,
+    listen_beside,
+    network_of_options,
+    open_dht,
+    open_lsd,
+    open_mapper,
+    open_utp,
+)
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
@@ -27,6 +36,7 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
+from geventbt.discovery.trackers.udp_port import TrackerPort
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.urls import escaped_url
@@ -34,11 +44,13 @@ from geventbt.net.addresses import Address
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
+from geventbt.net.udp_port import UdpPort
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
+from geventbt.wire.transports.utp_ports import UtpPorts
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
@@ -67,20 +79,20 @@ class Client:
             peers come.
         upload_slots: peers of each torrent that are unchoked at one time at the most: as many as the uplink feeds;
             None for no bound.
-        limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        limit_down, limit_up: bytes a second of all torrents together; None for no limit, 0 for nothing at all.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
         port_mapping: whether to have the router let peers through to us, by PCP, NAT-PMP or UPnP; see `port_mappings`.
         proxy: ``socks5://user:password@host:port`` or ``http://user:password@host:port``: everything goes through it or
             not at all. Names are looked up by the proxy. The client does not listen, there is no local discovery, and
-            UDP trackers and the DHT only where a SOCKS5 proxy carries UDP.
+            uTP, UDP trackers and the DHT only where a SOCKS5 proxy carries UDP.
         interface: the name of a device, such as "tun0", or an IP address of this machine: all sockets are bound to it.
             Names are looked up by the resolver of the system, which does not know of it.
         ip_filter: the path of a file of ranges of IP addresses (.p2p, .dat or CIDR, also packed by gzip), or ranges,
             such as "10.0.0.0/8" and "10.0.0.0-10.0.0.255": peers, nodes and servers there are left alone.
         network: a `Network` in place of the last three.
-        transport: "tcp", "utp" (BEP 29) or "both", for connections either way; see `geventbt.connect`. With a proxy or
-            an interface it is TCP.
+        transport: "tcp", "utp" (BEP 29) or "both", for connections either way; see `geventbt.connect`. With a proxy of
+            HTTP it is TCP.
 
     Raises:
         OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
@@ -123,7 +135,7 @@ class Client:
         host = host or network.host
         if network.is_proxied:
             port = None
-        if not network.is_default:
+        if not network.carries_udp:
             transport = TCP
         descriptors.raise_limit()
         max_connections = _affordable(max_connections)
@@ -142,8 +154,8 @@ class Client:
             lambda: sum(runner.connections for runner in self._table),
         )
         if port is not None:
-            self.server = listen(
-                (host, port) if isinstance(port, int) else port,
+            open_server = partial(
+                listen,
                 reuse_port=reuse_port,
                 info_hashes=self._table,
                 encryption=encryption,
@@ -154,20 +166,42 @@ class Client:
                 network=network,
                 transport=transport,
             )
+            if port == 0:
+                self.server = listen_beside(dht, host, open_server)
+            else:
+                self.server = open_server((host, port) if isinstance(port, int) else port)
             self.server.on("peer_connected", self._take)
             self._context.ports = self.server.ports
             self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
             host = host if isinstance(port, int) else _host_of(self.server)
-            if self.server.utp is not None:
-                self._context.utp = self.server.utp
+        self._utp: UtpPorts | None = None
+        udp = self._open_udp(host, dht, transport)
         has_own_dht = dht is True and network.carries_udp
-        self._own_dht = open_dht(host, self._context.port, network) if has_own_dht else None
+        self._own_dht = open_dht(host, udp, listens=self._context.port is not None) if has_own_dht else None
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = open_lsd(host, self._context.ports, network)
         if port_mapping and self._context.ports.ipv4 is not None:
             takes_utp = self.server is not None and self.server.utp is not None
             self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
+
+    def _open_udp(self, host: str, dht: bool | DHT, transport: TransportChoice) -> UdpPort:
+        """The UDP port that DHT, uTP and trackers share."""
+        network = self._context.network
+        if self.server is not None and self.server.udp.families:
+            udp = self.server.udp
+        elif isinstance(dht, bool):
+            udp = UdpPort.at(network, host, 0)
+        else:
+            udp = dht.udp
+        if self.server is not None and self.server.utp is not None:
+            self._context.utp = self.server.utp
+            self._context.listens_for_utp = True
+        elif network.is_proxied and transport != TCP:
+            udp, self._utp = open_utp(udp)
+            self._context.utp = self._utp
+        self._context.udp = TrackerPort(udp)
+        return udp
 
     @property
     def port(self) -> int | None:
@@ -178,6 +212,21 @@ class Client:
     def dht(self) -> DHT | None:
         """The node of the DHT that finds peers; None if there is none."""
         return self._context.dht
+
+    @property
+    def encryption(self) -> EncryptionPolicy:
+        """How connections are encrypted; see `Client`."""
+        return self._context.encryption
+
+    @property
+    def has_lsd(self) -> bool:
+        """Whether peers are found in the local network."""
+        return self._context.lsd is not None
+
+    @property
+    def has_port_mapping(self) -> bool:
+        """Whether the router is asked to let peers through."""
+        return self._context.mapper is not None
 
     @property
     def network(self) -> Network:
@@ -235,9 +284,22 @@ class Client:
         return self._context.up.rate
 
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
-        """Set both rates of all torrents together, in bytes a second. What is left out, or None, has no limit."""
+        """Set both rates of all torrents together, in bytes a second: None, or left out, for no limit, 0 for nothing at
+        all."""
         self._context.check_thread()
         self._context.set_limits(down, up)
+
+    def rate_group(
+        self, *, limit_down: int | None = None, limit_up: int | None = None, keeps_client_limits: bool = True
+    ) -> RateGroup:
+        """Make rates for some of the torrents together; see `ActiveTorrent.rate_group`.
+
+        Args:
+            limit_down, limit_up: bytes a second; None for no limit, 0 for nothing at all.
+            keeps_client_limits: whether the limits of the client hold for them as well.
+        """
+        self._context.check_thread()
+        return RateGroup(self._context, limit_down, limit_up, keeps_client_limits=keeps_client_limits)
 
     def add(
         self,
@@ -273,7 +335,7 @@ class Client:
             trackers: announce URLs, beside the torrent's own.
             web_seeds: URLs of web servers that have the files (BEP 19), beside the torrent's own; False to use none.
             max_peers: connections at one time.
-            limit_down, limit_up: bytes a second of this torrent; None for no limit.
+            limit_down, limit_up: bytes a second of this torrent; None for no limit, 0 for nothing at all.
             storage: called with the torrent and the folder, in a native thread; returns the `StorageBackend` that keeps
                 the data, such as `geventbt.MemoryBackend`. None for files in the folder.
             fail_without_peers: fail with NoPeersError when no peer is left and none can be found; else it waits.
@@ -379,6 +441,8 @@ class Client:
             self._context.mapper.close(min(timeout, limits.MAPPING_STOP_TIMEOUT))
         if self.server is not None:
             self.server.stop(timeout)
+        if self._utp is not None:
+            self._utp.close()
         if self._own_dht is not None:
             self._own_dht.close()
         if self._context.lsd is not None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from geventbt.client.context import ClientContext
 from geventbt.net.addresses import Ports, Scope, scope_of
 from geventbt.net.ip_ranges import IPRanges
-from geventbt.net.network import DIRECT, Network
+from geventbt.net.network import Network
+from geventbt.net.udp_port import UdpPort
+from geventbt.wire.server import PeerServer
+from geventbt.wire.transports.utp_ports import UtpPorts
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -45,21 +50,48 @@ def check_dht(dht: bool | DHT, network: Network) -> None:
         raise ValueError("the DHT goes past the proxy or interface of the client: make both with the same network=")
 
 
-def open_dht(host: str = "", port: int | None = None, network: Network = DIRECT) -> DHT:
-    """A node of the DHT for a client: on the UDP port with the number of its TCP port, if that is free.
+def listen_beside(dht: bool | DHT, host: str, listen: Callable[[tuple[str, int]], PeerServer]) -> PeerServer:
+    """Listen on a port, where any will do: on that of a node of the DHT which is handed in, if it is free, so that all
+    protocols have one.
+
+    Args:
+        dht: the node, if it is not a bool.
+        host: the address to listen on.
+        listen: called with (host, port).
+
+    Raises:
+        OSError: nothing can listen at the address.
+    """
+    if not isinstance(dht, bool) and dht.port and dht.udp.hosts == UdpPort.at(dht.network, host, 0).hosts:
+        with suppress(OSError):
+            return listen((host, dht.port))
+    return listen((host, 0))
+
+
+def open_utp(port: UdpPort) -> tuple[UdpPort, UtpPorts]:
+    """uTP on a port, or on another one where another client of the same node of the DHT has it; and the port."""
+    try:
+        return port, UtpPorts(port)
+    except OSError:
+        other = UdpPort.at(port.network, "", 0)
+        return other, UtpPorts(other)
+
+
+def open_dht(host: str, port: UdpPort, *, listens: bool) -> DHT:
+    """A node of the DHT for a client: on its UDP port, if that is free.
 
     Args:
         host: the address that the client listens on.
-        port: its port; None if it does not listen, so that its node only asks (BEP 43).
-        network: opens its sockets.
+        port: the UDP port that its protocols share.
+        listens: whether it takes connections; else its node only asks (BEP 43).
     """
     # Only now: it is a fifth of what a client imports.
     from geventbt.discovery.dht.dht import DHT
 
     try:
-        return DHT(port or 0, host, read_only=port is None, network=network)
+        return DHT(port, read_only=not listens)
     except OSError:
-        return DHT(0, host, read_only=port is None, network=network)
+        return DHT(0, host, read_only=not listens, network=port.network)
 
 
 def open_lsd(host: str, ports: Ports, network: Network) -> LocalDiscovery | None:

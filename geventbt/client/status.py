@@ -104,6 +104,7 @@ class PeerStatus:
         outgoing: whether we connected to it.
         encryption: "plaintext" or "rc4".
         transport: "tcp" or "utp".
+        peer_id: its 20 bytes, of which others may have the same.
         download_speed, upload_speed: from it and to it, bytes a second.
         downloaded: bytes of blocks from it.
         uploaded: bytes of blocks to it.
@@ -111,8 +112,9 @@ class PeerStatus:
         am_choking, am_interested, peer_choking, peer_interested: BEP 3's four states.
         snubbed: whether it leaves our requests unanswered.
         requests: blocks that were requested from it and have not arrived.
-        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex"; empty for one
-            that has connected to us and says not where it listens.
+        sources: what has named its address: "user", "lsd", "inbound" (itself), "tracker", "dht", "pex", "holepunch" (a
+            peer that has arranged the connection, BEP 55); empty for one that has connected to us and says not where it
+            listens.
     """
 
     address: tuple[str, int]
@@ -132,6 +134,7 @@ class PeerStatus:
     requests: int
     sources: tuple[str, ...] = ()
     transport: str = "tcp"
+    peer_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

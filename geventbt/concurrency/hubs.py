@@ -13,6 +13,7 @@ from gevent.hub import Hub, set_hub
 
 from geventbt.concurrency.forks import HasDescriptor, call_in_child, drop_in_child
 from geventbt.concurrency.greenlets import has_greenlets
+from geventbt.concurrency.routine import has_routines
 from geventbt.concurrency.threads import dismiss
 
 _P = ParamSpec("_P")
@@ -63,11 +64,11 @@ def drop_socket_in_child(holder: HasDescriptor) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """Make the forking thread's hub fit for the child; a new one, where sockets or greenlets of ours are at work."""
+    """Make the forking thread's hub fit for the child; a new one, where sockets or routines of ours are at work."""
     hub = get_hub_if_exists()
     if hub is None:
         return
-    if has_greenlets(hub) or any(holder.fileno() >= 0 for holder in _sockets):
+    if has_greenlets(hub) or has_routines(hub) or any(holder.fileno() >= 0 for holder in _sockets):
         _replace(hub)
     else:
         gevent.reinit(hub)

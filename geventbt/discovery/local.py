@@ -46,6 +46,9 @@ class LocalDiscovery:
             GEVENTBT_LSD_INTERFACES names.
         port: of the multicast groups; a test takes another one.
 
+    Attributes:
+        rng: varies the intervals of its torrents.
+
     Raises:
         OSError: there is no interface that can be used.
     """
@@ -57,6 +60,7 @@ class LocalDiscovery:
         self._host = host
         self._port = port
         self._cookie = secrets.token_hex(4)
+        self.rng = random.Random()
         self._sources: dict[bytes, LocalSource] = {}
         self._heard = RateLimit(limits.LSD_BYTES_PER_SECOND, monotonic())
         self._wake = Event()
@@ -117,7 +121,7 @@ class LocalDiscovery:
     # ------------------------------------------------------------------ receiving
 
     def receive(self, data: bytes, address: Address) -> None:
-        """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
+        """Take a datagram; see `geventbt.net.datagrams.DatagramReceiver`."""
         if self._heard.take(len(data), monotonic()) < len(data):
             return
         announce = parse_announce(data)
@@ -130,7 +134,7 @@ class LocalDiscovery:
                 source.heard((host, announce.port))
 
     def drained(self) -> None:
-        """Nothing is to be done; see `geventbt.net.udp_socket.DatagramReceiver`."""
+        """Nothing is to be done; see `geventbt.net.datagrams.DatagramReceiver`."""
 
     def _open(self, interfaces: Iterable[str] | None) -> list[_Link]:
         wanted = _usual_interfaces() if interfaces is None else set(interfaces)
@@ -239,7 +243,7 @@ class LocalSource:
         self, discovery: LocalDiscovery, info_hash: bytes, on_peers: Callable[[list[Address], str], Any]
     ) -> None:
         self.info_hash = info_hash
-        self._again = AskAgain(limits.LSD_INTERVAL, limits.LSD_MIN_INTERVAL, random.Random())
+        self._again = AskAgain(limits.LSD_INTERVAL, limits.LSD_MIN_INTERVAL, discovery.rng)
         self._peers_before = 0
         self._discovery = discovery
         self._on_peers = on_peers
@@ -268,8 +272,8 @@ class LocalSource:
 
     def need_more(self) -> None:
         """Announce it again as soon as that is allowed."""
-        self._again.need_more()
-        self._discovery.wake()
+        if self._again.need_more():
+            self._discovery.wake()
 
     def completed(self) -> None:
         """Nothing: an announce says nothing of it."""

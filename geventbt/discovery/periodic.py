@@ -50,9 +50,10 @@ class AskAgain:
         """When to ask next."""
         return min(self._planned, self._earliest) if self._is_needed else self._planned
 
-    def need_more(self) -> None:
-        """Note that more peers are needed, until the next question."""
-        self._is_needed = True
+    def need_more(self) -> bool:
+        """Note that more peers are needed, until the next question. Returns whether that is news."""
+        is_news, self._is_needed = not self._is_needed, True
+        return is_news
 
     def ask_soon(self) -> None:
         """Note that there is news for the source."""

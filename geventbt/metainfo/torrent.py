@@ -53,6 +53,7 @@ class Torrent:
         geometry: its length, and how it is cut into pieces.
         piece_hashes: the SHA-1 of every piece, end to end; empty in version 2.
         files: its files, in the order of the stream.
+        length: the bytes of its files, without padding (BEP 47).
         private: peers may only come from its trackers (BEP 27).
         trackers: announce URLs in tiers (BEP 12).
         web_seeds: URLs that have the data (BEP 19).
@@ -84,6 +85,11 @@ class Torrent:
     info_hash_v2: bytes | None = None
     piece_layers: Mapping[bytes, bytes] = field(default_factory=dict, repr=False, hash=False)
     http_seeds: tuple[str, ...] = ()
+    length: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once: there may be hundreds of thousands of files.
+        object.__setattr__(self, "length", sum(file.length for file in self.files if file.stored))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Torrent:
@@ -150,11 +156,6 @@ class Torrent:
     def is_multi_file(self) -> bool:
         """Whether it is a folder of files, even of a single one."""
         return len(self.files[0].path) > 1
-
-    @property
-    def length(self) -> int:
-        """The bytes of its files, without padding (BEP 47)."""
-        return sum(file.length for file in self.files if file.stored)
 
     @property
     def version(self) -> Version:

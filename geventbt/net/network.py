@@ -7,13 +7,13 @@ from typing import Any
 
 from geventbt.concurrency.threads import in_thread
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.interface import Interface
 from geventbt.net.ip_filter import NO_FILTER, IPFilter
 from geventbt.net.ip_ranges import IPRanges, read_ip_filter
 from geventbt.net.opener import DatagramConnection, DirectOpener, Opener
 from geventbt.net.proxy.url import SOCKS5, parse_proxy
 from geventbt.net.resolve import Endpoint
-from geventbt.net.udp_socket import DatagramReceiver, DatagramSocket
 
 
 class Network:
@@ -115,9 +115,9 @@ class Network:
         self.check(endpoint)
         return self._opener.connect_udp(endpoint, timeout)
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
-        """A UDP socket; see `Opener`. The filter is the business of who uses it."""
-        return self._opener.open_udp(address, receiver)
+    def open_udp(self, address: Address) -> DatagramSocket:
+        """A UDP socket without a receiver; see `Opener`. The filter is the business of who uses it."""
+        return self._opener.open_udp(address)
 
     def source_host(self, endpoint: Endpoint) -> str:
         """Our IP address in what goes to an endpoint, directly. Nothing is sent.

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 from gevent import socket as gevent_socket
 
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.interface import Interface
 from geventbt.net.resolve import Endpoint, resolve
-from geventbt.net.udp_socket import DatagramReceiver, DatagramSocket, UdpSocket
+from geventbt.net.udp_socket import UdpSocket
 
 
 class DatagramConnection(Protocol):
@@ -29,7 +30,14 @@ class DatagramConnection(Protocol):
         """Close it."""
 
 
-class Opener(Protocol):
+class DatagramConnector(Protocol):
+    """Opens connections for datagrams."""
+
+    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
+        """A connection to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
+
+
+class Opener(DatagramConnector, Protocol):
     """Looks up names, and opens sockets."""
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
@@ -47,11 +55,8 @@ class Opener(Protocol):
             OSError: it cannot be connected; a TimeoutError, not in time; a ProxyError, for a fault of the proxy.
         """
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """A UDP socket that is connected to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
-
-    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
-        """A UDP socket; see `UdpSocket.at`. Raises: OSError."""
+    def open_udp(self, address: Address) -> DatagramSocket:
+        """A UDP socket without a receiver; see `UdpSocket.at`. Raises: OSError."""
 
 
 class DirectOpener:
@@ -77,13 +82,9 @@ class DirectOpener:
         connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, None)
         return connected
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
-        """See `Opener`. One that is bound to an interface is not shared by protocols."""
-        if self._interface is not None:
-            return UdpSocket(address, receiver, interface=self._interface)
-        found = UdpSocket.at(address)
-        found.set_receiver(receiver)
-        return found
+    def open_udp(self, address: Address) -> DatagramSocket:
+        """See `Opener`."""
+        return UdpSocket.at(address, self._interface)
 
     def source_host(self, endpoint: Endpoint) -> str:
         """Our IP address in what goes to an endpoint. Nothing is sent. Raises: OSError."""

@@ -1,17 +1,13 @@
-"""A UDP socket on the hub: datagrams are handed to receivers as they come, without a greenlet.
-
-Several protocols may share one, told apart by the first byte of each datagram, so that they all have the same port.
-"""
+"""A UDP socket on the hub: datagrams are handed to receivers as they come, without a greenlet."""
 
 from __future__ import annotations
 
 import _socket
-import errno
 import logging
 import socket as stdlib_socket
 import sys
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -19,7 +15,9 @@ import gevent
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.net import udp_offload
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import BatchReceiver, DatagramReceiver, Receivers
 from geventbt.net.interface import Interface
+from geventbt.net.udp_batches import BatchReader, batch_reader
 
 _log = logging.getLogger("geventbt")
 
@@ -31,59 +29,14 @@ _BATCH_BUFFER = 4 << 20
 """Likewise where streams come over it."""
 _DRAIN = 32
 """Datagrams that are read before other greenlets have their turn."""
-_BATCH_DRAIN = 64
-"""Calls, each for one datagram or many, before the receiver has its turn. *Measured*: 2 us each."""
 _BATCH_PACKETS = 2048
-"""Datagrams, likewise. *Measured*: those that cost a receiver the most hold the hub up for 20 ms."""
-_SCRATCH = 256 * 1024 + _MAX_DATAGRAM
-
-_scratches: WeakKeyDictionary[Any, memoryview] = WeakKeyDictionary()
-_bound: WeakKeyDictionary[Any, dict[Address, UdpSocket]] = WeakKeyDictionary()
-"""The sockets of `UdpSocket.at`, by hub and address."""
-
-
-class DatagramReceiver(Protocol):
-    """What gets the datagrams. It is called by the hub and must not block."""
-
-    def receive(self, data: bytes, address: Address) -> None:
-        """Take a datagram from an address."""
-
-    def drained(self) -> None:
-        """No more have come for the moment."""
-
-
-class BatchReceiver(Protocol):
-    """Gets many datagrams at once. It is called by the hub and must not block."""
-
-    def receive_batch(self, data: memoryview, size: int, address: Address) -> None:
-        """Take datagrams from an address, which are valid during the call: all of one size, but for the last."""
-
-    def drained(self) -> None:
-        """No more have come for the moment."""
-
-    def refused(self, data: bytes, address: Address) -> None:
-        """A datagram of which this is the beginning has come back: nothing listens at the address."""
-
-    def writable(self) -> None:
-        """The system has room again, after `send_batch` has failed."""
-
-
-class DatagramSocket(Protocol):
-    """Sends datagrams to any address: a socket, or a relay of a proxy."""
-
-    @property
-    def address(self) -> Address:
-        """The (host, port) that it is bound to; port 0 where others cannot send to it first."""
-
-    def send(self, data: bytes, address: Address) -> bool:
-        """Send a datagram to an (IP address, port). Returns whether it was taken; it may be lost all the same."""
-
-    def leave(self, receiver: DatagramReceiver) -> None:
-        """Give its receiver nothing any more, and close it if nothing else uses it."""
+"""Datagrams of a batch. *Measured*: those that cost a receiver the most hold the hub up for 20 ms."""
+_bound: WeakKeyDictionary[Any, dict[tuple[Address, Interface | None], UdpSocket]] = WeakKeyDictionary()
+"""The sockets of `UdpSocket.at`, by hub, address and interface."""
 
 
 class UdpSocket:
-    """A bound UDP socket of one address family.
+    """A bound UDP socket of one address family: a `DatagramSocket`.
 
     Args:
         address: (host, port) to bind to; the host is an IP address, "" for all of IPv4 or "::" for all of IPv6.
@@ -108,7 +61,8 @@ class UdpSocket:
     ) -> None:
         self._is_ipv6 = ":" in address[0]
         family = stdlib_socket.AF_INET6 if self._is_ipv6 else stdlib_socket.AF_INET
-        self._receiver = receiver
+        self._receivers = Receivers(receiver)
+        self._interface = interface
         # It never blocks; gevent's own class would add a tenth to each call.
         self._sock = _socket.socket(family, stdlib_socket.SOCK_DGRAM)
         try:
@@ -131,60 +85,46 @@ class UdpSocket:
         self._watcher = self._hub.loop.io(self._sock.fileno(), _READ)
         self._watcher.start(self._read)
         self._writer: Any = None
-        self._batches: BatchReceiver | None = None
-        self._first_bytes: Collection[int] = ()
+        self._reader: BatchReader | None = None
         self._sends_many = False
-        self._has_given = False
         drop_socket_in_child(self)
 
     @classmethod
-    def at(cls, address: Address) -> UdpSocket:
+    def at(cls, address: Address, interface: Interface | None = None) -> UdpSocket:
         """The socket of this hub that is bound to an address, for one more protocol; a new one where there is none.
 
         Raises:
             OSError: it cannot be bound.
         """
         bound = _bound.setdefault(gevent.get_hub(), {})
-        known = bound.get((address[0] or "0.0.0.0", address[1]))
+        known = bound.get(((address[0] or "0.0.0.0", address[1]), interface))
         if known is not None and not known.is_closed:
             return known
-        made = cls(address, None)
-        bound[made.address] = made
+        made = cls(address, None, interface=interface)
+        bound[made.address, interface] = made
         return made
 
     def set_receiver(self, receiver: DatagramReceiver) -> None:
-        """Give a receiver what is not taken away by `attach`.
-
-        Raises:
-            OSError: there is one already.
-        """
-        if self._receiver is not None:
-            raise _taken(self.address)
-        self._receiver = receiver
-
-    def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
-        """Give a receiver nothing any more, and close the socket after the last one."""
-        if receiver is self._receiver:
-            self._receiver = None
-        if receiver is self._batches:
-            self._batches = None
-            self._first_bytes = ()
-        if self._receiver is None and self._batches is None:
-            self.close()
+        """See `DatagramSocket`."""
+        self._receivers.set_rest(receiver)
 
     def attach(self, first_bytes: Collection[int], receiver: BatchReceiver) -> None:
-        """Give the datagrams that begin with one of these bytes to a receiver that takes many at once.
+        """See `DatagramSocket`."""
+        if not self._receivers.takes_batches:
+            for option in (stdlib_socket.SO_RCVBUF, stdlib_socket.SO_SNDBUF):
+                self._sock.setsockopt(stdlib_socket.SOL_SOCKET, option, _BATCH_BUFFER)
+            self._sends_many = udp_offload.enable(self._sock, is_ipv6=self._is_ipv6)
+            self._reader = batch_reader()
+        self._receivers.add(first_bytes, receiver)
 
-        Raises:
-            OSError: there is one already.
-        """
-        if self._batches is not None:
-            raise _taken(self.address)
-        for option in (stdlib_socket.SO_RCVBUF, stdlib_socket.SO_SNDBUF):
-            self._sock.setsockopt(stdlib_socket.SOL_SOCKET, option, _BATCH_BUFFER)
-        self._sends_many = udp_offload.enable(self._sock, is_ipv6=self._is_ipv6)
-        self._first_bytes = frozenset(first_bytes)
-        self._batches = receiver
+    def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
+        """See `DatagramSocket`."""
+        self._receivers.remove(receiver)
+        if self._receivers.is_empty:
+            self.close()
+
+    def wait_open(self, timeout: float) -> None:
+        """See `DatagramSocket`: it is open."""
 
     @property
     def buffer(self) -> int:
@@ -207,16 +147,7 @@ class UdpSocket:
         return True
 
     def send_batch(self, data: bytes, size: int, address: Address) -> bool:
-        """Send datagrams of one size, but for the last, which may be smaller.
-
-        Args:
-            data: the datagrams, one behind the other.
-            size: bytes of the first.
-            address: (IP address, port).
-
-        Returns:
-            Whether the system had room; else `BatchReceiver.writable` is called as soon as it has.
-        """
+        """See `DatagramSocket`."""
         try:
             if len(data) <= size:
                 self._send(data, (), address)
@@ -249,8 +180,7 @@ class UdpSocket:
 
     def _on_writable(self) -> None:
         self._writer.stop()
-        if self._batches is not None:
-            self._batches.writable()
+        self._receivers.writable()
 
     # ------------------------------------------------------------------ the socket
 
@@ -279,8 +209,9 @@ class UdpSocket:
 
     def close(self) -> None:
         """Close it; what has come and was not read is lost."""
-        if not self.is_closed and _bound.get(self._hub, {}).get(self.address) is self:
-            del _bound[self._hub][self.address]
+        key = self.address, self._interface
+        if not self.is_closed and _bound.get(self._hub, {}).get(key) is self:
+            del _bound[self._hub][key]
         self._watcher.close()
         if self._writer is not None:
             self._writer.close()
@@ -290,16 +221,16 @@ class UdpSocket:
 
     def _read(self) -> None:
         try:
-            if self._batches is None:
-                self._read_singly()
+            if self._receivers.takes_batches:
+                self._read_batches()
             else:
-                self._read_batches(self._batches)
+                self._read_singly()
         except Exception:
             # The hub would print it, and go on as well.
             _log.exception("a datagram could not be handled")
 
     def _read_singly(self) -> None:
-        receiver = self._receiver
+        receiver = self._receivers.rest
         for _ in range(_DRAIN):
             try:
                 data, address = self._sock.recvfrom(_MAX_DATAGRAM)
@@ -313,59 +244,20 @@ class UdpSocket:
         if receiver is not None:
             receiver.drained()
 
-    def _read_batches(self, batches: BatchReceiver) -> None:
-        """Read into one buffer, one behind the other, and give away together what has one sender and one size."""
-        scratch = _shared_scratch(self._hub)
-        start = at = size = packets = 0
-        source: Any = None
-        is_for_error = False
-        for call in range(_BATCH_DRAIN):
-            try:
-                count, ancillary, _, address = self._sock.recvmsg_into([scratch[at:]], udp_offload.ANCILLARY)
-            except BlockingIOError:
-                is_for_error = call == 0
+    def _read_batches(self) -> None:
+        assert self._reader is not None
+        receivers = self._receivers
+        try:
+            runs = self._reader.receive(self._sock)
+        except OSError:
+            runs = []
+            for head, address in udp_offload.returned(self._sock):
+                receivers.refused(head, address)
+        packets = 0
+        for data, size, address in runs:
+            packets += len(data) // max(1, size)
+            if packets > _BATCH_PACKETS:
+                # Tiny ones that the system has joined, faster than an honest peer: they are lost as on the way.
                 break
-            except OSError:
-                is_for_error = True
-                break
-            if not count:
-                continue
-            segment = udp_offload.segment_size(ancillary, count) if ancillary else count
-            if segment != size or address != source or (at - start) % size or scratch[at] != scratch[start]:
-                self._give(scratch[start:at], size, source)
-                start, size, source = at, segment, address
-            at += count
-            packets += max(1, count // segment)
-            if at > _SCRATCH - _MAX_DATAGRAM or packets > _BATCH_PACKETS:
-                break
-        self._give(scratch[start:at], size, source)
-        if is_for_error:
-            for data, address in udp_offload.returned(self._sock):
-                batches.refused(data, address)
-        batches.drained()
-        if self._has_given and self._receiver is not None:
-            self._receiver.drained()
-        self._has_given = False
-
-    def _give(self, data: memoryview, size: int, source: Any) -> None:
-        if not data:
-            return
-        address = source[:2]
-        if data[0] in self._first_bytes:
-            assert self._batches is not None
-            self._batches.receive_batch(data, size, address)
-        elif self._receiver is not None:
-            self._has_given = True
-            for at in range(0, len(data), size):
-                self._receiver.receive(bytes(data[at : at + size]), address)
-
-
-def _taken(address: Address) -> OSError:
-    return OSError(errno.EADDRINUSE, f"{address[0]}:{address[1]} is in use by this program")
-
-
-def _shared_scratch(hub: Any) -> memoryview:
-    scratch = _scratches.get(hub)
-    if scratch is None:
-        scratch = _scratches[hub] = memoryview(bytearray(_SCRATCH))
-    return scratch
+            receivers.give(data, size, address)
+        receivers.drained()

@@ -32,17 +32,17 @@ class FairRate:
     Times are seconds of one monotonic clock.
 
     Args:
-        rate: bytes a second, at least 1, or None for no limit.
+        rate: bytes a second, 0 for none at all, or None for no limit.
         now: the time; only two blocks are available then, as a burst would not be within the rate.
         parent: the rate that the same bytes are taken from as well, or None.
 
     Raises:
-        ValueError: for a rate below 1.
+        ValueError: for a rate below 0.
     """
 
     def __init__(self, rate: int | None, now: float, parent: FairRate | None = None) -> None:
         self._limit = RateLimit(rate, now)
-        self._limit.take(self._limit.burst - 2 * limits.BLOCK, now)
+        self._limit.take(max(0, self._limit.burst - 2 * limits.BLOCK), now)
         self._parent = parent
         self._queue: FairQueue[Member | FairRate] = FairQueue()
         self._granted = 0
@@ -57,9 +57,26 @@ class FairRate:
         """Change the rate.
 
         Raises:
-            ValueError: for a rate below 1.
+            ValueError: for a rate below 0.
         """
         self._limit.set_rate(rate, now)
+
+    def set_parent(self, parent: FairRate | None) -> None:
+        """Be a part of another rate, or of none, from now on. Those that wait are filled, and ask the new one."""
+        waiting = list(self._waiting())
+        for group, member in waiting:
+            group.leave(member)
+        self._parent = parent
+        for _, member in waiting:
+            member.fill()
+
+    def _waiting(self) -> Iterator[tuple[FairRate, Member]]:
+        """The waiting members, each with what it is a member of."""
+        for each in self._queue:
+            if isinstance(each, FairRate):
+                yield from each._waiting()
+            else:
+                yield self, each
 
     @property
     def limited(self) -> bool:

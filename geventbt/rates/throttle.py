@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 from typing import Any
 
@@ -21,15 +22,14 @@ class Throttle:
     It has a timer only while a greenlet waits, and belongs to the hub of the first greenlet that waits.
 
     Args:
-        rate: bytes a second, at least 1, or None for no limit.
+        rate: bytes a second, 0 for none at all, or None for no limit.
         parent: another throttle that the same bytes are taken from, or None.
 
     Raises:
-        ValueError: for a rate below 1.
+        ValueError: for a rate below 0.
     """
 
     def __init__(self, rate: int | None = None, parent: Throttle | None = None) -> None:
-        self._parent = parent
         self._shared: FairRate = FairRate(rate, monotonic(), None if parent is None else parent._shared)
         self._timer: Any = None
 
@@ -41,6 +41,11 @@ class Throttle:
     @rate.setter
     def rate(self, rate: int | None) -> None:
         self._shared.set_rate(rate, monotonic())
+        self._serve()
+
+    def set_parent(self, parent: Throttle | None) -> None:
+        """Take bytes from another throttle as well, or from none, from now on; applies to waiting greenlets, too."""
+        self._shared.set_parent(None if parent is None else parent._shared)
         self._serve()
 
     @property
@@ -85,8 +90,11 @@ class Throttle:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        if self._timer is None and self._shared.waiting:
-            delay = max(self._shared.wait(monotonic()), limits.RATE_TICK)
+        if self._timer is not None or not self._shared.waiting:
+            return
+        delay = max(self._shared.wait(monotonic()), limits.RATE_TICK)
+        # At a rate of 0 it is infinite: until there is another rate.
+        if delay < math.inf:
             self._timer = gevent.get_hub().loop.timer(delay)
             self._timer.start(self._serve)
 

@@ -5,6 +5,8 @@ How it is shared is in `fair_rate.py`, and the greenlets that wait for it in `th
 
 from __future__ import annotations
 
+import math
+
 from geventbt import limits
 
 
@@ -14,11 +16,11 @@ class RateLimit:
     Times are seconds of one monotonic clock; a time before the last one counts as the last one.
 
     Args:
-        rate: bytes a second, at least 1, or None for no limit.
+        rate: bytes a second, 0 for none at all, or None for no limit.
         now: the time; the bucket is full then.
 
     Raises:
-        ValueError: for a rate below 1.
+        ValueError: for a rate below 0.
     """
 
     __slots__ = ("_filled_at", "_rate", "_tokens")
@@ -35,14 +37,17 @@ class RateLimit:
 
     @property
     def burst(self) -> int:
-        """Bytes that are available at once after a pause: a quarter of a second's, and at least two blocks."""
+        """Bytes that are available at once after a pause: a quarter of a second's, and at least two blocks; none at a
+        rate of 0."""
+        if self._rate == 0:
+            return 0
         return max(2 * limits.BLOCK, int((self._rate or 0) * limits.RATE_BURST))
 
     def set_rate(self, rate: int | None, now: float) -> None:
         """Change the rate; bytes that are available stay so, up to the new burst.
 
         Raises:
-            ValueError: for a rate below 1.
+            ValueError: for a rate below 0.
         """
         rate = _checked(rate)
         self._fill(now)
@@ -86,10 +91,10 @@ class RateLimit:
         return self._tokens >= count
 
     def wait_for(self, count: int, now: float) -> float:
-        """Seconds until `affords(count)`, if nobody takes anything before."""
+        """Seconds until `affords(count)`, if nothing is taken before; infinite at a rate of 0."""
         if self.affords(count, now):
             return 0.0
-        return (count - self._tokens) / (self._rate or 1)
+        return (count - self._tokens) / self._rate if self._rate else math.inf
 
     def _fill(self, now: float, most: int = 0) -> None:
         passed = now - self._filled_at
@@ -100,6 +105,6 @@ class RateLimit:
 
 
 def _checked(rate: int | None) -> int | None:
-    if rate is not None and rate < 1:
-        raise ValueError(f"a rate of {rate} bytes a second: must be at least 1, or None for no limit")
+    if rate is not None and rate < 0:
+        raise ValueError(f"a rate of {rate} bytes a second: must be 0 or more, or None for no limit")
     return rate

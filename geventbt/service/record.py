@@ -52,6 +52,12 @@ class Stored:
         version = content.pop("version", VERSION)
         if not isinstance(version, int) or version > VERSION:
             raise ValueError(f"written by a later version of the program, in format {version}")
+        return cls.read(content)
+
+    @classmethod
+    def read(cls: type[_T], found: object) -> _T:
+        """Read it from a JSON object; anything else counts as an empty one."""
+        content = dict(found) if isinstance(found, dict) else {}
         made = cls()
         hints = get_type_hints(cls)
         for name in [each.name for each in fields(cls) if each.name != "others"]:
@@ -62,6 +68,17 @@ class Stored:
         made.others = content
         return made
 
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Set attributes.
+
+        Raises:
+            AttributeError: there is no such attribute.
+        """
+        for name, value in values.items():
+            if not hasattr(self, name):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            setattr(self, name, value)
+
     def encode(self) -> bytes:
         """Write it."""
         content = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "others"}
@@ -69,7 +86,43 @@ class Stored:
 
 
 @dataclass
-class TorrentRecord(Stored):
+class Limited(Stored):
+    """Base of what has rates of its own, in bytes a second.
+
+    Attributes:
+        limit_down, limit_up: its rates; 0 for nothing at all.
+        limits_down, limits_up: whether they hold.
+    """
+
+    limit_down: int = 100_000
+    limit_up: int = 100_000
+    limits_down: bool = False
+    limits_up: bool = False
+
+    @property
+    def rate_down(self) -> int | None:
+        """The rate at which it may receive; None for no limit."""
+        return max(0, self.limit_down) if self.limits_down else None
+
+    @property
+    def rate_up(self) -> int | None:
+        """The rate at which it may send; None for no limit."""
+        return max(0, self.limit_up) if self.limits_up else None
+
+
+@dataclass
+class GroupRecord(Limited):
+    """What is kept of a group of torrents that share rates.
+
+    Attributes:
+        keeps_session_limits: whether the rates of the session hold as well.
+    """
+
+    keeps_session_limits: bool = True
+
+
+@dataclass
+class TorrentRecord(Limited):
     """What is kept of a torrent. Times are in seconds since 1970, 0 for never; sizes in bytes, rates in bytes a second.
 
     Attributes:
@@ -87,8 +140,8 @@ class TorrentRecord(Stored):
         unwanted: indices of the files that are not wanted.
         sequential: whether pieces are fetched in order.
         peer_limit: connections at one time; 0 for that of the service.
-        limit_down, limit_up: its rates.
-        limits_down, limits_up: whether they hold.
+        group: the name of the group whose rates it shares; "" for none.
+        keeps_session_limits: whether the rates of its group and of the session hold for it.
         bandwidth: -1, 0 or 1: as the user has said it.
         ratio_goal, idle_goal: whose goals hold; see `Goal`.
         ratio: of bytes sent to bytes of its size, that ends the seeding.
@@ -119,10 +172,8 @@ class TorrentRecord(Stored):
     unwanted: list[int] = field(default_factory=list)
     sequential: bool = False
     peer_limit: int = 0
-    limit_down: int = 100_000
-    limit_up: int = 100_000
-    limits_down: bool = False
-    limits_up: bool = False
+    group: str = ""
+    keeps_session_limits: bool = True
     bandwidth: int = 0
     ratio_goal: int = Goal.COMMON
     idle_goal: int = Goal.COMMON
@@ -138,39 +189,21 @@ class TorrentRecord(Stored):
     moved_from: dict[str, Any] | None = None
     removal: int = Removal.NO
 
-    def change(self, values: Mapping[str, Any]) -> None:
-        """Set attributes.
-
-        Raises:
-            AttributeError: there is no such attribute.
-        """
-        for name, value in values.items():
-            if not hasattr(self, name):
-                raise AttributeError(f"a torrent has no attribute {name!r}")
-            setattr(self, name, value)
-
-    @property
-    def rate_down(self) -> int | None:
-        """The rate at which it may receive; None for no limit."""
-        return max(1, self.limit_down) if self.limits_down else None
-
-    @property
-    def rate_up(self) -> int | None:
-        """The rate at which it may send; None for no limit."""
-        return max(1, self.limit_up) if self.limits_up else None
-
 
 @dataclass
-class Settings(Stored):
-    """Settings of a service that can be changed while it runs. Rates are in bytes a second, None for no limit.
+class Settings(Limited):
+    """Settings of a service that can be changed while it runs. The rates are those of all torrents together.
 
     Attributes:
         download_dir: the folder for torrents that are added without one.
         starts_added: whether torrents run as soon as they are added.
-        limit_down, limit_up: rates of all torrents together.
-        limits_down, limits_up: whether they hold.
+        sequential: whether torrents that are added fetch their pieces in order.
         slow_down, slow_up: rates that hold instead while `is_slow`.
         is_slow: see above.
+        has_schedule: whether `is_slow` is switched at the times below.
+        slow_begin, slow_end, slow_days: see `geventbt.service.schedule`.
+        blocklist_url: of a list of IP addresses to leave alone.
+        has_blocklist: whether that holds.
         max_connections: of all torrents together.
         peer_limit: connections of one torrent.
         downloads, seeds: how many torrents may download, or seed, at one time.
@@ -183,13 +216,16 @@ class Settings(Stored):
 
     download_dir: str = ""
     starts_added: bool = True
-    limit_down: int = 100_000
-    limit_up: int = 100_000
-    limits_down: bool = False
-    limits_up: bool = False
+    sequential: bool = False
     slow_down: int = 50_000
     slow_up: int = 50_000
     is_slow: bool = False
+    has_schedule: bool = False
+    slow_begin: int = 9 * 60
+    slow_end: int = 17 * 60
+    slow_days: int = 127
+    blocklist_url: str = ""
+    has_blocklist: bool = False
     max_connections: int = 1000
     peer_limit: int = 200
     downloads: int = 5
@@ -212,6 +248,7 @@ class ServiceRecord(Stored):
         next_id: the number of the next torrent.
         settings: the settings that were changed while it ran; see `Settings`.
         configured: what the configuration said of them then: where it says something else now, that holds.
+        groups: a `GroupRecord` for each group of torrents, by name.
         downloaded, uploaded: bytes of all torrents, of all runs.
         added: torrents that were added.
         seconds: that it has run.
@@ -221,6 +258,7 @@ class ServiceRecord(Stored):
     next_id: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
     configured: dict[str, Any] = field(default_factory=dict)
+    groups: dict[str, Any] = field(default_factory=dict)
     downloaded: int = 0
     uploaded: int = 0
     added: int = 0

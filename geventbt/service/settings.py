@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from geventbt.client.client import Client
 from geventbt.service.record import ServiceRecord, Settings
+from geventbt.service.schedule import is_slow_at
 
 _NAMES = frozenset(field.name for field in fields(Settings) if field.name != "others")
+_SCHEDULE = frozenset({"has_schedule", "slow_begin", "slow_end", "slow_days"})
 
 
 class LiveSettings:
@@ -32,6 +35,7 @@ class LiveSettings:
         self.current = defaults
         self._client = client
         self._record = record
+        self._scheduled: bool | None = None
 
     def configure(self, configured: Mapping[str, Any]) -> None:
         """Take over what the configuration says."""
@@ -42,8 +46,32 @@ class LiveSettings:
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Change settings until the configuration says something else."""
+        if changes.keys() & _SCHEDULE:
+            self._scheduled = None
         self._record.settings = {**self._record.settings, **changes}
         self._take(changes)
+
+    def follow_schedule(self, now: float) -> bool:
+        """Let the slow rates hold or not, where the schedule says something else than at the last call: what the user
+        has chosen meanwhile holds until then.
+
+        Args:
+            now: the time, in seconds since 1970.
+
+        Returns:
+            Whether that has changed.
+        """
+        settings, wanted = self.current, None
+        if settings.has_schedule:
+            local = time.localtime(now)
+            # Of Sunday Python says 6, and a schedule 0.
+            day, minute = (local.tm_wday + 1) % 7, local.tm_hour * 60 + local.tm_min
+            wanted = is_slow_at(day, minute, settings.slow_begin, settings.slow_end, settings.slow_days)
+        was, self._scheduled = self._scheduled, wanted
+        if wanted is None or wanted in (was, settings.is_slow):
+            return False
+        self.change({"is_slow": wanted})
+        return True
 
     def _take(self, changes: Mapping[str, Any]) -> None:
         settings = self.current
@@ -51,9 +79,7 @@ class LiveSettings:
             setattr(settings, name, changes[name])
         settings.download_dir = os.path.abspath(settings.download_dir)
         if settings.is_slow:
-            self._client.set_limits(down=max(1, settings.slow_down), up=max(1, settings.slow_up))
+            self._client.set_limits(down=max(0, settings.slow_down), up=max(0, settings.slow_up))
         else:
-            down = max(1, settings.limit_down) if settings.limits_down else None
-            up = max(1, settings.limit_up) if settings.limits_up else None
-            self._client.set_limits(down=down, up=up)
+            self._client.set_limits(down=settings.rate_down, up=settings.rate_up)
         self._client.max_connections = settings.max_connections

@@ -8,9 +8,10 @@ from __future__ import annotations
 from geventbt.storage.backend import ChangedData, MissingData, StorageBackend, StorageFactory
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.disk.relocation import Place, relocate
+from geventbt.storage.finding import locate
 from geventbt.storage.layout import Layout, Span
 from geventbt.storage.memory import MemoryBackend
-from geventbt.storage.storage import Storage, locate
+from geventbt.storage.storage import Storage
 
 __all__ = [
     "ChangedData",

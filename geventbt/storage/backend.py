@@ -13,7 +13,23 @@ bytes of verified pieces, and what it returns is hashed or has been. To write on
     client.add(torrent, storage=Database)
 
 All methods may block, and are called in native threads, several at once, except for `read_cached`, which is called on
-the hub. They report a failure with a `StorageError`, and data that is not there with `MissingData`.
+the hub. A range may be written again, but never with other bytes.
+
+Three things make data survive, and keep what is wrong from being trusted:
+
+- What `write` has returned from can be read at once. Only `checkpoint` makes it durable: the pieces that were in
+  `have` when it was called, when it returns, outlive a crash of the machine. A record of `have` is written after the
+  bytes that it names, never before them.
+- `restore` trusts what is recorded of a file only if it is the same file, unchanged: a backend notes what changes
+  with the content (size, time and inode; an ETag), and compares it. All else is to be hashed. A backend without a
+  record inherits that: everything is hashed at each start.
+- Where another program has changed a file meanwhile, `ChangedData` is raised, and `MissingData` where bytes are gone.
+  Then the storage trusts those pieces no more, hashes them, and fetches what is wrong. Bytes that took the place of
+  verified ones must never be returned as if they were these.
+
+All other failures are a `StorageError` with an ``errno`` and a file name. Its ``errno`` decides what becomes of the
+torrent: it tries again by itself where the fault may pass (``ENOSPC``, ``EDQUOT``, ``EIO``, ``ETIMEDOUT``, ``EROFS``
+and some others), and waits for the user otherwise (``EACCES``, ``EEXIST``, ...).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Collection
-from contextlib import closing, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -19,9 +18,10 @@ from bitarray.util import ones, zeros
 from geventbt.concurrency import descriptors
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.metainfo.hashing import BUFFER, ReadInto, hash_piece, hash_pieces
+from geventbt.metainfo.hashing import BUFFER
 from geventbt.metainfo.piece_hashes import contradicts, digest_of, trees_of
 from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
+from geventbt.storage.checker import Checker
 from geventbt.storage.disk.backend import DiskBackend
 from geventbt.storage.layout import Layout, Span
 
@@ -80,6 +80,7 @@ class Storage:
         )
         self._hashes = torrent.hashes()
         self._layout = Layout(torrent.files, torrent.geometry)
+        self._checker = Checker(torrent, self._hashes, self._layout, self.backend)
         self._padding = [file.padding for file in torrent.files]
         self._selected, self.wanted = self._want(selected)
         self.backend.begin(self.have, self._selected)
@@ -241,11 +242,8 @@ class Storage:
             IndexError: if the piece is not in the torrent.
             StorageError: if the disk failed.
         """
-        expected = self._hashes.expected(piece)
-        buffer = memoryview(bytearray(BUFFER))
-        digest = hash_piece(self._read_stream, self.torrent.geometry, self._hashes, piece, buffer)
-        self.have[piece] = digest == expected
-        return digest == expected
+        is_good = self.have[piece] = self._checker.is_good(piece)
+        return is_good
 
     def leaf_hashes(self, piece: int) -> list[bytes]:
         """Read a verified piece of version 2, and hash its blocks (BEP 52).
@@ -301,20 +299,7 @@ class Storage:
         pieces = ones(geometry.pieces, "big") if pieces is None else pieces
         if len(pieces) != geometry.pieces:
             raise ValueError(f"{len(pieces)} bits for {geometry.pieces} pieces")
-        with self.backend.checking(pieces):
-            possible = pieces & self.backend.possible(self._layout)
-            self.have &= ~pieces | possible
-            total, done = pieces.count(), pieces.count() - possible.count()
-            if progress is not None and done:
-                progress(done, total)
-            indices = (piece for piece, chosen in enumerate(possible) if chosen)
-            read = self._read_stream if on_error is None else _Tolerant(self._read_stream, on_error)
-            with closing(hash_pieces(geometry, self._hashes, indices, lambda: nullcontext(read), threads)) as hashed:
-                for piece, digest in hashed:
-                    self.have[piece] = digest == self._hashes.expected(piece)
-                    done += 1
-                    if progress is not None:
-                        progress(done, total)
+        self._checker.check(self.have, pieces, progress or (lambda done, total: None), threads, on_error)
         return self.have.copy()
 
     def lock(self) -> None:
@@ -433,21 +418,6 @@ class Storage:
             raise error
         raise StorageError(error.errno, error.strerror or str(error), os.fspath(self.path(file))) from error
 
-    def _read_stream(self, position: int, view: memoryview) -> bool:
-        """Fill a buffer from the stream of all files, verified or not; whether it is all there."""
-        filled = 0
-        try:
-            for span in self._layout.stream_spans(position, len(view)):
-                part = view[filled : filled + span.length]
-                filled += span.length
-                if self._padding[span.file]:
-                    part[:] = bytes(span.length)
-                else:
-                    self.backend.read_into(span.file, span.offset, part)
-        except MissingData:
-            return False
-        return True
-
     def _has_zero_padding(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
         position = 0
         with memoryview(data) as view:
@@ -464,52 +434,3 @@ class Storage:
         if data.tobytes() != bytes(len(data)):
             path = os.fspath(self.path(index))
             raise StorageError(errno.EINVAL, "the torrent's padding is not made of zeros", path)
-
-
-class _Tolerant:
-    """A reader that tells of what cannot be read, and goes on.
-
-    Args:
-        read_into: reads the stream, or raises.
-        on_error: called with each error.
-    """
-
-    def __init__(self, read_into: ReadInto, on_error: Callable[[StorageError], object]) -> None:
-        self._read_into = read_into
-        self._on_error = on_error
-
-    def __call__(self, position: int, view: memoryview) -> bool:
-        """As `read_into`; False where it raises, unless the storage is closed or there is a lack of descriptors."""
-        try:
-            return self._read_into(position, view)
-        except StorageError as error:
-            if error.errno == errno.EBADF or descriptors.is_shortage(error):
-                raise
-            self._on_error(error)
-            return False
-
-
-def locate(torrent: Torrent, data: str | os.PathLike[str]) -> Path:
-    """Find the folder for a `Storage`, given where the user says that the data is.
-
-    Args:
-        torrent: the torrent.
-        data: the torrent's file or folder itself, or the folder that holds it.
-
-    Returns:
-        The folder that holds it.
-
-    Raises:
-        StorageError: if it is not there (``errno.ENOENT``).
-    """
-    path = Path(os.path.abspath(data))
-    stored = [name for file in torrent.files if file.stored for name in (file.path, file.raw_path) if name]
-    candidates = ([path.parent] if path.name in {name[0] for name in stored} else []) + [path]
-    for folder in candidates:
-        if any(os.path.lexists(folder.joinpath(*parts)) for parts in stored):
-            return folder
-    raise StorageError(
-        errno.ENOENT,
-        f"the data of {torrent.name!r} is not there: name its file or folder, or the one that holds it",
-        os.fspath(path),
-    )

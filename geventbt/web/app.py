@@ -31,6 +31,7 @@ def make_app(
     login: Login | None = None,
     hosts: Collection[str] = (),
     control: Control | None = None,
+    fetches_private_urls: bool = False,
     per_torrent_metrics: bool = False,
     blueprints: Iterable[Blueprint] = (),
 ) -> Guard:
@@ -45,6 +46,8 @@ def make_app(
         login: the user and password that clients must give.
         hosts: names that it may be called by, beside IP addresses and localhost; those of a proxy in front of it.
         control: does what the user asks for on the page; by default the client does.
+        fetches_private_urls: whether URLs of torrents that are given on the page may lead into this machine and its
+            network.
         per_torrent_metrics: whether torrents have metrics of their own, up to `limits.WEB_METRICS_TORRENTS`.
         blueprints: more parts, with a URL prefix of their own.
     """
@@ -52,9 +55,10 @@ def make_app(
     streams = Streams(client)
     metrics = Metrics(client, folder=folder, streams=streams.counters, http=http, per_torrent=per_torrent_metrics)
     app = Flask(__name__, static_folder=None)
-    # What is added on the page comes in one body.
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.register_blueprint(page_blueprint(client, folder, control=control, stream_url="stream/"))
+    app.register_blueprint(
+        page_blueprint(client, folder, control=control, stream_url="stream/", fetches_private_urls=fetches_private_urls)
+    )
     app.register_blueprint(stream_blueprint(streams), url_prefix="/stream")
     app.register_blueprint(metrics_blueprint(metrics))
     app.add_url_rule("/healthz", "healthz", _is_healthy)

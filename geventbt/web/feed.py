@@ -12,6 +12,7 @@ from gevent.lock import BoundedSemaphore
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.greenlets import spawn
 from geventbt.web.departure import watch_departure
 from geventbt.web.journal import Journal
@@ -31,12 +32,20 @@ class Feed:
         client: has the torrents.
         journal: the lines of the log.
         totals: what is true of all torrents together, for JSON.
+        note_on: what the user is to know of a torrent beside its own state; see `Control`.
     """
 
-    def __init__(self, client: Client, journal: Journal, totals: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        journal: Journal,
+        totals: Callable[[], dict[str, Any]],
+        note_on: Callable[[ActiveTorrent], str | None] = lambda torrent: None,
+    ) -> None:
         self._client = client
         self._journal = journal
         self._totals_now = totals
+        self._note_on = note_on
         self._rows: dict[str, Row] = {}
         self._totals: dict[str, Any] = {}
         self._lines = 0
@@ -95,7 +104,7 @@ class Feed:
         """Compare with the last time, and wake the listeners if anything has changed."""
         rows: dict[str, Row] = {}
         for number, (info_hash, torrent) in enumerate(list(self._client.torrents.items()), 1):
-            rows[info_hash.hex()] = row_of(torrent)
+            rows[info_hash.hex()] = row_of(torrent, self._note_on(torrent))
             if not number % _TURN:
                 gevent.sleep(0)
         totals, lines = self._totals_now(), self._journal.after(self._lines)

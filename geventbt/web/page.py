@@ -37,18 +37,26 @@ def page_blueprint(
     *,
     control: Control | None = None,
     stream_url: str | None = None,
+    fetches_private_urls: bool = False,
 ) -> Blueprint:
-    """The page, for an app of the caller's. It is not guarded: whoever reaches it may do all that it can do.
+    """The page, for an app of the caller's. It is not guarded: any client that reaches it may do all that it can do.
 
     Args:
         client: has the torrents.
         folder: where what is added on the page is put.
         control: does what the user asks for; by default the client does.
         stream_url: where `Streams` is mounted, seen from the page, with a slash at the end; None if it is not.
+        fetches_private_urls: whether URLs of torrents may lead into this machine and its network.
     """
     blueprint = Blueprint("geventbt_page", __name__)
     _add_files(blueprint)
-    PageAPI(client, os.fspath(folder), control or ClientControl(client, folder), stream_url).add_to(blueprint)
+    PageAPI(
+        client,
+        os.fspath(folder),
+        control or ClientControl(client, folder),
+        stream_url,
+        fetches_private_urls=fetches_private_urls,
+    ).add_to(blueprint)
     return blueprint
 
 

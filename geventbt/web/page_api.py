@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
@@ -13,13 +13,12 @@ from flask.typing import ResponseReturnValue
 from geventbt import __version__, limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.active_torrent import ActiveTorrent
-from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import AddressKind
 from geventbt.net.http.fetch import fetch
-from geventbt.net.http.policy import AddressPolicy
+from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.net.network import Network
 from geventbt.net.text import clean_text
 from geventbt.web.control import Control
@@ -31,20 +30,31 @@ from geventbt.web.snapshot import details_of
 
 _INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _TORRENT = "application/x-bittorrent"
-_PUBLIC = AddressPolicy(kind=AddressKind.PUBLIC)
+_Action = Callable[[ActiveTorrent], None]
 
 
 class PageAPI:
-    """The views below ``/api``. What changes anything is a POST with the token in a header; see `Token`."""
+    """The views below ``/api``. What changes anything is a POST with the token in a header; see `Token`.
 
-    def __init__(self, client: Client, folder: str, control: Control, stream_url: str | None) -> None:
+    Args:
+        client: has the torrents.
+        folder: where what is added is put.
+        control: does what the user asks for.
+        stream_url: where files are streamed, or None.
+        fetches_private_urls: whether URLs of torrents may lead into this machine and its network.
+    """
+
+    def __init__(
+        self, client: Client, folder: str, control: Control, stream_url: str | None, *, fetches_private_urls: bool
+    ) -> None:
         self._client = client
         self._folder = folder
         self._control = control
         self._stream_url = stream_url
+        self._policy = ANY if fetches_private_urls else AddressPolicy(kind=AddressKind.PUBLIC)
         self._token = Token("X-Geventbt-Token")
         self._journal = Journal()
-        self._feed = Feed(client, self._journal, self._totals)
+        self._feed = Feed(client, self._journal, self._totals, control.note_on)
 
     def add_to(self, blueprint: Blueprint) -> None:
         """Add the views."""
@@ -103,12 +113,12 @@ class PageAPI:
         if request.mimetype == _TORRENT:
             source: Torrent | Magnet = in_thread(Torrent.from_bytes, _body(limits.WEB_BODY))
         else:
-            source = read_link(str(_json("link").get("link", "")), self._client.network)
+            source = read_link(str(_json("link").get("link", "")), self._client.network, self._policy)
         torrent = self._control.add(source)
         self._journal.note(f"added {torrent.name}")
         return {"hash": torrent.info_hash.hex(), "name": clean_text(torrent.name)}, 201
 
-    def _view_of(self, action: Any) -> Any:
+    def _view_of(self, action: _Action) -> Callable[[str], ResponseReturnValue]:
         def view(info_hash: str) -> ResponseReturnValue:
             action(self._torrent(info_hash))
             return {}
@@ -124,35 +134,40 @@ class PageAPI:
         self._journal.note(f"resumed {torrent.name}")
 
     def _check(self, torrent: ActiveTorrent) -> None:
-        # It takes as long as the data is large, and is seen in the list.
+        self._control.check(torrent)
         self._journal.note(f"checking {torrent.name}")
-        spawn(f"checking {torrent.name!r}", _check_data, torrent)
 
     def _remove(self, torrent: ActiveTorrent) -> None:
-        self._control.remove(torrent)
-        self._journal.note(f"removed {torrent.name}; its files are kept")
+        deletes = _json("delete").get("delete", False)
+        if not isinstance(deletes, bool):
+            raise ValueError("delete: true or false")
+        self._control.remove(torrent, delete=deletes)
+        self._journal.note(f"removed {torrent.name}; its files are {'deleted' if deletes else 'kept'}")
 
     def _set_priorities(self, torrent: ActiveTorrent) -> None:
         wanted = _json("priorities").get("priorities")
         if not isinstance(wanted, dict) or not all(type(value) is int for value in wanted.values()):
             raise ValueError("priorities: an object of numbers from 0 to 7 by the index of the file")
-        torrent.set_priorities({int(index): value for index, value in wanted.items()})
+        self._control.set_priorities(torrent, {int(index): value for index, value in wanted.items()})
 
     def _set_limits(self) -> ResponseReturnValue:
         given = _json("down", "up")
         for value in given.values():
-            if value is not None and (type(value) is not int or not 1 <= value <= limits.WEB_MAX_RATE):
-                raise ValueError("a limit is a number of bytes a second from 1 on, or null")
+            if value is not None and (type(value) is not int or not 0 <= value <= limits.WEB_MAX_RATE):
+                raise ValueError("a limit is a number of bytes a second from 0 on, or null")
         down, up = given.get("down"), given.get("up")
         self._control.set_limits(down, up)
         self._journal.note(f"limits: {_rate(down)} down, {_rate(up)} up")
         return {}
 
 
-def read_link(text: str, network: Network) -> Torrent | Magnet:
+def read_link(text: str, network: Network, policy: AddressPolicy) -> Torrent | Magnet:
     """The torrent, or the link to one, that a text names: a magnet link, an info hash, or the URL of a .torrent file.
 
-    A URL leads to addresses of the internet only: the page may be used by others than those who may reach our network.
+    Args:
+        text: as the user has given it.
+        network: opens the sockets.
+        policy: which addresses a URL may lead to: the page may be used by others than those who may reach our network.
 
     Raises:
         GeventBTError: it names none, or it cannot be fetched.
@@ -162,10 +177,11 @@ def read_link(text: str, network: Network) -> Torrent | Magnet:
         raise ValueError("give a magnet link, an info hash, or the URL of a .torrent file")
     if text.lower().startswith(("http://", "https://")):
         try:
-            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=_PUBLIC, network=network))
+            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=policy, network=network))
         except FetchError as error:
             hint = "only addresses of the internet are fetched from; save the file, and add that"
-            raise FetchError(f"the URL cannot be fetched: {error} ({hint})") from error
+            why = f"{error}" if policy is ANY else f"{error} ({hint})"
+            raise FetchError(f"the URL cannot be fetched: {why}") from error
     return Magnet.from_string(f"magnet:?xt=urn:btih:{text}" if _INFO_HASH.fullmatch(text) else text)
 
 
@@ -190,12 +206,6 @@ def _json(*known: str) -> dict[str, Any]:
 def _tell(error: Exception) -> ResponseReturnValue:
     """An error, as text for the page."""
     return {"error": clean_text(str(error))}, 400
-
-
-def _check_data(torrent: ActiveTorrent) -> None:
-    # An error is the torrent's, and shown there.
-    with suppress(GeventBTError, OSError):
-        torrent.check()
 
 
 def _free_space(folder: str) -> int | None:

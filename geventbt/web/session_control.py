@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from geventbt.client.pieces.order import HIGHEST, NORMAL
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service.session import AlreadyThere, Session
@@ -33,9 +36,29 @@ class SessionControl:
         """Let it run, in its turn."""
         self._session.start(self._known(torrent))
 
-    def remove(self, torrent: ActiveTorrent) -> None:
-        """Remove it; its files stay."""
-        self._session.remove(self._known(torrent))
+    def check(self, torrent: ActiveTorrent) -> None:
+        """Hash all of its data again, in the background."""
+        self._session.verify(self._known(torrent))
+
+    def remove(self, torrent: ActiveTorrent, *, delete: bool) -> None:
+        """Remove it, and delete its files or leave them."""
+        self._session.remove(self._known(torrent), delete=delete)
+
+    def set_priorities(self, torrent: ActiveTorrent, priorities: Mapping[int, int]) -> None:
+        """Set priorities of files by their index. One that is not wanted keeps its priority for later."""
+        known = self._known(torrent)
+        count = len(torrent.metainfo.files) if torrent.metainfo is not None else 0
+        if not all(0 <= index < count and 0 <= priority <= HIGHEST for index, priority in priorities.items()):
+            raise LookupError(f"the torrent has files 0 to {count - 1}, and priorities are 0 to {HIGHEST}")
+        unwanted, kept = set(known.record.unwanted), dict(known.record.priorities)
+        for index, priority in priorities.items():
+            if priority:
+                unwanted.discard(index)
+                kept[str(index)] = priority
+            else:
+                unwanted.add(index)
+        changed = {index: priority for index, priority in kept.items() if priority != NORMAL}
+        self._session.change(known, unwanted=sorted(unwanted), priorities=changed)
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set both rates of all torrents together, in bytes a second; None for no limit."""
@@ -45,6 +68,14 @@ class SessionControl:
         if up is not None:
             changes["limit_up"] = up
         self._session.change_settings(changes)
+
+    def note_on(self, torrent: ActiveTorrent) -> str | None:
+        """What has gone wrong with it, or that it waits for its turn."""
+        known = self._session.find(torrent.info_hash)
+        if known is None:
+            return None
+        is_waiting = not known.runs and not known.record.is_stopped
+        return known.problem or ("waits for its turn in the queue" if is_waiting else None)
 
     def _known(self, torrent: ActiveTorrent) -> ServiceTorrent:
         known = self._session.find(torrent.info_hash)

@@ -24,8 +24,13 @@ _CELLS = 480
 """Cells of a piece map: as many as can be told apart."""
 
 
-def row_of(torrent: ActiveTorrent) -> Row:
-    """What the list shows of a torrent. Sizes in bytes, speeds in bytes a second, `eta` in seconds or None."""
+def row_of(torrent: ActiveTorrent, note: str | None = None) -> Row:
+    """What the list shows of a torrent. Sizes in bytes, speeds in bytes a second, `eta` in seconds or None.
+
+    Args:
+        torrent: the torrent.
+        note: what the user is to know beside its own state.
+    """
     progress = torrent.progress
     metainfo, error, left = torrent.metainfo, torrent.error, progress.seconds_left
     is_checking = progress.state == "checking"
@@ -33,7 +38,7 @@ def row_of(torrent: ActiveTorrent) -> Row:
         "name": clean_text(torrent.name),
         "state": str(progress.state),
         "error": None if error is None else clean_text(str(error)),
-        "waiting": progress.waiting_for,
+        "waiting": clean_text(note) if note else progress.waiting_for,
         "size": metainfo.geometry.size if metainfo else None,
         "wanted": progress.wanted,
         "done": progress.done,
@@ -59,6 +64,7 @@ def details_of(torrent: ActiveTorrent) -> dict[str, Any]:
         "piece_length": metainfo.geometry.piece_length if metainfo else None,
         "map": piece_map(have),
         "files": _files(torrent, have),
+        "file_count": sum(file.stored for file in metainfo.files) if metainfo else 0,
         "peers": _peers(torrent),
         "trackers": _trackers(torrent),
     }

@@ -62,7 +62,7 @@ def connect(
         source_address: the (host, port) to connect from, or None.
         transport: "tcp"; "utp" for uTP (BEP 29); or "both": TCP, then uTP as well if TCP fails or takes longer than
             `limits.UTP_HEAD_START`, and the first that connects is used. See `Wire.transport` for the outcome.
-        network: opens the socket: through a proxy or from an interface, then by TCP alone.
+        network: opens the socket: through a proxy or from an interface. Through a proxy of HTTP it is TCP alone.
 
     Raises:
         ConnectionError: the connection was refused, or the peer cannot be reached; HandshakeError is one, for a peer
@@ -75,7 +75,7 @@ def connect(
     return open_wire(
         address,
         ways,
-        OwnPorts(source_address),
+        OwnPorts(source_address, network),
         timeout=timeout,
         encryption=encryption,
         info_hash=info_hash,
@@ -105,8 +105,7 @@ def open_wire(
     check_policy(encryption)
     if encryption == REQUIRE and info_hash is None:
         raise ValueError("an encrypted opening needs the info hash")
-    if not network.is_default:
-        # Neither a proxy nor an interface carries uTP.
+    if not network.carries_udp:
         ways = (TCP,)
     opener = _Opener(address, utp, source_address, network)
     if encryption == DISABLE or info_hash is None:
@@ -134,7 +133,7 @@ class _Opened(NamedTuple):
 
     def wire(self, opening: OpenedStream | None = None) -> Wire:
         stream = self.stream
-        if self.remote_address is not None:
+        if self.remote_address is not None and not isinstance(stream, UtpTransport):
             stream = TcpTransport(stream, remote_address=self.remote_address)
         return Wire(stream, incoming=False, opening=opening)
 
@@ -197,6 +196,11 @@ class _UtpAttempt:
     def open(self) -> Any:
         """A connected transport."""
         self._network.check(self._endpoint)
+        if self._endpoint.is_name:
+            # Answers come from an address that is not known.
+            raise OSError(
+                errno.EINVAL, f"cannot connect to {self._endpoint.host} over uTP: only a proxy knows the name"
+            )
         return self._utp.connect(self._endpoint.sockaddr[:2], self._timeout)
 
     def discard(self, opened: Any) -> None:

@@ -23,6 +23,7 @@ from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import Ports, Scope, network_of, scope_of
 from geventbt.net.network import DIRECT, Network
+from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of, udp_addresses
@@ -79,7 +80,8 @@ class PeerServer(StreamServer):
         network: see `geventbt.listen`.
 
     Attributes:
-        utp: what takes connections over uTP, or None.
+        udp: the UDP port with the same hosts and number, which other protocols may share.
+        utp: what takes connections over uTP there, or None.
 
     Raises:
         TypeError: the handler is a coroutine function, or what is given to listen on is neither an address nor a
@@ -109,12 +111,9 @@ class PeerServer(StreamServer):
         self._handlers: set[gevent.Greenlet] = set()
         if handler is not None:
             check_handler(handler)
-        if not network.is_default:
-            # Neither a proxy nor an interface carries uTP.
-            transport = TCP
         self._network = network
         self._takes_tcp = transport != UTP
-        listener, self.utp = _open(address, transport, self, network, reuse_port=reuse_port)
+        listener, self.udp, self.utp = _open(address, transport, self, network, reuse_port=reuse_port)
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -366,7 +365,7 @@ def listen(
             gives all of them to one. Over uTP peers come to the first process only.
         transport: "tcp"; "utp" for uTP (BEP 29), on the UDP port; or "both" on one port number, or TCP alone where the
             UDP port is taken.
-        network: whose interface the socket is bound to, then for TCP alone, and whose filter holds for peers.
+        network: whose interface the sockets are bound to, and whose filter holds for peers.
 
     Raises:
         TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
@@ -393,18 +392,19 @@ def listen(
 
 def _open(
     address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, network: Network, *, reuse_port: bool
-) -> tuple[gevent_socket.socket, UtpPorts | None]:
+) -> tuple[gevent_socket.socket, UdpPort, UtpPorts | None]:
     """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it."""
     for is_last in (*[False] * _PORTS_TRIED, True):
         listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port, network=network)
+        port = UdpPort(network, udp_addresses(listener))
         if transport == TCP:
-            return listener, None
+            return listener, port, None
         try:
-            return listener, UtpPorts(udp_addresses(listener), acceptor)
+            return listener, port, UtpPorts(port, acceptor)
         except OSError as error:
             if transport == BOTH and (is_last or not _is_free_choice(address)):
                 _log.info("no uTP on port %d: %s", listener.getsockname()[1], error)
-                return listener, None
+                return listener, port, None
             listener.close()
             if is_last or not _is_free_choice(address):
                 raise

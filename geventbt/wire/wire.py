@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
     from geventbt.extensions.lt_donthave import LtDonthave
     from geventbt.extensions.upload_only import UploadOnly
+    from geventbt.extensions.ut_holepunch import UtHolepunch
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
     from geventbt.wire import signal_fields as fields
@@ -71,6 +72,7 @@ class Wire:
     ut_pex: UtPex
     lt_donthave: LtDonthave
     upload_only: UploadOnly
+    ut_holepunch: UtHolepunch
 
     # This wire's own signals; see `geventbt.signals`.
     on_handshake: OwnSignal
@@ -362,6 +364,8 @@ class Wire:
         v2: bool = False,
         info_hash_v2: bytes | str | None = None,
         geometry: Geometry | None = None,
+        bitfield: bitarray | bytes | None = None,
+        interested: bool = False,
         timeout: float | None = limits.HANDSHAKE_TIMEOUT,
     ) -> Handshake:
         """Send our handshake, unless it has been sent, and block until the peer's has arrived (BEP 3).
@@ -375,6 +379,9 @@ class Wire:
                 (BEP 52), and then hash requests can be sent. With `v2` an inbound peer that sets the bit is answered
                 with it.
             geometry: the number and sizes of the pieces, if known: the peer's messages are then checked against it.
+            bitfield: the pieces that we have, to be sent right behind our handshake.
+            interested: whether to send that we are interested right behind it, before we can know. A peer that has a
+                free slot then unchokes us a round trip earlier.
             timeout: seconds for the whole handshake; None to wait as long as the wire is open. An inbound peer has
                 `limits.HANDSHAKE_TIMEOUT` at most.
 
@@ -401,6 +408,10 @@ class Wire:
         sent = self._protocol.handshake_sent
         if sent is None:
             self._engine.apply_constraint(partial(self._protocol.send_handshake, info_hash_v2=short_v2), ours)
+            if bitfield is not None:
+                self._protocol.send_bitfield(bitfield)
+            if interested:
+                self._protocol.send_interested()
             self._link.transport.flush_soon()
         elif sent.info_hash not in (ours.info_hash, short_v2):
             raise LocalProtocolError(

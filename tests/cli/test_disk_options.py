@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import gevent
 import pytest
 
 from geventbt import limits
 from geventbt.cli.errors import CORRUPT, DISK, DONE
 from tests.cli_harness import assert_one_line, json_lines, of_event, run_here
+from tests.loopback.harness import eventually
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to tell the files of the download")
 
@@ -108,6 +110,30 @@ def test_a_download_gives_a_full_disk_up_after_the_stall_timeout(
 def test_a_download_does_not_wait_for_what_needs_its_user(download: list[object], disk: Disk, number: int) -> None:
     disk.failures, disk.number = math.inf, number
     assert run_here(*download) == DISK
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_file_that_is_deleted_or_replaced_midway_is_a_fault_of_the_disk(
+    download: list[object], tmp_path: Path, origin: Path, how: str
+) -> None:
+    path = tmp_path / "out" / "shared" / "one.bin"
+    theirs = b"precious" * 1000
+
+    def harm() -> None:
+        eventually(lambda: path.exists() and any(path.read_bytes()))
+        path.unlink()
+        if how == "replaced":
+            path.write_bytes(theirs)
+
+    harming = gevent.spawn(harm)
+    assert run_here(*download, "--limit-down", "400K") == DISK
+    harming.get(timeout=5)
+    if how == "replaced":
+        assert path.read_bytes() == theirs
+        assert run_here(*download) == DISK
+        path.unlink()
+    assert run_here(*download) == DONE
+    assert path.read_bytes() == (origin / "one.bin").read_bytes()
 
 
 def test_verify_has_the_next_download_fetch_what_has_rotted(

@@ -231,6 +231,19 @@ def test_the_folder_for_downloads_is_not_where_a_torrent_is_written(monkeypatch:
     assert parse("cat", "x").output is None
 
 
+@pytest.mark.parametrize("command", ["cat", "stream"])
+def test_an_argument_that_may_be_left_out_can_stand_behind_options(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = parse(command, "x", "--peer", "a:1", "docs/*.pdf", "--no-dht")
+    assert (arguments.source, arguments.file, arguments.peer) == ("x", "docs/*.pdf", [("a", 1)])
+    assert parse(command, "x", "--peer", "a:1").file is None
+    for words in (["x", "y", "--no-dht", "z"], ["x", "--no-dht", "y", "z"]):
+        with pytest.raises(SystemExit):
+            parse(command, *words)
+        assert "one argument too many: z" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "text"), [("PORT", "x"), ("ENCRYPTION", "maybe"), ("JSON", "2"), ("PEER", "a:1 b")])
 def test_a_variable_that_makes_no_sense_is_a_usage_error_that_names_it(
     name: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -206,6 +206,60 @@ def test_a_torrent_of_other_data_beside_the_folder_is_left_alone(
     beside.write_bytes(before)
 
 
+@pytest.fixture
+def three(tmp_path: Path) -> list[Path]:
+    """Three .torrent files, whose data is in a folder beside them."""
+    (tmp_path / "data").mkdir()
+    files = []
+    for name in "abc":
+        data = tmp_path / "data" / f"{name}.bin"
+        data.write_bytes(name.encode() * 100_000)
+        files.append(tmp_path / f"{name}.torrent")
+        files[-1].write_bytes(geventbt.create_torrent(data).to_bytes())
+    return files
+
+
+def test_several_torrents_are_seeded_by_one_client(three: list[Path], tmp_path: Path) -> None:
+    with seeding(*three, tmp_path / "data") as lines:
+        assert sorted(line.split()[1] for line in lines) == ["a.bin", "b.bin", "c.bin"]
+        (peer,) = {line.split()[-1] for line in lines}
+        assert run_here("download", *three, "-q", "-o", tmp_path / "out", "--peer", peer) == 0
+    assert (tmp_path / "out" / "c.bin").read_bytes() == b"c" * 100_000
+
+
+def test_data_of_several_kinds_is_seeded_by_one_client(three: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"a" * 100_000)
+    with seeding(three[0], tmp_path / "data" / "b.bin", tmp_path / "data" / "c.bin") as lines:
+        assert {line.split()[0] for line in lines} <= {"seeding", "torrent", "magnet"}
+        assert (tmp_path / "data" / "b.bin.torrent").exists()
+        peer = next(line.split()[-1] for line in lines if line.startswith("seeding "))
+        assert run_here("download", *three, "-q", "-o", tmp_path / "out", "--peer", peer) == 0
+
+
+def test_one_of_several_torrents_that_cannot_be_seeded_stops_no_other(
+    three: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "b.bin").write_bytes(b"x" * 100_000)
+    options = ["-q", "--host", "127.0.0.1", "--port", "0", "--seed-time", "0.1"]
+    assert run_here("seed", *three, tmp_path / "data", *options) == 4
+    captured = capfd.readouterr()
+    assert captured.out.count("seeding ") == 2
+    assert captured.err.startswith("geventbt: b.bin: ")
+
+
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--web-seed", "http://127.0.0.1/x"]])
+def test_what_is_meant_for_one_torrent_is_not_given_for_several_seeds(
+    option: list[str], three: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("seed", *three, *option) == 2
+    assert f"{option[0]} is for one SOURCE, and 3 are given" in capfd.readouterr().err
+
+
+def test_a_torrent_is_not_seeded_twice(three: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_here("seed", three[0], three[0], tmp_path / "data") == 2
+    assert "are the same torrent" in capfd.readouterr().err
+
+
 def test_an_empty_folder_cannot_be_seeded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert run_here("seed", tmp_path / "empty") == 4

@@ -15,6 +15,14 @@ from typing import Any
 import pytest
 
 import geventbt
+from tests.interop.s3_server import S3Server, s3_server
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[S3Server]:
+    """A server of S3, one for all tests of a process."""
+    with s3_server() as running:
+        yield running
 
 
 @pytest.fixture

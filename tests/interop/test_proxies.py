@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,11 @@ def running(folder: Path, program: str, config: str, *arguments: str) -> Iterato
         process.wait(10)
 
 
-def download(world: World, proxy: str) -> None:
+def download(world: World, proxy: str, **options: Any) -> None:
     torrent = world.torrent()
-    seed = address(world.seed(torrent))
-    geventbt.download(torrent, world.folder / "got", peers=[seed], proxy=proxy, dht=False, timeout=30)
+    seed = address(world.seed(torrent, **options))
+    folder = world.folder / "-".join(["got", *options.values()])
+    geventbt.download(torrent, folder, peers=[seed], proxy=proxy, dht=False, timeout=30, **options)
 
 
 def test_microsocks(world, tmp_path):
@@ -104,6 +106,7 @@ def test_danted_and_its_datagrams(world, tmp_path):
     with running(tmp_path, "danted", _DANTED, "-f", "{file}") as port:
         proxy = f"socks5://127.0.0.1:{port}"
         download(world, proxy)
+        download(world, proxy, transport="utp")
         with udp_tracker() as tracker:
             answer = geventbt.announce(tracker.url, REQUEST, network=geventbt.Network(proxy=proxy), timeout=10)
             assert answer.seeders == 3

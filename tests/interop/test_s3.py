@@ -22,7 +22,7 @@ from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
 from tests.cli_harness import run_here
 from tests.interop.conftest import wait_until
-from tests.interop.s3_server import S3Server, s3_server
+from tests.interop.s3_server import S3Server
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
@@ -32,10 +32,9 @@ SIZES = {"large.bin": 9 * limits.MIB + 1, "sub/small +é?*.bin": 70_001, "empty"
 ALONE: dict[str, Any] = {"dht": False, "lsd": False}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
+@pytest.fixture
+def server(bucket_server: S3Server) -> S3Server:
+    return bucket_server
 
 
 @pytest.fixture(scope="module")

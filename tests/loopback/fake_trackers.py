@@ -103,12 +103,14 @@ class FakeUdp:
     Attributes:
         answer: called with the packet.
         packets: those that came in.
+        senders: where each came from.
         sender: what the answers are sent from; the server's own socket unless a test puts another there.
     """
 
     def __init__(self, answer: Callable[[bytes], list[bytes]], host: str = "127.0.0.1") -> None:
         self.answer = answer
         self.packets: list[bytes] = []
+        self.senders: list[Any] = []
         self._sock = gevent_socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.bind((host, 0))
         self.sender: Any = self._sock
@@ -129,6 +131,7 @@ class FakeUdp:
         while True:
             packet, peer = self._sock.recvfrom(65536)
             self.packets.append(packet)
+            self.senders.append(peer)
             for data in self.answer(packet):
                 self.sender.sendto(data, peer)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +37,15 @@ def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         gevent.sleep(0.005)
+
+
+def release_children() -> None:
+    """Undo what `gevent.subprocess` leaves behind: once it has been used, here or by a command that runs here, libev
+    collects every child while the hub runs, and the standard library takes those that are gone for ended with 0."""
+    if "gevent.subprocess" in sys.modules:
+        # The second has gevent's next process install its handler again.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gevent.get_hub().loop.reset_sigchld()
 
 
 def remains(condition: Callable[[], Any], seconds: float = 0.1) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -55,6 +56,12 @@ class HTTPServer:
 
     def url(self, path: str) -> str:
         return f"http://{self._host}:{self.port}{path}"
+
+    def drop_all(self) -> None:
+        """Close all connections."""
+        for sock in self._socks:
+            with suppress(OSError):
+                sock.shutdown(gevent_socket.SHUT_RDWR)
 
     def close(self) -> None:
         gevent.killall(self._greenlets)

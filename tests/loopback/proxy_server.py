@@ -25,6 +25,7 @@ class ProxyServer:
 
     Attributes:
         asked: the (host, port) of everything that it was asked to connect to, or send a datagram to.
+        associations: the connections of those that it relays datagrams for.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ProxyServer:
         relays: bool = True,
     ) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.associations: list[Any] = []
         self.relays = relays
         self._host = host
         self._names = names or {}
@@ -108,6 +110,7 @@ class ProxyServer:
             outside.bind(("0.0.0.0", 0))
             # Where it is reached is not where it says, as with many that are behind a router.
             control.sendall(b"\5\0\0\1\0\0\0\0" + inside.getsockname()[1].to_bytes(2, "big"))
+            self.associations.append(control)
             client: list[Any] = []
             workers = [gevent.spawn(way, inside, outside, client) for way in (self._send_out, _send_in)]
             try:
@@ -124,7 +127,7 @@ class ProxyServer:
                 end = 5 + packet[4]
                 host = packet[5:end].decode()
             else:
-                end = 8
+                end = 8 if packet[3] == 1 else 20
                 host = str(ipaddress.ip_address(packet[4:end]))
             target = host, int.from_bytes(packet[end : end + 2], "big")
             self.asked.append(target)

@@ -84,6 +84,11 @@ def test_with_a_proxy_no_packet_goes_past_it(tmp_path):
             *("--web-seed", f"http://web.test:{ports['web']}/"),
             *("--peer", "named.test:6881"),
         )
+        over_utp = run_near(
+            *("-m", "geventbt", "download", world.torrent_without_names, "-o", tmp_path / "utp"),
+            *("--proxy", f"socks5://me:secret@{PROXY}:{ports['proxy']}", "--transport", "utp"),
+            *("--peer", f"{OTHER}:{ports['seed']}"),
+        )
         asked = run_near(
             *("-m", "geventbt", "peer", f"{OTHER}:{ports['seed']}", world.torrent, "--wait", "0"),
             *("--proxy", f"socks5://me:secret@{PROXY}:{ports['proxy']}"),
@@ -93,6 +98,7 @@ def test_with_a_proxy_no_packet_goes_past_it(tmp_path):
     assert (tmp_path / "near" / "data.bin").read_bytes() == (folder / "data.bin").read_bytes()
     assert {to.destination for to in packets} == {PROXY}
     assert "secret" not in outcome.stdout + outcome.stderr
+    assert over_utp.returncode == 0, over_utp.stderr
     assert report["http"] >= 1
     assert report["udp"] >= 2
     assert asked.returncode == 0, asked.stderr
@@ -101,20 +107,21 @@ def test_with_a_proxy_no_packet_goes_past_it(tmp_path):
     assert ["web.test", ports["web"]] in report["asked"]
 
 
-@pytest.mark.parametrize(("interface", "address"), [("cable1", "10.98.0.1"), ("10.98.0.1", "10.98.0.1")])
-def test_with_an_interface_every_packet_is_from_there(world: World, tmp_path, interface, address):
+@pytest.mark.parametrize(("interface", "transport"), [("cable1", "tcp"), ("cable1", "utp"), ("10.98.0.1", "utp")])
+def test_with_an_interface_every_packet_is_from_there(world: World, tmp_path, interface, transport):
     packets: list[Packet] = []
     with sniffed(packets):
         outcome = run_near(
             *("-m", "geventbt", "download", world.torrent_without_names, "-o", tmp_path, "--interface", interface),
-            *("--tracker", f"http://{OTHER}:{world.ports['http']}/announce"),
+            *("--tracker", f"http://{OTHER}:{world.ports['http']}/announce", "--transport", transport),
+            *("--tracker", f"udp://{OTHER}:{world.ports['udp']}/announce"),
             *("--peer", f"{OTHER}:{world.ports['seed']}", "--dht-node", f"{OTHER}:6881"),
         )
     assert outcome.returncode == 0, outcome.stderr
     if interface == "cable1":
         assert {packet.device for packet in packets} == {"cable1"}
     else:
-        assert {packet.source for packet in packets} == {address}
+        assert {packet.source for packet in packets} == {interface}
     assert OTHER in {packet.destination for packet in packets}
 
 

@@ -18,8 +18,9 @@ from bitarray.util import zeros
 from geventbt import Geometry, Wire, limits
 from geventbt.client.pieces.assembly import Assembly
 from geventbt.client.pieces.picker import BlockPicker
-from geventbt.client.swarm import wire_peer
+from geventbt.client.swarm import peer_requests, wire_peer
 from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.endgame import Endgame
 from geventbt.client.swarm.urgent_requests import UrgentRequests
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.rates.fair_rate import FairRate
@@ -82,6 +83,7 @@ class Leecher:
     Attributes:
         losses: connections that were lost.
         urgent: asks for what readers need.
+        endgame: has seeds that run dry take over from slow ones.
         on_verified: is called when a piece is there.
     """
 
@@ -108,6 +110,7 @@ class Leecher:
         self.on_verified: Callable[[], None] = lambda: None
         self._peers: dict[WirePeer, Seed] = {}
         self.urgent = UrgentRequests(self.picker, cast(Any, self.scheduler), self._peers)
+        self.endgame = Endgame(self.picker, self._peers)
 
     def connect(self, seed: Seed) -> None:
         """Connect to a seed; again each time that the connection is lost."""
@@ -265,7 +268,7 @@ def virtual_time() -> Iterator[Clock]:
     """Have wires and peers go by a clock of their own."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (engine, pipeline, timer, wire, wire_peer):
+        for module in (engine, pipeline, timer, wire, peer_requests, wire_peer):
             patch.setattr(module, "monotonic", clock)
         yield clock
 

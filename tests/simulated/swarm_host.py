@@ -6,17 +6,18 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
 from geventbt import Geometry, limits
-from geventbt.client.pieces.picker import BlockPicker
+from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.client.swarm.choker import Choker, PeerView
 from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.endgame import Endgame
 from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.client.swarm.uploads import Uploads
@@ -75,6 +76,28 @@ class Line:
     loss: float = 0.0
 
 
+class Asked:
+    """What a neighbour was asked for and has not answered, in this order; see `OutOfTurn`."""
+
+    def __init__(self, window: RequestWindow) -> None:
+        self._window = window
+        self.blocks: dict[tuple[int, int], None] = {}
+        self.since = math.inf
+
+    def add(self, run: Run, now: float) -> None:
+        self.since = min(self.since, now)
+        self.blocks.update(dict.fromkeys((run.piece, block) for block in range(run.first, run.first + run.blocks)))
+
+    def is_known(self, now: float) -> bool:
+        return now - self.since >= limits.TAKE_OVER_SAMPLE
+
+    def expected(self, now: float) -> dict[tuple[int, int], float]:
+        return {key: self._window.expected(place, now) for place, key in enumerate(self.blocks)}
+
+    def finishes(self, now: float) -> float:
+        return self._window.expected(len(self.blocks) - 1, now) if self.blocks and self.is_known(now) else now
+
+
 class Neighbour:
     """What a host knows of another: an `UploadPeer`, and the other end of what is requested."""
 
@@ -92,8 +115,8 @@ class Neighbour:
         self.uploaded = 0
         self.unserved: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         self.idle_since = math.inf
-        self.asked_since = math.inf
-        self.resumes_at = self.takes_over_at = 0.0
+        self.resumes_at = 0.0
+        self.out_of_turn = Asked(self.window)
 
     def __hash__(self) -> int:
         return self.other.number
@@ -109,12 +132,6 @@ class Neighbour:
     @property
     def up_rate(self) -> float:
         return self.up.speed(self.host.clock.now)
-
-    def expected_rate(self, now: float) -> float:
-        if now - self.asked_since < limits.TAKE_OVER_SAMPLE:
-            return math.inf
-        silence = self.window.silence(now)
-        return self.down.speed(now) or (BLOCK / silence if silence else 0.0)
 
     def view(self) -> PeerView[Any]:
         down = self.down.speed(self.host.clock.now)
@@ -188,6 +205,7 @@ class SimulatedHost:
         )
         self.picker.sequential = habits.sequential
         self.neighbours: dict[SimulatedHost, Neighbour] = {}
+        self.endgame = Endgame(cast(Any, self.picker), cast(Any, self.neighbours.values()))
         self.uplink = Uplink(clock, line.up)
         self.downlink = Downlink(clock, line.down, self.uplink)
         self.uploaded = self.wasted = 0
@@ -273,6 +291,7 @@ class SimulatedHost:
     def _on_block(self, neighbour: Neighbour, piece: int, block: int) -> None:
         now = self.clock.now
         neighbour.down.add(BLOCK, now)
+        neighbour.out_of_turn.blocks.pop((piece, block), None)
         others = self.picker.received(neighbour, piece, [block]).get(block, ())
         if others is None:
             neighbour.window.on_late_block()
@@ -282,6 +301,7 @@ class SimulatedHost:
             return
         for other in others:
             other.send(("cancel", piece, block), 17)
+            other.out_of_turn.blocks.pop((piece, block), None)
             if not self.picker.claimed_by(other):
                 other.window.on_idle(now)
             self._fill(other)
@@ -340,15 +360,14 @@ class SimulatedHost:
         share = 0 if share >= blocks else max(share, 1)
         joins = self.picker.in_endgame and now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
         runs = self.picker.pick(neighbour, room, share=share, may_join=joins)
-        if not runs and not pending and now >= neighbour.takes_over_at:
-            runs = self.picker.take_over(neighbour, room, lambda other: other.expected_rate(now))
-            if not runs:
-                neighbour.takes_over_at = now + limits.ENDGAME_PATIENCE
+        if not runs and neighbour.window.runs_dry(pending) and neighbour.out_of_turn.is_known(now):
+            delivery = replace(neighbour.window.delivery(pending, now), room=room)
+            runs = self.endgame.take_over(cast(Any, neighbour), delivery, now)
         for run in runs:
+            neighbour.out_of_turn.add(run, now)
             neighbour.send(("request", run.piece, run.first, run.blocks), 17 * run.blocks)
         if runs:
             neighbour.window.on_requests(now)
-            neighbour.asked_since = min(neighbour.asked_since, now)
             if not joins:
                 neighbour.idle_since = math.inf
         elif not pending:
@@ -361,6 +380,7 @@ class SimulatedHost:
             if self.picker.claimed_by(neighbour) and neighbour.window.is_overdue(now):
                 neighbour.window.on_timeout(now)
                 self.picker.give_back_all(neighbour)
+                neighbour.out_of_turn.blocks.clear()
                 neighbour.snubbed = True
                 neighbour.resumes_at = now + 0.5
                 self._idle[neighbour] = None
@@ -398,6 +418,7 @@ class SimulatedHost:
     def on_reject(self, neighbour: Neighbour, rejected: Sequence[tuple[int, int, int]]) -> None:
         for piece, offset, _ in rejected:
             self.picker.give_back(neighbour, piece, offset // BLOCK)
+            neighbour.out_of_turn.blocks.pop((piece, offset // BLOCK), None)
         if rejected:
             self._wake_idle()
 

@@ -75,6 +75,7 @@ from geventbt import (
     TrackerError,
     TrackerStatus,
     UploadOnly,
+    UtHolepunch,
     UtMetadata,
     UtPex,
     WebSeedState,
@@ -124,14 +125,16 @@ def use_extensions(wire: Wire) -> None:
     pex.update([("10.0.0.1", 6881)])
     wire.use(LtDonthave).donthave(3)
     wire.use(UploadOnly).announce(True)
-    same: tuple[UtMetadata, UtPex, LtDonthave, UploadOnly] = (
+    asked: bool = wire.use(UtHolepunch).rendezvous(("10.0.0.1", 6881))
+    same: tuple[UtMetadata, UtPex, LtDonthave, UploadOnly, UtHolepunch] = (
         wire.ut_metadata,
         wire.ut_pex,
         wire.lt_donthave,
         wire.upload_only,
+        wire.ut_holepunch,
     )
     plugins: dict[str, Extension] = wire.ext
-    print(info, same, plugins)
+    print(info, asked, same, plugins)
 
 
 def read_state(wire: Wire) -> None:
@@ -235,6 +238,8 @@ def run_client(path: Path) -> None:
         active: geventbt.ActiveTorrent = client.add(torrent, path)
         finished: bool = active.wait(10)
         progress: Progress = active.progress
+        group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)
+        active.rate_group = group
         state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.backends import backend_of
-from geventbt.cli.errors import DONE, NOT_FOUND, TIMED_OUT, USAGE, CommandError
+from geventbt.cli.errors import DONE, TIMED_OUT, USAGE, CommandError
 from geventbt.cli.output import make_folder
 from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client, web_seed_options
-from geventbt.cli.selection import select_files
+from geventbt.cli.selection import select_file
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
 
@@ -33,13 +33,7 @@ def add_parser(commands: parsing.Commands) -> None:
         _EXAMPLES,
         without_variables={"output"},
     )
-    parsing.add_source(parser)
-    parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="its path in the torrent, its index, or a glob (default: the first)"
-    )
-    parsing.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
-    parsing.add_sources_of_peers(parser)
-    parsing.add_web_seeds(parser)
+    parsing.add_one_file(parser, "the first")
     parsing.add_stall_timeout(parser)
     parser.set_defaults(run=run)
 
@@ -87,10 +81,7 @@ def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:
     """The index of the one file to write."""
     if wanted is None:
         return next((index for index, file in enumerate(torrent.files) if file.stored), 0)
-    found = select_files(torrent, [wanted])
-    if len(found) != 1:
-        raise CommandError(NOT_FOUND, f"{wanted!r} matches {len(found)} files of the torrent; name one of them")
-    return found[0]
+    return select_file(torrent, wanted)
 
 
 def _copy(file: geventbt.TorrentReader, timeout: float | None) -> None:

@@ -182,7 +182,13 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, stack: ExitSt
     stopped = Event()
     sockets = systemd.passed_sockets()
     client = stack.enter_context(_client(arguments, state, dict(sockets).get(_PEERS_SOCKET)))
-    session = Session(client, store=store, settings=settings_of(arguments), roots=[arguments.output, *arguments.root])
+    session = Session(
+        client,
+        store=store,
+        settings=settings_of(arguments),
+        roots=[arguments.output, *arguments.root],
+        ip_filter=arguments.ip_filter,
+    )
     stack.callback(session.close)
     stack.enter_context(serving(stopped.set, lambda: _reload(arguments, session)))
     web = next((sock for name, sock in sockets if name != _PEERS_SOCKET), None)
@@ -245,6 +251,7 @@ def _web_server(arguments: argparse.Namespace, session: Any, login: Any, sock: A
         login=login,
         hosts=arguments.rpc_host,
         control=SessionControl(session),
+        fetches_private_urls=arguments.private_urls,
         blueprints=[rpc.blueprint(session.client, session, rpc=answers)],
     )
     where = human_address(arguments.rpc)

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
     sources = [resolve_source(source, arguments) for source in arguments.source]
-    _check_different(sources, arguments.source)
+    check_different(sources, arguments.source)
     if arguments.list:
         for source in sources:
             _list(source, arguments)
@@ -109,7 +109,7 @@ def _check_options_of_one(arguments: argparse.Namespace) -> None:
             raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(arguments.source)} are given")
 
 
-def _check_different(sources: Sequence[Source], names: Sequence[str]) -> None:
+def check_different(sources: Sequence[Source], names: Sequence[str]) -> None:
     """See that no torrent is given twice.
 
     Raises:

@@ -5,40 +5,42 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import AbstractContextManager, closing, nullcontext
+from typing import NamedTuple
 
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing, values
 from geventbt.cli.backends import is_store
-from geventbt.cli.commands.download import seed_enough
+from geventbt.cli.commands.download import check_different, seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.network import network_of
-from geventbt.cli.running import REFRESH, busy_port, discovery_options, running_client
+from geventbt.cli.running import REFRESH, busy_port, discovery_options, run_each, running_client
 from geventbt.cli.seeding import add_to_seed, seed_options, share_of
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
-from geventbt.cli.views import make_view
+from geventbt.cli.views import View, make_view
 
 _EXAMPLES = """
 geventbt seed photos/ --tracker http://tracker.example/announce
 geventbt seed ubuntu.torrent downloads/ --port 6881
+geventbt seed one.torrent two.torrent downloads/
 geventbt seed ubuntu.torrent downloads/ --seed-time 2h --limit-up 1M
 geventbt seed ubuntu.torrent s3://bucket/prefix --workers 4
 """
 _PORT = 6881
 _SOURCE = (
     "a .torrent file, an http(s) URL of one, or - for standard input; or a file or folder to make a torrent of, which "
-    "is kept beside it as NAME.torrent"
+    "is kept beside it as NAME.torrent; several are served by one client. Behind .torrent files the last word may be "
+    f"their data: {parsing.DATA} (default: where each .torrent file is)"
 )
 
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
-    parsing.add_source(parser, _SOURCE)
-    parsing.add_optional_data(parser)
+    parsing.add_sources(parser, _SOURCE)
     parsing.add_check(parser)
     parsing.add_sources_of_peers(parser)
     parsing.add_repeatable(
@@ -59,60 +61,135 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.set_defaults(run=run)
 
 
+class _Seed(NamedTuple):
+    """A torrent to seed.
+
+    Attributes:
+        torrent: the torrent.
+        place: the folder of its data, or the URL of a store.
+        made: what was made where the source is data, or None.
+    """
+
+    torrent: geventbt.Torrent
+    place: str
+    made: Shared | None
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
-    from geventbt.storage import locate
-
-    torrent, data, made = _source_of(arguments)
-    place = data if is_store(data) else os.fspath(locate(torrent, data))
-    if os.path.islink(data):
-        say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
+    sources, data = _split(arguments.source)
+    _check_options_of_one(sources, arguments)
+    seeds = [_read(source, data, arguments) for source in sources]
+    torrents = [seed.torrent for seed in seeds]
+    check_different(torrents, sources)
     if arguments.workers > 1:
         _check_free(arguments)
     own = share_of(arguments)
-    with running_client(
-        arguments.port,
-        reuse_port=arguments.workers > 1,
-        **seed_options(own),
-        **discovery_options(own),
-    ) as client:
-        active = add_to_seed(
-            client, torrent, place, own, peers=arguments.peer, trackers=arguments.tracker, check=arguments.check
-        )
-        with exit_code_if_output_closes(UNFINISHED):
-            _check(active, arguments)
-            _say_where(client, torrent, arguments)
-            if made is not None:
-                _say_how_to_get_it(made, arguments)
-        with (
-            exit_code_if_output_closes(UNFINISHED),
-            closing(make_view(arguments)) as view,
-            _workers(active, own, torrent, place, client.port),
-        ):
-            seed_enough(active, arguments, view)
-    return DONE
+    with (
+        running_client(
+            arguments.port,
+            reuse_port=arguments.workers > 1,
+            **seed_options(own),
+            **discovery_options(own),
+        ) as client,
+        exit_code_if_output_closes(UNFINISHED),
+    ):
+        if len(seeds) == 1:
+            with closing(make_view(arguments)) as view:
+                active = _start(client, seeds[0], own, view)
+            _say_started(client, seeds[0], arguments)
+            with closing(make_view(arguments)) as view, _workers(active, own, seeds[0], client.port):
+                seed_enough(active, arguments, view)
+            return DONE
+        with closing(make_view(arguments)) as view:
+            by_hash = {seed.torrent.swarm_hash: seed for seed in seeds}
+            return run_each(torrents, lambda torrent: _seed(client, by_hash[torrent.swarm_hash], own, view), arguments)
 
 
-def _source_of(arguments: argparse.Namespace) -> tuple[geventbt.Torrent, str, Shared | None]:
-    """The torrent, its data, and what was made where the source is data."""
-    if arguments.data is None and is_data(arguments.source):
+def _split(words: list[str]) -> tuple[list[str], str | None]:
+    """The sources, and the data of all of them where it is named: by the last word, behind torrents that have none."""
+    *sources, last = words
+    if sources and all(map(_is_torrent, sources)) and not _is_torrent(last):
+        return sources, last
+    return words, None
+
+
+def _is_torrent(source: str) -> bool:
+    is_url = source.lower().startswith(("http://", "https://"))
+    return (
+        source == "-"
+        or is_url
+        or source.lower().endswith(".torrent")
+        or (os.path.isfile(source) and not is_data(source))
+    )
+
+
+def _check_options_of_one(sources: list[str], arguments: argparse.Namespace) -> None:
+    """See that what is meant for one torrent is not given for several.
+
+    Raises:
+        CommandError: it is.
+    """
+    for option, is_given in (("--workers", arguments.workers > 1), ("--web-seed", arguments.web_seed)):
+        if is_given and len(sources) > 1:
+            raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(sources)} are given")
+
+
+def _read(source: str, data: str | None, arguments: argparse.Namespace) -> _Seed:
+    """Read a torrent, or make it, and find its data."""
+    from geventbt.storage import locate
+
+    made = None
+    if data is None and is_data(source):
         is_quiet = arguments.quiet or arguments.json
-        made = share(arguments.source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
-        return made.torrent, arguments.source, made
-    torrent = read_torrent(arguments.source, "seed", arguments)
-    is_here = os.path.isfile(arguments.source)
-    return torrent, arguments.data or (os.path.dirname(arguments.source) if is_here else "") or ".", None
+        made = share(source, arguments.tracker, arguments.web_seed, is_quiet=is_quiet)
+        torrent, data = made.torrent, source
+    else:
+        torrent = read_torrent(source, "seed", arguments)
+        is_here = os.path.isfile(source)
+        data = data or (os.path.dirname(source) if is_here else "") or "."
+    if os.path.islink(data):
+        say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
+    return _Seed(torrent, data if is_store(data) else os.fspath(locate(torrent, data)), made)
+
+
+def _start(client: geventbt.Client, seed: _Seed, own: argparse.Namespace, view: View) -> geventbt.ActiveTorrent:
+    """Add a torrent, and wait until all of its data is verified."""
+    active = add_to_seed(client, seed.torrent, seed.place, own, peers=own.peer, trackers=own.tracker, check=own.check)
+    try:
+        while not active.wait(REFRESH):
+            view.update(active)
+    except geventbt.StorageError as error:
+        if error.errno is not None:
+            raise
+        what = "geventbt verify shows them, geventbt download fetches them"
+        raise CommandError(CORRUPT, f"{error}; {what}") from error
+    return active
+
+
+def _seed(client: geventbt.Client, seed: _Seed, own: argparse.Namespace, view: View) -> None:
+    """Seed one of several torrents."""
+    active = _start(client, seed, own, view)
+    with exit_code_if_output_closes(UNFINISHED):
+        _say_started(client, seed, own)
+    seed_enough(active, own, view)
+
+
+def _say_started(client: geventbt.Client, seed: _Seed, arguments: argparse.Namespace) -> None:
+    _say_where(client, seed.torrent, arguments)
+    if seed.made is not None:
+        _say_how_to_get_it(seed.made, arguments)
 
 
 def _workers(
-    active: geventbt.ActiveTorrent, own: argparse.Namespace, torrent: geventbt.Torrent, place: str, port: int | None
+    active: geventbt.ActiveTorrent, own: argparse.Namespace, seed: _Seed, port: int | None
 ) -> AbstractContextManager[object]:
     """The other processes that serve, with the same options as this one."""
     if own.workers == 1 or port is None:
         return nullcontext()
     from geventbt.cli.workers import Workers, job_of
 
-    return Workers(own.workers - 1, job_of(own, torrent, place, port), active)
+    return Workers(own.workers - 1, job_of(own, seed.torrent, seed.place, port), active)
 
 
 def _check_free(arguments: argparse.Namespace) -> None:
@@ -131,19 +208,6 @@ def _check_free(arguments: argparse.Namespace) -> None:
         geventbt.listen((arguments.host or network.host, arguments.port), network=network).stop(0)
     except OSError as error:
         raise busy_port(error, arguments.host, arguments.port) from error
-
-
-def _check(torrent: geventbt.ActiveTorrent, arguments: argparse.Namespace) -> None:
-    """Wait until all of the data is verified."""
-    with closing(make_view(arguments)) as view:
-        try:
-            while not torrent.wait(REFRESH):
-                view.update(torrent)
-        except geventbt.StorageError as error:
-            if error.errno is not None:
-                raise
-            what = "geventbt verify shows them, geventbt download fetches them"
-            raise CommandError(CORRUPT, f"{error}; {what}") from error
 
 
 def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from geventbt.cli.running import (
     shared_limits,
     web_seed_options,
 )
-from geventbt.cli.selection import select_files
+from geventbt.cli.selection import select_file
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import human_address, human_size, printable
 from geventbt.cli.views import View, make_view
@@ -47,10 +47,7 @@ def add_parser(commands: parsing.Commands) -> None:
         _EXAMPLES,
         without_variables={"output"},
     )
-    parsing.add_source(parser)
-    parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="its path in the torrent, its index, or a glob (default: the largest)"
-    )
+    parsing.add_one_file(parser, "the largest")
     parser.add_argument(
         "--http",
         type=values.listen_address,
@@ -69,9 +66,6 @@ def add_parser(commands: parsing.Commands) -> None:
         help=f"start a player: the first of {', '.join(_PLAYERS)} that is there, or else the browser; the end of the "
         "player ends the command",
     )
-    parsing.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
-    parsing.add_sources_of_peers(parser)
-    parsing.add_web_seeds(parser)
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     parsing.add_stall_timeout(parser)
     parsing.add_views(parser)
@@ -138,10 +132,7 @@ def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:
     if wanted is None:
         stored = [index for index, file in enumerate(torrent.files) if file.stored]
         return max(stored, key=lambda index: torrent.files[index].length, default=0)
-    found = select_files(torrent, [wanted])
-    if len(found) != 1:
-        raise CommandError(NOT_FOUND, f"{wanted!r} matches {len(found)} files of the torrent; name one of them")
-    return found[0]
+    return select_file(torrent, wanted)
 
 
 def _say_where(torrent: geventbt.ActiveTorrent, index: int, base: str, arguments: argparse.Namespace) -> str:

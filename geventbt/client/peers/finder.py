@@ -4,7 +4,7 @@ torrent may use (BEP 27), and what each has brought."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -110,13 +110,18 @@ class Finder:
         return found
 
     def sources_of(self, address: Address | None) -> tuple[str, ...]:
-        """The kinds of sources that have named a peer: "user", "lsd", "inbound", "tracker", "dht", "pex"."""
+        """The kinds of sources that have named a peer: see `PeerStatus.sources`."""
         return tuple(source.name.lower() for source in reversed(self._known.sources_of(address)))
 
     @property
     def can_find_more(self) -> bool:
         """Whether any source may ever find another peer."""
         return any(source.can_find_more for source in self._allowed())
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it looks for peers, between `start` and `stop`."""
+        return self._is_started
 
     def start(self) -> None:
         """Look for peers, unless that has begun already."""
@@ -161,6 +166,7 @@ class Finder:
         reported_by: str = "",
         *,
         info_hash: bytes | None = None,
+        seeds: Container[Address] = (),
     ) -> None:
         """Add peers that were found.
 
@@ -169,6 +175,7 @@ class Finder:
             source: what found them.
             reported_by: the IP address of the tracker, node or peer that named them.
             info_hash: the one that was asked for, where a torrent has two (BEP 52).
+            seeds: those of them that are said to have everything.
         """
         addresses = list(addresses)
         if source is Source.PEX:
@@ -182,7 +189,8 @@ class Finder:
                 gevent.sleep(0)
             now = monotonic()
             for address in addresses[start : start + _BATCH]:
-                self._known.add(address, source, now, reported_by=reported_by, info_hash=info_hash)
+                is_seed = address in seeds
+                self._known.add(address, source, now, reported_by=reported_by, info_hash=info_hash, is_seed=is_seed)
             if self.listener is not None:
                 self.listener.wake()
 

@@ -8,7 +8,7 @@ from geventbt import limits
 
 
 class HostConnections:
-    """Counts connections by host.
+    """Counts connections by host: a `ConnectionLimit`.
 
     Args:
         most: connections to one host at one time.
@@ -18,9 +18,13 @@ class HostConnections:
         self._most = most
         self._counts: Counter[str] = Counter()
 
+    def has_room(self, host: str) -> bool:
+        """Whether there may be one more connection to a host."""
+        return self._counts[host] < self._most
+
     def take(self, host: str) -> bool:
         """Count one more connection. Returns False if there are too many already."""
-        if self._counts[host] >= self._most:
+        if not self.has_room(host):
             return False
         self._counts[host] += 1
         return True

@@ -34,14 +34,16 @@ _Value = TypeVar("_Value")
 class Source(IntEnum):
     """What named a peer; the greater, the higher the rank of an untried address."""
 
-    PEX = 0
-    DHT = 1
-    TRACKER = 2
-    INBOUND = 3
+    HOLEPUNCH = 0
+    """A peer that is connected to both, and has told both to connect to each other (BEP 55)."""
+    PEX = 1
+    DHT = 2
+    TRACKER = 3
+    INBOUND = 4
     """The peer itself, having connected to us: where it listens (BEP 10, `p`)."""
-    LSD = 4
+    LSD = 5
     """The local network (BEP 14)."""
-    USER = 5
+    USER = 6
 
 
 _Reporter: TypeAlias = tuple[Source, str]
@@ -83,6 +85,10 @@ class _KnownPeer:
     @property
     def given_up(self) -> bool:
         return self.failures >= limits.CONNECT_FAILURES
+
+    def try_at(self, now: float) -> None:
+        self.state = _State.TRYING
+        self.tried_at = now
 
     def update_rank(self) -> None:
         self.rank = (not self.given_up, self.worked, -self.failures, self.source)
@@ -150,10 +156,11 @@ class KnownPeers:
         *,
         reported_by: str = "",
         info_hash: bytes | None = None,
+        is_seed: bool = False,
     ) -> bool:
         """Add the address of a peer, if it is acceptable.
 
-        One that was given up gets another try when it is named again, though not by peer exchange, and not soon.
+        One that was given up gets another try when it is named again, though not by another peer, and not soon.
 
         Args:
             address: (host, port), untrusted. A name is not an address: it must be resolved before.
@@ -162,6 +169,7 @@ class KnownPeers:
             reported_by: the IP address of the tracker, node or peer that named it; the rules of `may_connect` and the
                 share of a reporter go by it. Not needed for the user.
             info_hash: the one under which it was found, where a torrent has two (BEP 52).
+            is_seed: whether it is said to have everything; of one that is known already that changes nothing.
 
         Returns:
             Whether it is known now. It is not when we may not connect to it, it is banned or blocked, or there is no
@@ -180,7 +188,7 @@ class KnownPeers:
             self._renew(peer, source, now)
             self._note_info_hash(peer, info_hash)
             return True
-        peer = _KnownPeer(known, source, (source, reported_by), due=now)
+        peer = _KnownPeer(known, source, (source, reported_by), due=now, is_seed=is_seed)
         if not (trusted or self._host_has_room(known[0])) or not self._make_room(peer):
             return False
         self._refused.clear()
@@ -197,7 +205,7 @@ class KnownPeers:
     def _renew(self, peer: _KnownPeer, source: Source, now: float) -> None:
         peer.note_source(source)
         rested = now - peer.tried_at >= limits.RETRY_RENAMED
-        if peer.given_up and peer.state is _State.IDLE and source is not Source.PEX and rested:
+        if peer.given_up and peer.state is _State.IDLE and source > Source.PEX and rested:
             peer.failures = limits.CONNECT_FAILURES - 1
             peer.due = now
         peer.update_rank()
@@ -254,9 +262,17 @@ class KnownPeers:
         if not best:
             return None
         peer = self._rng.choice(best)
-        peer.state = _State.TRYING
-        peer.tried_at = now
+        peer.try_at(now)
         return peer.address
+
+    def try_now(self, address: object, now: float) -> bool:
+        """Note that an address is being tried, due or not. Returns whether it is: not if it is unknown, of no use at
+        present, connected, or being tried already."""
+        peer = self._find(address)
+        if peer is None or peer.state is not _State.IDLE or (peer.is_seed and not self.wants_seeds):
+            return False
+        peer.try_at(now)
+        return True
 
     def next_due(self, now: float) -> float | None:
         """When `next` will have an address if nothing happens before: `now` if it has one, None for never."""

@@ -17,7 +17,7 @@ from geventbt import limits
 
 K = TypeVar("K", bound=Hashable)
 
-_GAIN = 1.5
+GAIN = 1.5
 """A block is asked for twice where that makes the wait for it shorter by this factor."""
 
 
@@ -83,7 +83,7 @@ def deal(blocks: Iterable[LateBlock], deliveries: Mapping[K, Delivery], now: flo
         passed_over = []
         while soonest and sources[soonest[0][1]] in late.asked:
             passed_over.append(heappop(soonest))
-        if soonest and now + _GAIN * (soonest[0][0] - now) <= late.expected:
+        if soonest and now + GAIN * (soonest[0][0] - now) <= late.expected:
             time, place = soonest[0]
             delivery, given = deliveries[sources[place]], dealt.setdefault(sources[place], [])
             given.append(late.block)

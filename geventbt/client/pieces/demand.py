@@ -5,39 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from geventbt.client.pieces.open_pieces import K, OpenPieces
-from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
+from geventbt.client.pieces.open_pieces import K
+from geventbt.client.pieces.order import HIGHEST, NORMAL
+from geventbt.client.pieces.picker_state import PickerState
 from geventbt.client.pieces.reservations import Reservations
-from geventbt.client.pieces.upkeep import Upkeep
-from geventbt.client.pieces.wanted import Deadlines, Wanted
-from geventbt.geometry import Geometry
 
 
 class Demand(Generic[K]):
     """Sets priorities and deadlines.
 
     Args:
-        geometry: the pieces.
-        open_pieces, wanted, deadlines, order, reservations, upkeep: of the picker.
+        state: of the picker.
+        reservations: what is reserved of it.
     """
 
-    def __init__(
-        self,
-        geometry: Geometry,
-        open_pieces: OpenPieces[K],
-        wanted: Wanted,
-        deadlines: Deadlines,
-        order: PieceOrder,
-        reservations: Reservations[K],
-        upkeep: Upkeep[K],
-    ) -> None:
-        self._geometry = geometry
-        self._open = open_pieces
-        self._wanted = wanted
-        self._deadlines = deadlines
-        self._order = order
+    def __init__(self, state: PickerState[K], reservations: Reservations[K]) -> None:
+        self._state = state
         self._reservations = reservations
-        self._upkeep = upkeep
 
     def priority(self, piece: int) -> int:
         """The priority of a piece: 0 not wanted, 1 to 7.
@@ -45,8 +29,8 @@ class Demand(Generic[K]):
         Raises:
             IndexError: if there is no such piece.
         """
-        self._geometry.check_piece(piece)
-        return self._wanted.priorities[piece]
+        self._state.geometry.check_piece(piece)
+        return self._state.wanted.priorities[piece]
 
     def set_priority(self, piece: int, priority: int) -> None:
         """Give a piece a priority: 0 not wanted, 4 normal, 7 the highest. The order is strict.
@@ -57,17 +41,17 @@ class Demand(Generic[K]):
             IndexError: if there is no such piece.
             ValueError: if there is no such priority.
         """
-        self._geometry.check_piece(piece)
+        self._state.geometry.check_piece(piece)
         if not 0 <= priority <= HIGHEST:
             raise ValueError(f"priority {priority}: must be 0 to {HIGHEST}")
         self._reservations.cut_before(piece)
-        self._wanted.set_priority(piece, priority)
+        self._state.wanted.set_priority(piece, priority)
         if priority:
-            self._order.set_priority(piece, priority)
-        if piece in self._open:
-            self._upkeep.settle(self._open[piece])
+            self._state.order.set_priority(piece, priority)
+        if piece in self._state.open:
+            self._state.upkeep.settle(self._state.open[piece])
         else:
-            self._open.relist(piece)
+            self._state.open.relist(piece)
 
     def set_priorities(self, priorities: bytes | Sequence[int]) -> None:
         """Give every piece its priority.
@@ -76,19 +60,19 @@ class Demand(Generic[K]):
             ValueError: if they are not as many as there are pieces, or one is not 0 to 7.
         """
         values = bytes(priorities)
-        if len(values) != self._geometry.pieces:
-            raise ValueError(f"{len(values)} priorities: there are {self._geometry.pieces} pieces")
+        if len(values) != self._state.geometry.pieces:
+            raise ValueError(f"{len(values)} priorities: there are {self._state.geometry.pieces} pieces")
         if max(values) > HIGHEST:
             raise ValueError(f"priority {max(values)}: must be 0 to {HIGHEST}")
         self._reservations.cut_all()
-        self._wanted.set_priorities(values)
-        self._order.set_priorities(values)
-        free = self._wanted.missing_pieces.copy()
-        for piece in self._open:
+        self._state.wanted.set_priorities(values)
+        self._state.order.set_priorities(values)
+        free = self._state.wanted.missing_pieces.copy()
+        for piece in self._state.open:
             free[piece] = 0
-        self._order.replace(free)
-        for open_piece in list(self._open.values()):
-            self._upkeep.settle(open_piece)
+        self._state.order.replace(free)
+        for open_piece in list(self._state.open.values()):
+            self._state.upkeep.settle(open_piece)
 
     def set_deadline(self, piece: int, deadline: float | None) -> None:
         """A reader waits for a piece, or no longer does. Such pieces go before all others, the earliest first.
@@ -102,11 +86,11 @@ class Demand(Generic[K]):
         Raises:
             IndexError: if there is no such piece.
         """
-        self._geometry.check_piece(piece)
-        if self._wanted.have[piece]:
+        self._state.geometry.check_piece(piece)
+        if self._state.wanted.have[piece]:
             return
-        self._deadlines.set(piece, deadline)
+        self._state.deadlines.set(piece, deadline)
         if deadline is not None:
             self._reservations.cut_before(piece, spares_urgent=True)
-        if deadline is not None and not self._wanted.priorities[piece]:
+        if deadline is not None and not self._state.wanted.priorities[piece]:
             self.set_priority(piece, NORMAL)

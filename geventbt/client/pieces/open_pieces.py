@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -346,48 +345,15 @@ class OpenPieces(dict[int, OpenPiece[K]], Generic[K]):
                     runs += joined
         return runs
 
-    def take_over(self, peer: PickerPeer[K], blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
-        """Claim what was requested from much slower peers alone.
-
-        Theory: all that is missing is here first when all peers are done at the same time, each with a share by its
-        rate. So it takes from the end of what a slow peer has left to send, in proportion to both rates.
-
-        Args:
-            peer: who is going to be asked.
-            blocks: how many at the most.
-            rate_of: returns the bytes a second that are to be expected of a peer; infinite if that is not known.
-        """
-        rate = rate_of(peer.key)
-        if rate == math.inf:
-            return []
-        pieces = [each for each in self.values() if each.claims and self._may_share(each, peer)]
-        slow = self._slow_workers(pieces, peer, rate, rate_of)
-        chosen: dict[int, list[int]] = {}
-        for worker, slow_rate in slow.items():
-            late = [
-                (open_piece.piece, block)
-                for open_piece in pieces
-                for block, claimants in open_piece.claims.items()
-                if claimants[0] is worker and all(claimant in slow for claimant in claimants)
-            ]
-            count = min(blocks, round(len(late) * rate / (rate + slow_rate)))
-            blocks -= count
-            for piece, block in late[len(late) - count :]:
-                chosen.setdefault(piece, []).append(block)
-        return [run for piece, several in chosen.items() for run in self[piece].share(peer, several)]
-
-    def _slow_workers(
-        self, pieces: Sequence[OpenPiece[K]], peer: PickerPeer[K], rate: float, rate_of: Callable[[K], float]
-    ) -> dict[PickerPeer[K], float]:
-        """The peers that are slower than one and have more to send than they soon can, with their rates; the slowest
-        first."""
-        slow: dict[PickerPeer[K], float] = {}
-        for worker in {worker for open_piece in pieces for worker in open_piece.workers}:
-            if worker.claimed and not worker.streams and worker is not peer:
-                slow_rate = rate_of(worker.key)
-                if slow_rate < rate and worker.claimed * limits.BLOCK >= slow_rate * limits.TAKE_OVER_WAIT:
-                    slow[worker] = slow_rate
-        return dict(sorted(slow.items(), key=lambda item: item[1]))
+    def shared_by(self, peer: PickerPeer[K], piece: int, block: int) -> tuple[K, ...]:
+        """The keys of the claimants of a block, if another peer may be asked for it as well; none otherwise."""
+        open_piece = self.get(piece)
+        if open_piece is None or not self._may_share(open_piece, peer):
+            return ()
+        claimants = open_piece.claims.get(block, ())
+        if peer in claimants or (claimants and claimants[0].streams):
+            return ()
+        return tuple(claimant.key for claimant in claimants)
 
     def _may_share(self, open_piece: OpenPiece[K], peer: PickerPeer[K]) -> bool:
         """Whether blocks of a piece may be requested from a peer although others were asked for them."""

@@ -32,6 +32,7 @@ from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.demand import Demand
 from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer, Run
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
+from geventbt.client.pieces.picker_state import PickerState
 from geventbt.client.pieces.reservations import Reservations
 from geventbt.client.pieces.upkeep import Upkeep
 from geventbt.client.pieces.urgent import UrgentPieces
@@ -86,12 +87,9 @@ class BlockPicker(Generic[K]):
         self._chooser = PieceChooser(self._open, self._wanted, self._deadlines, self._order)
         self.urgent: UrgentPieces[K] = UrgentPieces(self._open, self._deadlines, self._order, self._peers)
         self._upkeep: Upkeep[K] = Upkeep(self._open, self._wanted, self._order, self._peers, on_let_go)
-        self.reservations: Reservations[K] = Reservations(
-            geometry, self._open, self._wanted, self._deadlines, self._order, self._peers, self._upkeep
-        )
-        self._demand: Demand[K] = Demand(
-            geometry, self._open, self._wanted, self._deadlines, self._order, self.reservations, self._upkeep
-        )
+        state = PickerState(geometry, self._wanted, self._deadlines, self._order, self._open, self._peers, self._upkeep)
+        self.reservations: Reservations[K] = Reservations(state)
+        self._demand: Demand[K] = Demand(state, self.reservations)
 
     # ------------------------------------------------------------------ how far it is
 
@@ -273,9 +271,10 @@ class BlockPicker(Generic[K]):
                 return self._pick_free_blocks(state, blocks, share)
         return runs
 
-    def take_over(self, peer: K, blocks: int, rate_of: Callable[[K], float]) -> list[Run]:
-        """Claim blocks for an idle peer that slower ones were asked for, in the endgame; see `OpenPieces.take_over`."""
-        return self._open.take_over(self._peers[peer], blocks, rate_of) if self.in_endgame else []
+    def shared_by(self, peer: K, piece: int, block: int) -> tuple[K, ...]:
+        """The peers that were asked for a block of an open piece, if another one may be asked for it as well; none
+        otherwise."""
+        return self._open.shared_by(self._peers[peer], piece, block)
 
     def _pick_free_blocks(
         self, state: PickerPeer[K], blocks: int, share: int, delivery: Delivery | None = None

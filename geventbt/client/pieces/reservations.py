@@ -15,11 +15,8 @@ from collections.abc import Iterable
 from typing import Generic
 
 from geventbt import limits
-from geventbt.client.pieces.availability import PickerPeers
-from geventbt.client.pieces.open_pieces import K, OpenPiece, OpenPieces, PickerPeer, Run
-from geventbt.client.pieces.order import PieceOrder
-from geventbt.client.pieces.upkeep import Upkeep
-from geventbt.client.pieces.wanted import Deadlines, Wanted
+from geventbt.client.pieces.open_pieces import K, OpenPiece, PickerPeer, Run
+from geventbt.client.pieces.picker_state import PickerState
 from geventbt.geometry import Geometry
 
 
@@ -81,27 +78,11 @@ class Reservations(Generic[K]):
     """All reservations of a torrent; sources are known by the keys of the picker.
 
     Args:
-        geometry: the pieces.
-        open_pieces, wanted, deadlines, order, peers, upkeep: of the picker.
+        state: of the picker.
     """
 
-    def __init__(
-        self,
-        geometry: Geometry,
-        open_pieces: OpenPieces[K],
-        wanted: Wanted,
-        deadlines: Deadlines,
-        order: PieceOrder,
-        peers: PickerPeers[K],
-        upkeep: Upkeep[K],
-    ) -> None:
-        self._geometry = geometry
-        self._open = open_pieces
-        self._wanted = wanted
-        self._deadlines = deadlines
-        self._order = order
-        self._peers = peers
-        self._upkeep = upkeep
+    def __init__(self, state: PickerState[K]) -> None:
+        self._state = state
         self._all: list[Reservation[K]] = []
 
     def __bool__(self) -> bool:
@@ -133,12 +114,12 @@ class Reservations(Generic[K]):
         Raises:
             KeyError: if there is no such source.
         """
-        owner = self._peers[source]
+        owner = self._state.peers[source]
         reservation = (
             self._reserve_urgent(owner, urgent_blocks)
             or self._reserve_at(owner, blocks, at)
             or self._reserve_free(owner, blocks)
-            or self._reserve_rest(owner, blocks, self._open.partial)
+            or self._reserve_rest(owner, blocks, self._state.open.partial)
             or self._take_over(owner, blocks)
         )
         if reservation is not None:
@@ -151,24 +132,32 @@ class Reservations(Generic[K]):
         Raises:
             KeyError: if there is no such source.
         """
-        return self._urgent_piece(self._peers[source]) is not None
+        return self._urgent_piece(self._state.peers[source]) is not None
+
+    def has_free(self, source: K) -> bool:
+        """Whether a source has pieces that are neither begun nor reserved.
+
+        Raises:
+            KeyError: if there is no such source.
+        """
+        return bool(self._state.order.gap(self._state.peers[source].pieces))
 
     def _urgent_piece(self, owner: PickerPeer[K]) -> int | None:
         """The first piece that a reader waits for and that a source could deliver now, or None."""
-        for piece in self._deadlines:
+        for piece in self._state.deadlines:
             if owner.pieces[piece]:
-                open_piece = self._open.partial.get(piece)
-                if open_piece.may_claim(owner) if open_piece is not None else self._order.is_free(piece):
+                open_piece = self._state.open.partial.get(piece)
+                if open_piece.may_claim(owner) if open_piece is not None else self._state.order.is_free(piece):
                     return piece
         return None
 
     def _reserve_urgent(self, owner: PickerPeer[K], blocks: int) -> Reservation[K] | None:
-        first = self._urgent_piece(owner) if self._deadlines else None
+        first = self._urgent_piece(owner) if self._state.deadlines else None
         if first is None:
             return None
-        if first in self._open:
-            return self._rest_of(owner, self._open[first], blocks, is_urgent=True)
-        urgent = {piece for piece in self._deadlines if owner.pieces[piece] and self._order.is_free(piece)}
+        if first in self._state.open:
+            return self._rest_of(owner, self._state.open[first], blocks, is_urgent=True)
+        urgent = {piece for piece in self._state.deadlines if owner.pieces[piece] and self._state.order.is_free(piece)}
         end = first + 1
         while end in urgent and end - first < self._pieces_in(blocks):
             end += 1
@@ -177,30 +166,30 @@ class Reservations(Generic[K]):
     def _reserve_at(self, owner: PickerPeer[K], blocks: int, at: int) -> Reservation[K] | None:
         end = at
         while (
-            0 <= at <= end < min(self._geometry.pieces, at + self._pieces_in(blocks))
-            and self._order.is_free(end)
+            0 <= at <= end < min(self._state.geometry.pieces, at + self._pieces_in(blocks))
+            and self._state.order.is_free(end)
             and owner.pieces[end]
         ):
             end += 1
         return self._reserve_pieces(owner, range(at, end)) if at < end else None
 
     def _reserve_free(self, owner: PickerPeer[K], blocks: int) -> Reservation[K] | None:
-        gap = self._order.gap(owner.pieces)[: self._pieces_in(blocks)]
-        priority = self._wanted.priorities[gap.start] if gap else 0
+        gap = self._state.order.gap(owner.pieces)[: self._pieces_in(blocks)]
+        priority = self._state.wanted.priorities[gap.start] if gap else 0
         stalled = (
             piece
-            for piece, open_piece in self._open.partial.items()
-            if open_piece.is_stalled() and self._wanted.priorities[piece] >= priority
+            for piece, open_piece in self._state.open.partial.items()
+            if open_piece.is_stalled() and self._state.wanted.priorities[piece] >= priority
         )
         rest = self._reserve_rest(owner, blocks, stalled)
         return rest if rest is not None or not gap else self._reserve_pieces(owner, gap)
 
     def _reserve_rest(self, owner: PickerPeer[K], blocks: int, pieces: Iterable[int]) -> Reservation[K] | None:
         """What is free of the open piece with the highest priority and the most free blocks."""
-        open_pieces = (self._open[piece] for piece in pieces if owner.pieces[piece])
+        open_pieces = (self._state.open[piece] for piece in pieces if owner.pieces[piece])
         best = max(
             (open_piece for open_piece in open_pieces if open_piece.may_claim(owner)),
-            key=lambda open_piece: (self._wanted.priorities[open_piece.piece], open_piece.free_count),
+            key=lambda open_piece: (self._state.wanted.priorities[open_piece.piece], open_piece.free_count),
             default=None,
         )
         return None if best is None else self._rest_of(owner, best, blocks)
@@ -210,12 +199,12 @@ class Reservations(Generic[K]):
     ) -> Reservation[K]:
         reservation = Reservation(owner, range(0), is_urgent=is_urgent)
         reservation.take(open_piece.claim_run(owner, blocks))
-        self._open.relist(open_piece.piece)
+        self._state.open.relist(open_piece.piece)
         return reservation
 
     def _reserve_pieces(self, owner: PickerPeer[K], pieces: range, *, is_urgent: bool = False) -> Reservation[K]:
         for piece in pieces:
-            self._order.take(piece)
+            self._state.order.take(piece)
         return Reservation(owner, pieces, is_urgent=is_urgent)
 
     def _take_over(self, owner: PickerPeer[K], blocks: int) -> Reservation[K] | None:
@@ -232,7 +221,7 @@ class Reservations(Generic[K]):
         return Reservation(owner, pieces)
 
     def _pieces_in(self, blocks: int) -> int:
-        return max(1, self._geometry.pieces_in(blocks * limits.BLOCK))
+        return max(1, self._state.geometry.pieces_in(blocks * limits.BLOCK))
 
     # ------------------------------------------------------------------ receiving
 
@@ -241,7 +230,9 @@ class Reservations(Generic[K]):
         if not reservation.begins_piece or reservation.is_over:
             return True
         more = limits.URGENT_PIECES if reservation.is_urgent else 0
-        return self._open.has_room(reservation.next, more=more) or self._upkeep.make_room_for(reservation.next)
+        return self._state.open.has_room(reservation.next, more=more) or self._state.upkeep.make_room_for(
+            reservation.next
+        )
 
     def advance(self, reservation: Reservation[K], blocks: int) -> Run | None:
         """Take the next blocks of a reservation, at most `blocks`, all of one piece: they are received from now on.
@@ -254,9 +245,9 @@ class Reservations(Generic[K]):
                 return None
             piece = reservation.next
             reservation.next += 1
-            self._open.begin(piece, owner)
-            reservation.take(self._open[piece].claim_run(owner, self._geometry.blocks_per_piece))
-            self._open.relist(piece)
+            self._state.open.begin(piece, owner)
+            reservation.take(self._state.open[piece].claim_run(owner, self._state.geometry.blocks_per_piece))
+            self._state.open.relist(piece)
         first = reservation.first = reservation.block
         reservation.block = min(first + blocks, reservation.last)
         return Run(reservation.piece, first, reservation.block - first)
@@ -269,10 +260,10 @@ class Reservations(Generic[K]):
         first, last = reservation.first, reservation.last
         reservation.first = reservation.block = reservation.last
         if first < last and reservation.piece in reservation.owner.working:
-            open_piece = self._open[reservation.piece]
+            open_piece = self._state.open[reservation.piece]
             for block in range(first, last):
                 open_piece.give_back(reservation.owner, block)
-            self._upkeep.settle(open_piece)
+            self._state.upkeep.settle(open_piece)
 
     def of(self, owner: PickerPeer[K]) -> list[Reservation[K]]:
         """The reservations of a source."""
@@ -285,7 +276,7 @@ class Reservations(Generic[K]):
         pieces = range(end, reservation.end)
         reservation.end = end
         for piece in pieces:
-            self._open.relist(piece)
+            self._state.open.relist(piece)
 
     def cut_before(self, piece: int, *, spares_urgent: bool = False) -> None:
         """End the reservation of a piece that is not begun, if it is reserved, before that piece.
@@ -328,20 +319,20 @@ class Reservations(Generic[K]):
         others = [each for each in self._all if each.owner is not thief]
         for each in sorted(others, key=lambda each: each.next - each.end):
             piece = thief.pieces.find(1, each.next, each.end, right=True) if each.next < each.end else -1
-            if piece >= 0 and self._open.has_room(piece):
+            if piece >= 0 and self._state.open.has_room(piece):
                 self._cut(each, piece)
                 return True
         return any(self._steal_blocks(each, thief) for each in others)
 
     def _steal_blocks(self, reservation: Reservation[K], thief: PickerPeer[K]) -> bool:
         middle = (reservation.block + reservation.last + 1) // 2
-        open_piece = self._open.get(reservation.piece)
+        open_piece = self._state.open.get(reservation.piece)
         if middle >= reservation.last or open_piece is None or not thief.pieces[reservation.piece]:
             return False
-        if not open_piece.may_claim(thief) or not self._wanted.priorities[reservation.piece]:
+        if not open_piece.may_claim(thief) or not self._state.wanted.priorities[reservation.piece]:
             return False
         for block in range(middle, reservation.last):
             open_piece.give_back(reservation.owner, block)
         reservation.last = middle
-        self._open.relist(reservation.piece)
+        self._state.open.relist(reservation.piece)
         return True

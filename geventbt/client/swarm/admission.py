@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import gevent
+from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.context import ClientContext, Evictable
@@ -14,6 +15,7 @@ from geventbt.client.peers.eviction import Place
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.client.swarm.hole_puncher import HolePuncher
 from geventbt.client.swarm.peer_exchange import PeerExchange
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
@@ -44,6 +46,10 @@ class AdmissionOwner(Protocol):
         """Whether nothing is missing that we want."""
 
     @property
+    def have(self) -> bitarray:
+        """The pieces that we have."""
+
+    @property
     def only_uploads(self) -> bool:
         """Whether peers are told that we only upload."""
 
@@ -52,7 +58,7 @@ class AdmissionOwner(Protocol):
 
 
 class Admission:
-    """Makes and takes the connections of one torrent; a `DialerOwner` and a `ConnectionHolder`.
+    """Makes and takes the connections of one torrent; a `DialerOwner`, a `HolePuncherOwner` and a `ConnectionHolder`.
 
     Args:
         context: what all torrents of the client share.
@@ -96,7 +102,8 @@ class Admission:
         self._is_started = False
         self._is_upload_only = False
         self._hashes = hashes
-        self.dialer = Dialer(context, torrent.swarm_hash, known, self)
+        self._puncher = HolePuncher(context, finder, known, table, self)
+        self.dialer = Dialer(context, torrent.swarm_hash, known, self, self._puncher)
 
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
@@ -189,12 +196,14 @@ class Admission:
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self._owner.only_uploads)
         self._exchange.attach(wire)
+        self._puncher.attach(wire)
         port = self._context.port_for(wire.remote_address[0])
         if port:
             wire.extended_handshake["p"] = port
         has_dht = self._dht is not None
         if self._hashes is not None:
             self._hashes.serve(wire)
+        is_early = wire.type == "outgoing" and self._greets_early
         wire.handshake(
             info_hash,
             self._context.peer_id,
@@ -203,12 +212,28 @@ class Admission:
             v2=self._torrent.version == "hybrid" and info_hash == self._torrent.info_hash,
             info_hash_v2=self._torrent.info_hash_v2,
             geometry=self._torrent.geometry,
+            bitfield=self._owner.have if is_early else None,
+            interested=is_early,
         )
+
+    @property
+    def _greets_early(self) -> bool:
+        """Whether to say what we have, and that we are interested, before a peer has said anything.
+
+        A round trip is saved so when a download begins. The bitfield is what every peer understands before it is known
+        which extensions it has. It is empty, so that what is verified meanwhile can be announced piece by piece.
+        """
+        have = self._owner.have
+        return not self._owner.seeding and len(have) <= limits.EARLY_BITFIELD and not have.any()
 
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Take a peer that we have connected to; see `DialerOwner`."""
-        if not self._admit(wire, address):
+        if not self._admit(wire, address) and address not in self._table.addresses:
             self._note_closed(address, worked=False, is_seed=False)
+
+    def on_introduced(self, address: Address) -> None:
+        """Connect to a peer that connects to us at the same time; see `HolePuncherOwner`."""
+        self.dialer.connect_now(address)
 
     def _admit(self, wire: Wire, address: Address | None) -> bool:
         """Hand a peer to the swarm, unless it is banned, or connected already."""

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from geventbt import limits
 from geventbt.client.pieces.picker import BlockPicker, Run
 from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.skipped_requests import SkippedRequests
-from geventbt.client.swarm.source import BlockSource
+from geventbt.client.swarm.source import BlockSource, RequestedPeer
 from geventbt.protocol.connection import Event, RequestKey
-from geventbt.wire.wire import Wire
-
-
-class DroppingPeer(BlockSource, Protocol):
-    """The peer."""
-
-    @property
-    def wire(self) -> Wire:
-        """Its connection."""
-
-    def fill(self, now: float | None = None) -> None:
-        """Request as much as it should have to do."""
-
-    def withdraw(self) -> None:
-        """Count on no request any more."""
 
 
 class DroppedRequests:
@@ -41,7 +25,7 @@ class DroppedRequests:
 
     def __init__(
         self,
-        peer: DroppingPeer,
+        peer: RequestedPeer,
         picker: BlockPicker[BlockSource],
         window: RequestWindow,
         scheduler: RequestScheduler,

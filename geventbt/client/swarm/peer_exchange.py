@@ -8,10 +8,9 @@ from geventbt import limits
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import Source
 from geventbt.client.swarm.peer_table import PeerTable
-from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.extensions.ut_pex import UtPex
 from geventbt.net.addresses import Address
-from geventbt.protocol.ut_pex import SEED, UTP
+from geventbt.protocol.ut_pex import HOLEPUNCH, OUTGOING, SEED, UTP
 from geventbt.wire.wire import Wire
 
 
@@ -42,16 +41,26 @@ class PeerExchange:
     def _send(self) -> None:
         addresses = list(self._table.addresses)
         chosen = random.sample(addresses, min(len(addresses), limits.PEX_KNOWN))
-        known = {address: _flags_of(self._table.addresses[address]) for address in chosen}
+        known = {address: self._flags_of(address) for address in chosen}
         for peer in self._table:
             pex = peer.wire.ext.get("ut_pex")
             if isinstance(pex, UtPex) and pex.supported:
-                pex.update(known)
+                pex.update({address: flags for address, flags in known.items() if address != peer.address})
 
     def _on_peers(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
-        self._finder.add(added, Source.PEX, pex.wire.remote_address[0])
+        seeds = {address for address, flags in added.items() if flags & SEED}
+        self._finder.add(added, Source.PEX, pex.wire.remote_address[0], seeds=seeds)
 
-
-def _flags_of(peer: WirePeer) -> int:
-    """What is told of a peer beside its address."""
-    return (SEED if peer.has_all else 0) | (UTP if peer.wire.transport == "utp" else 0)
+    def _flags_of(self, address: Address) -> int:
+        """What is told of a peer beside its address."""
+        peer = self._table.addresses[address]
+        punches = "ut_holepunch" in peer.wire.peer_extended_mapping
+        # Behind a router, one that was reached with the help of a third is not to be reached without.
+        is_reachable = peer.wire.type == "outgoing" and "holepunch" not in self._finder.sources_of(address)
+        flags = (
+            (SEED, peer.has_all),
+            (UTP, punches or peer.wire.transport == "utp"),
+            (HOLEPUNCH, punches),
+            (OUTGOING, is_reachable),
+        )
+        return sum(flag for flag, is_so in flags if is_so)

@@ -219,6 +219,10 @@ class RequestWindow:
         usual = self._interval + (self.delay if self._last == self._asked else self.delay / 2)
         return _PESSIMISM * max(0.0, now - self._last - usual) if self._waiting else 0.0
 
+    def runs_dry(self, pending: int) -> bool:
+        """Whether the peer may have sent all that is pending before another request reaches it."""
+        return pending * self._interval <= 1.5 * self.delay
+
     @property
     def under_way(self) -> int:
         """How many of the pending blocks would come although they are cancelled."""

@@ -1,10 +1,11 @@
-"""`BlockSource`: anything that blocks of a torrent are requested from."""
+"""`BlockSource`: anything that blocks of a torrent are requested from; `RequestedPeer`: a peer, with its connection."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from geventbt.net.addresses import Address
+from geventbt.wire.wire import Wire
 
 
 class BlockSource(Protocol):
@@ -42,9 +43,6 @@ class BlockSource(Protocol):
     def has(self, piece: int) -> bool:
         """Whether it has a piece."""
 
-    def expected_rate(self, now: float) -> float:
-        """Bytes a second that are to be expected of it; infinite while it cannot be known."""
-
     def fill(self, now: float | None = None) -> None:
         """Request as much as it should have to do."""
 
@@ -62,3 +60,14 @@ class BlockSource(Protocol):
 
     def close(self) -> None:
         """End it."""
+
+
+class RequestedPeer(BlockSource, Protocol):
+    """A peer as its requests see it."""
+
+    @property
+    def wire(self) -> Wire:
+        """Its connection."""
+
+    def on_idle(self) -> None:
+        """There is nothing to request from it."""

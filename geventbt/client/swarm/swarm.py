@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Protocol
 
-import gevent
 from bitarray import bitarray
 
 from geventbt import limits
@@ -23,6 +22,7 @@ from geventbt.client.swarm.admission import Admission
 from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker
 from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.endgame import Endgame
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
@@ -34,7 +34,7 @@ from geventbt.client.swarm.verifier import Verifier
 from geventbt.client.swarm.web_seeds import WebSeeds
 from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.concurrency.greenlets import spawn
-from geventbt.concurrency.notifier import Notifier
+from geventbt.concurrency.routine import Routine
 from geventbt.errors import StorageError
 from geventbt.net.addresses import Address
 from geventbt.net.ip_filter import HostFilter
@@ -46,8 +46,8 @@ from geventbt.wire.wire import Wire
 if TYPE_CHECKING:
     from geventbt.client.swarm.hash_exchange import HashExchange
 
-_TICK, _REST = 1.0, 10.0
-"""Seconds between two rounds of what is due, and where there is no peer that anything could be due for."""
+_TICK = 1.0
+"""Seconds between two rounds of what is due; there is none while there is no peer that anything could be due for."""
 _SHORT_TICK = 0.05
 """Likewise while a rate limit or a reader demands more."""
 _DEALING_TICK = 0.1
@@ -94,7 +94,7 @@ class Swarm:
         picker: what is missing.
         table: the peers that are connected.
         geometry: the lengths of the pieces.
-        scheduler, uploads: see their classes.
+        scheduler, endgame, uploads: see their classes.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Swarm:
         self.geometry = torrent.geometry
         self.table = PeerTable()
         self.picker: BlockPicker[BlockSource] = BlockPicker(
-            torrent.geometry, storage.have, max_open=limits.DISK_QUEUE, on_let_go=self._let_go
+            torrent.geometry, storage.have, max_open=limits.DISK_QUEUE, random=context.rng, on_let_go=self._let_go
         )
         self._hashes = _make_hash_exchange(storage)
         self._verifier = Verifier(storage, self.picker, self, self._hashes)
@@ -133,7 +133,7 @@ class Swarm:
         self.uploads = Uploads(
             self,
             BlockCache(storage),
-            Choker(context.upload_slots),
+            Choker(context.upload_slots, rng=context.rng),
             UploadSlots(context.upload_slots),
             up,
             self._dealer,
@@ -143,9 +143,10 @@ class Swarm:
             context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
-        self._ticks: gevent.Greenlet | None = None
+        self.endgame = Endgame(self.picker, self.table)
+        self._ticks = Routine(f"swarm of {torrent.name!r}", self._do_what_is_due)
+        self._next_tick = 0.0
         self._has_left_seeds = False
-        self._news = Notifier()
 
     # ------------------------------------------------------------------ running
 
@@ -155,38 +156,34 @@ class Swarm:
             self._dealer.finish()
         self._admission.start()
         self._web_seeds.start(self)
-        self._ticks = spawn(f"swarm of {self._storage.torrent.name!r}", self._run_ticks)
+        self._ticks.start()
 
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
-        ticks, self._ticks = self._ticks, None
-        if ticks is not None:
-            ticks.kill()
+        self._ticks.stop()
         self._web_seeds.stop()
         self._admission.stop(timeout)
         self._verifier.finish(timeout)
 
-    def _run_ticks(self) -> None:
-        next_tick = 0.0
-        while True:
-            now = self._now()
-            if self.scheduler.throttled:
-                self.scheduler.give_turns()
-            self._urgent.request(now)
-            if now >= next_tick:
-                next_tick = now + _TICK
-                self._tick(now)
-            if self._dealer.has_work:
-                self.uploads.tick(now)
-            self._news.wait(self._pause)
+    def _do_what_is_due(self) -> float | None:
+        """Returns the seconds until more may be; None while there is no peer that anything could be due for."""
+        now = self._now()
+        is_at_rest = self.seeding and not self.has_peers and not self._dealer.has_work
+        if self.scheduler.throttled:
+            self.scheduler.give_turns()
+        self._urgent.request(now)
+        if is_at_rest or now >= self._next_tick:
+            self._next_tick = now + _TICK
+            self._tick(now)
+        if self._dealer.has_work:
+            self.uploads.tick(now)
+        return None if is_at_rest else self._pause
 
     @property
     def _pause(self) -> float:
         if self.scheduler.throttled or self.picker.urgent:
             return _SHORT_TICK
-        if self._dealer.has_work:
-            return _DEALING_TICK
-        return _REST if self.seeding and not len(self.table) else _TICK
+        return _DEALING_TICK if self._dealer.has_work else _TICK
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding
@@ -282,6 +279,11 @@ class Swarm:
         return {piece for piece in self._verifier.failed if picker.priority(piece) and not picker.availability(piece)}
 
     @property
+    def banned(self) -> set[Address]:
+        """The addresses of peers that sent wrong data."""
+        return self._reputation.banned
+
+    @property
     def is_stuck(self) -> bool:
         """Whether all that is missing is broken, although there are peers, and no other peer can be tried, now or
         later."""
@@ -314,7 +316,7 @@ class Swarm:
             self._hashes.add(peer, wire)
         self._owner.on_peer_added(wire)
         peer.start()
-        self._news.notify()
+        self._ticks.wake()
 
     def on_peer_closed(self, peer: WirePeer) -> None:
         """A peer has left; see `PeerOwner`."""
@@ -354,7 +356,7 @@ class Swarm:
 
     def on_wants(self) -> None:
         """What we want has changed."""
-        self._news.notify()
+        self._ticks.wake()
         for peer in self.table:
             peer.update_interest()
         self._known.wants_seeds = not self.seeding
@@ -379,7 +381,7 @@ class Swarm:
         self.on_wants()
         self._urgent.request(self._now())
         if self.picker.urgent and not had_reader:
-            self._news.notify()
+            self._ticks.wake()
 
     def forget_deadlines(self, pieces: Iterable[int], *, unwanted: Iterable[int]) -> None:
         """No reader needs these pieces any more, and those that are unwanted are not fetched at all; blocks that were

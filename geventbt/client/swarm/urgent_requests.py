@@ -9,13 +9,13 @@ the fastest peers together send one piece.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from geventbt import limits
-from geventbt.client.pieces.delivery import Delivery, LateBlock, deal
-from geventbt.client.pieces.open_pieces import Run
+from geventbt.client.pieces.delivery import LateBlock, deal
 from geventbt.client.pieces.picker import BlockPicker
+from geventbt.client.swarm.out_of_turn import OutOfTurn
 from geventbt.client.swarm.scheduler import RequestScheduler
 from geventbt.client.swarm.source import BlockSource
 
@@ -29,20 +29,9 @@ _PATIENCE = 1.5
 class UrgentSource(BlockSource, Protocol):
     """A source that can be asked out of turn: a peer."""
 
-    def delivery(self, spared: Container[int], now: float) -> Delivery | None:
-        """When it would deliver what it is asked for out of turn; None if it cannot be asked.
-
-        Args:
-            spared: pieces; what it was asked for of them stays in front.
-            now: the time.
-        """
-
-    def expected(self, piece: int, now: float) -> dict[int, float]:
-        """When it will have delivered each block of a piece that it was asked for."""
-
-    def request_urgently(self, runs: list[Run], spared: Container[int], now: float) -> None:
-        """Request blocks that were claimed for it, and cancel what is in front of them: all that is not of the spared
-        pieces, nor on its way already."""
+    @property
+    def out_of_turn(self) -> OutOfTurn:
+        """The requests that go in front of its others."""
 
 
 class UrgentRequests:
@@ -80,7 +69,8 @@ class UrgentRequests:
             return
         self._next, self._first = now + _INTERVAL, first
         sources = list(self._sources)
-        deliveries = {source: delivery for source in sources if (delivery := source.delivery(urgent, now)) is not None}
+        answers = ((source, source.out_of_turn.delivery(urgent, now)) for source in sources)
+        deliveries = {source: delivery for source, delivery in answers if delivery is not None}
         self.speed = sum(limits.BLOCK / delivery.interval for delivery in deliveries.values())
         soonest = min((delivery.first - now for delivery in deliveries.values()), default=limits.FIRST_URGENT_TIME)
         patience = self._scheduler.patience = _PATIENCE * soonest
@@ -88,8 +78,8 @@ class UrgentRequests:
             # Early enough for another source to be in time.
             late = self._late_blocks(piece, sources, max(deadline - soonest, now + patience), now)
             if late:
-                able = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
-                for source, blocks in deal(late, able, now).items():
+                having = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
+                for source, blocks in deal(late, having, now).items():
                     count = self._request_blocks(source, piece, blocks, now)
                     deliveries[source] = deliveries[source].behind(count)
 
@@ -97,10 +87,10 @@ class UrgentRequests:
         """The blocks of a piece that nobody was asked for, or that will not come in time."""
         missing = self._picker.urgent.missing(piece)
         asked = {source for claimants in missing.values() for source in claimants}
-        expected = {source: source.expected(piece, now) for source in sources if source in asked}
+        expected = {source: source.out_of_turn.expected(now) for source in sources if source in asked}
         late: list[LateBlock] = []
         for block, claimants in missing.items():
-            times = (expected[source].get(block, _NEVER) for source in claimants if source in expected)
+            times = (expected[source].get((piece, block), _NEVER) for source in claimants if source in expected)
             time = min(times, default=_NEVER)
             if time > in_time and len(claimants) < limits.ENDGAME_CLAIMANTS and len(late) < limits.URGENT_BLOCKS:
                 late.append(LateBlock(block, claimants, time))
@@ -111,5 +101,5 @@ class UrgentRequests:
         allowed = self._scheduler.take(source, len(blocks))
         if allowed:
             urgent = self._picker.urgent
-            source.request_urgently(urgent.claim(source, piece, blocks[:allowed]), urgent, now)
+            source.out_of_turn.request(urgent.claim(source, piece, blocks[:allowed]), urgent, now)
         return allowed

@@ -21,6 +21,7 @@ from geventbt.errors import FetchError
 from geventbt.metainfo import Torrent
 from geventbt.net.addresses import Address
 from geventbt.net.http.client import HTTPClient
+from geventbt.net.http.connector import TooManyConnections
 from geventbt.net.http.policy import ANY, UNTRUSTED
 from geventbt.net.http.redirects import RedirectMemory
 from geventbt.net.http.url import parse_url
@@ -61,6 +62,7 @@ class WebSeed:
         trust: credit for good pieces.
         address: None, as for all sources that are not peers.
         is_wanted: whether it is to fetch anything now: set by `WebSeeds`.
+        has_others: whether another web seed is being fetched from: likewise.
     """
 
     address: Address | None = None
@@ -81,7 +83,7 @@ class WebSeed:
         self.url = str(parsed)
         self.received = self.skipped = 0
         self.trust = 0
-        self.is_wanted = False
+        self.is_wanted = self.has_others = False
         self._host = parsed.origin.host
         self._torrent = torrent
         self._layout = layout
@@ -134,7 +136,7 @@ class WebSeed:
             return
         self._take_sample(now)
         if self.is_wanted and self.may_be_asked(now):
-            while len(self._lanes) < self._connections.count and self._hosts.take(self._host):
+            while len(self._lanes) < self._connections.count and self._hosts.has_room(self._host):
                 self._open_lane()
         self.check_timeouts(now)
 
@@ -192,10 +194,6 @@ class WebSeed:
         """Whether it has a piece, for all that is known."""
         return bool(self._pieces[piece])
 
-    def expected_rate(self, now: float) -> float:
-        """See `BlockSource`."""
-        return self.speed
-
     def fill(self, now: float | None = None) -> None:
         """Its connections wait for news by themselves."""
 
@@ -208,8 +206,10 @@ class WebSeed:
             lane.abort()
 
     def check_timeouts(self, now: float) -> None:
-        """Give up connections that are silent while nothing else is left to fetch: peers may be asked for it."""
-        if self._swarm is None or not (self._swarm.has_peers and self._swarm.picker.in_endgame):
+        """Give up connections that are silent while nothing else is left to fetch: others may be asked for it."""
+        if self._swarm is None or not self._swarm.picker.in_endgame:
+            return
+        if not (self._swarm.has_peers or self.has_others):
             return
         for lane in list(self._lanes):
             since = lane.receiving_since
@@ -269,6 +269,11 @@ class WebSeed:
         """The bytes of the next run; see `ConnectionOwner`."""
         return self._runs.size(self.speed / max(1, len(self._lanes)))
 
+    @property
+    def opens_ahead(self) -> bool:
+        """See `ConnectionOwner`: with several connections there is always another one in use."""
+        return len(self._lanes) == 1
+
     def on_bytes(self, count: int, now: float) -> None:
         """See `ConnectionOwner`."""
         self.received += count
@@ -303,13 +308,11 @@ class WebSeed:
 
     def _open_lane(self) -> None:
         assert self._swarm is not None
-        client = HTTPClient(policy=self._policy, redirects=self._redirects, network=self._network)
+        client = HTTPClient(policy=self._policy, redirects=self._redirects, network=self._network, limit=self._hosts)
         reader = WebSeedReader(client, self._parts)
         reader.skips = self._sends_whole_files
         lane = WebSeedConnection(self, self._swarm, reader)
         self._lanes[lane] = spawn(f"web seed {self}", self._run, lane, reader)
-        # Also of one that is killed before it runs.
-        self._lanes[lane].rawlink(lambda _: self._hosts.give_back(self._host))
 
     def _run(self, lane: WebSeedConnection, reader: WebSeedReader) -> None:
         try:
@@ -347,6 +350,8 @@ class WebSeed:
             self._lose_file(error.file, str(error))
         elif isinstance(error, RangesUnsupported):
             self._sends_whole_files = True
+        elif isinstance(error, TooManyConnections):
+            self._backoff.postpone(now)
         else:
             self._runs.on_failure()
             pause = self._backoff.on_failure(now, error.status, error.retry_after, had_data=self._had_data)

@@ -45,6 +45,10 @@ class ConnectionOwner(Protocol):
     def run_length(self) -> int:
         """The bytes of the next run."""
 
+    @property
+    def opens_ahead(self) -> bool:
+        """Whether a connection may be opened before the one in use has ended."""
+
     def on_bytes(self, count: int, now: float) -> None:
         """Bytes have come."""
 
@@ -130,7 +134,9 @@ class WebSeedConnection:
     def _receive(self, run: Reservation[BlockSource]) -> None:
         position, length = run.position(self._swarm.geometry), run.bytes_left(self._swarm.geometry)
         rest = self._matching_rest(position)
-        self._reader.open(position + len(rest), length - len(rest))
+        self._reader.opens_ahead = self._owner.opens_ahead
+        goes_on = self._swarm.picker.reservations.has_free(self._owner.source)
+        self._reader.open(position + len(rest), length - len(rest), goes_on=goes_on)
         while (window := self._next_window(run)) is not None:
             self._receive_window(window)
             run.received()

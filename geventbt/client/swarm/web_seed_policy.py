@@ -88,6 +88,10 @@ class Backoff:
         self.until = now + pause
         return pause
 
+    def postpone(self, now: float) -> None:
+        """Leave it alone for a while although it has not failed."""
+        self.until = now + limits.HOST_BUSY_RETRY
+
     def _pause(self, status: int | None, retry_after: float | None, *, had_data: bool) -> float:
         if retry_after is not None:
             return min(max(retry_after, limits.MIN_RETRY_AFTER), limits.MAX_RETRY_AFTER)

@@ -46,13 +46,17 @@ class WebSeedReader:
         position: in the torrent's stream, of the next byte; -1 before the first range.
         skipped: bytes that came and were of no use.
         skips: whether to read and throw away what a server sends before a range, however much it is.
+        opens_ahead: whether to open the connection for the next request while an answer ends that closes its own.
     """
 
     def __init__(self, client: HTTPClient, parts: Parts) -> None:
         self._client = client
         self._source = parts
         self._parts: Iterator[Part] = iter(())
+        self._end = 0
+        self._goes_on = False
         self._left = 0
+        self._opens_ahead_at = -1
         self._is_padding = False
         self._response: Response | None = None
         self._response_url: str | None = None
@@ -61,15 +65,23 @@ class WebSeedReader:
         self.position = -1
         self.skipped = 0
         self.skips = False
+        self.opens_ahead = False
 
     @property
     def has_more(self) -> bool:
         """Whether the server goes on sending what is behind the last range, because it sends the whole file."""
         return self._response is not None and not self._response.is_complete and self._is_whole
 
-    def open(self, position: int, length: int) -> None:
-        """Read another range from now on. Nothing is asked for before it is read."""
+    def open(self, position: int, length: int, *, goes_on: bool = False) -> None:
+        """Read another range from now on. Nothing is asked for before it is read.
+
+        Args:
+            position: where it begins in the torrent's stream.
+            length: its bytes.
+            goes_on: whether another one is likely to follow.
+        """
         self._parts = self._source.parts(position, length)
+        self._end, self._goes_on = position + length, goes_on
         self._left = 0
         self.position = position
 
@@ -84,6 +96,9 @@ class WebSeedReader:
         try:
             if not self._left:
                 self._begin(next(self._parts))
+            if self._left <= self._opens_ahead_at:
+                self._opens_ahead_at = -1
+                self._client.open_ahead()
             view = buffer if len(buffer) <= self._left else buffer[: self._left]
             count = self._fill_with_zeros(view) if self._is_padding else self._receive(view)
         except FetchError:
@@ -150,6 +165,9 @@ class WebSeedReader:
             raise
         self._response, self._response_url = response, part.url
         self._is_whole = response.status == HTTPStatus.OK and part.is_range
+        is_followed = self._goes_on or self.position + part.length < self._end
+        if self.opens_ahead and is_followed and not self._is_whole:
+            self._opens_ahead_at = max(limits.WEB_SEED_AHEAD, part.length // 4)
 
     def _checked(self, part: Part, response: Response) -> int:
         """Where in the file an answer begins."""

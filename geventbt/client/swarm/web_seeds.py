@@ -136,6 +136,7 @@ class WebSeeds:
         active = self._chosen(now) if is_wanted else []
         for seed in self:
             seed.is_wanted = seed in active
+            seed.has_others = any(other.is_active for other in active if other is not seed)
             seed.tick(now)
 
     def _chosen(self, now: float) -> Sequence[WebSeed]:

@@ -12,6 +12,7 @@ from bitarray.util import zeros
 
 from geventbt.client.peers.finder import checked
 from geventbt.client.pieces.picker import NORMAL
+from geventbt.client.rate_group import RateGroup
 from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
@@ -25,6 +26,7 @@ from geventbt.net.addresses import Address
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
+    from geventbt.client.swarm.swarm import Swarm
     from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
@@ -164,10 +166,15 @@ class ActiveTorrent:
         return self._runner.peering.totals.uploaded
 
     @property
+    def _swarm(self) -> Swarm | None:
+        """The connected peers; None before the data is known, while paused, and after the end."""
+        return self._runner.peering.swarm
+
+    @property
     def progress(self) -> Progress:
         """How far it is now."""
         runner = self._runner
-        files, storage, swarm = runner.data.files, runner.data.storage, runner.peering.swarm
+        files, storage, swarm = runner.data.files, runner.data.storage, self._swarm
         totals, cause = runner.peering.totals, runner.standstill.cause
         waiting_for = None if cause is None else cause.text
         if storage is None or files is None:
@@ -205,7 +212,7 @@ class ActiveTorrent:
     @property
     def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        finder, swarm = self._runner.sources.finder, self._runner.peering.swarm
+        finder, swarm = self._runner.sources.finder, self._swarm
         peers = swarm.table if swarm else ()
         return [replace(peer.status(), sources=finder.sources_of(peer.address)) for peer in peers]
 
@@ -226,7 +233,7 @@ class ActiveTorrent:
     @property
     def availability(self) -> list[int]:
         """How many of the connected peers have each piece; empty without a swarm."""
-        swarm = self._runner.peering.swarm
+        swarm = self._swarm
         return [] if swarm is None else [swarm.picker.availability(piece) for piece in range(swarm.geometry.pieces)]
 
     @property
@@ -273,7 +280,7 @@ class ActiveTorrent:
     def broken(self) -> set[int]:
         """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._runner.peering.swarm.broken if self._runner.peering.swarm else set()
+        return self._swarm.broken if self._swarm else set()
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler.
@@ -356,10 +363,21 @@ class ActiveTorrent:
         """Set both of this torrent's own rates.
 
         Args:
-            down, up: bytes a second; None, or left out, for no limit.
+            down, up: bytes a second; None, or left out, for no limit, 0 for nothing at all.
         """
         self._runner.check_thread()
         self._runner.peering.set_limits(down, up)
+
+    @property
+    def rate_group(self) -> RateGroup | None:
+        """The rates that it shares with other torrents, of `Client.rate_group`; None for those of the client alone. May
+        be set at any time."""
+        return self._runner.peering.rate_group
+
+    @rate_group.setter
+    def rate_group(self, group: RateGroup | None) -> None:
+        self._runner.check_thread()
+        self._runner.peering.rate_group = group
 
     @property
     def max_peers(self) -> int:

@@ -69,7 +69,8 @@ class DiskFaults:
         self._delay = min(2 * self._delay, limits.DISK_RETRY_MAX)
 
     def resume(self) -> None:
-        """The next try begins."""
+        """The next try begins, and finds out itself what earlier faults have cost."""
+        self.pending = None
         self.retry_at = math.inf
 
     def over(self) -> None:

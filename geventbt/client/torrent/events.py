@@ -18,7 +18,7 @@ class TorrentEvents:
 
     def __init__(self) -> None:
         self.sender: object = None
-        self._signals = {name: OwnSignal(signal.__doc__) for name, signal in TORRENT_SIGNALS.items()}
+        self._signals: dict[str, OwnSignal] = {}
         self._dispatcher = Dispatcher(no_flow_control())
 
     def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,12 +27,14 @@ class TorrentEvents:
         Raises:
             LookupError: a torrent has no such signal.
         """
+        if name not in TORRENT_SIGNALS:
+            raise LookupError(f"a torrent has no signal {name!r}: it has {', '.join(TORRENT_SIGNALS)}")
         if name not in self._signals:
-            raise LookupError(f"a torrent has no signal {name!r}: it has {', '.join(self._signals)}")
+            self._signals[name] = OwnSignal(TORRENT_SIGNALS[name].__doc__)
         return self._signals[name].connect(handler)
 
     def send(self, name: str, **fields: Any) -> None:
         """Have the handlers called soon."""
-        receivers = with_receivers(TORRENT_SIGNALS[name], self._signals[name])
+        receivers = with_receivers(TORRENT_SIGNALS[name], self._signals.get(name))
         if receivers:
             self._dispatcher.call(deliver, receivers, self.sender, fields)

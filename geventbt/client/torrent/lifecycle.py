@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic
+
 from gevent.event import Event
 
 from geventbt.client.status import TorrentState
@@ -21,6 +24,7 @@ class Lifecycle:
         known: set once the metadata is here, or the torrent has failed.
         done: set while everything wanted is here, or the torrent has failed.
         changes: notified of every change.
+        on_news: called at every change, in place of the torrent's own greenlet where it has none; or None.
     """
 
     def __init__(self, state: TorrentState) -> None:
@@ -30,6 +34,7 @@ class Lifecycle:
         self.known = Event()
         self.done = Event()
         self.changes = Notifier()
+        self.on_news: Callable[[], object] | None = None
         self._phase = state
         self._news = Event()
 
@@ -92,14 +97,23 @@ class Lifecycle:
             raise self.error.with_traceback(None)
 
     def wait(self, event: Event, timeout: float | None) -> bool:
-        """Block until `known` or `done` is set, and raise the error that has failed the torrent."""
-        happened = event.wait(timeout)
-        self.raise_error()
-        return bool(happened)
+        """Block until `known` or `done` is set, and raise the error that has failed the torrent.
+
+        An event may be cleared again before a greenlet that it has woken runs: what was over for a moment, such as a
+        torrent that failed and was resumed at once, is waited for on.
+        """
+        ends = None if timeout is None else monotonic() + timeout
+        while True:
+            happened = event.wait(None if ends is None else max(0.0, ends - monotonic()))
+            self.raise_error()
+            if event.is_set() or not happened:
+                return event.is_set()
 
     def notify(self) -> None:
         """Wake the torrent's own greenlet, and all that wait for `changes`."""
         self._news.set()
+        if self.on_news is not None:
+            self.on_news()
         self.changes.notify()
 
     def wait_for_news(self, timeout: float) -> None:

@@ -106,12 +106,14 @@ def _make_dht(network: Network) -> DHT:
 def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     """A source that searches without an announce."""
 
+    from random import Random
+
     from geventbt.discovery.dht.source import DHTSource
 
     def add(peers: list[Address], node: str) -> None:
         finder.add(peers, Source.DHT, node, info_hash=info_hash)
 
-    return DHTSource(dht, info_hash, add, port=lambda: None, is_seed=lambda: False)
+    return DHTSource(dht, info_hash, add, port=lambda: None, is_seed=lambda: False, rng=Random())
 
 
 class MetadataSearch:

@@ -63,7 +63,7 @@ class PeerSources:
         self._data = data
         self._totals = totals
         first_retry = _FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY
-        self.known = KnownPeers(retry=first_retry, hosts=context.network)
+        self.known = KnownPeers(rng=context.rng, retry=first_retry, hosts=context.network)
         self.finder = Finder(self.known, context.network)
         self._own_tiers: list[list[str]] | None = None
         self._tracker_sources: dict[bytes, TrackerSource] = {}
@@ -119,6 +119,7 @@ class PeerSources:
             partial(self._make_announce, info_hash),
             partial(self._add, Source.TRACKER, info_hash),
             self._context.network,
+            self._context.udp,
         )
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers
@@ -141,7 +142,8 @@ class PeerSources:
             info_hash,
             partial(self._add, Source.DHT, info_hash),
             port=lambda: self._context.public_ports.ipv4 or self._context.port,
-            is_seed=lambda: self._life.phase is TorrentState.SEEDING,
+            is_seed=lambda: self._data.is_complete,
+            rng=self._context.rng,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
         )
         metainfo = self._identity.metainfo

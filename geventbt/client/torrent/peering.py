@@ -10,6 +10,7 @@ from gevent.lock import RLock
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
+from geventbt.client.rate_group import RateGroup
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.swarm.web_seeds import WebSeeds
@@ -77,6 +78,7 @@ class Peering:
         self._max_peers = options.max_peers
         self._down = FairRate(options.limit_down, context.now(), context.down)
         self._up = Throttle(options.limit_up, context.up)
+        self._rate_group: RateGroup | None = None
         # Joining and leaving block: each is done to its end before the next.
         self._joining = RLock()
 
@@ -184,6 +186,8 @@ class Peering:
         life = self._life
         if not life.is_paused and not life.is_over:
             life.is_paused = True
+            if self.swarm is None and self._search is None and not self._sources.finder.is_started:
+                return
             self.leave_soon()
             while life.is_paused and self.swarm is not None:
                 life.changes.wait()
@@ -229,6 +233,18 @@ class Peering:
         self._max_peers = value
         if self.swarm is not None:
             self.swarm.set_max_peers(value)
+
+    @property
+    def rate_group(self) -> RateGroup | None:
+        """The rates that those of the torrent are a part of; None for those of the client."""
+        return self._rate_group
+
+    @rate_group.setter
+    def rate_group(self, group: RateGroup | None) -> None:
+        self._rate_group = group
+        rates = self._context if group is None else group
+        self._down.set_parent(rates.down)
+        self._up.set_parent(rates.up)
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the torrent's own rates, in bytes a second; None for no limit."""

@@ -12,8 +12,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
-import gevent
-
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
@@ -31,7 +29,7 @@ from geventbt.client.torrent.piece_reads import PieceReads
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.client.torrent.standstill_report import StandstillReport
 from geventbt.client.torrent.totals import Totals
-from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.routine import Routine
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import DownloadError, GeventBTError, StorageError
 from geventbt.metainfo import Magnet, Torrent
@@ -42,15 +40,14 @@ from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
-_TICK, _REST = 1.0, 10.0
-"""Seconds between two rounds of what is due, and where nothing is expected to be: *measured*, a thousand complete
-torrents would take a tenth of a core to look each second."""
+_TICK = 1.0
+"""Seconds between two rounds of what is due."""
 _MIN_PEERS = 10
 """With fewer connections the sources of peers are asked again as soon as they allow it."""
 
 
 class TorrentRunner:
-    """Runs a torrent on a greenlet of its own. Its public face is `ActiveTorrent`, which holds it.
+    """Runs a torrent, on a greenlet of its own until it is at rest. Its public face is `ActiveTorrent`, which holds it.
 
     Args:
         context: what all torrents of the client share.
@@ -89,7 +86,10 @@ class TorrentRunner:
         self.standstill = StandstillReport(context, identity, life, data, sources, peering, self._recovery)
         self._meter = SpeedMeter()
         self._checkpoint_at = 0.0
-        self._greenlet: gevent.Greenlet = spawn(f"torrent {identity.name!r}", self._run)
+        self._is_open = False
+        self._routine = Routine(f"torrent {identity.name!r}", self._run)
+        life.on_news = self._routine.wake
+        self._routine.start()
 
     @property
     def name(self) -> str:
@@ -112,20 +112,28 @@ class TorrentRunner:
 
     # ------------------------------------------------------------------ running
 
-    def _run(self) -> None:
+    def _run(self) -> float | None:
+        """Run until the torrent is over or at rest. Returns the seconds until the next look at its files."""
         try:
-            self.sources.add_by_user()
-            if self.identity.metainfo is None:
-                self._fetch_metadata()
-            self._use_web_seeds()
-            self.data.make()
-            self.life.known.set()
+            if not self.life.known.is_set():
+                self._find_out()
             self._run_on_disk()
         except (GeventBTError, OSError) as error:
             self.fail(error)
         except Exception as bug:
             _log.exception("a torrent failed: %r", self.name)
             self.fail(bug)
+        return None if self.life.is_over else max(0.0, self._checkpoint_at - self._context.now())
+
+    def _find_out(self) -> None:
+        """Find out what the torrent is, and where its data is."""
+        self.standstill.start()
+        self.sources.add_by_user()
+        if self.identity.metainfo is None:
+            self._fetch_metadata()
+        self._use_web_seeds()
+        self.data.make()
+        self.life.known.set()
 
     def _fetch_metadata(self) -> None:
         metadata = self.peering.fetch_metadata()
@@ -139,19 +147,27 @@ class TorrentRunner:
         self.peering.web_seeds.use(self.identity.metainfo, self._options.web_seeds)
 
     def _run_on_disk(self) -> None:
-        """Do all that needs the data, until the torrent is over; a fault of the disk only interrupts it."""
+        """Do all that needs the data, until the torrent is over or at rest; a fault of the disk only interrupts it."""
         while not self.life.is_over:
             try:
-                if self.data.files is None:
-                    self._open_data()
-                else:
-                    self._recovery.reopen()
-                self.peering.join()
+                if not self._is_open:
+                    self._begin()
                 self._watch()
+                return
             except StorageError as error:
+                self._is_open = False
                 self._recovery.suspend(error)
             if self.life.is_suspended:
+                self.standstill.start()
                 self._recovery.wait_for_retry()
+
+    def _begin(self) -> None:
+        if self.data.files is None:
+            self._open_data()
+        else:
+            self._recovery.reopen()
+        self.peering.join()
+        self._is_open = True
 
     def _open_data(self) -> None:
         self.data.open()
@@ -162,20 +178,23 @@ class TorrentRunner:
                 self.events.send("file_complete", index=index)
 
     def _watch(self) -> None:
-        """Do what is due, until the torrent is over. Raises StorageError when the disk stops it."""
+        """Do what is due, until the torrent is over or at rest. Raises StorageError when the disk stops it."""
         life = self.life
         while life.error is None:
-            life.wait_for_news(_REST if self._is_at_rest else _TICK)
+            self.standstill.start()
             self._recovery.look()
             self._record_or_finish()
+            if self._is_at_rest:
+                return
             if not life.done.is_set() and self.peering.connections < _MIN_PEERS:
                 self.sources.finder.need_more()
             if self._options.fail_without_peers and not life.is_paused:
                 self._check_prospects()
+            life.wait_for_news(_TICK)
 
     @property
     def _is_at_rest(self) -> bool:
-        """Whether nothing is to be done before there is news."""
+        """Whether nothing is to be done before there is news, or the files are to be looked at again."""
         is_complete = self.life.phase is TorrentState.SEEDING and self._recovery.next_try is None
         return is_complete and not self._options.fail_without_peers
 
@@ -238,7 +257,7 @@ class TorrentRunner:
         self.life.fail(DownloadError("the torrent was removed from its client"), TorrentState.REMOVED)
         self.life.notify()
         self.standstill.stop()
-        self._greenlet.kill()
+        self._routine.stop()
         self.peering.leave(timeout)
         try:
             if delete:

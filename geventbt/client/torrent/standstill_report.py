@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import gevent
-
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.status import TorrentState
@@ -26,7 +24,7 @@ from geventbt.client.torrent.standstill import (
     cause_without_metadata,
     cause_without_peers,
 )
-from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.routine import Routine
 
 _log = logging.getLogger("geventbt")
 
@@ -34,7 +32,7 @@ _ACTIVE = (TorrentState.METADATA, TorrentState.DOWNLOADING)
 
 
 class StandstillReport:
-    """Looks now and then whether a download stands still, on a greenlet of its own, and for what.
+    """Looks now and then whether a download stands still, and for what.
 
     Args:
         context: what all torrents of the client share.
@@ -44,9 +42,6 @@ class StandstillReport:
         sources: find peers.
         peering: its peers.
         recovery: from faults of the disk.
-
-    Attributes:
-        cause: what the download waits for; None while it moves, or is not to.
     """
 
     def __init__(
@@ -67,31 +62,39 @@ class StandstillReport:
         self._peering = peering
         self._recovery = recovery
         self._watch = StandstillWatch(limits.STANDSTILL)
-        self.cause: Cause | None = None
-        self._greenlet: gevent.Greenlet = spawn(f"watching {identity.name!r}", self._run)
+        self._cause: Cause | None = None
+        self._routine = Routine(f"watching {identity.name!r}", self._look)
+
+    @property
+    def cause(self) -> Cause | None:
+        """What the download waits for; None while it moves, or is not to."""
+        return self._cause if self._is_active else None
+
+    def start(self) -> None:
+        """Look now and then, as long as the torrent is to do something; to be called again when it may be once more."""
+        if self._is_active:
+            self._routine.start()
 
     def stop(self) -> None:
         """Look no more."""
-        self.cause = None
-        self._greenlet.kill(block=False)
+        self._routine.stop()
+        self._cause = None
 
-    def _run(self) -> None:
-        while not self._life.is_over:
-            if self._life.is_suspended or self._life.state in _ACTIVE:
-                self._look()
-                gevent.sleep(limits.STANDSTILL / 30)
-            else:
-                self.cause = None
-                self._life.changes.wait()
-        self.cause = None
+    @property
+    def _is_active(self) -> bool:
+        return not self._life.is_over and (self._life.is_suspended or self._life.state in _ACTIVE)
 
-    def _look(self) -> None:
+    def _look(self) -> float | None:
+        if not self._is_active:
+            self.stop()
+            return None
         now = self._context.now()
         progress = (self._life.phase, self._peering.totals.downloaded, len(self._data.verified_order))
         is_still = self._watch.is_still(progress, now, is_stopped=self._recovery.stopped_by is not None)
-        self.cause = self._find_cause() if is_still else None
-        if self.cause is not None and self._watch.is_news(self.cause, now):
-            _log.warning("%r waits: %s", self._identity.name, self.cause.text)
+        cause = self._cause = self._find_cause() if is_still else None
+        if cause is not None and self._watch.is_news(cause, now):
+            _log.warning("%r waits: %s", self._identity.name, cause.text)
+        return limits.STANDSTILL / 30
 
     def _find_cause(self) -> Cause:
         fault, swarm = self._recovery.stopped_by, self._peering.swarm

@@ -30,17 +30,18 @@ from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.node_id import is_secure, random_id
 from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
+from geventbt.discovery.dht.search_queue import SearchQueue
 from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
 from geventbt.net.addresses import Address, normalise
 from geventbt.net.network import DIRECT, Network
+from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import hash_or_id
 
 _log = logging.getLogger("geventbt")
 
 _LOOK = 0.05
-_LONGEST_LOOK = 2.0
 
 
 class DHT:
@@ -56,7 +57,7 @@ class DHT:
     greenlets of the thread that has made it. One may be shared by several clients.
 
     Args:
-        port: the UDP port; 0 for any.
+        port: the UDP port; 0 for any. Or the `UdpPort` of a client, whose network is then used.
         host: the IP address to bind to; "" for all of both families, or that of the network's interface.
         routers: (host, port) of nodes that are asked for others where no others are known; an empty one for none. None
             for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
@@ -70,13 +71,18 @@ class DHT:
             default.
         network: opens the sockets. Through a proxy it is read only, and names of nodes cannot be looked up.
 
+    Attributes:
+        network: see above.
+        udp: the `UdpPort`, which other protocols may share.
+        unhurried: the order of the searches for torrents that lack nothing.
+
     Raises:
         OSError: the port is taken, or there is no such address.
     """
 
     def __init__(
         self,
-        port: int = 0,
+        port: int | UdpPort = 0,
         host: str = "",
         *,
         routers: Iterable[Address] | None = None,
@@ -89,8 +95,9 @@ class DHT:
         if query_rate <= 0:
             raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
         self._hub = gevent.get_hub()
-        self.network = network
-        host = host or network.host
+        self.unhurried = SearchQueue(limits.DHT_UNHURRIED)
+        self.udp = port if isinstance(port, UdpPort) else UdpPort.at(network, host or network.host, port)
+        self.network = network = self.udp.network
         read_only = read_only or network.is_proxied
         self._rng = random.SystemRandom()
         self._state_file = None if state is None else StateFile(state)
@@ -98,7 +105,7 @@ class DHT:
         first = checked(nodes)
         self._loaded = self._state_file.load() if self._state_file else {}
         try:
-            self._drivers = self._bind(port, host, self._loaded, read_only=read_only, query_rate=query_rate)
+            self._drivers = self._bind(self._loaded, read_only=read_only, query_rate=query_rate)
         except OSError:
             if self._state_file is not None:
                 self._state_file.close()
@@ -341,15 +348,12 @@ class DHT:
         """
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
-        pause = _LOOK
         while not self._is_ready():
             if self.is_closed:
                 raise DHTError("the DHT is closed")
             if monotonic() >= ends:
                 raise DHTTimeout(f"the DHT has too few nodes after {timeout:g} s; name some, or check the network")
-            gevent.sleep(min(pause, max(0.0, ends - monotonic())))
-            # A thousand torrents may wait for a network that is not there.
-            pause = min(1.1 * pause, _LONGEST_LOOK)
+            gevent.sleep(min(_LOOK, max(0.0, ends - monotonic())))
 
     def status(self) -> DHTStatus:
         """A snapshot of its state."""
@@ -416,12 +420,11 @@ class DHT:
         if not is_current(self._hub):
             raise RuntimeError("a DHT can be used only in the thread that has made it")
 
-    def _bind(
-        self, port: int, host: str, loaded: dict[int, SavedNode], *, read_only: bool, query_rate: float
-    ) -> list[NodeDriver]:
+    def _bind(self, loaded: dict[int, SavedNode], *, read_only: bool, query_rate: float) -> list[NodeDriver]:
         """The node of each family: IPv6 on the same port as IPv4, and not at all where the system has none."""
 
-        def make(family: int, address: Address) -> NodeDriver:
+        def make(is_ipv6: bool) -> NodeDriver:
+            family = IPV6 if is_ipv6 else IPV4
             state = loaded.get(family)
             node = Node(
                 family,
@@ -432,16 +435,15 @@ class DHT:
                 read_only=read_only,
                 query_rate=query_rate,
             )
-            return NodeDriver(node, address, self.network)
+            return NodeDriver(node, self.udp.open(is_ipv6=is_ipv6), self.network)
 
-        if host:
-            return [make(IPV6 if ":" in host else IPV4, (host, port))]
-        first = make(IPV4, ("0.0.0.0", port))
+        first, *others = self.udp.families
+        drivers = [make(first)]
         try:
-            return [first, make(IPV6, ("::", first.port))]
+            drivers += [make(is_ipv6) for is_ipv6 in others]
         except OSError as error:
             _log.info("the DHT runs without IPv6: %s", error)
-            return [first]
+        return drivers
 
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         greenlet = spawn(f"DHT {function.__name__}", function, *arguments)

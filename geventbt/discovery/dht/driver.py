@@ -11,6 +11,7 @@ import gevent
 from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.network import DIRECT, Network
 
 _log = logging.getLogger("geventbt")
@@ -21,21 +22,22 @@ class NodeDriver:
 
     Args:
         node: the node.
-        address: (host, port) to bind to; see `geventbt.net.udp_socket.UdpSocket.at`.
-        network: opens the socket; hosts that its filter blocks are neither asked nor heard.
+        socket: sends its datagrams; is left when it is closed.
+        network: hosts that its filter blocks are neither asked nor heard.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: another node uses the socket.
     """
 
-    def __init__(self, node: Node, address: Address, network: Network = DIRECT) -> None:
+    def __init__(self, node: Node, socket: DatagramSocket, network: Network = DIRECT) -> None:
         self.node = node
         self._loop = gevent.get_hub().loop
         self._timer: Any = None
         self._fires_at = float("inf")
         self._is_closed = False
         self._network = network
-        self._socket = network.open_udp(address, self)
+        self._socket = socket
+        socket.set_receiver(self)
 
     @property
     def port(self) -> int:
@@ -48,7 +50,7 @@ class NodeDriver:
         return self._is_closed
 
     def receive(self, data: bytes, address: Address) -> None:
-        """Take a datagram; see `geventbt.net.udp_socket.DatagramReceiver`."""
+        """Take a datagram; see `geventbt.net.datagrams.DatagramReceiver`."""
         if not self._network.blocks(address[0]):
             self.node.receive(data, address, monotonic())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from geventbt import limits
-from geventbt.discovery.dht.allowances import Allowance, Allowances
 from geventbt.discovery.dht.contacts import host_of
 from geventbt.net.addresses import Address
+from geventbt.rates.allowances import Allowance, Allowances
 
 
 class Gate:

@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol
 
 from geventbt import limits
 from geventbt.discovery.dht import messages as m
-from geventbt.discovery.dht.allowances import Allowance, Allowances
 from geventbt.discovery.dht.contacts import IPV4, IPV6, Contact, family_of, host_of
 from geventbt.discovery.dht.gate import Gate
 from geventbt.discovery.dht.node_id import random_id, secure_id
@@ -28,6 +27,7 @@ from geventbt.discovery.dht.search import Destination, Search
 from geventbt.discovery.dht.transactions import Transactions
 from geventbt.discovery.dht.upkeep import Upkeep
 from geventbt.net.addresses import Address, normalise
+from geventbt.rates.allowances import Allowance, Allowances
 
 _EXPIRY_INTERVAL = 60.0
 _FED_AT_ONCE = 16

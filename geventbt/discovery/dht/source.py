@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import gevent
-from gevent.event import Event
-
 from geventbt import limits
-from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.routine import Routine
 from geventbt.discovery.periodic import AskAgain
-from geventbt.errors import DHTTimeout, GeventBTError
+from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
 
 if TYPE_CHECKING:
@@ -25,6 +22,8 @@ _log = logging.getLogger("geventbt")
 
 NAME = "dht"
 _SEARCH_TIMEOUT = 60.0
+_FIRST_LOOK, _LONGEST_LOOK = 0.1, 10.0
+"""Seconds between two looks whether the DHT has nodes: a thousand torrents may wait for a network that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class DHTSource:
         on_peers: called with addresses, and the IP address of the node that named them.
         port: returns where we take connections; None if we do not, so that nothing is announced.
         is_seed: returns whether we have all of the torrent.
+        rng: varies the interval.
         delay: seconds before the first search.
     """
 
@@ -70,6 +70,7 @@ class DHTSource:
         *,
         port: Callable[[], int | None],
         is_seed: Callable[[], bool],
+        rng: random.Random,
         delay: float = 0.0,
     ) -> None:
         self._dht = dht
@@ -78,9 +79,9 @@ class DHTSource:
         self._port = port
         self._is_seed = is_seed
         self._delay = delay
-        self._again = AskAgain(limits.DHT_ANNOUNCE_INTERVAL, limits.DHT_MIN_ANNOUNCE_INTERVAL, random.Random())
-        self._wake = Event()
-        self._greenlet: gevent.Greenlet | None = None
+        self._again = AskAgain(limits.DHT_ANNOUNCE_INTERVAL, limits.DHT_MIN_ANNOUNCE_INTERVAL, rng)
+        self._routine = Routine("DHT peers", self._search_if_due)
+        self._pause = 0.0
         self._status = DHTSourceStatus()
         self._known: set[Address] = set()
         self._before = 0
@@ -98,44 +99,53 @@ class DHTSource:
 
     def start(self) -> None:
         """Search and announce, now and from then on, in the background."""
-        if self._greenlet is None:
-            self._greenlet = spawn("DHT peers", self._run)
+        self._routine.start(self._delay)
 
     def need_more(self) -> None:
         """Search sooner, as soon as that makes sense."""
-        self._again.need_more()
-        self._wake.set()
+        if self._again.need_more():
+            self._routine.wake()
 
     def completed(self) -> None:
         """Announce soon that we have all of the torrent (BEP 33)."""
         self._again.ask_soon()
-        self._wake.set()
+        self._routine.wake()
 
     def stop(self, timeout: float) -> None:
         """Search no more. The DHT has no way to say that we leave."""
-        greenlet, self._greenlet = self._greenlet, None
-        if greenlet is not None:
-            greenlet.kill(timeout=timeout)
+        self._dht.unhurried.give_up(self._routine.wake)
+        self._routine.stop(timeout)
 
-    def _run(self) -> None:
-        gevent.sleep(self._delay)
-        while True:
-            self._wake.clear()
-            wait = self._again.due - monotonic()
-            if wait > 0:
-                self._wake.wait(wait)
-                continue
+    def _search_if_due(self) -> float | None:
+        """Search when it is due and our turn. Returns the seconds until the next look; None while others have turns."""
+        wait = self._again.due - monotonic()
+        if wait > 0:
+            return wait
+        if self._pause and not self._dht.status().is_ready:
+            self._pause = min(1.5 * self._pause, _LONGEST_LOOK)
+            return self._pause
+        if not self._is_seed():
+            self._search()
+        elif self._dht.unhurried.enter(self._routine.wake):
             try:
                 self._search()
-            except DHTTimeout:
-                continue
-            except GeventBTError as error:
-                self._note(0, 0, str(error))
-            except Exception as error:
-                _log.exception("a search in the DHT failed")
-                self._note(0, 0, str(error))
+            finally:
+                self._dht.unhurried.leave()
+        else:
+            return None
+        return self._pause or self._again.due - monotonic()
 
     def _search(self) -> None:
+        self._pause = 0.0
+        try:
+            self._search_once()
+        except GeventBTError as error:
+            self._note(0, 0, str(error))
+        except Exception as error:
+            _log.exception("a search in the DHT failed")
+            self._note(0, 0, str(error))
+
+    def _search_once(self) -> None:
         peers = self._dht.find_peers(
             self._info_hash, announce_port=self._port(), seed=self._is_seed(), timeout=_SEARCH_TIMEOUT
         )
@@ -146,13 +156,13 @@ class DHTSource:
                 if len(self._known) < limits.DHT_PEERS_OF_SEARCH:
                     self._known.add(address)
                 self._on_peers([address], node)
-            if peers.answers:
-                self._note(count, peers.stored, None)
-            else:
-                self._status = replace(self._status, error="no node of the DHT answers")
-                self._dht.wait_ready(_SEARCH_TIMEOUT)
         finally:
             peers.close()
+        if peers.answers:
+            self._note(count, peers.stored, None)
+        else:
+            self._status = replace(self._status, error="no node of the DHT answers")
+            self._pause = _FIRST_LOOK
 
     def _note(self, peers: int, stored: int, error: str | None) -> None:
         now = monotonic()

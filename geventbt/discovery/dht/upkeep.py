@@ -14,7 +14,6 @@ from typing import Protocol
 
 from geventbt import limits
 from geventbt.discovery.dht import messages as m
-from geventbt.discovery.dht.allowances import Allowance
 from geventbt.discovery.dht.contacts import Contact
 from geventbt.discovery.dht.goals import FindNodes
 from geventbt.discovery.dht.lookup import Lookup
@@ -22,6 +21,7 @@ from geventbt.discovery.dht.node_id import random_id_near
 from geventbt.discovery.dht.routing_table import RoutingTable
 from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
+from geventbt.rates.allowances import Allowance
 
 _BUCKETS_AT_ONCE = 2
 _ADDRESSES = 100

@@ -2,7 +2,7 @@
 
 BEP 12 puts trackers into tiers. Within a tier the order is random at first; they are asked one after the other until
 one answers, which moves to the front. BEP 12 alone would go on to the next tier only when all of one have failed; as
-libtorrent and others do, each tier here has a greenlet of its own, so that we announce to one tracker of each tier, all
+libtorrent and others do, each tier here has a routine of its own, so that we announce to one tracker of each tier, all
 tiers side by side, and a dead or slow tracker delays no other tier.
 
 A tracker that failed is not asked again before a time that doubles with each failure, or that it said itself (BEP 31).
@@ -22,10 +22,10 @@ from time import monotonic
 from typing import Any
 
 import gevent
-from gevent.event import Event
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.routine import Routine
 from geventbt.discovery.periodic import AskAgain
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import (
@@ -99,7 +99,7 @@ class Announcer:
     ) -> None:
         self._asker = _Asker(make_request, on_peers, announce, secrets.randbits(32))
         self._tiers = [_Tier([_Tracker(url) for url in tier], self._asker) for tier in _distinct(tiers)]
-        self._greenlets: list[gevent.Greenlet] = []
+        self._is_started = False
         self._is_stopped = False
         self._is_completed = False
 
@@ -117,9 +117,11 @@ class Announcer:
         Raises:
             RuntimeError: it was started before.
         """
-        if self._greenlets or self._is_stopped:
+        if self._is_started or self._is_stopped:
             raise RuntimeError("an announcer is started once")
-        self._greenlets = [spawn(f"announcing to {tier.trackers[0].url}", tier.run) for tier in self._tiers]
+        self._is_started = True
+        for tier in self._tiers:
+            tier.routine.start()
 
     def completed(self) -> None:
         """Announce "completed" to the tracker of each tier: at once, or as soon as it counts us as a peer.
@@ -132,7 +134,7 @@ class Announcer:
         for tier in self._tiers:
             for known in tier.trackers:
                 known.completed_pending = True
-            tier.wake.set()
+            tier.routine.wake()
 
     def need_more(self) -> None:
         """Ask for more peers before the interval is over, but not before the tracker's min interval is."""
@@ -152,12 +154,13 @@ class Announcer:
         ends = monotonic() + timeout
         for tier in self._tiers:
             tier.is_over = True
-        # A call from `on_peers` runs on one of the greenlets, which then ends by itself.
-        running = zip(self._tiers, self._greenlets, strict=False)
-        others = [(tier, greenlet) for tier, greenlet in running if greenlet is not gevent.getcurrent()]
         if timeout > 0:
-            gevent.joinall([greenlet for tier, greenlet in others if tier.announces_event], timeout / 2)
-        gevent.killall([greenlet for _, greenlet in others], timeout=limits.ANNOUNCE_STOP_TIMEOUT)
+            # A call from `on_peers` runs on one of the greenlets, which then ends by itself.
+            working = [tier.routine.greenlet for tier in self._tiers if tier.announces_event]
+            others = [greenlet for greenlet in working if greenlet not in (None, gevent.getcurrent())]
+            gevent.joinall(others, timeout / 2)
+        for tier in self._tiers:
+            tier.routine.stop(limits.ANNOUNCE_STOP_TIMEOUT)
         knowing = [known for known in self._trackers() if known.may_count_us]
         leaving = [
             spawn("announcing that we leave", self._asker.leave, known, ends) for known in knowing if timeout > 0
@@ -325,7 +328,7 @@ class _Tier:
     def __init__(self, trackers: list[_Tracker], asker: _Asker) -> None:
         random.shuffle(trackers)
         self.trackers = trackers
-        self.wake = Event()
+        self.routine = Routine(f"announcing to {trackers[0].url}", self._announce_due)
         self.is_over = False
         self._asker = asker
         self._current: _Tracker | None = None
@@ -337,19 +340,18 @@ class _Tier:
 
     def need_more(self) -> None:
         """Ask for more peers as soon as the trackers allow it."""
-        for known in self.trackers:
-            known.again.need_more()
-        self.wake.set()
+        news = [known.again.need_more() for known in self.trackers]
+        if any(news):
+            self.routine.wake()
 
-    def run(self) -> None:
-        """Announce until it is over."""
+    def _announce_due(self) -> float | None:
+        """Announce what is due. Returns the seconds until the next announce; None if there is none to come."""
         while not self.is_over:
-            self.wake.clear()
             wait = self._due() - monotonic()
             if wait > 0:
-                self.wake.wait(None if wait == inf else wait)
-                continue
+                return None if wait == inf else wait
             self._current = self._ask_one()
+        return None
 
     def _due(self) -> float:
         """When to ask next: the tracker that answered last, or else the first that may be tried again."""

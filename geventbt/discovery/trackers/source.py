@@ -10,6 +10,7 @@ from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
+from geventbt.net.opener import DatagramConnector
 
 if TYPE_CHECKING:
     from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
@@ -22,6 +23,7 @@ class TrackerSource:
         make_request: called with an event before each announce; see `Announcer`.
         on_peers: called with the peers of an answer, and the IP address of the tracker.
         network: opens the sockets.
+        udp: opens the connections to UDP trackers; None for the network.
 
     Attributes:
         tiers: announce URLs; a change holds from the next start on.
@@ -34,11 +36,13 @@ class TrackerSource:
         make_request: Callable[[str], AnnounceRequest],
         on_peers: Callable[[list[Address], str], object],
         network: Network = DIRECT,
+        udp: DatagramConnector | None = None,
     ) -> None:
         self.tiers: Sequence[Sequence[str]] = ()
         self._make_request = make_request
         self._on_peers = on_peers
         self._network = network
+        self._udp: DatagramConnector = udp or network
         self._announcer: Announcer | None = None
         self._last_announcer: Announcer | None = None
         self._is_started = False
@@ -59,10 +63,11 @@ class TrackerSource:
         if self._announcer is None and self.can_find_more:
             # Only now: HTTP and TLS are half of what a client imports.
             from geventbt.discovery.trackers.announcer import Announcer
-            from geventbt.discovery.trackers.tracker import announce
+            from geventbt.discovery.trackers.tracker import announce_from
 
+            announce = partial(announce_from, self._udp, network=self._network)
             self._announcer = self._last_announcer = Announcer(
-                self.tiers, self._make_request, self._hand_on, announce=partial(announce, network=self._network)
+                self.tiers, self._make_request, self._hand_on, announce=announce
             )
             self._announcer.start()
 

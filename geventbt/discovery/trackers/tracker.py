@@ -29,6 +29,7 @@ from geventbt.net.deadline import deadline
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.network import DIRECT, Network
+from geventbt.net.opener import DatagramConnector
 from geventbt.net.resolve import Endpoint
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
@@ -39,7 +40,6 @@ _PORTS = {"http": 80, "https": 443, "udp": 0}
 """The schemes, and the port where the URL gives none: UDP has none of its own."""
 
 
-@whole_call
 def announce(
     url: str, request: AnnounceRequest, *, timeout: float = limits.TRACKER_TIMEOUT, network: Network = DIRECT
 ) -> AnnounceResponse:
@@ -59,6 +59,24 @@ def announce(
         TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or its answer is
             invalid. Or the URL has another scheme.
     """
+    return announce_from(network, url, request, timeout=timeout, network=network)
+
+
+@whole_call
+def announce_from(
+    udp_connector: DatagramConnector,
+    url: str,
+    request: AnnounceRequest,
+    *,
+    timeout: float = limits.TRACKER_TIMEOUT,
+    network: Network = DIRECT,
+) -> AnnounceResponse:
+    """Announce as `announce` does, over UDP from a port that may be shared.
+
+    Args:
+        udp_connector: opens the connections to UDP trackers.
+        url, request, timeout, network: see `announce`.
+    """
     parts = _split(url)
 
     def over_http(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
@@ -68,7 +86,7 @@ def announce(
         return replace(response, address=endpoint.host)
 
     def over_udp(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
-        return udp.announce(endpoints, _over_family(request, endpoints[0]), timeout=timeout, network=network)
+        return udp.announce(endpoints, _over_family(request, endpoints[0]), timeout=timeout, udp=udp_connector)
 
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout, network))
 
@@ -120,7 +138,7 @@ def _scrape(url: str, hashes: Sequence[bytes], timeout: float, network: Network)
         return parse_scrape(_fetch(scrape_url(url, hashes), endpoints[0], timeout, "/scrape", network), hashes)
 
     def over_udp(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
-        return udp.scrape(endpoints, hashes, timeout=timeout, network=network)
+        return udp.scrape(endpoints, hashes, timeout=timeout, udp=network)
 
     return _ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout, network)[0]
 

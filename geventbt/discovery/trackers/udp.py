@@ -1,7 +1,7 @@
 """Asking a tracker over UDP (BEP 15): a connection id first, then the question, each sent again when nothing comes.
 
-Every request has a socket of its own that is connected to the tracker, so that packets from elsewhere never arrive, and
-random transaction ids, so that only a host that can read the request can answer it.
+Packets from elsewhere than the tracker are left out by the connection, and transaction ids are random: only a host that
+can read the request can answer it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from geventbt.discovery.trackers import udp_packets as packets
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES
-from geventbt.net.network import DIRECT, Network
-from geventbt.net.opener import DatagramConnection
+from geventbt.net.opener import DatagramConnection, DatagramConnector
 from geventbt.net.resolve import Endpoint
 
 _PACKET = 65536
@@ -30,27 +29,27 @@ _PACKET = 65536
 class ConnectionIds:
     """The connection ids that trackers have given us, for as long as they may be used (BEP 15).
 
-    Each is for one network: a tracker that saw it come from us and from our proxy would know that both are the same.
+    Each is for one way out: a tracker that saw it come from us and from our proxy would know that both are the same.
     """
 
     def __init__(self) -> None:
-        self._ids: dict[tuple[Network, Endpoint], tuple[int, float]] = {}
+        self._ids: dict[tuple[DatagramConnector, Endpoint], tuple[int, float]] = {}
 
-    def get(self, network: Network, endpoint: Endpoint, now: float) -> int | None:
+    def get(self, udp: DatagramConnector, endpoint: Endpoint, now: float) -> int | None:
         """The connection id for a tracker, or None where there is none that is still good at `now`."""
-        connection_id, until = self._ids.get((network, endpoint), (None, 0.0))
+        connection_id, until = self._ids.get((udp, endpoint), (None, 0.0))
         return connection_id if now < until else None
 
-    def put(self, network: Network, endpoint: Endpoint, connection_id: int, now: float) -> None:
+    def put(self, udp: DatagramConnector, endpoint: Endpoint, connection_id: int, now: float) -> None:
         """Keep a connection id that came at `now`; the oldest goes where there are too many."""
-        self.forget(network, endpoint)
+        self.forget(udp, endpoint)
         if len(self._ids) >= limits.UDP_CONNECTION_IDS:
             del self._ids[next(iter(self._ids))]
-        self._ids[network, endpoint] = connection_id, now + limits.UDP_CONNECTION_ID
+        self._ids[udp, endpoint] = connection_id, now + limits.UDP_CONNECTION_ID
 
-    def forget(self, network: Network, endpoint: Endpoint) -> None:
+    def forget(self, udp: DatagramConnector, endpoint: Endpoint) -> None:
         """Get a new one next time."""
-        self._ids.pop((network, endpoint), None)
+        self._ids.pop((udp, endpoint), None)
 
 
 connection_ids = ConnectionIds()
@@ -62,7 +61,7 @@ class _NoAnswer(TrackerError):
 
 
 def announce(
-    endpoints: Sequence[Endpoint], request: AnnounceRequest, *, timeout: float, network: Network = DIRECT
+    endpoints: Sequence[Endpoint], request: AnnounceRequest, *, timeout: float, udp: DatagramConnector
 ) -> AnnounceResponse:
     """Announce to a tracker.
 
@@ -71,7 +70,7 @@ def announce(
             time is followed by the next.
         request: what to say.
         timeout: seconds for all of it.
-        network: opens the sockets.
+        udp: opens the connections.
 
     Raises:
         TrackerError: it refuses, does not answer in time, or its answer is invalid.
@@ -80,44 +79,50 @@ def announce(
     def pack(connection_id: int, transaction_id: int) -> bytes:
         return packets.pack_announce(connection_id, transaction_id, request)
 
-    endpoint, answer = _ask_any(endpoints, packets.ANNOUNCE, pack, timeout, network)
+    endpoint, answer = _ask_any(endpoints, packets.ANNOUNCE, pack, timeout, udp)
     address_size = IPV6_BYTES if endpoint.family == AF_INET6 else IPV4_BYTES
     return replace(packets.parse_announce(answer, address_size), address=endpoint.host)
 
 
 def scrape(
-    endpoints: Sequence[Endpoint], info_hashes: Sequence[bytes], *, timeout: float, network: Network = DIRECT
+    endpoints: Sequence[Endpoint], info_hashes: Sequence[bytes], *, timeout: float, udp: DatagramConnector
 ) -> dict[bytes, ScrapeResult]:
     """Scrape a tracker for at most `limits.SCRAPE_HASHES` torrents; otherwise as `announce`."""
 
     def pack(connection_id: int, transaction_id: int) -> bytes:
         return packets.pack_scrape(connection_id, transaction_id, info_hashes)
 
-    return packets.parse_scrape(_ask_any(endpoints, packets.SCRAPE, pack, timeout, network)[1], info_hashes)
+    return packets.parse_scrape(_ask_any(endpoints, packets.SCRAPE, pack, timeout, udp)[1], info_hashes)
 
 
 def _ask_any(
-    endpoints: Sequence[Endpoint], action: int, pack: Callable[[int, int], bytes], timeout: float, network: Network
+    endpoints: Sequence[Endpoint],
+    action: int,
+    pack: Callable[[int, int], bytes],
+    timeout: float,
+    udp: DatagramConnector,
 ) -> tuple[Endpoint, bytes]:
     """The first address that answers, and its packet."""
     ends = monotonic() + timeout
     for number, endpoint in enumerate(endpoints):
         share = (ends - monotonic()) / (len(endpoints) - number)
         try:
-            return endpoint, _ask(endpoint, action, pack, share, network)
+            return endpoint, _ask(endpoint, action, pack, share, udp)
         except _NoAnswer:
             if number == len(endpoints) - 1:
                 raise
     raise AssertionError("there is always an endpoint")
 
 
-def _ask(endpoint: Endpoint, action: int, pack: Callable[[int, int], bytes], timeout: float, network: Network) -> bytes:
+def _ask(
+    endpoint: Endpoint, action: int, pack: Callable[[int, int], bytes], timeout: float, udp: DatagramConnector
+) -> bytes:
     """The packet that answers the one that `pack` makes of a connection id and a transaction id."""
     ends = monotonic() + timeout
     sock: DatagramConnection | None = None
     try:
-        sock = network.connect_udp(endpoint, timeout)
-        return _Exchange(sock, network, endpoint, ends).ask(action, pack)
+        sock = udp.connect_udp(endpoint, timeout)
+        return _Exchange(sock, udp, endpoint, ends).ask(action, pack)
     except OSError as error:
         raise _NoAnswer(f"{endpoint.host}: {error.strerror or error}") from None
     finally:
@@ -133,9 +138,9 @@ class _Exchange:
     A connection id that was given to an earlier question gets one try: the tracker may have been started anew.
     """
 
-    def __init__(self, sock: DatagramConnection, network: Network, endpoint: Endpoint, ends: float) -> None:
+    def __init__(self, sock: DatagramConnection, udp: DatagramConnector, endpoint: Endpoint, ends: float) -> None:
         self._sock = sock
-        self._network = network
+        self._udp = udp
         self._endpoint = endpoint
         self._ends = ends
         self._silences = 0
@@ -145,7 +150,7 @@ class _Exchange:
     def ask(self, action: int, pack: Callable[[int, int], bytes]) -> bytes:
         transaction_id = _random_id()
         while True:
-            connection_id = connection_ids.get(self._network, self._endpoint, monotonic())
+            connection_id = connection_ids.get(self._udp, self._endpoint, monotonic())
             if connection_id is None:
                 self._connect()
                 continue
@@ -158,14 +163,14 @@ class _Exchange:
             if answer is not None:
                 return answer
             if not self._is_connected:
-                connection_ids.forget(self._network, self._endpoint)
+                connection_ids.forget(self._udp, self._endpoint)
 
     def _connect(self) -> None:
         """Ask for a connection id, once."""
         packet = packets.pack_connect(self._connect_transaction)
         answer = self._send_and_wait(packet, packets.CONNECT, self._connect_transaction)
         if answer is not None:
-            connection_ids.put(self._network, self._endpoint, packets.parse_connect(answer), monotonic())
+            connection_ids.put(self._udp, self._endpoint, packets.parse_connect(answer), monotonic())
             self._connect_transaction = _random_id()
             self._is_connected = True
             self._silences = 0

@@ -28,6 +28,9 @@ from geventbt.net.text import clean_text
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
 """The actions."""
 
+ANSWER_FIRST_BYTES = (0,)
+"""What each answer begins with: no other protocol that shares a port has it."""
+
 _PROTOCOL_ID = 0x41727101980
 _HEADER = Struct(">II")
 _REQUEST = Struct(">QII")
@@ -35,6 +38,16 @@ _CONNECT_ANSWER = Struct(">IIQ")
 _ANNOUNCE = Struct(">20s20sQQQIIIiH")
 _ANNOUNCE_ANSWER = Struct(">IIIII")
 _COUNTS = Struct(">III")
+
+
+def request_id(packet: bytes) -> bytes:
+    """The transaction id of a request, as it stands there."""
+    return packet[12:16]
+
+
+def answer_id(packet: bytes) -> bytes:
+    """The transaction id of an answer, as it stands there."""
+    return packet[4:8]
 
 
 def pack_connect(transaction_id: int) -> bytes:

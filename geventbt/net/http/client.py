@@ -10,6 +10,7 @@ from time import monotonic
 from geventbt import limits
 from geventbt.errors import FetchError
 from geventbt.net.http.connection import HTTPConnection, Response
+from geventbt.net.http.connector import UNLIMITED, ConnectionLimit, TooManyConnections
 from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.net.http.redirects import Destination, RedirectMemory
 from geventbt.net.http.url import URL, Origin, parse_url, redirected
@@ -24,12 +25,13 @@ class HTTPClient:
     """Fetches one URL after another, and follows at most `limits.REDIRECTS` redirects of each.
 
     A redirect never leads from HTTPS to HTTP, nor to another kind of address than it comes from: not from the internet
-    to this machine or its network. A login goes along to the same origin only. Where redirects have led is remembered,
+    to this machine or its network. A login, and a Cookie, go along to the same
+    origin only. Where redirects have led is remembered,
     so that the next range of the same file is asked for there.
 
     Args:
         policy: which addresses the URLs may lead to.
-        connect_timeout, timeout, network: see `HTTPConnection`.
+        connect_timeout, timeout, network, limit: see `HTTPConnection`.
         redirects: where redirects have led; to be shared by the clients of one web seed. None for a new memory.
     """
 
@@ -40,12 +42,15 @@ class HTTPClient:
         connect_timeout: float = limits.CONNECT_TIMEOUT,
         timeout: float = limits.HTTP_TIMEOUT,
         network: Network = DIRECT,
+        limit: ConnectionLimit = UNLIMITED,
         redirects: RedirectMemory | None = None,
     ) -> None:
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._network = network
+        self._limit = limit
+        self._last: HTTPConnection | None = None
         self._redirects = RedirectMemory() if redirects is None else redirects
         self._connections: OrderedDict[tuple[Origin, AddressPolicy], HTTPConnection] = OrderedDict()
 
@@ -73,6 +78,8 @@ class HTTPClient:
             return self._follow(wanted, Destination(wanted, self._policy), headers, range)
         try:
             response = self._follow(wanted, known, headers, range)
+        except TooManyConnections:
+            raise
         except FetchError:
             if not self._redirects.failed(wanted):
                 raise
@@ -82,11 +89,15 @@ class HTTPClient:
             response.discard(_SKIPPED_BODY)
         return self._follow(wanted, Destination(wanted, self._policy), headers, range)
 
+    def open_ahead(self) -> None:
+        """Begin to open a connection for the next request to the server of the last answer, if it sends one only."""
+        if self._last is not None:
+            self._last.open_ahead()
+
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. The next request opens others."""
         for connection in self._connections.values():
             connection.close()
-        self._connections.clear()
 
     def __enter__(self) -> HTTPClient:
         return self
@@ -105,8 +116,12 @@ class HTTPClient:
         is_permanent = True
         for followed in range(1 + limits.REDIRECTS):
             connection = self._connection_to(destination)
-            response = connection.get(destination.url, headers, wanted_range)
+            is_elsewhere = destination.url.origin != wanted.origin
+            response = connection.get(
+                destination.url, _without_cookies(headers) if is_elsewhere else headers, wanted_range
+            )
             if not response.is_redirect:
+                self._last = connection
                 if followed:
                     self._redirects.remember(wanted, destination, monotonic(), is_permanent=is_permanent)
                 return response
@@ -125,11 +140,16 @@ class HTTPClient:
                 connect_timeout=self._connect_timeout,
                 timeout=self._timeout,
                 network=self._network,
+                limit=self._limit,
             )
         self._connections.move_to_end(key)
         if len(self._connections) > limits.HTTP_CONNECTIONS:
             self._connections.popitem(last=False)[1].close()
         return connection
+
+
+def _without_cookies(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {name: value for name, value in (headers or {}).items() if name.lower() != "cookie"}
 
 
 def _next(destination: Destination, response: Response) -> Destination:

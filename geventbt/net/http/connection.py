@@ -15,16 +15,14 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from time import monotonic
-from typing import Any
 
 from geventbt import __version__, limits
 from geventbt.errors import FetchError
-from geventbt.net.deadline import deadline
 from geventbt.net.http.body import Body, body_of
-from geventbt.net.http.connector import connect_to, tls_context
+from geventbt.net.http.connector import UNLIMITED, ConnectionLimit, Connector, Link, OpenedAhead
 from geventbt.net.http.head import Head, Headers, parse_head, retry_after
 from geventbt.net.http.policy import ANY, AddressPolicy
-from geventbt.net.http.stream import Stream, Unanswered, reason_of
+from geventbt.net.http.stream import Stream, Unanswered
 from geventbt.net.http.url import URL, Origin, parse_url
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.text import clean_text
@@ -161,6 +159,7 @@ class HTTPConnection:
         connect_timeout: seconds to look up the name, connect, and agree on TLS.
         timeout: seconds for the head of an answer, and without a byte of a body.
         network: opens the socket.
+        limit: bounds the connections to the host.
 
     Raises:
         FetchError: not such a URL.
@@ -174,21 +173,20 @@ class HTTPConnection:
         connect_timeout: float = limits.CONNECT_TIMEOUT,
         timeout: float = limits.HTTP_TIMEOUT,
         network: Network = DIRECT,
+        limit: ConnectionLimit = UNLIMITED,
     ) -> None:
         self.origin = origin if isinstance(origin, Origin) else parse_url(origin).origin
-        self.address: str | None = None
         self._policy = policy
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
-        self._network = network
-        self._stream: Stream | None = None
+        self._connector = Connector(self.origin, policy, connect_timeout, timeout, network, limit)
+        self._link: Link | None = None
+        self._ahead: OpenedAhead | None = None
         self._response: Response | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the next request can go over the connection as it is."""
-        stream, last = self._stream, self._response
-        if stream is None or not stream.is_open or stream.has_more:
+        link, last = self._link, self._response
+        if link is None or not link.stream.is_open or link.stream.has_more:
             return False
         return last is not None and last.is_complete and monotonic() - last.completed_at < limits.HTTP_KEEP_ALIVE
 
@@ -229,11 +227,17 @@ class HTTPConnection:
         length = {"Content-Length": str(len(body))}
         return self._send(target, _request("POST", target, length | dict(headers or {}), None) + body)
 
+    def open_ahead(self) -> None:
+        """Begin to open the connection of the next request, if this one ends with the answer that is being read."""
+        if self._ahead is None and self._response is not None and not self._response.will_keep_alive:
+            self._ahead = OpenedAhead(self._connector)
+
     def close(self) -> None:
         """Close the connection. The next request opens another one."""
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = self._response = None
+        self._close_link()
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def __enter__(self) -> HTTPConnection:
         return self
@@ -242,13 +246,13 @@ class HTTPConnection:
         self.close()
 
     def _send(self, target: URL, request: bytes) -> Response:
-        was_open = self.is_open
-        if not was_open:
+        may_be_stale = self.is_open or self._take_ahead()
+        if not may_be_stale:
             self._open()
         try:
             return self._ask(target, request)
         except Unanswered:
-            if not was_open:
+            if not may_be_stale:
                 raise
         self._open()
         return self._ask(target, request)
@@ -260,43 +264,36 @@ class HTTPConnection:
         return target
 
     def _open(self) -> None:
-        self.close()
-        host = self.origin.host
-        with deadline(self._connect_timeout, f"{host}: no connection within {self._connect_timeout:g} seconds"):
-            try:
-                sock, self.address = connect_to(self.origin, self._policy, self._network)
-                self._stream = Stream(self._secured(sock), host, self._timeout)
-            except FetchError:
-                raise
-            except (OSError, ValueError) as error:
-                # A ValueError of TLS, for a name that no certificate can have.
-                raise FetchError(f"{host}: {reason_of(error)}") from None
+        self._close_link()
+        self._link = self._connector.open()
 
-    def _secured(self, sock: Any) -> Any:
-        """The socket, with TLS where the origin wants it."""
-        if self.origin.scheme != "https":
-            return sock
-        try:
-            sock = tls_context().wrap_socket(sock, server_hostname=self.origin.host, do_handshake_on_connect=False)
-            sock.do_handshake()
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    def _take_ahead(self) -> bool:
+        """Use the connection that was opened ahead. Returns whether there is one."""
+        if self._ahead is None:
+            return False
+        self._close_link()
+        self._link = self._ahead.wait()
+        self._ahead = None
+        return self._link is not None
+
+    def _close_link(self) -> None:
+        if self._link is not None:
+            self._link.stream.close()
+        self._link = self._response = None
 
     def _ask(self, url: URL, request: bytes) -> Response:
-        stream = self._stream
-        assert stream is not None
+        assert self._link is not None
+        stream, address = self._link
         try:
-            if self.address is not None:
-                self._policy.check_request(url, self.address)
+            if address is not None:
+                self._policy.check_request(url, address)
             with stream.deadline("no answer"):
                 stream.send(request)
                 head = self._read_head(stream)
         except BaseException:
-            self.close()
+            self._close_link()
             raise
-        self._response = Response(head, url, stream, self.address)
+        self._response = Response(head, url, stream, address)
         return self._response
 
     def _read_head(self, stream: Stream) -> Head:

@@ -21,6 +21,7 @@ def fetch(
     *,
     timeout: float = limits.TRACKER_TIMEOUT,
     max_bytes: int = limits.TRACKER_ANSWER,
+    cookies: str = "",
     policy: AddressPolicy = ANY,
     network: Network = DIRECT,
 ) -> bytes:
@@ -30,6 +31,7 @@ def fetch(
         url: http or https, at most `limits.URL` characters.
         timeout: seconds for everything: the name, the connections, the redirects and the last byte.
         max_bytes: the most that there may be, unpacked.
+        cookies: sent to the origin of the URL alone, such as "a=b; c=d".
         policy: which addresses it may lead to.
         network: opens the sockets.
 
@@ -41,7 +43,8 @@ def fetch(
         HTTPClient(policy=policy, connect_timeout=timeout, timeout=timeout, network=network) as client,
         deadline(timeout, f"no answer within {timeout:g} seconds"),
     ):
-        response = client.get(url, {"Accept-Encoding": "gzip", "Connection": "close"})
+        headers = {"Accept-Encoding": "gzip", "Connection": "close", **({"Cookie": cookies} if cookies else {})}
+        response = client.get(url, headers)
         if not response.is_success:
             raise response.error()
         return read_body(response, max_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,13 +39,15 @@ class Stream:
         sock: the socket.
         host: for messages.
         timeout: seconds for a read.
+        on_close: called once, when it is closed.
     """
 
-    def __init__(self, sock: Any, host: str, timeout: float) -> None:
+    def __init__(self, sock: Any, host: str, timeout: float, on_close: Callable[[], object] = lambda: None) -> None:
         sock.settimeout(timeout)
         self._sock = sock
         self._host = host
         self._timeout = timeout
+        self._on_close = on_close
         self._buffer = bytearray(limits.HTTP_HEAD)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -141,9 +143,11 @@ class Stream:
         return FetchError(f"{self._host}: {text}")
 
     def close(self) -> None:
-        """Close the connection."""
-        self.is_open = False
-        self._sock.close()
+        """Close the connection. Calling it again does no harm."""
+        if self.is_open:
+            self.is_open = False
+            self._sock.close()
+            self._on_close()
 
     def _has_room_for_line(self) -> bool:
         return self._end - self._start <= limits.HTTP_LINE

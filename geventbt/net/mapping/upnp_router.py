@@ -84,7 +84,8 @@ class UpnpRouter:
         """The descriptions of routers, as they answer."""
         inbox = _Inbox()
         try:
-            socket = self._network.open_udp((self._host or "0.0.0.0", 0), inbox)
+            socket = self._network.open_udp((self._host or "0.0.0.0", 0))
+            socket.set_receiver(inbox)
         except OSError as error:
             raise MappingFailed(f"no router can be looked for: {error.strerror or error}") from None
         seen: set[URL] = set()

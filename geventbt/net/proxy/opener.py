@@ -9,13 +9,13 @@ import gevent
 from geventbt import limits
 from geventbt.errors import FetchError, ProxyError
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.opener import DatagramConnection, DirectOpener
 from geventbt.net.proxy.http_connect import tunnel
-from geventbt.net.proxy.relay import Relay, RelayConnection, RelaySocket
+from geventbt.net.proxy.relay import Association, RelayConnection, RelaySocket
 from geventbt.net.proxy.socks import ASSOCIATE, CONNECT, Steps, negotiate
 from geventbt.net.proxy.url import SOCKS5, ProxyURL
 from geventbt.net.resolve import Endpoint, resolve
-from geventbt.net.udp_socket import DatagramReceiver, DatagramSocket
 
 
 class ProxyOpener:
@@ -42,15 +42,21 @@ class ProxyOpener:
     def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
         """See `Opener`."""
         with gevent.Timeout(timeout, TimeoutError(f"no datagrams through the proxy {self._proxy} in time")):
-            return RelayConnection(self.associate(), endpoint.address)
+            association = self.associate()
+            try:
+                socket = self._direct.connect_udp(association.relay, limits.PROXY_TIMEOUT)
+            except BaseException:
+                association.close()
+                raise
+        return RelayConnection(association, socket, endpoint.address)
 
-    def open_udp(self, address: Address, receiver: DatagramReceiver) -> DatagramSocket:
-        """See `Opener`. The address is not bound: the proxy has a port of its own."""
+    def open_udp(self, address: Address) -> DatagramSocket:
+        """See `Opener`. The address is not bound, and says the family only: the proxy has a port of its own."""
         if self._proxy.kind != SOCKS5:
             raise self._no_udp()
-        return RelaySocket(self.associate, receiver)
+        return RelaySocket(self, self._direct, is_ipv6=":" in address[0])
 
-    def associate(self) -> Relay:
+    def associate(self) -> Association:
         """Have the proxy relay datagrams; blocks until it does.
 
         Raises:
@@ -65,12 +71,11 @@ class ProxyOpener:
             if not port:
                 raise ProxyError(f"the proxy {self._proxy} names no port for datagrams")
             # At the proxy's own address, whatever it says: nothing is to go anywhere else.
-            name, family = control.getpeername(), control.family
-            relay = self._direct.connect_udp(Endpoint(family, (name[0], port, *name[2:])), limits.PROXY_TIMEOUT)
+            name = control.getpeername()
+            return Association(control, Endpoint(control.family, (name[0], port, *name[2:])))
         except BaseException:
             control.close()
             raise
-        return Relay(control, relay)
 
     def _open(self, target: Address, timeout: float | None, source_address: Address | None) -> Any:
         sock = self._connect_to_proxy(timeout, source_address)

@@ -4,64 +4,77 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Collection
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import gevent
+from gevent import socket as gevent_socket
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.net.addresses import Address, normalise
-from geventbt.net.opener import DatagramConnection
+from geventbt.net.datagrams import BatchReceiver, DatagramReceiver, DatagramSocket, Receivers
+from geventbt.net.opener import DatagramConnection, DirectOpener
 from geventbt.net.proxy.socks import pack_datagram, unpack_datagram
-from geventbt.net.udp_socket import DatagramReceiver
+from geventbt.net.resolve import Endpoint
 
 _log = logging.getLogger("geventbt")
 
-_MAX_DATAGRAM = 65536
+_FIRST_BYTES = (0,)
+"""What each datagram of a relay begins with (RFC 1928: reserved)."""
+_MAX_BATCH = 65_000
+"""Bytes of one call, with what is put before each datagram."""
 
 
-class Relay:
-    """An association with a proxy.
+class Association(NamedTuple):
+    """What a proxy has agreed to.
 
-    Args:
+    Attributes:
         control: the TCP connection that keeps it open.
-        socket: the UDP socket, connected to the relay.
+        relay: where datagrams are sent to.
     """
 
-    def __init__(self, control: Any, socket: DatagramConnection) -> None:
-        self.control = control
-        self.socket = socket
+    control: Any
+    relay: Endpoint
 
     def close(self) -> None:
         """End it."""
-        self.socket.close()
         self.control.close()
+
+
+class Associator(Protocol):
+    """Has a proxy relay datagrams."""
+
+    def associate(self) -> Association:
+        """Ask for it, and block until it does. Raises: OSError, it does not."""
 
 
 class RelayConnection:
     """Exchanges datagrams with one address by way of a relay: a `DatagramConnection`.
 
     Args:
-        relay: is closed with it.
+        association: is ended with it.
+        socket: connected to the relay.
         target: (IP address or name, port).
     """
 
-    def __init__(self, relay: Relay, target: Address) -> None:
-        self._relay = relay
+    def __init__(self, association: Association, socket: DatagramConnection, target: Address) -> None:
+        self._association = association
+        self._socket = socket
         self._target = target
         self._known = normalise(target)
 
     def send(self, data: bytes, /) -> int:
         """See `DatagramConnection`."""
-        self._relay.socket.send(pack_datagram(data, self._target))
+        self._socket.send(pack_datagram(data, self._target))
         return len(data)
 
     def recv(self, size: int, /) -> bytes:
         """See `DatagramConnection`. What comes from another address is left out, where the target is one."""
         while True:
-            found = unpack_datagram(self._relay.socket.recv(size))
+            found = unpack_datagram(self._socket.recv(size))
             if found is not None and (self._known is None or normalise(found[1]) == self._known):
                 return found[0]
             # A flood of such must not keep other greenlets from running.
@@ -69,111 +82,189 @@ class RelayConnection:
 
     def settimeout(self, seconds: float, /) -> None:
         """See `DatagramConnection`."""
-        self._relay.socket.settimeout(seconds)
+        self._socket.settimeout(seconds)
 
     def close(self) -> None:
         """See `DatagramConnection`."""
-        self._relay.close()
+        self._socket.close()
+        self._association.close()
 
 
 class RelaySocket:
-    """Sends datagrams to any address by way of a relay: a `DatagramSocket`.
+    """Sends datagrams to any address of one family by way of a relay: a `DatagramSocket`.
 
-    The association is made when the first datagram is sent, and again, after a pause, where it has ended; of what is
-    sent until then the last few datagrams are kept.
+    The proxy is asked for an association when the first datagram is sent, and for another one where it has ended: at
+    once if it has lasted, after a pause if not. Of what is sent until then the last few datagrams are kept.
 
     Args:
-        associate: makes an association; blocks, and raises OSError.
-        receiver: gets what comes.
+        associator: asks the proxy.
+        direct: opens the socket that sends to the relay.
+        is_ipv6: the family.
     """
 
-    address: Address = ("0.0.0.0", 0)
-
-    def __init__(self, associate: Callable[[], Relay], receiver: DatagramReceiver) -> None:
-        self._associate = associate
-        self._receiver = receiver
-        self._relay: Relay | None = None
-        self._waiting: deque[bytes] = deque(maxlen=limits.PROXY_WAITING)
+    def __init__(self, associator: Associator, direct: DirectOpener, *, is_ipv6: bool) -> None:
+        self.address: Address = ("::" if is_ipv6 else "0.0.0.0", 0)
+        self.is_closed = False
+        self._is_ipv6 = is_ipv6
+        self._associator = associator
+        self._direct = direct
+        self._receivers = Receivers()
+        self._association: Association | None = None
+        self._socket: DatagramSocket | None = None
+        self._waiting: deque[tuple[bytes, Address]] = deque(maxlen=limits.PROXY_WAITING)
         self._greenlet: gevent.Greenlet | None = None
+        self._answered = Event()
+        self._failure: OSError = ConnectionError("the proxy has not been asked yet")
+        self._said = ""
         self._retry_at = float("-inf")
         self._pause = limits.PROXY_RETRY
-        self.is_closed = False
+
+    @property
+    def buffer(self) -> int:
+        """See `DatagramSocket`."""
+        return self._socket.buffer if self._socket is not None else 2 * limits.UTP_MIN_ROOM
+
+    def set_receiver(self, receiver: DatagramReceiver) -> None:
+        """See `DatagramSocket`."""
+        self._receivers.set_rest(receiver)
+
+    def attach(self, first_bytes: Collection[int], receiver: BatchReceiver) -> None:
+        """See `DatagramSocket`."""
+        self._receivers.add(first_bytes, receiver)
+
+    def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
+        """See `DatagramSocket`."""
+        self._receivers.remove(receiver)
+        if self._receivers.is_empty:
+            self.is_closed = True
+            if self._greenlet is not None:
+                self._greenlet.kill(block=False)
+            self._end()
+
+    # ------------------------------------------------------------------ sending
+
+    def wait_open(self, timeout: float) -> None:
+        """See `DatagramSocket`."""
+        if self._socket is None:
+            self._start()
+            if not self._answered.wait(timeout):
+                raise TimeoutError("no datagrams through the proxy in time")
+            if self._socket is None:
+                raise self._failure
 
     def send(self, data: bytes, address: Address) -> bool:
         """See `DatagramSocket`."""
-        packet = pack_datagram(data, address)
-        if self._relay is None:
-            self._waiting.append(packet)
+        if self._socket is None or self._association is None:
+            self._waiting.append((data, address))
             self._start()
             return False
-        try:
-            self._relay.socket.send(packet)
-        except OSError:
-            return False
-        return True
+        return self._socket.send(pack_datagram(data, address), self._association.relay.address)
 
-    def leave(self, receiver: DatagramReceiver) -> None:
+    def send_batch(self, data: bytes, size: int, address: Address) -> bool:
         """See `DatagramSocket`."""
-        self.is_closed = True
-        if self._greenlet is not None:
-            self._greenlet.kill(block=False)
-        self._end()
+        packets = [data[at : at + size] for at in range(0, len(data), size)]
+        if self._socket is None or self._association is None:
+            for packet in packets:
+                self.send(packet, address)
+            return True
+        head = pack_datagram(b"", address)
+        whole = len(head) + size
+        count = max(1, _MAX_BATCH // whole)
+        batches = [head + head.join(packets[at : at + count]) for at in range(0, len(packets), count)]
+        relay = self._association.relay.address
+        return all(self._socket.send_batch(batch, whole, relay) for batch in batches)
+
+    # ------------------------------------------------------------------ what comes from the relay
+
+    def receive_batch(self, data: memoryview, size: int, address: Address) -> None:
+        """Hand on what is in datagrams of the relay; see `BatchReceiver`."""
+        if self._association is None or address != self._association.relay.address:
+            return
+        for at in range(0, len(data), size):
+            found = unpack_datagram(data[at : at + size])
+            if found is not None and found[0] and (":" in found[1][0]) == self._is_ipv6:
+                self._receivers.give(found[0], len(found[0]), found[1])
+
+    def drained(self) -> None:
+        """See `BatchReceiver`."""
+        self._receivers.drained()
+
+    def refused(self, data: bytes, address: Address) -> None:
+        """The proxy relays no more, although it has not said so; see `BatchReceiver`."""
+        if self._association is not None:
+            self._association.close()
+
+    def writable(self) -> None:
+        """See `BatchReceiver`."""
+        self._receivers.writable()
+
+    def moved(self) -> None:
+        """Nothing is to be done: the proxy knows us by what it gets; see `BatchReceiver`."""
+
+    # ------------------------------------------------------------------ the association
 
     def _start(self) -> None:
         if self._greenlet is None and not self.is_closed and monotonic() >= self._retry_at:
+            self._answered.clear()
             self._greenlet = spawn("datagrams through the proxy", self._run)
 
     def _run(self) -> None:
+        lasted = 0.0
         try:
             with gevent.Timeout(limits.PROXY_TIMEOUT, TimeoutError("no answer of the proxy in time")):
-                relay = self._relay = self._associate()
-            self._pause = limits.PROXY_RETRY
-            relay.socket.settimeout(limits.PROXY_LOOK)
-            while self._waiting:
-                relay.socket.send(self._waiting.popleft())
-            while not self.is_closed:
-                self._receive(relay)
+                association = self._associator.associate()
+            began = monotonic()
+            self._begin(association)
+            _wait_for_end(association.control)
+            lasted = monotonic() - began
+            self._note_failure(ConnectionError("the proxy has ended the association"))
         except OSError as error:
-            _log.info("no datagrams through the proxy: %s", error)
+            self._note_failure(error)
         finally:
+            was_open = self._association is not None
             self._end()
             self._greenlet = None
-            self._retry_at = monotonic() + self._pause
-            self._pause = min(2 * self._pause, limits.MAX_PROXY_RETRY)
+            self._set_pause(lasted)
+            self._answered.set()
+            if was_open:
+                self._receivers.moved()
 
-    def _receive(self, relay: Relay) -> None:
-        try:
-            packet = relay.socket.recv(_MAX_DATAGRAM)
-        except TimeoutError:
-            _check_open(relay.control)
-            return
-        found = unpack_datagram(packet)
-        if found is not None:
-            self._hand_on(*found)
-        gevent.sleep(0)
-
-    def _hand_on(self, data: bytes, address: Address) -> None:
-        try:
-            self._receiver.receive(data, address)
-            self._receiver.drained()
-        except Exception:
-            _log.exception("a datagram could not be handled")
+    def _begin(self, association: Association) -> None:
+        self._association = association
+        self._socket = self._direct.open_udp(("::" if ":" in association.relay.host else "0.0.0.0", 0))
+        self._socket.attach(_FIRST_BYTES, self)
+        self._said = ""
+        self._answered.set()
+        while self._waiting:
+            self.send(*self._waiting.popleft())
 
     def _end(self) -> None:
-        relay, self._relay = self._relay, None
-        if relay is not None:
-            relay.close()
+        association, self._association = self._association, None
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.leave(self)
+        if association is not None:
+            association.close()
+
+    def _set_pause(self, lasted: float) -> None:
+        if lasted >= limits.PROXY_RETRY:
+            self._pause = limits.PROXY_RETRY
+            return
+        self._retry_at = monotonic() + self._pause
+        self._pause = min(2 * self._pause, limits.MAX_PROXY_RETRY)
+
+    def _note_failure(self, error: OSError) -> None:
+        self._failure = error
+        # Once: the next tries will not be different.
+        if str(error) != self._said and not self.is_closed:
+            self._said = str(error)
+            _log.info("no datagrams through the proxy: %s", error)
 
 
-def _check_open(control: Any) -> None:
-    """See whether the proxy has closed the connection, which ends the association.
-
-    Raises:
-        OSError: it has.
-    """
-    control.settimeout(0)
-    try:
-        if not control.recv(1):
-            raise ConnectionError("the proxy has ended the association")
-    except BlockingIOError:
-        pass
+def _wait_for_end(control: Any) -> None:
+    """Block until the proxy ends an association, which it does by closing the connection. Raises: OSError."""
+    # So that a proxy that is gone without a word is noticed, and routers in between keep the connection.
+    control.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_KEEPALIVE, 1)
+    if hasattr(gevent_socket, "TCP_KEEPIDLE"):
+        control.setsockopt(gevent_socket.IPPROTO_TCP, gevent_socket.TCP_KEEPIDLE, limits.PROXY_KEEP_ALIVE)
+    control.recv(1)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from geventbt.errors import ProxyError
 from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES, Address, is_ip_address
 from geventbt.net.proxy.url import ProxyURL
 
 Steps: TypeAlias = "Generator[bytes | int, bytes, Address]"
+Packet = TypeVar("Packet", bytes, memoryview)
 
 CONNECT, ASSOCIATE = 1, 3
 _VERSION, _LOGIN_VERSION = 5, 1
@@ -111,7 +113,7 @@ def pack_datagram(data: bytes, address: Address) -> bytes:
     return b"\0\0\0" + pack_address(address) + data
 
 
-def unpack_datagram(packet: bytes) -> tuple[bytes, Address] | None:
+def unpack_datagram(packet: Packet) -> tuple[Packet, Address] | None:
     """The data and sender of a datagram from the relay; None for a fragment, for a sender that is a name, and for what
     is not of the format."""
     if len(packet) < 4 or packet[2]:
@@ -120,8 +122,14 @@ def unpack_datagram(packet: bytes) -> tuple[bytes, Address] | None:
     if size is None or len(packet) < 4 + size + 2:
         return None
     end = 4 + size
-    address = str(ip_address(packet[4:end])), int.from_bytes(packet[end : end + 2], "big")
+    address = _host(bytes(packet[4:end])), int.from_bytes(packet[end : end + 2], "big")
     return packet[end + 2 :], address
+
+
+@lru_cache(maxsize=1024)
+def _host(packed: bytes) -> str:
+    """An IP address as a text. Cached: each packet of a stream has one."""
+    return str(ip_address(packed))
 
 
 def _check_version(version: int, proxy: ProxyURL) -> None:

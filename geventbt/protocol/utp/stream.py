@@ -149,6 +149,10 @@ class UtpStream:
         if self.state is StreamState.CONNECTING:
             self._fail(Failure.REFUSED)
 
+    def cut(self) -> None:
+        """End it as if the peer had reset it: our address has changed, by which the peer knows us."""
+        self._fail(Failure.RESET)
+
     def reset_packet(self, now: float) -> bytes:
         """The packet that tells the peer that the stream is over."""
         return p.Packet(

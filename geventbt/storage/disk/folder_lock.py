@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def unlock(path: Path, info_hash: bytes) -> None:
         # A child of the process that has locked it has no lock.
         if file is not None and file.process == os.getpid() and byte in file.locked:
             file.locked.discard(byte)
-            _unlock(file.descriptor, byte)
+            # The system ends it in any case, with the descriptor.
+            with suppress(OSError):
+                _unlock(file.descriptor, byte)
             _close_unused(path, file)
 
 
@@ -77,7 +80,9 @@ def _open(path: Path) -> _LockFile:
 def _close_unused(path: Path, file: _LockFile) -> None:
     if not file.locked:
         del _files[_key(path)]
-        os.close(file.descriptor)
+        # What is closed is closed even if that fails, and nothing was written to it.
+        with suppress(OSError):
+            os.close(file.descriptor)
 
 
 def _key(path: Path) -> str:

@@ -8,12 +8,14 @@ can join objects (S3's multipart copy, Google's compose), and by reading and wri
 at once.
 
 A part object only ever has verified bytes, is there as a whole or not at all, and its name says which bytes they are:
-two programs that fetch the same torrent to one place do the same work twice, and no harm. A multipart upload in the
-place of the file itself would save the join, but could not be read before its end, nor survive the program.
+two programs that fetch the same torrent to one place do the same work twice, and no harm. The first to finish deletes
+the parts; the other one then finds them gone, and the file there, which it hashes. A multipart upload in the place of
+the file itself would save the join, but could not be read before its end, nor survive the program.
 
 The record, ``.geventbt/<info hash>/resume``, is put after all that it names. A restart trusts the pieces that it names
 of files whose parts and object are as they were; what has come later is hashed. Parts are deleted once the file is
-joined and recorded.
+joined and recorded. What a kill leaves behind is deleted by the next start, a join of S3 that was cut off (a multipart
+upload that has not ended) an hour later at the earliest, as it might be another program's that is at work.
 
 The object of a file is replaced only if a piece of it was right, or with `overwrite`. Where the torrent only seeds, it
 is read by ranges of 4 MiB, and looked at every 10 s: one that has been changed is hashed again.
@@ -33,12 +35,14 @@ from bitarray.util import ones, zeros
 from geventbt.concurrency.native import new_lock, new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
-from geventbt.metainfo.paths import is_state_dir
+from geventbt.metainfo.paths import STATE_DIR, is_state_dir
 from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
 from geventbt.storage.layout import Layout
 from geventbt.storage.objects.files import ObjectFiles
+from geventbt.storage.objects.joins import Joins
 from geventbt.storage.objects.record import Record, decode, encode
 from geventbt.storage.objects.store import ObjectStore
+from geventbt.storage.objects.write_buffer import WriteBuffer
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -76,7 +80,7 @@ class FsspecBackend:
             raise StorageError(
                 f"a torrent named {torrent.name!r} cannot be stored: that is where geventbt keeps its own files"
             )
-        store = ObjectStore(self.url, self._options)
+        store = ObjectStore(self.url, f"{STATE_DIR}/{torrent.swarm_hash.hex()}", self._options)
         return ObjectBackend(torrent, store, overwrite=self._overwrite)
 
 
@@ -94,7 +98,9 @@ class ObjectBackend(StorageBackend):
         self._store = store
         self._overwrite = overwrite
         self._layout = Layout(torrent.files, torrent.geometry)
-        self._files = ObjectFiles(torrent, store, overwrite=overwrite)
+        self._files = ObjectFiles(torrent, store)
+        self._buffer = WriteBuffer(store, self._files)
+        self._joins = Joins(store, self._files, self._buffer, overwrite=overwrite)
         self._record_path = f"{self._files.folder}/resume"
         self._have = zeros(torrent.geometry.pieces, "big")
         self._selected: Collection[int] | None = None
@@ -120,7 +126,7 @@ class ObjectBackend(StorageBackend):
         """Write a range of a file, most often in memory only."""
         self._open()
         self._has_written = True
-        self._files.write(file, offset, data)
+        self._buffer.write(file, offset, data)
 
     def size(self, file: int) -> int:
         """How many bytes of a file are there without a gap."""
@@ -146,7 +152,8 @@ class ObjectBackend(StorageBackend):
         """Enclose a check of pieces: they are read as they are now."""
         self._open()
         if pieces.any():
-            self._files.look_again()
+            for file in self._files.look_again():
+                self._layout.clear(self._have, file)
         yield
 
     # ------------------------------------------------------------------ files
@@ -169,10 +176,10 @@ class ObjectBackend(StorageBackend):
         files = list(files)
         for file in files:
             if not self._overwrite and file in self._files.found and not self._is_ours(file):
-                raise self._files.foreign(file)
+                raise self._joins.foreign(file)
         for file in files:
             if not self._torrent.files[file].length:
-                self._files.make_empty(file)
+                self._joins.make_empty(file)
 
     def finish(self, files: Iterable[int]) -> None:
         """Make the objects of files that are complete, and look at those that are there.
@@ -197,7 +204,7 @@ class ObjectBackend(StorageBackend):
         found, length = self._files.found.get(file), self._torrent.files[file].length
         if self._files.runs[file] or (found is not None and found.size > length):
             self._has_written = True
-            self._files.join(file)
+            self._joins.join(file)
         elif length:
             self._files.check_unchanged(file)
 
@@ -258,14 +265,14 @@ class ObjectBackend(StorageBackend):
             have = self._have.copy()
             for file in self._complete(have):
                 with self._invalidate(file):
-                    self._files.join(file)
-            self._files.flush()
+                    self._joins.join(file)
+            self._buffer.flush()
             try:
                 self._write_record(have)
             except StorageError as error:
                 if self._has_written or error.errno not in _READ_ONLY:
                     raise
-            self._files.drop_parts()
+            self._files.delete_discarded()
 
     def close(self) -> None:
         """Close the connections. What is not recorded yet is lost."""

@@ -1,7 +1,7 @@
 """`ObjectStore`: the few operations that are needed of a file system of fsspec, blocking, with `StorageError`.
 
 An object is put as a whole or not at all. Stores for buckets do it so; in others it is written beside, and renamed.
-File systems that are made of coroutines run in a thread of our own, not in that of fsspec: see `AsyncThread`.
+File systems that are made of coroutines run in a thread of our own, not in that of fsspec: see `AsyncCaller`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,16 +19,15 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from geventbt import limits
-from geventbt.concurrency.aio import AsyncThread, gather
+from geventbt.concurrency.aio import AsyncCaller, gather
 from geventbt.errors import StorageError
-from geventbt.metainfo.paths import STATE_DIR
 from geventbt.storage.backend import MissingData
 
 _CONCURRENCY = 8
 """Requests at one time of a store that is made of coroutines. *Measured*: see `scripts/bench_storage.py`."""
 _MERGES = {"s3": 10_000, "s3a": 10_000, "gs": 32, "gcs": 32}
 """Stores that join objects themselves, and how many at most in one request."""
-_RENAMES = {"file", "local", "sftp", "ssh", "smb"}
+_RENAMES = {"file", "local", "memory", "sftp", "ssh", "smb"}
 """Stores that show a file while it is being written, and can rename it."""
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "updated", "created")
 """What changes with the content of an object, from the surest on."""
@@ -66,15 +66,18 @@ class ObjectStore:
 
     Args:
         url: of the folder or prefix.
+        folder: the path of our own objects.
         options: for the file system of fsspec.
 
     Attributes:
+        folder: as given.
         merges: how many objects `merge` takes; 0 where the store cannot join objects itself.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, folder: str, options: Mapping[str, Any]) -> None:
+        self.folder = folder
         self._url = re.sub(r"//[^/@]*@", "//", url).rstrip("/")
-        self._thread: AsyncThread | None = None
+        self._caller: AsyncCaller | None = None
         with self._errors():
             from fsspec.core import split_protocol, url_to_fs
             from fsspec.registry import get_filesystem_class
@@ -83,8 +86,8 @@ class ObjectStore:
             # Listings must be fresh, and an instance that is shared might be used in another loop.
             options = {**options, "use_listings_cache": False, "skip_instance_cache": True}
             if kind.async_impl:
-                self._thread = AsyncThread()
-                options["loop"] = self._thread.loop
+                self._caller = AsyncCaller()
+                options["loop"] = self._caller.loop
             try:
                 self._fs, root = url_to_fs(url, **options)
             except BaseException:
@@ -142,7 +145,7 @@ class ObjectStore:
 
     def get_all(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         """Read ranges of objects, several at a time: path, start and end of each."""
-        if self._thread is None:
+        if self._caller is None:
             return [self.get(*range) for range in ranges]
         with self._errors(ranges[0][0] if ranges else ""):
             return self._each("cat_file", [((self._full(path),), {"start": a, "end": b}) for path, a, b in ranges])
@@ -150,16 +153,21 @@ class ObjectStore:
     def put(self, objects: Mapping[str, bytes]) -> None:
         """Write objects, several at a time, each of them whole or not at all."""
         with self._writing(next(iter(objects), "")):
-            if self._thread is None:
+            if self._caller is None:
                 for path, data in objects.items():
                     self._put(path, lambda place, data=data: self._fs.pipe_file(place, data))  # type: ignore[misc]
             else:
                 self._each("pipe_file", [((self._full(path), data), {}) for path, data in objects.items()])
 
-    def put_stream(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Write an object that is too large for the memory."""
+    def put_stream(self, path: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        """Write an object that is too large for the memory. Nothing is written if the chunks raise an error.
+
+        Args:
+            path: of the object.
+            chunks: gives its bytes, from the first one each time that it is called.
+        """
         with self._writing(path):
-            self._put(path, partial(self._write, chunks=chunks))
+            self._put(path, lambda place: self._write(place, chunks()))
 
     def merge(self, path: str, parts: Sequence[str]) -> None:
         """Have the store join objects to another one. All but the last are of at least 5 MiB.
@@ -174,35 +182,61 @@ class ObjectStore:
     def remove(self, paths: Sequence[str]) -> None:
         """Delete objects; those that are gone already are passed over."""
         with self._errors(paths[0] if paths else ""):
-            if self._thread is None:
+            if self._caller is None:
                 for path in paths:
                     with suppress(FileNotFoundError):
                         self._fs.rm_file(self._full(path))
             else:
                 self._each("rm_file", [((self._full(path),), {}) for path in paths])
 
+    def abort_uploads(self, folders: Iterable[str], is_ours: Callable[[str], bool]) -> None:
+        """Abort joins that a kill has cut off, which S3 would keep, and charge for, for ever. What fails is let be.
+
+        Args:
+            folders: where objects may be, at the top of this store: names of folders and files.
+            is_ours: tells whether the path of an object is of the caller's.
+        """
+        if self._caller is not None and hasattr(self._fs, "_list_multipart_uploads"):
+            with suppress(StorageError), self._errors():
+                for folder in folders:
+                    self._caller.call(partial(self._abort_uploads, folder, is_ours), limits.STORE_TIMEOUT)
+
+    async def _abort_uploads(self, folder: str, is_ours: Callable[[str], bool]) -> None:
+        bucket, _, root = self._root.partition("/")
+        prefix = f"{root}/" if root else ""
+        marker: dict[str, str] = {}
+        while True:
+            found = await self._fs._call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix + folder, **marker)
+            for upload in found.get("Uploads", ()):
+                age = time.time() - upload["Initiated"].timestamp()
+                if is_ours(upload["Key"][len(prefix) :]) and age >= limits.STORE_UPLOAD_AGE:
+                    await self._fs._abort_mpu(bucket, upload["Key"], upload["UploadId"])
+            if not found.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
+
     def close(self) -> None:
         """Close the connections to the store."""
-        if self._thread is not None:
+        if self._caller is not None:
             with suppress(Exception):
-                self._thread.call(partial(_close_session, self._fs), limits.STORE_TIMEOUT)
-            self._thread.close()
+                self._caller.call(partial(_close_session, self._fs), limits.STORE_TIMEOUT)
+            self._caller.close()
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        if self._thread is None:
+        if self._caller is None:
             return getattr(self._fs, name)(*args, **kwargs)
         method = getattr(self._fs, f"_{name}")
-        return self._thread.call(partial(method, *args, **kwargs), limits.STORE_TIMEOUT)
+        return self._caller.call(partial(method, *args, **kwargs), limits.STORE_TIMEOUT)
 
     def _each(self, name: str, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
         """Call a coroutine method for each of several arguments."""
-        assert self._thread is not None
+        assert self._caller is not None
         method = getattr(self._fs, f"_{name}")
         made = [partial(method, *args, **kwargs) for args, kwargs in calls]
-        return self._thread.call(partial(gather, made, _CONCURRENCY), limits.STORE_TIMEOUT)
+        return self._caller.call(partial(gather, made, _CONCURRENCY), limits.STORE_TIMEOUT)
 
     def _put(self, path: str, write: Callable[[str], object]) -> None:
         """Write one object by a function that is called with its place, in the store or among our own files."""
@@ -210,9 +244,22 @@ class ObjectStore:
         if not self._renames:
             self._with_parent(write, place)
             return
-        beside = self._full(f"{STATE_DIR}/new-{os.getpid()}-{next(self._serial)}")
-        self._with_parent(write, beside)
-        self._with_parent(partial(self._fs.mv, beside), place)
+        try:
+            self._put_beside(place, write)
+        except FileNotFoundError:
+            # Another program has deleted it, as one that a kill has left behind.
+            self._put_beside(place, write)
+
+    def _put_beside(self, place: str, write: Callable[[str], object]) -> None:
+        """Write an object beside its place, and rename it once it is whole."""
+        beside = self._full(f"{self.folder}/new-{os.getpid()}-{next(self._serial)}")
+        try:
+            self._with_parent(write, beside)
+            self._with_parent(partial(self._fs.mv, beside), place)
+        except BaseException:
+            with suppress(Exception):
+                self._fs.rm_file(beside)
+            raise
 
     def _with_parent(self, write: Callable[[str], object], place: str) -> None:
         """Call a function that makes a file, and again once the folder for it is made."""
@@ -230,9 +277,16 @@ class ObjectStore:
         self._fs.makedirs(place.rpartition("/")[0], exist_ok=True)
 
     def _write(self, place: str, chunks: Iterable[bytes]) -> None:
-        with self._fs.open(place, "wb", block_size=limits.STORE_PART) as file:
+        file = self._fs.open(place, "wb", block_size=limits.STORE_PART)
+        try:
             for chunk in chunks:
                 file.write(chunk)
+        except BaseException:
+            # Were it closed, what there is of it would become the object.
+            with suppress(AttributeError):
+                file.closed = True
+            raise
+        file.close()
 
     @contextmanager
     def _writing(self, path: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from geventbt import limits
 from geventbt.client.pieces.picker import NORMAL
 from geventbt.metainfo import Torrent
 from geventbt.service.record import TorrentRecord
@@ -40,6 +41,8 @@ _ATTRIBUTES: dict[str, tuple[str, _Read]] = {
     "download_limited": ("limits_down", Arguments.boolean),
     "upload_limit": ("limit_up", _rate),
     "upload_limited": ("limits_up", Arguments.boolean),
+    "group": ("group", lambda arguments, name: arguments.text(name).strip()[: limits.GROUP_NAME]),
+    "honors_session_limits": ("keeps_session_limits", Arguments.boolean),
     "labels": ("labels", _labels),
     "peer_limit": ("peer_limit", lambda arguments, name: arguments.integer(name, 1, 65535)),
     "seed_idle_limit": ("idle", lambda arguments, name: arguments.integer(name, 0, 65535)),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from geventbt import limits
+from geventbt.net.addresses import AddressKind
+from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.service.session import Session
 from geventbt.service.torrent import ServiceTorrent
 from geventbt.web.rpc.arguments import Arguments
@@ -54,6 +56,11 @@ class RpcContext:
             by_name[torrent.record.id] = by_name[torrent.info_hash.hex()] = torrent
         names = [each.lower() if isinstance(each, str) else each for each in wanted]
         return list(dict.fromkeys(by_name[name] for name in names if name in by_name))
+
+    @property
+    def url_policy(self) -> AddressPolicy:
+        """Which addresses URLs that clients give may lead to."""
+        return ANY if self.fetches_private_urls else AddressPolicy(kind=AddressKind.PUBLIC)
 
     def folder(self, arguments: Arguments, name: str) -> str:
         """The folder that an argument names, as it is on the disk.

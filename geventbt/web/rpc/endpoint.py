@@ -17,7 +17,7 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.service.session import Session
 from geventbt.web.rpc.rpc import Rpc
-from geventbt.web.rpc.sessions import SEMVER
+from geventbt.web.rpc.settings import SEMVER
 
 _ID = "X-Transmission-Session-Id"
 _METHODS = ["GET", "POST", "PUT", "DELETE"]

@@ -10,7 +10,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from geventbt.web.rpc.peers import peers_from, peers_of
+from geventbt.web.rpc.peers import peers_from, peers_of, web_seeds_of
 from geventbt.web.rpc.trackers import tracker_list, tracker_stats, trackers
 from geventbt.web.rpc.view import TorrentView
 
@@ -34,7 +34,7 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     "primary_mime_type": lambda view: view.mime_type,
     "download_dir": lambda view: view.record.folder,
     "labels": lambda view: view.record.labels,
-    "group": lambda view: "",
+    "group": lambda view: view.record.group,
     # how far it is
     "status": lambda view: view.status,
     "error": lambda view: view.error[0],
@@ -75,6 +75,7 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     "peers_connected": lambda view: view.progress.peers,
     "peers_sending_to_us": lambda view: sum(peer.download_speed > 0 for peer in view.peers),
     "peers_getting_from_us": lambda view: sum(peer.upload_speed > 0 for peer in view.peers),
+    "webseeds_ex": web_seeds_of,
     "webseeds": lambda view: [seed.url for seed in view.active.web_seeds],
     "webseeds_sending_to_us": lambda view: sum(seed.state == "downloading" for seed in view.active.web_seeds),
     "max_connected_peers": lambda view: view.peer_limit,
@@ -84,6 +85,7 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     "tracker_list": tracker_list,
     # files
     "files": lambda view: view.files,
+    "bytes_completed": lambda view: [stat["bytes_completed"] for stat in view.file_stats],
     "file_stats": lambda view: view.file_stats,
     "file_count": lambda view: len(view.stored),
     "priorities": lambda view: [view.priority_of(index) for index in view.stored],
@@ -91,8 +93,9 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     # what the user has set
     "queue_position": lambda view: view.record.position,
     "sequential_download": lambda view: view.record.sequential,
+    "sequential_download_from_piece": lambda view: 0,
     "bandwidth_priority": lambda view: view.record.bandwidth,
-    "honors_session_limits": lambda view: True,
+    "honors_session_limits": lambda view: view.record.keeps_session_limits,
     "download_limit": lambda view: view.record.limit_down // KILO,
     "download_limited": lambda view: view.record.limits_down,
     "upload_limit": lambda view: view.record.limit_up // KILO,

@@ -13,6 +13,7 @@ _TO_SNAKE = {"cache-size-mb": "cache_size_mib", "isUTP": "is_utp"}
 _TO_LEGACY = {
     "cache_size_mib": "cache-size-mb",
     "file_count": "file-count",
+    "honors_session_limits": "honorsSessionLimits",
     "ip_protocol": "ip_protocol",
     "is_utp": "isUTP",
     "peer_limit": "peer-limit",
@@ -56,7 +57,9 @@ def _legacy_name(name: str) -> str:
 
 
 def _inner(key: str, value: Any) -> Any:
-    """What a key holds: the units are in kebab-case, a torrent that was added in camelCase."""
+    """What a key holds: units and groups are in kebab-case, a torrent that was added in camelCase."""
+    if isinstance(value, list):
+        return [_inner(key, each) for each in value]
     rename: Callable[[str], str] = camel_name if key.startswith("torrent_") else _legacy_name
     return {rename(name): inner for name, inner in value.items()} if isinstance(value, dict) else value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from typing import Any
 
@@ -12,6 +13,7 @@ _SOURCES = {
     "tracker": "from_tracker",
     "dht": "from_dht",
     "pex": "from_pex",
+    "holepunch": "from_pex",
     "lsd": "from_lpd",
     "inbound": "from_incoming",
     "user": "from_ltep",
@@ -33,6 +35,18 @@ def peers_from(view: TorrentView) -> dict[str, int]:
     return {name: found[name] for name in _ALL_SOURCES}
 
 
+def web_seeds_of(view: TorrentView) -> list[dict[str, Any]]:
+    """Each web seed."""
+    return [
+        {
+            "url": seed.url,
+            "is_downloading": seed.state == "downloading",
+            "download_bytes_per_second": round(seed.download_speed),
+        }
+        for seed in view.active.web_seeds
+    ]
+
+
 def _source_of(peer: PeerStatus) -> str:
     if not peer.outgoing:
         return "from_incoming"
@@ -42,6 +56,9 @@ def _source_of(peer: PeerStatus) -> str:
 def _peer(peer: PeerStatus, pieces: int) -> dict[str, Any]:
     return {
         "address": peer.address[0],
+        "bytes_to_client": peer.downloaded,
+        "bytes_to_peer": peer.uploaded,
+        "peer_id": base64.b64encode(peer.peer_id).decode(),
         "port": peer.address[1],
         "client_name": peer.client,
         "client_is_choked": peer.peer_choking,

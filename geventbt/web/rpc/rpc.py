@@ -19,7 +19,7 @@ from geventbt.client.client import Client
 from geventbt.errors import GeventBTError
 from geventbt.net.text import clean_text
 from geventbt.service.session import Session
-from geventbt.web.rpc import queues, sessions, torrents
+from geventbt.web.rpc import groups, queues, sessions, settings, torrents
 from geventbt.web.rpc.arguments import Arguments
 from geventbt.web.rpc.context import Answer, Methods, RpcContext
 from geventbt.web.rpc.errors import Code, RpcError
@@ -27,7 +27,7 @@ from geventbt.web.rpc.names import legacy_answer, snake_name
 
 _log = logging.getLogger("geventbt")
 
-METHODS: Methods = {**torrents.METHODS, **sessions.METHODS, **queues.METHODS}
+METHODS: Methods = {**torrents.METHODS, **sessions.METHODS, **settings.METHODS, **groups.METHODS, **queues.METHODS}
 _ID_SIGNS = string.ascii_letters + string.digits
 
 
@@ -149,7 +149,7 @@ class Rpc:
 def _for_old_clients(method: str, answer: Answer) -> Answer:
     """What clients of the older spelling expect to be different in an answer."""
     if method == "session_get" and "rpc_version" in answer:
-        answer = {**answer, "rpc_version": sessions.LEGACY_RPC_VERSION}
+        answer = {**answer, "rpc_version": settings.LEGACY_RPC_VERSION}
     if method == "torrent_get":
         for torrent in answer["torrents"]:
             if isinstance(torrent, dict) and "wanted" in torrent:

@@ -13,9 +13,7 @@ from gevent import sleep
 from geventbt import limits
 from geventbt.errors import FetchError, GeventBTError, MetainfoError, StorageError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import AddressKind
 from geventbt.net.http.fetch import fetch
-from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.net.text import clean_text
 from geventbt.service.session import AlreadyThere
 from geventbt.service.torrent import ServiceTorrent
@@ -92,17 +90,19 @@ def _read_source(context: RpcContext, arguments: Arguments) -> Torrent | Magnet:
         if _INFO_HASH.fullmatch(name):
             return Magnet.from_string(f"magnet:?xt=urn:btih:{name}")
         if name.lower().startswith(("http://", "https://")):
-            return Torrent.from_bytes(_fetched(context, name))
+            return Torrent.from_bytes(_fetched(context, name, arguments.text("cookies", "")))
     except (MetainfoError, binascii.Error) as error:
         raise RpcError(Code.BAD_TORRENT, "invalid or corrupt torrent file") from error
     # A path would let a client read what the daemon may, and it need not: clients send the file itself.
     raise RpcError(Code.BAD_TORRENT, "invalid or corrupt torrent file: neither a URL nor a magnet link")
 
 
-def _fetched(context: RpcContext, url: str) -> bytes:
-    policy = ANY if context.fetches_private_urls else AddressPolicy(kind=AddressKind.PUBLIC)
+def _fetched(context: RpcContext, url: str, cookies: str) -> bytes:
+    if len(cookies) > limits.URL or not cookies.isprintable():
+        raise RpcError(Code.INVALID_PARAMS, "cookies: must be printable, such as a=b; c=d")
+    network = context.session.client.network
     try:
-        return fetch(url, max_bytes=limits.TORRENT_FILE, policy=policy, network=context.session.client.network)
+        return fetch(url, max_bytes=limits.TORRENT_FILE, cookies=cookies, policy=context.url_policy, network=network)
     except FetchError as error:
         raise RpcError(Code.HTTP, f"the torrent cannot be fetched: {clean_text(str(error))}") from error
 

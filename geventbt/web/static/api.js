@@ -3,7 +3,7 @@
 let token = "";
 
 export async function post(path, body, type = "application/json") {
-  const send = () => fetch(`api/${path}`, {
+  const send = () => ask(path, {
     method: "POST",
     headers: { "Content-Type": type, "X-Geventbt-Token": token },
     body: type === "application/json" ? JSON.stringify(body ?? {}) : body,
@@ -17,18 +17,31 @@ export async function post(path, body, type = "application/json") {
   return answer(response);
 }
 
-export const get = async (path) => answer(await fetch(`api/${path}`));
+export const get = async (path) => answer(await ask(path));
 
+async function ask(path, options) {
+  try {
+    return await fetch(`api/${path}`, options);
+  } catch {
+    throw new Error("the server cannot be reached");
+  }
+}
+
+// What is wrong is said as JSON, or as plain text by what stands before the app.
 async function answer(response) {
   const text = await response.text();
-  let found = null;
+  const found = parsed(text);
+  if (response.ok && found !== null) return found;
+  const isPlain = (response.headers.get("Content-Type") ?? "").startsWith("text/plain");
+  throw new Error(found?.error ?? ((isPlain && text.trim()) || `the server answers ${response.status} ${response.statusText}`));
+}
+
+function parsed(text) {
   try {
-    found = JSON.parse(text);
+    return JSON.parse(text);
   } catch {
-    throw new Error(response.ok ? "the answer is not JSON" : `${response.status} ${response.statusText}`);
+    return null;
   }
-  if (!response.ok) throw new Error(found.error ?? `${response.status} ${response.statusText}`);
-  return found;
 }
 
 // Listens while the page is seen: a hidden one costs neither side anything.

@@ -1,6 +1,6 @@
 // The page: what the user does, and what comes from the server.
 
-import { listen, post } from "./api.js";
+import { get, listen, post } from "./api.js";
 import { make, setText, size, speed } from "./format.js";
 import { TorrentList } from "./list.js";
 import { Pane } from "./pane.js";
@@ -26,6 +26,7 @@ listen({
   delta(state) {
     fresh();
     takeTotals(state.totals);
+    sayComplete(state.torrents);
     list.update(state.torrents, state.gone);
     // The files of a link are known, or all is checked: there is more to see.
     if (state.torrents[pane.hash]?.state) pane.load();
@@ -36,6 +37,13 @@ listen({
     document.body.classList.add("stale");
   },
 });
+
+function sayComplete(changes) {
+  for (const [hash, { state }] of Object.entries(changes)) {
+    const before = list.torrents.get(hash);
+    if (state === "seeding" && before?.state === "downloading") say(`${before.name} is complete`);
+  }
+}
 
 function show(hash) {
   pane.show(hash);
@@ -65,7 +73,7 @@ function writeTotals() {
   setText(find("pause"), ["paused", "failed"].includes(torrent.state) ? "Resume" : "Pause");
 }
 
-const limitText = (limit) => (limit ? ` (at most ${speed(limit)})` : "");
+const limitText = (limit) => (limit === null || limit === undefined ? "" : ` (at most ${speed(limit)})`);
 
 function writeLog(lines) {
   const place = find("lines");
@@ -78,16 +86,17 @@ function writeLog(lines) {
 
 // ---------------------------------------------------------------- what the user does
 
-function say(text, isBad = false) {
-  const message = find("message");
-  message.classList.toggle("bad", isBad);
-  message.textContent = text;
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => message.replaceChildren(), isBad ? 15000 : 5000);
+const timers = new Map();
+
+// Says something for a while, also to those who hear the page.
+function say(text, place = "message", seconds = 5) {
+  find(place).textContent = text;
+  clearTimeout(timers.get(place));
+  timers.set(place, setTimeout(() => find(place).replaceChildren(), seconds * 1000));
 }
 
 function failed(error) {
-  say(error.message, true);
+  say(error.message, "error", 15);
 }
 
 async function attempt(work) {
@@ -118,9 +127,7 @@ find("file").addEventListener("change", async (event) => {
   await addFiles(event.target.files);
   event.target.value = "";
 });
-find("file-button").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" || event.key === " ") find("file").click();
-});
+find("file-button").addEventListener("click", () => find("file").click());
 
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -138,21 +145,42 @@ document.addEventListener("paste", (event) => {
   if (!isTyping(event.target) && text) addLink(text);
 });
 
-const act = (name, hash = list.current) => hash && attempt(() => post(`torrents/${hash}/${name}`));
+const act = (name, hash = list.current, body = {}) => hash && attempt(() => post(`torrents/${hash}/${name}`, body));
 
 const pauseOrResume = () => {
   const torrent = list.torrents.get(list.current);
   if (torrent) act(["paused", "failed"].includes(torrent.state) ? "resume" : "pause");
 };
 
-function askRemove() {
-  const torrent = list.torrents.get(list.current);
-  if (!torrent) return;
-  const [dialog, hash] = [find("remove-dialog"), list.current];
-  setText(find("remove-name"), torrent.name);
+function ask(dialog, answer, then) {
   dialog.returnValue = "cancel";
-  dialog.onclose = () => dialog.returnValue === "remove" && act("remove", hash);
+  dialog.onclose = () => dialog.returnValue === answer && then();
   dialog.showModal();
+}
+
+function askRemove() {
+  const [torrent, hash] = [list.torrents.get(list.current), list.current];
+  if (!torrent) return;
+  const box = find("remove-data");
+  box.checked = false;
+  setText(find("remove-name"), torrent.name);
+  let data = "its files";
+  const tell = () => {
+    setText(find("remove-what"), box.checked ? `This deletes ${data}. It cannot be undone.` : `It keeps ${data}.`);
+    setText(find("remove-yes"), box.checked ? "Remove and delete" : "Remove");
+  };
+  box.onchange = tell;
+  tell();
+  ask(find("remove-dialog"), "remove", () => act("remove", hash, { delete: box.checked }));
+  attempt(async () => {
+    data = describeData(await get(`torrents/${hash}`), torrent);
+    tell();
+  });
+}
+
+function describeData({ file_count: files, folder, name }, { done }) {
+  if (!files) return "nothing, as its files are not known yet";
+  return `${files === 1 ? "1 file" : `${files} files`} with ${size(done)}: ${name} in ${folder}`;
 }
 
 find("pause").addEventListener("click", pauseOrResume);
@@ -168,12 +196,12 @@ find("copy").addEventListener("click", () => attempt(async () => {
 find("limits-button").addEventListener("click", () => {
   const dialog = find("limits-dialog");
   const fields = { down: find("limit-down"), up: find("limit-up") };
-  for (const [name, field] of Object.entries(fields)) field.value = totals[`limit_${name}`] ? Math.ceil(totals[`limit_${name}`] / 1024) : "";
-  dialog.returnValue = "cancel";
-  dialog.onclose = () => dialog.returnValue === "set" && attempt(() => post("limits", {
-    down: fields.down.value ? fields.down.value * 1024 : null, up: fields.up.value ? fields.up.value * 1024 : null,
-  }));
-  dialog.showModal();
+  for (const [name, field] of Object.entries(fields)) {
+    const limit = totals[`limit_${name}`];
+    field.value = limit === null ? "" : Math.ceil(limit / 1024);
+  }
+  const rate = ({ value }) => (value === "" ? null : value * 1024);
+  ask(dialog, "set", () => attempt(() => post("limits", { down: rate(fields.down), up: rate(fields.up) })));
 });
 
 function play(name, address) {
@@ -197,6 +225,8 @@ const isTyping = (element) => element instanceof Element && element.matches("inp
 const KEYS = {
   ArrowDown: () => list.move(1),
   ArrowUp: () => list.move(-1),
+  Home: () => list.move(-Infinity),
+  End: () => list.move(Infinity),
   Enter: () => list.current && show(list.current),
   " ": pauseOrResume,
   Delete: askRemove,

@@ -43,6 +43,11 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// Writes only what has changed: to write an attribute costs, also where it is the same.
+export function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
 export function bar(fraction, label) {
   const fill = make("i");
   fill.style.width = `${fraction * 100}%`;
@@ -53,8 +58,10 @@ export function bar(fraction, label) {
 }
 
 export function setBar(element, fraction) {
+  const text = percent(fraction);
+  if (element.lastChild.textContent === text) return;
   element.firstChild.style.width = `${fraction * 100}%`;
-  setText(element.lastChild, percent(fraction));
+  element.lastChild.textContent = text;
   element.setAttribute("aria-valuenow", Math.floor(fraction * 100));
-  element.setAttribute("aria-valuetext", percent(fraction));
+  element.setAttribute("aria-valuetext", text);
 }

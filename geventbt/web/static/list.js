@@ -1,6 +1,6 @@
 // The list of torrents: one row for each, of which only the cells that change are written.
 
-import { bar, make, percent, setBar, setText, size, speed, time } from "./format.js";
+import { bar, make, percent, setAttribute, setBar, setText, size, speed, time } from "./format.js";
 
 const STATES = ["downloading", "seeding", "paused", "checking", "metadata", "failed"];
 const CELLS = ["name", "state", "progress", "size", "down", "up", "eta", "peers"];
@@ -41,7 +41,15 @@ export class TorrentList {
     this.torrents.delete(hash);
     this.rows.get(hash)?.element.remove();
     this.rows.delete(hash);
-    if (this.current === hash) this.take(null, true);
+    if (this.current === hash) this.leave(hash);
+  }
+
+  // Closes what is gone, and leaves the focus in the list.
+  leave(hash) {
+    const index = this.shown.indexOf(hash);
+    this.take(null, true);
+    const next = this.rows.get(this.shown[index + 1] ?? this.shown[index - 1]);
+    if (!document.activeElement.matches("input, select")) next?.element.focus();
   }
 
   // Puts the rows that are to be seen in order, and moves only those that are not in their place.
@@ -104,8 +112,8 @@ export class TorrentList {
   markCurrent(focuses) {
     const first = this.shown.includes(this.current) ? this.current : this.shown[0];
     for (const [hash, { element }] of this.rows) {
-      element.setAttribute("aria-selected", String(hash === this.current));
-      element.tabIndex = hash === first ? 0 : -1;
+      setAttribute(element, "aria-selected", String(hash === this.current));
+      setAttribute(element, "tabindex", hash === first ? "0" : "-1");
     }
     if (focuses && this.current) this.rows.get(this.current)?.element.focus();
   }
@@ -131,5 +139,5 @@ function writeRow({ element, cells }, torrent) {
   setText(cells.up, torrent.up ? `↑ ${speed(torrent.up)}` : "");
   setText(cells.eta, time(torrent.eta));
   setText(cells.peers, String(torrent.peers));
-  element.setAttribute("aria-label", `${torrent.name}, ${torrent.state}, ${percent(torrent.fraction)}`);
+  setAttribute(element, "aria-label", `${torrent.name}, ${torrent.state}, ${percent(torrent.fraction)}`);
 }

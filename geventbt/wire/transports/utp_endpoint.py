@@ -10,7 +10,7 @@ from typing import Protocol
 
 from geventbt import limits
 from geventbt.net.addresses import Address
-from geventbt.net.udp_socket import UdpSocket
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.protocol.utp.batches import Batch
 from geventbt.protocol.utp.multiplexer import Multiplexer
 from geventbt.protocol.utp.packets import FIRST_BYTES
@@ -37,22 +37,22 @@ class UtpEndpoint:
     """The uTP streams of one UDP socket, of one address family.
 
     Args:
-        address: (host, port) to bind to; see `UdpSocket.at`.
+        socket: the socket, which is left when it is closed.
         acceptor: takes the connections that peers open; None takes none.
-        closes_when_idle: whether the socket is closed with the last connection.
+        closes_when_idle: whether it is closed with the last connection.
 
     Attributes:
-        address: the (host, port) that it is bound to.
+        address: the (host, port) that the socket is bound to.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: another endpoint uses the socket.
     """
 
     def __init__(
-        self, address: Address, acceptor: UtpAcceptor | None = None, *, closes_when_idle: bool = False
+        self, socket: DatagramSocket, acceptor: UtpAcceptor | None = None, *, closes_when_idle: bool = False
     ) -> None:
-        self._socket = UdpSocket.at(address)
-        self.address = self._socket.address
+        self._socket = socket
+        self.address = socket.address
         self._is_closed = False
         self._acceptor = acceptor
         self._closes_when_idle = closes_when_idle
@@ -63,11 +63,6 @@ class UtpEndpoint:
         self._socket.attach(FIRST_BYTES, self)
         self._share(monotonic())
 
-    @property
-    def is_ipv6(self) -> bool:
-        """The family of its addresses."""
-        return ":" in self.address[0]
-
     def connect(self, address: Address, timeout: float) -> UtpTransport:
         """Open a connection; blocks. Raises: see `UtpTransport.connect`.
 
@@ -75,9 +70,15 @@ class UtpEndpoint:
             address: (IP address, port) of the peer.
             timeout: seconds.
         """
+        started = monotonic()
+        try:
+            self._socket.wait_open(timeout)
+        except BaseException:
+            self._leave_if_idle()
+            raise
         stream = self._multiplexer.connect(address, monotonic())
         transport = self._transports[stream] = UtpTransport(self, stream, address)
-        transport.connect(timeout)
+        transport.connect(timeout - (monotonic() - started))
         return transport
 
     def close(self) -> None:
@@ -101,6 +102,9 @@ class UtpEndpoint:
         self._transports.pop(transport.stream, None)
         self._in_use.discard(transport.stream)
         self._multiplexer.remove(transport.stream, transport.remote_address)
+        self._leave_if_idle()
+
+    def _leave_if_idle(self) -> None:
         if self._closes_when_idle and not self._transports:
             self._leave()
 
@@ -140,6 +144,12 @@ class UtpEndpoint:
         """There is room for packets again; see `BatchReceiver`."""
         for transport in list(self._transports.values()):
             transport.on_room()
+
+    def moved(self) -> None:
+        """Nothing of the peers arrives any more; see `BatchReceiver`."""
+        for stream, transport in list(self._transports.items()):
+            stream.cut()
+            transport.on_packets()
 
     def _share(self, now: float) -> None:
         """Divide the room between the streams that are in use: half of what the system holds for all of them, and no

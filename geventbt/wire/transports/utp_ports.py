@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from typing import Protocol
 
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.udp_port import UdpPort
 from geventbt.wire.transports.utp import UtpTransport
 from geventbt.wire.transports.utp_endpoint import UtpAcceptor, UtpEndpoint
 
@@ -27,35 +28,36 @@ class UtpConnector(Protocol):
 
 
 class UtpPorts:
-    """The endpoints of one port number.
+    """The endpoints of one UDP port.
 
     Args:
-        addresses: (host, port) to bind to, at most one of each family.
+        port: the port, all of whose sockets are used.
         acceptor: takes the connections that peers open; None takes none.
 
     Raises:
-        OSError: one of them cannot be bound.
+        OSError: one of the sockets cannot be bound.
     """
 
-    def __init__(self, addresses: Sequence[Address], acceptor: UtpAcceptor | None = None) -> None:
-        self._endpoints: list[UtpEndpoint] = []
+    def __init__(self, port: UdpPort, acceptor: UtpAcceptor | None = None) -> None:
+        self._endpoints: dict[bool, UtpEndpoint] = {}
         try:
-            for address in addresses:
-                self._endpoints.append(UtpEndpoint(address, acceptor))
+            for is_ipv6 in port.families:
+                self._endpoints[is_ipv6] = UtpEndpoint(port.open(is_ipv6=is_ipv6), acceptor)
         except OSError:
             self.close()
             raise
 
     def connect(self, address: Address, timeout: float) -> UtpTransport:
         """Open a connection from this port; see `UtpConnector`."""
-        for endpoint in self._endpoints:
-            if endpoint.is_ipv6 == (":" in address[0]):
-                return endpoint.connect(address, timeout)
-        raise OSError(errno.EAFNOSUPPORT, f"cannot connect to {address[0]} over uTP: no socket of its address family")
+        endpoint = self._endpoints.get(":" in address[0])
+        if endpoint is None:
+            reason = "no socket of its address family"
+            raise OSError(errno.EAFNOSUPPORT, f"cannot connect to {address[0]} over uTP: {reason}")
+        return endpoint.connect(address, timeout)
 
     def close(self) -> None:
-        """End all connections, and free the port."""
-        for endpoint in self._endpoints:
+        """End all connections, and leave the port."""
+        for endpoint in self._endpoints.values():
             endpoint.close()
 
 
@@ -64,13 +66,15 @@ class OwnPorts:
 
     Args:
         source_address: the (host, port) to connect from, or None for any.
+        network: opens the sockets.
     """
 
-    def __init__(self, source_address: Address | None = None) -> None:
+    def __init__(self, source_address: Address | None = None, network: Network = DIRECT) -> None:
         self._source_address = source_address
+        self._network = network
 
     def connect(self, address: Address, timeout: float) -> UtpTransport:
         """Open a connection; see `UtpConnector`."""
         source = self._source_address or ("::" if ":" in address[0] else "", 0)
-        endpoint = UtpEndpoint(source, closes_when_idle=True)
+        endpoint = UtpEndpoint(self._network.open_udp(source), closes_when_idle=True)
         return endpoint.connect(address, timeout)

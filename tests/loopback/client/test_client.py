@@ -104,7 +104,7 @@ def test_what_cannot_be_right_is_said_by_add_and_adds_nothing(world: World):
     with pytest.raises(LookupError):
         client.add(torrent, world.folder / "out", files=["a", "nothing"])
     with pytest.raises(ValueError, match="rate"):
-        client.add(torrent, world.folder / "out", limit_down=0)
+        client.add(torrent, world.folder / "out", limit_down=-1)
     for peer in ("127.0.0.1:1", ("127.0.0.1", 0), ("127.0.0.1", "1"), (1, 1)):
         with pytest.raises(ValueError, match="host, port"):
             client.add(torrent, world.folder / "out", peers=[peer])
@@ -237,6 +237,43 @@ def test_waiting_again_and_again_for_what_has_failed_holds_no_more_each_time(wor
     while trace is not None:
         depth, trace = depth + 1, trace.tb_next
     assert depth < 10
+
+
+# --- rates ---
+
+
+def test_a_rate_of_zero_lets_nothing_through_until_it_is_lifted(world: World):
+    torrent = world.torrent()
+    for end in ("seed", "client"):
+        seed, client = world.seed(torrent), world.client()
+        limited = seed if end == "seed" else client
+        limited.set_limits(down=0, up=0)
+        job = client.add(torrent, world.folder / end, peers=[address(seed)])
+        eventually(lambda job=job: job.peers)
+        assert job.wait(0.3) is False
+        assert job.progress.downloaded == 0
+        limited.set_limits()
+        assert job.wait(30)
+
+
+def test_torrents_of_a_group_share_its_rates_within_those_of_the_client_or_apart_from_them(world: World):
+    torrent, client = world.torrent(), world.client(limit_down=0)
+    seed = world.seed(torrent)
+    group = client.rate_group(limit_down=0, keeps_client_limits=False)
+    job = client.add(torrent, world.folder / "out", peers=[address(seed)])
+    eventually(lambda: job.peers)
+    job.rate_group = group
+    assert job.rate_group is group
+    assert job.wait(0.2) is False
+    group.keeps_client_limits = True
+    group.set_limits(down=10_000_000, up=5)
+    assert (group.limit_down, group.limit_up) == (10_000_000, 5)
+    assert job.wait(0.2) is False
+    assert job.progress.downloaded == 0
+    group.keeps_client_limits = False
+    assert job.wait(30)
+    job.rate_group = None
+    assert job.rate_group is None
 
 
 # --- pausing ---

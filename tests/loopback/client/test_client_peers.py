@@ -17,7 +17,7 @@ from gevent import socket as gevent_socket
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError, RequestFailed, Wire, WireClosed, limits
-from geventbt.client.swarm import wire_peer
+from geventbt.client.swarm import refusals
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
 from tests.loopback.fake_trackers import FakeHttp, bencoded
@@ -373,7 +373,7 @@ def test_a_peer_that_never_gives_does_not_keep_us_busy(world: World, torrent, us
 
 def test_a_peer_that_rejected_for_a_while_is_asked_again(world: World, torrent, monkeypatch):
     """It is the only one: else the download would never end."""
-    monkeypatch.setattr(wire_peer, "FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(refusals, "FIRST_BACKOFF", 0.05)
     rejected: list[int] = []
 
     def behave(wire: Wire, read: Read) -> None:

@@ -20,6 +20,8 @@ from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.errors import HandshakeError, WireClosed
 from geventbt.net.addresses import Address
+from geventbt.net.network import DIRECT
+from geventbt.net.udp_port import UdpPort
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.utp_ports import UtpPorts
 from tests.loopback.harness import eventually, gevent_listener
@@ -265,7 +267,7 @@ def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
 
     address = listener.getsockname()
     with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
-        ports = UtpPorts([address], server)
+        ports = UtpPorts(UdpPort(DIRECT, [address]), server)
         resetting = gevent.spawn(reset_all)
         dialling.add(address)
         dialling.dialer.start()
@@ -275,3 +277,27 @@ def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
         dialling.owner.wires.pop(address).close()
         eventually(lambda: not server.wires)
         ports.close()
+
+
+def test_a_peer_that_is_introduced_is_connected_to_over_utp_alone_and_at_once(dialling, listener):
+    address = listener.getsockname()
+    with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
+        ports = UtpPorts(UdpPort(DIRECT, [address]), server)
+        dialling.dialer.start()
+        dialling.known.add(address, Source.HOLEPUNCH, monotonic(), reported_by=address[0])
+        dialling.dialer.connect_now(address)
+        # Being connected to, it is not connected to once more.
+        dialling.dialer.connect_now(address)
+        assert dialling.dialer.dialling == 1
+        eventually(lambda: address in dialling.owner.wires)
+        assert dialling.owner.wires.pop(address).transport == "utp"
+        ports.close()
+
+
+def test_nothing_is_connected_to_at_once_without_room_or_after_the_end(dialling, peer):
+    dialling.known.add(peer, Source.HOLEPUNCH, monotonic(), reported_by=peer[0])
+    dialling.dialer.connect_now(peer)
+    dialling.owner.room = False
+    dialling.dialer.start()
+    dialling.dialer.connect_now(peer)
+    assert dialling.dialer.dialling == 0

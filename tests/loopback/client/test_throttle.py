@@ -112,6 +112,27 @@ def test_a_new_rate_holds_for_those_that_wait():
     assert done == [0, 1]
 
 
+def test_a_rate_of_zero_lets_nothing_through_until_there_is_another():
+    throttle = Throttle(0)
+    greenlets, done = waiters(throttle, 1, 1)
+    gevent.sleep(0.05)
+    assert (throttle.waiting, done) == (2, [])
+    throttle.rate = FAST
+    gevent.joinall(greenlets, timeout=10, raise_error=True)
+    assert done == [0, 1]
+
+
+def test_who_waits_is_let_through_by_another_parent():
+    client, group = Throttle(0), Throttle(FAST)
+    torrent = Throttle(parent=client)
+    greenlets, done = waiters(torrent, BURST, BURST)
+    assert client.waiting == 2
+    torrent.set_parent(group)
+    gevent.joinall(greenlets, timeout=10, raise_error=True)
+    assert done == [0, 1]
+    assert client.waiting == group.waiting == 0
+
+
 def test_a_lifted_rate_lets_everyone_through():
     throttle = emptied(1)
     greenlets, done = waiters(throttle, 1 << 40, 1 << 40)
@@ -171,12 +192,12 @@ def test_other_greenlets_run_while_some_wait():
     gevent.killall([*greenlets, ticker])
 
 
-@pytest.mark.parametrize("rate", [0, -1])
-def test_a_rate_below_one_is_an_error(rate):
-    with pytest.raises(ValueError, match="at least 1"):
+@pytest.mark.parametrize("rate", [-1, -1000])
+def test_a_rate_below_zero_is_an_error(rate):
+    with pytest.raises(ValueError, match="0 or more"):
         Throttle(rate)
     throttle = Throttle(1000)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="0 or more"):
         throttle.rate = rate
     assert throttle.rate == 1000
 

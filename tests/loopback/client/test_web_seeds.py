@@ -208,6 +208,38 @@ def test_one_host_has_at_most_six_connections_of_all_torrents(world, serve, monk
     assert server.most <= limits.HOST_CONNECTIONS
 
 
+def test_redirects_lead_at_most_six_connections_to_one_host(world, serve, monkeypatch):
+    monkeypatch.setattr(limits, "HOST_BUSY_RETRY", 1.1)
+    mirror = serve(rate=300_000, host="127.0.0.2")
+
+    def lead_there(asked, answer):
+        return Answer("302 Found", {"Location": f"{mirror.url}{asked.path[1:]}", "Connection": "close"}, closes=True)
+
+    server = serve(lead_there)
+    client = world.client(port=None)
+    jobs = []
+    for number in range(9):
+        torrent = one_file(world, 150_000, f"file{number}")
+        jobs.append(client.add(torrent, world.folder / "out", web_seeds=[server.url]))
+    for job in jobs:
+        assert done_soon(job)
+        assert job.web_seeds[0].downloaded == 150_000
+    assert mirror.most <= limits.HOST_CONNECTIONS
+
+
+def test_a_server_that_closes_each_connection_is_connected_to_ahead(world, serve):
+    names = [f"file{number}" for number in range(9)]
+    torrent = world.torrent(piece_length=PIECE, **dict.fromkeys(names, 40_000))
+
+    def once(asked, answer):
+        return answer._replace(headers={**answer.headers, "Connection": "close"}, closes=True)
+
+    server = serve(once, rate=1_000_000)
+    fetch(world, torrent, server.url)
+    assert len(server.asked) == len(names)
+    assert server.most >= 2
+
+
 def test_a_rate_limit_holds_for_web_seeds(world, serve):
     torrent, server = one_file(world), serve()
     job = world.download(torrent, [], web_seeds=[server.url], limit_down=600_000)

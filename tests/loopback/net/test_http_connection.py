@@ -10,14 +10,17 @@ import gevent
 import pytest
 
 from geventbt import limits
+from geventbt.client.peers.host_connections import HostConnections
 from geventbt.errors import FetchError
 from geventbt.net.addresses import AddressKind
 from geventbt.net.http import policy as policies
 from geventbt.net.http.client import HTTPClient
 from geventbt.net.http.connection import HTTPConnection, Response
+from geventbt.net.http.connector import TooManyConnections
 from geventbt.net.http.head import content_range
 from geventbt.net.http.policy import UNTRUSTED
 from tests.loopback.fake_trackers import redirect
+from tests.loopback.harness import eventually
 from tests.loopback.http_server import HTTPServer, answer, partial
 
 DATA = bytes(range(256)) * 1000
@@ -211,6 +214,83 @@ def test_a_body_that_was_not_read_costs_the_connection(serving):
         connection.get("/")
         assert body_of(connection.get("/", range=(0, 3))) == DATA[:3]
     assert server.connections == 2
+
+
+def once(sock: Any, head: str) -> None:
+    """Answers one request a connection."""
+    sock.sendall(answer(b"hello", "Connection: close"))
+    sock.close()
+
+
+def test_a_connection_is_opened_ahead_where_the_one_in_use_will_be_closed(serving):
+    server = serving(once)
+    with HTTPConnection(server.url("/")) as connection:
+        response = connection.get("/")
+        assert server.connections == 1
+        connection.open_ahead()
+        connection.open_ahead()
+        eventually(lambda: server.connections == 2)
+        assert body_of(response) == b"hello"
+        assert body_of(connection.get("/")) == b"hello"
+        assert server.connections == 2
+
+
+def test_no_connection_is_opened_ahead_of_one_that_is_kept(serving):
+    server = serving()
+    with HTTPConnection(server.url("/")) as connection:
+        response = connection.get("/")
+        connection.open_ahead()
+        assert body_of(response) == body_of(connection.get("/")) == DATA
+    assert server.connections == 1
+
+
+def test_a_connection_that_was_opened_ahead_and_closed_again_is_opened_anew(serving):
+    server = serving(once)
+    with HTTPConnection(server.url("/")) as connection:
+        response = connection.get("/")
+        connection.open_ahead()
+        eventually(lambda: server.connections == 2)
+        server.drop_all()
+        assert body_of(response) == b"hello"
+        assert body_of(connection.get("/")) == b"hello"
+    assert server.connections == 3
+
+
+def test_a_connection_that_could_not_be_opened_ahead_is_opened_when_it_is_needed(serving):
+    server, limit = serving(once), HostConnections(1)
+    with HTTPConnection(server.url("/"), limit=limit) as connection:
+        response = connection.get("/")
+        connection.open_ahead()
+        assert body_of(response) == b"hello"
+        assert body_of(connection.get("/")) == b"hello"
+    assert limit.has_room("127.0.0.1")
+
+
+def test_what_was_opened_ahead_is_closed_with_the_connection(serving):
+    server, limit = serving(once), HostConnections(2)
+    with HTTPConnection(server.url("/"), limit=limit) as connection:
+        connection.get("/")
+        connection.open_ahead()
+        eventually(lambda: server.connections == 2)
+        assert not limit.has_room("127.0.0.1")
+    assert limit.take("127.0.0.1")
+    assert limit.take("127.0.0.1")
+
+
+def test_a_limit_counts_each_connection_until_it_is_closed(serving):
+    server, limit = serving(), HostConnections(1)
+    with HTTPConnection(server.url("/"), limit=limit) as first:
+        first.get("/")
+        with HTTPConnection(server.url("/"), limit=limit) as second:
+            with pytest.raises(TooManyConnections, match="as many connections are open as may be"):
+                second.get("/")
+            first.close()
+            second.get("/")
+    with HTTPConnection("http://127.0.0.1:1/", limit=limit) as dead:
+        for _ in range(3):
+            with pytest.raises(FetchError, match="refused"):
+                dead.get("/")
+    assert limit.has_room("127.0.0.1")
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,6 @@ def test_the_dht_asks_through_the_proxy_and_takes_no_queries(proxy, made):
 
 def test_the_relay_is_asked_for_again_after_it_has_ended(proxy, made, monkeypatch):
     monkeypatch.setattr(limits, "PROXY_RETRY", 0.05)
-    monkeypatch.setattr(limits, "PROXY_LOOK", 0.05)
     udp = FakeUdp(lambda packet: [packet])
     made.append(udp)
 
@@ -139,7 +138,8 @@ def test_the_relay_is_asked_for_again_after_it_has_ended(proxy, made, monkeypatc
 
     server = proxy()
     receiver = Receiver()
-    socket = Network(proxy=server.url()).open_udp(("0.0.0.0", 0), receiver)
+    socket = Network(proxy=server.url()).open_udp(("0.0.0.0", 0))
+    socket.set_receiver(receiver)
 
     def answers() -> bool:
         socket.send(b"hello", ("127.0.0.1", udp.port))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import gc
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import geventbt
 from geventbt import limits
+from geventbt.service.session import Session
+from geventbt.service.store import StateStore
 from geventbt.web import Guard, Login, hash_password, make_app
 from geventbt.web.feed import Feed
 from geventbt.web.journal import Journal
+from geventbt.web.session_control import SessionControl
 from tests.loopback.harness import eventually
 from tests.loopback.web.conftest import MakeServer, Reply, Visitor
+from tests.loopback.web_server import WebServer
 from tests.loopback.world import World
 
 HOSTILE = "<script>alert(1)<-script>"
@@ -24,11 +29,16 @@ HOSTILE = "<script>alert(1)<-script>"
 class Page:
     """A client with its web interface, as the page uses it."""
 
-    def __init__(self, world: World, serving_http: MakeServer, **options: Any) -> None:
-        self.client = world.client(port=None)
-        self.folder = world.folder / "out"
-        self.visitor = Visitor(serving_http(make_app(self.client, self.folder, **options)))
+    def __init__(self, client: geventbt.Client, folder: Path, app: Guard, serving_http: MakeServer) -> None:
+        self.client = client
+        self.folder = folder
+        self.visitor = Visitor(serving_http(app))
         self.token = ""
+
+    @classmethod
+    def made(cls, world: World, serving_http: MakeServer, **options: Any) -> Page:
+        client, folder = world.client(port=None), world.folder / "out"
+        return cls(client, folder, make_app(client, folder, **options), serving_http)
 
     def get(self, path: str) -> Any:
         return self.visitor.ask(f"/api/{path}").json
@@ -74,7 +84,7 @@ class Events:
 def page(world: World, serving_http: MakeServer, monkeypatch: pytest.MonkeyPatch) -> Page:
     monkeypatch.setattr(limits, "WEB_EVENT_INTERVAL", 0.02)
     monkeypatch.setattr(limits, "WEB_EVENT_HEARTBEAT", 0.05)
-    return Page(world, serving_http)
+    return Page.made(world, serving_http)
 
 
 def add(page: Page, world: World, torrent: geventbt.Torrent) -> geventbt.ActiveTorrent:
@@ -219,6 +229,20 @@ def test_a_torrent_is_paused_resumed_and_removed(page: Page, world: World) -> No
     assert page.post(f"torrents/{key}/pause").code == 404
 
 
+def test_a_torrent_is_removed_with_its_files_where_that_is_said(page: Page, world: World) -> None:
+    torrent = world.torrent()
+    assert add(page, world, torrent).wait(10)
+    (world.folder / "out" / "other").write_text("not of the torrent")
+    path = f"torrents/{torrent.swarm_hash.hex()}/remove"
+    for wrong in ("yes", 1, None):
+        assert page.post(path, {"delete": wrong}).code == 400
+    assert page.client.torrents
+    assert page.post(path, {"delete": True}).code == 200
+    assert not page.client.torrents
+    assert not (world.folder / "out" / "data").exists()
+    assert (world.folder / "out" / "other").exists()
+
+
 def test_priorities_of_files_are_set(page: Page, world: World) -> None:
     torrent = world.torrent()
     active = add(page, world, torrent)
@@ -234,8 +258,78 @@ def test_limits_are_set_and_lifted(page: Page) -> None:
     assert (page.client.limit_down, page.client.limit_up) == (50_000, 10_000)
     assert page.post("limits", {"down": None, "up": None}).code == 200
     assert (page.client.limit_down, page.client.limit_up) == (None, None)
-    for wrong in (0, -1, 1.5, True, "1", 1 << 60):
+    assert page.post("limits", {"down": 0}).code == 200
+    assert page.client.limit_down == 0
+    for wrong in (-1, 1.5, True, "1", 1 << 60):
         assert page.post("limits", {"down": wrong}).code == 400
+
+
+def test_a_url_of_this_machine_is_fetched_only_where_that_is_allowed(world: World, serving_http: MakeServer) -> None:
+    torrent = world.torrent()
+    (world.folder / "a.torrent").write_bytes(torrent.to_bytes())
+    files = WebServer(world.folder)
+    link = {"link": f"{files.url}a.torrent"}
+    refused = Page.made(world, serving_http).post("torrents", link)
+    assert refused.code == 400
+    assert "only addresses of the internet" in refused.json["error"]
+    assert not files.asked
+    assert Page.made(world, serving_http, fetches_private_urls=True).post("torrents", link).code == 201
+    files.stop()
+
+
+# ------------------------------------------------------------------ what a session keeps of it
+
+
+class Service:
+    """A session that keeps its state, with the page."""
+
+    def __init__(self, world: World, serving_http: MakeServer) -> None:
+        self.client = world.client(port=None)
+        settings = {"download_dir": str(world.folder), "downloads": 1}
+        self.session = Session(self.client, store=StateStore(world.folder / "state"), settings=settings)
+        app = make_app(self.client, world.folder, control=SessionControl(self.session))
+        self.page = Page(self.client, world.folder, app, serving_http)
+
+    def close(self) -> None:
+        self.session.close()
+        self.client.close()
+
+
+def test_what_is_chosen_on_the_page_holds_after_a_restart(world: World, serving_http: MakeServer) -> None:
+    torrent = world.torrent()
+    path = f"torrents/{torrent.swarm_hash.hex()}"
+    service = Service(world, serving_http)
+    page = service.page
+    assert page.post("torrents", torrent.to_bytes(), Content_Type="application/x-bittorrent").code == 201
+    assert page.post(f"{path}/files", {"priorities": {"0": 7, "1": 7}}).code == 200
+    assert page.post(f"{path}/files", {"priorities": {"0": 0, "2": 1}}).code == 200
+    for wrong in ({"9": 4}, {"-1": 4}, {"0": 8}, {"0": -1}):
+        assert page.post(f"{path}/files", {"priorities": wrong}).code == 400
+    assert page.post(f"{path}/pause").code == 200
+    service.close()
+    again = Service(world, serving_http)
+    (active,) = again.client.torrents.values()
+    eventually(lambda: [file.priority for file in active.files] == [0, 7, 1])
+    eventually(lambda: active.state == "paused")
+    assert again.page.post(f"{path}/files", {"priorities": {"0": 4}}).code == 200
+    eventually(lambda: [file.priority for file in active.files] == [4, 7, 1])
+    assert again.page.post(f"{path}/check").code == 200
+    assert again.page.post(f"{path}/remove", {"delete": True}).code == 200
+    assert not again.session.torrents
+    again.close()
+
+
+def test_a_page_hears_that_a_torrent_waits_for_its_turn(world: World, serving_http: MakeServer) -> None:
+    service = Service(world, serving_http)
+    for letter in "ab":
+        service.page.post("torrents", {"link": letter * 40})
+    eventually(lambda: [torrent.runs for torrent in service.session.torrents] == [True, False])
+    events = service.page.events()
+    _, whole = events.next()
+    assert whole["torrents"]["b" * 40]["waiting"] == "waits for its turn in the queue"
+    assert whole["torrents"]["a" * 40]["waiting"] != "waits for its turn in the queue"
+    events.close()
+    service.close()
 
 
 # ------------------------------------------------------------------ who may ask
@@ -262,7 +356,7 @@ def test_another_site_hears_and_changes_nothing(page: Page) -> None:
 
 
 def test_with_a_login_every_part_needs_it(world: World, serving_http: MakeServer) -> None:
-    page = Page(world, serving_http, login=Login("me", hash_password("secret")))
+    page = Page.made(world, serving_http, login=Login("me", hash_password("secret")))
     for path in ("/", "/api/events", "/metrics", f"/stream/{'0' * 40}/0", "/healthz", "/app.js"):
         assert page.visitor.ask(path).code == 401, path
 

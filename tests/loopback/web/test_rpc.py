@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from geventbt.web.rpc import Rpc, blueprint
 from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.rpc import METHODS
 from tests.loopback.web.conftest import MakeServer, Visitor
+from tests.loopback.web_server import WebServer
 from tests.loopback.world import World, eventually
 
 LINK = f"magnet:?xt=urn:btih:{'ab' * 20}&dn=linked"
@@ -127,7 +129,13 @@ def test_a_wrong_request_has_its_code(rpc: Rpc, body: bytes, code: int) -> None:
         (b'{"method": "torrent-set-location", "arguments": {"location": "a"}}', "directory path is not absolute"),
         (b'{"method": "torrent-rename-path"}', "torrent-rename-path requires 1 torrent"),
         (b'{"method": "torrent-get", "arguments": {"fields": ["id"], "ids": {}}}', "ids: must be a number, a list of"),
-        (b'{"method": "group-set"}', "groups of torrents are not supported"),
+        (b'{"method": "group-set"}', "No group name given"),
+        (b'{"method": "blocklist-update"}', "no blocklist"),
+        (
+            b'{"method": "session-set", "arguments": {"script-torrent-done-enabled": true}}',
+            "script_torrent_done_enabled: ",
+        ),
+        (b'{"method": "session-set", "arguments": {"blocklist-url": "file:///etc/passwd"}}', "blocklist_url: must be"),
         (b'{"method": "session-close"}', "the daemon cannot be ended by a client"),
     ],
 )
@@ -256,6 +264,8 @@ def test_options_of_a_torrent_are_set_and_read_back(rpc: Rpc, torrent: Torrent) 
         "bandwidthPriority": 1,
         "downloadLimit": 5,
         "downloadLimited": True,
+        "group": "some",
+        "honorsSessionLimits": False,
         "uploadLimit": 7,
         "uploadLimited": True,
         "labels": ["x"],
@@ -298,18 +308,23 @@ def test_settings_are_changed_and_read_back(rpc: Rpc, session: Session) -> None:
     settings = {
         "alt-speed-down": 3,
         "alt-speed-enabled": True,
+        "alt-speed-time-begin": 60,
+        "alt-speed-time-day": 65,
+        "alt-speed-time-end": 90,
+        "blocklist-url": "http://127.0.0.1:1/x",
         "download-queue-size": 2,
         "idle-seeding-limit-enabled": True,
         "peer-limit-global": 77,
         "peer-limit-per-torrent": 11,
         "seedRatioLimit": 1.5,
         "seedRatioLimited": True,
+        "sequential_download": True,
         "speed-limit-up": 100,
         "start-added-torrents": False,
     }
-    call(rpc, "session-set", **settings, **{"script-torrent-done-enabled": True, "what": 5})
+    call(rpc, "session-set", **settings, **{"script-torrent-done-enabled": False, "what": 5})
     assert call(rpc, "session-get", fields=list(settings)) == settings
-    assert call(rpc, "session-get")["script-torrent-done-enabled"] is False
+    assert "cannot be changed" in failure(rpc, "session-set", **{"alt-speed-down": 9, "pex-enabled": False})
     assert (session.client.limit_down, session.client.max_connections) == (3000, 77)
 
 
@@ -320,7 +335,91 @@ def test_free_space_and_counters(rpc: Rpc, world: World, torrent: Torrent) -> No
     stats = call(rpc, "session-stats")
     assert (stats["torrentCount"], stats["cumulative-stats"]["sessionCount"]) == (1, 1)
     assert call(rpc, "port-test")["port-is-open"] is False
-    assert call(rpc, "group-get") == {"group": []}
+
+
+def test_limits_of_zero_stop_all_traffic(rpc: Rpc, session: Session, torrent: Torrent) -> None:
+    add(rpc, torrent, paused=True)
+    limits_of_zero = {"speed-limit-down": 0, "speed-limit-down-enabled": True, "speed-limit-up": 0}
+    call(rpc, "session-set", **limits_of_zero, **{"speed-limit-up-enabled": True})
+    assert (session.client.limit_down, session.client.limit_up) == (0, 0)
+    call(rpc, "torrent-set", downloadLimit=0, downloadLimited=True)
+    assert session.torrents[0].record.rate_down == 0
+
+
+def test_torrents_of_a_group_share_its_limits(rpc: Rpc, session: Session, world: World, torrent: Torrent) -> None:
+    add(rpc, torrent)
+    (added,) = session.torrents
+    group = {"speed-limit-down": 0, "speed-limit-down-enabled": True, "honorsSessionLimits": False}
+    call(rpc, "group-set", name="slow", **group)
+    call(rpc, "torrent-set", group="slow")
+    call(rpc, "group-set", name="other")
+    assert get(rpc, "group", "honorsSessionLimits") == {"group": "slow", "honorsSessionLimits": True}
+    shown = call(rpc, "group-get", name=["slow"])["group"]
+    assert shown == [{**group, "name": "slow", "speed-limit-up": 100, "speed-limit-up-enabled": False}]
+    assert len(call(rpc, "group-get")["group"]) == 2
+    added.active.add_peers(world.seeds(torrent, 1))
+    eventually(lambda: added.active.peers)
+    assert added.active.wait(0.2) is False
+    assert added.active.progress.downloaded == 0
+    call(rpc, "torrent-set", honorsSessionLimits=False)
+    eventually(lambda: added.active.state == "seeding")
+    call(rpc, "torrent-set", group="", honorsSessionLimits=True)
+    assert added.active.rate_group is None
+
+
+def test_slow_rates_hold_at_the_times_of_the_schedule(world: World) -> None:
+    now = [time.mktime((2026, 11, 28, 12, 0, 0, 0, 0, -1))]
+    client = world.client(port=None)
+    session = Session(client, roots=[world.folder], now=lambda: now[0])
+    rpc = Rpc(client, session)
+    times = {"alt-speed-time-begin": 600, "alt-speed-time-end": 800, "alt-speed-time-day": 64}
+    call(rpc, "session-set", **times, **{"alt-speed-time-enabled": True, "alt-speed-down": 7})
+    assert call(rpc, "session-get")["alt-speed-enabled"] is True
+    assert client.limit_down == 7000
+    # What the user says holds until the schedule says something else.
+    call(rpc, "session-set", **{"alt-speed-enabled": False})
+    assert client.limit_down is None
+    now[0] += 3600 * 24
+    call(rpc, "session-set", **{"alt-speed-down": 8})
+    assert call(rpc, "session-get")["alt-speed-enabled"] is False
+    session.close()
+
+
+@pytest.fixture
+def lists(world: World) -> Iterator[WebServer]:
+    (world.folder / "lists").mkdir()
+    server = WebServer(world.folder / "lists")
+    yield server
+    server.stop()
+
+
+def test_a_blocklist_is_fetched_kept_and_switched_off(session: Session, lists: WebServer) -> None:
+    client = session.client
+    (lists.folder / "list.gz").write_bytes(gzip.compress(b"a:192.0.2.0-192.0.2.255\nb:198.51.100.1-198.51.100.1\n"))
+    (lists.folder / "wrong").write_bytes(b"<html>")
+    rpc = Rpc(client, session, fetches_private_urls=True)
+    call(rpc, "session-set", **{"blocklist-url": f"{lists.url}list.gz", "blocklist-enabled": True})
+    assert call(rpc, "blocklist-update") == {"blocklist-size": 2}
+    assert client.network.blocks("192.0.2.7")
+    assert call(rpc, "session-get", fields=["blocklist-size", "blocklist-enabled"]) == {
+        "blocklist-size": 2,
+        "blocklist-enabled": True,
+    }
+    for name, text in (("nothing", "cannot be fetched"), ("wrong", "has no ranges")):
+        call(rpc, "session-set", **{"blocklist-url": f"{lists.url}{name}"})
+        assert text in failure(rpc, "blocklist-update")
+    assert client.network.blocks("192.0.2.7")
+    call(rpc, "session-set", **{"blocklist-enabled": False})
+    assert not client.network.blocks("192.0.2.7")
+    assert "cannot be fetched" in failure(Rpc(client, session), "blocklist-update")
+
+
+def test_cookies_go_along_with_the_request_for_a_torrent(session: Session, lists: WebServer, torrent: Torrent) -> None:
+    (lists.folder / "a.torrent").write_bytes(torrent.to_bytes())
+    rpc = Rpc(session.client, session, fetches_private_urls=True)
+    call(rpc, "torrent-add", filename=f"{lists.url}a.torrent", cookies="a=b; c=d")
+    assert lists.asked[0].headers["cookie"] == "a=b; c=d"
+    assert "printable" in failure(rpc, "torrent-add", filename=lists.url, cookies="a=b\r\nX: y")
 
 
 # ------------------------------------------------------------------ over HTTP

@@ -17,6 +17,8 @@ import pytest
 import geventbt
 from geventbt import Wire, limits
 from geventbt.net import udp_offload
+from geventbt.net.network import DIRECT
+from geventbt.net.udp_port import UdpPort
 from geventbt.protocol.handshake import Handshake
 from geventbt.protocol.message_objects import Have
 from geventbt.protocol.messages import Buffer
@@ -133,7 +135,7 @@ def test_utp_is_tried_soon_where_tcp_is_silent(serve, monkeypatch):
             one.setblocking(False)
             one.connect_ex(full.getsockname())
             held.append(one)
-        utp = UtpPorts([("127.0.0.1", full.getsockname()[1])], server)
+        utp = UtpPorts(UdpPort.at(DIRECT, "127.0.0.1", full.getsockname()[1]), server)
         try:
             with geventbt.connect(full.getsockname(), transport="both") as wire:
                 assert wire.transport == "utp"
@@ -232,7 +234,7 @@ def test_a_transport_that_is_paused_gives_nothing_and_makes_the_peer_wait(serve,
         wire.wait_for("close")
 
     server = serve(flood)
-    ports = UtpPorts([("127.0.0.1", 0)])
+    ports = UtpPorts(UdpPort.at(DIRECT, "127.0.0.1", 0))
     transport = ports.connect(("127.0.0.1", server.server_port), 5)
     collector = Collector()
     transport.attach(collector)

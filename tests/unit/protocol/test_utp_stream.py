@@ -97,6 +97,31 @@ def test_the_first_packets_of_a_stream_may_come_in_any_order(ends):
     assert b"".join(far.take(100)) == b"one two three"
 
 
+def test_two_that_ask_each_other_at_the_same_time_get_a_stream_each(ends):
+    ends.near = Multiplexer(b"n" * 16, random.Random(1), listens=True)
+    near, far = ends.near.connect(FAR, ends.now), ends.far.connect(NEAR, ends.now)
+    (near_syn,), (far_syn,) = ends.packets(near), ends.packets(far)
+    (to_near,), (to_far,) = ends.give(ends.far, NEAR, near_syn), ends.give(ends.near, FAR, far_syn)
+    ends.give(ends.near, FAR, to_near)
+    ends.give(ends.far, NEAR, to_far)
+    assert (near.state, far.state) == (StreamState.OPEN, StreamState.OPEN)
+    near.write(b"from near")
+    far.write(b"from far")
+    ends.give(ends.far, NEAR, *ends.packets(near))
+    ends.give(ends.near, FAR, *ends.packets(far))
+    ((accepted_far, _),), ((accepted_near, _),) = ends.far.take_opened(), ends.near.take_opened()
+    assert (accepted_far.take(100), accepted_near.take(100)) == ([b"from near"], [b"from far"])
+    # One of them is given up, and the other one goes on.
+    far.abort()
+    reset = p.parse(far.reset_packet(ends.now))
+    assert reset is not None
+    ends.give(ends.near, FAR, reset)
+    assert (accepted_near.failure, near.state) == (Failure.RESET, StreamState.OPEN)
+    near.write(b"more")
+    ends.give(ends.far, NEAR, *ends.packets(near))
+    assert accepted_far.take(100) == [b"more"]
+
+
 def test_a_request_to_connect_is_answered_the_same_way_again(ends):
     near = ends.near.connect(FAR, ends.now)
     (syn,) = ends.packets(near)

@@ -188,9 +188,44 @@ def test_the_wait_is_that_of_whoever_can_be_served_first():
     assert client.wait(0.0) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("rate", [0, -1])
-def test_a_rate_below_one_is_an_error(rate):
-    with pytest.raises(ValueError, match="at least 1"):
-        FairRate(rate, 0.0)
-    with pytest.raises(ValueError, match="at least 1"):
-        FairRate(1, 0.0).set_rate(rate, 0.0)
+def test_a_rate_below_zero_is_an_error():
+    with pytest.raises(ValueError, match="0 or more"):
+        FairRate(-1, 0.0)
+    with pytest.raises(ValueError, match="0 or more"):
+        FairRate(1, 0.0).set_rate(-1, 0.0)
+
+
+def test_a_torrent_with_a_rate_of_zero_holds_up_no_other():
+    client = FairRate(1_000_000, 0.0)
+    stopped, other = FairRate(0, 0.0, client), FairRate(None, 0.0, client)
+    got = run(client, [Source(stopped), Source(other)])
+    assert got[0] == 0
+    assert is_kept(1_000_000, got)
+
+
+def test_who_waits_goes_on_with_the_rate_that_it_becomes_a_part_of():
+    client, group = FairRate(0, 0.0), FairRate(1_000_000, 0.0)
+    torrent = FairRate(None, 0.0, client)
+    sources = [Source(torrent), Source(torrent)]
+    assert run(client, sources) == [0, 0]
+    assert client.waiting == 2
+    # The clock of the next run begins anew.
+    sources[0].now = sources[1].now = 0.0
+    torrent.set_parent(group)
+    assert (client.waiting, group.waiting) == (0, 2)
+    assert is_kept(1_000_000, run(group, sources))
+    torrent.set_parent(None)
+    assert group.waiting == torrent.waiting == 0
+
+
+def test_a_group_of_torrents_can_be_put_among_others():
+    client, group = FairRate(1_000_000, 0.0), FairRate(0, 0.0)
+    first, second, alone = FairRate(None, 0.0, group), FairRate(None, 0.0, group), FairRate(None, 0.0, client)
+    sources = [Source(first), Source(second), Source(alone)]
+    assert run(group, sources[:2]) == [0, 0]
+    sources[0].now = sources[1].now = 0.0
+    group.set_rate(None, 0.0)
+    group.set_parent(client)
+    got = run(client, sources)
+    assert is_kept(1_000_000, got)
+    assert got[2] == pytest.approx(got[0] + got[1], rel=0.1)

@@ -93,13 +93,29 @@ def test_a_rate_can_be_lifted_and_set_again_without_a_burst():
     assert limit.take(RATE, 60) == 0
 
 
-@pytest.mark.parametrize("rate", [0, -1])
-def test_a_rate_below_one_is_an_error(rate):
-    with pytest.raises(ValueError, match="at least 1"):
-        RateLimit(rate, 0)
+def test_a_rate_of_zero_gives_nothing_at_any_time():
+    limit = RateLimit(0, 0)
+    assert limit.take(1, 0) == limit.take(1, 1e9) == limit.available(1e9) == 0
+    assert limit.wait_for(1, 1e9) == float("inf")
+    assert limit.affords(0, 1e9)
+    limit.give_back(1000)
+    assert limit.take(1, 1e9) == 0
+    limit.set_rate(RATE, 1e9)
+    assert limit.take(RATE, 1e9 + 0.1) == 100_000
+
+
+def test_a_rate_that_becomes_zero_leaves_nothing_of_what_was_saved():
     limit = RateLimit(RATE, 0)
-    with pytest.raises(ValueError, match="at least 1"):
-        limit.set_rate(rate, 0)
+    limit.set_rate(0, 0)
+    assert limit.take(1, 0) == 0
+
+
+def test_a_rate_below_zero_is_an_error():
+    with pytest.raises(ValueError, match="0 or more"):
+        RateLimit(-1, 0)
+    limit = RateLimit(RATE, 0)
+    with pytest.raises(ValueError, match="0 or more"):
+        limit.set_rate(-1, 0)
     assert limit.rate == RATE
 
 

@@ -425,3 +425,46 @@ def test_who_gave_the_metadata_is_not_given_up_when_it_refuses_once():
     assert candidates.next(1.0) == address
     candidates.failed(address, 1.0)
     assert not candidates.is_exhausted(3)
+
+
+def test_a_peer_is_tried_now_although_it_is_not_due():
+    known = knowing(A)
+    now = fail(known, A, 0.0, limits.CONNECT_FAILURES)
+    assert known.next_due(now) is None
+    assert known.try_now(A, now)
+    known.connected(A)
+    known.closed(A, now, worked=True)
+    assert known.next_due(now) is not None
+
+
+def test_a_peer_that_is_busy_or_unknown_is_not_tried_now():
+    known = knowing(A)
+    assert not known.try_now(B, 0.0)
+    assert known.try_now(A, 0.0)
+    assert not known.try_now(A, 0.0)
+    known.connected(A)
+    assert not known.try_now(A, 0.0)
+
+
+def test_seeds_are_candidates_only_while_something_is_missing():
+    known = candidates()
+    known.wants_seeds = False
+    assert known.add(A, Source.PEX, 0.0, reported_by=TRACKER, is_seed=True)
+    assert known.next(0.0) is None
+    assert not known.try_now(A, 0.0)
+    known.wants_seeds = True
+    assert known.next(0.0) == A
+
+
+def test_what_is_said_of_a_peer_that_is_known_changes_nothing():
+    known = knowing(A)
+    known.wants_seeds = False
+    assert known.add(A, Source.PEX, 0.0, reported_by=LIAR, is_seed=True)
+    assert known.next(0.0) == A
+
+
+def test_a_peer_that_was_given_up_is_not_renewed_by_a_relay():
+    known = knowing(A)
+    now = fail(known, A, 0.0, limits.CONNECT_FAILURES) + limits.RETRY_RENAMED
+    assert known.add(A, Source.HOLEPUNCH, now, reported_by=LIAR)
+    assert known.next_due(now) is None

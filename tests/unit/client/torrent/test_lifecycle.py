@@ -54,6 +54,27 @@ def test_those_that_wait_get_the_error(life: Lifecycle) -> None:
         waiting.get(timeout=5)
 
 
+def test_a_fault_that_is_over_before_those_that_wait_run_is_waited_through(life: Lifecycle) -> None:
+    waiting = gevent.spawn(life.wait, life.done, None)
+    gevent.sleep(0)
+    life.is_suspended = True
+    life.fail(StorageError("full"))
+    life.recover()
+    life.enter(TorrentState.DOWNLOADING)
+    gevent.sleep(0.01)
+    assert not waiting.ready()
+    life.enter(TorrentState.SEEDING)
+    assert waiting.get(timeout=5) is True
+
+
+def test_a_wait_that_is_woken_in_vain_ends_in_time(life: Lifecycle) -> None:
+    waiting = gevent.spawn(life.wait, life.done, 0.05)
+    gevent.sleep(0)
+    life.enter(TorrentState.SEEDING)
+    life.enter(TorrentState.DOWNLOADING)
+    assert waiting.get(timeout=5) is False
+
+
 def test_a_fault_of_the_disk_is_not_the_end(life: Lifecycle) -> None:
     life.is_suspended = True
     life.fail(StorageError("full"))

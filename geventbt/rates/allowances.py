@@ -1,4 +1,4 @@
-"""How often something may be done: token buckets for packets, of all and of each network. Pure."""
+"""How often something may be done: token buckets for packets and messages, of all and of each source. Pure."""
 
 from __future__ import annotations
 
