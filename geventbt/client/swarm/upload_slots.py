@@ -79,6 +79,8 @@ class UploadSlots:
         if not self._follows_uplink or not self._count or not wanting or len(self._samples) < _SAMPLES:
             return
         rate, used = self._rate(since=0), min(self._count, wanting)
+        if not rate:
+            return
         self._learn(used, rate)
         wanted = max(1, self._at_most(min(self._wanted(used, rate), wanting)))
         self._before = None
@@ -98,16 +100,23 @@ class UploadSlots:
         half = rate_before * (1 + used / used_before) / 2
         has_followed = used != used_before and (rate > half) == (used > used_before)
         self._uplink = math.inf if has_followed else rate
-        if has_followed or used < used_before:
-            self._slot_rate = min(limits.UPLOAD_SLOT_RATE, rate / used)
+        taken = min(limits.UPLOAD_SLOT_RATE, rate / used)
+        if has_followed:
+            self._slot_rate = taken
+        elif used < used_before:
+            # Fewer take it all, and perhaps even more each.
+            self._slot_rate = max(self._slot_rate, taken)
 
     def _wanted(self, used: int, rate: float) -> int:
         takes_little = rate < _LESS * used * limits.UPLOAD_SLOT_RATE
-        if self._uplink is None:
-            return round(rate / limits.UPLOAD_SLOT_RATE) if takes_little else used + max(1, used // 3)
         if takes_little and self._rounds >= _CERTAIN:
             return used // 2
-        return 2 * used if self._uplink == math.inf else round(self._uplink / self._slot_rate)
+        if self._uplink == math.inf:
+            return 2 * used
+        if self._uplink is None and not takes_little:
+            return used + max(1, used // 3)
+        # No more than half of them at a time: where the receivers are the limit, that much is lost for a round.
+        return max(used // 2, round(rate / self._slot_rate))
 
     def _rate(self, since: int) -> float:
         (begun, before), (now, uploaded) = self._samples[since], self._samples[-1]
