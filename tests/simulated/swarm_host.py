@@ -130,6 +130,10 @@ class Neighbour:
         return bool(self.unserved) or self.channel.queued > _SOCKET_BUFFER
 
     @property
+    def queued(self) -> int:
+        return self.channel.queued
+
+    @property
     def up_rate(self) -> float:
         return self.up.speed(self.host.clock.now)
 

@@ -22,10 +22,11 @@ from collections import deque
 
 from geventbt import limits
 
-_SAMPLES = 6
-"""Counts of uploaded bytes, one a second, that the rate of a round is measured over."""
-_LESS = 0.8
-"""A smaller number is tried when it is less than this part of what there are; likewise for rates that have fallen."""
+_SAMPLES = 9
+"""Counts of uploaded bytes, one a second, that the rate of a round is measured over: most of the last round."""
+_LESS, _FALLEN = 0.8, 0.5
+"""A smaller number is tried when it is less than this part of what there are, and the uplink no longer taken for full
+when it sends less than this part of what it did."""
 _CERTAIN = 18
 """Rounds until a half of the slots is tried, where each takes little."""
 
@@ -93,7 +94,7 @@ class UploadSlots:
         """Judge by what the last change has done to the rate what limits it."""
         self._rounds += 1
         if self._before is None:
-            if self._uplink is not None and rate < _LESS * self._uplink:
+            if self._uplink is not None and rate < _FALLEN * self._uplink:
                 self._uplink = math.inf
             return
         used_before, rate_before = self._before
@@ -115,8 +116,7 @@ class UploadSlots:
             return 2 * used
         if self._uplink is None and not takes_little:
             return used + max(1, used // 3)
-        # No more than half of them at a time: where the receivers are the limit, that much is lost for a round.
-        return max(used // 2, round(rate / self._slot_rate))
+        return round(rate / self._slot_rate)
 
     def _rate(self, since: int) -> float:
         (begun, before), (now, uploaded) = self._samples[since], self._samples[-1]
