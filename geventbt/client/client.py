@@ -77,7 +77,8 @@ class Client:
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
-        upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
+        upload_slots: peers of each torrent that are unchoked at one time at the most: as many as the uplink feeds;
+            None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit, 0 for nothing at all.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
