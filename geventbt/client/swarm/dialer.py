@@ -16,7 +16,7 @@ from geventbt.client.peers.known_peers import KnownPeers
 from geventbt.concurrency.descriptors import is_shortage
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.routine import Routine
-from geventbt.errors import GeventBTError
+from geventbt.errors import GeventBTError, WireClosed
 from geventbt.net.addresses import Address
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
@@ -198,10 +198,10 @@ class Dialer:
         try:
             return self._connect_by(address, ways, self._utp)
         except (GeventBTError, OSError) as error:
-            if len(ways) < 2 or not _is_reset(error):
+            if len(ways) < 2 or not _has_hung_up(error):
                 raise
             # As libtorrent does where it listens, and takes the other transport alone.
-            _log.debug("%s:%s has reset the connection, trying %s: %s", *address, ways[1], error)
+            _log.debug("%s:%s has hung up, trying %s: %s", *address, ways[1], error)
         return self._connect_by(address, ways[1:], self._utp)
 
     def _connect_over_utp(self, address: Address) -> Wire:
@@ -244,6 +244,9 @@ class Dialer:
                 del self._speaks_utp[next(iter(self._speaks_utp))]
 
 
-def _is_reset(error: BaseException) -> bool:
-    """Whether the peer has reset the connection, perhaps before it could be used."""
-    return any(isinstance(each, OSError) and each.errno in _RESET for each in (error, error.__cause__))
+def _has_hung_up(error: BaseException) -> bool:
+    """Whether the peer has ended the connection, perhaps before it could be used."""
+    cause = error.__cause__
+    if isinstance(cause, EOFError) or (isinstance(error, WireClosed) and cause is None):
+        return True
+    return any(isinstance(each, OSError) and each.errno in _RESET for each in (error, cause))

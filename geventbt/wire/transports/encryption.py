@@ -95,7 +95,7 @@ def open_encrypted(sock: Any, info_hash: bytes, policy: str, timeout: float) -> 
         except TimeoutError:
             raise WireTimeout(f"encrypted opening not finished within {timeout:g} s") from None
         if not data:
-            raise HandshakeError("the peer closed the connection during the encrypted opening")
+            raise HandshakeError("the peer closed the connection during the encrypted opening") from EOFError()
         opening.receive(data)
         if opening.key_due:
             opening.compute_key()

@@ -63,8 +63,9 @@ class Dialling:
         self.owner = Owner()
         self.known = KnownPeers()
         self.connections = 0
-        context = ClientContext(ClientOptions(encryption="disable", max_connections=1), lambda: self.connections)
-        self.dialer = Dialer(context, INFO_HASH, self.known, self.owner)
+        options = ClientOptions(encryption="disable", max_connections=1)
+        self.context = ClientContext(options, lambda: self.connections)
+        self.dialer = Dialer(self.context, INFO_HASH, self.known, self.owner)
 
     def add(self, address: Address) -> None:
         self.known.add(address, Source.USER, monotonic())
@@ -258,22 +259,31 @@ def test_the_transport_that_worked_is_tried_first_the_next_time(dialling, monkey
     assert tried == [("tcp", "utp"), ("utp", "tcp")]
 
 
-def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
-    def reset_all() -> None:
+@pytest.mark.parametrize("encryption", ["disable", "require"])
+@pytest.mark.parametrize("is_reset", [True, False], ids=["reset", "closed"])
+def test_a_peer_that_hangs_up_on_tcp_is_tried_over_utp_at_once(dialling, listener, encryption, is_reset):
+    dialling.context.encryption = encryption
+
+    def hang_up() -> None:
         while True:
             sock, _ = listener.accept()
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if is_reset:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                # Or what comes afterwards resets it.
+                while not sock.recv(4096):
+                    pass
             sock.close()
 
     address = listener.getsockname()
-    with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
+    with geventbt.listen(("127.0.0.1", 0), serve, transport="utp", info_hashes=[INFO_HASH]) as server:
         ports = UtpPorts(UdpPort(DIRECT, [address]), server)
-        resetting = gevent.spawn(reset_all)
+        hanging_up = gevent.spawn(hang_up)
         dialling.add(address)
         dialling.dialer.start()
         eventually(lambda: address in dialling.owner.wires)
         assert dialling.owner.wires[address].transport == "utp"
-        resetting.kill()
+        hanging_up.kill()
         dialling.owner.wires.pop(address).close()
         eventually(lambda: not server.wires)
         ports.close()
@@ -282,7 +292,7 @@ def test_a_peer_that_resets_tcp_is_tried_over_utp_at_once(dialling, listener):
 def test_a_peer_that_is_introduced_is_connected_to_over_utp_alone_and_at_once(dialling, listener):
     address = listener.getsockname()
     with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
-        ports = UtpPorts([address], server)
+        ports = UtpPorts(UdpPort(DIRECT, [address]), server)
         dialling.dialer.start()
         dialling.known.add(address, Source.HOLEPUNCH, monotonic(), reported_by=address[0])
         dialling.dialer.connect_now(address)

@@ -11,7 +11,7 @@ import pytest
 
 import geventbt
 from geventbt import Client, limits
-from geventbt.storage import Storage, storage
+from geventbt.storage import Storage, checker
 from tests.loopback.harness import eventually
 
 PIECE = 65536
@@ -31,14 +31,14 @@ def torrent(tmp_path: Path) -> geventbt.Torrent:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The pieces that are read from the disk and hashed."""
     pieces: list[int] = []
-    hash_pieces = storage.hash_pieces
+    hash_pieces = checker.hash_pieces
 
     def spy(geometry: Any, hashes: Any, indices: Iterable[int], *arguments: Any) -> Generator[Any, None, None]:
         indices = list(indices)
         pieces.extend(indices)
         return hash_pieces(geometry, hashes, indices, *arguments)
 
-    monkeypatch.setattr(storage, "hash_pieces", spy)
+    monkeypatch.setattr(checker, "hash_pieces", spy)
     return pieces
 
 

@@ -66,5 +66,5 @@ def test_attributes_are_set_only_where_there_are_such() -> None:
 
 def test_a_rate_holds_only_if_it_is_to() -> None:
     record = TorrentRecord(limit_down=0, limits_down=True, limit_up=5)
-    assert (record.rate_down, record.rate_up) == (1, None)
+    assert (record.rate_down, record.rate_up) == (0, None)
     assert Settings().downloads == 5
