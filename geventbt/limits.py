@@ -29,6 +29,8 @@ REQUESTS = 500
 """Requests sent out to one peer at a time (libtorrent: 500), within the peer's own `reqq`."""
 DEFAULT_REQQ = 250
 """The queue assumed of a peer that announced none (libtorrent and uTorrent: 250)."""
+REFUSED_PIECES = 100
+"""Pieces of which one peer has rejected a block that are remembered, to ask it for others first."""
 FORGOTTEN_REQUESTS = 1000
 """Requests given up (choke, cancel, timeout) that are remembered one by one, so that their late blocks can be used: two
 full queues. Of older ones the number is kept: a late answer is never an offence."""
