@@ -98,10 +98,10 @@ class TorrentData:
         return self.storage is not None and self.storage.complete
 
     def priorities(self, *, fetches: bool) -> bytes:
-        """The priority of each piece; zeros if nothing is to be fetched."""
-        _, files = self.opened
+        """The priority of each piece, once the storage is made; zeros if nothing is to be fetched."""
+        assert self._file_map is not None
         fetches = fetches and not self._options.seed_only
-        return in_thread(files.piece_priorities) if fetches else bytes(len(files.wanted))
+        return in_thread(self._file_map.piece_priorities) if fetches else bytes(len(self._file_map.wanted))
 
     # ------------------------------------------------------------------ opening
 

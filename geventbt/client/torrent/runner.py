@@ -203,10 +203,10 @@ class TorrentRunner:
         finishes = not life.done.is_set() and self.data.is_all_there
         if not finishes and now < self._checkpoint_at:
             return
-        self._checkpoint_at = now + (limits.SEED_CHECKPOINT if self._is_at_rest else limits.CHECKPOINT_INTERVAL)
         # Not before it is recorded: a disk may fail us at the last moment.
         if self._save(finishes) and finishes and self.data.is_all_there and life.error is None:
             self._finish()
+        self._checkpoint_at = now + (limits.SEED_CHECKPOINT if self._is_at_rest else limits.CHECKPOINT_INTERVAL)
 
     def _save(self, finishes: bool) -> bool:
         """Record what is there, in the end after a last look at the files. Returns whether nothing is lost, and, of a
