@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import gevent
 
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.timers import delay_until
 
 _started: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """By hub, how many routines are started."""
@@ -99,7 +100,7 @@ class Routine:
         if seconds <= 0:
             self.wake()
             return
-        self._timer = self._hub.loop.timer(seconds)
+        self._timer = self._hub.loop.timer(delay_until(seconds, 0.0))
         self._timer.start(self._on_time)
 
     def _on_time(self) -> None:

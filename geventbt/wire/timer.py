@@ -6,6 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from geventbt.concurrency.timers import delay_until
+
 _NEVER = float("inf")
 _LATE = 0.5
 """Seconds by which a timer may be late before the hub counts as having been held up."""
@@ -39,7 +41,7 @@ class CoarseTimer:
         """Fire at this time, in place of any other."""
         self.disarm()
         self.at = at
-        self._watcher = self._hub.loop.timer(max(0.0, at - monotonic()))
+        self._watcher = self._hub.loop.timer(delay_until(at, monotonic()))
         self._watcher.start(self._fire)
 
     def arm_by(self, at: float) -> None:

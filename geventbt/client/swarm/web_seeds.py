@@ -14,6 +14,7 @@ from geventbt.client.status import WebSeedStatus
 from geventbt.client.swarm.web_seed import WebSeed
 from geventbt.client.swarm.web_seed_connection import WebSeedSwarm
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.threads import in_thread
 from geventbt.errors import FetchError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.web_seed_urls import fetchable
@@ -75,8 +76,11 @@ class WebSeeds:
         """
         if named is False:
             return
-        layout = Layout(torrent.files, torrent.geometry)
         scripts = fetchable(torrent.http_seeds) if torrent.info_hash is not None else ()
+        if not (named or scripts or torrent.web_seeds):
+            return
+        # In a thread: a torrent may have hundreds of thousands of files.
+        layout = in_thread(Layout, torrent.files, torrent.geometry)
         self._add((url for url in named if url not in scripts), torrent, layout, is_users=True)
         self._add((url for url in scripts if url in named), torrent, layout, is_script=True, is_users=True)
         self._add(fetchable(torrent.web_seeds), torrent, layout)

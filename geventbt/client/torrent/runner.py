@@ -174,7 +174,7 @@ class TorrentRunner:
         self.life.enter(TorrentState.DOWNLOADING)
         _, files = self.data.opened
         if not files.done:
-            for index in files.empty_files():
+            for index in in_thread(files.empty_files):
                 self.events.send("file_complete", index=index)
 
     def _watch(self) -> None:

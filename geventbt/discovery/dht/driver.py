@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 
+from geventbt.concurrency.timers import delay_until
 from geventbt.discovery.dht.node import Node
 from geventbt.discovery.dht.search import Search
 from geventbt.net.addresses import Address
@@ -87,7 +88,7 @@ class NodeDriver:
         if self._timer is not None:
             self._timer.close()
         self._fires_at = when
-        self._timer = self._loop.timer(max(0.0, when - now))
+        self._timer = self._loop.timer(delay_until(when, now))
         self._timer.start(self._wake)
 
     def _wake(self) -> None:

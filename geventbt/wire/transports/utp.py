@@ -10,6 +10,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.timers import delay_until
 from geventbt.errors import WireTimeout
 from geventbt.net.addresses import Address
 from geventbt.protocol.messages import Buffer
@@ -293,7 +294,7 @@ class UtpTransport:
             return
         if self._timer is not None:
             self._timer.close()
-        self._timer = self._hub.loop.timer(max(0.0, due - now))
+        self._timer = self._hub.loop.timer(delay_until(due, now))
         self._fires_at = due
         self._timer.start(self._on_timer)
 
