@@ -77,7 +77,8 @@ class Client:
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
-        upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
+        upload_slots: peers of each torrent that are unchoked at one time at the most: as many as the uplink feeds;
+            None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit, 0 for nothing at all.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
@@ -356,8 +357,8 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
+        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
         # In a thread: a torrent may have hundreds of thousands of files.
-        source = in_thread(read_source, torrent)
         file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
         info_hash = source.swarm_hash
         if self._closed.is_set():
