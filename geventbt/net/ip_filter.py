@@ -13,7 +13,8 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 _IPV4_END = 1 << 32
-_GROUP_BITS = 16
+_INDEX_BITS = 16
+"""The first bits of an address by which it is found, where there are enough ranges."""
 
 
 class HostFilter(Protocol):
@@ -34,15 +35,16 @@ class IPFilter:
     """
 
     def __init__(self, ipv4: Iterable[tuple[int, int]] = (), ipv6: Iterable[tuple[int, int]] = ()) -> None:
-        bounds = _bounds(ipv4)
+        bounds = _bounds(ipv4, 32)
         if bounds and bounds[-1] >= _IPV4_END:
             # Being blocked does not end.
             bounds.pop()
         # *Measured*, a million ranges: a look takes 0.7 us, without the index 1.3, and 2.5 in a list, of which more is
         # outside the cache of the processor.
         self._bounds = array("I", bounds)
-        self._index = _index(self._bounds)
-        self._bounds_ipv6 = _bounds(ipv6)
+        self._shift = 32 - min(_INDEX_BITS, len(bounds).bit_length())
+        self._index = _index(self._bounds, self._shift)
+        self._bounds_ipv6 = _bounds(ipv6, 128)
 
     def __len__(self) -> int:
         """The number of separate ranges."""
@@ -61,7 +63,7 @@ class IPFilter:
         return self._blocks_ipv4(int.from_bytes(packed, "big"))
 
     def _blocks_ipv4(self, address: int) -> bool:
-        group = address >> _GROUP_BITS
+        group = address >> self._shift
         at = bisect_right(self._bounds, address, self._index[group], self._index[group + 1])
         return at & 1 == 1
 
@@ -75,24 +77,29 @@ class IPFilter:
         return bisect_right(self._bounds_ipv6, int.from_bytes(packed, "big")) & 1 == 1
 
 
-def _bounds(ranges: Iterable[tuple[int, int]]) -> list[int]:
+def _bounds(ranges: Iterable[tuple[int, int]], bits: int) -> list[int]:
     """The first address of each range, and the one after its last, in ascending order. Those that touch become one."""
     bounds: list[int] = []
     end = -1
-    for first, last in sorted(ranges):
+    last_of = (1 << bits) - 1
+    # *Measured*: numbers are sorted three times as fast as pairs.
+    for packed in sorted([first << bits | last for first, last in ranges]):
+        first, last = packed >> bits, packed & last_of
         if first > end:
             end = last + 1
-            bounds += (first, end)
+            bounds.append(first)
+            bounds.append(end)
         elif last >= end:
             bounds[-1] = end = last + 1
     return bounds
 
 
-def _index(bounds: Sequence[int]) -> array[int]:
-    """Where the bounds of each group of IPv4 addresses with the same first half begin, and end with the next."""
+def _index(bounds: Sequence[int], shift: int) -> array[int]:
+    """Where the bounds of each group of IPv4 addresses begin, which are the same but for their last bits; and, with the
+    next one, end."""
     index = array("I", [0])
-    for group in range(1, 1 << _GROUP_BITS):
-        index.append(bisect_left(bounds, group << _GROUP_BITS, index[-1]))
+    for group in range(1, _IPV4_END >> shift):
+        index.append(bisect_left(bounds, group << shift, index[-1]))
     index.append(len(bounds))
     return index
 

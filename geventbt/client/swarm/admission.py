@@ -124,11 +124,14 @@ class Admission:
     def tick(self, now: float) -> None:
         """Exchange addresses with the peers, a few times a minute, and tell them whether we want anything (BEP 21)."""
         self._exchange.tick(now)
-        if self._owner.seeding != self._is_upload_only:
-            self._is_upload_only = self._owner.seeding
-            for peer in self._table:
+        seeding = self._owner.seeding
+        is_news, self._is_upload_only = seeding != self._is_upload_only, seeding
+        for peer in self._table:
+            # In the handshake as well, to one that came while nothing was due.
+            was_told = bool(peer.wire.extended_handshake.get("upload_only"))
+            if was_told != seeding and (was_told or is_news):
                 with suppress(WireClosed):
-                    peer.wire.upload_only.announce(self._is_upload_only)
+                    peer.wire.upload_only.announce(seeding)
 
     @property
     def last_failure(self) -> Exception | None:

@@ -143,7 +143,7 @@ class PeerSources:
             dht,
             info_hash,
             partial(self._add, Source.DHT, info_hash),
-            port=lambda: self._context.public_ports.ipv4 or self._context.port,
+            port=lambda: self._context.public_ports,
             is_seed=lambda: self._data.is_complete,
             rng=self._context.rng,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,

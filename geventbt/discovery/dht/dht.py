@@ -34,7 +34,7 @@ from geventbt.discovery.dht.search_queue import SearchQueue
 from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
-from geventbt.net.addresses import Address, normalise
+from geventbt.net.addresses import Address, Ports, normalise
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import hash_or_id
@@ -142,7 +142,7 @@ class DHT:
         self,
         info_hash: bytes | str,
         *,
-        announce_port: int | None = None,
+        announce_port: int | Ports | None = None,
         seed: bool = False,
         timeout: float | None = 30.0,
     ) -> FoundPeers:
@@ -150,7 +150,7 @@ class DHT:
 
         Args:
             info_hash: 20 bytes or 40 hex characters.
-            announce_port: where we take connections; None to announce nothing.
+            announce_port: where we take connections, over both address families or each; None to announce nothing.
             seed: we have all of the torrent.
             timeout: seconds after which it ends; None for no limit.
 
@@ -158,8 +158,11 @@ class DHT:
             An iterator, see `FoundPeers`.
         """
         target = hash_or_id(info_hash, "info hash")
-        announce = None if announce_port is None else Announce(announce_port, is_seed=seed)
-        goals = [FindPeers(target, announce) for _ in self._drivers]
+        ports = announce_port if isinstance(announce_port, Ports) else Ports(announce_port, announce_port)
+        goals = []
+        for driver in self._drivers:
+            port = ports.ipv6 if driver.node.family == IPV6 else ports.ipv4
+            goals.append(FindPeers(target, None if port is None else Announce(port, is_seed=seed)))
         return FoundPeers(self._call(goals), goals, timeout)
 
     def announce(

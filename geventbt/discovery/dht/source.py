@@ -13,7 +13,7 @@ from geventbt import limits
 from geventbt.concurrency.routine import Routine
 from geventbt.discovery.periodic import AskAgain
 from geventbt.errors import GeventBTError
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, Ports
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -54,7 +54,8 @@ class DHTSource:
         dht: the node, which others may share.
         info_hash: of the torrent.
         on_peers: called with addresses, and the IP address of the node that named them.
-        port: returns where we take connections; None if we do not, so that nothing is announced.
+        port: returns where we take connections, over both address families or each; None if we do not, so that nothing
+            is announced.
         is_seed: returns whether we have all of the torrent.
         rng: varies the interval.
         delay: seconds before the first search.
@@ -68,7 +69,7 @@ class DHTSource:
         info_hash: bytes,
         on_peers: Callable[[list[Address], str], None],
         *,
-        port: Callable[[], int | None],
+        port: Callable[[], int | Ports | None],
         is_seed: Callable[[], bool],
         rng: random.Random,
         delay: float = 0.0,

@@ -209,14 +209,13 @@ class RelaySocket:
             self._greenlet = spawn("datagrams through the proxy", self._run)
 
     def _run(self) -> None:
-        lasted = 0.0
+        began = monotonic()
         try:
             with gevent.Timeout(limits.PROXY_TIMEOUT, TimeoutError("no answer of the proxy in time")):
                 association = self._associator.associate()
             began = monotonic()
             self._begin(association)
             _wait_for_end(association.control)
-            lasted = monotonic() - began
             self._note_failure(ConnectionError("the proxy has ended the association"))
         except OSError as error:
             self._note_failure(error)
@@ -224,7 +223,7 @@ class RelaySocket:
             was_open = self._association is not None
             self._end()
             self._greenlet = None
-            self._set_pause(lasted)
+            self._set_pause(monotonic() - began if was_open else 0.0)
             self._answered.set()
             if was_open:
                 self._receivers.moved()
@@ -247,6 +246,7 @@ class RelaySocket:
             association.close()
 
     def _set_pause(self, lasted: float) -> None:
+        """Set when the proxy may be asked again, after an association that has lasted for some seconds."""
         if lasted >= limits.PROXY_RETRY:
             self._pause = limits.PROXY_RETRY
             return

@@ -17,6 +17,7 @@ from geventbt import limits
 from geventbt.discovery.dht.contacts import IPV4
 from geventbt.discovery.dht.items import public_key_of
 from geventbt.discovery.dht.state import decode_state
+from geventbt.net.addresses import Ports
 from tests.loopback.harness import eventually
 
 HASH = b"h" * 20
@@ -58,6 +59,17 @@ def test_who_announces_is_found(network: list[geventbt.DHT]) -> None:
     assert list(network[3].get_peers(HASH)) == [("127.0.0.1", 4242)]
     assert list(network[3].get_peers(HASH.hex())) == [("127.0.0.1", 4242)]
     assert list(network[3].get_peers(b"o" * 20)) == []
+
+
+def test_each_family_has_its_own_port(make: Callable[..., geventbt.DHT]) -> None:
+    first = make("")
+    hosts = [(host, first.port) for host in ("127.0.0.1", "::1")]
+    near, asking = make("", nodes=hosts), make("", nodes=hosts)
+    eventually(lambda: all(dht.status().nodes and dht.status().nodes_ipv6 for dht in (near, asking)))
+    list(near.find_peers(HASH, announce_port=Ports(1111, 2222)))
+    eventually(lambda: set(asking.get_peers(HASH)) == {("127.0.0.1", 1111), ("::1", 2222)})
+    list(near.find_peers(SEED[:20], announce_port=Ports(None, 3333)))
+    eventually(lambda: set(asking.get_peers(SEED[:20])) == {("::1", 3333)})
 
 
 def test_an_implied_port_is_the_dhts_own(network: list[geventbt.DHT]) -> None:

@@ -89,7 +89,7 @@ def test_the_families_take_turns():
 def test_an_address_that_failed_is_tried_last_the_next_time(monkeypatch):
     tried: list[str] = []
 
-    def connect(endpoints: list[Endpoint], delay: float, network: Network) -> Any:
+    def connect(endpoints: list[Endpoint], delay: float, network: Network, source: None) -> Any:
         tried.append(endpoints[0].host)
         good = next(endpoint for endpoint in endpoints if endpoint.host == "127.0.0.1")
         return connect_first([good], delay, network)
