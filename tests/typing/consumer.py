@@ -154,7 +154,9 @@ def read_state(wire: Wire) -> None:
 
 
 def leech(wire: Wire) -> bytes:
-    shaken: Handshake = wire.handshake(INFO_HASH, geventbt.new_peer_id(), geometry=Geometry(1 << 20, 1 << 16))
+    shaken: Handshake = wire.handshake(
+        INFO_HASH, geventbt.new_peer_id(), geometry=Geometry(1 << 20, 1 << 16), bitfield=bytes(2), interested=True
+    )
     print(geventbt.client_name(shaken.peer_id))
     wire.interested()
     wire.wait_unchoked(timeout=10)

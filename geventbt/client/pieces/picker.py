@@ -19,7 +19,7 @@ A source that sends long answers, a web seed, does not pick but reserves: see `r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 from typing import Generic
 
@@ -244,7 +244,14 @@ class BlockPicker(Generic[K]):
     # ------------------------------------------------------------------ picking
 
     def pick(
-        self, peer: K, blocks: int, *, share: int = 0, may_join: bool = True, delivery: Delivery | None = None
+        self,
+        peer: K,
+        blocks: int,
+        *,
+        share: int = 0,
+        may_join: bool = True,
+        delivery: Delivery | None = None,
+        leave: Collection[int] = (),
     ) -> list[Run]:
         """Claim blocks for a peer, in the order in which to ask for them.
 
@@ -255,20 +262,21 @@ class BlockPicker(Generic[K]):
                 piece in a call, so it may be given less than it could take. 0 for no limit: for fast peers.
             may_join: whether it may be given what others were asked for, in the endgame.
             delivery: when it delivers; None if that is not known.
+            leave: open pieces that are not to be picked.
 
         Raises:
             KeyError: if there is no such peer.
         """
         state = self._peers[peer]
         state.is_active = not state.streams
-        runs = self._pick_free_blocks(state, blocks, share, delivery)
+        runs = self._pick_free_blocks(state, blocks, share, leave, delivery)
         if not runs and not state.claimed and blocks > 0:
             if self.reservations and self.reservations.steal(state):
-                return self._pick_free_blocks(state, blocks, share)
+                return self._pick_free_blocks(state, blocks, share, leave)
             if self.in_endgame:
                 return self._open.join(state, min(blocks, limits.ENDGAME_BLOCKS)) if may_join else []
             if self._upkeep.make_room(state):
-                return self._pick_free_blocks(state, blocks, share)
+                return self._pick_free_blocks(state, blocks, share, leave)
         return runs
 
     def shared_by(self, peer: K, piece: int, block: int) -> tuple[K, ...]:
@@ -277,10 +285,16 @@ class BlockPicker(Generic[K]):
         return self._open.shared_by(self._peers[peer], piece, block)
 
     def _pick_free_blocks(
-        self, state: PickerPeer[K], blocks: int, share: int, delivery: Delivery | None = None
+        self,
+        state: PickerPeer[K],
+        blocks: int,
+        share: int,
+        leave: Collection[int],
+        delivery: Delivery | None = None,
     ) -> list[Run]:
         runs: list[Run] = []
         taken = self.urgent.too_late(delivery)
+        taken.update(leave)
         takes_whole = not 0 < share < self._geometry.blocks_per_piece
         joins_first = not takes_whole or self._order.free_count <= len(self._peers)
         may_begin = True

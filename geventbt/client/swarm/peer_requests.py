@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from geventbt import limits
@@ -87,15 +88,14 @@ class PeerRequests:
     def on_failed(self, key: RequestKey, error: Exception) -> None:
         """A block will not come, or not soon; see `WireDelegate`."""
         if isinstance(error, RequestRejected) and not self._wire.peer_choking:
-            self._refusals.is_news = True
+            self._refusals.on_reject(key[0], monotonic())
         if self._dropped is not None and isinstance(error, PeerChoking):
             self._dropped.note_choked(key)
             return
-        if key is not None:
-            if self._dropped is not None:
-                self._dropped.forget(key)
-            self._picker.give_back(self._peer, key[0], key[1] // limits.BLOCK)
-            self._scheduler.wake_idle()
+        if self._dropped is not None:
+            self._dropped.forget(key)
+        self._picker.give_back(self._peer, key[0], key[1] // limits.BLOCK)
+        self._scheduler.wake_idle()
 
     def on_batch(self, count: int, now: float, *, has_news: bool) -> None:
         """All that was read at once has been processed: request more.
@@ -166,7 +166,9 @@ class PeerRequests:
 
     def _pick(self, room: int, pending: int, now: float, *, joins: bool, delivery: Delivery | None) -> list[Run]:
         """What to request: what is free, what it may have dropped, or what slower peers were asked for."""
-        runs = self._picker.pick(self._peer, room, share=self._share(), may_join=joins, delivery=delivery)
+        share, refused = self._share(), self._refusals.pieces(now)
+        pick = partial(self._picker.pick, self._peer, room, share=share, may_join=joins, delivery=delivery)
+        runs = pick(leave=refused) or (pick() if refused else [])
         if not runs and self._dropped is not None:
             runs = self._dropped.repeat(now)
         if not runs and self._window.runs_dry(pending) and now - self._line.since >= limits.TAKE_OVER_SAMPLE:
@@ -174,10 +176,10 @@ class PeerRequests:
         return runs
 
     def _share(self) -> int:
-        """How many blocks of one piece to take: all of it, for a peer that is fast enough."""
+        """How many blocks of one piece to take: all of it, for a peer that is known to be fast enough."""
         speed = self._wire.download_speed()
         blocks = self._geometry.blocks_per_piece
-        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK
+        share = int(speed * _WHOLE_PIECE_TIME) // limits.BLOCK if speed else min(limits.FIRST_REQUESTS, blocks - 1)
         return 0 if share >= blocks else max(share, 1)
 
     def note_new_blocks(self) -> None:

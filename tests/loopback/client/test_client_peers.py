@@ -111,6 +111,39 @@ def test_a_peer_that_is_not_there_is_tried_again_later_and_later(world: World, t
     assert pauses[2] > pauses[0]
 
 
+def test_a_download_that_begins_is_interested_before_the_peer_has_said_anything(world: World, torrent):
+    """A seed with a free slot then unchokes it with its own handshake."""
+    first: list[tuple[bytes | None, bool, int]] = []
+
+    def handle(wire: Wire) -> None:
+        asked = wire.wait_handshake().info_hash
+        eventually(lambda: wire.peer_interested)
+        first.append((asked, wire.peer_id is not None, wire.peer_pieces.count()))
+        wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+        wire.have_all()
+        serve_well(wire, world.reader(torrent))
+
+    job = world.download(torrent, [world.listen(handle)])
+    assert job.wait(10)
+    assert first == [(torrent.info_hash, True, 0)]
+
+
+def test_a_peer_that_turns_out_to_have_nothing_is_told_that_it_is_of_no_interest(world: World, torrent):
+    interest: list[bool] = []
+
+    def behave(wire: Wire, read: Read) -> None:
+        wire.have_none()
+        eventually(lambda: not wire.peer_interested)
+        interest.append(wire.peer_interested)
+        wire.have(3)
+        eventually(lambda: wire.peer_interested)
+        interest.append(wire.peer_interested)
+        serve_well(wire, read)
+
+    world.download(torrent, [world.odd(torrent, behave)])
+    eventually(lambda: interest == [False, True])
+
+
 def test_seeds_part_also_when_one_chokes_the_other(world: World, torrent):
     """They have nothing to give to each other, whatever they were about to."""
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import gevent
 import pytest
+from bitarray.util import zeros
 
-from geventbt import Extensions, Handshake, LocalProtocolError, Wire, WireClosed, WireTimeout
+from geventbt import Extensions, Geometry, Handshake, LocalProtocolError, Wire, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from tests.loopback.harness import INFO_HASH, OUR_ID, PEER_ID, RawPeer, eventually
@@ -42,6 +43,20 @@ def test_what_follows_the_handshake_in_one_segment_is_not_lost(silent):
     wire.handshake(INFO_HASH, OUR_ID)
     wire.wait_unchoked(timeout=5)
     assert wire.peer_has_all
+
+
+def test_what_is_known_before_the_peers_handshake_is_sent_right_behind_ours(silent):
+    wire, peer = silent
+    pieces = zeros(10, "big")
+    shaking = gevent.spawn(
+        wire.handshake, INFO_HASH, OUR_ID, geometry=Geometry(10, 1), bitfield=pieces, interested=True
+    )
+    assert peer.receive(68)[28:48] == INFO_HASH
+    assert peer.message() == m.pack_bitfield(pieces.tobytes())[4:]
+    assert peer.message() == m.pack_bare(c.INTERESTED)[4:]
+    assert wire.am_interested
+    peer.send(THEIRS.to_bytes())
+    assert shaking.get(timeout=5) == THEIRS
 
 
 @pytest.mark.parametrize("how", ["timeout", "kill"])
