@@ -271,7 +271,7 @@ EVICTION_INTERVAL = 5.0
 """Between two peers that give their places up: the next one needs time to be connected to."""
 TWIN_SILENCE = 10.0
 """After which a silent connection gives way to another one of the same peer, which has lost the first."""
-CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 60.0
+CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 300.0
 """Between two records of what is verified: at most so much is done again after a crash; and while nothing is fetched,
 when they only notice files that have changed, and close those that are not used."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
@@ -417,6 +417,9 @@ ANNOUNCE_STOP_TIMEOUT = 5.0
 """For announcing "stopped" (libtorrent: 5)."""
 SECOND_FAMILY = 2.0
 """For the answer over the other address family, once there is one (BEP 7)."""
+DNS_TIMEOUT, DNS_ROUNDS, DNS_SERVERS = 2.0, 2, 3
+"""For one name server to answer, where they are asked over an interface; how often each is asked, and how many are
+(resolv.conf(5): 5, 2 and 3)."""
 LOOKUPS = 32
 """Names that are looked up at one time, each in a native thread."""
 UDP_RETRANSMIT = 15.0
@@ -495,7 +498,7 @@ HOST_BUSY_RETRY = 2.0
 WEB_SEED_SAMPLE = 3.0
 """Over which the speed of a web seed is measured before another connection is tried."""
 WEB_SEED_PATIENCE = 5.0
-"""Without a byte of a web seed, while nothing else is missing, before peers are asked for what it was asked for."""
+"""For what a web seed sends at one time, while nothing else is missing, before others are asked for it."""
 WEB_SEED_RESUME = 0.5
 """Before an answer that was cut off is asked for again from where it ended."""
 WEB_SEED_RETRY, MAX_WEB_SEED_RETRY = 5.0, 300.0
@@ -734,6 +737,13 @@ WEB_METRICS_TORRENTS = 200
 """Torrents that have metrics of their own, where these are asked for."""
 WEB_MAX_RATE = 1 << 40
 """Bytes a second that a limit may be set to on the page."""
+
+# --- the service ---
+SERVICE_ROUND = 5.0
+"""Between two looks at counters, goals and the queue."""
+SERVICE_SAVE, SERVICE_SAVE_ALL = 60.0, 3600.0
+"""Between two times that counters are written: of torrents that were changed or have transferred anything, and of all,
+whose seconds of seeding count on."""
 
 # --- remote control ---
 RPC_BODY = 16 * MIB

@@ -1,6 +1,6 @@
 """Benchmark of whole swarms over an emulated wide area network: ours, libtorrent's, and both mixed half and half.
 
-    python scripts/bench_swarm.py eight uneven --repeat 2 --json
+    python scripts/bench_swarm.py eight uneven --repeat 2 --congestion cubic --json
 
 Each host is a namespace with its own uplink, downlink and delay, and runs one client in a process of its own; all of
 them listen before any connects, and each connects to those before it. See `tests/simulated/swarms.py` for the
@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from wan.wan import Host, Wan, congestion_control, missing_requirement
+from wan.wan import Host, Wan, congestion_control, congestion_controls, missing_requirement
 
 import geventbt
 from tests.simulated.swarms import SCENARIOS, Scenario, mixed
@@ -85,7 +85,9 @@ def clients(scenario: Scenario, kind: str) -> list[str]:
     return [THEIRS if other else OURS for other in is_other]
 
 
-def run(scenario: Scenario, kind: str, folder: Path, torrent: Path, data: Path) -> dict[str, Any]:
+def run(
+    scenario: Scenario, kind: str, folder: Path, torrent: Path, data: Path, congestion: str | None
+) -> dict[str, Any]:
     """Run a swarm once. Returns its columns."""
     names = [f"{'seed' if member.is_seed else 'leech'}{number}" for number, member in enumerate(scenario.members)]
     hosts = [
@@ -94,7 +96,7 @@ def run(scenario: Scenario, kind: str, folder: Path, torrent: Path, data: Path) 
     ]
     kinds = clients(scenario, kind)
     processes: list[Process] = []
-    with Wan(*hosts) as wan:
+    with Wan(*hosts, congestion=congestion) as wan:
         try:
             for name, client, member in zip(names, kinds, scenario.members, strict=True):
                 place = folder / name
@@ -151,12 +153,15 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", default=chosen, help=f"default: {', '.join(chosen)}")
     parser.add_argument("--kinds", default="ours,libtorrent,mixed", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--congestion", help="control of TCP, such as cubic or bbr (default: the machine's)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     missing = missing_requirement()
     if missing is not None:
         print(f"skipped: {missing}")
         return
+    if arguments.congestion not in (None, *congestion_controls()):
+        parser.error(f"the kernel has no {arguments.congestion}: it has {', '.join(congestion_controls())}")
     results = []
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     for name in arguments.scenarios:
@@ -169,12 +174,12 @@ def main() -> None:
                 made = geventbt.create_torrent(data / "payload", piece_length=scenario.piece_length)
                 torrent = folder / "payload.torrent"
                 torrent.write_bytes(made.to_bytes())
-                row = run(scenario, kind, folder, torrent, data)
+                row = run(scenario, kind, folder, torrent, data, arguments.congestion)
             results.append({"scenario": name, "kind": kind, "bound": scenario.bound, **row})
             if not arguments.json:
                 print_row(name, kind, scenario.bound, row)
     if arguments.json:
-        print(json.dumps({"tcp": congestion_control(), "results": results}, indent=1))
+        print(json.dumps({"tcp": arguments.congestion or congestion_control(), "results": results}, indent=1))
 
 
 if __name__ == "__main__":

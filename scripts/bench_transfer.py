@@ -13,7 +13,7 @@ clients of a row run in turns, so that they see the same machine; medians, with 
     download-v2, download-hybrid              the same, of version 2, or of both: all data is hashed by SHA-256 as well
     seed                                      one seeder to a libtorrent downloader at its best: CPU of the seeder
     seed-v2                                   the same of version 2
-    seed-50                                   one seeder to fifty of them, 16 MiB each: seconds
+    seed-50, seed-200                         one seeder to 50, or 200, of them, 16 MiB each: seconds
     many                                      fifty libtorrent seeders to one downloader: seconds
     utp-download, utp-seed                    as download-1M and seed, over uTP
     utp-self                                  each to one of its own kind, over uTP: seconds
@@ -71,6 +71,7 @@ ROWS: dict[str, tuple[str, Run]] = {
     "seed": ("seed_cpu", seed()),
     "seed-v2": ("seed_cpu", seed(version="2")),
     "seed-50": ("wall", seed_many(50)),
+    "seed-200": ("wall", seed_many(200)),
     "many": ("wall", many),
     "utp-download": ("wall", download(transport="utp")),
     "utp-seed": ("wall", seed(transport="utp")),

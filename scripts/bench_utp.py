@@ -3,8 +3,8 @@
     python scripts/bench_utp.py --seconds 20 --clients geventbt,libtorrent --rows loss
 
 One client sends to another of its kind. `loss` rows: 50 Mbit/s, 100 ms there and back, a part of the packets lost each
-way. `tcp` rows: 10 Mbit/s and 50 ms, beside a connection of TCP that sends all the time, before a queue of so long;
-TCP is the kernel's own. `scripts/simulate_utp.py` predicts our figures. Needs root and gcc, and libtorrent for its own.
+way. `tcp` rows: 10 Mbit/s and 50 ms, beside a connection of TCP that sends all the time, before a queue of so long.
+`scripts/simulate_utp.py` predicts our figures. Needs root and gcc, and libtorrent for its own.
 """
 
 from __future__ import annotations
@@ -46,20 +46,22 @@ while True:
         break
     except ConnectionRefusedError:
         time.sleep(0.05)
+connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, sys.argv[2].encode())
 while True:
     connection.sendall(bytes(65536))
 """
 
 
 class BulkTcp:
-    """A connection of TCP that sends all the time, from one host to another."""
+    """A connection of TCP that sends all the time, from one host to another, by an algorithm of the kernel's."""
 
-    def __init__(self, wan: Wan, source: str, sink: str, folder: Path) -> None:
+    def __init__(self, wan: Wan, source: str, sink: str, folder: Path, algorithm: str) -> None:
         self._output = folder / "tcp.out"
         with self._output.open("w") as output:
             self._sink = wan.popen(sink, [sys.executable, "-c", _SINK], stdout=output)
         quiet = subprocess.DEVNULL
-        self._source = wan.popen(source, [sys.executable, "-c", _SOURCE, wan.address(sink)], stderr=quiet)
+        command = [sys.executable, "-c", _SOURCE, wan.address(sink), algorithm]
+        self._source = wan.popen(source, command, stderr=quiet)
 
     @property
     def done(self) -> int:
@@ -74,8 +76,8 @@ class BulkTcp:
             process.wait()
 
 
-def measure(client: str, seconds: float, line: dict[str, Any], *, beside_tcp: bool) -> tuple[float, float]:
-    """The bytes a second of uTP and of TCP over a line."""
+def measure(client: str, seconds: float, line: dict[str, Any], beside: str | None = None) -> tuple[float, float]:
+    """The bytes a second of uTP and of TCP over a line, beside TCP of this kind."""
     size = int(line["up"] * MBIT * (seconds + 4 * WARM_UP))
     with (
         tempfile.TemporaryDirectory() as name,
@@ -91,8 +93,8 @@ def measure(client: str, seconds: float, line: dict[str, Any], *, beside_tcp: bo
             leech.connect(seed)
             leech.until(lambda: leech.now.get("done"))
             time.sleep(WARM_UP)
-            if beside_tcp:
-                tcp = BulkTcp(wan, "far", "near", Path(name))
+            if beside is not None:
+                tcp = BulkTcp(wan, "far", "near", Path(name), beside)
                 time.sleep(2 * WARM_UP)
             started, before, tcp_before = time.monotonic(), leech.now["done"], tcp.done if tcp else 0
             time.sleep(seconds)
@@ -110,24 +112,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="that each line is measured")
     parser.add_argument("--clients", default="geventbt,libtorrent")
     parser.add_argument("--rows", default="loss,tcp")
+    parser.add_argument("--tcp", default=congestion_control(), help="reno, cubic or bbr, where the kernel has it")
     arguments = parser.parse_args()
     reason = missing_requirement()
     if reason is not None:
         sys.exit(reason)
-    print(f"TCP is {congestion_control()}")
     for client in arguments.clients.split(","):
         for loss in LOSSES if "loss" in arguments.rows.split(",") else ():
             line = {"up": 50.0, "down": 50.0, "delay": 25.0, "loss": loss, "queue": 2000.0}
-            rate, _ = measure(client, arguments.seconds, line, beside_tcp=False)
+            rate, _ = measure(client, arguments.seconds, line)
             print(f"{client}: {loss:g} % lost: {rate / (50 * MBIT):.0%} of the line", flush=True)
         for queue in QUEUES if "tcp" in arguments.rows.split(",") else ():
             line = {"up": 10.0, "down": 10.0, "delay": 12.5, "queue": queue * 10 * MBIT / 1024}
-            ours, others = measure(client, arguments.seconds, line, beside_tcp=True)
-            print(
-                f"{client}: beside TCP, {queue * 1000:.0f} ms of queue: {ours / (ours + others):.0%} of what both "
-                f"have, {(ours + others) / (10 * MBIT):.0%} of the line",
-                flush=True,
-            )
+            ours, others = measure(client, arguments.seconds, line, arguments.tcp)
+            share, used = ours / (ours + others), (ours + others) / (10 * MBIT)
+            beside = f"beside {arguments.tcp}, {queue * 1000:.0f} ms of queue"
+            print(f"{client}: {beside}: {share:.0%} of what both have, {used:.0%} of the line", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def punch(relay_kind: str, delay: float, loss: float) -> str:
         options = ("--transport", "utp" if relay_kind == "libtorrent" else "both")
         try:
             relay = swarm.leech("relay", relay_kind, "--rate", "10000")
-            near, far = swarm.leech("near", "geventbt", *options), swarm.seed("far", "geventbt", *options)
+            # Or it would connect by itself, as soon as it hears of the other one.
+            deaf = "--limit", "PEX_PEERS=0"
+            near, far = swarm.leech("near", "geventbt", *options), swarm.seed("far", "geventbt", *options, *deaf)
             far.connect(relay)
             far.until(lambda: far.peer(relay), PATIENCE)
             near.connect(far)

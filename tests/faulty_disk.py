@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from select import select
 from typing import NamedTuple
 
 from bitarray import bitarray
@@ -29,6 +30,8 @@ SOURCE = Path(__file__).with_name("faulty_disk.c")
 ROOT = Path(__file__).parent.parent
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", "ESTALE")
 CALLS = ("open", "read", "write", "sync", "truncate", "stat", "rename", "unlink", "mkdir", "close")
+CHANGES = ("write", "sync", "truncate", "rename", "unlink", "mkdir", "close")
+"""Those without which all can be read."""
 ALONE = ("--no-dht", "--no-lsd", "--no-port-mapping")
 HALF = "half"
 """In place of an error: a read or write does less."""
@@ -220,11 +223,13 @@ def creating(stage: Stage, fault: Fault) -> None:
 def seeding(stage: Stage, fault: Fault) -> None:
     """A seed sends nothing wrong, and goes on with what it can read."""
     stage.fill(stage.torrent.geometry.pieces)
+    shutil.rmtree(stage.out / ".geventbt")
     arguments: list[object] = ["seed", stage.torrent_file, stage.out, "--host", "127.0.0.1", "--port", 0, *ALONE]
     process = stage.start(arguments, fault)
     assert process.stdout is not None
-    line = process.stdout.readline()
-    if line.startswith("seeding "):
+    line = process.stdout.readline() if select([process.stdout], [], [], 20)[0] else ""
+    is_served = line.startswith("seeding ")
+    if is_served:
         folder = stage.out.parent / "fetched"
         with geventbt.Client(None, dht=False, lsd=False) as client:
             address = ("127.0.0.1", int(line.rpartition(":")[2]))
@@ -233,6 +238,7 @@ def seeding(stage: Stage, fault: Fault) -> None:
             assert not job.banned
         process.send_signal(signal.SIGTERM)
     code, text = finished(process)
+    assert is_served or fault.call not in CHANGES, text
     assert code in (TERMINATED, CORRUPT, DISK, NOT_FOUND, UNFINISHED), (code, text)
     stage.assert_right()
 

@@ -414,13 +414,12 @@ def test_the_tutorial_downloads_two_at_once(tracked: Any, names: dict[str, Any],
     assert (tmp_path / "downloads" / "debian").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_service_serves_until_a_signal(tracked: Any, tmp_path: Path, number: signal.Signals) -> None:
-    code = f"{SERVICE}\nserve(['ubuntu.torrent'], 'downloads', 0)"
-    process = gevent_subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+@contextmanager
+def ending_well(*arguments: str, number: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+    """A program of Python that runs until it is sent a signal, and then ends without an error or a word of one."""
+    process = gevent_subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE)
     try:
-        target = tmp_path / "downloads" / "ubuntu"
-        eventually(lambda: target.exists() and target.read_bytes() == CONTENT, 30)
+        yield
         process.send_signal(number)
         assert process.stderr.read() == b""
         assert process.wait(timeout=20) == 0
@@ -428,6 +427,14 @@ def test_the_service_serves_until_a_signal(tracked: Any, tmp_path: Path, number:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_service_serves_until_a_signal(tracked: Any, tmp_path: Path, number: signal.Signals) -> None:
+    code = f"{SERVICE}\nserve(['ubuntu.torrent'], 'downloads', 0)"
+    target = tmp_path / "downloads" / "ubuntu"
+    with ending_well("-c", code, number=number):
+        eventually(lambda: target.exists() and target.read_bytes() == CONTENT, 30)
 
 
 def test_processes_of_a_program_share_a_port(torrent: geventbt.Torrent, tmp_path: Path) -> None:
@@ -457,18 +464,10 @@ def test_a_machine_of_a_farm_serves_out_of_the_bucket_until_a_signal(torrent: ge
         port = placeholder.server_port
     # To other machines, a folder is as good as a bucket.
     code = f"{FARM}\nserve(['ubuntu.torrent'], 'file://{tmp_path}/origin', {port})"
-    process = gevent_subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-    try:
+    with ending_well("-c", code):
         eventually(lambda: is_served(port), 30)
         geventbt.download(torrent, tmp_path / "out", peers=[("127.0.0.1", port)], timeout=30)
         assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
-        process.terminate()
-        assert process.stderr.read() == b""
-        assert process.wait(timeout=20) == 0
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def test_a_torrent_is_made(torrent: geventbt.Torrent, tmp_path: Path) -> None:
@@ -598,16 +597,8 @@ def test_the_web_application_answers_under_gunicorn(tmp_path: Path, workers: int
         placeholder.start()
         port = placeholder.server_port
     arguments = ["-k", "gevent", "-w", str(workers), "-b", f"127.0.0.1:{port}", "--log-level", "error", "app:app"]
-    process = gevent_subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], stderr=subprocess.PIPE)
-    try:
+    with ending_well("-m", "gunicorn", *arguments):
         assert [get(port, "/") for _ in range(4)] == [CONTENT[:1000]] * 4
-        process.terminate()
-        assert process.stderr.read() == b""
-        assert process.wait(timeout=20) == 0
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def test_a_native_thread_has_the_client_called(names: dict[str, Any], tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def seed_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "encryption": arguments.encryption,
         "upload_slots": None,
         "max_connections": arguments.max_peers,
+        "limit_down": arguments.limit_down,
+        "limit_up": arguments.limit_up,
         # All peers may come through a tunnel or proxy of this machine.
         "exempt_loopback": True,
     }
@@ -44,8 +46,6 @@ def add_to_seed(
         torrent,
         place,
         max_peers=arguments.max_peers,
-        limit_down=arguments.limit_down,
-        limit_up=arguments.limit_up,
         super_seeding=arguments.super_seed,
         storage=backend_of(place, arguments),
         seed_only=True,

@@ -77,7 +77,8 @@ class Client:
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
             peers come.
-        upload_slots: peers of each torrent that are unchoked at one time; None for no bound.
+        upload_slots: peers of each torrent that are unchoked at one time at the most: as many as the uplink feeds;
+            None for no bound.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit, 0 for nothing at all.
         dht: whether to find peers by the DHT, and be a node of it; or a `DHT`, which stays open when the client closes.
         lsd: whether to find peers in the local network (BEP 14), unless the client listens only to this machine.
@@ -86,7 +87,7 @@ class Client:
             not at all. Names are looked up by the proxy. The client does not listen, there is no local discovery, and
             uTP, UDP trackers and the DHT only where a SOCKS5 proxy carries UDP.
         interface: the name of a device, such as "tun0", or an IP address of this machine: all sockets are bound to it.
-            Names are looked up by the resolver of the system, which does not know of it.
+            Names are looked up by name servers that are asked over it; see `GEVENTBT_NAME_SERVERS`.
         ip_filter: the path of a file of ranges of IP addresses (.p2p, .dat or CIDR, also packed by gzip), or ranges,
             such as "10.0.0.0/8" and "10.0.0.0-10.0.0.255": peers, nodes and servers there are left alone.
         network: a `Network` in place of the last three.
@@ -173,6 +174,8 @@ class Client:
             self._context.ports = self.server.ports
             self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
             host = host if isinstance(port, int) else _host_of(self.server)
+            listens_at = _host_of(self.server)
+            self._context.listens_at = None if listens_at in ("", "0.0.0.0", "::") else listens_at
         self._utp: UtpPorts | None = None
         udp = self._open_udp(host, dht, transport)
         has_own_dht = dht is True and network.carries_udp
@@ -180,7 +183,7 @@ class Client:
         self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
         if lsd and self._context.port is not None:
             self._context.lsd = open_lsd(host, self._context.ports, network)
-        if port_mapping and self._context.ports.ipv4 is not None:
+        if port_mapping and self._context.port is not None:
             takes_utp = self.server is not None and self.server.utp is not None
             self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
 
@@ -238,17 +241,8 @@ class Client:
         return self._context.mapper.mappings if self._context.mapper is not None else ()
 
     def set_ip_filter(self, ip_filter: IPRanges) -> None:
-        """Put another filter in the place of the one that holds, in one step, and leave the peers that it blocks.
-
-        Blocks the greenlet, and not the hub, while a file is read.
-
-        Args:
-            ip_filter: see `Client`; ``()`` for none.
-
-        Raises:
-            ValueError: not ranges.
-            OSError: the file cannot be read.
-        """
+        """Put another filter in the place of the one that holds, and leave the peers that it blocks; see
+        `Network.set_ip_filter`."""
         self._context.check_thread()
         network = self._context.network
         network.set_ip_filter(ip_filter)
@@ -363,8 +357,8 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
+        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
         # In a thread: a torrent may have hundreds of thousands of files.
-        source = in_thread(read_source, torrent)
         file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
         info_hash = source.swarm_hash
         if self._closed.is_set():

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 import gevent
 from gevent.lock import BoundedSemaphore
@@ -18,7 +19,7 @@ from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
 from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
-from geventbt.net.opener import DatagramConnector
+from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
@@ -56,6 +57,13 @@ class ConnectionHolder(Protocol):
         """Whether places are to be kept for peers that it connects to: something is missing."""
 
 
+class PortUser(Protocol):
+    """Tells others where peers reach us."""
+
+    def moved(self) -> None:
+        """They reach us at another port or address from now on."""
+
+
 class ClientContext:
     """Identity, limits and policy of one client.
 
@@ -70,6 +78,7 @@ class ClientContext:
         rng: chooses where nothing else does; one for all, since its state has 2.5 KiB.
         port: the port that we listen on, or None.
         ports: where we listen over each address family.
+        listens_at: the one IP address that we listen on; None for all.
         mapper: maps our ports at the router, or None.
         encryption: see `ClientOptions`.
         network: opens all sockets.
@@ -85,6 +94,7 @@ class ClientContext:
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
         own_addresses: where we listen, as was seen when we had connected to ourselves.
+        port_users: tell others where we listen.
         checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
             native threads away from torrents that are being downloaded.
     """
@@ -102,6 +112,7 @@ class ClientContext:
         self.rng = random.Random()
         self.port: int | None = None
         self.ports = Ports()
+        self.listens_at: str | None = None
         self.mapper: PortMapper | None = None
         self.encryption = options.encryption
         self.network = options.network
@@ -117,12 +128,16 @@ class ClientContext:
         self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
+        self.port_users: WeakSet[PortUser] = WeakSet()
         self.checking = BoundedSemaphore(1)
-        self.max_connections = options.max_connections
+        self._max_connections = options.max_connections
+        # Connections that may be begun before they are counted again: it takes 2 ms with a thousand torrents.
+        self._room = 0
         self._count_connections = count_connections
         self._from_ourselves: dict[Address, None] = {}
         self._holders: set[ConnectionHolder] = set()
         self._evicted_at = float("-inf")
+        self._places: dict[bool, tuple[int | None, str | None]] = {}
 
     def check_thread(self) -> None:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
@@ -132,8 +147,10 @@ class ClientContext:
     @property
     def public_ports(self) -> Ports:
         """Where we can be reached from the internet over each address family: through the router, if it maps ports."""
-        mapping = None if self.mapper is None else self.mapper.find("tcp")
-        return self.ports if mapping is None else self.ports._replace(ipv4=mapping.external_port)
+        if self.mapper is None:
+            return self.ports
+        ports, ipv4, ipv6 = self.ports, self.mapper.find("tcp"), self.mapper.find("tcp", is_ipv6=True)
+        return Ports(ipv4.external_port if ipv4 else ports.ipv4, ipv6.external_port if ipv6 else ports.ipv6)
 
     def port_for(self, host: str) -> int | None:
         """Where a peer at an IP address can reach us."""
@@ -141,17 +158,42 @@ class ClientContext:
         return ports.over(host)
 
     def on_mapped(self, mapping: PortMapping) -> None:
-        """See `MappingListener`: the router knows our address."""
+        """See `MappingListener`: the router knows our address, and where it has changed all sources are told."""
         host = mapping.external_host
         if self.dht is not None and host is not None and kind_of(host) is AddressKind.PUBLIC:
             self.dht.note_own_host(host)
+        if self._has_moved(is_ipv6=mapping.is_ipv6):
+            for user in list(self.port_users):
+                user.moved()
+
+    def _has_moved(self, *, is_ipv6: bool) -> bool:
+        """Whether peers reach us at another port or address than they did before."""
+        mapping = None if self.mapper is None else self.mapper.find("tcp", is_ipv6=is_ipv6)
+        if mapping is None:
+            return False
+        own = self.ports.ipv6 if is_ipv6 else self.ports.ipv4
+        port, host = self._places.get(is_ipv6, (own, None))
+        self._places[is_ipv6] = mapping.external_port, mapping.external_host
+        return mapping.external_port != port or host not in (None, mapping.external_host)
 
     def has_room(self, *, inbound: bool = False) -> bool:
-        """Whether there may be one more connection. Some places are not for inbound ones, while any torrent lacks
-        something."""
+        """Whether there may be one more connection, which is counted then. Some places are not for inbound ones, while
+        any torrent lacks something."""
         if inbound and sum(holder.inbound for holder in self._holders) >= self.max_connections - self._kept:
             return False
-        return self._count_connections() < self.max_connections
+        if self._room <= 0:
+            self._room = self._max_connections - self._count_connections()
+        self._room -= 1
+        return self._room >= 0
+
+    @property
+    def max_connections(self) -> int:
+        """Connections of all torrents together."""
+        return self._max_connections
+
+    @max_connections.setter
+    def max_connections(self, value: int) -> None:
+        self._max_connections, self._room = value, 0
 
     @property
     def _kept(self) -> int:

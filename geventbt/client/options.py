@@ -22,7 +22,7 @@ class ClientOptions:
     Attributes:
         encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
         max_connections: connections of all torrents together.
-        upload_slots: peers of each torrent that are unchoked at one time; None for no limit.
+        upload_slots: peers of each torrent that are unchoked at one time, at the most; see `Client`.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
         network: opens all sockets.
         transport: "tcp", "utp" or "both"; see `geventbt.connect`.

@@ -52,8 +52,8 @@ def seed(
         trackers: announce URLs, beside the torrent's own.
         peers: (host, port) of peers to connect to.
         encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
-        max_connections: peers at one time.
-        upload_slots: peers that are served at one time; None for all that ask.
+        max_connections: peers at one time; of one address at most 100, but any number of this machine.
+        upload_slots: peers that are served at one time, at the most: as many as the uplink feeds; None for no bound.
         limit_up: bytes a second; None for no limit.
         storage: makes the backend that has the data, see `Client.add`; `data` is then its folder, and need not exist.
         check: hash all data, also what the last run has recorded as right.
@@ -82,6 +82,8 @@ def seed(
         host=host,
         encryption=encryption,
         max_connections=max_connections,
+        # All peers may come through a tunnel or proxy of this machine.
+        exempt_loopback=True,
         upload_slots=upload_slots,
         dht=dht,
         lsd=lsd,

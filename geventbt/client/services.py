@@ -18,8 +18,7 @@ from geventbt.wire.transports.utp_ports import UtpPorts
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.local import LocalDiscovery
-    from geventbt.net.mapping.base import Transport
-    from geventbt.net.mapping.mapper import PortMapper
+    from geventbt.net.mapping.mapper import PortMapper, Wanted
 
 _log = logging.getLogger("geventbt")
 
@@ -113,11 +112,13 @@ def open_mapper(context: ClientContext, host: str, *, takes_utp: bool) -> PortMa
     # Only now: HTTP and XML come with it.
     from geventbt.net.mapping.mapper import open_port_mapper
 
-    wanted: list[tuple[Transport, int]] = []
-    if context.ports.ipv4 is not None:
-        wanted.append(("tcp", context.ports.ipv4))
-        if takes_utp:
-            wanted.append(("udp", context.ports.ipv4))
-    if context.dht is not None and ("udp", context.dht.port) not in wanted:
-        wanted.append(("udp", context.dht.port))
-    return open_port_mapper(context.network, host, wanted, context)
+    def wanted(port: int | None) -> list[Wanted]:
+        if port is None:
+            return []
+        found: list[Wanted] = [("tcp", port), ("udp", port)] if takes_utp else [("tcp", port)]
+        if context.dht is not None and ("udp", context.dht.port) not in found:
+            found.append(("udp", context.dht.port))
+        return found
+
+    ports = context.ports
+    return open_port_mapper(context.network, host, wanted(ports.ipv4), wanted(ports.ipv6), context)

@@ -47,11 +47,6 @@ class Routine:
         """The greenlet that works at the moment, or None."""
         return self._greenlet
 
-    @property
-    def is_asleep(self) -> bool:
-        """Whether it is started, and neither works nor has a time set."""
-        return self.is_started and self._greenlet is None and self._timer is None
-
     def start(self, after: float = 0.0) -> None:
         """Begin to work, unless it has begun already.
 

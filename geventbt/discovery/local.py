@@ -278,6 +278,9 @@ class LocalSource:
     def completed(self) -> None:
         """Nothing: an announce says nothing of it."""
 
+    def moved(self) -> None:
+        """Nothing: the local network reaches us where it did."""
+
     def stop(self, timeout: float) -> None:
         """Stop announcing it; BEP 14 has no message for leaving."""
         self._discovery.remove(self)

@@ -39,6 +39,7 @@ class AskAgain:
         self._fruitless = 0
         self._asked_at = self._planned = self._earliest = float("-inf")
         self._is_needed = False
+        self._has_news = False
 
     @property
     def planned(self) -> float:
@@ -57,7 +58,12 @@ class AskAgain:
 
     def ask_soon(self) -> None:
         """Note that there is news for the source."""
+        self._has_news = True
         self._planned = min(self._planned, self._asked_at + self._min_interval)
+
+    def begin(self) -> None:
+        """Note that a question is being made: what is news after that is for another one."""
+        self._has_news = False
 
     def asked(
         self, now: float, *, found: bool, interval: float | None = None, min_interval: float | None = None
@@ -78,6 +84,8 @@ class AskAgain:
         self._planned = now + self._interval * variation
         self._earliest = now + min(self._min_interval * 2.0**self._fruitless, self._interval)
         self._is_needed = False
+        if self._has_news:
+            self.ask_soon()
 
     def failed(self, now: float, wait: float) -> None:
         """Note a question that failed.

@@ -53,5 +53,8 @@ class PeerSource(Protocol):
     def completed(self) -> None:
         """The download is complete."""
 
+    def moved(self) -> None:
+        """We are reached at another port or address: tell it, as soon as that is allowed."""
+
     def stop(self, timeout: float) -> None:
         """Look for no more peers, and say that we leave; blocks for at most `timeout` seconds."""

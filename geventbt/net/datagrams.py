@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from geventbt.net.addresses import Address
+from geventbt.net.resolve import Endpoint
 
 
 class DatagramReceiver(Protocol):
@@ -89,6 +90,29 @@ class DatagramSocket(Protocol):
         """
 
 
+class DatagramConnection(Protocol):
+    """Exchanges datagrams with one address, with the methods of a socket of gevent."""
+
+    def send(self, data: bytes, /) -> int:
+        """Send a datagram."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Block for a datagram; TimeoutError if none comes in time."""
+
+    def settimeout(self, seconds: float, /) -> None:
+        """Set how long `recv` blocks."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class DatagramConnector(Protocol):
+    """Opens connections for datagrams."""
+
+    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
+        """A connection to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
+
+
 class Receivers:
     """Who gets the datagrams of one socket, told apart by their first byte.
 
@@ -101,11 +125,6 @@ class Receivers:
         self._by_byte: dict[int, BatchReceiver] = {}
         self._batches: tuple[BatchReceiver, ...] = ()
         self._rest_has_some = False
-
-    @property
-    def takes_batches(self) -> bool:
-        """Whether any takes many datagrams at once."""
-        return bool(self._batches)
 
     @property
     def is_empty(self) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 
 from geventbt.concurrency.threads import in_thread
 from geventbt.net.addresses import Address
-from geventbt.net.datagrams import DatagramSocket
+from geventbt.net.datagrams import DatagramConnection, DatagramSocket
 from geventbt.net.interface import Interface
 from geventbt.net.ip_filter import NO_FILTER, IPFilter
 from geventbt.net.ip_ranges import IPRanges, read_ip_filter
-from geventbt.net.opener import DatagramConnection, DirectOpener, Opener
+from geventbt.net.opener import DirectOpener, Opener
 from geventbt.net.proxy.url import SOCKS5, parse_proxy
 from geventbt.net.resolve import Endpoint
 
@@ -27,13 +27,13 @@ class Network:
         proxy: ``socks5://user:password@host:port`` or ``http://user:password@host:port``; None for none. The name of
             the proxy itself is looked up directly.
         interface: the name of a device, such as "tun0", or an IP address of this machine, which all sockets are bound
-            to; None for any. Names are looked up by the resolver of the system, which does not know of it.
+            to; None for any. Names are looked up by name servers that are asked over it.
         ip_filter: the path of a file of ranges (.p2p, .dat or CIDR, also packed by gzip), or ranges such as
             "10.0.0.0/8" or "10.0.0.0-10.0.0.255": what is in one of them is not connected to, accepted or asked. None
             for no filter.
 
     Raises:
-        ValueError: not the URL of a proxy, or not ranges.
+        ValueError: not the URL of a proxy, or not ranges; or the environment names something that is not a name server.
         OSError: there is no such interface, or the file of ranges cannot be read.
     """
 
@@ -110,10 +110,12 @@ class Network:
         self.check(endpoint)
         return self._opener.connect(endpoint, timeout, source_address)
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
         """A UDP socket that is connected to an endpoint; see `Opener`."""
         self.check(endpoint)
-        return self._opener.connect_udp(endpoint, timeout)
+        return self._opener.connect_udp(endpoint, timeout, source_address)
 
     def open_udp(self, address: Address) -> DatagramSocket:
         """A UDP socket without a receiver; see `Opener`. The filter is the business of who uses it."""

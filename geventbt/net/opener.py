@@ -8,36 +8,13 @@ from typing import Any, Protocol
 from gevent import socket as gevent_socket
 
 from geventbt.net.addresses import Address
-from geventbt.net.datagrams import DatagramSocket
+from geventbt.net.datagrams import DatagramConnection, DatagramSocket
 from geventbt.net.interface import Interface
-from geventbt.net.resolve import Endpoint, resolve
+from geventbt.net.resolve import Endpoint, NameLookup, resolve
 from geventbt.net.udp_socket import UdpSocket
 
 
-class DatagramConnection(Protocol):
-    """Exchanges datagrams with one address, with the methods of a socket of gevent."""
-
-    def send(self, data: bytes, /) -> int:
-        """Send a datagram."""
-
-    def recv(self, size: int, /) -> bytes:
-        """Block for a datagram; TimeoutError if none comes in time."""
-
-    def settimeout(self, seconds: float, /) -> None:
-        """Set how long `recv` blocks."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-class DatagramConnector(Protocol):
-    """Opens connections for datagrams."""
-
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """A connection to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
-
-
-class Opener(DatagramConnector, Protocol):
+class Opener(Protocol):
     """Looks up names, and opens sockets."""
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
@@ -55,6 +32,11 @@ class Opener(DatagramConnector, Protocol):
             OSError: it cannot be connected; a TimeoutError, not in time; a ProxyError, for a fault of the proxy.
         """
 
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
+        """A UDP socket that is connected to an endpoint, which takes at most `timeout` seconds. Raises: OSError."""
+
     def open_udp(self, address: Address) -> DatagramSocket:
         """A UDP socket without a receiver; see `UdpSocket.at`. Raises: OSError."""
 
@@ -64,22 +46,33 @@ class DirectOpener:
 
     Args:
         interface: what each is bound to; None for any device.
+
+    Raises:
+        ValueError: the environment names something that is not a name server.
     """
 
     def __init__(self, interface: Interface | None = None) -> None:
         self._interface = interface
+        self._names: NameLookup | None = None
+        if interface is not None:
+            # Only now: most programs use none.
+            from geventbt.net.name_servers import NameServers
+
+            self._names = NameServers(self, interface)
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
-        """See `Opener`."""
-        return resolve(host, port, family=family, datagram=datagram)
+        """See `Opener`. With an interface, name servers are asked over it."""
+        return resolve(host, port, family=family, datagram=datagram, names=self._names)
 
     def connect(self, endpoint: Endpoint, timeout: float | None, source_address: Address | None) -> Any:
         """See `Opener`."""
         return self._connected(gevent_socket.SOCK_STREAM, endpoint, timeout, source_address)
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
         """See `Opener`."""
-        connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, None)
+        connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, source_address)
         return connected
 
     def open_udp(self, address: Address) -> DatagramSocket:

@@ -6,7 +6,7 @@ there, or ten trackers whose name servers are dead, would hold up every peer. An
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gevent
 from gevent import monkey
@@ -49,7 +49,22 @@ class Endpoint(NamedTuple):
         return self.host, int(self.sockaddr[1])
 
 
-def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False, by_proxy: bool = False) -> list[Endpoint]:
+class NameLookup(Protocol):
+    """Looks names up in another way than the system does."""
+
+    def look_up(self, name: str) -> list[str]:
+        """The IP addresses of a name; blocks. Raises: FetchError, there is none."""
+
+
+def resolve(
+    host: str,
+    port: int,
+    *,
+    family: int = 0,
+    datagram: bool = False,
+    by_proxy: bool = False,
+    names: NameLookup | None = None,
+) -> list[Endpoint]:
     """Look up a name, or take an IP address as it is.
 
     Args:
@@ -58,6 +73,7 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False, by
         family: only addresses of this family; 0 for both.
         datagram: whether they are for UDP.
         by_proxy: do not look a name up: a proxy will.
+        names: looks it up; None for the resolver of the system.
 
     Returns:
         At least one endpoint, and at most `limits.HTTP_ADDRESSES`, in the order to try them in.
@@ -67,7 +83,9 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False, by
     """
     kind = gevent_socket.SOCK_DGRAM if datagram else gevent_socket.SOCK_STREAM
     try:
-        found = _look_up(host, port, family, kind, by_proxy=by_proxy)
+        found = _look_up(host, port, family, kind, names, by_proxy=by_proxy)
+    except FetchError:
+        raise
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not the name of a host"
         raise FetchError(f"{clean_text(host)}: {reason}") from None
@@ -78,7 +96,7 @@ def resolve(host: str, port: int, *, family: int = 0, datagram: bool = False, by
     return list(endpoints)[: limits.HTTP_ADDRESSES]
 
 
-def _look_up(host: str, port: int, family: int, kind: int, *, by_proxy: bool) -> Any:
+def _look_up(host: str, port: int, family: int, kind: int, names: NameLookup | None, *, by_proxy: bool) -> Any:
     if not host.isprintable() or host == "*":
         # The system's resolver reads "localhost\0.example.org" up to the NUL, and "*" as this machine.
         raise UnicodeError("characters that no name has")
@@ -92,6 +110,10 @@ def _look_up(host: str, port: int, family: int, kind: int, *, by_proxy: bool) ->
         raise UnicodeError("not a name")
     if by_proxy:
         return [(gevent_socket.AF_UNSPEC, kind, 0, "", (name.decode("ascii"), port))]
+    if names is not None:
+        found = names.look_up(name.decode("ascii"))
+        every = [_getaddrinfo(address, port, 0, kind, 0, gevent_socket.AI_NUMERICHOST)[0] for address in found]
+        return [item for item in every if family in (0, item[0])]
     look_up = gevent_socket.getaddrinfo
     if look_up is _GEVENTS_OWN and isinstance(gevent.get_hub().resolver, Resolver):
         return _threads.call(_getaddrinfo, name, port, family, kind)

@@ -7,17 +7,21 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from geventbt.concurrency.race import first_of
+from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 
 
-def connect_first(endpoints: Sequence[Endpoint], delay: float, network: Network) -> tuple[Any, Endpoint]:
+def connect_first(
+    endpoints: Sequence[Endpoint], delay: float, network: Network, source_address: Address | None = None
+) -> tuple[Any, Endpoint]:
     """Try endpoints one after another, the next one as soon as one fails or is silent for a while, until one accepts.
 
     Args:
         endpoints: at least one, in the order to try them in.
         delay: seconds without an answer after which the next one is tried as well.
         network: opens the sockets.
+        source_address: to connect from, or None.
 
     Returns:
         The connected socket, and its endpoint.
@@ -25,7 +29,7 @@ def connect_first(endpoints: Sequence[Endpoint], delay: float, network: Network)
     Raises:
         OSError: every one has failed; the first one's error.
     """
-    sock, index = first_of([TcpAttempt(endpoint, network=network) for endpoint in endpoints], delay)
+    sock, index = first_of([TcpAttempt(endpoint, source_address, network) for endpoint in endpoints], delay)
     return sock, endpoints[index]
 
 

@@ -87,6 +87,7 @@ class UdpSocket:
         self._writer: Any = None
         self._reader: BatchReader | None = None
         self._sends_many = False
+        self._reads_batches = False
         drop_socket_in_child(self)
 
     @classmethod
@@ -110,7 +111,9 @@ class UdpSocket:
 
     def attach(self, first_bytes: Collection[int], receiver: BatchReceiver) -> None:
         """See `DatagramSocket`."""
-        if not self._receivers.takes_batches:
+        if not self._reads_batches:
+            # From now on, also when no receiver takes them any more: the system may hand over many at once.
+            self._reads_batches = True
             for option in (stdlib_socket.SO_RCVBUF, stdlib_socket.SO_SNDBUF):
                 self._sock.setsockopt(stdlib_socket.SOL_SOCKET, option, _BATCH_BUFFER)
             self._sends_many = udp_offload.enable(self._sock, is_ipv6=self._is_ipv6)
@@ -221,7 +224,7 @@ class UdpSocket:
 
     def _read(self) -> None:
         try:
-            if self._receivers.takes_batches:
+            if self._reads_batches:
                 self._read_batches()
             else:
                 self._read_singly()

@@ -73,13 +73,23 @@ class Blocklist:
             OSError: the file cannot be read or written.
         """
         if self.configured is not None:
-            found = in_thread(read_ip_filter, self.configured)
-        else:
-            data = fetch(url, max_bytes=limits.BLOCKLIST, policy=policy, network=self._client.network)
-            found = in_thread(_keep, data, self._kept)
-        self._filter = found
-        if self._is_on or self.configured is not None:
-            self._client.set_ip_filter(found)
+            self.read_configured()
+            return
+        data = fetch(url, max_bytes=limits.BLOCKLIST, policy=policy, network=self._client.network)
+        self._filter = in_thread(_keep, data, self._kept)
+        if self._is_on:
+            self._client.set_ip_filter(self._filter)
+
+    def read_configured(self) -> None:
+        """Read the configured file again, if there is one, and leave the peers that it blocks.
+
+        Raises:
+            ValueError: it has no ranges.
+            OSError: it cannot be read.
+        """
+        if self.configured is not None:
+            self._filter = in_thread(read_ip_filter, self.configured)
+            self._client.set_ip_filter(self._filter)
 
 
 def _keep(data: bytes, path: Path | None) -> IPFilter:

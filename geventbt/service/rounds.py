@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Protocol
 
 import gevent
 
+from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError
 from geventbt.net.text import clean_text
@@ -17,11 +19,6 @@ from geventbt.service.torrent import ServiceTorrent
 from geventbt.service.torrents import Torrents
 
 _log = logging.getLogger("geventbt")
-
-_TICK = 5.0
-"""Seconds between two rounds."""
-_SAVE = 60
-"""Seconds between two times that counters are written."""
 
 
 class RoundsOwner(Protocol):
@@ -49,7 +46,7 @@ class Rounds:
         self._keeper = keeper
         self._service = service
         self._owner = owner
-        self._counted_at = self._saved_at = torrents.now()
+        self._counted_at = self._saved_at = self._all_saved_at = torrents.now()
         self._greenlet: gevent.Greenlet = spawn("session", self._run)
 
     def stop(self) -> None:
@@ -60,13 +57,24 @@ class Rounds:
 
     def save(self) -> None:
         """Keep all that has changed. Raises StorageError."""
+        self._all_saved_at = self._torrents.now()
+        self._save(self._torrents.torrents)
+
+    def _save_soon(self, now: int) -> None:
+        """Keep what is due: with a thousand torrents it takes seconds to write all."""
+        if now - self._all_saved_at >= limits.SERVICE_SAVE_ALL:
+            self.save()
+        elif now - self._saved_at >= limits.SERVICE_SAVE:
+            self._save(each for each in self._torrents.torrents if each.changed_at >= self._saved_at)
+
+    def _save(self, torrents: Iterable[ServiceTorrent]) -> None:
+        records = [(torrent.info_hash, torrent.record) for torrent in torrents]
         self._saved_at = self._torrents.now()
-        records = [(torrent.info_hash, torrent.record) for torrent in self._torrents.torrents]
         self._keeper.save_all(records, self._service)
 
     def _run(self) -> None:
         while True:
-            gevent.sleep(_TICK)
+            gevent.sleep(limits.SERVICE_ROUND)
             try:
                 self._look()
             except (GeventBTError, OSError) as error:
@@ -83,8 +91,7 @@ class Rounds:
                 _log.info("%r has reached its goal", torrent.name)
                 self._owner.finish(torrent)
         self._torrents.turns.update()
-        if now - self._saved_at >= _SAVE:
-            self.save()
+        self._save_soon(now)
 
     def _count(self, now: int) -> None:
         seconds, self._counted_at = max(0, now - self._counted_at), now

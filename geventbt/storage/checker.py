@@ -60,7 +60,9 @@ class Checker:
             total, done = pieces.count(), pieces.count() - possible.count()
             if done:
                 progress(done, total)
-            indices = (piece for piece, chosen in enumerate(possible) if chosen)
+            if not possible.any():
+                return
+            indices = possible.search(1)
             read = self._read_into if on_error is None else _Tolerant(self._read_into, on_error)
             with closing(
                 hash_pieces(self._geometry, self._hashes, indices, lambda: nullcontext(read), threads)

@@ -57,6 +57,12 @@ class Handler(WSGIHandler):
         finally:
             self.rfile = rfile
 
+    def MessageClass(self, rfile: Any, *more: Any) -> Any:
+        """Parse the headers of a request, before gevent chooses between contradictions."""
+        headers = super().MessageClass(rfile, *more)
+        _check_framing(headers)
+        return headers
+
     def get_environ(self) -> Environ:
         """The environ of the request, with the socket and a body that is bounded."""
         environ: Environ = super().get_environ()
@@ -102,6 +108,22 @@ class Handler(WSGIHandler):
             return "431", _TOO_LARGE
         # gevent would print a traceback of what is not a ValueError, such as too many headers.
         return super()._handle_client_error(ex if isinstance(ex, ValueError) else ValueError(str(ex)))
+
+
+def _check_framing(headers: Any) -> None:
+    """See that it is clear where the body of a request ends: a proxy that reads a head in another way would take a part
+    of the body for a request of its own, or the other way round (RFC 9112, section 11.2).
+
+    Raises:
+        ValueError: it is not.
+    """
+    lengths, codings = headers.get_all("content-length", []), headers.get_all("transfer-encoding", [])
+    if len(lengths) + len(codings) > 1:
+        raise ValueError("a request with several lengths")
+    if codings and codings[0].strip().lower() != "chunked":
+        raise ValueError("a transfer coding that is not known")
+    if headers.defects or any(letter in value for value in headers.values() for letter in "\r\n\0"):
+        raise ValueError("a line of the head that is no header, or one that goes on in the next line")
 
 
 class _Head:

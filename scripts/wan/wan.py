@@ -7,7 +7,7 @@ Needs root, gcc, iproute2 (`ip netns`) and /dev/net/tun. Nothing leaves the mach
         wan.address("seed")                                          # "10.77.0.2"
 
 A packet costs the emulator about 5 us of one core: it is good for some 100 MB/s, so limit the rates below that. TCP is
-the kernel's own, with the congestion control that the machine has.
+the kernel's own, with the congestion control that the machine has, or another one that its kernel has.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def missing_requirement() -> str | None:
     """What this machine lacks to run the emulator, or None."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "root is needed for network namespaces"
-    for program in ("gcc", "ip"):
+    for program in ("gcc", "ip", "sysctl"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
     if not os.path.exists("/dev/net/tun"):
@@ -75,21 +75,28 @@ def congestion_control() -> str:
     return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
 
 
+def congestion_controls() -> list[str]:
+    """Those that the kernel has."""
+    return Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+
+
 class Wan:
     """The network; a context manager.
 
     Args:
         hosts: its hosts.
         seed: of the random numbers that losses and jitter are drawn from.
+        congestion: the hosts' congestion control, of `congestion_controls`; None for the machine's.
 
     Attributes:
         traffic: of each host by its name, at the end.
     """
 
-    def __init__(self, *hosts: Host, seed: int = 1) -> None:
+    def __init__(self, *hosts: Host, seed: int = 1, congestion: str | None = None) -> None:
         self.hosts = hosts
         self.traffic: dict[str, Traffic] = {}
         self._seed = seed
+        self._congestion = congestion
         self._prefix = f"wan{os.getpid()}-"
         self._index = {host.name: number for number, host in enumerate(hosts, 1)}
         self._emulator: subprocess.Popen[str] | None = None
@@ -127,6 +134,10 @@ class Wan:
                 "link set lo up",
             ):
                 subprocess.run(["ip", "-n", self._prefix + host.name, *command.split()], check=True)
+            if self._congestion is not None:
+                setting = f"net.ipv4.tcp_congestion_control={self._congestion}"
+                if self.popen(host.name, ["sysctl", "-q", "-w", setting]).wait():
+                    raise RuntimeError(f"cannot set {setting} on {host.name}")
 
     def popen(self, name: str, command: list[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command on a host."""

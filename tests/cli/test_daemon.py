@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,10 @@ import pytest
 
 import geventbt
 from geventbt.cli.commands.daemon import settings_of
+from geventbt.cli.errors import DISK
 from geventbt.cli.main import make_parser
+from geventbt.service.record import TorrentRecord
+from geventbt.service.store import StateStore
 from tests.cli.daemon_process import Daemon
 from tests.cli_harness import Call, assert_one_line
 
@@ -74,6 +80,57 @@ def test_a_kill_loses_no_torrent_that_was_added(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         assert [found["labels"] for found in daemon.torrents("labels").values()] == [["a"], ["b"], ["c"]]
         assert daemon.stop()[0] == 0
+
+
+def test_damaged_state_costs_only_what_is_damaged_and_systemd_and_logrotate_are_served(tmp_path: Path) -> None:
+    torrent, state, log, config = make(tmp_path, "a"), tmp_path / "state", tmp_path / "log", tmp_path / "c.toml"
+    store = StateStore(state)
+    store.add(torrent, TorrentRecord(id=7, folder=str(tmp_path / "data"), name="a"))
+    store.close()
+    (state / "torrents" / f"{'ab' * 20}.torrent").write_bytes(os.urandom(100))
+    (state / "torrents" / f"{'cd' * 20}.magnet").write_bytes(b"magnet:?xt=")
+    (state / "session.json").write_bytes(b'{"next_id": ')
+    config.write_text("seeds = 1\n")
+    with Daemon(tmp_path, "--config", config, "--log-file", log) as daemon:
+        assert {key: each["id"] for key, each in daemon.torrents("id").items()} == {torrent.swarm_hash.hex(): 7}
+        daemon.wait_told("STATUS=1 torrent, 1 running")
+        assert len([line for line in log.read_text().splitlines() if "it is kept as" in line]) == 3
+        assert len(list(state.rglob("*.bad"))) == 3
+        log.rename(tmp_path / "log.1")
+        config.write_text("seeds = 2\nwatch = '/nowhere'\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_told("RELOADING=1")
+        daemon.wait_told("READY=1")
+        assert "hold from the next start on: --watch" in log.read_text()
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait_told("STOPPING=1")
+        assert daemon.process.wait(30) == 0
+    assert "stopping" in log.read_text()
+    assert "stopping" not in (tmp_path / "log.1").read_text()
+
+
+def test_two_daemons_cannot_have_one_state(call: Call, tmp_path: Path) -> None:
+    store = StateStore(tmp_path / "state")
+    second = call("daemon", "--state", tmp_path / "state", "-o", tmp_path, "--port", 0, "--rpc", "127.0.0.1:0")
+    store.close()
+    assert second.returncode == DISK
+    assert_one_line(second.stderr)
+    assert "another daemon uses this folder" in second.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not there")
+def test_systemd_finds_nothing_wrong_with_the_unit_of_the_guide(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "service.md").read_text()
+    (unit,) = re.findall(r"```ini\n(.*?)```", guide, re.DOTALL)
+    path = tmp_path / "geventbt.service"
+    # Older ones do not know notify-reload, and there is neither this user nor this program.
+    for name, there in (("notify-reload", "notify"), ("torrents", "root"), ("/opt/geventbt/bin/geventbt", "/bin/true")):
+        unit = unit.replace(f"={name}", f"={there}")
+    path.write_text(unit)
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--recursive-errors=no", path], capture_output=True, text=True, timeout=60
+    )
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 # ------------------------------------------------------------------ options

@@ -17,6 +17,11 @@ CASES = [
     ("resume", Fault("close", "EIO", 4, 5)),
     # Blamed on the network.
     ("create", Fault("open", "EMFILE", 3, ALWAYS)),
+    # Never began to serve, and was busy with it.
+    ("seed", Fault("close", "ESTALE", 1, ALWAYS)),
+    ("seed", Fault("rename", "ENOSPC", 1, ALWAYS)),
+    # Was not served because the disk had no room for the lock.
+    ("seed", Fault("mkdir", "ENOSPC", 1, ALWAYS)),
     ("download", Fault("write", HALF, 2, ALWAYS)),
     ("download", Fault("rename", "ENOSPC", 1, 2)),
     ("resume", Fault("stat", "EIO", 20, ALWAYS)),

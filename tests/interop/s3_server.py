@@ -32,12 +32,17 @@ class S3Server:
     @property
     def options(self) -> dict[str, Any]:
         """For a file system of s3fs."""
-        return {"endpoint_url": f"http://127.0.0.1:{self.port}", "key": "someone", "secret": "secret"}
+        return options_of(self.port)
 
     @property
     def environment(self) -> dict[str, str]:
         """The same for a program."""
         return {**LOGIN, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
+
+
+def options_of(port: int) -> dict[str, Any]:
+    """For a file system of s3fs that uses a server on loopback."""
+    return {"endpoint_url": f"http://127.0.0.1:{port}", "key": "someone", "secret": "secret"}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -112,6 +113,21 @@ def test_a_client_that_is_closed_goes_on_from_its_parts(
     assert contents(server, url) == expected(origin)
 
 
+def test_two_clients_download_to_one_place_at_a_time(
+    server: S3Server, torrent: Torrent, origin: Path, url: str, seed: tuple[str, int]
+):
+    backend = FsspecBackend(url, **server.options)
+    with geventbt.Client(None, **ALONE) as first, geventbt.Client(None, **ALONE) as second:
+        jobs = [
+            client.add(torrent, peers=[seed], storage=backend, limit_down=rate * limits.MIB)
+            for client, rate in ((first, 8), (second, 6))
+        ]
+        for job in jobs:
+            assert job.wait(60), job.error
+            assert job.pieces.all()
+    assert contents(server, url) == expected(origin)
+
+
 def test_small_parts_are_made_large_enough_for_the_store_to_join(
     server: S3Server, torrent: Torrent, origin: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -128,6 +144,14 @@ def test_small_parts_are_made_large_enough_for_the_store_to_join(
         storage.finish()
         storage.checkpoint()
     assert contents(server, url) == expected(origin)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_a_process_that_is_killed_loses_nothing_and_leaves_nothing_behind(server: S3Server):
+    command = [sys.executable, "scripts/kill_bucket.py", "--kills", "2", "--port", str(server.port)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.startswith("2 kills, ")
 
 
 def test_no_thread_is_left(server: S3Server, torrent: Torrent, url: str, seed: tuple[str, int]):

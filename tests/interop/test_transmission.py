@@ -16,6 +16,7 @@ from geventbt.service.session import Session
 from geventbt.service.torrent import ServiceTorrent
 from geventbt.web import Login, WebServer, make_app, rpc, serve
 from tests.loopback.harness import eventually
+from tests.loopback.web_server import WebServer as FileServer
 from tests.loopback.world import World
 
 pytestmark = pytest.mark.interop
@@ -137,6 +138,23 @@ def test_transmission_remote_sets_limits_and_trackers(
     assert (session.settings.limit_down, session.settings.ratio, session.settings.is_slow) == (300_000, 3, True)
     assert "Enabled turtle limit: 50 kB/s" in remote("--session-info")
     remote("--no-alt-speed", "--no-downlimit")
+    remote(
+        "--alt-speed-scheduler",
+        "--alt-speed-time-begin",
+        "0030",
+        "--alt-speed-time-end",
+        "0110",
+        "--alt-speed-days",
+        "6-7",
+    )
+    settings = session.settings
+    assert (settings.has_schedule, settings.slow_begin, settings.slow_end, settings.slow_days) == (True, 30, 70, 65)
+    remote("--no-alt-speed-scheduler", "-t", 1, "--no-honor-session")
+    assert not added.record.keeps_session_limits
+    remote("--uplimit", 0)
+    assert session.client.limit_up == 0
+    remote("-t", 1, "--labels", "one,two", "--bandwidth-low")
+    assert added.record.labels == ["one", "two"]
     assert session.client.limit_down is None
     remote("--session-stats")
 
@@ -228,6 +246,18 @@ def test_transmission_rpc_controls_everything(
     call("set_session", speed_limit_up=20, speed_limit_up_enabled=True, peer_limit_global=50)
     assert call("get_session").speed_limit_up == 20
     assert session.client.limit_up == 20_000
+    call("set_group", "slow", speed_limit_down=50, speed_limit_down_enabled=True, honors_session_limits=False)
+    group = call("get_group", "slow")
+    assert (group.name, group.speed_limit_down, group.honors_session_limits) == ("slow", 50, False)
+    call("change_torrent", number, group="slow", seed_ratio_limit=1.5, seed_ratio_mode=1, seed_idle_mode=2)
+    found = call("get_torrent", number)
+    assert (found.group, found.seed_ratio_limit, found.seed_ratio_mode) == ("slow", 1.5, 1)
+    (world.folder / "list").write_text("192.0.2.0/24\n")
+    files = FileServer(world.folder)
+    call("set_session", blocklist_url=f"{files.url}list", blocklist_enabled=True)
+    assert call("blocklist_update") == 1
+    assert session.client.network.blocks("192.0.2.9")
+    files.stop()
     assert call("session_stats").torrent_count == 1
     assert call("free_space", str(world.folder)) > 0
     assert call("port_test") is False

@@ -35,9 +35,10 @@ class PmpServer:
         knows_pcp: whether it answers PCP, or NAT-PMP only.
         spoil: makes something else of an answer.
         external_port: gives the external port for a port.
+        external_host: the packed IPv6 address that it names, over IPv4 in its mapped form.
     """
 
-    def __init__(self, *, knows_pcp: bool = True, lifetime: int = 3600) -> None:
+    def __init__(self, *, knows_pcp: bool = True, lifetime: int = 3600, host: str = "127.0.0.1") -> None:
         self.mapped: dict[tuple[int, int], int] = {}
         self.requests: list[bytes] = []
         self.knows_pcp = knows_pcp
@@ -45,14 +46,20 @@ class PmpServer:
         self.result = 0
         self.spoil: Callable[[bytes], list[bytes]] = lambda answer: [answer]
         self.external_port: Callable[[int], int] = lambda port: port
-        self._sock = gevent_socket.socket(type=gevent_socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", 0))
+        self.external_host = _MAPPED
+        family = gevent_socket.AF_INET6 if ":" in host else gevent_socket.AF_INET
+        self._sock = gevent_socket.socket(family, gevent_socket.SOCK_DGRAM)
+        self._sock.bind((host, 0))
         self.port = self._sock.getsockname()[1]
         self._greenlet = gevent.spawn(self._serve)
 
     def close(self) -> None:
         self._greenlet.kill()
         self._sock.close()
+
+    def say(self, data: bytes, port: int) -> None:
+        """Send something that was not asked for."""
+        self._sock.sendto(data, ("127.0.0.1", port))
 
     def _serve(self) -> None:
         while True:
@@ -66,12 +73,12 @@ class PmpServer:
             protocol, port, wanted = data[36], _number(data[40:42]), _number(data[42:44])
             external, lifetime = self._map(protocol, port, wanted, _number(data[4:8]))
             head = bytes([2, 129, 0, self.result]) + lifetime.to_bytes(4, "big") + bytes(16)
-            return head + data[24:42] + external.to_bytes(2, "big") + _MAPPED
+            return head + data[24:42] + external.to_bytes(2, "big") + self.external_host
         if data[0] != 0:
             return bytes([0, 128, 0, 1]) + bytes(4)
         head = bytes([0, 128 + data[1]]) + self.result.to_bytes(2, "big") + bytes(4)
         if data[1] == 0:
-            return head + _MAPPED[-4:]
+            return head + self.external_host[-4:]
         port, wanted = _number(data[4:6]), _number(data[6:8])
         external, lifetime = self._map({1: 17, 2: 6}[data[1]], port, wanted, _number(data[8:12]))
         return head + data[4:6] + external.to_bytes(2, "big") + lifetime.to_bytes(4, "big")
@@ -93,10 +100,11 @@ class UpnpServer:
         mapped: (external port, "TCP" or "UDP") to (address, port, lease).
         taken: external ports that are.
         knows_leases: whether a mapping may be for a time.
-        replies: what it answers with, in place of what is right, by path; b"" for silence.
+        replies: what it answers with, in place of what is right, by path; b"" for silence. Or what writes it to the
+            connection.
         heads: of the requests.
         actions: their names.
-        answer: what the search is answered with; None for nothing.
+        answers: what the search is answered with.
     """
 
     def __init__(self, kind: str = "WANIPConnection", control: str = "/control") -> None:
@@ -105,12 +113,12 @@ class UpnpServer:
         self.knows_leases = True
         self.actions: list[str] = []
         description = ok(DESCRIPTION.format(kind=kind, control=control).encode())
-        self.replies: dict[str, bytes] = {"/description.xml": description}
+        self.replies: dict[str, bytes | Callable[[Any], None]] = {"/description.xml": description}
         self.heads: list[str] = []
         self._http = StreamServer(("127.0.0.1", 0), self._serve_http, spawn=Pool())
         self._http.start()
         self.location = f"http://127.0.0.1:{self._http.server_port}/description.xml"
-        self.answer: bytes | None = self.search_answer(self.location)
+        self.answers = [self.search_answer(self.location)]
         self._sock = gevent_socket.socket(type=gevent_socket.SOCK_DGRAM)
         self._sock.bind(("127.0.0.1", 0))
         self.group = self._sock.getsockname()
@@ -129,8 +137,8 @@ class UpnpServer:
     def _serve(self) -> None:
         while True:
             data, sender = self._sock.recvfrom(2000)
-            if b"InternetGatewayDevice:1" in data and self.answer is not None:
-                self._sock.sendto(self.answer, sender)
+            for answer in self.answers if b"InternetGatewayDevice:1" in data else ():
+                self._sock.sendto(answer, sender)
 
     def _serve_http(self, sock: Any, address: Any) -> None:
         file = sock.makefile("rb")
@@ -146,6 +154,9 @@ class UpnpServer:
             fields = dict(re.findall(r"<New(\w+)>([^<]*)</New", file.read(int(length[1])).decode()))
             reply = self._act(action[1], fields)
         with suppress(OSError):
+            if callable(reply):
+                reply(sock)
+                return
             sock.sendall(reply)
             if not reply:
                 sock.recv(1)

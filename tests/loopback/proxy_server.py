@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ class ProxyServer:
 
     Attributes:
         asked: the (host, port) of everything that it was asked to connect to, or send a datagram to.
+        spoil: makes something else of a datagram from the relay.
         associations: the connections of those that it relays datagrams for.
     """
 
@@ -39,6 +40,7 @@ class ProxyServer:
     ) -> None:
         self.asked: list[tuple[str, int]] = []
         self.associations: list[Any] = []
+        self.spoil: Callable[[bytes], list[bytes]] = lambda packet: [packet]
         self.relays = relays
         self._host = host
         self._names = names or {}
@@ -112,7 +114,7 @@ class ProxyServer:
             control.sendall(b"\5\0\0\1\0\0\0\0" + inside.getsockname()[1].to_bytes(2, "big"))
             self.associations.append(control)
             client: list[Any] = []
-            workers = [gevent.spawn(way, inside, outside, client) for way in (self._send_out, _send_in)]
+            workers = [gevent.spawn(way, inside, outside, client) for way in (self._send_out, self._send_in)]
             try:
                 while control.recv(1):
                     pass
@@ -133,6 +135,13 @@ class ProxyServer:
             self.asked.append(target)
             with suppress(OSError):
                 outside.sendto(packet[end + 2 :], (self._names.get(host, host), target[1]))
+
+    def _send_in(self, inside: Any, outside: Any, client: list[Any]) -> None:
+        while True:
+            data, (host, port) = outside.recvfrom(65536)
+            header = b"\0\0\0\1" + ipaddress.ip_address(host).packed + port.to_bytes(2, "big")
+            for packet in self.spoil(header + data):
+                inside.sendto(packet, client[0])
 
     def _connect(self, sock: Any, target: tuple[str, int], granted: bytes, refused: bytes) -> None:
         self.asked.append(target)
@@ -159,13 +168,6 @@ def _exactly(sock: Any, count: int) -> bytes:
             raise EOFError
         data += more
     return data
-
-
-def _send_in(inside: Any, outside: Any, client: list[Any]) -> None:
-    while True:
-        data, (host, port) = outside.recvfrom(65536)
-        header = b"\0\0\0\1" + ipaddress.ip_address(host).packed + port.to_bytes(2, "big")
-        inside.sendto(header + data, client[0])
 
 
 def _copy(source: Any, target: Any) -> None:

@@ -54,11 +54,21 @@ def start(host: str, *arguments: object, **options: Any) -> subprocess.Popen[str
     return subprocess.Popen(command(host, *arguments), text=True, cwd=ROOT, **options)
 
 
-def run_near(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run Python on the near host, with nothing switched off that the tests switch off elsewhere."""
+def run_near(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on the near host, with nothing switched off that the tests switch off elsewhere.
+
+    Args:
+        arguments: of Python.
+        variables: more of the environment.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GEVENTBT_")}
     return subprocess.run(
-        command(NEAR, sys.executable, *arguments), text=True, cwd=ROOT, env=kept, capture_output=True, timeout=60
+        command(NEAR, sys.executable, *arguments),
+        text=True,
+        cwd=ROOT,
+        env=kept | variables,
+        capture_output=True,
+        timeout=60,
     )
 
 

@@ -113,9 +113,10 @@ def test_with_an_interface_every_packet_is_from_there(world: World, tmp_path, in
     with sniffed(packets):
         outcome = run_near(
             *("-m", "geventbt", "download", world.torrent_without_names, "-o", tmp_path, "--interface", interface),
-            *("--tracker", f"http://{OTHER}:{world.ports['http']}/announce", "--transport", transport),
+            *("--tracker", f"http://tracker.test:{world.ports['http']}/announce", "--transport", transport),
             *("--tracker", f"udp://{OTHER}:{world.ports['udp']}/announce"),
-            *("--peer", f"{OTHER}:{world.ports['seed']}", "--dht-node", f"{OTHER}:6881"),
+            *("--peer", f"{OTHER}:{world.ports['seed']}", "--dht-node", f"{OTHER}:6881", "-v"),
+            GEVENTBT_NAME_SERVERS=f"{OTHER}:{world.ports['names']}",
         )
     assert outcome.returncode == 0, outcome.stderr
     if interface == "cable1":
@@ -123,6 +124,8 @@ def test_with_an_interface_every_packet_is_from_there(world: World, tmp_path, in
     else:
         assert {packet.source for packet in packets} == {interface}
     assert OTHER in {packet.destination for packet in packets}
+    assert "cannot be reached" not in outcome.stderr
+    assert "no name server" not in outcome.stderr
 
 
 # ---------------------------------------------------------------------- a router that nobody here wrote
@@ -152,7 +155,7 @@ _MAPS = """
 import geventbt, gevent
 with geventbt.Client(lsd=False, dht=geventbt.DHT(routers=()), transport="tcp") as client:
     with gevent.Timeout(20):
-        while len(client.port_mappings) < 4:
+        while len(client.port_mappings) < 6:
             gevent.sleep(0.02)
     print(client.dht.status().external_host)
     for mapping in client.port_mappings:
@@ -161,7 +164,7 @@ with geventbt.Client(lsd=False, dht=geventbt.DHT(routers=()), transport="tcp") a
 
 
 @pytest.mark.interop
-def test_miniupnpd_maps_ports_by_pcp_and_upnp_and_takes_them_back(tmp_path):
+def test_miniupnpd_maps_ports_and_opens_its_firewall_and_takes_them_back(tmp_path):
     if not shutil.which("miniupnpd") or not shutil.which("nft"):
         pytest.skip("needs miniupnpd and nftables")
     tables = subprocess.run(command(FAR, "nft", "-f", "-"), input=_TABLES, text=True, capture_output=True)
@@ -179,9 +182,11 @@ def test_miniupnpd_maps_ports_by_pcp_and_upnp_and_takes_them_back(tmp_path):
         assert outcome.returncode == 0, outcome.stderr
         host = "93.184.216.34"
         mapped = [f"{name} {kind} {host}" for name in ("pcp", "upnp") for kind in ("tcp", "udp")]
-        assert outcome.stdout.splitlines() == [host, *mapped]
+        firewall = ["pcp tcp fd99::1", "pcp udp fd99::1"]
+        assert outcome.stdout.splitlines() == [host, *mapped, *firewall]
         rules = subprocess.run(command(FAR, "nft", "list", "ruleset"), text=True, capture_output=True).stdout
         assert "dnat" not in rules
+        assert "fd99::1" not in rules
     finally:
         router.terminate()
         router.wait()

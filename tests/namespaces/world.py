@@ -13,6 +13,7 @@ from pathlib import Path
 from gevent.os import tp_read
 
 import geventbt
+from tests.loopback.fake_names import known
 from tests.loopback.fake_trackers import FakeHttp, FakeUdp, bencoded, udp_answer
 from tests.loopback.proxy_server import ProxyServer
 from tests.loopback.web_server import WebServer
@@ -33,7 +34,15 @@ def main(folder: Path) -> None:
         peers = bytes(map(int, OTHER.split("."))) + (seed.port or 0).to_bytes(2, "big")
         udp = FakeUdp(lambda packet: udp_answer(packet, peers=peers), OTHER)
         web = WebServer(folder, host=OTHER)
-        ports = {"proxy": proxy.port, "seed": seed.port, "http": http.port, "udp": udp.port, "web": web.port}
+        names = FakeUdp(lambda packet: known(packet, {"tracker.test": OTHER}), OTHER)
+        ports = {
+            "names": names.port,
+            "proxy": proxy.port,
+            "seed": seed.port,
+            "http": http.port,
+            "udp": udp.port,
+            "web": web.port,
+        }
         print(json.dumps(ports), flush=True)
         tp_read(0, 1)
         report = {"asked": proxy.asked, "http": len(http.requests), "udp": len(udp.packets)}

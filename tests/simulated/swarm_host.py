@@ -28,7 +28,7 @@ from tests.simulated.swarm_links import Channel, Clock, Downlink, Message, Uplin
 BLOCK = limits.BLOCK
 _WHOLE_PIECE_TIME = 10.0
 _TICK = 1.0
-_SOCKET_BUFFER = 48 * 1024
+_SOCKET_BUFFER = 24 * 1024
 """Bytes of a connection that wait in the kernel."""
 
 
@@ -37,7 +37,7 @@ class Habits:
     """What a client does.
 
     Attributes:
-        slots: upload slots; 0 for a free rider.
+        slots: upload slots at the most; None for no bound, 0 for a free rider.
         follows_uplink: whether it uses as many as its uplink feeds.
         super_seeding: see `Client.add`.
         announces_always: whether it sends a have to those that have the piece, too.
@@ -46,7 +46,7 @@ class Habits:
         sequential: whether it reads from the start.
     """
 
-    slots: int = limits.UPLOAD_SLOTS
+    slots: int | None = limits.UPLOAD_SLOTS
     follows_uplink: bool = True
     super_seeding: bool | None = None
     announces_always: bool = True
@@ -109,7 +109,7 @@ class Neighbour:
         self.closed = False
         self.choked = self.peer_choking = True
         self.interested = self.am_interested = False
-        self.snubbed = False
+        self.snubbed = self.is_full = False
         self.window = RequestWindow()
         self.down, self.up = SpeedMeter(), SpeedMeter()
         self.uploaded = 0
@@ -128,6 +128,10 @@ class Neighbour:
     @property
     def is_busy(self) -> bool:
         return bool(self.unserved) or self.channel.queued > _SOCKET_BUFFER
+
+    @property
+    def queued(self) -> int:
+        return self.channel.queued
 
     @property
     def up_rate(self) -> float:
@@ -206,7 +210,8 @@ class SimulatedHost:
         self.picker.sequential = habits.sequential
         self.neighbours: dict[SimulatedHost, Neighbour] = {}
         self.endgame = Endgame(cast(Any, self.picker), cast(Any, self.neighbours.values()))
-        self.uplink, self.downlink = Uplink(clock, line.up), Downlink(clock, line.down)
+        self.uplink = Uplink(clock, line.up)
+        self.downlink = Downlink(clock, line.down, self.uplink)
         self.uploaded = self.wasted = 0
         self.done_at: float | None = None
         self._on_verified = on_verified
@@ -293,6 +298,9 @@ class SimulatedHost:
         neighbour.out_of_turn.blocks.pop((piece, block), None)
         others = self.picker.received(neighbour, piece, [block]).get(block, ())
         if others is None:
+            neighbour.window.on_late_block()
+            others = self.picker.received_late(neighbour, piece, block)
+        if others is None:
             self.wasted += BLOCK
             return
         for other in others:
@@ -354,7 +362,7 @@ class SimulatedHost:
         blocks = self.geometry.blocks_per_piece
         share = int(speed * _WHOLE_PIECE_TIME) // BLOCK
         share = 0 if share >= blocks else max(share, 1)
-        joins = now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
+        joins = self.picker.in_endgame and now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
         runs = self.picker.pick(neighbour, room, share=share, may_join=joins)
         if not runs and neighbour.window.runs_dry(pending) and neighbour.out_of_turn.is_known(now):
             delivery = replace(neighbour.window.delivery(pending, now), room=room)
@@ -435,13 +443,17 @@ class SimulatedHost:
     # ------------------------------------------------------------------ serving, as `Serving` does
 
     def _serve(self, neighbour: Neighbour) -> None:
-        """Queue what the output takes: in the client a batch, and in the kernel what its buffer holds."""
+        """Queue what the output takes: in the client one or two batches, and in the kernel what its buffer holds."""
         now = self.clock.now
         habits = self.habits
-        while neighbour.unserved and neighbour.channel.queued <= _SOCKET_BUFFER:
+        while neighbour.unserved:
             wanted = neighbour.up.speed(now) * habits.output_time if math.isfinite(habits.output_time) else 1 << 30
-            batch = int(min(habits.high_output, max(habits.low_output, wanted))) // BLOCK
-            keys = list(neighbour.unserved)[: max(1, batch)]
+            most = int(min(habits.high_output, max(habits.low_output, wanted)))
+            queued = neighbour.channel.queued - _SOCKET_BUFFER
+            neighbour.is_full = queued > (most // 2 if neighbour.is_full else most)
+            if neighbour.is_full:
+                return
+            keys = list(neighbour.unserved)[: max(1, -(-most // BLOCK))]
             for (piece, offset, length), _ in zip(keys, self.uploads.read_blocks(neighbour, keys), strict=False):
                 del neighbour.unserved[piece, offset, length]
                 neighbour.up.add(length, now)

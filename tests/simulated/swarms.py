@@ -122,6 +122,8 @@ SCENARIOS = {
     "slow-seeds": _swarm(
         24, [Line(10, 50, 20), *(Line(up, 50, 40) for up in (0.3, 0.2, 0.1, 0.5))], [Line(10, 50, d) for d in DELAYS]
     ),
+    **{f"two-seeds-{up}": _swarm(16, [Line(up, 100, 20)] * 2, [Line(10, 50, 20)] * 16) for up in (1, 10, 100)},
+    "slow-receivers": _swarm(1, [Line(50, 100, 20)] * 2, [Line(0.2, 0.4, 40)] * 16),
     "ten-seeds": _swarm(96, TEN, [Line(20, 100, 10)]),
     "tail": _swarm(32, [Line(30, 100, 20), Line(30, 100, 40), *(Line(up, 10, 50) for up in (0.1, 0.2, 0.3))],
                    [Line(20, 100, 10)]),

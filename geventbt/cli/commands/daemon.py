@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geventbt
 from geventbt import limits
@@ -21,6 +21,10 @@ from geventbt.cli.running import busy_port, open_dht
 from geventbt.cli.state import state_folder
 from geventbt.cli.text import counted, human_address
 
+if TYPE_CHECKING:
+    from geventbt.service.journal import LogFile
+    from geventbt.service.session import Session
+
 _EXAMPLES = """
 geventbt daemon -o downloads/ --watch incoming/
 geventbt daemon --rpc 0.0.0.0:9091 --login-file login.txt
@@ -29,6 +33,8 @@ _PORT = 6881
 _RPC = ("127.0.0.1", 9091)
 _REPORT = 10.0
 """Seconds between two reports to systemd."""
+_LIVE = ("output", "paused", "max_peers", "limit_down", "limit_up", "downloads", "seeds", "seed_ratio", "seed_idle")
+"""The options that are settings of the session; see `settings_of`."""
 _PEERS_SOCKET = "peers"
 """The name of a socket of systemd that peers connect to; any other is for the web interface."""
 
@@ -54,6 +60,9 @@ def add_parser(commands: parsing.Commands) -> None:
     parsing.add_discovery(parser)
     parsing.add_network(parser)
     parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
+    parser.add_argument(
+        "--log-file", metavar="FILE", help="append the log to this file; it is opened again on SIGHUP, for logrotate"
+    )
     parsing.add_verbose(parser)
     parser.set_defaults(run=run)
 
@@ -106,9 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check_config:
         return DONE
     make_folder(arguments.output)
-    _log_lines(arguments.verbose)
+    log_file = _log_lines(arguments)
     with ExitStack() as stack:
-        _serve(arguments, login, state, stack)
+        _serve(arguments, login, state, log_file, stack)
     return DONE
 
 
@@ -122,16 +131,21 @@ def _state_folder(arguments: argparse.Namespace) -> Path:
     return folder / "daemon"
 
 
-def _log_lines(is_verbose: bool) -> None:
-    """Have what is logged written for systemd's journal, or for people."""
+def _log_lines(arguments: argparse.Namespace) -> LogFile | None:
+    """Have what is logged written for systemd's journal, or for people. Returns the file, if it goes to one."""
     import logging
 
-    from geventbt.service.journal import JournalHandler
+    from geventbt.service.journal import JournalHandler, LogFile
 
+    try:
+        log_file = LogFile(arguments.log_file) if arguments.log_file else None
+    except OSError as error:
+        raise CommandError(DISK, f"the log cannot be written: {error}") from error
     log = logging.getLogger("geventbt")
-    log.handlers = [JournalHandler()]
-    log.setLevel(logging.DEBUG if is_verbose else logging.INFO)
+    log.handlers = [JournalHandler(log_file)]
+    log.setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
     log.propagate = False
+    return log_file
 
 
 def _say(text: str) -> None:
@@ -164,7 +178,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings | {name: value for name, value in given.items() if value is not None}
 
 
-def _serve(arguments: argparse.Namespace, login: Any, state: Path, stack: ExitStack) -> None:
+def _serve(arguments: argparse.Namespace, login: Any, state: Path, log_file: LogFile | None, stack: ExitStack) -> None:
     import gevent
     from gevent.event import Event
 
@@ -190,7 +204,7 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, stack: ExitSt
         ip_filter=arguments.ip_filter,
     )
     stack.callback(session.close)
-    stack.enter_context(serving(stopped.set, lambda: _reload(arguments, session)))
+    stack.enter_context(serving(stopped.set, lambda: _reload(arguments, session, log_file)))
     web = next((sock for name, sock in sockets if name != _PEERS_SOCKET), None)
     server = stack.enter_context(_web_server(arguments, session, login, web, stopped.set))
     if arguments.watch:
@@ -263,19 +277,35 @@ def _web_server(arguments: argparse.Namespace, session: Any, login: Any, sock: A
         raise CommandError(NETWORK, f"{where} cannot be listened on: {error.strerror or error}") from error
 
 
-def _reload(arguments: argparse.Namespace, session: Any) -> None:
-    """Read the options again. Those that are not settings of the session hold from the next start on."""
+def _reload(arguments: argparse.Namespace, session: Session, log_file: LogFile | None) -> None:
+    """Open the log file again, and read the options and the filter of addresses. Options that are not settings of the
+    session hold from the next start on."""
     from geventbt.net import systemd
 
     systemd.notify_reloading()
     try:
-        session.configure(settings_of(arguments.read_again()))
+        if log_file is not None:
+            log_file.reopen()
+        found = arguments.read_again()
+        session.configure(settings_of(found))
+        session.blocklist.read_configured()
         _say("the configuration was read again")
+        later = [f"--{name.replace('_', '-')}" for name, value in vars(arguments).items() if _waits(name, value, found)]
+        if later:
+            _say(f"changed, and hold from the next start on: {', '.join(sorted(later))}")
     except SystemExit:
         _say("the configuration is wrong; the old one holds on")
     except geventbt.StorageError as error:
         _say(f"the settings cannot be kept: {error}")
+    except (OSError, ValueError) as error:
+        _say(f"not all could be read again: {error}")
     systemd.notify("READY=1")
+
+
+def _waits(name: str, value: object, found: argparse.Namespace) -> bool:
+    """Whether an option has another value now, which holds from the next start on."""
+    is_option = name not in (*_LIVE, "parser", "read_again", "run")
+    return is_option and getattr(found, name, value) != value
 
 
 @contextmanager

@@ -93,17 +93,13 @@ def run(arguments: argparse.Namespace) -> int:
             **discovery_options(own),
         ) as client,
         exit_code_if_output_closes(UNFINISHED),
+        closing(make_view(arguments)) as view,
     ):
-        if len(seeds) == 1:
-            with closing(make_view(arguments)) as view:
-                active = _start(client, seeds[0], own, view)
-            _say_started(client, seeds[0], arguments)
-            with closing(make_view(arguments)) as view, _workers(active, own, seeds[0], client.port):
-                seed_enough(active, arguments, view)
-            return DONE
-        with closing(make_view(arguments)) as view:
+        if len(seeds) > 1:
             by_hash = {seed.torrent.swarm_hash: seed for seed in seeds}
             return run_each(torrents, lambda torrent: _seed(client, by_hash[torrent.swarm_hash], own, view), arguments)
+        _seed(client, seeds[0], own, view)
+    return DONE
 
 
 def _split(words: list[str]) -> tuple[list[str], str | None]:
@@ -153,9 +149,20 @@ def _read(source: str, data: str | None, arguments: argparse.Namespace) -> _Seed
     return _Seed(torrent, data if is_store(data) else os.fspath(locate(torrent, data)), made)
 
 
-def _start(client: geventbt.Client, seed: _Seed, own: argparse.Namespace, view: View) -> geventbt.ActiveTorrent:
-    """Add a torrent, and wait until all of its data is verified."""
+def _seed(client: geventbt.Client, seed: _Seed, own: argparse.Namespace, view: View) -> None:
+    """Seed a torrent to its end."""
     active = add_to_seed(client, seed.torrent, seed.place, own, peers=own.peer, trackers=own.tracker, check=own.check)
+    _check(active, view)
+    with exit_code_if_output_closes(UNFINISHED):
+        _say_where(client, seed.torrent, own)
+        if seed.made is not None:
+            _say_how_to_get_it(seed.made, own)
+    with _workers(active, own, seed, client.port):
+        seed_enough(active, own, view)
+
+
+def _check(active: geventbt.ActiveTorrent, view: View) -> None:
+    """Wait until all of the data is verified."""
     try:
         while not active.wait(REFRESH):
             view.update(active)
@@ -164,21 +171,7 @@ def _start(client: geventbt.Client, seed: _Seed, own: argparse.Namespace, view: 
             raise
         what = "geventbt verify shows them, geventbt download fetches them"
         raise CommandError(CORRUPT, f"{error}; {what}") from error
-    return active
-
-
-def _seed(client: geventbt.Client, seed: _Seed, own: argparse.Namespace, view: View) -> None:
-    """Seed one of several torrents."""
-    active = _start(client, seed, own, view)
-    with exit_code_if_output_closes(UNFINISHED):
-        _say_started(client, seed, own)
-    seed_enough(active, own, view)
-
-
-def _say_started(client: geventbt.Client, seed: _Seed, arguments: argparse.Namespace) -> None:
-    _say_where(client, seed.torrent, arguments)
-    if seed.made is not None:
-        _say_how_to_get_it(seed.made, arguments)
+    view.finish(active)
 
 
 def _workers(

@@ -139,6 +139,11 @@ class Finder:
         for source in self._allowed():
             source.completed()
 
+    def moved(self) -> None:
+        """Tell the sources that peers reach us at another port or address."""
+        for source in self._allowed():
+            source.moved()
+
     def stop(self, timeout: float) -> None:
         """Stop all sources, side by side; blocks for at most `timeout` seconds."""
         self._is_started = False

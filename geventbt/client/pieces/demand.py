@@ -62,8 +62,10 @@ class Demand(Generic[K]):
         values = bytes(priorities)
         if len(values) != self._state.geometry.pieces:
             raise ValueError(f"{len(values)} priorities: there are {self._state.geometry.pieces} pieces")
-        if max(values) > HIGHEST:
-            raise ValueError(f"priority {max(values)}: must be 0 to {HIGHEST}")
+        # *Measured*: max() of two million takes 17 ms.
+        too_high = values.translate(None, bytes(range(HIGHEST + 1)))
+        if too_high:
+            raise ValueError(f"priority {max(too_high)}: must be 0 to {HIGHEST}")
         self._reservations.cut_all()
         self._state.wanted.set_priorities(values)
         self._state.order.set_priorities(values)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from bitarray import bitarray
+from bitarray.util import count_and
 
-from geventbt.client.pieces.order import HIGHEST, NORMAL
+from geventbt.client.pieces.order import HIGHEST, NORMAL, pieces_by_priority
 
 
 class Wanted:
@@ -30,13 +31,14 @@ class Wanted:
         self._count()
 
     def _count(self) -> None:
-        self.missing_pieces = _equal_to(self.priorities, 0)
-        self.missing_pieces |= self.have
-        self.missing_pieces.invert()
+        levels = pieces_by_priority(self.priorities)
+        self.missing_pieces = ~self.have
+        if 0 in levels:
+            self.missing_pieces &= ~levels.pop(0)
         self.missing = self.missing_pieces.count()
         self._levels = [0] * (HIGHEST + 1)
-        for priority in range(1, HIGHEST + 1):
-            self._levels[priority] = (_equal_to(self.priorities, priority) & self.missing_pieces).count()
+        for priority, pieces in levels.items():
+            self._levels[priority] = count_and(pieces, self.missing_pieces)
         self._find_top()
 
     def _find_top(self) -> None:
@@ -104,10 +106,3 @@ class Deadlines:
 
     def __iter__(self) -> Iterator[int]:
         return (piece for _, piece in self._order)
-
-
-def _equal_to(values: bytearray, value: int) -> bitarray:
-    """A mask of the bytes that have this value."""
-    mask = bitarray(endian="big")
-    mask.pack(values.translate(bytes(other == value for other in range(256))))
-    return mask

@@ -134,22 +134,22 @@ class Dialer:
         """Dial all that is due and has room. Returns the seconds until there may be more; None if nothing is known."""
         while True:
             now = monotonic()
-            has_room = self._has_room()
-            address = self._known.next(now) if has_room else None
+            due = self._known.next_due(now)
+            if due is None or due > now:
+                return None if due is None else max(_MIN_WAIT, due - now)
+            if not self._has_room() and not self._makes_room():
+                # Not before there is a descriptor again, if that is what is missing.
+                return self._short_until - now if now < self._short_until else _MAX_WAIT
+            address = self._known.next(now)
+            if address is None:
+                return _MIN_WAIT
             if address in self._context.own_addresses:
                 self._known.exclude(address)
-                continue
-            if address is not None:
+            else:
                 self._start_dialling(address, self._connect)
-                continue
-            due = self._known.next_due(now)
-            if not has_room:
-                is_due = due is not None and due <= now and len(self._dialling) < limits.HALF_OPEN
-                if is_due and self._owner.make_room() and self._has_room():
-                    continue
-                # Not before there is a descriptor again, if that is what is missing.
-                due = self._short_until if now < self._short_until else now + _MAX_WAIT
-            return None if due is None else max(_MIN_WAIT, due - now)
+
+    def _makes_room(self) -> bool:
+        return len(self._dialling) < limits.HALF_OPEN and self._owner.make_room() and self._has_room()
 
     def _has_room(self) -> bool:
         has_room = len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()

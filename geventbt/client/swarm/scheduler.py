@@ -27,6 +27,7 @@ class RequestScheduler:
         down: the torrent's own rate, a part of that of all torrents.
 
     Attributes:
+        holds: whether nothing is to be requested for the time being.
         patience: seconds that a block which a reader waits for may take.
         read_until: until when to be ready for a reader.
         changes: notifies when there may be something for idle sources to fetch, or room for it.
@@ -45,6 +46,7 @@ class RequestScheduler:
         self._down = down
         self._idle: set[BlockSource] = set()
         self._wake_due = False
+        self.holds = False
         self.patience = limits.FIRST_URGENT_TIME
         self.read_until = 0.0
         self.changes = Notifier()
@@ -57,7 +59,7 @@ class RequestScheduler:
     @property
     def is_busy(self) -> bool:
         """Whether nothing may be requested: what was requested must be received, or verified, first."""
-        return self._assembly.is_behind or self._picker.is_full
+        return self.holds or self._assembly.is_behind or self._picker.is_full
 
     def add_idle(self, source: BlockSource) -> None:
         """There is nothing to request from a source at the moment: fill it when there may be."""

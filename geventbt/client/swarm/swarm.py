@@ -147,16 +147,42 @@ class Swarm:
         self._ticks = Routine(f"swarm of {torrent.name!r}", self._do_what_is_due)
         self._next_tick = 0.0
         self._has_left_seeds = False
+        self._checked_from: bitarray | None = None
 
     # ------------------------------------------------------------------ running
 
-    def start(self) -> None:
-        """Connect to peers, and accept those that connect to us."""
+    def start(self, *, is_checking: bool = False) -> None:
+        """Connect to peers, and accept those that connect to us.
+
+        Args:
+            is_checking: the data is being checked: what is verified is served, and nothing is fetched before
+                `note_checked`.
+        """
         if not self.picker.complete:
             self._dealer.finish()
         self._admission.start()
-        self._web_seeds.start(self)
+        if is_checking:
+            self.scheduler.holds, self._checked_from = True, self.have.copy()
+        else:
+            self._web_seeds.start(self)
         self._ticks.start()
+
+    @property
+    def is_checking(self) -> bool:
+        """Whether `note_checked` is to come."""
+        return self._checked_from is not None
+
+    def note_checked(self, priorities: bytes) -> None:
+        """The data has been checked: tell the peers what was found and what is gone, and fetch by these priorities."""
+        before, self._checked_from = self._checked_from, None
+        if before is not None:
+            for piece in (self.have & ~before).search(1):
+                self.announce(piece)
+            for piece in (before & ~self.have).search(1):
+                self._announce_lost(piece)
+            self.scheduler.holds = False
+            self._web_seeds.start(self)
+            self.set_wanted(priorities)
 
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
@@ -431,6 +457,9 @@ class Swarm:
         """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
         self._dealer.finish()
         self.picker.set_priority(piece, 0)
+        self._announce_lost(piece)
+
+    def _announce_lost(self, piece: int) -> None:
         self.picker.lost(piece)
         for peer in self.table:
             peer.announce_lost(piece)

@@ -24,6 +24,10 @@ _SAMPLE = 1.0
 class UploadPeer(DealtPeer, Protocol):
     """A peer that may be given blocks."""
 
+    @property
+    def queued(self) -> int:
+        """Bytes that wait to be sent to it."""
+
     def view(self) -> PeerView[UploadPeer]:
         """What the choker needs to know of it."""
 
@@ -162,13 +166,13 @@ class Uploads:
         if now < self._sample_at:
             return
         self._sample_at = now + _SAMPLE
-        self._slots.sample(now, self._owner.uploaded)
         peers = self._owner.upload_peers
+        self._slots.sample(now, self._owner.uploaded - sum(peer.queued for peer in peers))
         is_busy = any(peer.is_busy for peer in peers if not peer.choked)
         if now >= self._rechoke_at:
             self._rechoke_at = now + limits.CHOKE_INTERVAL
             if is_busy:
-                self._slots.on_round()
+                self._slots.on_round(sum(peer.interested for peer in peers))
             self._set_slots()
             self._rechoke(now)
         elif any(peer.interested and peer.choked for peer in peers):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gevent
-from bitarray.util import ones
 
 from geventbt import limits
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.client.status import WebSeedState, WebSeedStatus
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.web_seed_connection import WebSeedConnection, WebSeedSwarm
+from geventbt.client.swarm.web_seed_contents import WebSeedContents
 from geventbt.client.swarm.web_seed_parts import FileParts, Parts, PieceParts
 from geventbt.client.swarm.web_seed_policy import Backoff, ConnectionCount, RunLength, refuses
 from geventbt.client.swarm.web_seed_reader import FileUnusable, RangesUnsupported, WebSeedReader
@@ -86,7 +86,6 @@ class WebSeed:
         self.is_wanted = self.has_others = False
         self._host = parsed.origin.host
         self._torrent = torrent
-        self._layout = layout
         self._hosts = hosts
         self._now = now
         self._network = network
@@ -99,8 +98,7 @@ class WebSeed:
         self._runs = RunLength()
         self._connections = ConnectionCount()
         self._meter = SpeedMeter()
-        self._pieces = ones(torrent.geometry.pieces, "big")
-        self._wrong: set[int] = set()
+        self._contents = WebSeedContents(torrent, layout)
         self._had_data = False
         self._sends_whole_files = False
         self._off_because: str | None = None
@@ -120,7 +118,7 @@ class WebSeed:
         """Become a source of a swarm; it begins to fetch when it `is_wanted`."""
         self._swarm = swarm
         if not self.closed:
-            swarm.picker.add_peer(self, self._pieces, streams=True)
+            swarm.picker.add_peer(self, self._contents.pieces, streams=True)
 
     def stop(self) -> None:
         """Give back what it was asked for, and close its connections."""
@@ -188,11 +186,11 @@ class WebSeed:
     @property
     def has_all(self) -> bool:
         """Whether it has every piece, for all that is known."""
-        return bool(self._pieces.all())
+        return bool(self._contents.pieces.all())
 
     def has(self, piece: int) -> bool:
         """Whether it has a piece, for all that is known."""
-        return bool(self._pieces[piece])
+        return bool(self._contents.pieces[piece])
 
     def fill(self, now: float | None = None) -> None:
         """Its connections wait for news by themselves."""
@@ -206,7 +204,7 @@ class WebSeed:
             lane.abort()
 
     def check_timeouts(self, now: float) -> None:
-        """Give up connections that are silent while nothing else is left to fetch: others may be asked for it."""
+        """Give up connections that are slow while nothing else is left to fetch: others may be asked for it."""
         if self._swarm is None or not self._swarm.picker.in_endgame:
             return
         if not (self._swarm.has_peers or self.has_others):
@@ -221,14 +219,11 @@ class WebSeed:
         is all in one of several files, and after `limits.WEB_SEED_BAD_PIECES` not at all."""
         if self.closed:
             return
-        self._wrong.add(piece)
-        self._lose(piece, piece + 1)
-        files = {span.file for span in self._layout.stream_spans(*self._range_of(piece))}
-        if len(self._torrent.files) > 1 and len(files) == 1:
-            self._lose_file(files.pop(), f"wrong data in piece {piece}")
         self._error = f"wrong data in piece {piece}"
-        if len(self._wrong) >= limits.WEB_SEED_BAD_PIECES:
-            self._turn_off(f"{len(self._wrong)} pieces were wrong")
+        self._lose(self._contents.convict(piece), self._error)
+        wrong = len(self._contents.wrong)
+        if wrong >= limits.WEB_SEED_BAD_PIECES:
+            self._turn_off(f"{wrong} pieces were wrong")
 
     def close(self) -> None:
         """Use it no more."""
@@ -237,24 +232,13 @@ class WebSeed:
             self._swarm.picker.remove_peer(self)
         self.withdraw()
 
-    def _range_of(self, piece: int) -> tuple[int, int]:
-        geometry = self._torrent.geometry
-        return geometry.start_of(piece), geometry.piece_size(piece)
-
-    def _lose(self, first: int, end: int) -> None:
-        """It does not have pieces."""
-        for piece in range(first, end):
-            if self._pieces[piece]:
-                self._pieces[piece] = False
-                if self._swarm is not None and not self.closed:
-                    self._swarm.picker.peer_lost(self, piece)
-
-    def _lose_file(self, index: int, reason: str) -> None:
-        file = self._torrent.files[index]
-        _log.info("web seed %s is not used for %r: %s", self, "/".join(file.path), reason)
-        pieces = self._torrent.geometry.pieces_of(file.offset, file.length)
-        self._lose(pieces.start, pieces.stop)
-        if not self._pieces.any() and not self.closed:
+    def _lose(self, pieces: Sequence[int], reason: str) -> None:
+        """It is not asked for pieces any more."""
+        _log.info("web seed %s is not asked for %d pieces any more: %s", self, len(pieces), reason)
+        for piece in pieces:
+            if self._swarm is not None and not self.closed:
+                self._swarm.picker.peer_lost(self, piece)
+        if not self._contents.pieces.any() and not self.closed:
             self._turn_off(reason)
 
     # ------------------------------------------------------------------ connections
@@ -268,11 +252,6 @@ class WebSeed:
     def run_length(self) -> int:
         """The bytes of the next run; see `ConnectionOwner`."""
         return self._runs.size(self.speed / max(1, len(self._lanes)))
-
-    @property
-    def opens_ahead(self) -> bool:
-        """See `ConnectionOwner`: with several connections there is always another one in use."""
-        return len(self._lanes) == 1
 
     def on_bytes(self, count: int, now: float) -> None:
         """See `ConnectionOwner`."""
@@ -347,7 +326,8 @@ class WebSeed:
         if refuses(error.status):
             self._turn_off(str(error))
         elif isinstance(error, FileUnusable) and error.file >= 0:
-            self._lose_file(error.file, str(error))
+            path = "/".join(self._torrent.files[error.file].path)
+            self._lose(self._contents.lose_file(error.file), f"{path!r}: {error}")
         elif isinstance(error, RangesUnsupported):
             self._sends_whole_files = True
         elif isinstance(error, TooManyConnections):
@@ -375,7 +355,7 @@ class WebSeed:
             downloaded=self.received,
             download_speed=self.speed,
             connections=len(self._lanes),
-            wrong_pieces=len(self._wrong),
+            wrong_pieces=len(self._contents.wrong),
             next_try=waits if state is WebSeedState.WAITING else None,
             error=self._off_because or self._error,
         )

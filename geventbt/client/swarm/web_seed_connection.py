@@ -45,10 +45,6 @@ class ConnectionOwner(Protocol):
     def run_length(self) -> int:
         """The bytes of the next run."""
 
-    @property
-    def opens_ahead(self) -> bool:
-        """Whether a connection may be opened before the one in use has ended."""
-
     def on_bytes(self, count: int, now: float) -> None:
         """Bytes have come."""
 
@@ -71,7 +67,8 @@ class WebSeedConnection:
         reader: sends the requests.
 
     Attributes:
-        receiving_since: when the last byte came of an answer that is being waited for; None while nothing is.
+        receiving_since: when it began to receive what others are not asked for meanwhile; None while it does not.
+            Single bytes that come now and then do not count: they could hold up a download without end.
     """
 
     def __init__(self, owner: ConnectionOwner, swarm: WebSeedSwarm, reader: WebSeedReader) -> None:
@@ -134,7 +131,6 @@ class WebSeedConnection:
     def _receive(self, run: Reservation[BlockSource]) -> None:
         position, length = run.position(self._swarm.geometry), run.bytes_left(self._swarm.geometry)
         rest = self._matching_rest(position)
-        self._reader.opens_ahead = self._owner.opens_ahead
         goes_on = self._swarm.picker.reservations.has_free(self._owner.source)
         self._reader.open(position + len(rest), length - len(rest), goes_on=goes_on)
         while (window := self._next_window(run)) is not None:
@@ -189,6 +185,7 @@ class WebSeedConnection:
         rest = self._matching_rest(geometry.start_of(window.piece) + offset)
         view[: len(rest)] = rest
         filled, self._rest = len(rest), None
+        self.receiving_since = self._swarm.now()
         try:
             while filled < len(view):
                 filled += self._read_into(view[filled:])
@@ -199,14 +196,12 @@ class WebSeedConnection:
             start = blocks * limits.BLOCK
             self._rest = geometry.start_of(window.piece) + offset + start, bytes(view[start:filled])
             raise
+        finally:
+            self.receiving_since = None
         assembly.receive_in_place(source, window)
 
     def _read_into(self, view: memoryview) -> int:
-        self.receiving_since = self._swarm.now()
-        try:
-            count = self._reader.read_into(view)
-        finally:
-            self.receiving_since = None
+        count = self._reader.read_into(view)
         self._owner.on_bytes(count, self._swarm.now())
         return count
 

@@ -46,7 +46,6 @@ class WebSeedReader:
         position: in the torrent's stream, of the next byte; -1 before the first range.
         skipped: bytes that came and were of no use.
         skips: whether to read and throw away what a server sends before a range, however much it is.
-        opens_ahead: whether to open the connection for the next request while an answer ends that closes its own.
     """
 
     def __init__(self, client: HTTPClient, parts: Parts) -> None:
@@ -65,7 +64,6 @@ class WebSeedReader:
         self.position = -1
         self.skipped = 0
         self.skips = False
-        self.opens_ahead = False
 
     @property
     def has_more(self) -> bool:
@@ -166,8 +164,8 @@ class WebSeedReader:
         self._response, self._response_url = response, part.url
         self._is_whole = response.status == HTTPStatus.OK and part.is_range
         is_followed = self._goes_on or self.position + part.length < self._end
-        if self.opens_ahead and is_followed and not self._is_whole:
-            self._opens_ahead_at = max(limits.WEB_SEED_AHEAD, part.length // 4)
+        is_due = is_followed and not self._is_whole
+        self._opens_ahead_at = max(limits.WEB_SEED_AHEAD, part.length // 4) if is_due else -1
 
     def _checked(self, part: Part, response: Response) -> int:
         """Where in the file an answer begins."""

@@ -331,6 +331,11 @@ class WirePeer(WireDelegate):
         return self.wire.queued > 0 or self.wire.has_unanswered_requests
 
     @property
+    def queued(self) -> int:
+        """Bytes that wait to be sent to it."""
+        return self.wire.queued
+
+    @property
     def up_rate(self) -> float:
         """Bytes a second that we send to it."""
         return self.wire.upload_speed()

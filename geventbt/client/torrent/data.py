@@ -98,10 +98,10 @@ class TorrentData:
         return self.storage is not None and self.storage.complete
 
     def priorities(self, *, fetches: bool) -> bytes:
-        """The priority of each piece; zeros if nothing is to be fetched."""
-        _, files = self.opened
+        """The priority of each piece, once the storage is made; zeros if nothing is to be fetched."""
+        assert self._file_map is not None
         fetches = fetches and not self._options.seed_only
-        return in_thread(files.piece_priorities) if fetches else bytes(len(files.wanted))
+        return in_thread(self._file_map.piece_priorities) if fetches else bytes(len(self._file_map.wanted))
 
     # ------------------------------------------------------------------ opening
 
@@ -158,13 +158,14 @@ class TorrentData:
     def _restore(self, storage: Storage) -> bitarray | None:
         """The pieces to be checked; None for all.
 
-        Where nothing can be written, or another process uses the folder of a seed, nothing is recorded. What the record
-        says is trusted all the same: it is true at any moment.
+        Where nothing can be written, nothing is recorded, and neither is a seed for which the folder cannot be locked:
+        the disk is full, say, or another process uses it. What the record says is trusted all the same: it is true at
+        any moment.
         """
         try:
             return in_thread(storage.restore)
         except StorageError as error:
-            if error.errno not in _READ_ONLY and not (error.errno == errno.EBUSY and self._options.seed_only):
+            if error.errno not in _READ_ONLY and not self._options.seed_only:
                 raise
         self._records = False
         try:

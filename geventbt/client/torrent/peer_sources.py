@@ -65,6 +65,7 @@ class PeerSources:
         first_retry = _FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY
         self.known = KnownPeers(rng=context.rng, retry=first_retry, hosts=context.network)
         self.finder = Finder(self.known, context.network)
+        context.port_users.add(self.finder)
         self._own_tiers: list[list[str]] | None = None
         self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None
@@ -120,6 +121,7 @@ class PeerSources:
             partial(self._add, Source.TRACKER, info_hash),
             self._context.network,
             self._context.udp,
+            self._context.listens_at,
         )
         trackers.tiers = tiers
         self._tracker_sources[info_hash] = trackers

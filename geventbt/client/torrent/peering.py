@@ -11,6 +11,7 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
 from geventbt.client.rate_group import RateGroup
+from geventbt.client.status import TorrentState
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.swarm.web_seeds import WebSeeds
@@ -100,6 +101,8 @@ class Peering:
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to the client and asks for this torrent."""
+        if self._life.phase is TorrentState.CHECKING:
+            self._join_early()
         active = self.swarm or self._search
         if active is not None:
             active.accept(wire)
@@ -140,10 +143,22 @@ class Peering:
                 swarm = self.totals.swarm = self._make_swarm()
                 swarm.set_deadlines(self._readahead.deadlines(self._readahead))
                 swarm.start()
+            elif self.swarm is not None and self.swarm.is_checking:
+                self.swarm.note_checked(self._data.priorities(fetches=not self._life.is_suspended))
             self._sources.finder.start()
 
+    def _join_early(self) -> None:
+        """Let peers in while the data is being checked, which may take minutes: what is verified is served."""
+        with self._joining:
+            life = self._life
+            is_running = life.phase is TorrentState.CHECKING and not life.is_paused and not life.is_over
+            if is_running and self.swarm is None and self._data.storage is not None:
+                swarm = self.totals.swarm = self._make_swarm()
+                swarm.start(is_checking=True)
+
     def _make_swarm(self) -> Swarm:
-        storage, _ = self._data.opened
+        storage = self._data.storage
+        assert storage is not None
         swarm = Swarm(
             self._context,
             storage,

@@ -203,23 +203,25 @@ class TorrentRunner:
         finishes = not life.done.is_set() and self.data.is_all_there
         if not finishes and now < self._checkpoint_at:
             return
-        self._checkpoint_at = now + (limits.SEED_CHECKPOINT if self._is_at_rest else limits.CHECKPOINT_INTERVAL)
         # Not before it is recorded: a disk may fail us at the last moment.
         if self._save(finishes) and finishes and self.data.is_all_there and life.error is None:
             self._finish()
+        self._checkpoint_at = now + (limits.SEED_CHECKPOINT if self._is_at_rest else limits.CHECKPOINT_INTERVAL)
 
     def _save(self, finishes: bool) -> bool:
-        """Record what is there, in the end after a last look at the files. Returns whether that is so."""
+        """Record what is there, in the end after a last look at the files. Returns whether nothing is lost, and, of a
+        download that is to finish, whether that is recorded."""
         try:
             if finishes:
                 self.data.finish()
             self.data.record()
         except StorageError as error:
-            if not self.life.done.is_set() or isinstance(error, (MissingData, ChangedData)):
+            # What is only served is there all the same, on a full disk, too.
+            needs_record = not self.life.done.is_set() and not self._options.seed_only
+            if needs_record or isinstance(error, (MissingData, ChangedData)):
                 self._recovery.look_for_lost(error)
-            else:
-                _log.warning("%r: what is there cannot be recorded: %s", self.name, error)
-            return False
+                return False
+            _log.warning("%r: what is there cannot be recorded: %s", self.name, error)
         return True
 
     def _check_prospects(self) -> None:

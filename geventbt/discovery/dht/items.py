@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import Any
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING, Any
 
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_LENGTH, SIGNATURE_LENGTH = 32, 64
 
@@ -49,6 +49,10 @@ class Item:
             return True
         if self.seq is None or self.signature is None:
             return False
+        # Only now, as below: 6 MiB, and few nodes are ever asked for a mutable item.
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         try:
             Ed25519PublicKey.from_public_bytes(self.key).verify(
                 self.signature, signed_text(self.raw, self.seq, self.salt)
@@ -141,4 +145,6 @@ def signed_text(raw: bytes, seq: int, salt: bytes = b"") -> bytes:
 def _private_key(seed: bytes) -> Ed25519PrivateKey:
     if len(seed) != KEY_LENGTH:
         raise ValueError(f"a private key of {len(seed)} bytes: must be {KEY_LENGTH}")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return Ed25519PrivateKey.from_private_bytes(seed)

@@ -82,6 +82,7 @@ class DHTSource:
         self._again = AskAgain(limits.DHT_ANNOUNCE_INTERVAL, limits.DHT_MIN_ANNOUNCE_INTERVAL, rng)
         self._routine = Routine("DHT peers", self._search_if_due)
         self._pause = 0.0
+        self._has_place = False
         self._status = DHTSourceStatus()
         self._known: set[Address] = set()
         self._before = 0
@@ -111,10 +112,15 @@ class DHTSource:
         self._again.ask_soon()
         self._routine.wake()
 
+    def moved(self) -> None:
+        """Announce soon where we are reached now."""
+        self._again.ask_soon()
+        self._routine.wake()
+
     def stop(self, timeout: float) -> None:
         """Search no more. The DHT has no way to say that we leave."""
-        self._dht.unhurried.give_up(self._routine.wake)
         self._routine.stop(timeout)
+        self._leave_queue()
 
     def _search_if_due(self) -> float | None:
         """Search when it is due and our turn. Returns the seconds until the next look; None while others have turns."""
@@ -124,19 +130,27 @@ class DHTSource:
         if self._pause and not self._dht.status().is_ready:
             self._pause = min(1.5 * self._pause, _LONGEST_LOOK)
             return self._pause
-        if not self._is_seed():
-            self._search()
-        elif self._dht.unhurried.enter(self._routine.wake):
-            try:
-                self._search()
-            finally:
-                self._dht.unhurried.leave()
+        if self._is_seed() and not self._has_place:
+            self._has_place = self._dht.unhurried.enter(self._routine.wake)
+            if not self._has_place:
+                return None
+        self._search()
+        if self._pause:
+            # With its place, if it has one: the others need not look as well.
+            return self._pause
+        self._leave_queue()
+        return self._again.due - monotonic()
+
+    def _leave_queue(self) -> None:
+        has_place, self._has_place = self._has_place, False
+        if has_place:
+            self._dht.unhurried.leave()
         else:
-            return None
-        return self._pause or self._again.due - monotonic()
+            self._dht.unhurried.give_up(self._routine.wake)
 
     def _search(self) -> None:
         self._pause = 0.0
+        self._again.begin()
         try:
             self._search_once()
         except GeventBTError as error:

@@ -141,6 +141,11 @@ class Announcer:
         for tier in self._tiers:
             tier.need_more()
 
+    def moved(self) -> None:
+        """Announce where we are reached now, as soon as the trackers' min intervals are over."""
+        for tier in self._tiers:
+            tier.moved()
+
     def stop(self, timeout: float = limits.ANNOUNCE_STOP_TIMEOUT) -> None:
         """Stop announcing, and announce "stopped" to the trackers that count us, all of them side by side.
 
@@ -263,6 +268,7 @@ class _Asker:
     def ask(self, known: _Tracker) -> bool:
         """Announce what is due; returns whether the tracker has answered."""
         event = known.asking = known.next_event()
+        known.again.begin()
         try:
             request = self._request(known, event)
             known.may_count_us = True
@@ -343,6 +349,12 @@ class _Tier:
         news = [known.again.need_more() for known in self.trackers]
         if any(news):
             self.routine.wake()
+
+    def moved(self) -> None:
+        """Announce as soon as the trackers allow it, although no more peers are needed."""
+        for known in self.trackers:
+            known.again.ask_soon()
+        self.routine.wake()
 
     def _announce_due(self) -> float | None:
         """Announce what is due. Returns the seconds until the next announce; None if there is none to come."""

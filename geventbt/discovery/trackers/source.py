@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramConnector
 from geventbt.net.network import DIRECT, Network
-from geventbt.net.opener import DatagramConnector
 
 if TYPE_CHECKING:
     from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
@@ -24,6 +24,7 @@ class TrackerSource:
         on_peers: called with the peers of an answer, and the IP address of the tracker.
         network: opens the sockets.
         udp: opens the connections to UDP trackers; None for the network.
+        listens_at: the IP address that we listen on, to ask from; None for all.
 
     Attributes:
         tiers: announce URLs; a change holds from the next start on.
@@ -37,12 +38,14 @@ class TrackerSource:
         on_peers: Callable[[list[Address], str], object],
         network: Network = DIRECT,
         udp: DatagramConnector | None = None,
+        listens_at: str | None = None,
     ) -> None:
         self.tiers: Sequence[Sequence[str]] = ()
         self._make_request = make_request
         self._on_peers = on_peers
         self._network = network
         self._udp: DatagramConnector = udp or network
+        self._listens_at = listens_at
         self._announcer: Announcer | None = None
         self._last_announcer: Announcer | None = None
         self._is_started = False
@@ -65,7 +68,7 @@ class TrackerSource:
             from geventbt.discovery.trackers.announcer import Announcer
             from geventbt.discovery.trackers.tracker import announce_from
 
-            announce = partial(announce_from, self._udp, network=self._network)
+            announce = partial(announce_from, self._udp, network=self._network, source=self._listens_at)
             self._announcer = self._last_announcer = Announcer(
                 self.tiers, self._make_request, self._hand_on, announce=announce
             )
@@ -87,6 +90,11 @@ class TrackerSource:
         """Announce that the download is complete."""
         if self._announcer is not None:
             self._announcer.completed()
+
+    def moved(self) -> None:
+        """Announce where we are reached now, as soon as the trackers allow it."""
+        if self._announcer is not None:
+            self._announcer.moved()
 
     def stop(self, timeout: float) -> None:
         """Announce that we leave; blocks for at most `timeout` seconds."""

@@ -25,11 +25,12 @@ from geventbt.discovery.trackers.announce import (
 )
 from geventbt.discovery.trackers.families import over_families
 from geventbt.errors import FetchError, TrackerError
+from geventbt.net.addresses import Scope, scope_of
+from geventbt.net.datagrams import DatagramConnector
 from geventbt.net.deadline import deadline
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.network import DIRECT, Network
-from geventbt.net.opener import DatagramConnector
 from geventbt.net.resolve import Endpoint
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
@@ -70,19 +71,22 @@ def announce_from(
     *,
     timeout: float = limits.TRACKER_TIMEOUT,
     network: Network = DIRECT,
+    source: str | None = None,
 ) -> AnnounceResponse:
-    """Announce as `announce` does, over UDP from a port that may be shared.
+    """Announce as `announce` does, but from where we listen: trackers take our address from the connection.
 
     Args:
         udp_connector: opens the connections to UDP trackers.
         url, request, timeout, network: see `announce`.
+        source: the IP address that we listen on, to ask HTTP trackers from which it can reach; None for any.
     """
     parts = _split(url)
 
     def over_http(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
         endpoint = endpoints[0]
         said = _over_family(request, endpoint)
-        response = parse_announce(_fetch(announce_url(url, said), endpoint, timeout, "/announce", network))
+        policy = AddressPolicy(endpoint.family, loopback_paths=("/announce",), source=_reaching(source, endpoint))
+        response = parse_announce(_fetch(announce_url(url, said), policy, timeout, network))
         return replace(response, address=endpoint.host)
 
     def over_udp(endpoints: Sequence[Endpoint]) -> AnnounceResponse:
@@ -135,7 +139,8 @@ def _scrape(url: str, hashes: Sequence[bytes], timeout: float, network: Network)
     parts = _split(url)
 
     def over_http(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
-        return parse_scrape(_fetch(scrape_url(url, hashes), endpoints[0], timeout, "/scrape", network), hashes)
+        policy = AddressPolicy(endpoints[0].family, loopback_paths=("/scrape",))
+        return parse_scrape(_fetch(scrape_url(url, hashes), policy, timeout, network), hashes)
 
     def over_udp(endpoints: Sequence[Endpoint]) -> dict[bytes, ScrapeResult]:
         return udp.scrape(endpoints, hashes, timeout=timeout, udp=network)
@@ -174,8 +179,14 @@ def _ask(parts: SplitResult, ask: Callable[[Sequence[Endpoint]], T], timeout: fl
         return over_families(sorted(of_family), lambda family: ask(of_family[family]))
 
 
-def _fetch(url: str, endpoint: Endpoint, timeout: float, loopback_path: str, network: Network) -> bytes:
-    policy = AddressPolicy(family=endpoint.family, loopback_paths=(loopback_path,))
+def _reaching(source: str | None, endpoint: Endpoint) -> str | None:
+    """An address of ours, if what is sent from it gets to an endpoint."""
+    if source is None or endpoint.is_name or (":" in source) != (endpoint.family == AF_INET6):
+        return None
+    return source if scope_of(source) is not Scope.LOOPBACK or scope_of(endpoint.host) is Scope.LOOPBACK else None
+
+
+def _fetch(url: str, policy: AddressPolicy, timeout: float, network: Network) -> bytes:
     with _tracker_errors():
         return fetch(url, timeout=timeout, policy=policy, network=network)
 

@@ -20,7 +20,7 @@ from geventbt.discovery.trackers import udp_packets as packets
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES
-from geventbt.net.opener import DatagramConnection, DatagramConnector
+from geventbt.net.datagrams import DatagramConnection, DatagramConnector
 from geventbt.net.resolve import Endpoint
 
 _PACKET = 65536

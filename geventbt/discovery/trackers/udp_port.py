@@ -11,8 +11,7 @@ from gevent.socket import AF_INET6
 from geventbt import limits
 from geventbt.discovery.trackers.udp_packets import ANSWER_FIRST_BYTES, answer_id, request_id
 from geventbt.net.addresses import Address, normalise
-from geventbt.net.datagrams import DatagramSocket
-from geventbt.net.opener import DatagramConnection
+from geventbt.net.datagrams import DatagramConnection, DatagramSocket
 from geventbt.net.resolve import Endpoint
 from geventbt.net.udp_port import UdpPort
 

@@ -90,7 +90,7 @@ class HTTPClient:
         return self._follow(wanted, Destination(wanted, self._policy), headers, range)
 
     def open_ahead(self) -> None:
-        """Begin to open a connection for the next request to the server of the last answer, if it sends one only."""
+        """Begin to open a connection for the next request to the server of the last answer, if that ends its own."""
         if self._last is not None:
             self._last.open_ahead()
 

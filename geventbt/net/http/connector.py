@@ -173,7 +173,8 @@ def _connect(origin: Origin, policy: AddressPolicy, network: Network) -> tuple[A
     if len(failed) > limits.HTTP_FAILED_ADDRESSES:
         failed.clear()
     failed.update(endpoints)
-    sock, endpoint = connect_first(endpoints, limits.HTTP_NEXT_ADDRESS, network)
+    source = None if policy.source is None else (policy.source, 0)
+    sock, endpoint = connect_first(endpoints, limits.HTTP_NEXT_ADDRESS, network, source)
     failed.difference_update(endpoints[endpoints.index(endpoint) :])
     return sock, None if endpoint.is_name else endpoint.host
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timezone
 from typing import NamedTuple
 
 from geventbt import limits
@@ -195,6 +196,9 @@ def retry_after(headers: Headers, now: float) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+        moment = parsedate_to_datetime(text)
+        # A date in the form of `asctime` names no zone, and is in GMT, too (RFC 9110, 5.6.7).
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+        return max(0.0, moment.timestamp() - now)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Which addresses a URL may lead to. Pure.
+"""Which addresses a URL may lead to, and from which one. Pure.
 
 A URL of a torrent, tracker or redirect is untrusted. Were it followed anywhere, a server of the internet could make us
 ask the services of this machine and its network in its place (server-side request forgery).
@@ -23,12 +23,14 @@ class AddressPolicy:
         loopback_paths: on this machine itself, only paths that begin with one of these; None for all.
         local_queries: whether a URL with a query may lead to an address that is not of the internet (libtorrent: not
             for the web seeds of torrents).
+        source: our IP address to connect from; None for any.
     """
 
     family: int = 0
     kind: AddressKind | None = None
     loopback_paths: tuple[str, ...] | None = None
     local_queries: bool = True
+    source: str | None = None
 
     def allows(self, address: str) -> bool:
         """Whether an IP address may be connected to."""

@@ -22,8 +22,8 @@ class PortMapping:
         protocol: what it was asked by: "pcp", "nat-pmp" or "upnp".
         transport: "tcp" or "udp".
         port: ours.
-        external_port: the router's.
-        external_host: the router's IP address on the other side; None if it does not say.
+        external_port: the router's; over IPv6 ours.
+        external_host: the router's IP address on the other side, over IPv6 ours; None if it does not say.
         lifetime: seconds for which it holds, unless it is renewed; 0 for no end.
     """
 
@@ -33,6 +33,11 @@ class PortMapping:
     external_port: int
     external_host: str | None
     lifetime: float
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether it is of IPv6: a way through the router's firewall."""
+        return ":" in (self.external_host or "")
 
 
 class Router(Protocol):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 GATEWAY_VARIABLE = "GEVENTBT_GATEWAY"
 """The environment variable that names the router to ask for ports, by its IPv4 address; none is asked when it is
 empty."""
 
-_ROUTES = "/proc/net/route"
+_ROUTES, _ROUTES_IPV6 = "/proc/net/route", "/proc/net/ipv6_route"
 _USABLE, _IS_GATEWAY = 1, 2
 
 
@@ -44,6 +44,30 @@ def default_gateway(device: str | None = None) -> str | None:
             return parse_routes(file.read(), device)
     except OSError:
         return None
+
+
+def default_gateway_ipv6(device: str | None = None) -> str | None:
+    """The IPv6 address of the default gateway, with its device where it is one of the link; see `default_gateway`."""
+    try:
+        with open(_ROUTES_IPV6) as file:
+            return parse_routes_ipv6(file.read(), device)
+    except OSError:
+        return None
+
+
+def parse_routes_ipv6(table: str, device: str | None = None) -> str | None:
+    """The gateway of the default route with the lowest metric in a table of IPv6 routes of Linux."""
+    found: list[tuple[int, str]] = []
+    for line in table.splitlines():
+        fields = line.split()
+        try:
+            prefix, gateway = int(fields[0] + fields[1], 16), IPv6Address(bytes.fromhex(fields[4]))
+            metric, flags, name = int(fields[5], 16), int(fields[8], 16), fields[9]
+        except (IndexError, ValueError):
+            continue
+        if not prefix and flags & _USABLE and flags & _IS_GATEWAY and device in (None, name):
+            found.append((metric, f"{gateway}%{name}" if gateway.is_link_local else str(gateway)))
+    return min(found)[1] if found else None
 
 
 def parse_routes(table: str, device: str | None = None) -> str | None:

@@ -61,6 +61,18 @@ def parse_address(data: bytes) -> str | None:
     return None if body is None else str(IPv4Address(body))
 
 
+def parse_announcement(data: bytes) -> tuple[int, str] | None:
+    """What the router says by itself: the seconds since it started, and its external address; None for anything else.
+
+    It is the answer to the question for the address, which nobody has asked.
+    """
+    try:
+        body = _body(data, 0, _ADDRESS)
+    except MappingFailed:
+        return None
+    return None if body is None else (_HEADER.unpack_from(data)[3], str(IPv4Address(body)))
+
+
 def parse_mapped(data: bytes, transport: Transport, port: int) -> Mapped | None:
     """The mapping in an answer; None if it is not the answer to the question for this port.
 

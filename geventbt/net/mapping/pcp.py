@@ -1,4 +1,4 @@
-"""PCP as bytes: the request MAP (RFC 6887). Pure.
+"""PCP as bytes: the request MAP, and what routers announce (RFC 6887). Pure.
 
 ::
 
@@ -7,7 +7,10 @@
     router  2, 129, 0, result, lifetime (4), seconds since it started (4), 0 (12)
             nonce (12), 6 or 17, 0 0 0, internal port, external port, external address (16)
 
-IPv4 addresses are mapped into IPv6. A lifetime of 0 removes the mapping with that nonce.
+    router  2, 128, 0, 0, 0 (4), seconds since it started (4), 0 (12)           to all, after it has started
+
+IPv4 addresses are mapped into IPv6. A lifetime of 0 removes the mapping with that nonce. Over IPv6 a mapping is a way
+through the router's firewall, to an address and port that stay as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from geventbt.net.mapping.base import MappingFailed, Transport
 
 VERSION = 2
 NONCE = 12
-_MAP, _ANSWER = 1, 0x80
+_ANNOUNCE, _MAP, _ANSWER = 0, 1, 0x80
 _UNSUPPORTED_VERSION = 1
 _PROTOCOLS: dict[Transport, int] = {"tcp": 6, "udp": 17}
 _REQUEST = struct.Struct("!BBHI16s")
@@ -62,10 +65,11 @@ def pack_map_request(
         port: ours.
         external_port: the one that is wanted.
         lifetime: seconds.
-        own_host: our IPv4 address, as the router is to see it.
+        own_host: our IP address, as the router is to see it.
     """
     own = _mapped(own_host)
-    body = _BODY.pack(nonce, _PROTOCOLS[transport], port, external_port, _mapped("0.0.0.0"))
+    any_host = "::" if ":" in own_host else "0.0.0.0"
+    body = _BODY.pack(nonce, _PROTOCOLS[transport], port, external_port, _mapped(any_host))
     return _REQUEST.pack(VERSION, _MAP, 0, lifetime, own) + body
 
 
@@ -99,6 +103,15 @@ def parse_mapped(data: bytes, nonce: bytes, transport: Transport, port: int) -> 
         raise MappingFailed(_RESULTS.get(result, f"error {result}"))
     address = IPv6Address(host)
     return Mapped(str(address.ipv4_mapped or address), external, lifetime)
+
+
+def parse_announcement(data: bytes) -> int | None:
+    """The seconds since the router started, where it says so by itself; None for anything else."""
+    if len(data) < _HEADER.size:
+        return None
+    version, opcode, _, result, _, seconds = _HEADER.unpack_from(data)
+    is_announcement = (version, opcode, result) == (VERSION, _ANSWER + _ANNOUNCE, 0)
+    return int(seconds) if is_announcement else None
 
 
 def _mapped(host: str) -> bytes:

@@ -9,8 +9,8 @@ import gevent
 from geventbt import limits
 from geventbt.errors import FetchError, ProxyError
 from geventbt.net.addresses import Address
-from geventbt.net.datagrams import DatagramSocket
-from geventbt.net.opener import DatagramConnection, DirectOpener
+from geventbt.net.datagrams import DatagramConnection, DatagramSocket
+from geventbt.net.opener import DirectOpener
 from geventbt.net.proxy.http_connect import tunnel
 from geventbt.net.proxy.relay import Association, RelayConnection, RelaySocket
 from geventbt.net.proxy.socks import ASSOCIATE, CONNECT, Steps, negotiate
@@ -39,8 +39,10 @@ class ProxyOpener:
         with gevent.Timeout(timeout, TimeoutError(f"no connection through the proxy {self._proxy} in time")):
             return self._open(endpoint.address, timeout, source_address)
 
-    def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """See `Opener`."""
+    def connect_udp(
+        self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
+    ) -> DatagramConnection:
+        """See `Opener`. The proxy sends from an address of its own."""
         with gevent.Timeout(timeout, TimeoutError(f"no datagrams through the proxy {self._proxy} in time")):
             association = self.associate()
             try:

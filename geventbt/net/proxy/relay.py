@@ -15,8 +15,8 @@ from gevent.event import Event
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.net.addresses import Address, normalise
-from geventbt.net.datagrams import BatchReceiver, DatagramReceiver, DatagramSocket, Receivers
-from geventbt.net.opener import DatagramConnection, DirectOpener
+from geventbt.net.datagrams import BatchReceiver, DatagramConnection, DatagramReceiver, DatagramSocket, Receivers
+from geventbt.net.opener import DirectOpener
 from geventbt.net.proxy.socks import pack_datagram, unpack_datagram
 from geventbt.net.resolve import Endpoint
 

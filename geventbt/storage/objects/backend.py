@@ -274,6 +274,14 @@ class ObjectBackend(StorageBackend):
                     raise
             self._files.delete_discarded()
 
+    def remove(self) -> None:
+        """Delete the objects that are the torrent's own, and all that is recorded of it."""
+        self._open()
+        files = [self._files.paths[file] for file in self._files.found if self._is_ours(file)]
+        # The record first: a start after a kill trusts nothing of what is left.
+        self._store.remove([self._record_path])
+        self._store.remove(list(self._store.find(self._files.folder)) + files)
+
     def close(self) -> None:
         """Close the connections. What is not recorded yet is lost."""
         self._is_closed = True

@@ -247,7 +247,9 @@ class ObjectFiles:
             StorageError: the store failed. They are deleted by the next call.
         """
         with self.lock:
-            paths, self._discarded = self._discarded, []
+            # A part that was joined may have come again, after another program had changed the file.
+            used = {self.part_path(file, run) for file, runs in enumerate(self.runs) for run in runs if not run.data}
+            paths, self._discarded = [path for path in self._discarded if path not in used], []
         try:
             self._store.remove(paths)
         except StorageError:

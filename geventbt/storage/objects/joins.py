@@ -61,12 +61,13 @@ class Joins:
             # The store says only that something is missing, if at all.
             self._files.check_parts(file)
             raise
-        runs = self._files.runs[file]
-        self._files.discard(self._files.part_path(file, run) for run in runs if run.data is None)
         self._files.note_made(file)
+        runs = self._files.runs[file]
         with self._files.lock:
+            parts = [self._files.part_path(file, run) for run in runs if run.data is None]
             self._buffer.forget(file)
             runs.clear()
+        self._files.discard(parts)
 
     def _make(self, file: int) -> None:
         runs, path = self._files.runs[file], self._files.paths[file]

@@ -27,8 +27,10 @@ _CONCURRENCY = 8
 """Requests at one time of a store that is made of coroutines. *Measured*: see `scripts/bench_storage.py`."""
 _MERGES = {"s3": 10_000, "s3a": 10_000, "gs": 32, "gcs": 32}
 """Stores that join objects themselves, and how many at most in one request."""
-_RENAMES = {"file", "local", "memory", "sftp", "ssh", "smb"}
+_RENAMES = {"file", "local", "sftp", "ssh", "smb"}
 """Stores that show a file while it is being written, and can rename it."""
+_RENAMES_STREAMS = _RENAMES | {"memory"}
+"""Those that show what is written in several steps."""
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "updated", "created")
 """What changes with the content of an object, from the surest on."""
 _KEPT = {
@@ -97,6 +99,7 @@ class ObjectStore:
         protocols = {kind.protocol} if isinstance(kind.protocol, str) else set(kind.protocol)
         self._serial = count()
         self._renames = bool(protocols & _RENAMES)
+        self._renames_streams = bool(protocols & _RENAMES_STREAMS)
         self.merges = next((_MERGES[name] for name in protocols if name in _MERGES), 0)
 
     def __str__(self) -> str:
@@ -155,7 +158,7 @@ class ObjectStore:
         with self._writing(next(iter(objects), "")):
             if self._caller is None:
                 for path, data in objects.items():
-                    self._put(path, lambda place, data=data: self._fs.pipe_file(place, data))  # type: ignore[misc]
+                    self._put(path, partial(self._fs.pipe_file, value=data), is_renamed=self._renames)
             else:
                 self._each("pipe_file", [((self._full(path), data), {}) for path, data in objects.items()])
 
@@ -167,7 +170,7 @@ class ObjectStore:
             chunks: gives its bytes, from the first one each time that it is called.
         """
         with self._writing(path):
-            self._put(path, lambda place: self._write(place, chunks()))
+            self._put(path, lambda place: self._write(place, chunks()), is_renamed=self._renames_streams)
 
     def merge(self, path: str, parts: Sequence[str]) -> None:
         """Have the store join objects to another one. All but the last are of at least 5 MiB.
@@ -238,10 +241,10 @@ class ObjectStore:
         made = [partial(method, *args, **kwargs) for args, kwargs in calls]
         return self._caller.call(partial(gather, made, _CONCURRENCY), limits.STORE_TIMEOUT)
 
-    def _put(self, path: str, write: Callable[[str], object]) -> None:
+    def _put(self, path: str, write: Callable[[str], object], *, is_renamed: bool) -> None:
         """Write one object by a function that is called with its place, in the store or among our own files."""
         place = self._full(path)
-        if not self._renames:
+        if not is_renamed:
             self._with_parent(write, place)
             return
         try:

@@ -67,6 +67,8 @@ def record_changes(
     Raises:
         RpcError: an argument is wrong.
     """
+    if "sequential_download_from_piece" in arguments and arguments.integer("sequential_download_from_piece"):
+        raise RpcError(Code.INVALID_PARAMS, "sequential_download_from_piece: pieces are fetched in order from 0 only")
     changes = {attribute: read(arguments, name) for name, (attribute, read) in _ATTRIBUTES.items() if name in arguments}
     record = torrent.record if torrent is not None else TorrentRecord()
     changes.update(_file_changes(arguments, metainfo, record))

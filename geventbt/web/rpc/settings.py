@@ -57,7 +57,7 @@ def _read_url(arguments: Arguments, name: str) -> str:
     return url[: limits.URL]
 
 
-_SETTINGS: dict[str, tuple[str, _Kind]] = {
+SETTINGS: dict[str, tuple[str, _Kind]] = {
     "alt_speed_down": ("slow_down", _RATE),
     "alt_speed_enabled": ("is_slow", _FLAG),
     "alt_speed_time_begin": ("slow_begin", _MINUTE),
@@ -158,14 +158,14 @@ def session_get(context: RpcContext, arguments: Arguments) -> Answer:
     found: dict[str, Callable[[], Any]] = {
         "session_id": lambda: context.session_id,
         "rpc_version": lambda: RPC_VERSION,
-        **{name: partial(_value_of, session, name) for name in (*_SETTINGS, *_FOUND, *_FIXED)},
+        **{name: partial(_value_of, session, name) for name in (*SETTINGS, *_FOUND, *_FIXED)},
     }
     return {name: find() for name, find in found.items() if wanted is None or name in wanted}
 
 
 def _value_of(session: Session, name: str) -> Any:
-    if name in _SETTINGS:
-        attribute, kind = _SETTINGS[name]
+    if name in SETTINGS:
+        attribute, kind = SETTINGS[name]
         return kind.show(getattr(session.settings, attribute))
     return _FOUND[name](session) if name in _FOUND else _FIXED[name]
 
@@ -177,7 +177,7 @@ def session_set(context: RpcContext, arguments: Arguments) -> Answer:
         if arguments.get(name) not in (None, _value_of(session, name)):
             raise RpcError(Code.INVALID_PARAMS, f"{name}: cannot be changed by clients")
     changes = {
-        attribute: kind.read(arguments, name) for name, (attribute, kind) in _SETTINGS.items() if name in arguments
+        attribute: kind.read(arguments, name) for name, (attribute, kind) in SETTINGS.items() if name in arguments
     }
     if session.blocklist.configured is not None and not changes.get("has_blocklist", True):
         raise RpcError(
@@ -202,4 +202,4 @@ def free_of(folder: str) -> tuple[int, int]:
 
 METHODS: Methods = {method.__name__: method for method in (session_get, session_set)}
 
-assert {attribute for attribute, _ in _SETTINGS.values()} <= set(Settings.__dataclass_fields__)
+assert {attribute for attribute, _ in SETTINGS.values()} <= set(Settings.__dataclass_fields__)

@@ -131,6 +131,15 @@ def drip_head(sock: Any, head: str, file: bytes) -> None:
         gevent.sleep(0.01)
 
 
+def drip_body(sock: Any, head: str, file: bytes) -> None:
+    """A body that comes byte by byte."""
+    right = partial(file, head)
+    sock.sendall(right[:20_000])
+    for byte in right[20_000:]:
+        sock.sendall(bytes([byte]))
+        gevent.sleep(0.05)
+
+
 def two_answers(sock: Any, head: str, file: bytes) -> None:
     """The answer to a request that was not made yet, with wrong data."""
     right = partial(file, head)
@@ -197,6 +206,7 @@ BEHAVIOURS: dict[str, Send] = {
     # The connection
     "a reset in the middle": reset,
     "silence after the first block": hang,
+    "a body that drips": drip_body,
     "nothing": raw(b""),
     "two answers to one request": two_answers,
     "junk behind the answer": behind(b"junk" * 100),

@@ -14,13 +14,15 @@ import pytest
 import geventbt
 from geventbt import limits
 from geventbt.discovery.trackers import udp
+from geventbt.discovery.trackers.tracker import announce_from
 from geventbt.discovery.trackers.udp_port import TrackerPort
 from geventbt.errors import NoPeersError
+from geventbt.net.datagrams import DatagramConnection
+from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.network import DIRECT, Network
-from geventbt.net.opener import DatagramConnection
 from geventbt.net.resolve import Endpoint
 from geventbt.net.udp_port import UdpPort
-from tests.loopback.fake_trackers import FakeUdp, udp_answer
+from tests.loopback.fake_trackers import FakeHttp, FakeUdp, bencoded, udp_answer
 from tests.loopback.harness import eventually
 from tests.loopback.proxy_server import ProxyServer
 from tests.loopback.world import World, address
@@ -71,6 +73,49 @@ def test_udp_trackers_are_asked_from_the_port_that_peers_connect_to(world, track
     assert set(tracker.senders) == {("127.0.0.1", client.port)}
     # With the "stopped" at the end.
     assert len(tracker.senders) >= 3
+
+
+def test_trackers_over_http_are_asked_from_the_address_that_the_client_listens_on(world):
+    seen: list[str] = []
+
+    def answer(sock: Any) -> None:
+        seen.append(sock.getpeername()[0])
+        sock.sendall(bencoded(interval=900, peers=b""))
+
+    servers = [FakeHttp({"": answer}), FakeHttp({"": answer}, "::1")]
+    with geventbt.Client(host="127.0.0.9", dht=False, lsd=False) as client:
+        trackers = [server.url() for server in servers]
+        torrent = world.torrent()
+        active = client.add(torrent, world.folder / "out", trackers=trackers[:1])
+        other = client.add(world.torrent("other"), world.folder / "out", trackers=trackers[1:])
+        eventually(lambda: is_registered(active) and is_registered(other))
+    for server in servers:
+        server.close()
+    assert set(seen) == {"127.0.0.9", "::1"}
+
+
+@pytest.mark.parametrize(
+    ("source", "host", "used"),
+    [
+        ("127.0.0.9", "127.0.0.1", "127.0.0.9"),
+        ("127.0.0.9", "93.184.216.34", None),
+        ("192.168.1.9", "93.184.216.34", "192.168.1.9"),
+        ("192.168.1.9", "2001:db8::1", None),
+        (None, "127.0.0.1", None),
+    ],
+)
+def test_what_would_not_get_to_a_tracker_is_not_sent_from_there(monkeypatch, source, host, used):
+    policies: list[AddressPolicy] = []
+
+    def fetch(url: str, *, policy: AddressPolicy, **options: Any) -> bytes:
+        policies.append(policy)
+        return b"d8:intervali900ee"
+
+    monkeypatch.setattr("geventbt.discovery.trackers.tracker.fetch", fetch)
+    url = f"http://[{host}]/announce" if ":" in host else f"http://{host}/announce"
+    request = geventbt.AnnounceRequest(bytes(20), bytes(20), 6881)
+    announce_from(DIRECT, url, request, source=source)
+    assert [policy.source for policy in policies] == [used]
 
 
 def test_a_client_that_does_not_listen_asks_from_the_port_of_its_dht(world, tracker):

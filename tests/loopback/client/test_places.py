@@ -148,6 +148,15 @@ def test_loopback_is_exempt_where_that_is_wanted(world: World, torrent):
         close_all(wires)
 
 
+def test_a_seed_takes_any_number_of_peers_of_this_machine(world: World, torrent):
+    with geventbt.seed(torrent, world.origin, ("127.0.0.1", 0), dht=False, lsd=False, port_mapping=False) as client:
+        wires = visitors(client, torrent, limits.CONNECTIONS_PER_ADDRESS + 1)
+        try:
+            assert len(wires) == limits.CONNECTIONS_PER_ADDRESS + 1
+        finally:
+            close_all(wires)
+
+
 # --- no pointless connections ---
 
 

@@ -303,7 +303,9 @@ def test_the_status_says_when_a_busy_server_is_asked_again(world, serve):
     assert "503 Busy" in seed.error
 
 
-@pytest.mark.parametrize("status", ["401 Who", "403 Forbidden", "404 Not Found", "410 Gone"])
+@pytest.mark.parametrize(
+    "status", ["401 Who", "403 Forbidden", "404 Not Found", "410 Gone", "416 Range Not Satisfiable"]
+)
 def test_a_server_that_refuses_is_off_and_the_download_says_why(world, serve, status):
     torrent, server = one_file(world), serve(lambda asked, answer: Answer(status, {}))
     job = world.download(torrent, [], web_seeds=[server.url], fail_without_peers=True)
@@ -389,7 +391,8 @@ def test_a_redirect_is_followed_and_remembered(world, serve):
     assert len(mirror.asked) == 2
 
 
-def test_a_login_is_sent_and_never_shown(world, serve):
+def test_a_login_is_sent_and_never_shown(world, serve, caplog):
+    caplog.set_level("DEBUG")
     torrent = one_file(world)
 
     def check(asked, answer):
@@ -397,7 +400,11 @@ def test_a_login_is_sent_and_never_shown(world, serve):
 
     server = serve(check)
     job = fetch(world, torrent, server.url.replace("http://", "http://ann:secret@"))
-    assert "secret" not in repr(job.web_seeds)
+    refused = world.download(torrent, [], web_seeds=[server.url.replace("http://", "http://ann:wrong@")], folder="x")
+    eventually(lambda: refused.web_seeds and refused.web_seeds[0].state == "off")
+    shown = f"{job.web_seeds} {refused.web_seeds} {caplog.text}"
+    assert "401" in shown
+    assert not [word for word in ("secret", "wrong@", "YW5u") if word in shown]
 
 
 # ------------------------------------------------------------------ bad data

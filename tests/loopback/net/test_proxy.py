@@ -52,6 +52,19 @@ def no_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geventbt.net.resolve._threads.call", refuse)
 
 
+class Kept:
+    """Keeps the datagrams that come."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, tuple[str, int]]] = []
+
+    def receive(self, data: bytes, address: tuple[str, int]) -> None:
+        self.got.append((data, address))
+
+    def drained(self) -> None:
+        pass
+
+
 @KINDS
 def test_a_peer_through_a_proxy_has_its_own_address(proxy, serving, kind):
     server = serving(lambda wire: wire.handshake(INFO_HASH, PEER_ID))
@@ -126,18 +139,8 @@ def test_the_relay_is_asked_for_again_after_it_has_ended(proxy, made, monkeypatc
     udp = FakeUdp(lambda packet: [packet])
     made.append(udp)
 
-    class Receiver:
-        def __init__(self) -> None:
-            self.got: list[bytes] = []
-
-        def receive(self, data: bytes, address: tuple[str, int]) -> None:
-            self.got.append(data)
-
-        def drained(self) -> None:
-            pass
-
     server = proxy()
-    receiver = Receiver()
+    receiver = Kept()
     socket = Network(proxy=server.url()).open_udp(("0.0.0.0", 0))
     socket.set_receiver(receiver)
 
@@ -152,6 +155,92 @@ def test_the_relay_is_asked_for_again_after_it_has_ended(proxy, made, monkeypatc
     made.append(ProxyServer(port=port))
     receiver.got.clear()
     eventually(answers)
+    socket.leave(receiver)
+
+
+def test_only_whole_datagrams_of_the_relay_are_handed_on(proxy, made):
+    udp = FakeUdp(lambda packet: [packet])
+    made.append(udp)
+    server = proxy()
+    server.spoil = lambda packet: [
+        *(packet[:size] for size in range(10)),
+        b"",
+        packet[:2] + b"\1" + packet[3:],
+        *(packet[:3] + bytes([kind]) + packet[4:] for kind in (0, 2, 3, 4, 5, 255)),
+        # Of the other family, and without anything in it.
+        b"\0\0\0\4" + bytes(15) + b"\1\1\1lie",
+        packet[:10],
+        packet,
+    ]
+    receiver = Kept()
+    socket = Network(proxy=server.url()).open_udp(("0.0.0.0", 0))
+    socket.set_receiver(receiver)
+    socket.wait_open(5)
+    socket.send(b"hello", ("127.0.0.1", udp.port))
+    eventually(lambda: receiver.got)
+    assert receiver.got == [(b"hello", ("127.0.0.1", udp.port))]
+    socket.leave(receiver)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"",
+        b"\5",
+        b"\4\0",
+        b"\5\0\5",
+        b"\5\0\5\7\0\1" + bytes(6),
+        b"\5\0\5\0\0\1" + bytes(6),
+        b"\5\0\5\0\0\2" + bytes(6),
+    ],
+)
+def test_a_relay_that_is_not_granted_is_an_error_at_once_and_asked_for_again_later(made, says, caplog, monkeypatch):
+    monkeypatch.setattr(limits, "PROXY_RETRY", 0.02)
+    caplog.set_level(logging.INFO)
+    listener = gevent_listener()
+    made.append(listener)
+    accepted: list[Any] = []
+
+    def answer() -> None:
+        while True:
+            sock, _ = listener.accept()
+            accepted.append(sock)
+            sock.recv(1000)
+            sock.sendall(says)
+            sock.close()
+
+    serving = gevent.spawn(answer)
+    receiver = Kept()
+    socket = Network(proxy=f"socks5://127.0.0.1:{listener.getsockname()[1]}").open_udp(("0.0.0.0", 0))
+    socket.set_receiver(receiver)
+    with pytest.raises(OSError):
+        socket.wait_open(5)
+    asked = len(accepted)
+
+    def is_asked_again() -> bool:
+        socket.send(b"lost", ("127.0.0.1", 9))
+        return len(accepted) > asked + 1
+
+    eventually(is_asked_again)
+    socket.leave(receiver)
+    serving.kill()
+    assert len({record.getMessage() for record in caplog.records}) <= 2
+
+
+def test_what_a_proxy_says_on_the_connection_of_an_association_ends_it(proxy, monkeypatch):
+    monkeypatch.setattr(limits, "PROXY_RETRY", 0.01)
+    server = proxy()
+    receiver = Kept()
+    socket = Network(proxy=server.url()).open_udp(("0.0.0.0", 0))
+    socket.set_receiver(receiver)
+    socket.wait_open(5)
+    server.associations[0].sendall(bytes(100_000))
+
+    def is_made_anew() -> bool:
+        socket.send(b"lost", ("127.0.0.1", 9))
+        return len(server.associations) > 1
+
+    eventually(is_made_anew)
     socket.leave(receiver)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from geventbt import Client, Magnet, Torrent
+from geventbt import Client, Magnet, Torrent, limits
+from geventbt.errors import StorageError
 from geventbt.service import moving, queue
-from geventbt.service.record import Goal, Removal
+from geventbt.service.record import Goal, Removal, ServiceRecord, TorrentRecord
 from geventbt.service.session import AlreadyThere, Session
 from geventbt.service.store import StateStore
 from geventbt.service.torrent import ServiceTorrent
@@ -107,6 +110,25 @@ def test_options_of_a_torrent_outlive_the_process(service: Service, torrent: Tor
     assert (found.record.labels, found.record.is_stopped, found.record.limit_up) == (["x"], True, 5000)
     eventually(lambda: [file.priority for file in found.active.files] == [4, 0, 4])
     assert found.active.state == "paused"
+
+
+def test_groups_and_a_blocklist_outlive_the_process(service: Service, torrent: Torrent) -> None:
+    session = service.start()
+    session.change(session.add(torrent), group="slow")
+    session.change_group("slow", {"limit_down": 0, "limits_down": True, "keeps_session_limits": False})
+    (service.world.folder / "state" / "blocklist").write_text("192.0.2.0/24\n")
+    session.change_settings({"has_blocklist": True})
+    again = service.again()
+    rates = the_one(again).active.rate_group
+    assert rates is not None
+    assert (rates.limit_down, rates.limit_up, rates.keeps_client_limits) == (0, None, False)
+    again.change_group("slow", {"limit_down": 5})
+    assert rates.limit_down == 5
+    assert again.blocklist.size == 1
+    assert again.client.network.blocks("192.0.2.1")
+    for name in ("", "x" * 101):
+        with pytest.raises(ValueError, match="the name of a group"):
+            again.change_group(name, {})
 
 
 def test_a_torrent_is_not_added_twice(service: Service, torrent: Torrent) -> None:
@@ -300,6 +322,50 @@ def test_what_the_program_does_with_the_client_itself_is_followed(service: Servi
     active.remove()
     assert session.torrents == []
     eventually(lambda: not list((service.world.folder / "state" / "torrents").iterdir()))
+
+
+def test_a_full_disk_refuses_what_cannot_be_kept_and_the_rest_goes_on(
+    service: Service, torrent: Torrent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = service.start()
+    added = complete(service, session, torrent)
+    replace = os.replace
+
+    def full(old: os.PathLike[str], new: os.PathLike[str]) -> None:
+        if "/state/" in os.fspath(new):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", full)
+    other = service.world.torrent("other", a=40_000)
+    for change in (lambda: session.add(other), lambda: session.change(added, labels=["x"]), session.save):
+        with pytest.raises(StorageError) as caught:
+            change()
+        assert caught.value.errno == errno.ENOSPC
+    assert ([each.name for each in session.torrents], list(session.client.torrents)) == (["data"], [torrent.info_hash])
+    assert added.active.state == "seeding"
+    monkeypatch.setattr(os, "replace", replace)
+    session.add(other)
+    assert sorted(each.name for each in service.again().torrents) == ["data", "other"]
+
+
+def test_of_idle_torrents_nothing_is_written_for_an_hour(
+    service: Service, torrent: Torrent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SERVICE_ROUND", 0.01)
+    session = service.start()
+    added = complete(service, session, torrent)
+    eventually(lambda: added.active.state == "seeding")
+    service.clock.now += 100
+    state = service.world.folder / "state"
+    own, common = state / "torrents" / f"{torrent.info_hash.hex()}.json", state / "session.json"
+    eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds == 100)
+    before = own.read_bytes()
+    service.clock.now += 100
+    eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds == 200)
+    assert own.read_bytes() == before
+    service.clock.now += 3600
+    eventually(lambda: TorrentRecord.decode(own.read_bytes()).seconds_seeding >= 3700)
 
 
 def test_without_a_store_nothing_is_kept(world: World) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +17,9 @@ from geventbt.service.session import Session
 from geventbt.web import make_app
 from geventbt.web.rpc import Rpc, blueprint
 from geventbt.web.rpc.fields import FIELDS
+from geventbt.web.rpc.names import legacy_answer
 from geventbt.web.rpc.rpc import METHODS
+from geventbt.web.rpc.settings import SETTINGS
 from tests.loopback.web.conftest import MakeServer, Visitor
 from tests.loopback.web_server import WebServer
 from tests.loopback.world import World, eventually
@@ -129,6 +131,11 @@ def test_a_wrong_request_has_its_code(rpc: Rpc, body: bytes, code: int) -> None:
         (b'{"method": "torrent-set-location", "arguments": {"location": "a"}}', "directory path is not absolute"),
         (b'{"method": "torrent-rename-path"}', "torrent-rename-path requires 1 torrent"),
         (b'{"method": "torrent-get", "arguments": {"fields": ["id"], "ids": {}}}', "ids: must be a number, a list of"),
+        (
+            b'{"method": "torrent-add", "arguments": {"filename": "%s", "sequential_download_from_piece": 5}}'
+            % LINK.encode(),
+            "sequential_download_from_piece: ",
+        ),
         (b'{"method": "group-set"}', "No group name given"),
         (b'{"method": "blocklist-update"}', "no blocklist"),
         (
@@ -282,12 +289,15 @@ def test_options_of_a_torrent_are_set_and_read_back(rpc: Rpc, torrent: Torrent) 
     assert failure(rpc, "torrent-set", labels=["a,b"]) == "labels cannot contain comma (,) character"
 
 
-def test_paths_stay_inside_the_folders_of_the_session(rpc: Rpc, torrent: Torrent, tmp_path: Path) -> None:
+def test_paths_stay_inside_the_folders_of_the_session(rpc: Rpc, torrent: Torrent, world: World) -> None:
     outside = {"download-dir": "/etc"}
     metainfo = base64.b64encode(torrent.to_bytes()).decode()
     assert "outside" in failure(rpc, "torrent-add", metainfo=metainfo, **outside)
     add(rpc, torrent)
     assert "outside" in failure(rpc, "torrent-set-location", location="/etc", move=True)
+    (world.folder / "out" / "link").symlink_to("/etc")
+    for path in (str(world.folder / "out" / "link"), f"{world.folder}/../..", f"{world.folder}\0/x"):
+        assert re.search("outside|not an absolute path", failure(rpc, "torrent-set-location", location=path))
     assert "outside" in failure(rpc, "session-set", **outside)
     assert "outside" in failure(rpc, "free-space", path="/etc")
     assert "neither a URL" in failure(rpc, "torrent-add", filename="/etc/passwd")
@@ -326,6 +336,24 @@ def test_settings_are_changed_and_read_back(rpc: Rpc, session: Session) -> None:
     assert call(rpc, "session-get", fields=list(settings)) == settings
     assert "cannot be changed" in failure(rpc, "session-set", **{"alt-speed-down": 9, "pex-enabled": False})
     assert (session.client.limit_down, session.client.max_connections) == (3000, 77)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("spelling", ["old", "new"])
+def test_every_setting_can_be_changed_in_both_spellings(rpc: Rpc, name: str, spelling: str) -> None:
+    def ask(method: str, **arguments: Any) -> Any:
+        if spelling == "new":
+            return rpc.handle({"jsonrpc": "2.0", "method": method, "params": arguments, "id": 1})["result"]  # type: ignore[index]
+        (old_name,) = legacy_answer("session_get", {name: None})
+        renamed = {old_name if key == name else key: value for key, value in arguments.items()}
+        answer = call(rpc, method.replace("_", "-"), **renamed)
+        return {name: answer[old_name]} if old_name in answer else answer
+
+    before = ask("session_get")[name]
+    wanted = {bool: lambda: not before, str: lambda: "http://127.0.0.1:1/list"}.get(type(before), lambda: before - 1)()
+    ask("session_set", **{name: wanted})
+    after = ask("session_get")[name]
+    assert (after, type(after)) == (wanted, type(before))
 
 
 def test_free_space_and_counters(rpc: Rpc, world: World, torrent: Torrent) -> None:

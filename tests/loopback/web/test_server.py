@@ -129,6 +129,14 @@ def test_a_head_that_is_too_long_is_refused(
         ASK + b"Content-Length: x\r\n\r\n",
         ASK + b"X-A: 1\r\n" * 200 + b"\r\n",
         b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+        # Where a proxy and a server see different ends of a body, a part of it becomes a request (smuggling).
+        ASK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        ASK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ASK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        ASK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ASK + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        ASK + b"Content-Length : 3\r\n\r\nabc",
+        ASK + b"X-A: 1\r\n Content-Length: 3\r\n\r\nabc",
     ],
 )
 def test_what_is_no_request_is_refused_without_a_traceback(visiting: Callable[..., Visitor], request_: bytes) -> None:
@@ -143,6 +151,49 @@ def test_a_body_that_does_not_come_is_waited_for_a_time(
     visitor = visiting(echo)
     read_all(visitor.connect(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nbeginning"))
     eventually(lambda: not visitor.server.connections)
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"ZZ\r\nabc", b"-5\r\nabc", b"ffffffffffffffffff\r\nabc", b"1;" + b"a" * 100_000 + b"\r\n", b"1\r\nabc"]
+)
+def test_a_broken_chunk_ends_the_connection(visiting: Callable[..., Visitor], chunk: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = read_all(visiting(echo).connect(head + chunk + b"\r\n\r\n"))
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_drips_do_not_extend_the_time_of_a_body(
+    visiting: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WEB_BODY_TIMEOUT", 0.2)
+    sock = visiting(echo).connect(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+
+    def drip() -> None:
+        while True:
+            sock.sendall(b"x")
+            gevent.sleep(0.02)
+
+    with pytest.raises(OSError), closing(sock):
+        drip()
+
+
+def test_many_requests_at_once_are_answered_one_after_the_other(visiting: Callable[..., Visitor]) -> None:
+    sock = visiting().connect((ASK + b"\r\n") * 300 + ASK + b"Connection: close\r\n\r\n")
+    assert read_all(sock).count(b"HTTP/1.1 200 OK") == 301
+
+
+def test_a_header_with_an_underscore_does_not_pass_for_one_with_a_hyphen(visiting: Callable[..., Visitor]) -> None:
+    seen: list[Any] = []
+
+    def looks(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ.get("HTTP_X_TOKEN"))
+        return app(environ, start_response)
+
+    visitor = visiting(looks)
+    read_all(visitor.connect(ASK + b"X_Token: a\r\nConnection: close\r\n\r\n"))
+    read_all(visitor.connect(ASK + b"X-Token: b\r\nX_Token: a\r\nConnection: close\r\n\r\n"))
+    assert seen == [None, "b"]
 
 
 def test_a_body_that_is_not_read_is_not_taken_for_a_request(visiting: Callable[..., Visitor]) -> None:

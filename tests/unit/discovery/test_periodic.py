@@ -63,6 +63,16 @@ def test_news_is_told_after_the_minimum_interval(again: AskAgain) -> None:
     assert again.due == MIN_INTERVAL
 
 
+def test_news_that_comes_while_a_question_is_under_way_is_told_by_the_next(again: AskAgain) -> None:
+    again.begin()
+    again.ask_soon()
+    again.asked(0.0, found=True)
+    assert again.due == MIN_INTERVAL
+    again.begin()
+    again.asked(MIN_INTERVAL, found=True)
+    assert again.due == MIN_INTERVAL + INTERVAL
+
+
 def test_what_a_source_wants_counts_from_then_on(again: AskAgain) -> None:
     again.asked(0.0, found=True, interval=300.0, min_interval=30.0)
     assert again.due == 300.0

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from geventbt import limits
 from geventbt.errors import FetchError
+from geventbt.net.http.head import Headers, retry_after
+from geventbt.net.http.policy import ANY
+from geventbt.net.http.redirects import Destination, RedirectMemory
 from geventbt.net.http.url import parse_url, redirected
 
 
@@ -43,3 +47,60 @@ def test_a_redirect_may_be_relative_or_go_to_https():
 def test_a_redirect_from_https_goes_nowhere_else(location):
     with pytest.raises(FetchError):
         redirected(parse_url("https://a/x"), location)
+
+
+NOON = 1_704_110_400.0
+"""Mon, 01 Jan 2024 12:00:00 GMT."""
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        ("Mon, 01 Jan 2024 12:00:30 GMT", 30),
+        ("Monday, 01-Jan-24 12:01:00 GMT", 60),
+        ("Mon Jan  1 12:02:00 2024", 120),
+        ("Mon, 01 Jan 2024 13:00:30 +0100", 30),
+        ("Sun, 31 Dec 2023 12:00:00 GMT", 0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("9" * 30, None),
+        ("Mon, 99 Jan 2024 99:99:99 GMT", None),
+        ("", None),
+    ],
+)
+def test_when_to_ask_again_is_seconds_or_a_date(text: str, seconds: float | None):
+    assert retry_after(Headers([("Retry-After", text)]), NOON) == seconds
+
+
+def destination(number: int) -> Destination:
+    return Destination(parse_url(f"http://mirror/{number}"), ANY)
+
+
+def test_a_permanent_redirect_is_remembered_for_ever_and_others_for_ten_minutes():
+    memory, first, second = RedirectMemory(), parse_url("http://a/1"), parse_url("http://a/2")
+    memory.remember(first, destination(1), 100.0, is_permanent=True)
+    memory.remember(second, destination(2), 100.0, is_permanent=False)
+    just_before = 100.0 + limits.HTTP_REDIRECT_TIME - 1
+    assert memory.find(second, just_before) == destination(2)
+    assert memory.find(second, just_before + 1) is None
+    assert memory.find(first, 1e9) == destination(1)
+
+
+def test_a_redirect_that_fails_is_forgotten_unless_it_is_permanent():
+    memory, first, second = RedirectMemory(), parse_url("http://a/1"), parse_url("http://a/2")
+    memory.remember(first, destination(1), 0.0, is_permanent=True)
+    memory.remember(second, destination(2), 0.0, is_permanent=False)
+    assert [memory.failed(url) for url in (first, second, second)] == [False, True, False]
+    assert (memory.find(first, 1.0), memory.find(second, 1.0)) == (destination(1), None)
+
+
+def test_so_many_redirects_are_remembered_and_the_oldest_is_forgotten_first():
+    memory = RedirectMemory()
+    urls = [parse_url(f"http://a/{number}") for number in range(limits.HTTP_REDIRECTS_KEPT + 1)]
+    for number, url in enumerate(urls):
+        memory.remember(url, destination(number), 0.0, is_permanent=True)
+    assert memory.find(urls[0], 1.0) is None
+    assert memory.find(urls[1], 1.0) == destination(1)

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geventbt import limits
@@ -24,6 +24,17 @@ def test_an_address_is_blocked_if_and_only_if_it_is_in_a_range(ranges, number):
     expected = any(first <= number <= last for first, last in ranges)
     assert IPFilter(ipv4=ranges).blocks(str(ip_address(number))) == expected
     assert IPFilter(ipv6=ranges).blocks(f"::{number:x}") == expected or number >= 0xFFFF
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda pair: (min(pair), max(pair)))))
+def test_the_end_of_the_addresses_and_the_borders_of_groups_are_as_any_other(ranges):
+    for top, count in ((1 << 32, 41), (1 << 16, 20)):
+        base = top - count
+        found = IPFilter([(base + first, min(base + last, (1 << 32) - 1)) for first, last in ranges])
+        for number in range(base, min(base + 42, 1 << 32)):
+            expected = any(base + first <= number <= base + last for first, last in ranges)
+            assert found.blocks(str(ip_address(number))) == expected
 
 
 def test_ranges_that_touch_are_one():

@@ -13,7 +13,7 @@ from geventbt import limits
 from geventbt.net.http.url import parse_url
 from geventbt.net.mapping import igd, nat_pmp, pcp, ssdp
 from geventbt.net.mapping.base import MappingFailed
-from geventbt.net.mapping.gateway import GATEWAY_VARIABLE, named_gateway, parse_routes
+from geventbt.net.mapping.gateway import GATEWAY_VARIABLE, named_gateway, parse_routes, parse_routes_ipv6
 from tests.loopback.fake_routers import DESCRIPTION
 
 URL = parse_url("http://192.168.1.1:5000/root.xml")
@@ -63,10 +63,54 @@ def test_no_datagram_is_anything_but_an_answer_a_refusal_or_left_out(data):
         lambda: pcp.parse_mapped(data, NONCE, "tcp", 6881),
         lambda: nat_pmp.parse_mapped(data, "tcp", 6881),
         lambda: nat_pmp.parse_address(data),
+        lambda: nat_pmp.parse_announcement(data),
+        lambda: pcp.parse_announcement(data),
         lambda: ssdp.parse_answer(data, "192.168.1.1", None),
     ):
         with suppress(MappingFailed):
             parse()
+
+
+def changed(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :]
+
+
+NAT_PMP_ANSWER = b"\0\x82\0\0\0\0\0\1\x1a\xe1\x1a\xe2\0\0\x0e\x10"
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [("version", [0]), ("opcode", [1]), ("nonce", range(24, 36)), ("protocol", [36]), ("port", [40, 41])],
+)
+def test_an_answer_of_pcp_with_another_field_is_none(name, places):
+    for at in places:
+        assert pcp.parse_mapped(changed(PCP_ANSWER, at), NONCE, "tcp", 6881) is None
+
+
+def test_an_answer_of_pcp_with_another_result_is_a_refusal():
+    with pytest.raises(MappingFailed, match="error 65"):
+        pcp.parse_mapped(changed(PCP_ANSWER, 3), NONCE, "tcp", 6881)
+
+
+@pytest.mark.parametrize(("name", "places"), [("version", [0]), ("opcode", [1]), ("port", [8, 9])])
+def test_an_answer_of_nat_pmp_with_another_field_is_none(name, places):
+    for at in places:
+        assert nat_pmp.parse_mapped(changed(NAT_PMP_ANSWER, at), "tcp", 6881) is None
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_an_answer_of_nat_pmp_with_another_result_is_a_refusal(at):
+    with pytest.raises(MappingFailed, match="error"):
+        nat_pmp.parse_mapped(changed(NAT_PMP_ANSWER, at), "tcp", 6881)
+
+
+def test_answers_that_are_cut_off_are_none():
+    for size in range(60):
+        with suppress(MappingFailed):
+            assert pcp.parse_mapped(PCP_ANSWER[:size], NONCE, "tcp", 6881) is None
+    assert not any(nat_pmp.parse_mapped(NAT_PMP_ANSWER[:size], "tcp", 6881) for size in range(16))
+    assert pcp.parse_mapped(PCP_ANSWER + bytes(9), NONCE, "tcp", 6881)
+    assert nat_pmp.parse_mapped(NAT_PMP_ANSWER + bytes(9), "tcp", 6881)
 
 
 # ---------------------------------------------------------------------- SSDP
@@ -187,6 +231,21 @@ def test_the_gateway_is_that_of_the_best_default_route():
     assert parse_routes(ROUTES, "wlan0") == "192.168.1.2"
     assert parse_routes(ROUTES, "lo") is None
     assert parse_routes("") is None
+
+
+ROUTES_IPV6 = """fd99000000000000 00 nonsense
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000003 00000000 00000003     eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fd000000000000000000000000000001 00000200 00000003 00000000 00000003    wlan0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo
+fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
+"""  # noqa: E501
+
+
+def test_the_gateway_of_ipv6_has_its_device_where_it_is_of_the_link():
+    assert parse_routes_ipv6(ROUTES_IPV6) == "fd00::1"
+    assert parse_routes_ipv6(ROUTES_IPV6, "eth0") == "fe80::1%eth0"
+    assert parse_routes_ipv6(ROUTES_IPV6, "lo") is None
+    assert parse_routes_ipv6("") is None
 
 
 def test_the_environment_may_name_the_router(monkeypatch):

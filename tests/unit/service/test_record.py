@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventbt.service.record import ServiceRecord, Settings, TorrentRecord
+from geventbt.service.record import GroupRecord, ServiceRecord, Settings, TorrentRecord
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab1", max_size=3),
@@ -48,6 +48,11 @@ def test_no_object_breaks_the_reader(content: dict[str, Any]) -> None:
     except ValueError:
         return
     assert TorrentRecord.decode(record.encode()) == record
+
+
+@pytest.mark.parametrize("content", [None, 5, "x", [], {}, {"limit_down": "5", "limits_down": 1}])
+def test_a_group_of_which_nothing_can_be_read_has_no_limits(content: object) -> None:
+    assert GroupRecord.read(content) == GroupRecord()
 
 
 def test_numbers_of_torrents_are_never_used_again() -> None:

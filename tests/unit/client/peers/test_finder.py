@@ -22,6 +22,9 @@ class Some:
     def start(self) -> None:
         self.calls.append("start")
 
+    def moved(self) -> None:
+        self.calls.append("moved")
+
     def need_more(self) -> None:
         self.calls.append("need_more")
 
@@ -53,8 +56,9 @@ def test_all_sources_are_used():
     found.start()
     found.need_more()
     found.completed()
+    found.moved()
     found.stop(1)
-    assert [source.calls for source in sources] == [["start", "need_more", "completed", "stop"]] * 2
+    assert [source.calls for source in sources] == [["start", "need_more", "completed", "moved", "stop"]] * 2
 
 
 def test_a_private_torrent_uses_only_what_it_may():

@@ -2,25 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from geventbt import limits
 from geventbt.client.swarm.upload_slots import UploadSlots
 
+ROUND = int(limits.CHOKE_INTERVAL)
+WAITING = 100
+"""Interested peers."""
 
-def after(most: int, rate: float) -> int | None:
-    """The slots after ten seconds of a busy uplink."""
-    slots = UploadSlots(most)
-    for second in range(11):
-        slots.sample(second, int(second * rate))
-    slots.on_round()
-    return slots.count
+
+def counts(
+    slots: UploadSlots, rate_of: Callable[[int], float], rounds: int = 30, wanting: int = WAITING
+) -> list[int | None]:
+    """The slots after each round of a busy uplink, over which `rate_of` says how fast a number of receivers takes."""
+    now, uploaded, seen = 0, 0.0, []
+    for _ in range(rounds):
+        for _ in range(ROUND):
+            slots.sample(now, int(uploaded))
+            now += 1
+            assert slots.count is not None
+            uploaded += rate_of(min(slots.count, wanting))
+        slots.on_round(wanting)
+        seen.append(slots.count)
+    return seen
+
+
+def uplink(rate: float) -> Callable[[int], float]:
+    """An uplink that any receiver can fill."""
+    return lambda count: rate
+
+
+def receivers(rate: float, uplink: float = 1e9) -> Callable[[int], float]:
+    """Receivers that take no more than their rate, over an uplink that may be full."""
+    return lambda count: min(count * rate, uplink)
 
 
 def test_a_slow_uplink_has_one_slot_and_a_fast_one_all():
-    assert after(8, 125_000) == 1
-    assert after(8, 4 * limits.UPLOAD_SLOT_RATE) == 4
-    assert after(8, 1e9) == 8
+    assert counts(UploadSlots(8), uplink(125_000), rounds=4) == [1, 1, 1, 1]
+    assert set(counts(UploadSlots(8), uplink(4 * limits.UPLOAD_SLOT_RATE))[1:]) == {4}
+    assert set(counts(UploadSlots(8), uplink(1e9))) == {8}
+
+
+def test_without_a_limit_there_are_as_many_as_the_uplink_feeds():
+    assert set(counts(UploadSlots(None), uplink(125_000))[1:]) == {1}
+    assert counts(UploadSlots(None), uplink(50 * limits.UPLOAD_SLOT_RATE))[-1] == 50
+
+
+def test_a_fast_uplink_has_more_within_a_second():
+    slots = UploadSlots(None)
+    slots.sample(0.0, 0)
+    slots.sample(1.0, 200 * limits.UPLOAD_SLOT_RATE)
+    assert slots.count == 200
+
+
+@pytest.mark.parametrize("rate", [5_000, 50_000, 120_000])
+def test_slow_receivers_leave_the_slots_of_a_fast_uplink_to_many(rate):
+    """A rate that is the receivers' does not show that the uplink is full."""
+    seen = counts(UploadSlots(8), receivers(rate))
+    assert seen.count(8) > 0.8 * len(seen)
+    seen = counts(UploadSlots(None), receivers(rate))[8:]
+    assert seen.count(WAITING) > 0.8 * len(seen)
+
+
+def test_receivers_fill_a_middle_uplink():
+    """Of 50 kB/s each, over 1 MB/s."""
+    rate_of = receivers(50_000, 1e6)
+    seen = counts(UploadSlots(None), rate_of, rounds=60)
+    assert sum(rate_of(count or 0) for count in seen[8:]) / len(seen[8:]) > 0.8e6
+
+
+def test_a_slow_peer_in_the_only_slot_makes_room_for_more():
+    slots = UploadSlots(8)
+    counts(slots, uplink(125_000), rounds=3)
+    assert slots.count == 1
+    assert 4 in counts(slots, receivers(20_000), rounds=4)
+
+
+def test_peers_that_take_nothing_teach_nothing():
+    slots = UploadSlots(8)
+    assert set(counts(slots, receivers(0))) == {limits.FIRST_UPLOAD_SLOTS}
+    assert counts(slots, receivers(1))[-1] == 8
+
+
+def test_slots_that_nobody_waits_for_are_not_counted():
+    assert max(counts(UploadSlots(None), receivers(5_000), wanting=6)) <= 6
 
 
 def test_an_idle_uplink_opens_one_more_up_to_the_limit():
@@ -34,23 +102,22 @@ def test_an_idle_uplink_opens_one_more_up_to_the_limit():
 def test_nothing_is_decided_before_the_uplink_is_measured():
     slots = UploadSlots(8)
     slots.sample(0, 0)
-    slots.on_round()
+    slots.on_round(WAITING)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS
 
 
-@pytest.mark.parametrize("most", [None, 0])
-def test_no_limit_and_no_slots_stay_as_they_are(most):
-    slots = UploadSlots(most)
-    for second in range(11):
-        slots.sample(second, second << 20)
-    slots.on_round()
+def test_no_slots_stay_none():
+    slots = UploadSlots(0)
+    assert set(counts(slots, uplink(1e6))) == {0}
     slots.on_idle()
-    assert slots.count == most
+    assert slots.count == 0
 
 
-def test_it_can_be_told_not_to_follow():
-    slots = UploadSlots(8, follows_uplink=False)
+@pytest.mark.parametrize("most", [8, None])
+def test_it_can_be_told_not_to_follow(most):
+    slots = UploadSlots(most, follows_uplink=False)
     for second in range(11):
         slots.sample(second, second)
-    slots.on_round()
-    assert slots.count == 8
+    slots.on_round(WAITING)
+    slots.on_idle()
+    assert slots.count == most
