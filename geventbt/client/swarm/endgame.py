@@ -2,8 +2,8 @@
 
 Theory. What is missing is here first when all peers are done at the same time, each with a share by its rate. So a peer
 that runs dry takes the blocks that are expected last, one after the other, as long as each comes much sooner so: list
-scheduling, see `delivery.py`. The slow peer is asked for them still, and whoever delivers first has the other's request
-cancelled; as it sends in order, and they are its last ones, few are received twice.
+scheduling, see `delivery.py`. The slow peer is asked for them still, and when one of the two delivers, the request to
+the other is cancelled; as each sends in order, and they are the slow one's last, few are received twice.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Endgame:
         late = []
         for (piece, block), several in times.items():
             claimants = self._picker.shared_by(source, piece, block)
-            # Whoever is not late is not among those whose times are known.
+            # A source that delivers in time is not among those that were looked at.
             if len(claimants) == len(several) < limits.ENDGAME_CLAIMANTS and min(several) > after:
                 late.append((min(several), piece, block))
         return sorted(late, reverse=True)

@@ -64,9 +64,10 @@ class OutOfTurn:
         """Request blocks that were claimed for the peer, and cancel what is in front of them: all that is not of the
         spared pieces, nor on its way already."""
         others = [request for request in self._wire.requests if request.piece not in spared]
-        cancelled = others[self._window.under_way :]
+        kept = self._window.under_way
+        cancelled = others[kept:]
         if cancelled:
-            self._window.on_cancel(now)
+            self._window.on_cancel(kept, len(cancelled), now)
         for request in cancelled:
             self._line.cancel(request)
         self._line.send(runs, now)

@@ -67,6 +67,7 @@ class RequestWindow:
         "_hold",
         "_is_first",
         "_last",
+        "_may_come_late",
         "_pause",
         "_rate",
         "_since",
@@ -93,7 +94,7 @@ class RequestWindow:
         self._delay: float | None = None
         self._is_first = False
         self._asked = self._cancelled_at = float("-inf")
-        self._came_late = self._committed = 0
+        self._came_late = self._may_come_late = self._committed = 0
         self._waiting = False
         # The last sign of life, and when the patience began to run: then, or at the last timeout.
         self._last = self._since = 0.0
@@ -108,10 +109,15 @@ class RequestWindow:
             self._is_first = now > self._cancelled_at + _ANSWERED
             self._last = self._since = self._asked = now
 
-    def on_cancel(self, now: float) -> None:
-        """Note that requests were cancelled."""
-        if now > self._cancelled_at + _ANSWERED:
-            self._came_late = 0
+    def on_cancel(self, kept: int, count: int, now: float) -> None:
+        """Note that requests were cancelled, to have others in front.
+
+        Args:
+            kept: how many of the first were not, as they would come anyway.
+            count: how many were.
+            now: the time.
+        """
+        self._came_late, self._may_come_late = kept, count
         self._cancelled_at = now
 
     def ghosts(self, owed: int, now: float) -> int:
@@ -125,8 +131,10 @@ class RequestWindow:
 
     def on_late_block(self) -> None:
         """Note that a block came that was cancelled: what a peer has written to its socket is not cancelled."""
-        self._came_late += 1
-        self._committed = max(self._committed, self._came_late)
+        if self._may_come_late:
+            self._may_come_late -= 1
+            self._came_late += 1
+            self._committed = max(self._committed, self._came_late)
 
     def on_bytes(self, now: float) -> None:
         """Note that a part of a block came that we had asked for."""
@@ -286,6 +294,7 @@ class RequestWindow:
         # A faster peer is followed at once, a slower one by halves: a pause is not yet a slower peer.
         self._rate = rate if rate > self._rate else (rate + self._rate) / 2
         self._best_rate = max(self._rate, self._best_rate * _BEST_KEPT)
+        self._committed -= self._committed > 0
         if not self._slow_start:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)
             self._size = max(limits.MIN_REQUESTS, min(wanted, limits.REQUESTS))

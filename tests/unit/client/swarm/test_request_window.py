@@ -210,7 +210,7 @@ def test_what_was_cancelled_may_come_first_for_as_long_as_that_would_take():
     window = RequestWindow()
     now = delivered(window, 50, 6.0)
     assert window.ghosts(30, now) == 0
-    window.on_cancel(now)
+    window.on_cancel(5, 30, now)
     assert window.ghosts(30, now + 0.5) == 30
     assert window.ghosts(30, now + 2.0) == 0
 
@@ -218,17 +218,48 @@ def test_what_was_cancelled_may_come_first_for_as_long_as_that_would_take():
 def test_what_a_peer_sends_although_it_is_cancelled_is_not_cancelled_again():
     window = RequestWindow()
     now = delivered(window, 50, 6.0)
-    window.on_cancel(now)
+    window.on_cancel(5, 20, now)
     for _ in range(20):
         window.on_late_block()
-    assert window.under_way == 20
+    assert window.under_way == 25
+
+
+def test_what_comes_after_several_cancels_does_not_add_up():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    for _ in range(10):
+        window.on_cancel(5, 10, now)
+        for _ in range(4):
+            window.on_late_block()
+    assert window.under_way == 9
+
+
+def test_a_peer_cannot_have_sent_more_than_was_cancelled():
+    """What comes beyond was cancelled for another reason: it has come from another peer."""
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    window.on_cancel(5, 3, now)
+    for _ in range(20):
+        window.on_late_block()
+    assert window.under_way == 8
+
+
+def test_what_a_peer_sent_although_it_was_cancelled_is_forgotten_by_and_by():
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    before = window.under_way
+    window.on_cancel(5, 20, now)
+    for _ in range(20):
+        window.on_late_block()
+    deliver(window, 50, 30.0, now)
+    assert window.under_way <= before
 
 
 def test_the_delay_is_not_learned_from_what_was_cancelled():
     window = RequestWindow()
     now = delivered(window, 50, 1.0)
     window.on_idle(now)
-    window.on_cancel(now)
+    window.on_cancel(0, 1, now)
     window.on_requests(now)
     window.on_blocks(1, 0, now + 0.001)
     assert window.delay == pytest.approx(0.1)
