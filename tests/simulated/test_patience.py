@@ -25,6 +25,12 @@ def test_a_download_from_honest_seeds_ends(first):
         check(download(random_seeds(Random(number)), number), number)
 
 
+@pytest.mark.parametrize("number", [185, 265, 398, 609])
+def test_a_seed_whose_silence_says_nothing_is_asked_again(number):
+    """It drops what is over its queue, or sends its queue behind a choke."""
+    check(download(random_seeds(Random(number)), number), number)
+
+
 def test_the_same_download_takes_the_same_steps_each_time():
     habits = Habits(((3, 20_000), (1, 2000)), choke_every=2, loses=0.05)
     assert download([habits], 1, pieces=4) == download([habits], 1, pieces=4) != download([habits], 2, pieces=4)

@@ -36,6 +36,8 @@ class DroppedRequests:
         self._scheduler = scheduler
         self._skipped = SkippedRequests()
         self._is_choke_old = False
+        # Whether what came last came behind a choke: the peer keeps its queue, and goes on with it.
+        self._answers_choked = False
 
     def note_sent(self) -> None:
         """Note that requests were sent."""
@@ -47,6 +49,7 @@ class DroppedRequests:
 
     def note_late(self, key: RequestKey) -> None:
         """Note a block that came after all."""
+        self._answers_choked = self._peer.wire.peer_choking
         self._skipped.note_late(key)
 
     def note_choked(self, key: RequestKey) -> None:
@@ -59,6 +62,7 @@ class DroppedRequests:
 
     def forget_all(self) -> None:
         """Note that all requests have been given up."""
+        self._answers_choked = False
         self._skipped.forget_all(self._peer.wire.requests)
 
     def settle(self) -> None:
@@ -73,8 +77,12 @@ class DroppedRequests:
         return self._skipped.is_in_doubt or self._skipped.may_have_all(pending, now)
 
     def repeat(self, now: float) -> list[Run]:
-        """Ask once more for a block that a choke has left in doubt, if that is due: there is no other one."""
+        """Ask once more for a block that a choke or a silence has left in doubt, if that is due: there is no other
+        one."""
         key = self._skipped.take_repeated(now)
+        pending = self._peer.wire.requests if key is None and self._skipped.wants_probe(now) else []
+        if pending and (key := self._skipped.take_probe(pending)):
+            self._peer.wire.give_up([key])
         if key is None:
             return []
         self._give_back([key])
@@ -87,7 +95,7 @@ class DroppedRequests:
         if not is_choking:
             self._give_up(self._skipped.take_passed_over(self._peer.wire.requests, now))
             self._peer.fill(now)
-        elif self._is_choke_old and self._skipped.has_choked:
+        elif self._is_choke_old and self._skipped.has_choked and not self._answers_choked:
             self._peer.withdraw()
             self._window.on_idle(now)
             self._scheduler.wake_idle()

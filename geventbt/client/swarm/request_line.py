@@ -35,7 +35,7 @@ class RequestLine:
         self._peer = peer
         self._picker = owner.picker
         self._geometry = owner.geometry
-        self.window = RequestWindow()
+        self.window = RequestWindow(rejects=peer.wire.has_fast)
         self.since = math.inf
         self.dropped = None
         if not peer.wire.has_fast:

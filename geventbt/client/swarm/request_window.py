@@ -15,7 +15,9 @@ The patience. Any byte of a block that was asked for is a sign of life. A peer s
 than its pauses are wont to be: their mean and deviation are followed as those of round trips are in RFC 6298, over the
 one pause that ends each second of waiting. That is every pause of more than a second; the many short ones inside a
 burst do not hide it. A snubbed peer has one request at a time, and twice the patience after each timeout (5.5); its
-next byte ends that, what was learned of its pauses is forgotten, and another slow start begins.
+next byte ends that, what was learned of its pauses is forgotten, and another slow start begins. Where a peer may have
+dropped all without a word, a silence that a request after the timeout ended is no pause of its own (Karn's algorithm);
+a late block shows that it was.
 
 The ceiling. A peer that rejects requests has a shorter queue than we thought: what it had left to answer then is the
 most that it gets. An eighth more is tried each second, as its queue may have grown. Without the fast extension it drops
@@ -66,10 +68,13 @@ class RequestWindow:
         "_deviation",
         "_hold",
         "_is_first",
+        "_is_late",
         "_last",
         "_may_come_late",
         "_pause",
         "_rate",
+        "_rejects",
+        "_silence",
         "_since",
         "_size",
         "_slow_start",
@@ -78,7 +83,7 @@ class RequestWindow:
         "timeout",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, rejects: bool = True) -> None:
         self.timeout = limits.FIRST_SNUB_TIMEOUT
         """Seconds without a sign of life after which the peer has snubbed us."""
         self._size = limits.FIRST_REQUESTS
@@ -101,6 +106,11 @@ class RequestWindow:
         self._pause: float | None = None
         self._deviation = 0.0
         self._snubbed = False
+        # Whether it rejects what it drops. Where it does not: whether it has answered after a timeout what it was asked
+        # before, and the silence before that timeout.
+        self._rejects = rejects
+        self._is_late = False
+        self._silence = 0.0
 
     def on_requests(self, now: float) -> None:
         """Note that requests were sent."""
@@ -135,6 +145,11 @@ class RequestWindow:
             self._may_come_late -= 1
             self._came_late += 1
             self._committed = max(self._committed, self._came_late)
+        if self._snubbed:
+            self._is_late = True
+        elif self._silence:
+            self._learn_first_pause(self._silence)
+            self._silence = 0.0
 
     def on_bytes(self, now: float) -> None:
         """Note that a part of a block came that we had asked for."""
@@ -283,8 +298,12 @@ class RequestWindow:
             self._delay = pause if self._delay is None else min(self._delay, pause)
         if self._snubbed:
             self._snubbed = False
-            self._pause = None
-            self._learn_pause(pause)
+            if self._rejects or self._is_late:
+                self._learn_first_pause(pause)
+            else:
+                # All may have been dropped, and this be the answer to another request.
+                self._silence, pause = pause, 0.0
+            self._is_late = False
         return pause
 
     def _end_sample(self, pause: float) -> None:
@@ -304,6 +323,10 @@ class RequestWindow:
         else:
             self._ceiling = min(self._ceiling + max(1, self._ceiling >> 3), limits.REQUESTS)
         self._blocks, self._active = 0, 0.0
+
+    def _learn_first_pause(self, pause: float) -> None:
+        self._pause = None
+        self._learn_pause(pause)
 
     def _learn_pause(self, pause: float) -> None:
         """Follow the mean and the deviation of pauses, and derive the timeout (RFC 6298, 2.2 to 2.5).

@@ -10,7 +10,7 @@ then a moment of silence is enough.
 A choke leaves everything in doubt. If all were requested again at once, a peer that keeps its queue, or unchokes us
 before our last requests reach it, would send all of that twice, at every choke. Requests sent after the unchoke tell:
 a queue that was kept is answered before them. Where nothing else is to be requested, one of those in doubt is sent
-again; rarely, to a peer that was seen to keep its queue.
+again; rarely, to a peer that was seen to keep its queue. The same holds when a peer falls silent without a choke.
 
 An answer to what was sent more than once says nothing: it may be that to the first copy.
 """
@@ -41,6 +41,7 @@ class SkippedRequests:
         "_has_later",
         "_later",
         "_old",
+        "_probe",
         "_repeated",
         "_silent_since",
         "_wait",
@@ -55,6 +56,8 @@ class SkippedRequests:
         # Whether others have been sent since, and which one of them again.
         self._has_later = False
         self._repeated: RequestKey | None = None
+        # The last of all that may be dropped, which was sent again.
+        self._probe: RequestKey | None = None
         self._wait = 0.0
         self._silent_since: float | None = None
         # Those that were given up, and that may have two answers if they are sent again.
@@ -70,6 +73,9 @@ class SkippedRequests:
         for key in answered:
             if key in self._copied:
                 self._copied.remove(key)
+                # Another one is to tell, but is not repeated at once.
+                self._has_later = False
+                self._wait = max(self._wait, _SILENCE)
                 self._old.discard(key)
                 continue
             if self._choked:
@@ -78,6 +84,11 @@ class SkippedRequests:
             self._repeated = None
             if key in self._old:
                 self._old.remove(key)
+            elif key == self._probe:
+                self._probe = None
+                if self._old:
+                    self._wait = 0.0
+                self._later += _SKIPS * len(self._old) + 1
             else:
                 self._later += 1
 
@@ -163,6 +174,9 @@ class SkippedRequests:
             pending: the requests that are not answered.
             now: the time.
         """
+        if not self._old and self._is_silent(_SILENCE, now):
+            # Nothing that was answered had them followed.
+            self._old = set(pending)
         if not self._later or not self._old:
             return []
         return self.take_dropped(pending) if self._is_silent(_SILENCE, now) else []
@@ -182,6 +196,25 @@ class SkippedRequests:
         """The requests that a choke turned out to have ended, usually none."""
         dropped, self._dropped = self._dropped, []
         return dropped
+
+    def wants_probe(self, now: float) -> bool:
+        """Whether `take_probe` is to be called, where no other request is to be sent: no choke explains a silence that
+        is longer than those after which that was of no use."""
+        return bool(self._old) and not self._choked and self._is_silent(max(self._wait, _SILENCE), now)
+
+    def take_probe(self, pending: Sequence[RequestKey]) -> RequestKey | None:
+        """The request that is to be sent once more, as all that are pending may be dropped; None for none.
+
+        Args:
+            pending: the requests that are not answered, in the order in which they were sent; at least one.
+        """
+        if len(pending) > len(self._old) or pending[-1] not in self._old:
+            return None
+        # Those before it are answered before it, or dropped.
+        self._probe = pending[-1]
+        self._old.remove(self._probe)
+        self._wait = min(2 * max(self._wait, _SILENCE), _MAX_WAIT)
+        return self._probe
 
     def take_repeated(self, now: float) -> RequestKey | None:
         """The request that is to be sent once more; None for none now. For when there is no other one to be sent."""

@@ -139,6 +139,27 @@ def test_a_peer_that_snubs_us_is_given_one_request_until_its_next_block():
     assert window.size(2000, now) == 500
 
 
+def silent_until_asked_again() -> RequestWindow:
+    """One of a quick peer without the fast extension that was silent for a minute, and answers another request."""
+    window = RequestWindow(rejects=False)
+    now = deliver(window, 1000, 5)
+    window.on_timeout(now + 3)
+    window.on_requests(now + 60)
+    window.on_blocks(1, 1, now + 60)
+    deliver(window, 1000, 3, now + 60)
+    return window
+
+
+def test_a_silence_after_which_only_another_request_was_answered_is_not_usual_for_a_peer():
+    assert silent_until_asked_again().timeout == limits.MIN_SNUB_TIMEOUT
+
+
+def test_a_silence_after_which_a_late_block_comes_is_usual_for_a_peer():
+    window = silent_until_asked_again()
+    window.on_late_block()
+    assert window.timeout > 60
+
+
 def test_a_choke_after_a_long_silence_is_a_snub_all_the_same():
     window = RequestWindow()
     window.on_requests(0)

@@ -124,3 +124,52 @@ def test_a_peer_that_keeps_its_queue_is_rarely_sent_a_request_twice():
             skipped.note_choked(key)
             order.append(key)
     assert waits == [0.0, 2.0, 4.0, 8.0]
+
+
+def test_a_choke_stays_in_doubt_after_an_answer_that_says_nothing():
+    skipped = SkippedRequests()
+    skipped.forget(request(4))
+    for key in requests(1, 2):
+        skipped.note_choked(key)
+    skipped.note_sent()
+    assert not skipped.is_in_doubt
+    skipped.note(requests(4))
+    assert skipped.take_dropped_by_choke() == []
+    assert skipped.is_in_doubt
+
+
+# ------------------------------------------------------------------ silence
+
+
+def test_a_peer_that_never_answered_may_have_dropped_all():
+    skipped = SkippedRequests()
+    assert skipped.take_passed_over(requests(1, 2), 0.0) == []
+    assert not skipped.may_have_all(2, 0.0)
+    assert skipped.take_passed_over(requests(1, 2), 2.0) == []
+    assert skipped.may_have_all(2, 2.0)
+
+
+def probed() -> SkippedRequests:
+    """Some of which the last of three is sent again."""
+    skipped = following(1, 2, 3)
+    assert not skipped.wants_probe(0.0)
+    assert skipped.wants_probe(2.0)
+    assert skipped.take_probe(requests(1, 2, 3)) == request(3)
+    assert skipped.take_probe(requests(1, 2, 3)) is None
+    return skipped
+
+
+def test_those_before_the_last_one_are_dropped_when_that_is_answered():
+    skipped = probed()
+    skipped.note(requests(3))
+    assert skipped.is_due
+    assert skipped.take_dropped(requests(1, 2)) == requests(1, 2)
+
+
+def test_a_slow_peer_is_sent_the_last_request_again_more_rarely():
+    skipped = probed()
+    skipped.note(requests(1, 2, 3))
+    assert skipped.take_dropped(requests(4)) == []
+    assert not skipped.wants_probe(10.0)
+    assert not skipped.wants_probe(13.9)
+    assert skipped.wants_probe(14.0)
