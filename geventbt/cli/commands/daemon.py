@@ -115,8 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check_config:
         return DONE
     make_folder(arguments.output)
-    log_file = _log_lines(arguments)
-    with ExitStack() as stack:
+    with _log_lines(arguments) as log_file, ExitStack() as stack:
         _serve(arguments, login, state, log_file, stack)
     return DONE
 
@@ -131,8 +130,9 @@ def _state_folder(arguments: argparse.Namespace) -> Path:
     return folder / "daemon"
 
 
-def _log_lines(arguments: argparse.Namespace) -> LogFile | None:
-    """Have what is logged written for systemd's journal, or for people. Returns the file, if it goes to one."""
+@contextmanager
+def _log_lines(arguments: argparse.Namespace) -> Iterator[LogFile | None]:
+    """Have what is logged written for systemd's journal, or for people. Gives the file, if it goes to one."""
     import logging
 
     from geventbt.service.journal import JournalHandler, LogFile
@@ -142,10 +142,14 @@ def _log_lines(arguments: argparse.Namespace) -> LogFile | None:
     except OSError as error:
         raise CommandError(DISK, f"the log cannot be written: {error}") from error
     log = logging.getLogger("geventbt")
-    log.handlers = [JournalHandler(log_file)]
+    before = log.handlers, log.level, log.propagate
+    log.handlers, log.propagate = [JournalHandler(log_file)], False
     log.setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
-    log.propagate = False
-    return log_file
+    try:
+        yield log_file
+    finally:
+        log.handlers, level, log.propagate = before
+        log.setLevel(level)
 
 
 def _say(text: str) -> None:

@@ -198,7 +198,7 @@ class Dialer:
         try:
             return self._connect_by(address, ways, self._utp)
         except (GeventBTError, OSError) as error:
-            if len(ways) < 2 or not _has_hung_up(error):
+            if len(ways) < 2 or not _has_hung_up(error) or address in self._context.own_addresses:
                 raise
             # As libtorrent does where it listens, and takes the other transport alone.
             _log.debug("%s:%s has hung up, trying %s: %s", *address, ways[1], error)
