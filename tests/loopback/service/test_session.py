@@ -356,14 +356,17 @@ def test_of_idle_torrents_nothing_is_written_for_an_hour(
     session = service.start()
     added = complete(service, session, torrent)
     eventually(lambda: added.active.state == "seeding")
-    service.clock.now += 100
     state = service.world.folder / "state"
     own, common = state / "torrents" / f"{torrent.info_hash.hex()}.json", state / "session.json"
-    eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds == 100)
-    before = own.read_bytes()
-    service.clock.now += 100
-    eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds == 200)
-    assert own.read_bytes() == before
+
+    def stays_after_a_save() -> bool:
+        before, seconds = own.read_bytes(), ServiceRecord.decode(common.read_bytes()).seconds
+        service.clock.now += 100
+        eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds >= seconds + 100)
+        return own.read_bytes() == before
+
+    # What has just happened is written once more.
+    assert stays_after_a_save() or stays_after_a_save()
     service.clock.now += 3600
     eventually(lambda: TorrentRecord.decode(own.read_bytes()).seconds_seeding >= 3700)
 
