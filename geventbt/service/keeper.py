@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from gevent.lock import BoundedSemaphore
 
+from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service.record import ServiceRecord, TorrentRecord
@@ -79,5 +80,9 @@ class Keeper:
                 store.close()
 
     def _call(self, write: Callable[[StateStore], _T]) -> _T | None:
+        # The thread of a greenlet that is killed would go on, beside that of the next one.
+        return shielded(self._call_alone, write)
+
+    def _call_alone(self, write: Callable[[StateStore], _T]) -> _T | None:
         with self._writing:
             return None if self._store is None else in_thread(write, self._store)
