@@ -126,7 +126,10 @@ def test_a_client_that_does_not_listen_asks_from_the_port_of_its_dht(world, trac
 
 
 def test_a_client_listens_on_the_port_of_the_dht_that_it_is_given(world, tracker):
-    with geventbt.DHT(host="127.0.0.1", routers=()) as dht:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        # Of TCP: another program may have the one of the same number as a port of UDP that the system chooses.
+        port = free.getsockname()[1]
+    with geventbt.DHT(port, host="127.0.0.1", routers=()) as dht:
         first, second = (world.client(dht=dht, lsd=False) for _ in range(2))
         assert first.port == dht.port
         assert second.port not in (None, 0, dht.port)
