@@ -13,6 +13,7 @@ from pathlib import Path
 
 from geventbt import limits
 from geventbt.concurrency.file_lock import FileLock
+from geventbt.concurrency.native import new_lock
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.state import SavedNode, decode_state, encode_state
 
@@ -32,6 +33,8 @@ class StateFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
+        # A thread goes on when the greenlet that waits for it is killed, and must not meet that of the next `save`.
+        self._writing = new_lock()
         self._is_reported = False
         self.is_ours = True
 
@@ -54,7 +57,7 @@ class StateFile:
         once."""
         try:
             if in_thread(self._take):
-                in_thread(_replace, self._path, encode_state(nodes))
+                in_thread(self._replace, encode_state(nodes))
         except OSError as error:
             self._report("written", error)
 
@@ -68,6 +71,10 @@ class StateFile:
         except OSError:
             # Without locks, or where nothing can be written.
             return True
+
+    def _replace(self, data: bytes) -> None:
+        with self._writing:
+            _replace(self._path, data)
 
     def _report(self, what: str, error: OSError) -> None:
         if not self._is_reported:
