@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from geventbt.net.addresses import Address
 from geventbt.net.resolve import Endpoint
+
+Run: TypeAlias = tuple[memoryview, int, Address]
+"""Datagrams one behind the other, the size of each but the last, which may be smaller, and where they are from."""
 
 
 class DatagramReceiver(Protocol):
