@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from wan.wan import Host, Wan
@@ -24,13 +23,6 @@ SLOW = "--rate", "4000"
 def wan() -> Iterator[Wan]:
     with network(Host("relay", delay=10), Host("near", delay=10, nat=True), Host("far", delay=10, nat=True)) as made:
         yield made
-
-
-@pytest.fixture
-def swarm(wan: Wan, tmp_path: Path) -> Iterator[Swarm]:
-    made = Swarm(wan, tmp_path)
-    yield made
-    made.end()
 
 
 def test_peers_behind_routers_connect_with_the_help_of_a_third_and_not_without(swarm: Swarm) -> None:

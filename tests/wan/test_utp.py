@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ def wan() -> Iterator[Wan]:
     line: dict[str, Any] = {"up": 40.0, "down": 40.0, "delay": 5.0, "loss": 0.5}
     with network(Host("ours", **line), Host("theirs", **line)) as made:
         yield made
-
-
-@pytest.fixture
-def swarm(wan: Wan, tmp_path: Path) -> Iterator[Swarm]:
-    made = Swarm(wan, tmp_path)
-    yield made
-    made.end()
 
 
 @pytest.fixture
