@@ -26,7 +26,8 @@ from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
 from geventbt.wire.transports.encryption import Encryption, InboundOpening, OpenedStream
-from geventbt.wire.transports.tcp import TcpTransport, is_socket
+from geventbt.wire.transports.sockets import is_socket
+from geventbt.wire.transports.tcp import TcpTransport
 
 if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
