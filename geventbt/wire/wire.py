@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -12,16 +11,15 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
-from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
 from geventbt.geometry import Geometry
 from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
 from geventbt.protocol.extended import ExtendedHandshake
-from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.state import RequestKey
-from geventbt.wire.engine import Engine, PlugIns
+from geventbt.wire.engine import Engine
+from geventbt.wire.plug_ins import PlugIns
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
@@ -406,18 +404,7 @@ class Wire:
         ours = Handshake(short_hash, hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2))
         if geometry:
             self.geometry = geometry
-        sent = self._protocol.handshake_sent
-        if sent is None:
-            self._engine.apply_constraint(partial(self._protocol.send_handshake, info_hash_v2=short_v2), ours)
-            if bitfield is not None:
-                self._protocol.send_bitfield(bitfield)
-            if interested:
-                self._protocol.send_interested()
-            self._link.transport.flush_soon()
-        elif sent.info_hash not in (ours.info_hash, short_v2):
-            raise LocalProtocolError(
-                f"a handshake for torrent {sent.info_hash.hex()} has been sent already, not {ours.info_hash.hex()}"
-            )
+        self._engine.send_handshake(ours, short_v2, bitfield, interested)
         self._engine.limit_handshake(seconds, deadline)
         return self.wait_handshake()
 
@@ -489,13 +476,7 @@ class Wire:
         Raises:
             LocalProtocolError: the info hash or the number of pieces is not known.
         """
-        info_hash, pieces = self.info_hash, self.number_of_pieces
-        if info_hash is None or pieces is None:
-            raise LocalProtocolError("cannot compute the allowed-fast set before the handshake and without `geometry`")
-        granted = allowed_fast_set(self.remote_address[0], info_hash, pieces)
-        for piece in granted:
-            self.allowed_fast(piece)
-        return granted
+        return self._serving.grant_allowed_fast()
 
     def reject(self, piece: int, offset: int, length: int) -> None:
         """Refuse a pending request of the peer (BEP 6); without the fast extension it is dropped silently."""
@@ -796,16 +777,9 @@ class Wire:
             LocalProtocolError: there is an iterator already, and the greenlet that iterates is alive.
         """
         # Imported where it is needed: few programs need the classes of messages.
-        from geventbt.wire.message_queue import MessageQueue, Messages
+        from geventbt.wire.message_queue import Messages
 
-        self._link.check_thread()
-        before = self._engine.messages
-        if before is not None and not before.stopped:
-            if not before.is_abandoned:
-                raise LocalProtocolError("another greenlet iterates over the messages of this wire: close that first")
-            before.stop()
-        self._engine.messages = MessageQueue(self._link, self._engine.conditions)
-        return Messages(self._engine.messages, self)
+        return Messages(self._engine.router.keep_messages(), self)
 
     def on(self, name: str, handler: _Handler) -> _Handler:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
@@ -840,13 +814,9 @@ class Wire:
         """
         self._link.check_usable()
         extension = factory(self)
-        name = extension.name
-        used = self._plug_ins
-        if not name or name in used or name.startswith(("_", "on_")) or hasattr(type(self), name):
-            raise LocalProtocolError(f"cannot use the extension {extension!r}: its name {name!r} is empty or taken")
+        self._plug_ins.add(extension, type(self))
         mapping = self._protocol.extended_mapping
-        mapping[max(mapping, default=0) + 1] = name
-        used[name] = extension
+        mapping[max(mapping, default=0) + 1] = extension.name
         if self._protocol.agreed.extended:
             self.extended("handshake", b"")
         return extension
@@ -867,9 +837,7 @@ class Wire:
 
     def set_keep_alive(self, on: bool) -> None:
         """Switch the keep-alive on or off that is sent after 100 seconds of our silence. It is on by default."""
-        self._link.check_usable()
-        self._engine.keep_alive = on
-        self._engine.rearm()
+        self._engine.set_keep_alive(on)
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
         """Close the wire when what is queued has been sent.
@@ -880,17 +848,7 @@ class Wire:
             timeout: seconds for the queue to drain, and of these a second at most for the peer to close as well; 0
                 closes at once.
         """
-        link = self._link
-        if link.closed:
-            return
-        link.check_usable()
-        transport = link.transport
-        transport.flush()
-        if timeout and transport.queued:
-            with suppress(WireTimeout, WireClosed):
-                self._engine.conditions.wait_until(lambda: not transport.queued, timeout, "the send queue not empty")
-        self._engine.shut(None, linger=timeout > 0)
-        self._engine.wait_released(timeout)
+        self._engine.close(timeout)
 
     def ready(self) -> bool:
         """Whether the wire is closed; for `gevent.wait`."""

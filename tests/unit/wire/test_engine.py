@@ -14,7 +14,8 @@ from geventbt import Geometry, Handshake, Wire, limits
 from geventbt.errors import WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
-from geventbt.wire.engine import Engine, PlugIns
+from geventbt.wire.engine import Engine
+from geventbt.wire.plug_ins import PlugIns
 from geventbt.wire.transports.base import BULK_READ, SMALL_READ, Transport
 from tests.recording_transport import RecordingTransport
 
