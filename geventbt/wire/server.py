@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextvars import copy_context
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gevent
 from gevent._hub_local import get_hub_if_exists
@@ -21,6 +21,7 @@ from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import Ports
 from geventbt.net.network import DIRECT, Network
+from geventbt.overloads import TypedAs
 from geventbt.signals import SERVER_SIGNALS
 from geventbt.wire.listeners import ListenAddress, open_ports, ports_of
 from geventbt.wire.network_bound import NetworkBound
@@ -31,6 +32,9 @@ from geventbt.wire.transports.turn import turn_of
 from geventbt.wire.transports.utp import UtpTransport
 from geventbt.wire.wire import Wire
 
+if TYPE_CHECKING:
+    from geventbt.wire.server_signal_types import ServerOn
+
 _log = logging.getLogger("geventbt")
 
 _STOP_TIMEOUT = 5.0
@@ -38,6 +42,8 @@ _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
 
 Handler: TypeAlias = Callable[[Wire], Any]
+
+_typed_as_on: TypedAs[ServerOn] = TypedAs()
 
 
 class PeerServer(StreamServer):
@@ -113,8 +119,17 @@ class PeerServer(StreamServer):
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
         self._dispatchers: dict[Wire | None, Dispatcher] = {}
 
-    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call ``handler(server, **fields)`` at every signal of that name: peer_connected, error, stopping or stop."""
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
+        """Call ``handler(server, **fields)`` at every signal of that name: peer_connected, error, stopping or stop.
+
+        Returns:
+            The handler.
+
+        Raises:
+            LookupError: there is no such signal.
+            TypeError: the handler is a coroutine function.
+        """
         if name not in self._signals:
             raise LookupError(f"a server has no signal {name!r}")
         return self._signals[name].connect(handler)

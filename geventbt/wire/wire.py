@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
+from geventbt.overloads import TypedAs
 from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
 from geventbt.protocol.extended import ExtendedHandshake
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from geventbt.extensions.ut_holepunch import UtHolepunch
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
-    from geventbt.wire import signal_fields as fields
     from geventbt.wire.message_queue import Messages
+    from geventbt.wire.signal_types import On, WaitFor
 
 _Extension = TypeVar("_Extension", bound="Extension")
-_Handler = TypeVar("_Handler", bound=Callable[..., object])
+
+# The overloads of these methods, one a signal, would hide the others.
+_typed_as_on: TypedAs[On] = TypedAs()
+_typed_as_wait_for: TypedAs[WaitFor] = TypedAs()
 
 _CLOSE_TIMEOUT = 5.0
 
@@ -564,48 +568,7 @@ class Wire:
         """
         self._serving.wait_drained(timeout)
 
-    @overload
-    def wait_for(self, signal_name: Literal["handshake"], timeout: float | None = None) -> fields.HandshakeFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["extended_handshake"], timeout: float | None = None
-    ) -> fields.ExtendedHandshakeFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["extended"], timeout: float | None = None) -> fields.ExtendedFields: ...
-    @overload
-    def wait_for(self, signal_name: fields.Plain, timeout: float | None = None) -> fields.NoFields: ...
-    @overload
-    def wait_for(self, signal_name: fields.OfPiece, timeout: float | None = None) -> fields.IndexFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["bitfield"], timeout: float | None = None) -> fields.BitfieldFields: ...
-    @overload
-    def wait_for(self, signal_name: fields.OfBlock, timeout: float | None = None) -> fields.BlockFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["request"], timeout: float | None = None) -> fields.RequestFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["piece"], timeout: float | None = None) -> fields.PieceFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["port"], timeout: float | None = None) -> fields.PortFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["hash_request", "hash_reject"], timeout: float | None = None
-    ) -> fields.HashRequestFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["hashes"], timeout: float | None = None) -> fields.HashesFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["unknown_message"], timeout: float | None = None
-    ) -> fields.UnknownMessageFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["download", "upload"], timeout: float | None = None
-    ) -> fields.CountFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["close"], timeout: float | None = None) -> fields.CloseFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["error"], timeout: float | None = None) -> fields.ErrorFields: ...
-    @overload
-    def wait_for(self, signal_name: str, timeout: float | None = None) -> Mapping[str, Any]: ...
+    @_typed_as_wait_for
     def wait_for(self, signal_name: str, timeout: float | None = None) -> Any:
         """Block until the next signal of that name.
 
@@ -781,22 +744,33 @@ class Wire:
 
         return Messages(self._engine.router.keep_messages(), self)
 
-    def on(self, name: str, handler: _Handler) -> _Handler:
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
 
         The wire holds a reference to the handler.
 
         Returns:
             The handler, for `off`.
+
+        Raises:
+            LookupError: there is no such signal.
+            TypeError: the handler is a coroutine function.
         """
         return self._engine.publisher.own(name).connect(handler)
 
-    def once(self, name: str, handler: Callable[..., object]) -> None:
-        """Call ``handler(wire, **fields)`` at the next signal of that name only."""
+    @_typed_as_on
+    def once(self, name: str, handler: Callable[..., object]) -> Any:
+        """Call ``handler(wire, **fields)`` at the next signal of that name only. Returns and raises: see `on`."""
         self._engine.publisher.own(name).connect_once(handler)
+        return handler
 
     def off(self, name: str, handler: Callable[..., object]) -> None:
-        """Stop calling a handler of `on` or `once`."""
+        """Stop calling a handler of `on` or `once`.
+
+        Raises:
+            LookupError: there is no such signal.
+        """
         self._engine.publisher.own(name).disconnect(handler)
 
     def use(self, factory: Callable[[Wire], _Extension]) -> _Extension:

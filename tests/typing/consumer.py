@@ -225,6 +225,36 @@ def follow(wire: Wire) -> None:
             print(message.begin, message.block.hex())
 
 
+def follow_any(wire: Wire, name: str) -> None:
+    """Handlers may take the fields in any order, and leave out what they do not use."""
+
+    def on_request(wire: Wire, *, begin: int, index: int, **fields: object) -> None:
+        print(index, begin, fields)
+
+    wire.on("request", on_request)
+    wire.on("have", lambda wire, **fields: print(fields))
+    wire.on(name, lambda wire, **fields: print(fields))
+
+
+def follow_wrongly(wire: Wire, server: PeerServer, name: str) -> None:
+    """Handlers that cannot be called; the checkers also say where an error is missing."""
+
+    def on_have(wire: Wire, index: int) -> None:
+        print(index)
+
+    def on_have_text(wire: Wire, index: str) -> None:
+        print(index)
+
+    wire.on("have", on_have_text)  # type: ignore[call-overload]
+    wire.on("have", lambda wire, piece: None)  # type: ignore[call-overload]
+    wire.on("unchoke", on_have)  # type: ignore[call-overload]
+    wire.once("close", lambda wire: None)  # type: ignore[call-overload]
+    wire.on("no_such_signal", on_have)  # type: ignore[call-overload]
+    wire.on(name, on_have)  # type: ignore[call-overload]
+    server.on("peer_connected", lambda server: None)  # type: ignore[call-overload]
+    server.on("error", lambda server, error: None)  # type: ignore[call-overload]
+
+
 def serve() -> None:
     server: PeerServer = geventbt.listen(("127.0.0.1", 0), seed, info_hashes=[INFO_HASH], encryption="prefer")
     server.on("peer_connected", lambda server, wire: print(wire))
