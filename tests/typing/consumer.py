@@ -236,7 +236,7 @@ def follow_any(wire: Wire, name: str) -> None:
     wire.on(name, lambda wire, **fields: print(fields))
 
 
-def follow_wrongly(wire: Wire, server: PeerServer, name: str) -> None:
+def follow_wrongly(wire: Wire, server: PeerServer, torrent: geventbt.ActiveTorrent, name: str) -> None:
     """Handlers that cannot be called; the checkers also say where an error is missing."""
 
     def on_have(wire: Wire, index: int) -> None:
@@ -253,6 +253,8 @@ def follow_wrongly(wire: Wire, server: PeerServer, name: str) -> None:
     wire.on(name, on_have)  # type: ignore[call-overload]
     server.on("peer_connected", lambda server: None)  # type: ignore[call-overload]
     server.on("error", lambda server, error: None)  # type: ignore[call-overload]
+    torrent.on("complete", lambda torrent, index: None)  # type: ignore[call-overload]
+    torrent.on("piece_verified", lambda torrent, piece: None)  # type: ignore[call-overload]
 
 
 def serve() -> None:
@@ -268,6 +270,8 @@ def run_client(path: Path) -> None:
     magnet: Magnet = Magnet.from_string(f"magnet:?xt=urn:btih:{INFO_HASH}")
     with Client(0) as client:
         active: geventbt.ActiveTorrent = client.add(torrent, path)
+        active.on("piece_verified", lambda torrent, index: print(index))
+        active.on("peer_added", lambda torrent, wire: print(wire))
         finished: bool = active.wait(10)
         progress: Progress = active.progress
         group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)

@@ -23,14 +23,18 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.errors import WireTimeout
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.overloads import TypedAs
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.client.swarm.swarm import Swarm
+    from geventbt.client.torrent.signal_types import TorrentOn
     from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
+
+_typed_as_on: TypedAs[TorrentOn] = TypedAs()
 
 _MANY_FILES = 1000
 
@@ -282,11 +286,13 @@ class ActiveTorrent:
         Each peer is asked for them once."""
         return self._swarm.broken if self._swarm else set()
 
-    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler.
 
         Raises:
             LookupError: there is no such signal.
+            TypeError: the handler is a coroutine function.
         """
         return self._runner.events.on(name, handler)
 

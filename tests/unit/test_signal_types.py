@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from geventbt.signals import SERVER_SIGNALS, WIRE_SIGNALS
+from geventbt.client.torrent.signal_types import TorrentOn
+from geventbt.signals import SERVER_SIGNALS, TORRENT_SIGNALS, WIRE_SIGNALS
 from geventbt.wire import server_signal_types, signal_types
 
 if sys.version_info < (3, 11):
@@ -68,3 +69,8 @@ def test_the_handlers_of_a_server_are_those_of_the_table() -> None:
     documented = {name: documented_fields(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
     documented["error"].add("wire")
     assert typed_fields(server_signal_types.ServerOn, fields_of_handler) == documented
+
+
+def test_the_handlers_of_a_torrent_are_those_of_the_table() -> None:
+    documented = {name: documented_fields(signal.__doc__) for name, signal in TORRENT_SIGNALS.items()}
+    assert typed_fields(TorrentOn, fields_of_handler) == documented
