@@ -88,13 +88,22 @@ class Extension:
         return self._signals
 
     def on(self, name: str, handler: _Handler) -> _Handler:
-        """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler."""
+        """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler.
+
+        Raises:
+            LookupError: the extension has no such signal.
+            TypeError: the handler is a coroutine function.
+        """
         if name not in self.signals:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         return self.signals[name].connect(handler)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Call the handlers of one of the signals at once; their exceptions are logged."""
+        """Call the handlers of one of the signals at once; their exceptions are logged.
+
+        Raises:
+            LookupError: it is not one of `signal_names`.
+        """
         if name not in self.signal_names:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         if self._signals is not None:
@@ -125,10 +134,11 @@ class Extension:
         """Send a message of this extension.
 
         Args:
-            message: a dictionary, which is bencoded, or the bytes themselves.
+            message: a dictionary, which is bencoded (see `geventbt.bencoding.encode`), or the bytes themselves.
             data: bytes to follow it.
 
         Raises:
+            TypeError: a value cannot be bencoded.
             LocalProtocolError: the peer does not support the extension.
             WireClosed: the wire is closed.
         """

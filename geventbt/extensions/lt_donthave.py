@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from geventbt import limits
+from geventbt.errors import LocalProtocolError
 from geventbt.extensions.extension import Extension
 
 _INDEX = Struct(">I")
@@ -24,9 +26,11 @@ class LtDonthave(Extension):
         """Announce that we no longer have a piece.
 
         Raises:
-            LocalProtocolError: the peer does not support the extension.
+            LocalProtocolError: the peer does not support the extension, or no torrent has such a piece.
             WireClosed: the wire is closed.
         """
+        if not 0 <= piece < limits.PIECES:
+            raise LocalProtocolError(f"cannot withdraw piece {piece}: must be 0 to {limits.PIECES - 1}")
         self.send(_INDEX.pack(piece))
 
     def on_message(self, payload: bytes) -> None:

@@ -20,7 +20,11 @@ class UploadOnly(Extension):
     peer_upload_only = False
 
     def announce(self, value: bool) -> None:
-        """Announce whether we only upload: in the extended handshake if it is not sent yet, else by a message."""
+        """Announce whether we only upload: in the extended handshake if it is not sent yet, else by a message.
+
+        Raises:
+            WireClosed: the wire is closed, after the peer has announced the extension.
+        """
         self.wire.extended_handshake["upload_only"] = int(value)
         if self.supported:
             self.send(bytes([value]))

@@ -238,11 +238,12 @@ class Engine:
                 )
             return
         self.apply_constraint(partial(protocol.send_handshake, info_hash_v2=info_hash_v2), ours)
+        # At the end of this turn, with what follows.
+        self._transport.flush_soon()
         if bitfield is not None:
             protocol.send_bitfield(bitfield)
         if interested:
             protocol.send_interested()
-        self._transport.flush_soon()
 
     def limit_handshake(self, seconds: float, deadline: float) -> None:
         """Close the wire if the peer's handshake does not arrive by this deadline, or an earlier one."""

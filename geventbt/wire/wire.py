@@ -52,8 +52,12 @@ class Wire:
 
     Every method may be called from any greenlet of the thread that made the wire, at any time. Those that wait for an
     answer block the calling greenlet until it is there, or raise; those that send return at once, except that `piece`
-    waits while too much is queued. After the connection is gone all of them raise `WireClosed`, whose ``__cause__`` is
-    the reason. Killing a greenlet that is blocked in a call gives up that call and nothing else.
+    waits while too much is queued. Killing a greenlet that is blocked in a call gives up that call and nothing else.
+
+    After the connection is gone all of them raise `WireClosed`, whose ``__cause__`` is the reason; in another native
+    thread, RuntimeError. Those that send raise `LocalProtocolError`, and send nothing, before our handshake, for what
+    does not exist, such as a piece beyond the last, and for a message of a BEP that the handshakes have not agreed on
+    (6, 10, 52).
 
     A wire that nothing refers to any more is closed when it is collected, as a socket is; greenlets that are blocked in
     its methods, and handlers of its own signals, keep it. `gevent.wait` waits for its end.
@@ -190,7 +194,10 @@ class Wire:
 
     @property
     def number_of_pieces(self) -> int | None:
-        """The number of pieces of the torrent; None while unknown. It may be set once; see `geometry`."""
+        """The number of pieces of the torrent; None while unknown. It may be set once.
+
+        Raises: see `geometry`.
+        """
         return self._protocol.peer_pieces.count
 
     @number_of_pieces.setter
@@ -202,8 +209,9 @@ class Wire:
     def geometry(self) -> Geometry | None:
         """The number and sizes of the pieces; None while unknown. Once set, the peer's messages are checked against it.
 
-        Setting it closes the wire, and raises RemoteProtocolError, when the peer has referred to pieces that do not
-        exist.
+        Raises:
+            RemoteProtocolError: set, and the peer has referred to pieces that do not exist. The wire is closed.
+            LocalProtocolError: set to another one than before, or to more than `limits.PIECES`.
         """
         return self._protocol.geometry
 
@@ -226,7 +234,7 @@ class Wire:
         return self._protocol.peer_pieces.has_all
 
     def peer_has(self, piece: int) -> bool:
-        """Whether the peer has announced this piece."""
+        """Whether the peer has announced this piece; False for one that does not exist."""
         return piece in self._protocol.peer_pieces
 
     @property
@@ -396,8 +404,9 @@ class Wire:
                 closed.
             WireTimeout: no handshake arrived in time. The wire is closed.
             WireClosed: the peer left.
-            LocalProtocolError: a handshake for another torrent has been sent, or `extended_handshake` cannot be
-                bencoded.
+            LocalProtocolError: a handshake for another torrent has been sent; `extended_handshake` cannot be bencoded;
+                or `bitfield` is not one of the torrent's pieces, and then the handshake is sent without it.
+            ValueError: an info hash or peer id in none of the forms above.
         """
         self._link.check_usable()
         seconds = float("inf") if timeout is None else timeout
@@ -464,7 +473,7 @@ class Wire:
         self._link.send(self._protocol.send_have_none)
 
     def suggest(self, piece: int) -> None:
-        """Suggest that the peer requests this piece (BEP 6)."""
+        """Suggest that the peer requests this piece, for example because it is in a cache (BEP 6)."""
         self._link.send(self._protocol.send_suggest, piece)
 
     def allowed_fast(self, piece: int) -> None:
@@ -487,7 +496,7 @@ class Wire:
         self._link.send(self._protocol.send_reject, piece, offset, length)
 
     def port(self, port: int) -> None:
-        """Announce the UDP port of our DHT node (BEP 5)."""
+        """Announce the UDP port of our DHT node, 0 to 65535 (BEP 5)."""
         self._link.send(self._protocol.send_port, port)
 
     def keep_alive(self) -> None:
@@ -500,7 +509,10 @@ class Wire:
         Args:
             name: the extension's name, such as "ut_metadata"; or "handshake", to send our extended handshake again,
                 and then `payload` is ignored.
-            payload: the bytes of the message.
+            payload: the bytes of the message, at most `limits.MESSAGE` with its header.
+
+        Raises:
+            LocalProtocolError: the peer does not support the extension, or has switched it off.
         """
         if name == "handshake":
             self._link.send(self._protocol.send_extended_handshake)
@@ -508,19 +520,32 @@ class Wire:
             self._link.send(self._protocol.send_extended, name, payload)
 
     def hash_request(self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int) -> None:
-        """Request hashes of a file's merkle tree (BEP 52)."""
+        """Request hashes of a file's merkle tree (BEP 52).
+
+        Args:
+            pieces_root: the root of the tree, 32 bytes.
+            base_layer: the layer of the hashes; 0 for those of blocks of 16 KiB.
+            index: of the first hash in that layer, a multiple of `length`.
+            length: the number of hashes, a power of two from 2 on.
+            proof_layers: the number of layers from there upwards that the proof is to cover.
+        """
         fields = (pieces_root, base_layer, index, length, proof_layers)
         self._link.send(self._protocol.send_hash_message, c.HASH_REQUEST, *fields)
 
     def hashes(
         self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int, hashes: bytes
     ) -> None:
-        """Answer a hash request (BEP 52)."""
+        """Answer a hash request (BEP 52).
+
+        Args:
+            pieces_root, base_layer, index, length, proof_layers: as in the request.
+            hashes: those that were requested, and then the proof, 32 bytes each.
+        """
         fields = (pieces_root, base_layer, index, length, proof_layers, hashes)
         self._link.send(self._protocol.send_hash_message, c.HASHES, *fields)
 
     def hash_reject(self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int) -> None:
-        """Refuse a hash request (BEP 52)."""
+        """Refuse a hash request (BEP 52). Its fields are those of the request; see `hash_request`."""
         fields = (pieces_root, base_layer, index, length, proof_layers)
         self._link.send(self._protocol.send_hash_message, c.HASH_REJECT, *fields)
 
@@ -530,6 +555,7 @@ class Wire:
         Args:
             piece, offset: where the block starts.
             block: any bytes-like object. A read-only one is sent without a copy, and must not change before it is sent.
+                Its length tells, with piece and offset, which request is answered.
 
         Returns:
             False if the request is not, or no longer, pending: it was cancelled, or we choked the peer. Nothing is
@@ -608,7 +634,7 @@ class Wire:
             RequestTimeout: the block did not arrive in time. The wire stays usable.
             RequestCancelled: another greenlet called `cancel`.
             PieceNotAvailable: the peer does not have the piece.
-            LocalProtocolError: there is no such block.
+            LocalProtocolError: there is no such block, or our handshake is not sent.
             WireClosed: the wire is closed.
         """
         return self._pipeline.request(piece, offset, length, timeout, wait_unchoked)
@@ -659,7 +685,11 @@ class Wire:
         return self._pipeline.lose_piece(piece)
 
     def set_timeout(self, seconds: float) -> None:
-        """Set the default time for a request to be answered, in seconds."""
+        """Set the default time for a request to be answered, in seconds; `limits.REQUEST_TIMEOUT` before.
+
+        Raises:
+            ValueError: it is not more than 0.
+        """
         if not seconds > 0:
             raise ValueError(f"a timeout of {seconds} seconds: must be more than 0")
         self._pipeline.timeout = seconds
@@ -681,6 +711,9 @@ class Wire:
             read_block: called with piece, offset and length; returns that many bytes, in any bytes-like object (a
                 read-only one is sent without a copy), or raises, and then the request is rejected (BEP 6) or, without
                 the fast extension, dropped, and the wire stays open.
+
+        Raises:
+            TypeError: `read_block` is a coroutine function.
         """
         self._serving.serve(read_block)
 
