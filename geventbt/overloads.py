@@ -8,8 +8,9 @@ A Protocol has the overloads as its `__call__`, and a decorator carries it to th
         @_typed_as_on
         def on(self, name: str, handler: Callable[..., object]) -> Any: ...
 
-For type checkers ``wire.on`` is an ``On``; for all others it is the method. (As the annotation is not evaluated, the
-Protocol need not be imported when the program runs.)
+For type checkers ``wire.on`` is an ``On``; for all others it is the method. As annotations are not evaluated, the
+Protocol need not be imported when the program runs. A subclass whose overloads are other ones declares ``on:
+Overloaded[ItsOn]``.
 """
 
 from __future__ import annotations

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from geventbt import bencoding
 from geventbt.concurrency.dispatch import OwnSignal, deliver
 from geventbt.handlers import check_handler
+from geventbt.overloads import TypedAs
 
 if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import ExtensionOn
     from geventbt.protocol.extended import ExtendedHandshake
     from geventbt.protocol.handshake import Handshake
 
-_Handler = TypeVar("_Handler", bound=Callable[..., object])
+_typed_as_on: TypedAs[ExtensionOn] = TypedAs()
 
 
 class ExtensionWire(Protocol):
@@ -87,7 +89,8 @@ class Extension:
             self._signals = {name: OwnSignal() for name in self.signal_names}
         return self._signals
 
-    def on(self, name: str, handler: _Handler) -> _Handler:
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
         """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler.
 
         Raises:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from struct import Struct
+from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.errors import LocalProtocolError
 from geventbt.extensions.extension import Extension
+
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import LtDonthaveOn
+    from geventbt.overloads import Overloaded
 
 _INDEX = Struct(">I")
 
@@ -21,6 +26,7 @@ class LtDonthave(Extension):
 
     name = "lt_donthave"
     signal_names = ("donthave",)
+    on: Overloaded[LtDonthaveOn]
 
     def donthave(self, piece: int) -> None:
         """Announce that we no longer have a piece.

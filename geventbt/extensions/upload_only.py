@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from geventbt.extensions.extension import Extension
 from geventbt.protocol.extended import ExtendedHandshake
+
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import UploadOnlyOn
+    from geventbt.overloads import Overloaded
 
 
 class UploadOnly(Extension):
@@ -17,6 +23,7 @@ class UploadOnly(Extension):
 
     name = "upload_only"
     signal_names = ("upload_only",)
+    on: Overloaded[UploadOnlyOn]
     peer_upload_only = False
 
     def announce(self, value: bool) -> None:

@@ -123,6 +123,8 @@ def use_extensions(wire: Wire) -> None:
     info: bytes = metadata.fetch(10, patience=5)
     pex: UtPex = wire.use(UtPex)
     pex.update([("10.0.0.1", 6881)])
+    pex.on("peers", lambda pex, added, dropped: print(added, dropped))
+    metadata.on("warning", lambda metadata, **fields: print(fields))
     wire.use(LtDonthave).donthave(3)
     wire.use(UploadOnly).announce(True)
     asked: bool = wire.use(UtHolepunch).rendezvous(("10.0.0.1", 6881))
@@ -253,6 +255,8 @@ def follow_wrongly(wire: Wire, server: PeerServer, torrent: geventbt.ActiveTorre
     wire.on(name, on_have)  # type: ignore[call-overload]
     server.on("peer_connected", lambda server: None)  # type: ignore[call-overload]
     server.on("error", lambda server, error: None)  # type: ignore[call-overload]
+    wire.ut_pex.on("peers", lambda pex, peers: None)  # type: ignore[call-overload]
+    wire.ut_holepunch.on("error", lambda holepunch, error: None)  # type: ignore[call-overload]
     torrent.on("complete", lambda torrent, index: None)  # type: ignore[call-overload]
     torrent.on("piece_verified", lambda torrent, piece: None)  # type: ignore[call-overload]
 

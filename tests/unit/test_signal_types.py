@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from geventbt import Extension, LtDonthave, UploadOnly, UtHolepunch, UtMetadata, UtPex
 from geventbt.client.torrent.signal_types import TorrentOn
+from geventbt.extensions import signal_types as extension_signal_types
 from geventbt.signals import SERVER_SIGNALS, TORRENT_SIGNALS, WIRE_SIGNALS
 from geventbt.wire import server_signal_types, signal_types
 
@@ -74,3 +76,9 @@ def test_the_handlers_of_a_server_are_those_of_the_table() -> None:
 def test_the_handlers_of_a_torrent_are_those_of_the_table() -> None:
     documented = {name: documented_fields(signal.__doc__) for name, signal in TORRENT_SIGNALS.items()}
     assert typed_fields(TorrentOn, fields_of_handler) == documented
+
+
+@pytest.mark.parametrize("extension", [LtDonthave, UploadOnly, UtHolepunch, UtMetadata, UtPex])
+def test_the_handlers_of_an_extension_are_those_of_its_signals(extension: type[Extension]) -> None:
+    face = getattr(extension_signal_types, f"{extension.__name__}On")
+    assert typed_fields(face, fields_of_handler).keys() == set(extension.signal_names)
