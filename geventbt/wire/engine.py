@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
@@ -237,7 +236,7 @@ class Engine:
                     f"a handshake for torrent {sent.info_hash.hex()} has been sent already, not {ours.info_hash.hex()}"
                 )
             return
-        self.apply_constraint(partial(protocol.send_handshake, info_hash_v2=info_hash_v2), ours)
+        self.apply_constraint(protocol.send_handshake, ours, info_hash_v2)
         # At the end of this turn, with what follows.
         self._transport.flush_soon()
         if bitfield is not None:
@@ -251,10 +250,10 @@ class Engine:
             self._liveness.limit_handshake(seconds, deadline)
             self._rearm()
 
-    def apply_constraint(self, setter: Callable[[Any], None], value: Any) -> None:
+    def apply_constraint(self, setter: Callable[..., None], *values: Any) -> None:
         """Set something in the protocol that may prove that the peer has broken a rule; then the wire closes."""
         try:
-            setter(value)
+            setter(*values)
         except RemoteProtocolError as error:
             self.shut(error)
             raise
