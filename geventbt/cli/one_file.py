@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import geventbt
 from geventbt.cli import parsing
 from geventbt.cli.backends import backend_of
+from geventbt.cli.following import StallTimer, add_source, web_seed_options
 from geventbt.cli.output import make_folder
-from geventbt.cli.running import StallTimer, add_source, web_seed_options
 from geventbt.cli.selection import select_file
 from geventbt.cli.sources import Source
 from geventbt.cli.views import View

@@ -11,10 +11,11 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, NETWORK, NOT_FOUND, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
+from geventbt.cli.following import REFRESH
 from geventbt.cli.json_lines import emit
 from geventbt.cli.logins import read_login
 from geventbt.cli.one_file import add_one_file, add_torrent, data_folder
-from geventbt.cli.running import REFRESH, discovery_options, running_client, shared_limits
+from geventbt.cli.running import discovery_options, running_client, shared_limits
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import human_address, human_size, printable
 from geventbt.cli.views import View, make_view
