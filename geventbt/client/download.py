@@ -43,7 +43,7 @@ def download(
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
 
-    Peers are found by its trackers, by other peers, and by name. Without trackers it fails when no peer is left.
+    Peers are those that are named, and those that trackers, the DHT, the local network and other peers name.
 
     Args:
         torrent: the torrent, the path of its .torrent file, or a magnet link.
@@ -69,7 +69,7 @@ def download(
 
     Raises:
         MetainfoError: not a torrent.
-        NoPeersError: there are no trackers, and no peer could be reached, or all have left before it was complete.
+        NoPeersError: no peer is left before it is complete, and none can be found.
         DownloadTimeout: it was not complete in the given time, or nothing came for the given time.
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
