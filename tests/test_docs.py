@@ -36,7 +36,7 @@ def take(document: str, heading: str, number: int = 0) -> str:
 
 DOWNLOAD = take("README", "Get the files")
 BLOCK = take("README", "Get a block")
-SEED = take("README", "Seed")
+SEED = take("README", "Serve blocks")
 TUTORIAL_DOWNLOAD = take("tutorial", "Download a torrent")
 TUTORIAL_SEED = take("tutorial", "Make a torrent and seed it")
 TUTORIAL_BLOCK = take("tutorial", "Ask one peer for one block")

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Collection, Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import gevent
-from gevent.event import Event
-from gevent.lock import RLock
 
 from geventbt import limits
+from geventbt.client.arguments import checked_network, checked_urls, read_source, renamed
 from geventbt.client.context import ClientContext
+from geventbt.client.ending import Ending
 from geventbt.client.options import ClientOptions, TorrentOptions
 from geventbt.client.peers.finder import checked
 from geventbt.client.rate_group import RateGroup
-from geventbt.client.services import (
-    check_dht,
-    listen_beside,
-    network_of_options,
-    open_dht,
-    open_lsd,
-    open_mapper,
-    open_utp,
-)
+from geventbt.client.services import ClientServices
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
@@ -36,21 +27,16 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.trackers.udp_port import TrackerPort
-from geventbt.errors import FetchError, GeventBTError
+from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address
-from geventbt.net.http.url import parse_url, without_login
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
-from geventbt.net.udp_port import UdpPort
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
-from geventbt.wire.server import PeerServer, listen
+from geventbt.wire.server import PeerServer
 from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
-from geventbt.wire.transports.utp_ports import UtpPorts
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
@@ -130,80 +116,31 @@ class Client:
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
-        network = network_of_options(network, proxy, interface, ip_filter)
-        check_dht(dht, network)
-        host = host or network.host
-        if network.is_proxied:
-            port = None
-        if not network.carries_udp:
-            transport = TCP
+        network = checked_network(network, proxy, interface, ip_filter, dht)
         descriptors.raise_limit()
-        max_connections = _affordable(max_connections)
-        self.torrents: dict[bytes, ActiveTorrent] = {}
-        self.server: PeerServer | None = None
-        self._closed = Event()
-        self._closing = RLock()
-        self._closers = 0
-        self._is_closed = False
-        self._is_over = Event()
-        self._table = TorrentTable()
-        self._context = ClientContext(
-            ClientOptions(
-                encryption, max_connections, upload_slots, limit_down, limit_up, network=network, transport=transport
-            ),
-            lambda: sum(runner.connections for runner in self._table),
+        options = ClientOptions(
+            port=None if network.is_proxied else port,
+            host=host or network.host,
+            reuse_port=reuse_port,
+            encryption=encryption,
+            max_connections=_affordable(max_connections),
+            max_per_address=max_per_address,
+            exempt_loopback=exempt_loopback,
+            upload_slots=upload_slots,
+            limit_down=limit_down,
+            limit_up=limit_up,
+            dht=dht,
+            lsd=lsd,
+            port_mapping=port_mapping,
+            network=network,
+            transport=transport if network.carries_udp else TCP,
         )
-        if port is not None:
-            open_server = partial(
-                listen,
-                reuse_port=reuse_port,
-                info_hashes=self._table,
-                encryption=encryption,
-                # A peer that has shaken hands may take the place of another.
-                max_connections=max_connections + limits.PENDING_PEERS,
-                max_per_address=max_per_address,
-                exempt_loopback=exempt_loopback,
-                network=network,
-                transport=transport,
-            )
-            if port == 0:
-                self.server = listen_beside(dht, host, open_server)
-            else:
-                self.server = open_server((host, port) if isinstance(port, int) else port)
-            self.server.on("peer_connected", self._take)
-            self._context.ports = self.server.ports
-            self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
-            host = host if isinstance(port, int) else _host_of(self.server)
-            listens_at = _host_of(self.server)
-            self._context.listens_at = None if listens_at in ("", "0.0.0.0", "::") else listens_at
-        self._utp: UtpPorts | None = None
-        udp = self._open_udp(host, dht, transport)
-        has_own_dht = dht is True and network.carries_udp
-        self._own_dht = open_dht(host, udp, listens=self._context.port is not None) if has_own_dht else None
-        self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
-        if lsd and self._context.port is not None:
-            self._context.lsd = open_lsd(host, self._context.ports, network)
-        if port_mapping and self._context.port is not None:
-            takes_utp = self.server is not None and self.server.utp is not None
-            self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
-
-    def _open_udp(self, host: str, dht: bool | DHT, transport: TransportChoice) -> UdpPort:
-        """The UDP port that DHT, uTP and trackers share."""
-        network = self._context.network
-        if self.server is not None and self.server.udp.families:
-            udp = self.server.udp
-        elif isinstance(dht, bool):
-            udp = UdpPort.at(network, host, 0)
-        else:
-            udp = dht.udp
-        if self.server is not None and self.server.utp is not None:
-            self._context.utp = self.server.utp
-            self._context.listens_for_utp = True
-        elif network.is_proxied and transport != TCP:
-            udp, self._utp = open_utp(udp)
-            self._context.utp = self._utp
-        self._context.udp = TrackerPort(udp)
-        return udp
+        self.torrents: dict[bytes, ActiveTorrent] = {}
+        self._ending = Ending()
+        self._table = TorrentTable()
+        self._context = ClientContext(options, self._table.count_connections)
+        self._services = ClientServices(options, self._context, self._table, self._accept)
+        self.server: PeerServer | None = self._services.server
 
     @property
     def port(self) -> int | None:
@@ -262,9 +199,7 @@ class Client:
     @max_connections.setter
     def max_connections(self, value: int) -> None:
         self._context.check_thread()
-        self._context.max_connections = _affordable(value)
-        if self.server is not None:
-            self.server.max_connections = self._context.max_connections + limits.PENDING_PEERS
+        self._services.set_max_connections(_affordable(value))
 
     @property
     def limit_down(self) -> int | None:
@@ -357,14 +292,6 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
-        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
-        # In a thread: a torrent may have hundreds of thousands of files.
-        file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
-        info_hash = source.swarm_hash
-        if self._closed.is_set():
-            raise ValueError("the client is closed")
-        if info_hash in self.torrents:
-            raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
         options = TorrentOptions(
             peers=tuple(checked(peers)),
             files=files,
@@ -375,14 +302,24 @@ class Client:
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
-            fail_without_peers=_renamed("ends_alone", ends_alone, "fail_without_peers", fail_without_peers),
-            seed_only=_renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
+            fail_without_peers=renamed("ends_alone", ends_alone, "fail_without_peers", fail_without_peers),
+            seed_only=renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
             check=check,
             overwrite=overwrite,
             move_from=move_from,
             super_seeding=super_seeding,
         )
+        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
+        return self._add(source, folder, options)
 
+    def _add(self, source: Torrent | Magnet, folder: str | os.PathLike[str], options: TorrentOptions) -> ActiveTorrent:
+        # In a thread: a torrent may have hundreds of thousands of files.
+        file_map = in_thread(FileMap, source, options.files) if isinstance(source, Torrent) else None
+        info_hash = source.swarm_hash
+        if self._ending.is_begun:
+            raise ValueError("the client is closed")
+        if info_hash in self.torrents:
+            raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
         runner = TorrentRunner(self._context, source, folder, options, file_map)
         self._table.add(runner)
         active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
@@ -396,10 +333,7 @@ class Client:
     def serve_forever(self) -> None:
         """Block until the client is closed completely: trackers are informed, port and files are free."""
         self._context.check_thread()
-        # The loop goes on although there may be nothing else that it waits for yet.
-        with gevent.get_hub().loop.async_() as idle:
-            idle.start(lambda: None)
-            self._is_over.wait()
+        self._ending.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop everything: tell trackers and peers, write and record what is verified. Idempotent.
@@ -408,45 +342,16 @@ class Client:
             timeout: seconds for each of it.
         """
         self._context.check_thread()
-        self._closed.set()
-        self._closers += 1
-        try:
-            shielded(self._close, timeout)
-        finally:
-            self._closers -= 1
-            self._note_end()
+        self._ending.run(partial(self._close, timeout))
 
     def _close(self, timeout: float) -> None:
-        # A second call, such as the end of a `with`, must not go on before it is closed.
-        with self._closing:
-            try:
-                self._close_all(timeout)
-            finally:
-                self._is_closed = True
-                self._note_end()
-
-    def _close_all(self, timeout: float) -> None:
         runners = list(self._table)
         self._table.clear()
         self.torrents.clear()
         gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
-        if self._context.mapper is not None:
-            self._context.mapper.close(min(timeout, limits.MAPPING_STOP_TIMEOUT))
-        if self.server is not None:
-            self.server.stop(timeout)
-        if self._utp is not None:
-            self._utp.close()
-        if self._own_dht is not None:
-            self._own_dht.close()
-        if self._context.lsd is not None:
-            self._context.lsd.close()
+        self._services.close(timeout)
 
-    def _note_end(self) -> None:
-        """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""
-        if self._is_closed and not self._closers:
-            self._is_over.set()
-
-    def _take(self, server: PeerServer, wire: Wire) -> None:
+    def _accept(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
             if wire.wait_handshake().peer_id == self._context.peer_id:
@@ -470,56 +375,9 @@ class Client:
         self.close()
 
 
-def _host_of(server: PeerServer) -> str:
-    """The host that a server listens on, as `listen` takes it: "" for both families, and for a Unix socket."""
-    is_of_one_family = (server.ports.ipv4 is None) != (server.ports.ipv6 is None)
-    return str(server.server_host) if is_of_one_family else ""
-
-
 def _affordable(connections: int) -> int:
     """The number of connections of a client: as many as asked for, if there are descriptors for them."""
     possible = descriptors.max_connections()
     if connections > possible:
         _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
     return min(connections, possible)
-
-
-def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
-    """URLs of web seeds that the user names.
-
-    Raises:
-        ValueError: one of them is not a URL of HTTP.
-    """
-    checked_urls = []
-    for url in urls:
-        escaped = escaped_url(url)
-        try:
-            parse_url(escaped or url)
-        except FetchError as error:
-            raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
-        checked_urls.append(escaped or url)
-    return tuple(checked_urls)
-
-
-def _renamed(old: str, old_value: bool | None, new: str, value: bool) -> bool:
-    """The value of an argument that may still be given by its old name."""
-    if old_value is None:
-        return value
-    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
-    return old_value
-
-
-def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:
-    """The torrent or magnet link that a user means.
-
-    Raises:
-        MetainfoError: it is not one.
-        OSError: the file cannot be read.
-    """
-    source: Any = torrent
-    if isinstance(torrent, str) and torrent.lower().startswith("magnet:"):
-        source = Magnet.from_string(torrent)
-    elif not isinstance(torrent, (Torrent, Magnet)):
-        source = Torrent.from_file(torrent)
-    found: Torrent | Magnet = source
-    return found

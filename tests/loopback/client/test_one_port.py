@@ -304,3 +304,16 @@ def test_over_utp_alone_without_datagrams_a_download_fails_with_the_reason(world
         geventbt.download(
             torrent, world.folder / "out", peers=[seed], proxy=proxy(relays=False).url(), dht=False, transport="utp"
         )
+
+
+def test_a_client_that_cannot_open_all_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    with monkeypatch.context() as patch:
+        patch.setenv("GEVENTBT_DHT_ROUTERS", "nonsense")
+        with pytest.raises(ValueError, match="nonsense") as caught:
+            geventbt.Client(port, host="127.0.0.1")
+    # With the error in hand nothing of the client has been collected yet.
+    assert caught.value
+    geventbt.Client(port, host="127.0.0.1", dht=False, lsd=False, port_mapping=False).close()
