@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from geventbt.discovery.trackers.udp_port import TrackerPort
 from geventbt.net.addresses import Ports, Scope, scope_of
 from geventbt.net.network import Network
 from geventbt.net.udp_port import UdpPort
-from geventbt.wire.server import PeerServer, TorrentLookup, listen
+from geventbt.wire.server import PeerServer, listen
+from geventbt.wire.server_signal_types import PeerHandler
+from geventbt.wire.torrent_lookup import TorrentLookup
 from geventbt.wire.transports.base import TCP
 from geventbt.wire.transports.utp_ports import UtpPorts
-from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -49,7 +49,7 @@ class ClientServices:
         options: ClientOptions,
         context: ClientContext,
         torrents: TorrentLookup,
-        accept: Callable[[PeerServer, Wire], None],
+        accept: PeerHandler,
     ) -> None:
         self._options = options
         self._context = context
@@ -62,7 +62,7 @@ class ClientServices:
             self.close(0)
             raise
 
-    def _open(self, torrents: TorrentLookup, accept: Callable[[PeerServer, Wire], None]) -> None:
+    def _open(self, torrents: TorrentLookup, accept: PeerHandler) -> None:
         options, context = self._options, self._context
         host = options.host
         if options.port is not None:
