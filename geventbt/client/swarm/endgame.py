@@ -1,7 +1,7 @@
 """The endgame: every missing block was asked of some peer, and peers that run dry take over what others are slow with.
 
 Theory. What is missing is here first when all peers are done at the same time, each with a share by its rate. So a peer
-that runs dry takes the blocks that are expected last, one after the other, as long as each comes much sooner so: list
+that runs dry takes the blocks that are expected last, one after the other, as long as each comes sooner so: list
 scheduling, see `delivery.py`. The slow peer is asked for them still, and when one of the two delivers, the request to
 the other is cancelled; as each sends in order, and they are the slow one's last, few are received twice.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from geventbt import limits
-from geventbt.client.pieces.delivery import GAIN, Delivery
+from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.open_pieces import Run
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.urgent_requests import UrgentSource
 
+_GAIN = 1.1
+"""A block is taken over where that makes the wait for it shorter by this factor."""
 _INTERVAL = 0.05
 """Seconds in which blocks are looked for once at the most, and by one peer: it may be thousands of blocks."""
 
@@ -35,7 +37,7 @@ class Endgame:
         self._next = 0.0
 
     def take_over(self, source: BlockSource, delivery: Delivery, now: float) -> list[Run]:
-        """Claim blocks for a peer that others will deliver much later.
+        """Claim blocks for a peer that others will deliver later.
 
         Args:
             source: the peer, which is about to run dry.
@@ -47,8 +49,8 @@ class Endgame:
         self._next = now + _INTERVAL
         chosen: dict[int, list[int]] = {}
         time, left = delivery.first, delivery.room
-        for expected, piece, block in self._late_blocks(source, now + GAIN * (time - now), now):
-            if not left or now + GAIN * (time - now) > expected:
+        for expected, piece, block in self._late_blocks(source, now + _GAIN * (time - now), now):
+            if not left or now + _GAIN * (time - now) > expected:
                 break
             chosen.setdefault(piece, []).append(block)
             time, left = time + delivery.interval, left - 1

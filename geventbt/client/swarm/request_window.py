@@ -41,6 +41,8 @@ _BEST_KEPT = 0.98
 """The part of the best speed that is left of it after each sample."""
 _PAUSE_KEPT = 0.8
 """The part of the longest pause that is left of it after each sample."""
+_DRY_TRIPS = 2.5
+"""Round trips that the rest of its requests may take a peer that is to look for others: blocks come in bursts."""
 _READER_TRIPS = 1.25
 """Round trips that are asked for ahead while there is a reader."""
 _PESSIMISM = 3.0
@@ -262,8 +264,8 @@ class RequestWindow:
         return _PESSIMISM * max(0.0, now - self._last - usual) if self._waiting else 0.0
 
     def runs_dry(self, pending: int) -> bool:
-        """Whether the peer may have sent all that is pending before another request reaches it."""
-        return pending * self._interval <= 1.5 * self.delay
+        """Whether the peer may have sent all that is pending before other requests reach it, or soon after."""
+        return pending * self._interval <= _DRY_TRIPS * self.delay
 
     @property
     def under_way(self) -> int:

@@ -56,7 +56,7 @@ def test_a_fast_peer_takes_the_last_blocks_so_that_both_are_done_at_about_the_sa
 
 def test_nothing_is_taken_over_that_comes_about_as_soon_anyway():
     picker, _, fast, sources = piece_asked_of(0.1)
-    fast.asked = [(0, 0)] * 12
+    fast.asked = [(0, 0)] * 14
     assert Endgame(picker, sources).take_over(fast, fast.delivery(), NOW) == []
 
 
@@ -82,7 +82,7 @@ def test_a_block_that_a_quick_peer_was_asked_for_as_well_is_left_to_it():
     sources.append(quick)
     quick.ask(picker.urgent.claim(quick, 0, [15]))
     taken = Endgame(picker, sources).take_over(fast, fast.delivery(), NOW)
-    assert taken == [Run(0, 3, 12)]
+    assert taken == [Run(0, 2, 13)]
 
 
 def test_no_block_is_asked_of_more_peers_than_may_be():
