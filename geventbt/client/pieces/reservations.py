@@ -99,7 +99,7 @@ class Reservations(Generic[K]):
         """Reserve a long run for a source that streams.
 
         What a reader waits for comes first, then the piece `at`, what is left of open pieces that nobody works at, the
-        front of the largest gap, what is left of other open pieces, and the tail of another source's reservation.
+        front of the largest gap, what is left of other open pieces, and the tail of another reservation.
 
         Args:
             source: its key.
@@ -208,8 +208,9 @@ class Reservations(Generic[K]):
         return Reservation(owner, pieces, is_urgent=is_urgent)
 
     def _take_over(self, owner: PickerPeer[K], blocks: int) -> Reservation[K] | None:
-        """Take the second half of the longest reservation of another source, if that has all of it."""
-        others = [each for each in self._all if each.owner is not owner and not each.is_urgent]
+        """Take the second half of the longest reservation, if the source has all of it. It may be its own: one of its
+        connections may be slow."""
+        others = [each for each in self._all if not each.is_urgent]
         longest = max(others, key=lambda each: each.end - each.next, default=None)
         count = min(-(-(longest.end - longest.next) // 2), self._pieces_in(blocks)) if longest is not None else 0
         if longest is None or count <= 0:

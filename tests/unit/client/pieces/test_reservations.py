@@ -106,6 +106,16 @@ def test_a_mirror_without_a_gap_takes_over_the_second_half_of_a_run(picker):
     assert (run.next, run.end, other.next, other.end) == (1, 10, 10, 20)
 
 
+def test_an_idle_connection_takes_over_from_another_one_to_the_same_source(picker):
+    slow, quick = reserve(picker, pieces=15), reserve(picker, pieces=5)
+    picker.reservations.release(quick)
+    for piece in range(15, PIECES):
+        picker.verified(piece)
+    receive(picker, slow)
+    taken = reserve(picker, pieces=PIECES)
+    assert (slow.next, slow.end, taken.next, taken.end) == (1, 8, 8, 15)
+
+
 def test_what_a_peer_left_is_finished_first(picker):
     picker.pick("peer", 1, share=1)
     begun = picker.open_pieces[0]
