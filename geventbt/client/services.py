@@ -15,7 +15,6 @@ from geventbt.net.addresses import Ports, Scope, scope_of
 from geventbt.net.network import Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.wire.server import PeerServer, listen
-from geventbt.wire.server_signal_types import PeerHandler
 from geventbt.wire.torrent_lookup import TorrentLookup
 from geventbt.wire.transports.base import TCP
 from geventbt.wire.transports.utp_ports import UtpPorts
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.local import LocalDiscovery
     from geventbt.net.mapping.mapper import PortMapper, Wanted
+    from geventbt.wire.server_signal_types import PeerHandler
 
 _log = logging.getLogger("geventbt")
 
