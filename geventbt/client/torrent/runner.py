@@ -196,9 +196,10 @@ class TorrentRunner:
 
     @property
     def _lacks_peers(self) -> bool:
-        """Whether no peer is connected, and it is to fail if none can be."""
+        """Whether no peer is connected for a download that is to fail if none can be."""
         swarm = self.peering.swarm
-        return self._options.fail_without_peers and swarm is not None and not swarm.has_peers
+        may_fail = self._options.fail_without_peers and not self.life.done.is_set()
+        return may_fail and swarm is not None and not swarm.has_peers
 
     @property
     def _is_at_rest(self) -> bool:
