@@ -18,6 +18,7 @@ from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
+from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
@@ -94,6 +95,7 @@ class ClientContext:
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
         own_addresses: where we listen, as was seen when we had connected to ourselves.
+        announces: bounds how many announces to trackers are under way.
         port_users: tell others where we listen.
         checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
             native threads away from torrents that are being downloaded.
@@ -128,6 +130,7 @@ class ClientContext:
         self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
+        self.announces = AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)
         self.port_users: WeakSet[PortUser] = WeakSet()
         self.checking = BoundedSemaphore(1)
         self._max_connections = options.max_connections

@@ -132,6 +132,7 @@ class PeerSources:
             self.finder.use(dht, suffix)
         if self._context.lsd is not None:
             from geventbt.discovery.local import LocalSource
+            self._context.announces,
 
             add = partial(self._add, Source.LSD, info_hash)
             self.finder.use(LocalSource(self._context.lsd, info_hash, add), suffix)
