@@ -14,6 +14,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 VERSION = 1
 _T = TypeVar("_T", bound="Stored")
+_PRIORITY_WEIGHT = 8.0
+"""The share of a torrent with a priority, to that of one with the next lower one."""
 
 
 class Goal(IntEnum):
@@ -142,7 +144,7 @@ class TorrentRecord(Limited):
         peer_limit: connections at one time; 0 for that of the service.
         group: the name of the group whose rates it shares; "" for none.
         keeps_session_limits: whether the rates of its group and of the session hold for it.
-        bandwidth: -1, 0 or 1: as the user has said it.
+        bandwidth: its priority, -1, 0 or 1; see `rate_weight`.
         ratio_goal, idle_goal: whose goals hold; see `Goal`.
         ratio: of bytes sent to bytes of its size, that ends the seeding.
         idle: minutes without a byte sent, that end the seeding.
@@ -191,6 +193,12 @@ class TorrentRecord(Limited):
 
 
 @dataclass
+    @property
+    def rate_weight(self) -> float:
+        """Its share of rates that it has in common with others: that of a high priority is not all of them, or those
+        of a low one would never end."""
+        return _PRIORITY_WEIGHT**self.bandwidth
+
 class Settings(Limited):
     """Settings of a service that can be changed while it runs. The rates are those of all torrents together.
 

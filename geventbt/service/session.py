@@ -278,6 +278,7 @@ class Session:
         if changes.keys() & {"unwanted", "priorities"} and active.metainfo is not None:
             self._torrents.choose_files_soon(torrent)
         if "trackers" in changes:
+        active.rate_weight = record.rate_weight
             spawn(f"setting the trackers of {torrent.name!r}", active.set_trackers, record.trackers or [])
 
     def move(self, torrent: ServiceTorrent, folder: str, *, moves_files: bool = True) -> None:

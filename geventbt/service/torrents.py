@@ -131,6 +131,7 @@ class Torrents:
     def _add(self, source: Torrent | Magnet, record: TorrentRecord, *, is_restored: bool = False) -> ActiveTorrent:
         active = add_to_client(self._client, source, record, self.settings, is_restored=is_restored)
         active.rate_group = self._groups.rates_of(record)
+        active.rate_weight = record.rate_weight
         return active
 
     def put_in_again(self, torrent: ServiceTorrent) -> None:

@@ -196,6 +196,27 @@ def test_transmission_remote_needs_the_password(server: WebServer) -> None:
     assert "password" in done.stderr
 
 
+@needs_remote
+def test_transmission_remote_gives_a_torrent_a_larger_share(
+    world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
+) -> None:
+    other = world.torrent("other")
+    (world.folder / "other.torrent").write_bytes(other.to_bytes())
+    for name in ("data", "other"):
+        remote("--add", world.folder / f"{name}.torrent")
+    remote("-t", 1, "--bandwidth-high")
+    remote("-t", 2, "--bandwidth-normal")
+    remote("--downlimit", 300)
+    first, second = session.torrents
+    second.active.add_peers(world.seeds(other, 1))
+    first.active.add_peers(world.seeds(torrent, 1))
+    assert first.active.wait(20)
+    # Of a common limit it has eight of nine parts.
+    assert second.active.progress.downloaded < torrent.geometry.size / 3
+    remote("-t", 2, "--bandwidth-low")
+    assert second.active.rate_weight < 1 < first.active.rate_weight
+
+
 def in_thread(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call what blocks its native thread."""
     return gevent.get_hub().threadpool.apply(function, arguments, options)

@@ -242,6 +242,7 @@ def run_client(path: Path) -> None:
         progress: Progress = active.progress
         group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)
         active.rate_group = group
+        active.rate_weight = 2.0
         state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
