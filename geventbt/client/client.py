@@ -17,17 +17,10 @@ from gevent.lock import RLock
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions, TorrentOptions
+from geventbt.client.own_port import OwnPort
 from geventbt.client.peers.finder import checked
 from geventbt.client.rate_group import RateGroup
-from geventbt.client.services import (
-    check_dht,
-    listen_beside,
-    network_of_options,
-    open_dht,
-    open_lsd,
-    open_mapper,
-    open_utp,
-)
+from geventbt.client.services import check_dht, network_of_options
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
@@ -36,7 +29,6 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.discovery.trackers.udp_port import TrackerPort
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.urls import escaped_url
@@ -44,13 +36,11 @@ from geventbt.net.addresses import Address
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
-from geventbt.net.udp_port import UdpPort
 from geventbt.storage import Place, StorageFactory
-from geventbt.wire.listeners import ListeningSocket
+from geventbt.wire.listeners import ListenAddress, ListeningSocket
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
-from geventbt.wire.transports.utp_ports import UtpPorts
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
@@ -72,7 +62,7 @@ class Client:
         host: the address to listen on; "" is every interface over IPv4 and IPv6.
         reuse_port: whether other processes may share the port; see `geventbt.listen`. One of them should announce, and
             the others have neither trackers nor DHT.
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
@@ -103,7 +93,6 @@ class Client:
 
     Attributes:
         torrents: the torrents, by info hash.
-        server: what listens, or None.
     """
 
     def __init__(
@@ -140,7 +129,6 @@ class Client:
         descriptors.raise_limit()
         max_connections = _affordable(max_connections)
         self.torrents: dict[bytes, ActiveTorrent] = {}
-        self.server: PeerServer | None = None
         self._closed = Event()
         self._closing = RLock()
         self._closers = 0
@@ -153,62 +141,66 @@ class Client:
             ),
             lambda: sum(runner.connections for runner in self._table),
         )
-        if port is not None:
-            open_server = partial(
-                listen,
+        if not isinstance(dht, bool):
+            self._context.dht = dht
+        self._own_port = OwnPort(
+            self._context,
+            partial(
+                self._open_server,
                 reuse_port=reuse_port,
-                info_hashes=self._table,
-                encryption=encryption,
-                # A peer that has shaken hands may take the place of another.
-                max_connections=max_connections + limits.PENDING_PEERS,
                 max_per_address=max_per_address,
                 exempt_loopback=exempt_loopback,
-                network=network,
-                transport=transport,
-            )
-            if port == 0:
-                self.server = listen_beside(dht, host, open_server)
-            else:
-                self.server = open_server((host, port) if isinstance(port, int) else port)
-            self.server.on("peer_connected", self._take)
-            self._context.ports = self.server.ports
-            self._context.port = self.server.ports.ipv4 or self.server.ports.ipv6
-            host = host if isinstance(port, int) else _host_of(self.server)
-            listens_at = _host_of(self.server)
-            self._context.listens_at = None if listens_at in ("", "0.0.0.0", "::") else listens_at
-        self._utp: UtpPorts | None = None
-        udp = self._open_udp(host, dht, transport)
-        has_own_dht = dht is True and network.carries_udp
-        self._own_dht = open_dht(host, udp, listens=self._context.port is not None) if has_own_dht else None
-        self._context.dht = self._own_dht or (None if isinstance(dht, bool) else dht)
-        if lsd and self._context.port is not None:
-            self._context.lsd = open_lsd(host, self._context.ports, network)
-        if port_mapping and self._context.port is not None:
-            takes_utp = self.server is not None and self.server.utp is not None
-            self._context.mapper = open_mapper(self._context, host, takes_utp=takes_utp)
+            ),
+            port,
+            host,
+            dht=dht is True,
+            lsd=lsd,
+            port_mapping=port_mapping,
+        )
 
-    def _open_udp(self, host: str, dht: bool | DHT, transport: TransportChoice) -> UdpPort:
-        """The UDP port that DHT, uTP and trackers share."""
-        network = self._context.network
-        if self.server is not None and self.server.udp.families:
-            udp = self.server.udp
-        elif isinstance(dht, bool):
-            udp = UdpPort.at(network, host, 0)
-        else:
-            udp = dht.udp
-        if self.server is not None and self.server.utp is not None:
-            self._context.utp = self.server.utp
-            self._context.listens_for_utp = True
-        elif network.is_proxied and transport != TCP:
-            udp, self._utp = open_utp(udp)
-            self._context.utp = self._utp
-        self._context.udp = TrackerPort(udp)
-        return udp
+    def _open_server(
+        self, address: ListenAddress, *, reuse_port: bool, max_per_address: int | None, exempt_loopback: bool
+    ) -> PeerServer:
+        context = self._context
+        server = listen(
+            address,
+            reuse_port=reuse_port,
+            info_hashes=self._table,
+            encryption=context.encryption,
+            # A peer that has shaken hands may take the place of another.
+            max_connections=context.max_connections + limits.PENDING_PEERS,
+            max_per_address=max_per_address,
+            exempt_loopback=exempt_loopback,
+            network=context.network,
+            transport=context.transport,
+        )
+        server.on("peer_connected", self._take)
+        return server
+
+    @property
+    def server(self) -> PeerServer | None:
+        """What listens, or None."""
+        return self._own_port.server
 
     @property
     def port(self) -> int | None:
         """Where peers can connect to us; None if we do not listen."""
         return self._context.port
+
+    def listen_on(self, port: int) -> None:
+        """Listen on another port from now on: over TCP and uTP, with a DHT that has the number of the old one.
+        Trackers, the router and others are told of it. Peers that have connected to the old port are left, and may come
+        again.
+
+        Args:
+            port: the port; 0 for a free one.
+
+        Raises:
+            OSError: it is taken; all is as before.
+            ValueError: the client does not listen.
+        """
+        self._context.check_thread()
+        shielded(self._own_port.move, port)
 
     @property
     def dht(self) -> DHT | None:
@@ -217,8 +209,16 @@ class Client:
 
     @property
     def encryption(self) -> EncryptionPolicy:
-        """How connections are encrypted; see `Client`."""
+        """How connections are encrypted; see `Client`. May be set at any time, for connections that come later."""
         return self._context.encryption
+
+    @encryption.setter
+    def encryption(self, policy: EncryptionPolicy) -> None:
+        self._context.check_thread()
+        check_policy(policy)
+        self._context.encryption = policy
+        if self.server is not None:
+            self.server.encryption = policy
 
     @property
     def has_lsd(self) -> bool:
@@ -248,6 +248,19 @@ class Client:
         network.set_ip_filter(ip_filter)
         for runner in self._table:
             runner.leave_blocked(network)
+
+    @property
+    def default_trackers(self) -> list[list[str]]:
+        """Announce URLs in tiers (BEP 12), to which all torrents that are not private announce besides their own. None
+        at first; may be set at any time: those that are left are told so in the background."""
+        return [list(tier) for tier in self._context.default_trackers]
+
+    @default_trackers.setter
+    def default_trackers(self, tiers: Iterable[Iterable[str]]) -> None:
+        self._context.check_thread()
+        self._context.default_trackers = [list(tier) for tier in tiers]
+        for runner in self._table:
+            runner.sources.update_trackers()
 
     @property
     def peer_id(self) -> bytes:
@@ -430,16 +443,7 @@ class Client:
         self._table.clear()
         self.torrents.clear()
         gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
-        if self._context.mapper is not None:
-            self._context.mapper.close(min(timeout, limits.MAPPING_STOP_TIMEOUT))
-        if self.server is not None:
-            self.server.stop(timeout)
-        if self._utp is not None:
-            self._utp.close()
-        if self._own_dht is not None:
-            self._own_dht.close()
-        if self._context.lsd is not None:
-            self._context.lsd.close()
+        self._own_port.close(timeout)
 
     def _note_end(self) -> None:
         """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""
@@ -468,12 +472,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _host_of(server: PeerServer) -> str:
-    """The host that a server listens on, as `listen` takes it: "" for both families, and for a Unix socket."""
-    is_of_one_family = (server.ports.ipv4 is None) != (server.ports.ipv6 is None)
-    return str(server.server_host) if is_of_one_family else ""
 
 
 def _affordable(connections: int) -> int:

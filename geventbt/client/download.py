@@ -63,7 +63,7 @@ def download(
         trackers: announce URLs, beside the torrent's own.
         web_seeds: URLs of web servers that have the files, beside the torrent's own; False to use none.
         port: to listen on; 0 takes a free one, None does not listen.
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second; None for no limit.
         storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.

@@ -20,7 +20,7 @@ class ClientOptions:
     """Options of a client.
 
     Attributes:
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         max_connections: connections of all torrents together.
         upload_slots: peers of each torrent that are unchoked at one time, at the most; see `Client`.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.

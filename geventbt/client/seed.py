@@ -51,7 +51,7 @@ def seed(
         address: (host, port) or a port to listen on; 0 takes a free one, see `Client.port`.
         trackers: announce URLs, beside the torrent's own.
         peers: (host, port) of peers to connect to.
-        encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; of one address at most 100, but any number of this machine.
         upload_slots: peers that are served at one time, at the most: as many as the uplink feeds; None for no bound.
         limit_up: bytes a second; None for no limit.

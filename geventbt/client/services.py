@@ -49,19 +49,19 @@ def check_dht(dht: bool | DHT, network: Network) -> None:
         raise ValueError("the DHT goes past the proxy or interface of the client: make both with the same network=")
 
 
-def listen_beside(dht: bool | DHT, host: str, listen: Callable[[tuple[str, int]], PeerServer]) -> PeerServer:
+def listen_beside(dht: DHT | None, host: str, listen: Callable[[tuple[str, int]], PeerServer]) -> PeerServer:
     """Listen on a port, where any will do: on that of a node of the DHT which is handed in, if it is free, so that all
     protocols have one.
 
     Args:
-        dht: the node, if it is not a bool.
+        dht: the node, or None.
         host: the address to listen on.
         listen: called with (host, port).
 
     Raises:
         OSError: nothing can listen at the address.
     """
-    if not isinstance(dht, bool) and dht.port and dht.udp.hosts == UdpPort.at(dht.network, host, 0).hosts:
+    if dht is not None and dht.port and dht.udp.hosts == UdpPort.at(dht.network, host, 0).hosts:
         with suppress(OSError):
             return listen((host, dht.port))
     return listen((host, 0))

@@ -243,6 +243,9 @@ def run_client(path: Path) -> None:
         group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)
         active.rate_group = group
         active.rate_weight = 2.0
+        client.encryption = "allow"
+        client.default_trackers = [["udp://tracker.example:1337"]]
+        client.listen_on(6882)
         state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files

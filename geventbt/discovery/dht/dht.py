@@ -316,6 +316,19 @@ class DHT:
         """The UDP port."""
         return self._drivers[0].port
 
+    def move(self, port: UdpPort) -> None:
+        """Go on at another UDP port, with the same nodes.
+
+        Raises:
+            OSError: it is taken, or lacks an address family; the node stays where it is.
+        """
+        self._check_thread()
+        drivers = [driver for driver in self._drivers if not driver.is_closed]
+        sockets = [port.open(is_ipv6=driver.node.family == IPV6) for driver in drivers]
+        for driver, socket in zip(drivers, sockets, strict=True):
+            driver.move(socket)
+        self.udp = port
+
     @property
     def has_prospects(self) -> bool:
         """Whether searches may find anything: there are nodes, or the first ones are being looked for."""

@@ -80,8 +80,8 @@ class TrackerSource:
 
     def change(self, tiers: Sequence[Sequence[str]]) -> None:
         """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
-        self.tiers = tiers
-        if self._is_started:
+        before, self.tiers = self.tiers, tiers
+        if self._is_started and tiers != before:
             self.stop(limits.ANNOUNCE_STOP_TIMEOUT)
             self.start()
 

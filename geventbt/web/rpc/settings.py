@@ -93,7 +93,7 @@ def _has_utp(session: Session) -> bool:
     return session.client.server is not None and session.client.server.utp is not None
 
 
-_ENCRYPTION = {"prefer": "preferred", "require": "required", "disable": "allowed"}
+_ENCRYPTION = {"prefer": "preferred", "require": "required", "allow": "allowed", "disable": "allowed"}
 
 _FOUND: dict[str, Callable[[Session], Any]] = {
     "blocklist_size": lambda session: session.blocklist.size,
