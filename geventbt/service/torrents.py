@@ -219,7 +219,10 @@ class Torrents:
             torrent.record.completed = self.now()
             _log.info("%r is complete", torrent.name)
         moving.is_moved(torrent)
+        comes_home = moving.bring_home(torrent)
         self._keeper.save(torrent.info_hash, torrent.record)
+        if comes_home:
+            spawn(f"moving {torrent.name!r}", self.put_in_again, torrent)
         self.turns.update_soon()
 
     def _note_error(self, sender: object, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,48 @@ def test_transmission_remote_needs_the_password(server: WebServer) -> None:
         timeout=30,
     )
     assert "password" in done.stderr
+
+
+@needs_remote
+def test_transmission_remote_has_downloads_elsewhere_until_they_are_complete(
+    world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
+) -> None:
+    remote("--incomplete-dir", world.folder / "incomplete")
+    settings = session.settings
+    assert (settings.has_incomplete_dir, settings.incomplete_dir) == (True, str(world.folder / "incomplete"))
+    remote("--add", world.folder / "data.torrent")
+    remote("-t", 1, "--downlimit", 100)
+    added = session.find(torrent.swarm_hash)
+    assert added is not None
+    added.active.add_peers(world.seeds(torrent, 1))
+    eventually(lambda: added.active.progress.done)
+    assert (world.folder / "incomplete" / "data").exists()
+    assert f"Location: {world.folder / 'out'}" in remote("-t", 1, "--info")
+    remote("-t", 1, "--no-downlimit")
+    eventually(lambda: (world.folder / "out" / "data" / "c").exists() and added.active.state == "seeding")
+    world.assert_complete(torrent)
+    remote("--no-incomplete-dir")
+    assert not settings.has_incomplete_dir
+
+
+@needs_remote
+def test_transmission_remote_changes_port_and_encryption(
+    world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
+) -> None:
+    remote("--add", world.folder / "data.torrent", "--download-dir", world.origin)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    remote("--port", port)
+    assert session.client.port == port
+    taker = world.client(port=None, encryption="require")
+    assert world.download(torrent, [("127.0.0.1", port)], client=taker).wait(10)
+    shown = remote("--session-info")
+    assert f"Peer port: {port}" in shown.replace("Listenport", "Peer port")
+    assert "Encryption: preferred" in shown
+    for option, policy, word in (("-er", "require", "required"), ("-et", "allow", "tolerated")):
+        remote(option)
+        assert session.client.encryption == policy
+        assert f"Encryption: {word}" in remote("--session-info")
 
 
 @needs_remote
