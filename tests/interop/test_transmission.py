@@ -13,6 +13,7 @@ import pytest
 from gevent import subprocess
 
 import geventbt
+from geventbt import limits
 from geventbt.service.session import Session
 from geventbt.service.torrent import ServiceTorrent
 from geventbt.web import Login, WebServer, make_app, rpc, serve
@@ -249,13 +250,15 @@ def test_transmission_remote_gives_a_torrent_a_larger_share(
         remote("--add", world.folder / f"{name}.torrent")
     remote("-t", 1, "--bandwidth-high")
     remote("-t", 2, "--bandwidth-normal")
-    remote("--downlimit", 300)
-    first, second = session.torrents
-    second.active.add_peers(world.seeds(other, 1))
-    first.active.add_peers(world.seeds(torrent, 1))
-    assert first.active.wait(20)
+    remote("--downlimit", 400)
+    jobs = first, second = session.torrents
+    for job, wanted in zip(jobs, (torrent, other), strict=True):
+        job.active.add_peers(world.seeds(wanted, 1))
+    eventually(lambda: first.active.downloaded and second.active.downloaded)
+    before = [job.active.downloaded for job in jobs]
     # Of a common limit it has eight of nine parts.
-    assert second.active.progress.downloaded < torrent.geometry.size / 3
+    eventually(lambda: first.active.downloaded >= before[0] + 30 * limits.BLOCK)
+    assert second.active.downloaded - before[1] <= 15 * limits.BLOCK
     remote("-t", 2, "--bandwidth-low")
     assert second.active.rate_weight < 1 < first.active.rate_weight
 

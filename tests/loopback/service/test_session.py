@@ -309,7 +309,8 @@ def test_a_torrent_that_was_complete_when_the_process_ended_is_moved_in_the_next
     with closing(StateStore(service.world.folder / "state")) as store:
         store.save(torrent.swarm_hash, added.record)
     found = the_one(service.start())
-    eventually(lambda: found.record.place.endswith("new") and found.active.state == "seeding")
+    eventually(lambda: not found.record.incomplete_folder and not found.record.moved_from)
+    eventually(lambda: found.active.state == "seeding")
     service.world.assert_complete(torrent, "new")
 
 
