@@ -35,6 +35,7 @@ from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
 from geventbt.net.addresses import Address, Ports, normalise
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import hash_or_id
@@ -324,7 +325,15 @@ class DHT:
         """
         self._check_thread()
         drivers = [driver for driver in self._drivers if not driver.is_closed]
-        sockets = [port.open(is_ipv6=driver.node.family == IPV6) for driver in drivers]
+        sockets: list[DatagramSocket] = []
+        try:
+            for driver in drivers:
+                sockets.append(port.open(is_ipv6=driver.node.family == IPV6))
+        except OSError:
+            for driver, socket in zip(drivers, sockets, strict=False):
+                # It is closed, unless others use it.
+                socket.leave(driver)
+            raise
         for driver, socket in zip(drivers, sockets, strict=True):
             driver.move(socket)
         self.udp = port
