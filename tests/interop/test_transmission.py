@@ -46,9 +46,9 @@ def session(world: World) -> Iterator[Session]:
 @pytest.fixture
 def server(session: Session) -> Iterator[WebServer]:
     answers = rpc.Rpc(session.client, session, fetches_private_urls=True)
-    parts = [rpc.blueprint(session.client, session, rpc=answers)]
+    parts = {"/transmission": rpc.rpc_app(session.client, session, rpc=answers)}
     login = Login.from_text(":".join(LOGIN))
-    made = serve(make_app(session.client, session.settings.download_dir, login=login, blueprints=parts))
+    made = serve(make_app(session.client, session.settings.download_dir, login=login, parts=parts))
     yield made
     made.stop(0.1)
 

@@ -390,7 +390,8 @@ def use_the_web(client: Client) -> None:
     flask = web.page_blueprint(client, Path("downloads"), stream_url="stream/")
     print(flask.name, web.stream_blueprint(web.Streams(client)).name)
     text: str = web.Metrics(client, per_torrent=True).text()
-    print(text, web.metrics_blueprint(web.Metrics(client)).name)
+    print(text, web.metrics_blueprint(web.Metrics(client)).name, web.rpc_blueprint(client).name)
+    web.make_app(client, parts={"/transmission": web.rpc.rpc_app(client), "/page": web.page_app(client)})
 
 
 def view(environ: dict[str, Any], reader: TorrentReader) -> list[bytes]:

@@ -290,7 +290,7 @@ def _web_server(arguments: argparse.Namespace, session: Any, login: Any, sock: A
         hosts=arguments.rpc_host,
         control=SessionControl(session),
         fetches_private_urls=arguments.private_urls,
-        blueprints=[rpc.blueprint(session.client, session, rpc=answers)],
+        parts={"/transmission": rpc.rpc_app(session.client, session, rpc=answers)},
     )
     where = human_address(arguments.rpc)
     try:

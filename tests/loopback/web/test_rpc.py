@@ -16,7 +16,7 @@ import pytest
 from geventbt import Client, Magnet, Torrent, limits
 from geventbt.service.session import Session
 from geventbt.web import make_app
-from geventbt.web.rpc import Rpc, blueprint
+from geventbt.web.rpc import Rpc, rpc_app
 from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.names import legacy_answer
 from geventbt.web.rpc.rpc import METHODS
@@ -503,8 +503,8 @@ def test_cookies_go_along_with_the_request_for_a_torrent(session: Session, lists
 
 @pytest.fixture
 def visitor(session: Session, rpc: Rpc, serving_http: MakeServer) -> Visitor:
-    parts = [blueprint(session.client, session, rpc=rpc)]
-    return Visitor(serving_http(make_app(session.client, session.settings.download_dir, blueprints=parts)))
+    parts = {"/transmission": rpc_app(session.client, session, rpc=rpc)}
+    return Visitor(serving_http(make_app(session.client, session.settings.download_dir, parts=parts)))
 
 
 @pytest.mark.parametrize("path", ["/transmission/rpc", "/transmission/rpc/", "/transmission/rpc?x=1"])
