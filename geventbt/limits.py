@@ -325,8 +325,9 @@ FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
 REQUEST_QUEUE_TIME = 3.0
 """Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
-READER_QUEUE_TIME = 0.15
-"""Likewise while a reader is there, and a round trip and a half more: what it seeks waits behind them."""
+READER_QUEUE_TIME = 0.05
+"""Likewise while a reader is there, and more by the round trip and the pauses of the peer: what it seeks waits behind
+them."""
 READER_LINGER = 5.0
 """In which a reader that needs nothing is expected to go on."""
 URGENT_TIME = 1.0

@@ -2,7 +2,9 @@
 
 ``signals.unchoke.connect(fn)`` listens to every wire; ``signals.unchoke.connect(fn, sender=wire)`` or, shorter and
 without keeping the wire alive, ``wire.on("unchoke", fn)`` listens to one. Handlers are called ``fn(sender, **fields)``
-on a greenlet of that wire, with the fields of the table below, which are named as in the BEPs.
+on a greenlet of that wire, with the fields of the table below, which are named as in the BEPs: an `index` is that of a
+piece, or in the messages of BEP 52 of a hash in its layer; `begin`, `length` and `count` are bytes, or there a number
+of hashes. Info hashes and peer ids have 20 bytes, roots and hashes 32.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +30,7 @@ import fsspec
 from geventbt import FsspecBackend, limits
 from geventbt.metainfo.create import create_torrent
 from geventbt.storage import Storage
+from tests.crashes import end_of, in_child, start
 from tests.interop.s3_server import options_of, s3_server
 
 SIZES = {"large": 6 * limits.MIB + 1, "small": 300_001}
@@ -94,7 +94,7 @@ class Rounds:
         time.sleep(self._rng.uniform(0.2, 1.5))
         os.kill(child, signal.SIGKILL)
         is_whole = end_of(child) == 0
-        if end_of(start(lambda: look(self._open(), self._log))):
+        if in_child(lambda: look(self._open(), self._log)):
             print(f"after kill {number}: see above")
             self.failures += 1
         if is_whole:
@@ -102,13 +102,13 @@ class Rounds:
 
     def end(self) -> None:
         """Let the last download come to its end."""
-        if end_of(start(lambda: write(self._open(), self._pieces(), self._log, self._rng))):
+        if in_child(lambda: write(self._open(), self._pieces(), self._log, self._rng)):
             print("the last download has failed: see above")
             self.failures += 1
         self._finish()
 
     def _finish(self) -> None:
-        self.failures += bool(end_of(start(lambda: see_whole(self._url, self._options, self._origin, self._open))))
+        self.failures += bool(in_child(lambda: see_whole(self._url, self._options, self._origin, self._open)))
         self.downloads += 1
         self._begin()
 
@@ -178,27 +178,6 @@ def see_whole(url: str, options: dict[str, Any], origin: Path, opened: Callable[
         assert fs.cat_file(f"{root}/data/{name}") == (origin / "data" / name).read_bytes(), f"{name} has wrong bytes"
     uploads = fs.call_s3("list_multipart_uploads", Bucket="bucket", Prefix=root.partition("/")[2] + "/")
     assert not uploads.get("Uploads"), uploads
-
-
-# ------------------------------------------------------------------ processes
-
-
-def start(work: Callable[[], None]) -> int:
-    """Run a function in a forked process. Returns its process id."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
-
-
-def end_of(child: int) -> int:
-    """Wait for a process. Returns its exit code, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":

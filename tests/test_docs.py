@@ -12,16 +12,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import gevent
 import pytest
 from bitarray import bitarray
+from gevent import socket as gevent_socket
 from gevent import subprocess as gevent_subprocess
 from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 
 import geventbt
 from tests.documents import DOCUMENTS
+from tests.free_port import free_port
 from tests.loopback.harness import eventually
 
 CONTENT = bytes(range(256)) * 1000
@@ -36,7 +39,7 @@ def take(document: str, heading: str, number: int = 0) -> str:
 
 DOWNLOAD = take("README", "Get the files")
 BLOCK = take("README", "Get a block")
-SEED = take("README", "Seed")
+SEED = take("README", "Serve blocks")
 TUTORIAL_DOWNLOAD = take("tutorial", "Download a torrent")
 TUTORIAL_SEED = take("tutorial", "Make a torrent and seed it")
 TUTORIAL_BLOCK = take("tutorial", "Ask one peer for one block")
@@ -415,11 +418,11 @@ def test_the_tutorial_downloads_two_at_once(tracked: Any, names: dict[str, Any],
 
 
 @contextmanager
-def ending_well(*arguments: str, number: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+def ending_well(*arguments: str, number: signal.Signals = signal.SIGTERM) -> Iterator[Any]:
     """A program of Python that runs until it is sent a signal, and then ends without an error or a word of one."""
     process = gevent_subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE)
     try:
-        yield
+        yield process
         process.send_signal(number)
         assert process.stderr.read() == b""
         assert process.wait(timeout=20) == 0
@@ -449,9 +452,11 @@ def test_processes_of_a_program_share_a_port(torrent: geventbt.Torrent, tmp_path
     assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
 
 
-def is_served(port: int) -> bool:
+def is_served(torrent: geventbt.Torrent, port: int) -> bool:
+    """Whether a peer is let in: not before the torrent is added, which is later than the port is open."""
     try:
-        geventbt.connect(("127.0.0.1", port)).close()
+        with geventbt.connect(("127.0.0.1", port)) as wire:
+            wire.handshake(torrent.info_hash, geventbt.new_peer_id())
     except ConnectionError:
         return False
     return True
@@ -459,13 +464,11 @@ def is_served(port: int) -> bool:
 
 def test_a_machine_of_a_farm_serves_out_of_the_bucket_until_a_signal(torrent: geventbt.Torrent, tmp_path: Path) -> None:
     pytest.importorskip("fsspec", reason="fsspec is not installed")
-    with StreamServer(("127.0.0.1", 0), lambda sock, address: None) as placeholder:
-        placeholder.start()
-        port = placeholder.server_port
+    port = free_port()
     # To other machines, a folder is as good as a bucket.
     code = f"{FARM}\nserve(['ubuntu.torrent'], 'file://{tmp_path}/origin', {port})"
-    with ending_well("-c", code):
-        eventually(lambda: is_served(port), 30)
+    with ending_well("-c", code) as process:
+        eventually(lambda: process.poll() is not None or is_served(torrent, port), 60)
         geventbt.download(torrent, tmp_path / "out", peers=[("127.0.0.1", port)], timeout=30)
         assert (tmp_path / "out" / "ubuntu").read_bytes() == CONTENT
 
@@ -511,18 +514,18 @@ def test_it_runs_in_a_monkey_patched_program(tracked: Any, names: dict[str, Any]
 
 def get(port: int, path: str) -> bytes:
     """What a web server answers, once it is there."""
-    code = (
-        f"import urllib.request as r, sys; sys.stdout.buffer.write(r.urlopen('http://127.0.0.1:{port}{path}').read())"
-    )
-    done: list[Any] = []
+    eventually(lambda: is_listening(port), 60)
 
-    def answered() -> bool:
-        done[:] = [gevent_subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=50)]
-        return b"Connection refused" not in done[0].stderr
+    def fetch() -> bytes:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=50) as answer:
+            return bytes(answer.read())
 
-    eventually(answered, 30)
-    assert done[0].stderr == b""
-    return bytes(done[0].stdout)
+    return bytes(gevent.get_hub().threadpool.apply(fetch))
+
+
+def is_listening(port: int) -> bool:
+    with gevent_socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.usefixtures("torrent")
@@ -592,9 +595,7 @@ def serving(app: Any) -> Iterator[int]:
 def test_the_web_application_answers_under_gunicorn(tmp_path: Path, workers: int) -> None:
     pytest.importorskip("gunicorn", reason="gunicorn is not installed")
     (tmp_path / "app.py").write_text(GUNICORN)
-    with StreamServer(("127.0.0.1", 0), lambda sock, address: None) as placeholder:
-        placeholder.start()
-        port = placeholder.server_port
+    port = free_port()
     arguments = ["-k", "gevent", "-w", str(workers), "-b", f"127.0.0.1:{port}", "--log-level", "error", "app:app"]
     with ending_well("-m", "gunicorn", *arguments):
         assert [get(port, "/") for _ in range(4)] == [CONTENT[:1000]] * 4

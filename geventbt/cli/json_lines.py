@@ -146,11 +146,7 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
         selected: the files that are fetched; None for all.
     """
     return {
-        **hash_fields(torrent),
-        "name": torrent.name,
-        "length": torrent.length,
-        "piece_length": torrent.geometry.piece_length,
-        "pieces": torrent.geometry.pieces,
+        **_metainfo_fields(torrent),
         "private": torrent.private,
         "trackers": [list(tier) for tier in torrent.trackers],
         "web_seeds": list(torrent.web_seeds),
@@ -171,10 +167,27 @@ def torrent_fields(torrent: geventbt.Torrent, selected: set[int] | None) -> dict
     }
 
 
-def hash_fields(torrent: geventbt.Torrent) -> dict[str, Any]:
-    """The fields that say which torrent it is: ``info_hash`` is in all its events."""
-    fields = {"info_hash": torrent.swarm_hash.hex(), "version": torrent.version}
-    return fields if torrent.info_hash_v2 is None else fields | {"info_hash_v2": torrent.info_hash_v2.hex()}
+def created_fields(torrent: geventbt.Torrent, output: str) -> dict[str, Any]:
+    """The fields of the event ``created``.
+
+    Args:
+        torrent: the torrent.
+        output: its .torrent file.
+    """
+    return {**_metainfo_fields(torrent), "output": output, "magnet": str(geventbt.Magnet.from_torrent(torrent))}
+
+
+def _metainfo_fields(torrent: geventbt.Torrent) -> dict[str, Any]:
+    """The fields that say which torrent it is, and how large."""
+    return {
+        "info_hash": torrent.swarm_hash.hex(),
+        "version": torrent.version,
+        **({} if torrent.info_hash_v2 is None else {"info_hash_v2": torrent.info_hash_v2.hex()}),
+        "name": torrent.name,
+        "length": torrent.length,
+        "piece_length": torrent.geometry.piece_length,
+        "pieces": torrent.geometry.pieces,
+    }
 
 
 def magnet_fields(magnet: geventbt.Magnet) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import geventbt
 from geventbt.cli.backends import is_store
 from geventbt.cli.errors import DISK, NOT_FOUND, USAGE, CommandError
+from geventbt.concurrency.replace_file import replace_file
 
 
 def check_output(path: str, data: str | None = None) -> None:
@@ -55,7 +55,7 @@ def make_folder(path: str) -> None:
 
 
 def write_torrent(torrent: geventbt.Torrent, path: str) -> None:
-    """Write a torrent to a temporary file and rename it: if the disk is full, the old file stays as it was.
+    """Write a torrent as a whole, or not at all: if the disk is full, the old file stays as it was.
 
     Raises:
         OSError: it cannot be written; names the file.
@@ -65,20 +65,9 @@ def write_torrent(torrent: geventbt.Torrent, path: str) -> None:
         if _is_special(path):
             Path(path).write_bytes(data)
         else:
-            _replace(Path(os.path.realpath(path)), data)
+            replace_file(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
-
-
-def _replace(place: Path, data: bytes) -> None:
-    beside = place.with_name(f".geventbt-{os.getpid()}")
-    try:
-        beside.write_bytes(data)
-        beside.replace(place)
-    finally:
-        # After success it does not exist any more.
-        with suppress(OSError):
-            beside.unlink()
 
 
 def _is_special(path: str) -> bool:

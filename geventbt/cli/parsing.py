@@ -151,23 +151,6 @@ def add_sources(parser: Parser, what: str = f"{SOURCE}; several are fetched at o
     add_network(parser)
 
 
-def add_one_file(parser: Parser, default: str) -> None:
-    """Add what commands have in common that read a file of a torrent while it is fetched: SOURCE, FILE, --output, and
-    where data comes from.
-
-    Args:
-        parser: of the command.
-        default: which file it is where none is named.
-    """
-    add_source(parser)
-    parser.add_argument(
-        "file", metavar="FILE", nargs="?", help=f"its path in the torrent, its index, or a glob (default: {default})"
-    )
-    add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
-    add_sources_of_peers(parser)
-    add_web_seeds(parser)
-
-
 def add_network(parser: Parser) -> None:
     """Add --proxy, --interface and --ip-filter."""
     parser.add_argument(

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Collection, Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import gevent
-from gevent.event import Event
-from gevent.lock import RLock
 
 from geventbt import limits
+from geventbt.client.arguments import checked_network, checked_urls, read_source, renamed
 from geventbt.client.context import ClientContext
+from geventbt.client.ending import Ending
 from geventbt.client.options import ClientOptions, TorrentOptions
-from geventbt.client.own_port import OwnPort
 from geventbt.client.peers.finder import checked
 from geventbt.client.rate_group import RateGroup
-from geventbt.client.services import check_dht, network_of_options
+from geventbt.client.services import ClientServices
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.runner import TorrentRunner
@@ -29,16 +27,14 @@ from geventbt.concurrency import descriptors
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
-from geventbt.errors import FetchError, GeventBTError
+from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.metainfo.urls import escaped_url
 from geventbt.net.addresses import Address
-from geventbt.net.http.url import parse_url, without_login
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
 from geventbt.storage import Place, StorageFactory
-from geventbt.wire.listeners import ListenAddress, ListeningSocket
-from geventbt.wire.server import PeerServer, listen
+from geventbt.wire.listeners import ListeningSocket
+from geventbt.wire.server import PeerServer
 from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
@@ -119,68 +115,35 @@ class Client:
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
-        network = network_of_options(network, proxy, interface, ip_filter)
-        check_dht(dht, network)
-        host = host or network.host
-        if network.is_proxied:
-            port = None
-        if not network.carries_udp:
-            transport = TCP
+        network = checked_network(network, proxy, interface, ip_filter, dht)
         descriptors.raise_limit()
-        max_connections = _affordable(max_connections)
-        self.torrents: dict[bytes, ActiveTorrent] = {}
-        self._closed = Event()
-        self._closing = RLock()
-        self._closers = 0
-        self._is_closed = False
-        self._is_over = Event()
-        self._table = TorrentTable()
-        self._context = ClientContext(
-            ClientOptions(
-                encryption, max_connections, upload_slots, limit_down, limit_up, network=network, transport=transport
-            ),
-            lambda: sum(runner.connections for runner in self._table),
-        )
-        if not isinstance(dht, bool):
-            self._context.dht = dht
-        self._own_port = OwnPort(
-            self._context,
-            partial(
-                self._open_server,
-                reuse_port=reuse_port,
-                max_per_address=max_per_address,
-                exempt_loopback=exempt_loopback,
-            ),
-            port,
-            host,
-            dht=dht is True,
-            lsd=lsd,
-            port_mapping=port_mapping,
-        )
-
-    def _open_server(
-        self, address: ListenAddress, *, reuse_port: bool, max_per_address: int | None, exempt_loopback: bool
-    ) -> PeerServer:
-        context = self._context
-        server = listen(
-            address,
+        options = ClientOptions(
+            port=None if network.is_proxied else port,
+            host=host or network.host,
             reuse_port=reuse_port,
-            info_hashes=self._table,
-            encryption=context.encryption,
-            # A peer that has shaken hands may take the place of another.
-            max_connections=context.max_connections + limits.PENDING_PEERS,
+            encryption=encryption,
+            max_connections=_affordable(max_connections),
             max_per_address=max_per_address,
             exempt_loopback=exempt_loopback,
-            network=context.network,
-            transport=context.transport,
+            upload_slots=upload_slots,
+            limit_down=limit_down,
+            limit_up=limit_up,
+            dht=dht,
+            lsd=lsd,
+            port_mapping=port_mapping,
+            network=network,
+            transport=transport if network.carries_udp else TCP,
         )
-        server.on("peer_connected", self._take)
-        return server
+        self.torrents: dict[bytes, ActiveTorrent] = {}
+        self._ending = Ending()
+        self._table = TorrentTable()
+        self._context = ClientContext(options, self._table.count_connections)
+        self._services = ClientServices(options, self._context, self._table, self._accept)
 
     @property
     def server(self) -> PeerServer | None:
         """What listens, or None."""
-        return self._own_port.server
+        return self._services.server
 
     @property
     def port(self) -> int | None:
@@ -200,7 +163,7 @@ class Client:
             ValueError: the client does not listen.
         """
         self._context.check_thread()
-        shielded(self._own_port.move, port)
+        shielded(self._services.listen_on, port)
 
     @property
     def dht(self) -> DHT | None:
@@ -216,9 +179,7 @@ class Client:
     def encryption(self, policy: EncryptionPolicy) -> None:
         self._context.check_thread()
         check_policy(policy)
-        self._context.encryption = policy
-        if self.server is not None:
-            self.server.encryption = policy
+        self._services.set_encryption(policy)
 
     @property
     def has_lsd(self) -> bool:
@@ -275,9 +236,7 @@ class Client:
     @max_connections.setter
     def max_connections(self, value: int) -> None:
         self._context.check_thread()
-        self._context.max_connections = _affordable(value)
-        if self.server is not None:
-            self.server.max_connections = self._context.max_connections + limits.PENDING_PEERS
+        self._services.set_max_connections(_affordable(value))
 
     @property
     def limit_down(self) -> int | None:
@@ -370,14 +329,6 @@ class Client:
             OSError: the .torrent file cannot be read.
         """
         self._context.check_thread()
-        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
-        # In a thread: a torrent may have hundreds of thousands of files.
-        file_map = in_thread(FileMap, source, files) if isinstance(source, Torrent) else None
-        info_hash = source.swarm_hash
-        if self._closed.is_set():
-            raise ValueError("the client is closed")
-        if info_hash in self.torrents:
-            raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
         options = TorrentOptions(
             peers=tuple(checked(peers)),
             files=files,
@@ -388,14 +339,24 @@ class Client:
             limit_down=limit_down,
             limit_up=limit_up,
             storage=storage,
-            fail_without_peers=_renamed("ends_alone", ends_alone, "fail_without_peers", fail_without_peers),
-            seed_only=_renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
+            fail_without_peers=renamed("ends_alone", ends_alone, "fail_without_peers", fail_without_peers),
+            seed_only=renamed("must_be_complete", must_be_complete, "seed_only", seed_only),
             check=check,
             overwrite=overwrite,
             move_from=move_from,
             super_seeding=super_seeding,
         )
+        source = torrent if isinstance(torrent, (Torrent, Magnet)) else in_thread(read_source, torrent)
+        return self._add(source, folder, options)
 
+    def _add(self, source: Torrent | Magnet, folder: str | os.PathLike[str], options: TorrentOptions) -> ActiveTorrent:
+        # In a thread: a torrent may have hundreds of thousands of files.
+        file_map = in_thread(FileMap, source, options.files) if isinstance(source, Torrent) else None
+        info_hash = source.swarm_hash
+        if self._ending.is_begun:
+            raise ValueError("the client is closed")
+        if info_hash in self.torrents:
+            raise ValueError(f"the client has this torrent already: {info_hash.hex()}")
         runner = TorrentRunner(self._context, source, folder, options, file_map)
         self._table.add(runner)
         active = self.torrents[info_hash] = ActiveTorrent(runner, self._remove)
@@ -409,10 +370,7 @@ class Client:
     def serve_forever(self) -> None:
         """Block until the client is closed completely: trackers are informed, port and files are free."""
         self._context.check_thread()
-        # The loop goes on although there may be nothing else that it waits for yet.
-        with gevent.get_hub().loop.async_() as idle:
-            idle.start(lambda: None)
-            self._is_over.wait()
+        self._ending.wait()
 
     def close(self, timeout: float = limits.STOP_TIMEOUT) -> None:
         """Stop everything: tell trackers and peers, write and record what is verified. Idempotent.
@@ -421,36 +379,16 @@ class Client:
             timeout: seconds for each of it.
         """
         self._context.check_thread()
-        self._closed.set()
-        self._closers += 1
-        try:
-            shielded(self._close, timeout)
-        finally:
-            self._closers -= 1
-            self._note_end()
+        self._ending.run(partial(self._close, timeout))
 
     def _close(self, timeout: float) -> None:
-        # A second call, such as the end of a `with`, must not go on before it is closed.
-        with self._closing:
-            try:
-                self._close_all(timeout)
-            finally:
-                self._is_closed = True
-                self._note_end()
-
-    def _close_all(self, timeout: float) -> None:
         runners = list(self._table)
         self._table.clear()
         self.torrents.clear()
         gevent.joinall([spawn(f"closing {runner.name!r}", runner.close, timeout) for runner in runners])
-        self._own_port.close(timeout)
+        self._services.close(timeout)
 
-    def _note_end(self) -> None:
-        """Let `serve_forever` return: not before the calls of `close` have, for its thread may end with it."""
-        if self._is_closed and not self._closers:
-            self._is_over.set()
-
-    def _take(self, server: PeerServer, wire: Wire) -> None:
+    def _accept(self, server: PeerServer, wire: Wire) -> None:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
             if wire.wait_handshake().peer_id == self._context.peer_id:
@@ -480,44 +418,3 @@ def _affordable(connections: int) -> int:
     if connections > possible:
         _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)
     return min(connections, possible)
-
-
-def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
-    """URLs of web seeds that the user names.
-
-    Raises:
-        ValueError: one of them is not a URL of HTTP.
-    """
-    checked_urls = []
-    for url in urls:
-        escaped = escaped_url(url)
-        try:
-            parse_url(escaped or url)
-        except FetchError as error:
-            raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
-        checked_urls.append(escaped or url)
-    return tuple(checked_urls)
-
-
-def _renamed(old: str, old_value: bool | None, new: str, value: bool) -> bool:
-    """The value of an argument that may still be given by its old name."""
-    if old_value is None:
-        return value
-    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
-    return old_value
-
-
-def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:
-    """The torrent or magnet link that a user means.
-
-    Raises:
-        MetainfoError: it is not one.
-        OSError: the file cannot be read.
-    """
-    source: Any = torrent
-    if isinstance(torrent, str) and torrent.lower().startswith("magnet:"):
-        source = Magnet.from_string(torrent)
-    elif not isinstance(torrent, (Torrent, Magnet)):
-        source = Torrent.from_file(torrent)
-    found: Torrent | Magnet = source
-    return found

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.client.options import ConnectionOptions
 from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
-from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory
-from geventbt.wire.transports.base import BOTH, TransportChoice
-from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
+    from typing_extensions import Unpack
 
 
 @whole_call
@@ -33,26 +31,19 @@ def download(
     trackers: Iterable[str] = (),
     web_seeds: Iterable[str] | Literal[False] = (),
     port: int | None = 0,
-    encryption: EncryptionPolicy = PREFER,
     max_peers: int = limits.TORRENT_PEERS,
     limit_down: int | None = None,
     limit_up: int | None = None,
     storage: StorageFactory | None = None,
     check: bool = False,
     overwrite: bool = False,
-    dht: bool | DHT = True,
-    lsd: bool = True,
-    port_mapping: bool = True,
-    proxy: str | None = None,
-    interface: str | None = None,
-    ip_filter: IPRanges | None = None,
-    transport: TransportChoice = BOTH,
     timeout: float | None = None,
     stall_timeout: float | None = None,
+    **options: Unpack[ConnectionOptions],
 ) -> Torrent:
     """Fetch a torrent; blocks until every piece is verified and on disk. What is there already is not fetched again.
 
-    Peers are found by its trackers, by other peers, and by name. Without trackers it fails when no peer is left.
+    Peers are those that are named, and those that trackers, the DHT, the local network and other peers name.
 
     Args:
         torrent: the torrent, the path of its .torrent file, or a magnet link.
@@ -63,41 +54,27 @@ def download(
         trackers: announce URLs, beside the torrent's own.
         web_seeds: URLs of web servers that have the files, beside the torrent's own; False to use none.
         port: to listen on; 0 takes a free one, None does not listen.
-        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         max_peers: connections at one time.
         limit_down, limit_up: bytes a second; None for no limit.
         storage: makes the backend that keeps the data, see `Client.add`; None for files in the folder.
         check: hash all data at the start, also what the last run has recorded as right.
         overwrite: write over files that are not the torrent's, see `Client.add`.
-        dht: whether to find peers by the DHT; see `Client`.
-        lsd: whether to find peers in the local network; see `Client`.
-        port_mapping: whether to have the router let peers through to us; see `Client`.
-        proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
-        transport: "tcp", "utp" or "both"; see `Client`.
         timeout: seconds for all of it; None for no limit. What is verified by then is kept.
         stall_timeout: seconds in which nothing comes; None for no limit.
+        options: `encryption`, `dht`, `lsd`, `port_mapping`, `proxy`, `interface`, `ip_filter` and `transport`, as those
+            of `Client`.
 
     Returns:
         The torrent.
 
     Raises:
         MetainfoError: not a torrent.
-        NoPeersError: there are no trackers, and no peer could be reached, or all have left before it was complete.
+        NoPeersError: no peer is left before it is complete, and none can be found.
         DownloadTimeout: it was not complete in the given time, or nothing came for the given time.
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
     """
-    with Client(
-        port,
-        encryption=encryption,
-        dht=dht,
-        lsd=lsd,
-        port_mapping=port_mapping,
-        proxy=proxy,
-        interface=interface,
-        ip_filter=ip_filter,
-        transport=transport,
-    ) as client:
+    with Client(port, **options) as client:
         active = client.add(
             torrent,
             folder,

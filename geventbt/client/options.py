@@ -1,18 +1,36 @@
-"""Options of a client and of its torrents, as `Client` and `Client.add` take them."""
+"""Options of a client and of its torrents, as `Client`, `Client.add`, `download` and `seed` take them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
+from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import DIRECT, Network
 from geventbt.storage import Place, StorageFactory
+from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """Options that `download` and `seed` hand on to their client. `Client` says what each means, and its default."""
+
+    encryption: EncryptionPolicy
+    dht: bool | DHT
+    lsd: bool
+    port_mapping: bool
+    proxy: str | None
+    interface: str | None
+    ip_filter: IPRanges | None
+    transport: TransportChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +38,35 @@ class ClientOptions:
     """Options of a client.
 
     Attributes:
+        port: to listen on, 0 for a free one; or a socket that listens already; None does not listen.
+        host: the address to listen on; "" for every interface.
+        reuse_port: whether other processes may share the port.
         encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         max_connections: connections of all torrents together.
+        max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
+        exempt_loopback: whether that bound does not hold for this machine's own peers.
         upload_slots: peers of each torrent that are unchoked at one time, at the most; see `Client`.
         limit_down, limit_up: bytes a second of all torrents together; None for no limit.
+        dht: whether to have a node of the DHT; or one that is there.
+        lsd: whether to find peers in the local network (BEP 14).
+        port_mapping: whether to have the router let peers through.
         network: opens all sockets.
         transport: "tcp", "utp" or "both"; see `geventbt.connect`.
     """
 
+    port: int | ListeningSocket | None = 0
+    host: str = ""
+    reuse_port: bool = False
     encryption: EncryptionPolicy = PREFER
     max_connections: int = limits.CONNECTIONS
+    max_per_address: int | None = limits.CONNECTIONS_PER_ADDRESS
+    exempt_loopback: bool = False
     upload_slots: int | None = limits.UPLOAD_SLOTS
     limit_down: int | None = None
     limit_up: int | None = None
+    dht: bool | DHT = True
+    lsd: bool = True
+    port_mapping: bool = True
     network: Network = DIRECT
     transport: TransportChoice = BOTH
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.client.options import ConnectionOptions
 from geventbt.metainfo import Torrent
-from geventbt.net.ip_ranges import IPRanges
 from geventbt.storage import StorageFactory, locate
-from geventbt.wire.transports.base import BOTH, TransportChoice
-from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
 if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
+    from typing_extensions import Unpack
 
 _LOOK = 0.1
 
@@ -27,7 +25,6 @@ def seed(
     *,
     trackers: Iterable[str] = (),
     peers: Iterable[tuple[str, int]] = (),
-    encryption: EncryptionPolicy = PREFER,
     max_connections: int = limits.CONNECTIONS,
     upload_slots: int | None = None,
     limit_up: int | None = None,
@@ -35,13 +32,7 @@ def seed(
     check: bool = False,
     super_seeding: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
-    dht: bool | DHT = True,
-    lsd: bool = True,
-    port_mapping: bool = True,
-    proxy: str | None = None,
-    interface: str | None = None,
-    ip_filter: IPRanges | None = None,
-    transport: TransportChoice = BOTH,
+    **options: Unpack[ConnectionOptions],
 ) -> Client:
     """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
 
@@ -51,7 +42,6 @@ def seed(
         address: (host, port) or a port to listen on; 0 takes a free one, see `Client.port`.
         trackers: announce URLs, beside the torrent's own.
         peers: (host, port) of peers to connect to.
-        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; of one address at most 100, but any number of this machine.
         upload_slots: peers that are served at one time, at the most: as many as the uplink feeds; None for no bound.
         limit_up: bytes a second; None for no limit.
@@ -59,11 +49,8 @@ def seed(
         check: hash all data, also what the last run has recorded as right.
         super_seeding: deal out the first copy (BEP 16); see `Client.add`.
         progress: called with (pieces checked, pieces) while the data is checked.
-        dht: whether to announce by the DHT; see `Client`.
-        lsd: whether to announce in the local network; see `Client`.
-        port_mapping: whether to have the router let peers through to us; see `Client`.
-        proxy, interface, ip_filter: where connections go through, come from, and do not go to; see `Client`.
-        transport: "tcp", "utp" or "both"; see `Client`.
+        options: `encryption`, `dht`, `lsd`, `port_mapping`, `proxy`, `interface`, `ip_filter` and `transport`, as those
+            of `Client`.
 
     Returns:
         A client that serves already. ``serve_forever()`` blocks, ``close()`` ends it.
@@ -80,18 +67,11 @@ def seed(
     client = Client(
         port,
         host=host,
-        encryption=encryption,
         max_connections=max_connections,
         # All peers may come through a tunnel or proxy of this machine.
         exempt_loopback=True,
         upload_slots=upload_slots,
-        dht=dht,
-        lsd=lsd,
-        port_mapping=port_mapping,
-        proxy=proxy,
-        interface=interface,
-        ip_filter=ip_filter,
-        transport=transport,
+        **options,
     )
     try:
         active = client.add(

@@ -52,6 +52,7 @@ class _Race(Generic[_T]):
         self._failures: dict[int, Exception] = {}
         self._outcomes: Queue = Queue()
         self._winner: int | None = None
+        self._is_over = False
 
     def run(self, delay: float) -> tuple[_T, int]:
         last = len(self._attempts) - 1
@@ -71,14 +72,22 @@ class _Race(Generic[_T]):
 
     def _run(self, index: int) -> None:
         try:
-            self._opened[index] = self._attempts[index].open()
+            opened = self._attempts[index].open()
         except Exception as error:
             self._failures[index] = error
+        else:
+            if self._is_over:
+                # In the same turn of the loop, before it could be killed.
+                self._attempts[index].discard(opened)
+                return
+            self._opened[index] = opened
         self._outcomes.put(index)
 
     def end(self) -> None:
-        """Give up the attempts that still run, and close what the others have opened."""
-        gevent.killall(self._greenlets)
+        """Give up the attempts that still run, and close what the others have opened. Does not block: a timeout or a
+        kill in the meantime would lose what has won."""
+        self._is_over = True
+        gevent.killall(self._greenlets, block=False)
         for index, opened in self._opened.items():
             if index != self._winner:
                 self._attempts[index].discard(opened)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from geventbt import bencoding
 from geventbt.concurrency.dispatch import OwnSignal, deliver
 from geventbt.handlers import check_handler
+from geventbt.overloads import TypedAs
 
 if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import ExtensionOn
     from geventbt.protocol.extended import ExtendedHandshake
     from geventbt.protocol.handshake import Handshake
 
-_Handler = TypeVar("_Handler", bound=Callable[..., object])
+_typed_as_on: TypedAs[ExtensionOn] = TypedAs()
 
 
 class ExtensionWire(Protocol):
@@ -87,14 +89,24 @@ class Extension:
             self._signals = {name: OwnSignal() for name in self.signal_names}
         return self._signals
 
-    def on(self, name: str, handler: _Handler) -> _Handler:
-        """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler."""
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
+        """Call ``handler(extension, **fields)`` at every signal of that name. Returns the handler.
+
+        Raises:
+            LookupError: the extension has no such signal.
+            TypeError: the handler is a coroutine function.
+        """
         if name not in self.signals:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         return self.signals[name].connect(handler)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Call the handlers of one of the signals at once; their exceptions are logged."""
+        """Call the handlers of one of the signals at once; their exceptions are logged.
+
+        Raises:
+            LookupError: it is not one of `signal_names`.
+        """
         if name not in self.signal_names:
             raise LookupError(f"the extension {self.name!r} has no signal {name!r}, only {self.signal_names}")
         if self._signals is not None:
@@ -125,10 +137,11 @@ class Extension:
         """Send a message of this extension.
 
         Args:
-            message: a dictionary, which is bencoded, or the bytes themselves.
+            message: a dictionary, which is bencoded (see `geventbt.bencoding.encode`), or the bytes themselves.
             data: bytes to follow it.
 
         Raises:
+            TypeError: a value cannot be bencoded.
             LocalProtocolError: the peer does not support the extension.
             WireClosed: the wire is closed.
         """

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from struct import Struct
+from typing import TYPE_CHECKING
 
+from geventbt import limits
+from geventbt.errors import LocalProtocolError
 from geventbt.extensions.extension import Extension
+
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import LtDonthaveOn
+    from geventbt.overloads import Overloaded
 
 _INDEX = Struct(">I")
 
@@ -19,14 +26,17 @@ class LtDonthave(Extension):
 
     name = "lt_donthave"
     signal_names = ("donthave",)
+    on: Overloaded[LtDonthaveOn]
 
     def donthave(self, piece: int) -> None:
         """Announce that we no longer have a piece.
 
         Raises:
-            LocalProtocolError: the peer does not support the extension.
+            LocalProtocolError: the peer does not support the extension, or no torrent has such a piece.
             WireClosed: the wire is closed.
         """
+        if not 0 <= piece < limits.PIECES:
+            raise LocalProtocolError(f"cannot withdraw piece {piece}: must be 0 to {limits.PIECES - 1}")
         self.send(_INDEX.pack(piece))
 
     def on_message(self, payload: bytes) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from geventbt.extensions.extension import Extension
 from geventbt.protocol.extended import ExtendedHandshake
+
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import UploadOnlyOn
+    from geventbt.overloads import Overloaded
 
 
 class UploadOnly(Extension):
@@ -17,10 +23,15 @@ class UploadOnly(Extension):
 
     name = "upload_only"
     signal_names = ("upload_only",)
+    on: Overloaded[UploadOnlyOn]
     peer_upload_only = False
 
     def announce(self, value: bool) -> None:
-        """Announce whether we only upload: in the extended handshake if it is not sent yet, else by a message."""
+        """Announce whether we only upload: in the extended handshake if it is not sent yet, else by a message.
+
+        Raises:
+            WireClosed: the wire is closed, after the peer has announced the extension.
+        """
         self.wire.extended_handshake["upload_only"] = int(value)
         if self.supported:
             self.send(bytes([value]))

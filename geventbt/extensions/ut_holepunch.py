@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.errors import RemoteProtocolError
@@ -12,6 +13,10 @@ from geventbt.net.addresses import Address
 from geventbt.protocol import ut_holepunch as codec
 from geventbt.protocol.ut_holepunch import HolepunchMessage
 from geventbt.rates.allowances import Allowance
+
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import UtHolepunchOn
+    from geventbt.overloads import Overloaded
 
 
 class UtHolepunch(Extension):
@@ -31,6 +36,7 @@ class UtHolepunch(Extension):
 
     name = "ut_holepunch"
     signal_names = ("rendezvous", "connect", "error", "warning")
+    on: Overloaded[UtHolepunchOn]
 
     def __init__(
         self,

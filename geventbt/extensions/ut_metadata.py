@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
@@ -26,6 +27,10 @@ from geventbt.protocol import ut_metadata as codec
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.ut_metadata import MetadataAssembly, MetadataMessage
 
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import UtMetadataOn
+    from geventbt.overloads import Overloaded
+
 _REJECT_DELAY = 1.0
 
 
@@ -43,6 +48,7 @@ class UtMetadata(Extension):
 
     name = "ut_metadata"
     signal_names = ("metadata", "warning")
+    on: Overloaded[UtMetadataOn]
 
     def __init__(self, wire: ExtensionWire, metadata: bytes | None = None) -> None:
         super().__init__(wire)

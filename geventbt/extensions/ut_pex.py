@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import gevent
 
@@ -13,6 +14,10 @@ from geventbt.extensions.extension import Extension, ExtensionWire
 from geventbt.net.addresses import Address, normalise
 from geventbt.protocol.extended import ExtendedHandshake
 from geventbt.protocol.ut_pex import PexMessage, changes
+
+if TYPE_CHECKING:
+    from geventbt.extensions.signal_types import UtPexOn
+    from geventbt.overloads import Overloaded
 
 
 class UtPex(Extension):
@@ -32,6 +37,7 @@ class UtPex(Extension):
 
     name = "ut_pex"
     signal_names = ("peers", "warning")
+    on: Overloaded[UtPexOn]
 
     def __init__(
         self,

@@ -63,7 +63,8 @@ def read_ip_filter(source: IPRanges) -> IPFilter:
     if isinstance(source, IPFilter):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(os.fspath(source))
+        with open(source, "rb") as file:
+            return read_ip_file(file, os.fspath(source))
     ranges = _Ranges()
     for item in source:
         if not ranges.add(_as_text(item)):
@@ -71,42 +72,50 @@ def read_ip_filter(source: IPRanges) -> IPFilter:
     return ranges.as_filter()
 
 
+def read_ip_file(file: IO[bytes], name: str) -> IPFilter:
+    """Make a filter of the contents of a file of ranges.
+
+    Args:
+        file: from its start on.
+        name: what it is called in errors.
+
+    Raises:
+        See `read_ip_filter`.
+    """
+    ranges = _Ranges()
+    wrong = 0
+    first_wrong = ""
+    is_packed = file.read(len(_GZIP)) == _GZIP
+    file.seek(0)
+    unpacked: Any = gzip.GzipFile(fileobj=file) if is_packed else file
+    try:
+        for number, line in enumerate(_lines(unpacked, name), 1):
+            if not ranges.add(line):
+                wrong += 1
+                first_wrong = first_wrong or f"line {number}: {clean_text(line[: limits.IP_FILTER_LINE])!r}"
+    except EOFError as error:
+        raise ValueError(f"IP filter {name}: it is cut off") from error
+    except gzip.BadGzipFile as error:
+        raise ValueError(f"IP filter {name}: it cannot be unpacked: {error}") from error
+    if wrong and not ranges.count:
+        raise ValueError(f"IP filter {name}: it has no ranges; {first_wrong} is not one")
+    if wrong:
+        _log.warning("IP filter %s: %d lines are not ranges and are left out, first %s", name, wrong, first_wrong)
+    return ranges.as_filter()
+
+
 def _as_text(item: Any) -> str:
     return f"{item[0]}-{item[1]}" if isinstance(item, tuple) and len(item) == 2 else str(item)
 
 
-def _read_file(path: str) -> IPFilter:
-    ranges = _Ranges()
-    wrong = 0
-    first_wrong = ""
-    with open(path, "rb") as raw:
-        is_packed = raw.read(len(_GZIP)) == _GZIP
-        raw.seek(0)
-        file: Any = gzip.GzipFile(fileobj=raw) if is_packed else raw
-        try:
-            for number, line in enumerate(_lines(file, path), 1):
-                if not ranges.add(line):
-                    wrong += 1
-                    first_wrong = first_wrong or f"line {number}: {clean_text(line[: limits.IP_FILTER_LINE])!r}"
-        except EOFError as error:
-            raise ValueError(f"IP filter {path}: it is cut off") from error
-        except gzip.BadGzipFile as error:
-            raise ValueError(f"IP filter {path}: it cannot be unpacked: {error}") from error
-    if wrong and not ranges.count:
-        raise ValueError(f"IP filter {path}: it has no ranges; {first_wrong} is not one")
-    if wrong:
-        _log.warning("IP filter %s: %d lines are not ranges and are left out, first %s", path, wrong, first_wrong)
-    return ranges.as_filter()
-
-
-def _lines(file: IO[bytes], path: str) -> Iterator[str]:
+def _lines(file: IO[bytes], name: str) -> Iterator[str]:
     """The lines of a file; of one that is too long only its beginning."""
     total = 0
     rest = b""
     while data := file.read(_READ):
         total += len(data)
         if total > limits.IP_FILTER_BYTES:
-            raise ValueError(f"IP filter {path}: more than {limits.IP_FILTER_BYTES} bytes")
+            raise ValueError(f"IP filter {name}: more than {limits.IP_FILTER_BYTES} bytes")
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             yield line.decode("latin-1")

@@ -12,15 +12,12 @@ With the fast extension a choke settles nothing: the peer answers each pending r
 The contract has three calls, as in h11 and the core of websockets:
 
 - ``receive(data)`` takes the peer's bytes and yields *events*: the messages of the parser that mean something new, as
-tuples,
-  ``(FAILED, key, token, error)`` for each of our requests that they end, and ``(LATE, piece, offset, block)`` for a
-  block that was given up. It raises `RemoteProtocolError` when the peer
-  breaks a rule.
+  tuples, ``(FAILED, key, token, error)`` for each of our requests that they end, and ``(LATE, piece, offset, block)``
+  for a block that was given up. It raises `RemoteProtocolError` when the peer breaks a rule.
 - ``send_...()`` puts our messages into `outgoing`, or raises `LocalProtocolError`, and then nothing has changed.
 - ``take_outgoing()`` gives the buffers that are to be written to the socket.
 
-A request is sent with a token, which comes back with the block or the failure; the protocol never looks
-into it.
+A request is sent with a token, which comes back with the block or the failure; the protocol never looks into it.
 """
 
 from __future__ import annotations
@@ -32,9 +29,9 @@ from geventbt.errors import HandshakeError, PeerChoking, RemoteProtocolError, Re
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.extended import ExtendedHandshake, read_extended_handshake
-from geventbt.protocol.handshake import Extensions, Handshake
+from geventbt.protocol.handshake import Extensions, Handshake, check_match
 from geventbt.protocol.parser import bep_of
-from geventbt.protocol.sending import SendingSide, check_match
+from geventbt.protocol.sending import SendingSide
 from geventbt.protocol.state import FAILED, LATE, NOT_PENDING, Event, RequestKey
 
 __all__ = ["FAILED", "LATE", "Event", "PeerProtocol", "RequestKey"]

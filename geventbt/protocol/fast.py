@@ -20,6 +20,9 @@ def allowed_fast_set(address: str, info_hash: bytes, pieces: int, count: int = l
 
     Returns:
         `count` distinct piece indices, in the order in which the BEP generates them.
+
+    Raises:
+        ValueError: `address` is not an IP address.
     """
     count = min(count, pieces)
     chosen: list[int] = []

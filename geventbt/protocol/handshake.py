@@ -100,3 +100,11 @@ def check_protocol_string(data: bytes | bytearray) -> None:
     start = bytes(data[:_RESERVED_START])
     if not PROTOCOL_STRING.startswith(start):
         raise HandshakeError("the peer does not speak the BitTorrent protocol")
+
+
+def check_match(ours: Handshake, theirs: Handshake, info_hash_v2: bytes | None) -> None:
+    """Raise HandshakeError if the peer has another torrent than we, or our own peer id."""
+    if theirs.info_hash not in (ours.info_hash, info_hash_v2):
+        raise HandshakeError(f"the peer's torrent is {theirs.info_hash.hex()}, ours {ours.info_hash.hex()}")
+    if theirs.peer_id == ours.peer_id:
+        raise HandshakeError("connected to ourselves: the peer has our peer id")

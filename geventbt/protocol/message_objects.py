@@ -1,5 +1,8 @@
 """The messages of the peer protocol as dataclasses, whose fields are named as in the BEPs.
 
+An `index` is that of a piece, or in the messages of BEP 52 of a hash in its layer; `begin` and `length` are bytes, or
+in those messages a number of hashes. Info hashes and peer ids have 20 bytes, roots and hashes 32.
+
 Apart from `messages`, because defining them takes a tenth of the time in which the package is imported, and most
 programs never use them.
 """

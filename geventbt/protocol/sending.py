@@ -8,11 +8,11 @@ from typing import Any
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.errors import HandshakeError, LocalProtocolError, PeerChoking, PieceNotAvailable, RemoteProtocolError
+from geventbt.errors import LocalProtocolError, PeerChoking, PieceNotAvailable, RemoteProtocolError
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.extended import write_extended_handshake
-from geventbt.protocol.handshake import Extensions, Handshake
+from geventbt.protocol.handshake import Extensions, Handshake, check_match
 from geventbt.protocol.state import NOT_PENDING, ProtocolState, RequestKey
 
 _END_OF_OFFSETS = 1 << 32
@@ -115,7 +115,7 @@ class SendingSide(ProtocolState):
                 raise LocalProtocolError(f"a bitfield of {len(pieces)} bytes: must be 1 to {limits.MESSAGE}")
         elif len(pieces) != (count + 7) // 8 or pieces[-1] & (0xFF >> (count % 8 or 8)):
             raise LocalProtocolError(
-                f"a bitfield of {len(pieces)} bytes is none of {count} pieces, or has spare bits set"
+                f"a bitfield of {len(pieces)} bytes: for {count} pieces it has {(count + 7) // 8}, and spare bits of 0"
             )
         self.outgoing.append(m.pack_bitfield(bytes(pieces)))
 
@@ -351,7 +351,8 @@ class SendingSide(ProtocolState):
     def _require_piece(self, piece: int) -> None:
         self._require_handshake()
         if not self.peer_pieces.is_index(piece):
-            raise LocalProtocolError(f"piece {piece} does not exist: the torrent has {self.peer_pieces.count} pieces")
+            count = self.peer_pieces.count or limits.PIECES
+            raise LocalProtocolError(f"piece {piece} does not exist: must be 0 to {count - 1}")
 
     def _drop_peer_request(self, key: RequestKey) -> None:
         del self.peer_requests[key]
@@ -389,12 +390,7 @@ def _check_hash_message(message_id: int, pieces_root: bytes, *fields: Any) -> No
         and len(hashes) < limits.MESSAGE - 48
     )
     if not good:
-        raise LocalProtocolError("not a hash request, hashes or hash reject as BEP 52 has them")
-
-
-def check_match(ours: Handshake, theirs: Handshake, info_hash_v2: bytes | None) -> None:
-    """Raise HandshakeError if the peer has another torrent than we, or our own peer id."""
-    if theirs.info_hash not in (ours.info_hash, info_hash_v2):
-        raise HandshakeError(f"the peer's torrent is {theirs.info_hash.hex()}, ours {ours.info_hash.hex()}")
-    if theirs.peer_id == ours.peer_id:
-        raise HandshakeError("connected to ourselves: the peer has our peer id")
+        raise LocalProtocolError(
+            f"not a hash message of BEP 52: a root of {len(pieces_root)} bytes (must be 32), {numbers} (must be 0 to "
+            f"2^32 - 1 each), {len(hashes)} bytes of hashes (must be 32 each, in an answer alone)"
+        )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
+from io import BytesIO
 from pathlib import Path
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.concurrency.replace_file import replace_file
 from geventbt.concurrency.threads import in_thread
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import AddressPolicy
+from geventbt.net.http.url import without_login
 from geventbt.net.ip_filter import IPFilter
-from geventbt.net.ip_ranges import read_ip_filter
+from geventbt.net.ip_ranges import read_ip_file, read_ip_filter
 from geventbt.net.text import clean_text
 
 _log = logging.getLogger("geventbt")
@@ -82,7 +84,7 @@ class Blocklist:
             policy=policy,
             network=self._client.network,
         )
-        self._filter = in_thread(_keep, data, self._kept)
+        self._filter = in_thread(_keep, data, self._kept, without_login(url))
         if self._is_on:
             self._client.set_ip_filter(self._filter)
 
@@ -98,17 +100,9 @@ class Blocklist:
             self._client.set_ip_filter(self._filter)
 
 
-def _keep(data: bytes, path: Path | None) -> IPFilter:
+def _keep(data: bytes, path: Path | None, name: str) -> IPFilter:
     """Read a list, and put it in the place of the last one if it is one."""
-    with tempfile.NamedTemporaryFile(dir=path.parent if path else None, prefix="blocklist-", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            found = read_ip_filter(file.name)
-            if path is not None:
-                os.replace(file.name, path)
-        finally:
-            if os.path.exists(file.name):
-                os.unlink(file.name)
+    found = read_ip_file(BytesIO(data), name)
+    if path is not None:
+        replace_file(path, data, mode=0o600)
     return found

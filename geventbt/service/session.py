@@ -15,7 +15,8 @@ from typing import Any
 
 import gevent
 
-from geventbt.client.client import Client, read_source
+from geventbt.client.arguments import read_source
+from geventbt.client.client import Client
 from geventbt.client.status import TorrentState
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.threads import in_thread

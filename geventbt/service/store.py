@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from geventbt.concurrency.replace_file import replace_file, sync_folder
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service.record import ServiceRecord, TorrentRecord
@@ -115,14 +116,14 @@ class StateStore:
 
     def remove(self, info_hash: bytes) -> None:
         """Forget a torrent. Raises StorageError."""
-        for ending in ("magnet", "torrent", "json"):
-            path = self._path(info_hash, ending)
-            self._written.pop(path, None)
-            try:
+        try:
+            for ending in ("magnet", "torrent", "json"):
+                path = self._path(info_hash, ending)
+                self._written.pop(path, None)
                 path.unlink(missing_ok=True)
-            except OSError as error:
-                raise StorageError(error.errno, error.strerror, os.fspath(path)) from error
-        _sync(self._torrents)
+            sync_folder(self._torrents)
+        except OSError as error:
+            raise StorageError(error.errno, error.strerror, os.fspath(path)) from error
 
     def torrent_path(self, info_hash: bytes) -> Path:
         """Where the .torrent file of a torrent is, or would be."""
@@ -165,15 +166,8 @@ class StateStore:
         """Replace a file as a whole, if that changes anything."""
         if self._written.get(path) == hash(data):
             return
-        temporary = path.with_name(f"{path.name}.new")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, path)
-            _sync(path.parent)
+            replace_file(path, data, mode=0o600)
         except OSError as error:
             raise StorageError(error.errno, error.strerror, os.fspath(path)) from error
         if path.suffix == ".json":
@@ -185,11 +179,3 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

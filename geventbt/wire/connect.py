@@ -70,6 +70,8 @@ def connect(
             that does not encrypt where that is required.
         WireTimeout: no connection in time.
         OSError: the address is not one; FetchError is one, for a name that is not found.
+        TypeError: the address is not a pair of host and port.
+        ValueError: an unknown choice of encryption or transport, or an info hash in none of the forms above.
     """
     check_transport(transport)
     ways = (TCP, UTP) if transport == BOTH else (transport,)

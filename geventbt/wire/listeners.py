@@ -1,8 +1,9 @@
-"""Listening sockets: those that a server makes for an address, and those that it is given."""
+"""The sockets of a server: those that it makes for an address, and those that it is given."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import socket as stdlib_socket
 from functools import partial
 from typing import Any, TypeAlias
@@ -12,7 +13,13 @@ from gevent import socket as gevent_socket
 from geventbt.net.addresses import Address, Ports
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
-from geventbt.wire.transports.tcp import checked_stream, take_over
+from geventbt.net.udp_port import UdpPort
+from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice
+from geventbt.wire.transports.sockets import checked_stream, take_over
+from geventbt.wire.transports.utp_endpoint import UtpAcceptor
+from geventbt.wire.transports.utp_ports import UtpPorts
+
+_log = logging.getLogger("geventbt")
 
 ListeningSocket: TypeAlias = "stdlib_socket.socket | gevent_socket.socket"
 """A socket that listens already, of the standard library or of gevent."""
@@ -21,6 +28,7 @@ ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | ListeningSocket"
 well; or a socket that listens already, of the standard library or of gevent, TCP or Unix."""
 
 BACKLOG = 1024
+_PORTS_TRIED = 5
 
 _FINAL = (errno.EADDRINUSE, errno.EACCES, errno.ENOTSUP)
 """The port is taken, is not for everybody, or cannot be shared: so it would be over IPv4."""
@@ -61,6 +69,42 @@ def listening_socket(
             raise
         # There is no IPv6 on this machine, or no socket of its system takes both families (OpenBSD).
         return listen(Endpoint(stdlib_socket.AF_INET, ("", port)))
+
+
+def open_ports(
+    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, network: Network, *, reuse_port: bool
+) -> tuple[gevent_socket.socket, UdpPort, UtpPorts | None]:
+    """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it.
+
+    Args:
+        address: see `ListenAddress`.
+        transport: "tcp", "utp" or "both".
+        acceptor: takes the connections over uTP.
+        network: binds the sockets.
+        reuse_port: see `listening_socket`.
+
+    Raises: see `listening_socket`.
+    """
+    for is_last in (*[False] * _PORTS_TRIED, True):
+        listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port, network=network)
+        port = UdpPort(network, udp_addresses(listener))
+        if transport == TCP:
+            return listener, port, None
+        try:
+            return listener, port, UtpPorts(port, acceptor)
+        except OSError as error:
+            if transport == BOTH and (is_last or not _is_free_choice(address)):
+                _log.info("no uTP on port %d: %s", listener.getsockname()[1], error)
+                return listener, port, None
+            listener.close()
+            if is_last or not _is_free_choice(address):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _is_free_choice(address: ListenAddress) -> bool:
+    """Whether any port will do."""
+    return address == 0 or (isinstance(address, (tuple, list)) and len(address) > 1 and address[1] == 0)
 
 
 def ports_of(listener: gevent_socket.socket) -> Ports:

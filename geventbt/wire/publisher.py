@@ -8,8 +8,33 @@ from weakref import ref
 from gevent.hub import Waiter
 
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, has_receivers, with_receivers
+from geventbt.protocol import constants as c
+from geventbt.protocol.connection import Event
 from geventbt.signals import WIRE_SIGNALS
 from geventbt.wire.link import Link
+
+_SIGNALS: dict[int, tuple[str, tuple[str, ...]]] = {
+    c.HANDSHAKE: ("handshake", ("info_hash", "peer_id", "extensions")),
+    c.KEEP_ALIVE: ("keep_alive", ()),
+    c.CHOKE: ("choke", ()),
+    c.UNCHOKE: ("unchoke", ()),
+    c.INTERESTED: ("interested", ()),
+    c.UNINTERESTED: ("uninterested", ()),
+    c.HAVE: ("have", ("index",)),
+    c.BITFIELD: ("bitfield", ("bitfield",)),
+    c.CANCEL: ("cancel", ("index", "begin", "length")),
+    c.PORT: ("port", ("listen_port",)),
+    c.SUGGEST: ("suggest", ("index",)),
+    c.HAVE_ALL: ("have_all", ()),
+    c.HAVE_NONE: ("have_none", ()),
+    c.REJECT: ("reject", ("index", "begin", "length")),
+    c.ALLOWED_FAST: ("allowed_fast", ("index",)),
+    c.HASH_REQUEST: ("hash_request", ("pieces_root", "base_layer", "index", "length", "proof_layers")),
+    c.HASHES: ("hashes", ("pieces_root", "base_layer", "index", "length", "proof_layers", "hashes")),
+    c.HASH_REJECT: ("hash_reject", ("pieces_root", "base_layer", "index", "length", "proof_layers")),
+    c.UNKNOWN: ("unknown_message", ("id", "payload")),
+}
+"""The signals of messages, and the names of their fields in the order of the message."""
 
 
 class Publisher:
@@ -68,6 +93,13 @@ class Publisher:
         if self._has_handlers(signal):
             own = self._own.get(signal) if self._own else None
             self._dispatcher.call(deliver, with_receivers(WIRE_SIGNALS[signal], own), self._sender(), fields)
+
+    def send_message(self, message: Event) -> None:
+        """Send the signal of a message that is not one of blocks, requests or extensions: these have more to say."""
+        name, fields = _SIGNALS[message[0]]
+        if self.has_listeners(name):
+            values = (bytes(value) if isinstance(value, memoryview) else value for value in message[1:])
+            self.send(name, **dict(zip(fields, values, strict=True)))
 
     def wait_for(self, name: str, timeout: float | None) -> dict[str, Any]:
         """Block until the next signal of that name. Returns its fields; raises: see `Wire.wait_for`."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextvars import copy_context
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gevent
-from gevent import socket as gevent_socket
 from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
@@ -21,40 +19,31 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireClosed
 from geventbt.handlers import check_handler
-from geventbt.net.addresses import Ports, Scope, network_of, scope_of
+from geventbt.net.addresses import Ports
 from geventbt.net.network import DIRECT, Network
-from geventbt.net.udp_port import UdpPort
-from geventbt.peer_id import info_hash_or_v2
+from geventbt.overloads import TypedAs
 from geventbt.signals import SERVER_SIGNALS
-from geventbt.wire.listeners import ListenAddress, listening_socket, ports_of, udp_addresses
-from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, check_transport
+from geventbt.wire.listeners import ListenAddress, open_ports, ports_of
+from geventbt.wire.network_bound import NetworkBound
+from geventbt.wire.torrent_lookup import InfoHashes, lookup_in
+from geventbt.wire.transports.base import TCP, UTP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import DISABLE, PREFER, REQUIRE, EncryptionPolicy, InboundOpening, check_policy
 from geventbt.wire.transports.turn import turn_of
 from geventbt.wire.transports.utp import UtpTransport
-from geventbt.wire.transports.utp_endpoint import UtpAcceptor
-from geventbt.wire.transports.utp_ports import UtpPorts
 from geventbt.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from geventbt.wire.server_signal_types import ServerOn
 
 _log = logging.getLogger("geventbt")
 
-_PORTS_TRIED = 5
 _STOP_TIMEOUT = 5.0
 _KILL_TIMEOUT = 1.0
 """Seconds for a handler to end that has been killed: some catch even that."""
 
 Handler: TypeAlias = Callable[[Wire], Any]
-InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup"
 
-
-@runtime_checkable
-class TorrentLookup(Protocol):
-    """The torrents of a server, where there are too many to be listed for each connection."""
-
-    def knows(self, info_hash: bytes) -> bool:
-        """Whether peers are taken for a torrent."""
-
-    def find(self, hidden: bytes) -> bytes | None:
-        """The info hash of `geventbt.protocol.mse.req2`, or None."""
+_typed_as_on: TypedAs[ServerOn] = TypedAs()
 
 
 class PeerServer(StreamServer):
@@ -113,7 +102,7 @@ class PeerServer(StreamServer):
             check_handler(handler)
         self._network = network
         self._takes_tcp = transport != UTP
-        listener, self.udp, self.utp = _open(address, transport, self, network, reuse_port=reuse_port)
+        listener, self.udp, self.utp = open_ports(address, transport, self, network, reuse_port=reuse_port)
         self.ports: Ports = ports_of(listener)
         """Where it can be reached over IPv4 and IPv6; the same port, unless it takes peers over one of them only."""
         super().__init__(listener, handler, spawn=spawn)
@@ -124,11 +113,9 @@ class PeerServer(StreamServer):
         self.max_connections = max_connections
         self.wires: set[Wire] = set()
         """The wires that are open now."""
-        self._networks = _Networks(max_per_address, exempt_loopback)
+        self._networks = NetworkBound(max_per_address, exempts_loopback=exempt_loopback)
         self._encryption: EncryptionPolicy = encryption
-        self._torrents: TorrentLookup | None = None
-        if info_hashes is not None:
-            self._torrents = info_hashes if isinstance(info_hashes, TorrentLookup) else _ListedTorrents(info_hashes)
+        self._torrents = None if info_hashes is None else lookup_in(info_hashes)
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
         self._dispatchers: dict[Wire | None, Dispatcher] = {}
 
@@ -144,8 +131,17 @@ class PeerServer(StreamServer):
             raise ValueError("encryption can only be required where the info hashes are known")
         self._encryption = policy
 
-    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Call ``handler(server, **fields)`` at every signal of that name: peer_connected, error, stopping or stop."""
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
+        """Call ``handler(server, **fields)`` at every signal of that name: peer_connected, error, stopping or stop.
+
+        Returns:
+            The handler.
+
+        Raises:
+            LookupError: there is no such signal.
+            TypeError: the handler is a coroutine function.
+        """
         if name not in self._signals:
             raise LookupError(f"a server has no signal {name!r}")
         return self._signals[name].connect(handler)
@@ -400,86 +396,3 @@ def listen(
     )
     server.start()
     return server
-
-
-def _open(
-    address: ListenAddress, transport: TransportChoice, acceptor: UtpAcceptor, network: Network, *, reuse_port: bool
-) -> tuple[gevent_socket.socket, UdpPort, UtpPorts | None]:
-    """The sockets of a server: both on one port number, another one if a free one was asked for and UDP lacks it."""
-    for is_last in (*[False] * _PORTS_TRIED, True):
-        listener = listening_socket(address, listens=transport != UTP, reuse_port=reuse_port, network=network)
-        port = UdpPort(network, udp_addresses(listener))
-        if transport == TCP:
-            return listener, port, None
-        try:
-            return listener, port, UtpPorts(port, acceptor)
-        except OSError as error:
-            if transport == BOTH and (is_last or not _is_free_choice(address)):
-                _log.info("no uTP on port %d: %s", listener.getsockname()[1], error)
-                return listener, port, None
-            listener.close()
-            if is_last or not _is_free_choice(address):
-                raise
-    raise AssertionError("the last try returns or raises")
-
-
-def _is_free_choice(address: ListenAddress) -> bool:
-    """Whether any port will do."""
-    return address == 0 or (isinstance(address, (tuple, list)) and len(address) > 1 and address[1] == 0)
-
-
-class _Networks:
-    """Counts the connections of each network that one party can be taken to hold; see `network_of`."""
-
-    def __init__(self, bound: int | None, exempts_loopback: bool) -> None:
-        self._bound = bound
-        self._exempts_loopback = exempts_loopback
-        self._counts: Counter[str] = Counter()
-        self._of_wire: dict[Wire, str] = {}
-
-    def has_room(self, address: Any) -> bool:
-        """Whether one more may come from the address of a socket."""
-        if self._bound is None or not isinstance(address, tuple):
-            return True
-        if self._exempts_loopback and scope_of(address[0]) is Scope.LOOPBACK:
-            return True
-        return self._counts[network_of(address[0])] < self._bound
-
-    def add(self, wire: Wire) -> None:
-        """Count a connection."""
-        host = wire.remote_address[0]
-        if self._bound is not None and host:
-            network = self._of_wire[wire] = network_of(host)
-            self._counts[network] += 1
-
-    def discard(self, wire: Wire) -> None:
-        """Count it no longer."""
-        network = self._of_wire.pop(wire, None)
-        if network is not None:
-            self._counts[network] -= 1
-            if not self._counts[network]:
-                del self._counts[network]
-
-
-class _ListedTorrents:
-    """A `TorrentLookup` of a collection that may change at any time."""
-
-    def __init__(self, info_hashes: Collection[bytes | str] | Callable[[], Collection[bytes | str]]) -> None:
-        self._info_hashes = info_hashes
-        self._by_req2: dict[bytes, bytes] = {}
-
-    def _current(self) -> set[bytes]:
-        items = self._info_hashes() if callable(self._info_hashes) else self._info_hashes
-        return {info_hash_or_v2(item)[0] for item in items}
-
-    def knows(self, info_hash: bytes) -> bool:
-        return info_hash in self._current()
-
-    def find(self, hidden: bytes) -> bytes | None:
-        """The info hash of `geventbt.protocol.mse.req2`; the table is made anew only when the torrents have changed."""
-        from geventbt.protocol.mse import req2
-
-        current = self._current()
-        if current != set(self._by_req2.values()):
-            self._by_req2 = {req2(info_hash): info_hash for info_hash in current}
-        return self._by_req2.get(hidden)

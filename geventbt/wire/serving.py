@@ -11,6 +11,7 @@ from geventbt.concurrency.dispatch import log_failure
 from geventbt.errors import LocalProtocolError, WireClosed
 from geventbt.handlers import check_handler
 from geventbt.protocol.connection import RequestKey
+from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.conditions import Conditions
 from geventbt.wire.link import Link
@@ -173,6 +174,18 @@ class Serving:
         self._publisher.send("error", error=error)
         if not self._link.closed:
             self._link.send(self._protocol.drop_request, *key)
+
+    def grant_allowed_fast(self) -> list[int]:
+        """See `Wire.grant_allowed_fast`."""
+        protocol = self._protocol
+        handshake = protocol.handshake_sent or protocol.handshake_received
+        pieces = protocol.peer_pieces.count
+        if handshake is None or pieces is None:
+            raise LocalProtocolError("cannot compute the allowed-fast set before the handshake and without `geometry`")
+        granted = allowed_fast_set(self._link.transport.remote_address[0], handshake.info_hash, pieces)
+        for piece in granted:
+            self._link.send(protocol.send_allowed_fast, piece)
+        return granted
 
     def send_piece(self, piece: int, offset: int, block: Buffer) -> bool:
         """See `Wire.piece`."""

@@ -1,4 +1,5 @@
-"""The fields of each signal of a wire, as `Wire.wait_for` returns them; see `geventbt.signals`. For type checkers."""
+"""The fields of each signal of a wire, as handlers are given them and `Wire.wait_for` returns them; see
+`geventbt.signals`. For type checkers."""
 
 from __future__ import annotations
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
-from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
 from geventbt.geometry import Geometry
+from geventbt.overloads import TypedAs
 from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
 from geventbt.protocol.extended import ExtendedHandshake
-from geventbt.protocol.fast import allowed_fast_set
 from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.state import RequestKey
-from geventbt.wire.engine import Engine, PlugIns
+from geventbt.wire.engine import Engine
+from geventbt.wire.plug_ins import PlugIns
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
 from geventbt.wire.transports.base import Transport
 from geventbt.wire.transports.encryption import Encryption, InboundOpening, OpenedStream
-from geventbt.wire.transports.tcp import TcpTransport, is_socket
+from geventbt.wire.transports.sockets import is_socket
+from geventbt.wire.transports.tcp import TcpTransport
 
 if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
@@ -35,11 +35,14 @@ if TYPE_CHECKING:
     from geventbt.extensions.ut_holepunch import UtHolepunch
     from geventbt.extensions.ut_metadata import UtMetadata
     from geventbt.extensions.ut_pex import UtPex
-    from geventbt.wire import signal_fields as fields
     from geventbt.wire.message_queue import Messages
+    from geventbt.wire.signal_types import On, WaitFor
 
 _Extension = TypeVar("_Extension", bound="Extension")
-_Handler = TypeVar("_Handler", bound=Callable[..., object])
+
+# The overloads of these methods, one a signal, would hide the others.
+_typed_as_on: TypedAs[On] = TypedAs()
+_typed_as_wait_for: TypedAs[WaitFor] = TypedAs()
 
 _CLOSE_TIMEOUT = 5.0
 
@@ -49,8 +52,12 @@ class Wire:
 
     Every method may be called from any greenlet of the thread that made the wire, at any time. Those that wait for an
     answer block the calling greenlet until it is there, or raise; those that send return at once, except that `piece`
-    waits while too much is queued. After the connection is gone all of them raise `WireClosed`, whose ``__cause__`` is
-    the reason. Killing a greenlet that is blocked in a call gives up that call and nothing else.
+    waits while too much is queued. Killing a greenlet that is blocked in a call gives up that call and nothing else.
+
+    After the connection is gone all of them raise `WireClosed`, whose ``__cause__`` is the reason; in another native
+    thread, RuntimeError. Those that send raise `LocalProtocolError`, and send nothing, before our handshake, for what
+    does not exist, such as a piece beyond the last, and for a message of a BEP that the handshakes have not agreed on
+    (6, 10, 52).
 
     A wire that nothing refers to any more is closed when it is collected, as a socket is; greenlets that are blocked in
     its methods, and handlers of its own signals, keep it. `gevent.wait` waits for its end.
@@ -187,7 +194,10 @@ class Wire:
 
     @property
     def number_of_pieces(self) -> int | None:
-        """The number of pieces of the torrent; None while unknown. It may be set once; see `geometry`."""
+        """The number of pieces of the torrent; None while unknown. It may be set once.
+
+        Raises: see `geometry`.
+        """
         return self._protocol.peer_pieces.count
 
     @number_of_pieces.setter
@@ -199,8 +209,9 @@ class Wire:
     def geometry(self) -> Geometry | None:
         """The number and sizes of the pieces; None while unknown. Once set, the peer's messages are checked against it.
 
-        Setting it closes the wire, and raises RemoteProtocolError, when the peer has referred to pieces that do not
-        exist.
+        Raises:
+            RemoteProtocolError: set, and the peer has referred to pieces that do not exist. The wire is closed.
+            LocalProtocolError: set to another one than before, or to more than `limits.PIECES`.
         """
         return self._protocol.geometry
 
@@ -223,7 +234,7 @@ class Wire:
         return self._protocol.peer_pieces.has_all
 
     def peer_has(self, piece: int) -> bool:
-        """Whether the peer has announced this piece."""
+        """Whether the peer has announced this piece; False for one that does not exist."""
         return piece in self._protocol.peer_pieces
 
     @property
@@ -393,8 +404,9 @@ class Wire:
                 closed.
             WireTimeout: no handshake arrived in time. The wire is closed.
             WireClosed: the peer left.
-            LocalProtocolError: a handshake for another torrent has been sent, or `extended_handshake` cannot be
-                bencoded.
+            LocalProtocolError: a handshake for another torrent has been sent; `extended_handshake` cannot be bencoded;
+                or `bitfield` is not one of the torrent's pieces, and then the handshake is sent without it.
+            ValueError: an info hash or peer id in none of the forms above.
         """
         self._link.check_usable()
         seconds = float("inf") if timeout is None else timeout
@@ -405,18 +417,7 @@ class Wire:
         ours = Handshake(short_hash, hash_or_id(peer_id, "peer id"), Extensions(dht, fast, extended, v2))
         if geometry:
             self.geometry = geometry
-        sent = self._protocol.handshake_sent
-        if sent is None:
-            self._engine.apply_constraint(partial(self._protocol.send_handshake, info_hash_v2=short_v2), ours)
-            if bitfield is not None:
-                self._protocol.send_bitfield(bitfield)
-            if interested:
-                self._protocol.send_interested()
-            self._link.transport.flush_soon()
-        elif sent.info_hash not in (ours.info_hash, short_v2):
-            raise LocalProtocolError(
-                f"a handshake for torrent {sent.info_hash.hex()} has been sent already, not {ours.info_hash.hex()}"
-            )
+        self._engine.send_handshake(ours, short_v2, bitfield, interested)
         self._engine.limit_handshake(seconds, deadline)
         return self.wait_handshake()
 
@@ -472,7 +473,7 @@ class Wire:
         self._link.send(self._protocol.send_have_none)
 
     def suggest(self, piece: int) -> None:
-        """Suggest that the peer requests this piece (BEP 6)."""
+        """Suggest that the peer requests this piece, for example because it is in a cache (BEP 6)."""
         self._link.send(self._protocol.send_suggest, piece)
 
     def allowed_fast(self, piece: int) -> None:
@@ -488,20 +489,14 @@ class Wire:
         Raises:
             LocalProtocolError: the info hash or the number of pieces is not known.
         """
-        info_hash, pieces = self.info_hash, self.number_of_pieces
-        if info_hash is None or pieces is None:
-            raise LocalProtocolError("cannot compute the allowed-fast set before the handshake and without `geometry`")
-        granted = allowed_fast_set(self.remote_address[0], info_hash, pieces)
-        for piece in granted:
-            self.allowed_fast(piece)
-        return granted
+        return self._serving.grant_allowed_fast()
 
     def reject(self, piece: int, offset: int, length: int) -> None:
         """Refuse a pending request of the peer (BEP 6); without the fast extension it is dropped silently."""
         self._link.send(self._protocol.send_reject, piece, offset, length)
 
     def port(self, port: int) -> None:
-        """Announce the UDP port of our DHT node (BEP 5)."""
+        """Announce the UDP port of our DHT node, 0 to 65535 (BEP 5)."""
         self._link.send(self._protocol.send_port, port)
 
     def keep_alive(self) -> None:
@@ -514,7 +509,10 @@ class Wire:
         Args:
             name: the extension's name, such as "ut_metadata"; or "handshake", to send our extended handshake again,
                 and then `payload` is ignored.
-            payload: the bytes of the message.
+            payload: the bytes of the message, at most `limits.MESSAGE` with its header.
+
+        Raises:
+            LocalProtocolError: the peer does not support the extension, or has switched it off.
         """
         if name == "handshake":
             self._link.send(self._protocol.send_extended_handshake)
@@ -522,19 +520,32 @@ class Wire:
             self._link.send(self._protocol.send_extended, name, payload)
 
     def hash_request(self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int) -> None:
-        """Request hashes of a file's merkle tree (BEP 52)."""
+        """Request hashes of a file's merkle tree (BEP 52).
+
+        Args:
+            pieces_root: the root of the tree, 32 bytes.
+            base_layer: the layer of the hashes; 0 for those of blocks of 16 KiB.
+            index: of the first hash in that layer, a multiple of `length`.
+            length: the number of hashes, a power of two from 2 on.
+            proof_layers: the number of layers from there upwards that the proof is to cover.
+        """
         fields = (pieces_root, base_layer, index, length, proof_layers)
         self._link.send(self._protocol.send_hash_message, c.HASH_REQUEST, *fields)
 
     def hashes(
         self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int, hashes: bytes
     ) -> None:
-        """Answer a hash request (BEP 52)."""
+        """Answer a hash request (BEP 52).
+
+        Args:
+            pieces_root, base_layer, index, length, proof_layers: as in the request.
+            hashes: those that were requested, and then the proof, 32 bytes each.
+        """
         fields = (pieces_root, base_layer, index, length, proof_layers, hashes)
         self._link.send(self._protocol.send_hash_message, c.HASHES, *fields)
 
     def hash_reject(self, pieces_root: bytes, base_layer: int, index: int, length: int, proof_layers: int) -> None:
-        """Refuse a hash request (BEP 52)."""
+        """Refuse a hash request (BEP 52). Its fields are those of the request; see `hash_request`."""
         fields = (pieces_root, base_layer, index, length, proof_layers)
         self._link.send(self._protocol.send_hash_message, c.HASH_REJECT, *fields)
 
@@ -544,6 +555,7 @@ class Wire:
         Args:
             piece, offset: where the block starts.
             block: any bytes-like object. A read-only one is sent without a copy, and must not change before it is sent.
+                Its length tells, with piece and offset, which request is answered.
 
         Returns:
             False if the request is not, or no longer, pending: it was cancelled, or we choked the peer. Nothing is
@@ -582,48 +594,7 @@ class Wire:
         """
         self._serving.wait_drained(timeout)
 
-    @overload
-    def wait_for(self, signal_name: Literal["handshake"], timeout: float | None = None) -> fields.HandshakeFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["extended_handshake"], timeout: float | None = None
-    ) -> fields.ExtendedHandshakeFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["extended"], timeout: float | None = None) -> fields.ExtendedFields: ...
-    @overload
-    def wait_for(self, signal_name: fields.Plain, timeout: float | None = None) -> fields.NoFields: ...
-    @overload
-    def wait_for(self, signal_name: fields.OfPiece, timeout: float | None = None) -> fields.IndexFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["bitfield"], timeout: float | None = None) -> fields.BitfieldFields: ...
-    @overload
-    def wait_for(self, signal_name: fields.OfBlock, timeout: float | None = None) -> fields.BlockFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["request"], timeout: float | None = None) -> fields.RequestFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["piece"], timeout: float | None = None) -> fields.PieceFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["port"], timeout: float | None = None) -> fields.PortFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["hash_request", "hash_reject"], timeout: float | None = None
-    ) -> fields.HashRequestFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["hashes"], timeout: float | None = None) -> fields.HashesFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["unknown_message"], timeout: float | None = None
-    ) -> fields.UnknownMessageFields: ...
-    @overload
-    def wait_for(
-        self, signal_name: Literal["download", "upload"], timeout: float | None = None
-    ) -> fields.CountFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["close"], timeout: float | None = None) -> fields.CloseFields: ...
-    @overload
-    def wait_for(self, signal_name: Literal["error"], timeout: float | None = None) -> fields.ErrorFields: ...
-    @overload
-    def wait_for(self, signal_name: str, timeout: float | None = None) -> Mapping[str, Any]: ...
+    @_typed_as_wait_for
     def wait_for(self, signal_name: str, timeout: float | None = None) -> Any:
         """Block until the next signal of that name.
 
@@ -663,7 +634,7 @@ class Wire:
             RequestTimeout: the block did not arrive in time. The wire stays usable.
             RequestCancelled: another greenlet called `cancel`.
             PieceNotAvailable: the peer does not have the piece.
-            LocalProtocolError: there is no such block.
+            LocalProtocolError: there is no such block, or our handshake is not sent.
             WireClosed: the wire is closed.
         """
         return self._pipeline.request(piece, offset, length, timeout, wait_unchoked)
@@ -714,7 +685,11 @@ class Wire:
         return self._pipeline.lose_piece(piece)
 
     def set_timeout(self, seconds: float) -> None:
-        """Set the default time for a request to be answered, in seconds."""
+        """Set the default time for a request to be answered, in seconds; `limits.REQUEST_TIMEOUT` before.
+
+        Raises:
+            ValueError: it is not more than 0.
+        """
         if not seconds > 0:
             raise ValueError(f"a timeout of {seconds} seconds: must be more than 0")
         self._pipeline.timeout = seconds
@@ -736,6 +711,9 @@ class Wire:
             read_block: called with piece, offset and length; returns that many bytes, in any bytes-like object (a
                 read-only one is sent without a copy), or raises, and then the request is rejected (BEP 6) or, without
                 the fast extension, dropped, and the wire stays open.
+
+        Raises:
+            TypeError: `read_block` is a coroutine function.
         """
         self._serving.serve(read_block)
 
@@ -795,33 +773,37 @@ class Wire:
             LocalProtocolError: there is an iterator already, and the greenlet that iterates is alive.
         """
         # Imported where it is needed: few programs need the classes of messages.
-        from geventbt.wire.message_queue import MessageQueue, Messages
+        from geventbt.wire.message_queue import Messages
 
-        self._link.check_thread()
-        before = self._engine.messages
-        if before is not None and not before.stopped:
-            if not before.is_abandoned:
-                raise LocalProtocolError("another greenlet iterates over the messages of this wire: close that first")
-            before.stop()
-        self._engine.messages = MessageQueue(self._link, self._engine.conditions)
-        return Messages(self._engine.messages, self)
+        return Messages(self._engine.router.keep_messages(), self)
 
-    def on(self, name: str, handler: _Handler) -> _Handler:
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
         """Call ``handler(wire, **fields)`` at every signal of that name; see `geventbt.signals`.
 
         The wire holds a reference to the handler.
 
         Returns:
             The handler, for `off`.
+
+        Raises:
+            LookupError: there is no such signal.
+            TypeError: the handler is a coroutine function.
         """
         return self._engine.publisher.own(name).connect(handler)
 
-    def once(self, name: str, handler: Callable[..., object]) -> None:
-        """Call ``handler(wire, **fields)`` at the next signal of that name only."""
+    @_typed_as_on
+    def once(self, name: str, handler: Callable[..., object]) -> Any:
+        """Call ``handler(wire, **fields)`` at the next signal of that name only. Returns and raises: see `on`."""
         self._engine.publisher.own(name).connect_once(handler)
+        return handler
 
     def off(self, name: str, handler: Callable[..., object]) -> None:
-        """Stop calling a handler of `on` or `once`."""
+        """Stop calling a handler of `on` or `once`.
+
+        Raises:
+            LookupError: there is no such signal.
+        """
         self._engine.publisher.own(name).disconnect(handler)
 
     def use(self, factory: Callable[[Wire], _Extension]) -> _Extension:
@@ -839,13 +821,9 @@ class Wire:
         """
         self._link.check_usable()
         extension = factory(self)
-        name = extension.name
-        used = self._plug_ins
-        if not name or name in used or name.startswith(("_", "on_")) or hasattr(type(self), name):
-            raise LocalProtocolError(f"cannot use the extension {extension!r}: its name {name!r} is empty or taken")
+        self._plug_ins.add(extension, type(self))
         mapping = self._protocol.extended_mapping
-        mapping[max(mapping, default=0) + 1] = name
-        used[name] = extension
+        mapping[max(mapping, default=0) + 1] = extension.name
         if self._protocol.agreed.extended:
             self.extended("handshake", b"")
         return extension
@@ -866,9 +844,7 @@ class Wire:
 
     def set_keep_alive(self, on: bool) -> None:
         """Switch the keep-alive on or off that is sent after 100 seconds of our silence. It is on by default."""
-        self._link.check_usable()
-        self._engine.keep_alive = on
-        self._engine.rearm()
+        self._engine.set_keep_alive(on)
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
         """Close the wire when what is queued has been sent.
@@ -879,17 +855,7 @@ class Wire:
             timeout: seconds for the queue to drain, and of these a second at most for the peer to close as well; 0
                 closes at once.
         """
-        link = self._link
-        if link.closed:
-            return
-        link.check_usable()
-        transport = link.transport
-        transport.flush()
-        if timeout and transport.queued:
-            with suppress(WireTimeout, WireClosed):
-                self._engine.conditions.wait_until(lambda: not transport.queued, timeout, "the send queue not empty")
-        self._engine.shut(None, linger=timeout > 0)
-        self._engine.wait_released(timeout)
+        self._engine.close(timeout)
 
     def ready(self) -> bool:
         """Whether the wire is closed; for `gevent.wait`."""

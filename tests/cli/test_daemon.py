@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from geventbt.service.record import TorrentRecord
 from geventbt.service.store import StateStore
 from tests.cli.daemon_process import Daemon
 from tests.cli_harness import Call, assert_one_line
+from tests.free_port import free_port
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
@@ -38,12 +38,6 @@ def make(folder: Path, name: str) -> geventbt.Torrent:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(os.urandom(50_000))
     return geventbt.create_torrent(path, piece_length=16384)
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def test_it_serves_until_it_is_ended_and_knows_its_torrents_when_it_is_started_again(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.cli_harness import (
     run_here,
     seeding_process,
 )
-from tests.loopback.harness import gevent_listener
+from tests.free_port import free_port
 
 TOTAL = sum(FILES.values())
 
@@ -224,13 +224,6 @@ def liars(info_hash: bytes, torrent: geventbt.Torrent, origin: Path) -> Iterator
 
 
 # ------------------------------------------------------------------ ports and folders
-
-
-def free_port() -> int:
-    listener = gevent_listener()
-    port: int = listener.getsockname()[1]
-    listener.close()
-    return port
 
 
 def test_a_taken_port_is_told_with_what_to_do(

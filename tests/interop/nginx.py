@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.free_port import free_port
+
 _CONFIG = """
 daemon off;
 master_process off;
@@ -71,9 +73,7 @@ def nginx(folder: Path, state: Path, directives: str = "", certificate: str | No
     if program is None:
         pytest.skip("nginx is not installed (Debian: nginx-light)")
     state.mkdir(parents=True)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     if certificate:
         directives += f"ssl_certificate {certificate}; ssl_certificate_key {certificate};"
     options = "ssl" if certificate else ""

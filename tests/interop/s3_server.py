@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
+from tests.free_port import free_port
 
 LOGIN = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -51,8 +52,7 @@ def s3_server() -> Iterator[S3Server]:
     pytest.importorskip("s3fs", reason="s3fs is not installed (pip install s3fs)")
     pytest.importorskip("flask_cors", reason="moto's server is not installed (pip install 'moto[s3]' flask flask-cors)")
     pytest.importorskip("moto", reason="moto is not installed (pip install 'moto[s3]' flask flask-cors)")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

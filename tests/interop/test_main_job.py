@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 import geventbt
+from tests.free_port import free_port
 from tests.interop.conftest import assert_same_tree, our_seeder, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
@@ -44,11 +45,6 @@ def tracker_that_knows(port: int) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def is_listening(port: int) -> bool:

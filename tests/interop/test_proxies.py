@@ -17,6 +17,7 @@ import pytest
 import geventbt
 from geventbt.discovery.trackers.announce import AnnounceRequest
 from geventbt.errors import ProxyError, TrackerError
+from tests.free_port import free_port
 from tests.loopback.fake_trackers import FakeUdp, udp_answer
 from tests.loopback.world import World, address
 
@@ -57,8 +58,7 @@ def running(folder: Path, program: str, config: str, *arguments: str) -> Iterato
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
     if path is None:
         pytest.skip(f"{program} is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     file = folder / "proxy.conf"
     file.write_text(config.format(port=port, folder=folder))
     command = [path, *(text.format(port=port, file=file) for text in arguments)]

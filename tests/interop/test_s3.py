@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
 from tests.cli_harness import run_here
+from tests.free_port import free_port
 from tests.interop.conftest import wait_until
 from tests.interop.s3_server import S3Server
 
@@ -169,9 +169,7 @@ def test_a_bucket_that_is_missing_is_a_disk_error(server: S3Server, torrent: Tor
 
 def test_a_server_that_is_gone_is_a_disk_error_with_its_cause(torrent: Torrent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pytest.importorskip("s3fs").S3FileSystem, "retries", 1)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    options = {"endpoint_url": f"http://127.0.0.1:{port}", "config_kwargs": {"retries": {"max_attempts": 0}}}
+    options = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "config_kwargs": {"retries": {"max_attempts": 0}}}
     backend = FsspecBackend("s3://bucket/x", key="someone", secret="secret", **options)
     with pytest.raises(StorageError) as caught:
         Storage(torrent, ".", backend=backend(torrent)).restore()

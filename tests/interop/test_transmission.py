@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from geventbt import limits
 from geventbt.service.session import Session
 from geventbt.service.torrent import ServiceTorrent
 from geventbt.web import Login, WebServer, make_app, rpc, serve
+from tests.free_port import free_port
 from tests.loopback.harness import eventually
 from tests.loopback.web_server import WebServer as FileServer
 from tests.loopback.world import World
@@ -225,8 +225,7 @@ def test_transmission_remote_changes_port_and_encryption(
     world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
 ) -> None:
     remote("--add", world.folder / "data.torrent", "--download-dir", world.origin)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     remote("--port", port)
     assert session.client.port == port
     taker = world.client(port=None, encryption="require")

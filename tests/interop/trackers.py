@@ -6,15 +6,13 @@ npm's is looked for in the folder that the environment variable GEVENTBT_TEST_NO
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -22,6 +20,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.free_port import free_port
 from tests.interop.conftest import wait_until
 
 NODE_MODULES = "GEVENTBT_TEST_NODE_MODULES"
@@ -51,7 +50,7 @@ def running_opentracker(*info_hashes: bytes, host: str = "127.0.0.1") -> Iterato
     """opentracker on `host`, for these torrents, at least one: Debian's takes no others."""
     if shutil.which("opentracker") is None:
         pytest.skip("opentracker is not installed")
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         # It gives up its privileges, if it has any, before it reads the list.
         Path(folder).chmod(0o755)
@@ -95,24 +94,6 @@ def _node_modules() -> str:
         if folder and (Path(folder) / "bittorrent-tracker" / "server.js").exists():
             return folder
     return pytest.skip(f"bittorrent-tracker of npm is neither installed globally nor in {NODE_MODULES}")
-
-
-_ports = itertools.cycle(range(500))
-
-
-def _free_port() -> int:
-    """A port free for TCP and UDP, below those that the system gives to others; each test process has its own."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    while True:
-        port = 21000 + 500 * worker + next(_ports)
-        with (
-            closing(socket.socket()) as stream,
-            closing(socket.socket(type=socket.SOCK_DGRAM)) as datagrams,
-            suppress(OSError),
-        ):
-            stream.bind(("127.0.0.1", port))
-            datagrams.bind(("127.0.0.1", port))
-            return port
 
 
 def _takes(host: str, port: int, info_hash: bytes) -> bool:

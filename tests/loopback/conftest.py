@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -20,11 +21,20 @@ from tests.loopback.harness import RawPeer, eventually, gevent_listener, shake_h
 from tests.loopback.world import World
 
 
-def _handles() -> tuple[int, int]:
-    """How many descriptors and native threads there are."""
-    # A native thread that logs leaves its record as a dummy behind, in older Pythons, although it has ended.
-    threads = [thread for thread in threading.enumerate() if not thread.name.startswith("Dummy-")]
-    return len(os.listdir("/proc/self/fd")), len(threads)
+def _descriptors() -> dict[str, str]:
+    """The open descriptors, and what each is of."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        # That of the list itself is gone.
+        with suppress(OSError):
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+
+def _threads() -> int:
+    """The number of native threads."""
+    # One that logs leaves its record as a dummy behind, in older Pythons, although it has ended.
+    return sum(not thread.name.startswith("Dummy-") for thread in threading.enumerate())
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +42,19 @@ def leaks_nothing() -> Iterator[None]:
     """Fail a test that leaves a greenlet running, or more descriptors or threads than there were before it."""
     spawned: WeakSet[gevent.Greenlet] = WeakSet()
     gevent.sleep(0)
-    before = _handles()
+    descriptors, threads = _descriptors(), _threads()
     gevent.Greenlet.add_spawn_callback(spawned.add)
 
     def is_clean() -> bool:
-        return not any(spawned) and all(now <= then for now, then in zip(_handles(), before, strict=True))
+        return not any(spawned) and len(_descriptors()) <= len(descriptors) and _threads() <= threads
 
     yield
     try:
         _expect_clean(is_clean)
     except AssertionError:
-        pytest.fail(f"left behind: {[*filter(None, spawned)]}, {before} descriptors and threads became {_handles()}")
+        opened = {number: of for number, of in _descriptors().items() if of != descriptors.get(number)}
+        greenlets = [*filter(None, spawned)]
+        pytest.fail(f"left behind: {greenlets}, descriptors {opened}, {_threads() - threads} threads")
     finally:
         gevent.Greenlet.remove_spawn_callback(spawned.add)
 

@@ -123,6 +123,8 @@ def use_extensions(wire: Wire) -> None:
     info: bytes = metadata.fetch(10, patience=5)
     pex: UtPex = wire.use(UtPex)
     pex.update([("10.0.0.1", 6881)])
+    pex.on("peers", lambda pex, added, dropped: print(added, dropped))
+    metadata.on("warning", lambda metadata, **fields: print(fields))
     wire.use(LtDonthave).donthave(3)
     wire.use(UploadOnly).announce(True)
     asked: bool = wire.use(UtHolepunch).rendezvous(("10.0.0.1", 6881))
@@ -225,6 +227,40 @@ def follow(wire: Wire) -> None:
             print(message.begin, message.block.hex())
 
 
+def follow_any(wire: Wire, name: str) -> None:
+    """Handlers may take the fields in any order, and leave out what they do not use."""
+
+    def on_request(wire: Wire, *, begin: int, index: int, **fields: object) -> None:
+        print(index, begin, fields)
+
+    wire.on("request", on_request)
+    wire.on("have", lambda wire, **fields: print(fields))
+    wire.on(name, lambda wire, **fields: print(fields))
+
+
+def follow_wrongly(wire: Wire, server: PeerServer, torrent: geventbt.ActiveTorrent, name: str) -> None:
+    """Handlers that cannot be called; the checkers also say where an error is missing."""
+
+    def on_have(wire: Wire, index: int) -> None:
+        print(index)
+
+    def on_have_text(wire: Wire, index: str) -> None:
+        print(index)
+
+    wire.on("have", on_have_text)  # type: ignore[call-overload]
+    wire.on("have", lambda wire, piece: None)  # type: ignore[call-overload]
+    wire.on("unchoke", on_have)  # type: ignore[call-overload]
+    wire.once("close", lambda wire: None)  # type: ignore[call-overload]
+    wire.on("no_such_signal", on_have)  # type: ignore[call-overload]
+    wire.on(name, on_have)  # type: ignore[call-overload]
+    server.on("peer_connected", lambda server: None)  # type: ignore[call-overload]
+    server.on("error", lambda server, error: None)  # type: ignore[call-overload]
+    wire.ut_pex.on("peers", lambda pex, peers: None)  # type: ignore[call-overload]
+    wire.ut_holepunch.on("error", lambda holepunch, error: None)  # type: ignore[call-overload]
+    torrent.on("complete", lambda torrent, index: None)  # type: ignore[call-overload]
+    torrent.on("piece_verified", lambda torrent, piece: None)  # type: ignore[call-overload]
+
+
 def serve() -> None:
     server: PeerServer = geventbt.listen(("127.0.0.1", 0), seed, info_hashes=[INFO_HASH], encryption="prefer")
     server.on("peer_connected", lambda server, wire: print(wire))
@@ -238,6 +274,8 @@ def run_client(path: Path) -> None:
     magnet: Magnet = Magnet.from_string(f"magnet:?xt=urn:btih:{INFO_HASH}")
     with Client(0) as client:
         active: geventbt.ActiveTorrent = client.add(torrent, path)
+        active.on("piece_verified", lambda torrent, index: print(index))
+        active.on("peer_added", lambda torrent, wire: print(wire))
         finished: bool = active.wait(10)
         progress: Progress = active.progress
         group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)

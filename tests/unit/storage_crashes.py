@@ -11,56 +11,17 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from geventbt.metainfo import Torrent
 from geventbt.storage import Storage
+from tests.crashes import Fuse, in_child
 from tests.unit.storage_helpers import LENGTHS, A, B, C, pieces_of
 
-CHANGES = ("mkdir", "ftruncate", "fsync", "fdatasync", "utime", "replace", "unlink", "posix_fallocate")
 USERS = b"precious" * 100
 Pieces = list[bytes]
-
-
-class Fuse:
-    """Kills this process when the disk is to be changed for the given time; a write is then done by half.
-
-    Args:
-        length: how many changes are let through.
-    """
-
-    def __init__(self, length: int) -> None:
-        self._left = length
-        self._pwrite, self._open = os.pwrite, os.open
-        for name in CHANGES:
-            setattr(os, name, self._burning(getattr(os, name)))
-        os.pwrite, os.open = self._write, self._make  # type: ignore[assignment]
-
-    def _burn(self) -> bool:
-        self._left -= 1
-        return self._left < 0
-
-    def _burning(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def burn(*arguments: Any, **options: Any) -> Any:
-            if self._burn():
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **options)
-
-        return burn
-
-    def _write(self, descriptor: int, data: memoryview, offset: int) -> int:
-        if self._burn():
-            self._pwrite(descriptor, data[: len(data) // 2], offset)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self._pwrite(descriptor, data, offset)
-
-    def _make(self, path: Any, flags: int, *arguments: int) -> int:
-        if flags & os.O_CREAT and self._burn():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self._open(path, flags, *arguments)
 
 
 # ------------------------------------------------------------------ scenarios
@@ -216,19 +177,6 @@ def restart(torrent: Torrent, pieces: Pieces, folder: Path, scenario: Callable[.
     if scenario is beside_the_users:
         assert users.read_bytes() == USERS, "the user's file was changed"
     assert not list((folder / ".geventbt").glob("*.new")), "something was left behind"
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run in a process of its own. Returns its exit code, negative for a signal."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def kill_everywhere(torrent: Torrent, pieces: Pieces, home: Path, scenario: Callable[..., None], stride: int) -> int:

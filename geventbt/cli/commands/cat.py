@@ -9,11 +9,9 @@ from contextlib import ExitStack
 
 import geventbt
 from geventbt.cli import parsing
-from geventbt.cli.backends import backend_of
 from geventbt.cli.errors import DONE, TIMED_OUT, USAGE, CommandError
-from geventbt.cli.output import make_folder
-from geventbt.cli.running import StallTimer, add_source, discovery_options, running_client, web_seed_options
-from geventbt.cli.selection import select_file
+from geventbt.cli.one_file import add_one_file, add_torrent, data_folder
+from geventbt.cli.running import discovery_options, running_client
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.views import NoView
 
@@ -33,40 +31,23 @@ def add_parser(commands: parsing.Commands) -> None:
         _EXAMPLES,
         without_variables={"output"},
     )
-    parsing.add_one_file(parser, "the first")
-    parsing.add_stall_timeout(parser)
+    add_one_file(parser, "the first")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write a file of a torrent to standard output while it is being fetched."""
-    import tempfile
-
     _check_standard_output()
     source = resolve_source(arguments.source, arguments)
-    if arguments.output:
-        make_folder(arguments.output)
     with ExitStack() as stack:
-        folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-cat-"))
+        folder = stack.enter_context(data_folder(arguments))
         client = stack.enter_context(
             running_client(
                 0, is_kept=bool(arguments.output), encryption=arguments.encryption, **discovery_options(arguments)
             )
         )
-        torrent = add_source(
-            client,
-            source,
-            folder,
-            lambda whole: [_choose(whole, arguments.file)],
-            peers=arguments.peer,
-            trackers=arguments.tracker,
-            view=NoView(),
-            stall=StallTimer(arguments.stall_timeout),
-            storage=backend_of(arguments.output, arguments),
-            **web_seed_options(arguments),
-        )
-        file = stack.enter_context(torrent.open(_choose(torrent.wait_metadata(), arguments.file)))
-        _copy(file, arguments.stall_timeout)
+        torrent, index = add_torrent(client, source, folder, _first, NoView(), arguments)
+        _copy(stack.enter_context(torrent.open(index)), arguments.stall_timeout)
     return DONE
 
 
@@ -77,11 +58,8 @@ def _check_standard_output() -> None:
         raise CommandError(USAGE, f"standard output is {what}; redirect it: geventbt cat ... > FILE, or | PROGRAM")
 
 
-def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:
-    """The index of the one file to write."""
-    if wanted is None:
-        return next((index for index, file in enumerate(torrent.files) if file.stored), 0)
-    return select_file(torrent, wanted)
+def _first(torrent: geventbt.Torrent) -> int:
+    return next((index for index, file in enumerate(torrent.files) if file.stored), 0)
 
 
 def _copy(file: geventbt.TorrentReader, timeout: float | None) -> None:

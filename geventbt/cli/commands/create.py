@@ -11,7 +11,7 @@ import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.hashing import shown_progress
-from geventbt.cli.json_lines import emit, hash_fields
+from geventbt.cli.json_lines import created_fields, emit
 from geventbt.cli.output import check_output, write_torrent
 from geventbt.cli.text import counted, human_size, info_hashes, printable
 
@@ -64,16 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_torrent(torrent, output)
     geometry = torrent.geometry
     if arguments.json:
-        emit(
-            "created",
-            **hash_fields(torrent),
-            name=torrent.name,
-            length=torrent.length,
-            piece_length=geometry.piece_length,
-            pieces=geometry.pieces,
-            output=output,
-            magnet=str(geventbt.Magnet.from_torrent(torrent)),
-        )
+        emit("created", **created_fields(torrent, output))
         return DONE
     print(
         f"{printable(torrent.name)}: {human_size(torrent.length)} in {counted(geometry.pieces, 'piece')} of "

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
-from geventbt.cli.running import StallTimer, follow, running_client
+from geventbt.cli.following import StallTimer, follow
+from geventbt.cli.running import running_client
 from geventbt.cli.text import human_address, human_size
 from geventbt.cli.views import make_view
 

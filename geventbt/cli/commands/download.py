@@ -13,20 +13,11 @@ from geventbt.cli import parsing
 from geventbt.cli.backends import backend_of
 from geventbt.cli.commands.info import print_files, read_whole
 from geventbt.cli.errors import DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
+from geventbt.cli.following import StallTimer, add_source, follow, keep_seeding, run_each, web_seed_options
 from geventbt.cli.hook import run_on_complete
 from geventbt.cli.json_lines import emit, torrent_fields
 from geventbt.cli.output import check_output, make_folder, write_torrent
-from geventbt.cli.running import (
-    StallTimer,
-    add_source,
-    discovery_options,
-    follow,
-    keep_seeding,
-    run_each,
-    running_client,
-    shared_limits,
-    web_seed_options,
-)
+from geventbt.cli.running import discovery_options, running_client, shared_limits
 from geventbt.cli.selection import select_files
 from geventbt.cli.sources import Source, resolve_source
 from geventbt.cli.text import counted, human_ratio, human_size, printable

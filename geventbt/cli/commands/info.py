@@ -7,9 +7,9 @@ import argparse
 import geventbt
 from geventbt.cli import parsing, values
 from geventbt.cli.errors import DONE
+from geventbt.cli.following import fetch_torrent
 from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.running import fetch_torrent
 from geventbt.cli.selection import file_lines
 from geventbt.cli.sources import check_reachable, cut_hint, is_reachable, resolve_source
 from geventbt.cli.text import counted, human_size, info_hashes, printable

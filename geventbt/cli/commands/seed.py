@@ -13,10 +13,11 @@ from geventbt.cli import parsing, values
 from geventbt.cli.backends import is_store
 from geventbt.cli.commands.download import check_different, seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
-from geventbt.cli.json_lines import emit, hash_fields, torrent_fields
+from geventbt.cli.following import REFRESH, run_each
+from geventbt.cli.json_lines import created_fields, emit, torrent_fields
 from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.network import network_of
-from geventbt.cli.running import REFRESH, busy_port, discovery_options, run_each, running_client
+from geventbt.cli.running import busy_port, discovery_options, running_client
 from geventbt.cli.seeding import add_to_seed, seed_options, share_of
 from geventbt.cli.sources import read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
@@ -218,19 +219,8 @@ def _say_where(client: geventbt.Client, torrent: geventbt.Torrent, arguments: ar
 
 
 def _say_how_to_get_it(made: Shared, arguments: argparse.Namespace) -> None:
-    torrent = made.torrent
-    magnet = str(geventbt.Magnet.from_torrent(torrent))
     if arguments.json:
-        geometry = torrent.geometry
-        emit(
-            "created",
-            **hash_fields(torrent),
-            name=torrent.name,
-            length=torrent.length,
-            piece_length=geometry.piece_length,
-            pieces=geometry.pieces,
-            output=made.output,
-            magnet=magnet,
-        )
+        emit("created", **created_fields(made.torrent, made.output))
         return
+    magnet = geventbt.Magnet.from_torrent(made.torrent)
     print(f"torrent file: {printable(made.output)}\nmagnet link:  {magnet}", flush=True)

@@ -10,21 +10,12 @@ from typing import Any
 import geventbt
 from geventbt import limits
 from geventbt.cli import parsing, values
-from geventbt.cli.backends import backend_of
 from geventbt.cli.errors import DONE, NETWORK, NOT_FOUND, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
+from geventbt.cli.following import REFRESH
 from geventbt.cli.json_lines import emit
 from geventbt.cli.logins import read_login
-from geventbt.cli.output import make_folder
-from geventbt.cli.running import (
-    REFRESH,
-    StallTimer,
-    add_source,
-    discovery_options,
-    running_client,
-    shared_limits,
-    web_seed_options,
-)
-from geventbt.cli.selection import select_file
+from geventbt.cli.one_file import add_one_file, add_torrent, data_folder
+from geventbt.cli.running import discovery_options, running_client, shared_limits
 from geventbt.cli.sources import resolve_source
 from geventbt.cli.text import human_address, human_size, printable
 from geventbt.cli.views import View, make_view
@@ -47,7 +38,7 @@ def add_parser(commands: parsing.Commands) -> None:
         _EXAMPLES,
         without_variables={"output"},
     )
-    parsing.add_one_file(parser, "the largest")
+    add_one_file(parser, "the largest")
     parser.add_argument(
         "--http",
         type=values.listen_address,
@@ -67,21 +58,16 @@ def add_parser(commands: parsing.Commands) -> None:
         "player ends the command",
     )
     parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
-    parsing.add_stall_timeout(parser)
     parsing.add_views(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve a file of a torrent over HTTP until interrupted, or until the player ends."""
-    import tempfile
-
     source = resolve_source(arguments.source, arguments)
     login = read_login(arguments.login_file)
-    if arguments.output:
-        make_folder(arguments.output)
     with ExitStack() as stack:
-        folder = arguments.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="geventbt-stream-"))
+        folder = stack.enter_context(data_folder(arguments))
         client = stack.enter_context(
             running_client(
                 arguments.port,
@@ -95,19 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         server = stack.enter_context(_serve(client, arguments.http, login))
         view = stack.enter_context(closing(make_view(arguments)))
         stack.enter_context(exit_code_if_output_closes(UNFINISHED))
-        torrent = add_source(
-            client,
-            source,
-            folder,
-            lambda whole: [_choose(whole, arguments.file)],
-            peers=arguments.peer,
-            trackers=arguments.tracker,
-            view=view,
-            stall=StallTimer(arguments.stall_timeout),
-            storage=backend_of(arguments.output, arguments),
-            **web_seed_options(arguments),
-        )
-        url = _say_where(torrent, _choose(torrent.wait_metadata(), arguments.file), server.url, arguments)
+        torrent, index = add_torrent(client, source, folder, _largest, view, arguments)
+        url = _say_where(torrent, index, server.url, arguments)
         _stay(torrent, view, _open_player(url) if arguments.open else None)
     return DONE
 
@@ -127,12 +102,9 @@ def _serve(client: geventbt.Client, address: tuple[str, int], login: Any) -> Any
         raise CommandError(NETWORK, f"{where} cannot be listened on: {error.strerror or error}") from error
 
 
-def _choose(torrent: geventbt.Torrent, wanted: str | None) -> int:
-    """The index of the one file to serve."""
-    if wanted is None:
-        stored = [index for index, file in enumerate(torrent.files) if file.stored]
-        return max(stored, key=lambda index: torrent.files[index].length, default=0)
-    return select_file(torrent, wanted)
+def _largest(torrent: geventbt.Torrent) -> int:
+    stored = [index for index, file in enumerate(torrent.files) if file.stored]
+    return max(stored, key=lambda index: torrent.files[index].length, default=0)
 
 
 def _say_where(torrent: geventbt.ActiveTorrent, index: int, base: str, arguments: argparse.Namespace) -> str:

@@ -147,8 +147,8 @@ class PeerRequests:
         dropped = self._dropped
         if dropped is not None and dropped.wants_answer(pending, now):
             room = max(room, 1)
-        # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes.
-        elif room <= 0 or (room < size >> 2 and pending):
+        # Three quarters keep the peer busy; a quarter at a time costs fewer picks and writes. Readers spare less.
+        elif room <= 0 or (room < size >> (3 if is_read else 2) and pending):
             return
         room = self._scheduler.take(self._peer, room)
         # Most of what is late comes without our help in a moment.

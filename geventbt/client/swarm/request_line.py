@@ -58,7 +58,7 @@ class RequestLine:
             _log.debug("%s: %s", self._peer, error)
             self._picker.give_back_all(self._peer)
             self._peer.on_idle()
-        self.window.on_requests(now)
+        self.window.on_requests(now, self._peer.wire.owed_answers)
         self.since = min(self.since, now)
         if self.dropped is not None:
             self.dropped.note_sent()

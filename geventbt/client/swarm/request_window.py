@@ -6,10 +6,12 @@ of a busy seed, and for a peer of 20 kB/s still only four blocks. The speed is n
 with each block that comes, which doubles it each round trip, until the speed grows no more (TCP's and libtorrent's slow
 start). Any peer that is faster than 2.7 MB/s ends at our bound of 500.
 
-While a reader waits, or may soon, we ask for less: what keeps the peer busy, 0.15 s and one and a half
-round trips ahead, by the best speed that was seen lately. What it seeks is then not behind much, also with a peer that
-has written to its socket what we cancel. By the best speed, as a smaller window must not be taken for a slower peer, or
-it would become smaller and smaller.
+While a reader waits, or may soon, we ask for less: what keeps the peer busy. That is a round trip and a quarter, 0.05 s
+and the longest pause of late ahead, by the best speed that was seen lately. What it seeks is then not behind much, also
+with a peer that has written to its socket what we cancel. A packet that is lost holds up for a round trip what comes
+behind it: a peer that only sends on when we ask would stand still as long again. And a window that is too small makes
+pauses, and becomes larger. By the best speed, as a smaller window must not be taken for a slower peer, or it would
+become smaller and smaller. A peer is only counted on for what comes in spite of such a pause.
 
 The patience. Any byte of a block that was asked for is a sign of life. A peer snubs us when there is none for longer
 than its pauses are wont to be: their mean and deviation are followed as those of round trips are in RFC 6298, over the
@@ -37,6 +39,10 @@ MAX_CAUTION = 64
 """Seconds for which no more is requested from a peer that drops requests, at the most."""
 _BEST_KEPT = 0.98
 """The part of the best speed that is left of it after each sample."""
+_PAUSE_KEPT = 0.8
+"""The part of the longest pause that is left of it after each sample."""
+_READER_TRIPS = 1.25
+"""Round trips that are asked for ahead while there is a reader."""
 _PESSIMISM = 3.0
 """How many times as long as it is late already a peer is expected to be late, where a reader waits for it."""
 _ANSWERED = 1.0
@@ -69,7 +75,9 @@ class RequestWindow:
         "_hold",
         "_is_first",
         "_is_late",
+        "_is_regular",
         "_last",
+        "_longest",
         "_may_come_late",
         "_pause",
         "_rate",
@@ -101,6 +109,9 @@ class RequestWindow:
         self._asked = self._cancelled_at = float("-inf")
         self._came_late = self._may_come_late = self._committed = 0
         self._waiting = False
+        # The longest pause of late between bytes, and whether nothing else came in the one that is going on.
+        self._longest = 0.0
+        self._is_regular = True
         # The last sign of life, and when the patience began to run: then, or at the last timeout.
         self._last = self._since = 0.0
         self._pause: float | None = None
@@ -112,11 +123,16 @@ class RequestWindow:
         self._is_late = False
         self._silence = 0.0
 
-    def on_requests(self, now: float) -> None:
-        """Note that requests were sent."""
+    def on_requests(self, now: float, owed: int = 0) -> None:
+        """Note that requests were sent.
+
+        Args:
+            now: the time.
+            owed: how many answers to what was cancelled are owed: one of them may come first.
+        """
         if not self._waiting:
             self._waiting = True
-            self._is_first = now > self._cancelled_at + _ANSWERED
+            self._is_first = not owed
             self._last = self._since = self._asked = now
 
     def on_cancel(self, kept: int, count: int, now: float) -> None:
@@ -141,6 +157,7 @@ class RequestWindow:
 
     def on_late_block(self) -> None:
         """Note that a block came that was cancelled: what a peer has written to its socket is not cancelled."""
+        self._is_regular = False
         if self._may_come_late:
             self._may_come_late -= 1
             self._came_late += 1
@@ -209,7 +226,7 @@ class RequestWindow:
             return 1
         size = min(self._size, self._ceiling, reqq)
         if is_read and self._speed:
-            ahead = limits.READER_QUEUE_TIME + 1.5 * self.delay
+            ahead = limits.READER_QUEUE_TIME + _READER_TRIPS * self.delay + self._longest
             size = min(size, max(limits.MIN_REQUESTS, math.ceil(max(self._speed, self._best_rate) * ahead)))
         return max(1, size)
 
@@ -230,13 +247,15 @@ class RequestWindow:
             now: the time.
             patience: seconds from now to the grace of the delivery.
         """
-        first = now + self._late(now) + self.delay + (pending + 1) * self._interval
+        # What is on its way comes while the request travels.
+        answer = max(self.delay, pending * self._interval)
+        first = now + self._late(now) + answer + self._interval + self._longest
         return Delivery(first, self._interval, now + patience)
 
     def expected(self, place: int, now: float) -> float:
         """When it will have delivered what it was asked for already, behind `place` other requests."""
         answer = max(0.0, self._asked + self.delay - now)
-        return now + self._late(now) + answer + (place + 1) * self._interval
+        return now + self._late(now) + answer + (place + 1) * self._interval + self._longest
 
     def _late(self, now: float) -> float:
         usual = self._interval + (self.delay if self._last == self._asked else self.delay / 2)
@@ -292,6 +311,9 @@ class RequestWindow:
     def _note_life(self, now: float) -> float:
         """Note a sign of life. Returns the seconds that it has been waited for."""
         pause = now - self._last if self._waiting else 0.0
+        if self._is_regular and self._last != self._asked:
+            self._longest = max(self._longest, pause)
+        self._is_regular = True
         self._last = self._since = now
         if self._is_first:
             self._is_first = False
@@ -313,6 +335,7 @@ class RequestWindow:
         # A faster peer is followed at once, a slower one by halves: a pause is not yet a slower peer.
         self._rate = rate if rate > self._rate else (rate + self._rate) / 2
         self._best_rate = max(self._rate, self._best_rate * _BEST_KEPT)
+        self._longest *= _PAUSE_KEPT
         self._committed -= self._committed > 0
         if not self._slow_start:
             wanted = math.ceil(self._rate * limits.REQUEST_QUEUE_TIME)

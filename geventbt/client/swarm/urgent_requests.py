@@ -5,6 +5,11 @@ before its deadline. What is left are the pieces behind a seek, and what a peer 
 blocks are dealt anew, several times a second: see `deal`. A peer that gets any is told to leave aside what it was asked
 for before. So from a seek to the first byte it is a round trip, what the peer has sent already, and the time in which
 the fastest peers together send one piece.
+
+A peer may stand still just then: a packet was lost, or its congestion control measures the round trip (BBR sends next
+to nothing for 0.2 s each ten seconds). To notice that and to ask another takes two round trips. So the piece behind a
+seek is asked of two peers from the start, where both are fast enough: hedged requests (Dean and Barroso, The Tail at
+Scale, 2013).
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from geventbt import limits
-from geventbt.client.pieces.delivery import LateBlock, deal
+from geventbt.client.pieces.delivery import GAIN, Delivery, LateBlock, deal
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.out_of_turn import OutOfTurn
 from geventbt.client.swarm.scheduler import RequestScheduler
@@ -24,6 +29,8 @@ _INTERVAL = 0.02
 """Seconds in which blocks are dealt once at the most, but for a seek: one who reads fast moves on all the time."""
 _PATIENCE = 1.5
 """How much longer than with the fastest source a block may take with another that is asked for it."""
+_COPY_TIME = 0.5
+"""Seconds within which a second source must deliver what a seek waits for to be asked for it from the start."""
 
 
 class UrgentSource(BlockSource, Protocol):
@@ -75,13 +82,24 @@ class UrgentRequests:
         soonest = min((delivery.first - now for delivery in deliveries.values()), default=limits.FIRST_URGENT_TIME)
         patience = self._scheduler.patience = _PATIENCE * soonest
         for piece, deadline in due.items():
+            is_sought = deadline <= now and not any(self._picker.urgent.missing(piece).values())
             # Early enough for another source to be in time.
             late = self._late_blocks(piece, sources, max(deadline - soonest, now + patience), now)
-            if late:
-                having = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
-                for source, blocks in deal(late, having, now).items():
-                    count = self._request_blocks(source, piece, blocks, now)
-                    deliveries[source] = deliveries[source].behind(count)
+            self._deal(piece, late, deliveries, now)
+            if is_sought:
+                asked = self._picker.urgent.missing(piece).items()
+                expected = now + GAIN * _COPY_TIME
+                copies = [LateBlock(block, claimants, expected) for block, claimants in asked if len(claimants) == 1]
+                self._deal(piece, copies, deliveries, now)
+
+    def _deal(self, piece: int, late: list[LateBlock], deliveries: dict[UrgentSource, Delivery], now: float) -> None:
+        """Request blocks of a piece from the sources that deliver them first."""
+        if not late:
+            return
+        having = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
+        for source, blocks in deal(late, having, now).items():
+            count = self._request_blocks(source, piece, blocks, now)
+            deliveries[source] = deliveries[source].behind(count)
 
     def _late_blocks(self, piece: int, sources: list[UrgentSource], in_time: float, now: float) -> list[LateBlock]:
         """The blocks of a piece that nobody was asked for, or that will not come in time."""

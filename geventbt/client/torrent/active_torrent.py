@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +11,30 @@ from bitarray import bitarray
 from bitarray.util import zeros
 
 from geventbt.client.peers.finder import checked
-from geventbt.client.pieces.picker import NORMAL
 from geventbt.client.rate_group import RateGroup
 from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
-from geventbt.client.torrent.file_map import FileMap, FileRef
+from geventbt.client.torrent.file_map import FileRef
 from geventbt.client.torrent.file_reader import TorrentReader
 from geventbt.client.torrent.runner import TorrentRunner
+from geventbt.client.torrent.snapshots import availability_of, dht_of, files_of, peers_of, progress_of
 from geventbt.client.torrent.totals import Elsewhere
+from geventbt.client.torrent.whole_pieces import WholePieces
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import WireTimeout
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
+from geventbt.overloads import TypedAs
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
-    from geventbt.client.swarm.swarm import Swarm
+    from geventbt.client.torrent.signal_types import TorrentOn
     from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.source import SourceStatus
     from geventbt.discovery.trackers.announcer import TrackerStatus
 
 
-_MANY_FILES = 1000
+_typed_as_on: TypedAs[TorrentOn] = TypedAs()
 
 
 class ActiveTorrent:
@@ -167,36 +168,9 @@ class ActiveTorrent:
         return self._runner.peering.totals.uploaded
 
     @property
-    def _swarm(self) -> Swarm | None:
-        """The connected peers; None before the data is known, while paused, and after the end."""
-        return self._runner.peering.swarm
-
-    @property
     def progress(self) -> Progress:
         """How far it is now."""
-        runner = self._runner
-        files, storage, swarm = runner.data.files, runner.data.storage, self._swarm
-        totals, cause = runner.peering.totals, runner.standstill.cause
-        waiting_for = None if cause is None else cause.text
-        if storage is None or files is None:
-            pieces = self.metainfo.geometry.pieces if self.metainfo else 0
-            return Progress(self.state, checked=runner.data.checked, pieces=pieces, waiting_for=waiting_for)
-        peers = swarm.table.peers if swarm else ()
-        return Progress(
-            state=self.state,
-            wanted=files.bytes_of(files.wanted),
-            done=files.bytes_of(files.wanted & storage.have),
-            checked=runner.data.checked,
-            pieces=len(storage.have),
-            downloaded=totals.downloaded,
-            uploaded=totals.uploaded,
-            wasted=totals.wasted,
-            download_speed=runner.download_speed,
-            upload_speed=sum(peer.wire.upload_speed() for peer in peers) + totals.elsewhere.upload_speed,
-            peers=len(peers) + totals.elsewhere.peers,
-            seeds=sum(1 for peer in peers if peer.has_all),
-            waiting_for=waiting_for,
-        )
+        return progress_of(self._runner)
 
     def count_elsewhere(self, *, uploaded: int, upload_speed: float = 0.0, peers: int = 0) -> None:
         """Count what other processes do for this torrent, such as workers that serve it on the same port: it is added
@@ -213,18 +187,12 @@ class ActiveTorrent:
     @property
     def peers(self) -> list[PeerStatus]:
         """The peers that are connected."""
-        finder, swarm = self._runner.sources.finder, self._swarm
-        peers = swarm.table if swarm else ()
-        return [replace(peer.status(), sources=finder.sources_of(peer.address)) for peer in peers]
+        return peers_of(self._runner)
 
     @property
     def files(self) -> list[FileStatus]:
         """The files; none before the data on disk has been checked."""
-        files, storage = self._runner.data.files, self._runner.data.storage
-        if files is None or storage is None:
-            return []
-        # Hundreds of thousands take long enough to hold up every peer.
-        return in_thread(files.status, storage) if len(files.files) > _MANY_FILES else files.status(storage)
+        return files_of(self._runner)
 
     @property
     def pieces(self) -> bitarray:
@@ -234,8 +202,7 @@ class ActiveTorrent:
     @property
     def availability(self) -> list[int]:
         """How many of the connected peers have each piece; empty without a swarm."""
-        swarm = self._swarm
-        return [] if swarm is None else [swarm.picker.availability(piece) for piece in range(swarm.geometry.pieces)]
+        return availability_of(self._runner)
 
     @property
     def tracker_tiers(self) -> list[list[str]]:
@@ -261,11 +228,7 @@ class ActiveTorrent:
     @property
     def dht(self) -> DHTSourceStatus | None:
         """How it goes with the torrent in the DHT; None if that is not used."""
-        source = self._runner.sources.dht
-        if source is None or not self._runner.sources.finder.allows_exchange:
-            return None
-        (status,) = source.status.values()
-        return status
+        return dht_of(self._runner)
 
     @property
     def served(self) -> dict[Address, int]:
@@ -281,13 +244,16 @@ class ActiveTorrent:
     def broken(self) -> set[int]:
         """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
-        return self._swarm.broken if self._swarm else set()
+        swarm = self._runner.peering.swarm
+        return swarm.broken if swarm is not None else set()
 
-    def on(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+    @_typed_as_on
+    def on(self, name: str, handler: Callable[..., object]) -> Any:
         """Call ``handler(torrent, **fields)`` at every signal of that name. Returns the handler.
 
         Raises:
             LookupError: there is no such signal.
+            TypeError: the handler is a coroutine function.
         """
         return self._runner.events.on(name, handler)
 
@@ -411,12 +377,9 @@ class ActiveTorrent:
         Args:
             files: each by index, by path in the torrent, or as `TorrentFile`.
         """
-        self._runner.known_files()
+        file_map = self._runner.known_files()
         self._runner.life.raise_error()
-        shielded(self._select, files)
-
-    def _select(self, files: Collection[FileRef]) -> None:
-        self._runner.set_priorities(in_thread(_only, self._runner.known_files(), files))
+        shielded(lambda: self._runner.set_priorities(in_thread(file_map.only, files)))
 
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         """Give files priorities: 0 not wanted, 1 to 7; 4 is normal. The order is strict.
@@ -470,16 +433,10 @@ class ActiveTorrent:
         Raises:
             IndexError: there is no such piece. All else: see `wait`.
         """
-        geometry = self.wait_metadata().geometry
-        if not 0 <= index < geometry.pieces:
-            raise IndexError(f"read piece {index}: the torrent has {geometry.pieces}")
-        self._runner.known_files()
-        reader = object()
-        self._runner.reads.read_ahead(reader, range(index, index + 1))
-        try:
-            return self._runner.reads.read(index, 0, geometry.piece_size(index))
-        finally:
-            self._runner.reads.read_ahead(reader, range(0))
+        pieces = self.wait_metadata().geometry.pieces
+        if not 0 <= index < pieces:
+            raise IndexError(f"read piece {index}: the torrent has {pieces}")
+        return self._whole_pieces().read(index)
 
     def iter_pieces(self) -> Iterator[tuple[int, bytes]]:
         """Iterate over the pieces in the order in which they are verified, first over those that are there already.
@@ -492,38 +449,9 @@ class ActiveTorrent:
         Raises:
             See `wait`.
         """
+        yield from self._whole_pieces()
+
+    def _whole_pieces(self) -> WholePieces:
         geometry = self.wait_metadata().geometry
         self._runner.known_files()
-        yielded: bitarray = zeros(geometry.pieces, "big")
-        position = 0
-        while True:
-            index = self._next_verified(position, yielded)
-            if index is None:
-                return
-            position, piece = index
-            yielded[piece] = 1
-            yield piece, self._runner.reads.read(piece, 0, geometry.piece_size(piece))
-
-    def _next_verified(self, position: int, yielded: bitarray) -> tuple[int, int] | None:
-        """Block for the next verified piece that has not been yielded: the position after it, and the piece.
-
-        None when all that is wanted has been verified before.
-        """
-        runner = self._runner
-        while True:
-            order, is_done = runner.data.verified_order, self.done
-            while position < len(order):
-                piece = order[position]
-                position += 1
-                if not yielded[piece] and self.storage is not None and self.storage.have[piece]:
-                    return position, piece
-            runner.life.raise_error()
-            if is_done:
-                return None
-            runner.life.changes.wait()
-
-
-def _only(file_map: FileMap, files: Collection[FileRef]) -> dict[FileRef, int]:
-    """Priorities by which these files are fetched, and no others."""
-    indices = {file_map.index_of(file) for file in files}
-    return {index: NORMAL if index in indices else 0 for index in range(len(file_map.files))}
+        return WholePieces(self._runner.life, self._runner.data, self._runner.reads, geometry)

@@ -82,6 +82,15 @@ class FileMap:
         """The priority of each file, by its index."""
         return dict(enumerate(self._priorities))
 
+    def only(self, files: Collection[FileRef]) -> dict[FileRef, int]:
+        """The priorities by which these files are fetched, and no others.
+
+        Raises:
+            LookupError: there is no such file.
+        """
+        indices = {self.index_of(file) for file in files}
+        return {index: NORMAL if index in indices else 0 for index in range(len(self.files))}
+
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:
         """Give files priorities: 0 not wanted, 1 to 7. All of them, or none if it raises.
 

@@ -25,6 +25,10 @@ class TorrentTable:
     def __iter__(self) -> Iterator[TorrentRunner]:
         return iter(list(self._runners.values()))
 
+    def count_connections(self) -> int:
+        """The connections of all torrents."""
+        return sum(runner.connections for runner in self._runners.values())
+
     def add(self, runner: TorrentRunner) -> None:
         """Take a torrent."""
         self._runners[runner.identity.info_hash] = runner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,27 +19,21 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
-from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, family_of
-from geventbt.discovery.dht.driver import NodeDriver
+from geventbt.discovery.dht.contacts import IPV6
 from geventbt.discovery.dht.first_nodes import FirstNodes, checked, usual_routers
 from geventbt.discovery.dht.found_peers import FoundPeers
-from geventbt.discovery.dht.goals import Announce, CountPeers, FindItem, FindPeers, Goal, StoreItem, StoreMutable
-from geventbt.discovery.dht.items import KEY_LENGTH, Item, check_salt, encode_value, target_of
-from geventbt.discovery.dht.node import Node
-from geventbt.discovery.dht.node_id import is_secure, random_id
+from geventbt.discovery.dht.goals import Announce, CountPeers, FindItem, FindPeers, Goal, store_goal
+from geventbt.discovery.dht.items import Item, check_salt, item_target
+from geventbt.discovery.dht.node_id import random_id
+from geventbt.discovery.dht.own_nodes import OwnNodes
 from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
 from geventbt.discovery.dht.search_queue import SearchQueue
-from geventbt.discovery.dht.state import SavedNode, saved
-from geventbt.discovery.dht.state_file import StateFile
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
 from geventbt.net.addresses import Address, Ports, normalise
-from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import hash_or_id
-
-_log = logging.getLogger("geventbt")
 
 _LOOK = 0.05
 
@@ -99,30 +92,21 @@ class DHT:
         self.unhurried = SearchQueue(limits.DHT_UNHURRIED)
         self.udp = port if isinstance(port, UdpPort) else UdpPort.at(network, host or network.host, port)
         self.network = network = self.udp.network
-        read_only = read_only or network.is_proxied
         self._rng = random.SystemRandom()
-        self._state_file = None if state is None else StateFile(state)
         routers = checked(usual_routers() if routers is None else routers)
         first = checked(nodes)
-        self._loaded = self._state_file.load() if self._state_file else {}
-        try:
-            self._drivers = self._bind(self._loaded, read_only=read_only, query_rate=query_rate)
-        except OSError:
-            if self._state_file is not None:
-                self._state_file.close()
-            raise
-        if len(self._drivers) > 1:
-            self._drivers[0].node.pair_with(self._drivers[1].node)
+        read_only = read_only or network.is_proxied
+        self._nodes = OwnNodes(self.udp, self._rng, state, read_only=read_only, query_rate=query_rate)
         self._calls: WeakSet[Call] = WeakSet()
         self._background: set[gevent.Greenlet] = set()
         self._is_used = Event()
-        self._first_nodes = FirstNodes(self._drivers, self._is_used, routers, network)
+        self._first_nodes = FirstNodes(self._nodes.drivers, self._is_used, routers, network)
         self._first_nodes.expect(bool(first or routers))
-        for driver in self._drivers:
-            known = self._loaded.get(driver.node.family)
-            driver.node.upkeep.begin(known.contacts if known else (), monotonic())
-            driver.flush()
-        self._tasks = [spawn("DHT lookup", self._first_nodes.find, first), spawn("DHT state", self._save_regularly)]
+        self._nodes.begin()
+        self._tasks = [
+            spawn("DHT lookup", self._first_nodes.find, first),
+            spawn("DHT state", self._nodes.save_regularly),
+        ]
 
     # ------------------------------------------------------------------ peers
 
@@ -161,7 +145,7 @@ class DHT:
         target = hash_or_id(info_hash, "info hash")
         ports = announce_port if isinstance(announce_port, Ports) else Ports(announce_port, announce_port)
         goals = []
-        for driver in self._drivers:
+        for driver in self._nodes.drivers:
             port = ports.ipv6 if driver.node.family == IPV6 else ports.ipv4
             goals.append(FindPeers(target, None if port is None else Announce(port, is_seed=seed)))
         return FoundPeers(self._call(goals), goals, timeout)
@@ -194,7 +178,7 @@ class DHT:
             raise ValueError(f"port {port}: must be from 1 to 65535")
         announce = Announce(port, implied_port=implied_port, is_seed=seed)
         target = hash_or_id(info_hash, "info hash")
-        with self._call([FindPeers(target, announce) for _ in self._drivers]) as call:
+        with self._call([FindPeers(target, announce) for _ in self._nodes.drivers]) as call:
             call.wait(timeout, f"the announce of {target.hex()} was not finished")
             return call.stored
 
@@ -209,7 +193,7 @@ class DHT:
             DHTTimeout: it took longer.
         """
         target = hash_or_id(info_hash, "info hash")
-        goals = [CountPeers(target) for _ in self._drivers]
+        goals = [CountPeers(target) for _ in self._nodes.drivers]
         with self._call(goals) as call:
             call.wait(timeout, f"the scrape of {target.hex()} was not finished")
         seeds, others = goals[0].seeds, goals[0].others
@@ -232,12 +216,12 @@ class DHT:
         """
         self._check_thread()
         known = normalise(address)
-        drivers = [driver for driver in self._drivers if known and driver.node.family == family_of(known)]
-        if known is None or not drivers:
+        driver = None if known is None else self._nodes.for_host(known[0])
+        if known is None or driver is None:
             raise ValueError(f"{address!r} is not the address of a node that can be asked")
         name = f"{known[0]}:{known[1]}"
         request = m.SampleInfoHashes(random_id(self._rng) if target is None else target)
-        reply = ask(drivers[0], known, request, timeout)
+        reply = ask(driver, known, request, timeout)
         if reply.samples is None:
             raise DHTError(f"{name} gives no samples: it does not know the question")
         return Sample(reply.samples, reply.sample_count, reply.sample_interval)
@@ -258,8 +242,8 @@ class DHT:
             DHTTimeout: it took longer, and none was found until then.
         """
         check_salt(salt)
-        found_by = _target(target, salt)
-        goals = [FindItem(found_by, salt) for _ in self._drivers]
+        found_by = item_target(target, salt)
+        goals = [FindItem(found_by, salt) for _ in self._nodes.drivers]
         with self._call(goals) as call:
             for _ in call.changes(timeout):
                 # An immutable one is found once for all.
@@ -298,7 +282,7 @@ class DHT:
             DHTTimeout: it took longer.
             TypeError, ValueError: the value or the key is of no use.
         """
-        goals = [_store_goal(value, key, salt, seq, cas) for _ in self._drivers]
+        goals = [store_goal(value, key, salt, seq, cas) for _ in self._nodes.drivers]
         with self._call(goals) as call:
             call.wait(timeout, f"the item {goals[0].target.hex()} was not stored")
         for goal in goals:
@@ -315,7 +299,7 @@ class DHT:
     @property
     def port(self) -> int:
         """The UDP port."""
-        return self._drivers[0].port
+        return self._nodes.drivers[0].port
 
     def move(self, port: UdpPort) -> None:
         """Go on at another UDP port, with the same nodes.
@@ -324,25 +308,13 @@ class DHT:
             OSError: it is taken, or lacks an address family; the node stays where it is.
         """
         self._check_thread()
-        drivers = [driver for driver in self._drivers if not driver.is_closed]
-        sockets: list[DatagramSocket] = []
-        try:
-            for driver in drivers:
-                sockets.append(port.open(is_ipv6=driver.node.family == IPV6))
-        except OSError:
-            for driver, socket in zip(drivers, sockets, strict=False):
-                # It is closed, unless others use it.
-                socket.leave(driver)
-            raise
-        for driver, socket in zip(drivers, sockets, strict=True):
-            driver.move(socket)
+        self._nodes.move(port)
         self.udp = port
 
     @property
     def has_prospects(self) -> bool:
         """Whether searches may find anything: there are nodes, or the first ones are being looked for."""
-        nodes = [driver.node for driver in self._drivers if not driver.is_closed]
-        return any(len(node.table) or node.upkeep.is_starting for node in nodes)
+        return self._nodes.has_prospects
 
     def add_node(self, address: Address) -> None:
         """Learn of a node, such as one that a peer or a torrent names. It is asked soon whether it is there.
@@ -360,10 +332,7 @@ class DHT:
     def note_own_host(self, host: str) -> None:
         """Take our own IP address from someone who knows it, such as the router: the id of a node is to fit it (BEP
         42)."""
-        for driver in self._drivers:
-            if driver.node.family == family_of((host, 0)):
-                driver.node.note_own_host(host, monotonic())
-                driver.flush()
+        self._nodes.note_own_host(host)
 
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Block until there are nodes enough to find what there is: eight good ones, or all that there are.
@@ -373,7 +342,7 @@ class DHT:
         """
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
-        while not self._is_ready():
+        while not self._nodes.is_ready:
             if self.is_closed:
                 raise DHTError("the DHT is closed")
             if monotonic() >= ends:
@@ -382,45 +351,22 @@ class DHT:
 
     def status(self) -> DHTStatus:
         """A snapshot of its state."""
-        now = monotonic()
-        good = {driver.node.family: driver.node.table.good_count(now) for driver in self._drivers}
-        hosts = {driver.node.family: driver.node.own_address.host for driver in self._drivers}
-        counters = [driver.node.counters for driver in self._drivers]
-        stores = [driver.node.responder for driver in self._drivers]
-        return DHTStatus(
-            port=self.port,
-            is_ready=self._is_ready(),
-            nodes=good.get(IPV4, 0),
-            nodes_ipv6=good.get(IPV6, 0),
-            external_host=hosts.get(IPV4),
-            external_host_ipv6=hosts.get(IPV6),
-            searches=len(self._calls),
-            queries=sum(known.queries for known in counters),
-            replies=sum(known.replies for known in counters),
-            answered=sum(known.answered for known in counters),
-            dropped=sum(known.refused + known.malformed + known.unexpected for known in counters),
-            torrents=sum(len(store.peers) for store in stores),
-            items=sum(len(store.items) for store in stores),
-        )
+        return self._nodes.status(len(self._calls))
 
     @property
     def is_closed(self) -> bool:
         """Whether it has been closed."""
-        return all(driver.is_closed for driver in self._drivers)
+        return self._nodes.is_closed
 
     def close(self) -> None:
         """Save the state, and stop. Calls that still block end as if there were no more nodes to ask."""
         if self.is_closed:
             return
-        nodes = self._state()
         for call in list(self._calls):
             call.close()
-        for driver in self._drivers:
-            driver.close()
+        self._nodes.stop()
         gevent.killall([*self._tasks, *self._background], block=False)
-        if self._state_file is not None:
-            self._state_file.save(nodes)
-            self._state_file.close()
+        self._nodes.close()
 
     def __enter__(self) -> DHT:
         return self
@@ -439,87 +385,13 @@ class DHT:
         if len(self._calls) >= limits.DHT_CALLS:
             raise DHTError(f"more than {limits.DHT_CALLS} calls of the DHT at a time")
         self._is_used.set()
-        return Call(self._drivers, goals, self._calls)
+        return Call(self._nodes.drivers, goals, self._calls)
 
     def _check_thread(self) -> None:
         if not is_current(self._hub):
             raise RuntimeError("a DHT can be used only in the thread that has made it")
 
-    def _bind(self, loaded: dict[int, SavedNode], *, read_only: bool, query_rate: float) -> list[NodeDriver]:
-        """The node of each family: IPv6 on the same port as IPv4, and not at all where the system has none."""
-
-        def make(is_ipv6: bool) -> NodeDriver:
-            family = IPV6 if is_ipv6 else IPV4
-            state = loaded.get(family)
-            node = Node(
-                family,
-                rng=self._rng,
-                now=monotonic(),
-                node_id=_usable_id(state) if self._state_file and self._state_file.is_ours else None,
-                own_host=state.host if state else None,
-                read_only=read_only,
-                query_rate=query_rate,
-            )
-            return NodeDriver(node, self.udp.open(is_ipv6=is_ipv6), self.network)
-
-        first, *others = self.udp.families
-        drivers = [make(first)]
-        try:
-            drivers += [make(is_ipv6) for is_ipv6 in others]
-        except OSError as error:
-            _log.info("the DHT runs without IPv6: %s", error)
-        return drivers
-
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         greenlet = spawn(f"DHT {function.__name__}", function, *arguments)
         self._background.add(greenlet)
         greenlet.link(self._background.discard)
-
-    def _save_regularly(self) -> None:
-        while self._state_file is not None:
-            gevent.sleep(limits.DHT_SAVE_INTERVAL)
-            self._state_file.save(self._state())
-
-    def _state(self) -> dict[int, SavedNode]:
-        """The state to save. A family without good nodes, or that is not used, keeps that of the run before."""
-        now = monotonic()
-        state = dict(self._loaded)
-        for node in (driver.node for driver in self._drivers):
-            good = node.table.good_nodes(now)
-            if good or node.family not in state:
-                state[node.family] = saved(node.node_id, node.own_address.host, good)
-        return state
-
-    def _is_ready(self) -> bool:
-        return any(driver.node.upkeep.is_ready(monotonic()) for driver in self._drivers)
-
-
-def _store_goal(
-    value: Any, key: bytes | None, salt: bytes, seq: int | None, cas: int | None
-) -> StoreItem | StoreMutable:
-    if isinstance(value, Item):
-        return StoreItem(value)
-    if key is None:
-        if salt or seq is not None or cas is not None:
-            raise ValueError("salt, seq and cas are of mutable items, which have a key")
-        return StoreItem(Item(encode_value(value)))
-    return StoreMutable(value, key, salt, seq, cas)
-
-
-def _target(target: bytes | str, salt: bytes) -> bytes:
-    try:
-        data = bytes.fromhex(target) if isinstance(target, str) else bytes(target)
-    except ValueError:
-        raise ValueError(f"{target!r} is neither the target nor the public key of an item: not hex") from None
-    if len(data) == KEY_LENGTH:
-        return target_of(data, salt)
-    if len(data) != ID_LENGTH:
-        raise ValueError(f"{len(data)} bytes are neither the target of an item (20) nor a public key (32)")
-    return data
-
-
-def _usable_id(state: SavedNode | None) -> bytes | None:
-    """The id of an earlier run, if it fits the address that we had then (BEP 42)."""
-    if state is None or (state.host is not None and not is_secure(state.node_id, state.host)):
-        return None
-    return state.node_id

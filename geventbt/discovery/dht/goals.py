@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from geventbt import limits
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.contacts import Contact, host_of
-from geventbt.discovery.dht.items import Item, public_key_of, sign
+from geventbt.discovery.dht.items import Item, encode_value, public_key_of, sign
 from geventbt.discovery.dht.peer_filter import PeerFilter
 from geventbt.net.addresses import Address, may_connect
 
@@ -308,3 +308,20 @@ class StoreItem:
     def store_request(self, contact: Contact, token: bytes) -> m.Request:
         """See `Goal`."""
         return m.PutItem(self._ready, token)
+
+
+def store_goal(
+    value: Any, key: bytes | None, salt: bytes, seq: int | None, cas: int | None
+) -> StoreItem | StoreMutable:
+    """The goal of storing a value; see `DHT.put`.
+
+    Raises:
+        TypeError, ValueError: the value or the key is of no use.
+    """
+    if isinstance(value, Item):
+        return StoreItem(value)
+    if key is None:
+        if salt or seq is not None or cas is not None:
+            raise ValueError("salt, seq and cas are of mutable items, which have a key")
+        return StoreItem(Item(encode_value(value)))
+    return StoreMutable(value, key, salt, seq, cas)

@@ -7,6 +7,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
 from geventbt import bencoding, limits
+from geventbt.discovery.dht.contacts import ID_LENGTH
 from geventbt.errors import BencodeError
 
 if TYPE_CHECKING:
@@ -129,6 +130,23 @@ def check_salt(salt: bytes) -> None:
     """
     if len(salt) > limits.DHT_SALT:
         raise ValueError(f"a salt of {len(salt)} bytes: must be at most {limits.DHT_SALT}")
+
+
+def item_target(named: bytes | str, salt: bytes) -> bytes:
+    """The target of an item, by it or by the public key of a mutable one, as bytes or as hex; see `DHT.get`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        data = bytes.fromhex(named) if isinstance(named, str) else bytes(named)
+    except ValueError:
+        raise ValueError(f"{named!r} is neither the target nor the public key of an item: not hex") from None
+    if len(data) == KEY_LENGTH:
+        return target_of(data, salt)
+    if len(data) != ID_LENGTH:
+        raise ValueError(f"{len(data)} bytes are neither the target of an item (20) nor a public key (32)")
+    return data
 
 
 def signed_text(raw: bytes, seq: int, salt: bytes = b"") -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -24,13 +23,13 @@ from geventbt.discovery.dht.parser import BadQuery, NotAMessage, parse
 from geventbt.discovery.dht.responder import Responder
 from geventbt.discovery.dht.routing_table import RoutingTable
 from geventbt.discovery.dht.search import Destination, Search
+from geventbt.discovery.dht.searches import Searches
 from geventbt.discovery.dht.transactions import Transactions
 from geventbt.discovery.dht.upkeep import Upkeep
 from geventbt.net.addresses import Address, normalise
 from geventbt.rates.allowances import Allowance, Allowances
 
 _EXPIRY_INTERVAL = 60.0
-_FED_AT_ONCE = 16
 _DUE_AT_ONCE = 32
 """Timeouts handled before other greenlets run: after a suspension hundreds are due at one time."""
 
@@ -116,6 +115,7 @@ class Node:
         self.responder = Responder(family, self.table, rng, now)
         self.counters = Counters()
         self.upkeep = Upkeep(self, rng, now)
+        self._searches = Searches(self)
         self._partner: Node | None = None
         self._rng = rng
         self._gate = Gate(now)
@@ -128,12 +128,6 @@ class Node:
         self._answers = Allowance(limits.DHT_ANSWER_RATE, limits.DHT_ANSWER_BURST, now)
         self._outgoing: list[tuple[bytes, Address]] = []
         self._routers: set[Address] = set()
-        self._alarms: list[tuple[float, int, Search]] = []
-        self._alarm_of: dict[Search, float] = {}
-        self._alarm_count = 0
-        self._blocked: dict[Search, None] = {}
-        self._starving: dict[Search, None] = {}
-        self._background_searches: set[Search] = set()
         self._expires_at = now + _EXPIRY_INTERVAL
         self._wakes_at = float("inf")
 
@@ -236,7 +230,7 @@ class Node:
             self.table.heard_of(known, now)
         if self._partner is not None and others:
             self._partner.hear_of(others, now)
-        self._feed_starving(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
+        self._searches.feed(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
 
     def note_own_host(self, host: str, now: float) -> None:
         """Take our own IP address from someone who knows it, such as the router, unless nodes have said it already."""
@@ -263,7 +257,7 @@ class Node:
         known = list(contacts)
         for contact in known:
             self.table.heard_of(contact, now)
-        self._feed_starving(known, now)
+        self._searches.feed(known, now)
 
     def add_addresses(self, addresses: Iterable[Address], now: float, *, are_routers: bool = False) -> None:
         """Add nodes by their addresses alone; they are asked for others.
@@ -288,15 +282,16 @@ class Node:
             now: the time.
             is_background: it leaves half of the queries that may be sent to others.
         """
-        if is_background:
-            self._background_searches.add(search)
-        lookup = search.lookup
-        lookup.add(self.table.closest(lookup.target, 2 * limits.DHT_K, secure=True), trusted=True)
-        self._pump(search, now)
+        nodes = self.table.closest(search.lookup.target, 2 * limits.DHT_K, secure=True)
+        self._searches.start(search, nodes, now, is_background=is_background)
 
     def ask(self, address: Address, request: m.Request, listener: Listener | None, now: float) -> bool:
         """Ask a single node something. Returns False if that is one query too many at the moment."""
-        return self._send(Destination(address, None), request, listener, now)
+        return self.send(Destination(address, None), request, listener, now)
+
+    def may_ask(self, now: float) -> bool:
+        """Whether any query could be sent now."""
+        return self._queries.wait(now) <= 0
 
     def may_ask_in_background(self, now: float) -> bool:
         """Whether a query could be sent now for which no caller waits."""
@@ -304,61 +299,25 @@ class Node:
 
     def _pump_listener(self, listener: Listener, now: float) -> None:
         if isinstance(listener, Search):
-            self._pump(listener, now)
+            self._searches.pump(listener, now)
 
-    def _pump(self, search: Search, now: float) -> None:
-        """Send what a search wants to send, and see how it stands."""
-        self._blocked.pop(search, None)
-        while True:
-            if search in self._background_searches and not self.may_ask_in_background(now):
-                if not search.is_over:
-                    self._blocked[search] = None
-                break
-            query = search.next(now, self._want())
-            if query is None:
-                break
-            if not self._send(*query, search, now):
-                search.put_back(*query)
-                self._blocked[search] = None
-                break
-        if search not in self._blocked:
-            search.check(now, may_wait=self._may_find_more(search))
-        self._starving.pop(search, None)
-        if search.is_over:
-            self._background_searches.discard(search)
-        elif self._may_find_more(search) and search.lookup.is_starving:
-            self._starving[search] = None
-        self._set_alarm(search, now)
-
-    def _may_find_more(self, search: Search) -> bool:
-        """Whether a search without nodes may wait for those that are being found."""
-        return self.upkeep.is_starting and search not in self._background_searches
-
-    def _set_alarm(self, search: Search, now: float) -> None:
-        wakes_at = max(search.wakes_at(), now + 0.001)
-        if wakes_at < self._alarm_of.get(search, float("inf")):
-            self._alarm_of[search] = wakes_at
-            self._alarm_count += 1
-            heappush(self._alarms, (wakes_at, self._alarm_count, search))
-
-    def _feed_starving(self, contacts: list[Contact], now: float) -> None:
-        """Give nodes to the searches that have none; not to all of very many at once, but each has its turn."""
-        for search in list(self._starving)[:_FED_AT_ONCE]:
-            search.lookup.add(contacts)
-            self._pump(search, now)
+    @property
+    def is_finding_nodes(self) -> bool:
+        """See `QuerySender`."""
+        return self.upkeep.is_starting
 
     def stopped_starting(self, now: float) -> None:
         """No further nodes are being found: searches without any have to end."""
-        for search in list(self._starving)[:_FED_AT_ONCE]:
-            self._pump(search, now)
-        if self._starving:
+        if self._searches.end_starving(now):
             self._wakes_at = now
 
-    def _want(self) -> m.Want:
+    def want(self) -> m.Want:
+        """See `QuerySender`."""
         is_both = self._partner is not None and len(self._partner.table) < limits.DHT_K
         return frozenset((IPV4, IPV6)) if is_both else frozenset()
 
-    def _send(self, destination: Destination, request: m.Request, listener: Listener | None, now: float) -> bool:
+    def send(self, destination: Destination, request: m.Request, listener: Listener | None, now: float) -> bool:
+        """Send a query. Returns False if it is one too many at the moment."""
         address = destination.address
         key = address[0] if host_of(address[0]).is_global else address
         if self._queries.wait(now) > 0 or not self._of_address.take(key, now) or not self._queries.take(now):
@@ -379,18 +338,8 @@ class Node:
         self._wakes_at = float("inf")
         for pending in islice(self._transactions.due(now), _DUE_AT_ONCE):
             self._timed_out(pending.owner, now, is_over=pending.is_over)
-        for _ in range(_DUE_AT_ONCE):
-            if not self._alarms or self._alarms[0][0] > now:
-                break
-            search = heappop(self._alarms)[2]
-            self._alarm_of.pop(search, None)
-            if not search.is_over:
-                self._pump(search, now)
-        for search in sorted(self._blocked, key=lambda search: search in self._background_searches):
-            if self._queries.wait(now) > 0:
-                break
-            self._pump(search, now)
-        if self._starving and not self.upkeep.is_starting:
+        self._searches.wake(now)
+        if self._searches.are_starving and not self.upkeep.is_starting:
             self.stopped_starting(now)
         if now >= self._expires_at:
             self._expires_at = now + _EXPIRY_INTERVAL
@@ -399,8 +348,8 @@ class Node:
 
     def next_wake(self, now: float) -> float:
         """When to call `wake`."""
-        alarm = self._alarms[0][0] if self._alarms else float("inf")
-        background = now + self._queries.wait(now, self._background) if self._blocked else float("inf")
+        background = now + self._queries.wait(now, self._background) if self._searches.are_blocked else float("inf")
+        alarm = self._searches.next_alarm
         times = (self._transactions.next_due(), alarm, self._wakes_at, self._expires_at, self.upkeep.next_tick(now))
         return min(*times, background)
 

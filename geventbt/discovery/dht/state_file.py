@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from geventbt import limits
 from geventbt.concurrency.file_lock import FileLock
-from geventbt.concurrency.native import new_lock
+from geventbt.concurrency.replace_file import replace_file
 from geventbt.concurrency.threads import in_thread
 from geventbt.discovery.dht.state import SavedNode, decode_state, encode_state
 
@@ -33,8 +32,6 @@ class StateFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
-        # A thread goes on when the greenlet that waits for it is killed, and must not meet that of the next `save`.
-        self._writing = new_lock()
         self._is_reported = False
         self.is_ours = True
 
@@ -57,7 +54,7 @@ class StateFile:
         once."""
         try:
             if in_thread(self._take):
-                in_thread(self._replace, encode_state(nodes))
+                in_thread(_write, self._path, encode_state(nodes))
         except OSError as error:
             self._report("written", error)
 
@@ -71,10 +68,6 @@ class StateFile:
         except OSError:
             # Without locks, or where nothing can be written.
             return True
-
-    def _replace(self, data: bytes) -> None:
-        with self._writing:
-            _replace(self._path, data)
 
     def _report(self, what: str, error: OSError) -> None:
         if not self._is_reported:
@@ -90,16 +83,6 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        # There is none after success.
-        with suppress(OSError):
-            beside.unlink()
+    replace_file(path, data)

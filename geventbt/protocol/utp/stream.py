@@ -155,9 +155,7 @@ class UtpStream:
 
     def reset_packet(self, now: float) -> bytes:
         """The packet that tells the peer that the stream is over."""
-        return p.Packet(
-            p.RESET, self.send_id, p.microseconds(now), self._difference, 0, self._outbox.next_seq & 0xFFFF, self._ack
-        ).to_bytes()
+        return self._bare_packet(p.RESET, now)
 
     # ------------------------------------------------------------------ receiving
 
@@ -391,14 +389,12 @@ class UtpStream:
 
     def _state_batch(self, now: float) -> Batch:
         self._told_window = window = self.inbox.window
-        packet = p.Packet(
-            p.STATE,
-            self.send_id,
-            p.microseconds(now),
-            self._difference,
-            window,
-            self._outbox.next_seq & 0xFFFF,
-            self._ack,
-            self.inbox.sack,
-        ).to_bytes()
+        packet = self._bare_packet(p.STATE, now, window, self.inbox.sack)
         return Batch(packet, len(packet), [])
+
+    def _bare_packet(self, kind: int, now: float, window: int = 0, sack: int | None = None) -> bytes:
+        """A packet without a number of its own."""
+        seq = self._outbox.next_seq & 0xFFFF
+        return p.Packet(
+            kind, self.send_id, p.microseconds(now), self._difference, window, seq, self._ack, sack
+        ).to_bytes()

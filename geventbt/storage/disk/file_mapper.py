@@ -19,7 +19,6 @@ from pathlib import Path
 from bitarray import bitarray
 from bitarray.util import zeros
 
-from geventbt import limits
 from geventbt.concurrency.native import new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent, TorrentFile
@@ -27,18 +26,17 @@ from geventbt.metainfo.paths import STATE_DIR
 from geventbt.storage.backend import MissingData
 from geventbt.storage.disk.file_pool import SHARED, FilePool
 from geventbt.storage.disk.losses import Losses
-from geventbt.storage.disk.open_file import FileChanged, FileGone, OpenFile
+from geventbt.storage.disk.open_file import FileChanged, FileGone
 from geventbt.storage.disk.open_files import OpenFiles
 from geventbt.storage.disk.ownership import Ownership
+from geventbt.storage.disk.parts_file import PartsFile
 from geventbt.storage.disk.record import Fingerprint
 from geventbt.storage.disk.resume_file import ResumeFile
 from geventbt.storage.disk.state_dir import StateDir
-from geventbt.storage.layout import Layout, Span
+from geventbt.storage.layout import Layout
 
 _IN_PLACE, _IN_PARTS = 1, 2
 """Where the bytes of a file are; 0 for not known yet."""
-_STEP = 1 * limits.MIB
-"""Bytes moved at a time."""
 
 
 class FileMapper:
@@ -73,6 +71,7 @@ class FileMapper:
         parts = TorrentFile((STATE_DIR, state_dir.path("parts").name), torrent.geometry.length, 0)
         self.files = OpenFiles([*torrent.files, parts], folder, self, pool)
         self.parts = len(torrent.files)
+        self._parts_file = PartsFile(torrent, layout, self.files, self.parts)
         self.selected: Collection[int] | None = None
         self._torrent = torrent
         self._state_dir = state_dir
@@ -190,19 +189,19 @@ class FileMapper:
         with self._moving:
             if not self.in_parts(index) or self.files.is_path_too_long(index):
                 return
-            spans = list(self._spans_in_parts(index))
+            spans = list(self._parts_file.spans_of(index, self.have))
             if spans and self.files.status(index) is not None:
                 what = "another file was put there while the torrent was in use: move it away"
                 raise StorageError(errno.EEXIST, what, self.files.path(index))
             if spans:
-                self._move(index, spans)
+                self._parts_file.move(index, spans, self._state_dir.path(f"{index}.new"))
             self._places[index] = _IN_PLACE
 
     def drop_parts(self) -> None:
         """Delete the parts file, if nothing can be in it any more."""
         with self._moving:
             stored = (index for index, file in enumerate(self._torrent.files) if file.stored and file.length)
-            if self.files.status(self.parts) is not None and not any(self.in_parts(index) for index in stored):
+            if self._parts_file.is_there and not any(self.in_parts(index) for index in stored):
                 self.files.remove(self.parts)
 
     def has_length(self, index: int) -> bool:
@@ -236,7 +235,7 @@ class FileMapper:
         """The pieces whose bytes may all be on the disk."""
         files = self._torrent.files
         possible = self._layout.covered(lambda i: files[i].length if self.in_parts(i) else self.size(i))
-        in_parts = self._pieces_in_parts()
+        in_parts = self._parts_file.pieces()
         for index, file in enumerate(files):
             if file.stored and self.in_parts(index):
                 pieces = self._layout.pieces(file)
@@ -259,7 +258,7 @@ class FileMapper:
         """Have the bytes of files that were kept out, as the record says, looked for in the parts file again."""
         with self._moving:
             for index in self._resume_file.kept_out:
-                if not self.is_selected(index) and self.files.status(self.parts) is not None:
+                if not self.is_selected(index) and self._parts_file.is_there:
                     self._places[index] = _IN_PARTS
 
     def _may_be_written(self, index: int) -> bool:
@@ -361,17 +360,6 @@ class FileMapper:
         fingerprint = self.fingerprint(index)
         return fingerprint.size if fingerprint else 0
 
-    def _pieces_in_parts(self) -> bitarray:
-        """The pieces of which there is anything in the parts file."""
-        pieces = zeros(self._torrent.geometry.pieces, "big")
-        if self.files.status(self.parts) is not None:
-            geometry = self._torrent.geometry
-            with self.files.use(self.parts) as file:
-                for start, end in file.data_ranges():
-                    found = geometry.pieces_of(start, min(end, geometry.length) - start)
-                    pieces[found.start : found.stop] = True
-        return pieces
-
     def _belongs_in_parts(self, index: int) -> bool:
         if not self._torrent.files[index].stored:
             return False
@@ -379,7 +367,7 @@ class FileMapper:
             return True
         if self.files.status(index) is not None:
             return False
-        return not self.is_selected(index) or self.files.status(self.parts) is not None
+        return not self.is_selected(index) or self._parts_file.is_there
 
     @contextmanager
     def _at(self, index: int, offset: int) -> Iterator[tuple[int, int]]:
@@ -392,30 +380,3 @@ class FileMapper:
                 yield self.parts, self._torrent.files[index].offset + offset
             else:
                 yield index, offset
-
-    def _spans_in_parts(self, index: int) -> Iterator[Span]:
-        """What the parts file has of a file: its verified pieces."""
-        geometry = self._torrent.geometry
-        for piece in self._layout.pieces(self._torrent.files[index]):
-            if self.have[piece]:
-                spans = self._layout.spans(piece, 0, geometry.piece_size(piece))
-                yield from (span for span in spans if span.file == index)
-
-    def _move(self, index: int, spans: list[Span]) -> None:
-        base = self._torrent.files[index].offset
-
-        def fill(target: OpenFile) -> None:
-            for span in spans:
-                for offset in range(span.offset, span.offset + span.length, _STEP):
-                    length = min(_STEP, span.offset + span.length - offset)
-                    target.write(offset, memoryview(source.read(base + offset, length)))
-
-        with self.files.use(self.parts) as source:
-            try:
-                self.files.install(index, self._state_dir.path(f"{index}.new"), fill)
-            except StorageError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                # The folder of the file is another file system: if we are killed here, its pieces are fetched again.
-                with self.files.use(index, writable=True) as target:
-                    fill(target)

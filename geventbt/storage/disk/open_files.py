@@ -276,6 +276,9 @@ class OpenFiles:
                 raise
         slot = Slot(opened, writable)
         self._pool.add((self, index), slot)
+        if self._closed:
+            # Meanwhile, by another thread, which did not find this one.
+            self._pool.close(self, index)
         return slot
 
     def _check_known(self, index: int, path: str, descriptor: int) -> None:

@@ -147,7 +147,10 @@ class FileRecord:
                 # Only now: a sync in the meantime may have missed this change.
                 self.unsynced = self.unsynced or has_data
                 if not self._writers:
-                    self.fingerprint = Fingerprint.of(self._different(descriptor))
+                    now = Fingerprint.of(self._different(descriptor))
+                    if not has_data or self.fingerprint is None or now.size >= self.fingerprint.size:
+                        self.fingerprint = now
+                    # Else it was cut short meanwhile, which the next look is to see.
 
     def _different(self, descriptor: int) -> os.stat_result:
         """The status of the file after a change. Its time is advanced if the clock of the file system has not moved.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from geventbt import limits
+from geventbt.concurrency.replace_file import sync_folder
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.storage.disk.disk_paths import DiskPaths
@@ -196,8 +197,4 @@ def _copy(source: str, target: Path) -> str:
 def _sync_folders(moves: list[_Move]) -> None:
     """Make the new names safe before the old ones are deleted."""
     for folder in {os.path.dirname(move.target) for move in moves}:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)

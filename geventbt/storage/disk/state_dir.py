@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from geventbt.concurrency.native import new_lock
+from geventbt.concurrency.replace_file import replace_file
 from geventbt.errors import StorageError
 from geventbt.metainfo.paths import STATE_DIR
 from geventbt.storage.disk import folder_lock
@@ -95,26 +96,15 @@ class StateDir:
         return data if len(data) <= limit else None
 
     def replace(self, ending: str, data: bytes) -> None:
-        """Write a file so that there is, at any moment and after a crash of the machine, the old one or the new one.
+        """Write a file, as a whole; see `replace_file`.
 
         Raises:
             StorageError: if it cannot be written. The old one is then still there.
         """
         self.make()
-        path, temporary = self.path(ending), self.path(f"{ending}.new")
+        path = self.path(ending)
         with storage_errors(path):
-            temporary.unlink(missing_ok=True)
-            try:
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o666)
-                with open(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(descriptor)
-                os.replace(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            self._sync()
+            replace_file(path, data)
 
     def remove(self, ending: str) -> None:
         """Delete a file, if it is there.
@@ -124,12 +114,3 @@ class StateDir:
         """
         with storage_errors(self.path(ending)):
             self.path(ending).unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        """Make the new name safe, where folders can be opened."""
-        if hasattr(os, "O_DIRECTORY"):
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)

@@ -20,6 +20,7 @@ from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError,
 from geventbt.client.swarm import refusals
 from geventbt.client.swarm.admission import Admission
 from geventbt.errors import HandshakeError
+from tests.free_port import free_port
 from tests.loopback.fake_trackers import FakeHttp, bencoded
 from tests.loopback.harness import RawPeer
 from tests.loopback.world import Address, OddWire, Read, World, address, eventually, remains, serve_well, stay_silent
@@ -670,25 +671,17 @@ def test_the_only_seed_of_a_torrent_that_is_wrong_itself_is_not_banned(world: Wo
     assert not job.banned
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nobody listens yet."""
-    with gevent_socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def test_liars_on_one_address_do_not_end_a_download_that_another_peer_can_finish(world: World, torrent, free_port):
+def test_liars_on_one_address_do_not_end_a_download_that_another_peer_can_finish(world: World, torrent):
     """The tracker names them, and an honest seed that cannot be reached before they have all lied."""
     liars = [world.odd(torrent, corrupting(lambda piece, offset: True)) for _ in range(6)]
-    honest = ("127.0.0.1", free_port)
+    honest = ("127.0.0.1", free_port())
     peers = b"".join(bytes([127, 0, 0, 1]) + port.to_bytes(2, "big") for _, port in [*liars, honest])
     tracker = FakeHttp({"": bencoded(interval=1800, peers=peers)})
     try:
         job = world.download(torrent, [], trackers=[tracker.url()], fail_without_peers=True)
         eventually(lambda: len(job.banned) >= 5, 20)
         assert job.error is None
-        world.seed(torrent, port=free_port)
+        world.seed(torrent, port=honest[1])
         assert job.wait(30)
     finally:
         tracker.close()

@@ -22,6 +22,7 @@ from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.udp_port import UdpPort
+from tests.free_port import free_port
 from tests.loopback.fake_trackers import FakeHttp, FakeUdp, bencoded, udp_answer
 from tests.loopback.harness import eventually
 from tests.loopback.proxy_server import ProxyServer
@@ -126,10 +127,8 @@ def test_a_client_that_does_not_listen_asks_from_the_port_of_its_dht(world, trac
 
 
 def test_a_client_listens_on_the_port_of_the_dht_that_it_is_given(world, tracker):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        # Of TCP: another program may have the one of the same number as a port of UDP that the system chooses.
-        port = free.getsockname()[1]
-    with geventbt.DHT(port, host="127.0.0.1", routers=()) as dht:
+    # Of TCP, too: another program may have the one of the same number as a port of UDP that the system chooses.
+    with geventbt.DHT(free_port(), host="127.0.0.1", routers=()) as dht:
         first, second = (world.client(dht=dht, lsd=False) for _ in range(2))
         assert first.port == dht.port
         assert second.port not in (None, 0, dht.port)
@@ -304,3 +303,16 @@ def test_over_utp_alone_without_datagrams_a_download_fails_with_the_reason(world
         geventbt.download(
             torrent, world.folder / "out", peers=[seed], proxy=proxy(relays=False).url(), dht=False, transport="utp"
         )
+
+
+def test_a_client_that_cannot_open_all_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    with monkeypatch.context() as patch:
+        patch.setenv("GEVENTBT_DHT_ROUTERS", "nonsense")
+        with pytest.raises(ValueError, match="nonsense") as caught:
+            geventbt.Client(port, host="127.0.0.1")
+    # With the error in hand nothing of the client has been collected yet.
+    assert caught.value
+    geventbt.Client(port, host="127.0.0.1", dht=False, lsd=False, port_mapping=False).close()

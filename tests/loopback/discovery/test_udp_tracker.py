@@ -16,6 +16,7 @@ from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.trackers.tracker import announce, scrape
 from geventbt.errors import TrackerError
 from geventbt.net import opener
+from tests.free_port import free_port
 from tests.loopback.fake_trackers import FakeUdp, count_ticks, udp_answer
 
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
@@ -240,11 +241,8 @@ def test_a_flood_of_wrong_answers_holds_up_nobody_and_ends_at_the_deadline(monke
 
 
 def test_nobody_there_is_an_error():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
     with pytest.raises(TrackerError, match="refused"):
-        announce(f"udp://127.0.0.1:{port}", REQUEST)
+        announce(f"udp://127.0.0.1:{free_port()}", REQUEST)
 
 
 def test_a_timeout_of_the_caller_passes_through(serving_udp):

@@ -16,6 +16,7 @@ from geventbt.net.http.connection import HTTPConnection
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import connect_first, interleaved
+from tests.free_port import free_port
 from tests.loopback.harness import gevent_listener
 from tests.loopback.http_server import HTTPServer
 
@@ -50,9 +51,7 @@ def silent() -> Iterator[Endpoint]:
 @pytest.fixture
 def closed() -> Endpoint:
     """An address that refuses."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return at(sock.getsockname()[1])
+    return at(free_port())
 
 
 def test_the_first_address_that_answers_is_taken(listener, silent, closed):

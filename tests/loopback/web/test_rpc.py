@@ -21,6 +21,7 @@ from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.names import legacy_answer
 from geventbt.web.rpc.rpc import METHODS
 from geventbt.web.rpc.settings import SETTINGS
+from tests.free_port import free_port
 from tests.loopback.web.conftest import MakeServer, Visitor
 from tests.loopback.web_server import WebServer
 from tests.loopback.world import World, eventually
@@ -351,8 +352,7 @@ def test_every_setting_can_be_changed_in_both_spellings(rpc: Rpc, name: str, spe
         return {name: answer[old_name]} if old_name in answer else answer
 
     before = ask("session_get")[name]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        other = {"encryption": "required", "peer_port": free.getsockname()[1]}
+    other = {"encryption": "required", "peer_port": free_port()}
     usual = {bool: lambda: not before, str: lambda: "http://127.0.0.1:1/list"}.get(type(before), lambda: before - 1)()
     wanted = other.get(name, usual)
     ask("session_set", **{name: wanted})

@@ -61,6 +61,13 @@ def test_a_donthave_takes_the_piece_back_and_fires_once(pair):
     a.wait_for_piece(3, timeout=5)
 
 
+@pytest.mark.parametrize("piece", [-1, 1 << 32])
+def test_a_donthave_of_a_piece_that_cannot_exist_is_refused(pair, piece):
+    a, _ = pair(LtDonthave)
+    with pytest.raises(LocalProtocolError, match=f"cannot withdraw piece {piece}"):
+        a.lt_donthave.donthave(piece)
+
+
 def test_a_donthave_fails_the_requests_for_the_piece(pair):
     a, b = pair(LtDonthave)
     b.have_all()

@@ -145,6 +145,27 @@ def test_a_file_that_was_cut_is_distrusted_by_the_checkpoint_that_notices_it(
         assert set(storage.have.search(1)) == {0}
 
 
+def test_a_file_that_is_cut_while_it_is_written_to_is_not_trusted(
+    torrent: Torrent, folder: Path, pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write = os.pwrite
+
+    def write(descriptor: int, data: memoryview, offset: int) -> int:
+        os.truncate(folder / "torrent" / "d", 100)
+        return real_write(descriptor, data, offset)
+
+    with Storage(torrent, folder) as storage:
+        storage.check(pieces=storage.restore())
+        storage.prepare()
+        storage.write_piece(5, pieces[5])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", write)
+            storage.write_piece(6, pieces[6])
+        with pytest.raises(StorageError, match="cut short"):
+            storage.write_piece(7, pieces[7])
+        assert not storage.have.any()
+
+
 def test_files_that_are_open_where_they_were_moved_to_are_made_anew(storage: Storage, folder: Path) -> None:
     for piece in range(8):
         storage.read(piece, 0, 1)

@@ -445,6 +445,23 @@ def test_a_file_in_use_is_closed_only_afterwards(torrent: Torrent, seeded: Path)
 
 
 @needs_descriptors
+def test_a_file_that_is_being_opened_at_the_close_is_closed_when_its_user_is_done(
+    torrent: Torrent, seeded: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Such as a write of a download that is left, in another thread."""
+    storage, real_open = Storage(torrent, seeded), os.open
+
+    def open_late(*arguments: Any) -> int:
+        storage.close()
+        return real_open(*arguments)
+
+    before = open_descriptors()
+    monkeypatch.setattr(os, "open", open_late)
+    assert storage.backend.read(0, 0, 10) == (seeded / "torrent" / "a").read_bytes()[:10]
+    assert open_descriptors() == before
+
+
+@needs_descriptors
 def test_an_open_that_fails_leaves_nothing_open(storage: Storage):
     (storage.folder / "torrent" / "a").mkdir(parents=True)
     before = open_descriptors()

@@ -10,11 +10,12 @@ from weakref import ref
 import gevent
 import pytest
 
-from geventbt import Geometry, Handshake, Wire, limits
-from geventbt.errors import WireClosed, WireTimeout
+from geventbt import Extensions, Geometry, Handshake, Wire, limits
+from geventbt.errors import LocalProtocolError, WireClosed, WireTimeout
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
-from geventbt.wire.engine import Engine, PlugIns
+from geventbt.wire.engine import Engine
+from geventbt.wire.plug_ins import PlugIns
 from geventbt.wire.transports.base import BULK_READ, SMALL_READ, Transport
 from tests.recording_transport import RecordingTransport
 
@@ -61,6 +62,16 @@ def test_a_wire_takes_any_transport(connected):
     assert wire.local_address == transport.local_address
     assert wire.encryption == "plaintext"
     assert not wire.peer_choking
+
+
+def test_a_handshake_goes_out_even_if_the_bitfield_behind_it_is_refused():
+    transport = RecordingTransport()
+    wire = Wire(transport, incoming=False)
+    with pytest.raises(LocalProtocolError, match="a bitfield of 0 bytes"):
+        wire.handshake(INFO_HASH, OURS, geometry=GEOMETRY, bitfield=b"")
+    gevent.idle()
+    assert transport.sent == Handshake(INFO_HASH, OURS, Extensions(fast=True, extended=True)).to_bytes()
+    wire.close(0)
 
 
 def test_a_request_goes_out_and_its_block_comes_back(connected):

@@ -1,0 +1,76 @@
+"""Arguments of `Client`, its methods and `download`: what a user means by them, checked."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from geventbt.errors import FetchError
+from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.urls import escaped_url
+from geventbt.net.http.url import parse_url, without_login
+from geventbt.net.ip_ranges import IPRanges
+from geventbt.net.network import Network
+
+if TYPE_CHECKING:
+    from geventbt.discovery.dht.dht import DHT
+
+
+def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:
+    """The torrent or magnet link that a user means.
+
+    Raises:
+        MetainfoError: it is not one.
+        OSError: the file cannot be read.
+    """
+    if isinstance(torrent, (Torrent, Magnet)):
+        return torrent
+    if isinstance(torrent, str) and torrent.lower().startswith("magnet:"):
+        return Magnet.from_string(torrent)
+    return Torrent.from_file(torrent)
+
+
+def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
+    """URLs of web seeds that a user names.
+
+    Raises:
+        ValueError: one of them is not a URL of HTTP.
+    """
+    checked_urls = []
+    for url in urls:
+        escaped = escaped_url(url)
+        try:
+            parse_url(escaped or url)
+        except FetchError as error:
+            raise ValueError(f"web seed {without_login(url)!r}: {error}") from error
+        checked_urls.append(escaped or url)
+    return tuple(checked_urls)
+
+
+def checked_network(
+    network: Network | None, proxy: str | None, interface: str | None, ip_filter: IPRanges | None, dht: bool | DHT
+) -> Network:
+    """The network that a client is to use.
+
+    Raises:
+        ValueError: not the URL of a proxy, or not ranges; both a network and others; or the node of the DHT that is
+            handed in goes past the proxy or interface.
+        OSError: there is no such interface, or the file of ranges cannot be read.
+    """
+    if network is None:
+        network = Network(proxy=proxy, interface=interface, ip_filter=ip_filter)
+    elif proxy is not None or interface is not None or ip_filter is not None:
+        raise ValueError("proxy, interface and ip_filter are those of the network, where one is given")
+    if not isinstance(dht, bool) and dht.network is not network and not network.is_default:
+        raise ValueError("the DHT goes past the proxy or interface of the client: make both with the same network=")
+    return network
+
+
+def renamed(old: str, old_value: bool | None, new: str, value: bool) -> bool:
+    """The value of an argument that may still be given by its old name, in a call of the function that calls this."""
+    if old_value is None:
+        return value
+    warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=3)
+    return old_value

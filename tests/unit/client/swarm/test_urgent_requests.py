@@ -1,0 +1,95 @@
+"""What is asked of which peers when a reader waits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from types import SimpleNamespace
+from typing import Any
+
+from bitarray.util import ones, zeros
+
+from geventbt import Geometry, limits
+from geventbt.client.pieces.delivery import Delivery
+from geventbt.client.pieces.picker import BlockPicker, Run
+from geventbt.client.swarm.urgent_requests import UrgentRequests
+
+NOW = 100.0
+BLOCKS, PIECES = 4, 3
+
+
+class Source:
+    """A peer that delivers a block each `interval` seconds, in the order of the requests."""
+
+    def __init__(self, picker: BlockPicker[Any], interval: float) -> None:
+        self.out_of_turn = self
+        self.interval = interval
+        self.asked: list[tuple[int, int]] = []
+        picker.add_peer(self, ones(PIECES, "big"))
+
+    def has(self, piece: int) -> bool:
+        return True
+
+    def request(self, runs: list[Run], spared: Container[int], now: float) -> None:
+        self.asked += [(run.piece, block) for run in runs for block in range(run.first, run.first + run.blocks)]
+
+    def expected(self, now: float) -> dict[tuple[int, int], float]:
+        return {key: now + (place + 1) * self.interval for place, key in enumerate(self.asked)}
+
+    def delivery(self, spared: Container[int], now: float) -> Delivery:
+        return Delivery(now + (len(self.asked) + 1) * self.interval, self.interval)
+
+
+class Torrent:
+    """Pieces of four blocks, and a source for each interval."""
+
+    def __init__(self, *intervals: float) -> None:
+        geometry = Geometry(PIECES * BLOCKS * limits.BLOCK, BLOCKS * limits.BLOCK)
+        self.picker: BlockPicker[Any] = BlockPicker(geometry, zeros(PIECES, "big"), max_open=1 << 30)
+        self.sources = [Source(self.picker, interval) for interval in intervals]
+        scheduler: Any = SimpleNamespace(is_busy=False, take=lambda source, blocks: blocks)
+        self.urgent = UrgentRequests(self.picker, scheduler, self.sources)
+
+    def read(self, *seconds: float) -> None:
+        """Ask for the first pieces, which a reader needs in so many seconds."""
+        for piece, due in enumerate(seconds):
+            self.picker.set_deadline(piece, NOW + due)
+        self.urgent.request(NOW)
+
+    def copies(self, piece: int) -> list[int]:
+        """How many sources were asked for each block of a piece."""
+        asked = Counter(block for source in self.sources for number, block in source.asked if number == piece)
+        return [asked[block] for block in range(BLOCKS)]
+
+
+def test_what_a_seek_waits_for_is_asked_of_two_peers_and_what_is_behind_it_of_one():
+    torrent = Torrent(0.01, 0.01)
+    torrent.read(0.0, 0.5)
+    assert (torrent.copies(0), torrent.copies(1)) == ([2] * BLOCKS, [1] * BLOCKS)
+    assert all(len(set(source.asked)) == len(source.asked) for source in torrent.sources)
+
+
+def test_first_all_of_it_is_asked_for_once():
+    torrent = Torrent(0.01, 0.01)
+    torrent.read(0.0)
+    first, second = ({block for _, block in source.asked[: BLOCKS // 2]} for source in torrent.sources)
+    assert first | second == set(range(BLOCKS))
+
+
+def test_what_is_needed_later_is_asked_of_one_peer():
+    torrent = Torrent(0.01, 0.01)
+    torrent.read(0.5)
+    assert torrent.copies(0) == [1] * BLOCKS
+
+
+def test_a_slow_peer_is_not_asked_for_a_second_copy():
+    torrent = Torrent(0.01, 2.0)
+    torrent.read(0.0)
+    assert torrent.copies(0) == [1] * BLOCKS
+
+
+def test_a_reader_who_waits_on_does_not_have_all_asked_for_again():
+    torrent = Torrent(0.01, 0.01, 0.01)
+    torrent.read(0.0)
+    torrent.urgent.request(NOW + 0.02)
+    assert torrent.copies(0) == [2] * BLOCKS
