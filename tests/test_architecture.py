@@ -180,6 +180,14 @@ def test_using_the_package_patches_nothing() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_using_the_package_loads_nothing_that_only_type_checkers_need() -> None:
+    code = (
+        "import geventbt, sys; geventbt.connect, geventbt.listen, geventbt.Client, geventbt.UtPex;"
+        "sys.exit(any(name.endswith(('signal_types', 'signal_fields')) for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_every_public_name_can_be_had() -> None:
     import geventbt
 

@@ -16,7 +16,6 @@ from geventbt.net.network import Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
-from geventbt.wire.server_signal_types import PeerHandler
 from geventbt.wire.torrent_lookup import TorrentLookup
 from geventbt.wire.transports.base import TCP
 from geventbt.wire.transports.encryption import EncryptionPolicy
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.local import LocalDiscovery
     from geventbt.net.mapping.mapper import PortMapper, Wanted
+    from geventbt.wire.server_signal_types import PeerHandler
 
 _log = logging.getLogger("geventbt")
 

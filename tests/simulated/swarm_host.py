@@ -463,7 +463,10 @@ class SimulatedHost:
 
 
 def connect(first: SimulatedHost, second: SimulatedHost) -> None:
-    """Connect two hosts to each other."""
+    """Connect two hosts to each other, the second to the first: it says with its handshake that it is interested."""
     ends = first.meet(second), second.meet(first)
     for end in ends:
         end.host.greet(end)
+    if not second.is_seed:
+        ends[1].am_interested = True
+        first.on_interest(ends[0], True)

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Protocol
 
 import gevent
+from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.swarm.choker import Choker, PeerView
@@ -44,6 +45,10 @@ class UploadsOwner(Protocol):
     @property
     def upload_peers(self) -> Collection[UploadPeer]:
         """The peers that are connected."""
+
+    @property
+    def have(self) -> bitarray:
+        """The pieces that we have."""
 
     @property
     def seeding(self) -> bool:
@@ -167,16 +172,16 @@ class Uploads:
             return
         self._sample_at = now + _SAMPLE
         peers = self._owner.upload_peers
-        self._slots.sample(now, self._owner.uploaded - sum(peer.queued for peer in peers))
         is_busy = any(peer.is_busy for peer in peers if not peer.choked)
+        self._slots.sample(now, self._owner.uploaded - sum(peer.queued for peer in peers), is_busy=is_busy)
         if now >= self._rechoke_at:
             self._rechoke_at = now + limits.CHOKE_INTERVAL
-            if is_busy:
-                self._slots.on_round(sum(peer.interested for peer in peers))
+            self._slots.on_round(sum(peer.interested for peer in peers))
             self._set_slots()
             self._rechoke(now)
         elif any(peer.interested and peer.choked for peer in peers):
-            if not is_busy:
+            # Others are interested before they know what we have.
+            if not is_busy and self._owner.have.any():
                 self._slots.on_idle()
             self._set_slots()
             self._fill_slots()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geventbt import limits
 from geventbt.client.swarm.upload_slots import UploadSlots
@@ -21,7 +23,7 @@ def counts(
     now, uploaded, seen = 0, 0.0, []
     for _ in range(rounds):
         for _ in range(ROUND):
-            slots.sample(now, int(uploaded))
+            slots.sample(now, int(uploaded), is_busy=True)
             now += 1
             assert slots.count is not None
             uploaded += rate_of(min(slots.count, wanting))
@@ -51,11 +53,41 @@ def test_without_a_limit_there_are_as_many_as_the_uplink_feeds():
     assert counts(UploadSlots(None), uplink(50 * limits.UPLOAD_SLOT_RATE))[-1] == 50
 
 
-def test_a_fast_uplink_has_more_within_a_second():
+def sample(slots: UploadSlots, rates: Iterable[float], *, idle: Collection[int] = ()) -> None:
+    """Seconds in which so many bytes are uploaded; at the end of some there is nothing to send."""
+    uploaded = 0.0
+    slots.sample(0.0, 0, is_busy=0 not in idle)
+    for second, rate in enumerate(rates, 1):
+        uploaded += rate
+        slots.sample(second, int(uploaded), is_busy=second not in idle)
+
+
+def test_a_fast_uplink_has_more_within_two_seconds():
     slots = UploadSlots(None)
-    slots.sample(0.0, 0)
-    slots.sample(1.0, 200 * limits.UPLOAD_SLOT_RATE)
+    sample(slots, [200 * limits.UPLOAD_SLOT_RATE] * 2)
     assert slots.count == 200
+
+
+def test_what_fills_buffers_in_one_second_is_no_fast_uplink():
+    slots = UploadSlots(8)
+    sample(slots, [0, 20 * limits.UPLOAD_SLOT_RATE, 0, 20 * limits.UPLOAD_SLOT_RATE])
+    assert slots.count == limits.FIRST_UPLOAD_SLOTS
+
+
+@given(st.lists(st.booleans(), min_size=20, max_size=60))
+def test_seconds_without_enough_to_send_teach_nothing(idle: list[bool]):
+    """A full uplink has the slots that it feeds, however often there is nothing to send."""
+    rate = 3 * limits.UPLOAD_SLOT_RATE
+    slots = UploadSlots(8)
+    for begin in range(0, len(idle), ROUND):
+        part = idle[begin : begin + ROUND]
+        sample(
+            slots,
+            [0 if is_idle else rate for is_idle in part],
+            idle={second for second, is_idle in enumerate([True, *part]) if is_idle},
+        )
+        slots.on_round(WAITING)
+        assert slots.count in (limits.FIRST_UPLOAD_SLOTS, 3)
 
 
 @pytest.mark.parametrize("rate", [5_000, 50_000, 120_000])
@@ -91,17 +123,19 @@ def test_slots_that_nobody_waits_for_are_not_counted():
     assert max(counts(UploadSlots(None), receivers(5_000), wanting=6)) <= 6
 
 
-def test_an_idle_uplink_opens_one_more_up_to_the_limit():
+def test_an_idle_uplink_opens_one_more_up_to_the_limit_until_the_next_round():
     slots = UploadSlots(6)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS
     for _ in range(5):
         slots.on_idle()
     assert slots.count == 6
+    slots.on_round(WAITING)
+    assert slots.count == limits.FIRST_UPLOAD_SLOTS
 
 
 def test_nothing_is_decided_before_the_uplink_is_measured():
     slots = UploadSlots(8)
-    slots.sample(0, 0)
+    slots.sample(0, 0, is_busy=True)
     slots.on_round(WAITING)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS
 
@@ -117,7 +151,7 @@ def test_no_slots_stay_none():
 def test_it_can_be_told_not_to_follow(most):
     slots = UploadSlots(most, follows_uplink=False)
     for second in range(11):
-        slots.sample(second, second)
+        slots.sample(second, second, is_busy=True)
     slots.on_round(WAITING)
     slots.on_idle()
     assert slots.count == most
