@@ -14,6 +14,7 @@ from geventbt.web.wsgi import Environ, Headers, StartResponse, answer_text, stat
 
 _log = logging.getLogger("geventbt")
 
+_DIGITS = 19
 PART = "{}"
 """In the path of a view: any text without a slash, with which the view is called."""
 
@@ -61,14 +62,17 @@ class Request:
             Refused: it has more than `most` bytes, or fewer than it says.
         """
         length = self.environ.get("CONTENT_LENGTH") or ""
-        # A body without a length ends where the server says so, or is none.
-        unknown = most + 1 if self.environ.get("wsgi.input_terminated") else 0
-        size = int(length) if length.isascii() and length.isdecimal() else unknown
+        if length.isascii() and length.isdecimal():
+            # Of thousands of digits Python makes no number.
+            size = int(length[:_DIGITS])
+        else:
+            # A body without a length ends where the server says so, or is none.
+            size = most + 1 if self.environ.get("wsgi.input_terminated") else 0
         try:
-            data: bytes = self.environ["wsgi.input"].read(size) if size <= most + 1 else b""
+            data: bytes = self.environ["wsgi.input"].read(min(size, most + 1))
         except OSError as error:
             raise Refused(400, f"the body ended early: {error}") from error
-        if size > most and (length or len(data) > most):
+        if len(data) > most:
             raise Refused(413, f"the body has more than {most} bytes")
         return data
 
