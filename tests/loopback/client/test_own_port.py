@@ -83,7 +83,7 @@ def test_what_shares_the_port_moves_with_it(world: World, monkeypatch: pytest.Mo
 
 
 def test_a_dht_on_a_port_of_its_own_stays_there(world: World) -> None:
-    with geventbt.DHT(0, LOCALHOST, routers=()) as dht:
+    with geventbt.DHT(free_port(), LOCALHOST, routers=()) as dht:
         client = world.client(port=free_port(), dht=dht)
         before = dht.port
         client.listen_on(port := free_port())
