@@ -306,9 +306,7 @@ def test_over_utp_alone_without_datagrams_a_download_fails_with_the_reason(world
 
 
 def test_a_client_that_cannot_open_all_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    port = free_port()
     with monkeypatch.context() as patch:
         patch.setenv("GEVENTBT_DHT_ROUTERS", "nonsense")
         with pytest.raises(ValueError, match="nonsense") as caught:
