@@ -410,6 +410,9 @@ TRACKER_GIVEN = 10_000
 """Peers of one tracker that are remembered as given."""
 MAX_ANNOUNCE_INTERVAL = 24 * 3600.0
 """The maximum between two announces: after a longer one the tracker would have dropped us."""
+TRACKER_ANNOUNCES, ANNOUNCES = 10, 100
+"""Under way at one time, to one tracker and in all (Transmission begins 20 each half second; libtorrent has 50 at one
+time over HTTP, whatever the tracker)."""
 ANNOUNCE_RETRY = 5.0
 """Before a tracker that failed is asked again; doubled with each failure (libtorrent: 5)."""
 MAX_ANNOUNCE_RETRY = 1800.0

@@ -1,4 +1,4 @@
-"""Benchmark of the web interface: seeks of a player, and browsers beside transfers. Needs Flask.
+"""Benchmark of the web interface: seeks of a player, and browsers beside transfers.
 
     python scripts/bench_web.py [--mib 256] [--browsers 1000] [--streams 20] [--folder /dev/shm]
 

@@ -550,7 +550,6 @@ def test_the_web_application_answers() -> None:
 
 @pytest.mark.usefixtures("tracked")
 def test_the_web_interface_of_a_client_answers() -> None:
-    pytest.importorskip("flask", reason="Flask is not installed")
     names = execute(WEB, {}, **{"127.0.0.1:8080": "127.0.0.1:0"})
     assert b"<title>geventbt" in get(names["server"].server_port, "/")
     (info_hash,) = names["client"].torrents

@@ -221,9 +221,9 @@ def add_discovery(parser: Parser) -> None:
     parser.add_argument("--no-port-mapping", action="store_true", help="do not ask the router to let peers through")
     parser.add_argument(
         "--encryption",
-        choices=("prefer", "require", "disable"),
+        choices=("prefer", "allow", "require", "disable"),
         default="prefer",
-        help="encryption of connections (default: prefer)",
+        help="encryption of connections: allow takes encrypted ones, and opens none (default: prefer)",
     )
     parser.add_argument(
         "--transport",

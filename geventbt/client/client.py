@@ -58,7 +58,7 @@ class Client:
         host: the address to listen on; "" is every interface over IPv4 and IPv6.
         reuse_port: whether other processes may share the port; see `geventbt.listen`. One of them should announce, and
             the others have neither trackers nor DHT.
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect` and `geventbt.listen`.
         max_connections: of all torrents together; fewer where the system allows the process too few descriptors.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers, such as a tunnel through which
@@ -89,7 +89,6 @@ class Client:
 
     Attributes:
         torrents: the torrents, by info hash.
-        server: what listens, or None.
     """
 
     def __init__(
@@ -140,12 +139,31 @@ class Client:
         self._table = TorrentTable()
         self._context = ClientContext(options, self._table.count_connections)
         self._services = ClientServices(options, self._context, self._table, self._accept)
-        self.server: PeerServer | None = self._services.server
+
+    @property
+    def server(self) -> PeerServer | None:
+        """What listens, or None."""
+        return self._services.server
 
     @property
     def port(self) -> int | None:
         """Where peers can connect to us; None if we do not listen."""
         return self._context.port
+
+    def listen_on(self, port: int) -> None:
+        """Listen on another port from now on: over TCP and uTP, with a DHT that has the number of the old one.
+        Trackers, the router and others are told of it. Peers that have connected to the old port are left, and may come
+        again.
+
+        Args:
+            port: the port; 0 for a free one.
+
+        Raises:
+            OSError: it is taken; all is as before.
+            ValueError: the client does not listen.
+        """
+        self._context.check_thread()
+        shielded(self._services.listen_on, port)
 
     @property
     def dht(self) -> DHT | None:
@@ -154,8 +172,14 @@ class Client:
 
     @property
     def encryption(self) -> EncryptionPolicy:
-        """How connections are encrypted; see `Client`."""
+        """How connections are encrypted; see `Client`. May be set at any time, for connections that come later."""
         return self._context.encryption
+
+    @encryption.setter
+    def encryption(self, policy: EncryptionPolicy) -> None:
+        self._context.check_thread()
+        check_policy(policy)
+        self._services.set_encryption(policy)
 
     @property
     def has_lsd(self) -> bool:
@@ -185,6 +209,19 @@ class Client:
         network.set_ip_filter(ip_filter)
         for runner in self._table:
             runner.leave_blocked(network)
+
+    @property
+    def default_trackers(self) -> list[list[str]]:
+        """Announce URLs in tiers (BEP 12), to which all torrents that are not private announce besides their own. None
+        at first; may be set at any time: those that are left are told so in the background."""
+        return [list(tier) for tier in self._context.default_trackers]
+
+    @default_trackers.setter
+    def default_trackers(self, tiers: Iterable[Iterable[str]]) -> None:
+        self._context.check_thread()
+        self._context.default_trackers = [list(tier) for tier in tiers]
+        for runner in self._table:
+            runner.sources.update_trackers()
 
     @property
     def peer_id(self) -> bytes:

@@ -18,6 +18,7 @@ from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.eviction import Place, least_useful
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.concurrency.hubs import is_current
+from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
@@ -94,6 +95,8 @@ class ClientContext:
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
         own_addresses: where we listen, as was seen when we had connected to ourselves.
+        announces: bounds how many announces to trackers are under way.
+        default_trackers: announce URLs in tiers, to which torrents that are not private announce besides their own.
         port_users: tell others where we listen.
         checking: held while the data of a torrent is checked: one at a time, as the checks of several would take the
             native threads away from torrents that are being downloaded.
@@ -128,6 +131,8 @@ class ClientContext:
         self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
         self.own_addresses: dict[Address, None] = {}
+        self.announces = AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)
+        self.default_trackers: list[list[str]] = []
         self.port_users: WeakSet[PortUser] = WeakSet()
         self.checking = BoundedSemaphore(1)
         self._max_connections = options.max_connections
@@ -163,8 +168,12 @@ class ClientContext:
         if self.dht is not None and host is not None and kind_of(host) is AddressKind.PUBLIC:
             self.dht.note_own_host(host)
         if self._has_moved(is_ipv6=mapping.is_ipv6):
-            for user in list(self.port_users):
-                user.moved()
+            self.tell_port()
+
+    def tell_port(self) -> None:
+        """Have all sources told where peers reach us now."""
+        for user in list(self.port_users):
+            user.moved()
 
     def _has_moved(self, *, is_ipv6: bool) -> bool:
         """Whether peers reach us at another port or address than they did before."""

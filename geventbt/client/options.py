@@ -41,7 +41,7 @@ class ClientOptions:
         port: to listen on, 0 for a free one; or a socket that listens already; None does not listen.
         host: the address to listen on; "" for every interface.
         reuse_port: whether other processes may share the port.
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         max_connections: connections of all torrents together.
         max_per_address: inbound connections of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.

@@ -14,10 +14,12 @@ from geventbt.discovery.trackers.udp_port import TrackerPort
 from geventbt.net.addresses import Ports, Scope, scope_of
 from geventbt.net.network import Network
 from geventbt.net.udp_port import UdpPort
+from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer, listen
 from geventbt.wire.torrent_lookup import TorrentLookup
 from geventbt.wire.transports.base import TCP
-from geventbt.wire.transports.utp_ports import UtpPorts
+from geventbt.wire.transports.encryption import EncryptionPolicy
+from geventbt.wire.transports.utp_ports import OwnPorts, UtpPorts
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from geventbt.wire.server_signal_types import PeerHandler
 
 _log = logging.getLogger("geventbt")
+
+_LEAVE_TIMEOUT = 1.0
+"""Seconds for the peers of a port that is left."""
 
 
 class ClientServices:
@@ -53,34 +58,75 @@ class ClientServices:
     ) -> None:
         self._options = options
         self._context = context
+        self._torrents = torrents
+        self._accept = accept
+        self._host = options.host
         self.server: PeerServer | None = None
         self._own_utp: UtpPorts | None = None
         self._own_dht: DHT | None = None
         try:
-            self._open(torrents, accept)
+            self._open()
         except BaseException:
             self.close(0)
             raise
 
-    def _open(self, torrents: TorrentLookup, accept: PeerHandler) -> None:
+    def _open(self) -> None:
         options, context = self._options, self._context
-        host = options.host
         if options.port is not None:
-            server = self.server = self._listen(torrents)
-            server.on("peer_connected", accept)
-            context.ports = server.ports
-            context.port = server.ports.ipv4 or server.ports.ipv6
-            listens_at = _host_of(server)
-            host = host if isinstance(options.port, int) else listens_at
-            context.listens_at = None if listens_at in ("", "0.0.0.0", "::") else listens_at
-        udp = self._open_udp(host)
+            self._use(self._listen(options.port))
+        udp = self._open_udp()
+        context.udp = self._trackers = TrackerPort(udp)
         if options.dht is True and options.network.carries_udp:
-            self._own_dht = _open_dht(host, udp, listens=context.port is not None)
+            self._own_dht = _open_dht(self._host, udp, listens=context.port is not None)
         context.dht = self._own_dht if isinstance(options.dht, bool) else options.dht
         if options.lsd and context.port is not None:
-            context.lsd = _open_lsd(host, context.ports, options.network)
-        if options.port_mapping and context.port is not None:
-            context.mapper = _open_mapper(context, host, takes_utp=context.listens_for_utp)
+            context.lsd = _open_lsd(self._host, context.ports, options.network)
+        self._map()
+
+    def _use(self, server: PeerServer) -> None:
+        context, host = self._context, _host_of(server)
+        self.server = server
+        server.on("peer_connected", self._accept)
+        if not isinstance(self._options.port, int):
+            self._host = host
+        context.ports = server.ports
+        context.port = server.ports.ipv4 or server.ports.ipv6
+        context.listens_at = None if host in ("", "0.0.0.0", "::") else host
+        context.listens_for_utp = server.utp is not None
+        context.utp = server.utp or OwnPorts(network=context.network)
+
+    def _map(self) -> None:
+        context = self._context
+        if self._options.port_mapping and context.port is not None:
+            context.mapper = _open_mapper(context, self._host, takes_utp=context.listens_for_utp)
+
+    def listen_on(self, port: int) -> None:
+        """Listen on another port, with all that shares it; see `Client.listen_on`."""
+        before, dht = self.server, self._context.dht
+        if before is None or self._context.port is None:
+            raise ValueError(f"cannot listen on port {port}: the client does not listen")
+        server = self._listen(port)
+        moves_dht = dht is not None and dht.port == self._context.port and dht.udp.hosts == before.udp.hosts
+        self._use(server)
+        self._trackers.move(server.udp)
+        if dht is not None and moves_dht:
+            try:
+                dht.move(server.udp)
+            except OSError as error:
+                _log.info("the DHT stays on port %d: %s", dht.port, error)
+        if self._context.lsd is not None:
+            self._context.lsd.ports = server.ports
+        self._context.own_addresses.clear()
+        before.stop(_LEAVE_TIMEOUT)
+        self._unmap(limits.MAPPING_STOP_TIMEOUT)
+        self._map()
+        self._context.tell_port()
+        _log.info("peers are taken on port %s now", self._context.port)
+
+    def _unmap(self, timeout: float) -> None:
+        mapper, self._context.mapper = self._context.mapper, None
+        if mapper is not None:
+            mapper.close(timeout)
 
     def close(self, timeout: float) -> None:
         """Close them all. Idempotent.
@@ -88,8 +134,7 @@ class ClientServices:
         Args:
             timeout: seconds for each of it.
         """
-        if self._context.mapper is not None:
-            self._context.mapper.close(min(timeout, limits.MAPPING_STOP_TIMEOUT))
+        self._unmap(min(timeout, limits.MAPPING_STOP_TIMEOUT))
         if self.server is not None:
             self.server.stop(timeout)
         if self._own_utp is not None:
@@ -105,24 +150,29 @@ class ClientServices:
         if self.server is not None:
             self.server.max_connections = connections + limits.PENDING_PEERS
 
-    def _listen(self, torrents: TorrentLookup) -> PeerServer:
+    def set_encryption(self, policy: EncryptionPolicy) -> None:
+        """Encrypt the connections that come later so."""
+        self._context.encryption = policy
+        if self.server is not None:
+            self.server.encryption = policy
+
+    def _listen(self, port: int | ListeningSocket) -> PeerServer:
         """Listen: where any port will do, on that of the node of the DHT that is handed in, if it is free, so that all
         protocols have one."""
-        options = self._options
+        options, context = self._options, self._context
         open_server = partial(
             listen,
             reuse_port=options.reuse_port,
-            info_hashes=torrents,
-            encryption=options.encryption,
+            info_hashes=self._torrents,
+            encryption=context.encryption,
             # A peer that has shaken hands may take the place of another.
-            max_connections=options.max_connections + limits.PENDING_PEERS,
+            max_connections=context.max_connections + limits.PENDING_PEERS,
             max_per_address=options.max_per_address,
             exempt_loopback=options.exempt_loopback,
             network=options.network,
             transport=options.transport,
         )
-        port, host, dht = options.port, options.host, options.dht
-        assert port is not None
+        host, dht = self._host, options.dht
         if not isinstance(port, int):
             return open_server(port)
         if port == 0 and not isinstance(dht, bool) and _is_at(dht, host):
@@ -130,22 +180,18 @@ class ClientServices:
                 return open_server((host, dht.port))
         return open_server((host, port))
 
-    def _open_udp(self, host: str) -> UdpPort:
+    def _open_udp(self) -> UdpPort:
         """The UDP port that DHT, uTP and trackers share."""
         options, server = self._options, self.server
         if server is not None and server.udp.families:
             udp = server.udp
         elif isinstance(options.dht, bool):
-            udp = UdpPort.at(options.network, host, 0)
+            udp = UdpPort.at(options.network, self._host, 0)
         else:
             udp = options.dht.udp
-        if server is not None and server.utp is not None:
-            self._context.utp = server.utp
-            self._context.listens_for_utp = True
-        elif options.network.is_proxied and options.transport != TCP:
+        if options.network.is_proxied and options.transport != TCP:
             udp, self._own_utp = _open_utp(udp)
             self._context.utp = self._own_utp
-        self._context.udp = TrackerPort(udp)
         return udp
 
 

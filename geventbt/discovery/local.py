@@ -40,13 +40,14 @@ class LocalDiscovery:
     minutes, or earlier while it needs peers: those that receive an announce connect to us.
 
     Args:
-        ports: where we listen: it announces over these families only.
+        ports: where we listen: it announces over these families only; see below.
         host: the IP address that we listen on, whose family and interface are used; "" for all.
         interfaces: names of the interfaces; None for all, or those that the environment variable
             GEVENTBT_LSD_INTERFACES names.
         port: of the multicast groups; a test takes another one.
 
     Attributes:
+        ports: where we listen; may be set to others of the same families.
         rng: varies the intervals of its torrents.
 
     Raises:
@@ -56,7 +57,7 @@ class LocalDiscovery:
     def __init__(
         self, ports: Ports, host: str = "", *, interfaces: Iterable[str] | None = None, port: int = PORT
     ) -> None:
-        self._ports = ports
+        self.ports = ports
         self._host = host
         self._port = port
         self._cookie = secrets.token_hex(4)
@@ -114,7 +115,7 @@ class LocalDiscovery:
 
     def _send(self, info_hashes: list[bytes]) -> None:
         for link in self._links:
-            peer_port = self._ports.over(link.group[0])
+            peer_port = self.ports.over(link.group[0])
             assert peer_port is not None
             link.send(pack_announce(link.group, peer_port, info_hashes, self._cookie))
 
@@ -140,7 +141,7 @@ class LocalDiscovery:
         wanted = _usual_interfaces() if interfaces is None else set(interfaces)
         indexes = [index for index, name in plain_socket.if_nameindex() if wanted is None or name in wanted]
         groups = [group for group in GROUPS if not self._host or (":" in group) == (":" in self._host)]
-        groups = [group for group in groups if self._ports.over(group) is not None]
+        groups = [group for group in groups if self.ports.over(group) is not None]
         links = [_Link((group, self._port), indexes, self._host, self) for group in groups]
         return [link for link in links if link.is_open]
 

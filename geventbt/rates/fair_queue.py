@@ -59,7 +59,7 @@ class FairQueue(Generic[K]):
         """Wait no more; without effect if the key does not wait."""
         self._amounts.pop(key, None)
 
-    def charge(self, key: K, amount: int) -> None:
+    def charge(self, key: K, amount: float) -> None:
         """Note that a key has got something; it need not have waited. What is given back is a negative amount."""
         start = max(self._clocks.get(key, 0.0), self._time) if key not in self._amounts else self._clocks[key]
         self._clocks[key] = start + amount

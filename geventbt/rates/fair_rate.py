@@ -3,7 +3,8 @@
 A client has a rate and so has each of its torrents; the members of a torrent are its sources of blocks, or the
 greenlets that send to its peers. Whatever is available is for the torrent whose turn it is, and there for the member
 whose turn it is (`FairQueue`): torrents that want more than there is get equal shares, whatever the number of their
-peers, and within a torrent the peers do. A torrent that has used up its own rate is passed over.
+peers, or shares in proportion to their weights, and within a torrent the peers do. A torrent that has used up its own
+rate is passed over.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ class FairRate:
         now: the time; only two blocks are available then, as a burst would not be within the rate.
         parent: the rate that the same bytes are taken from as well, or None.
 
+    Attributes:
+        weight: its share of the rate that it is a part of, in proportion to those of the other parts; above 0.
+
     Raises:
         ValueError: for a rate below 0.
     """
 
     def __init__(self, rate: int | None, now: float, parent: FairRate | None = None) -> None:
+        self.weight = 1.0
         self._limit = RateLimit(rate, now)
         self._limit.take(max(0, self._limit.burst - 2 * limits.BLOCK), now)
         self._parent = parent
@@ -186,5 +191,6 @@ class FairRate:
 
     def _charge(self, member: Member, count: int) -> None:
         for node, key in self._path(member):
-            node._queue.charge(key, count)
+            # A clock that runs more slowly has its turn more often.
+            node._queue.charge(key, count / key.weight if isinstance(key, FairRate) else count)
             node._granted += count

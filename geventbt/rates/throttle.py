@@ -43,6 +43,15 @@ class Throttle:
         self._shared.set_rate(rate, monotonic())
         self._serve()
 
+    @property
+    def weight(self) -> float:
+        """Its share of its parent's rate, in proportion to those of the other parts; may be set at any time."""
+        return self._shared.weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        self._shared.weight = weight
+
     def set_parent(self, parent: Throttle | None) -> None:
         """Take bytes from another throttle as well, or from none, from now on; applies to waiting greenlets, too."""
         self._shared.set_parent(None if parent is None else parent._shared)

@@ -45,15 +45,23 @@ def add_to_client(
     should_be_there = is_restored and place is None and bool(record.completed or record.downloaded)
     return client.add(
         whole,
-        record.folder,
+        record.place,
         files=files,
         sequential=record.sequential,
         max_peers=record.peer_limit or settings.peer_limit,
         limit_down=record.rate_down,
         limit_up=record.rate_up,
         move_from=place,
-        seed_only=should_be_there and isinstance(whole, Torrent) and not in_thread(_has_any_file, whole, record.folder),
+        seed_only=should_be_there and isinstance(whole, Torrent) and not in_thread(_has_any_file, whole, record.place),
     )
+
+
+def incomplete_folder(source: Torrent | Magnet, folder: str, settings: Settings) -> str:
+    """The folder for a torrent until it is complete; "" for `folder` itself, where any of its files is already."""
+    if not settings.has_incomplete_dir or settings.incomplete_dir == folder:
+        return ""
+    is_there = isinstance(source, Torrent) and in_thread(_has_any_file, source, folder)
+    return "" if is_there else settings.incomplete_dir
 
 
 def renamed_as_kept(torrent: Torrent, renames: Iterable[Sequence[str]]) -> Torrent:
@@ -67,7 +75,7 @@ def delete_data(torrent: Torrent, record: TorrentRecord) -> None:
     Raises:
         StorageError: it cannot be deleted.
     """
-    with Storage(renamed_as_kept(torrent, record.renames), record.folder) as storage:
+    with Storage(renamed_as_kept(torrent, record.renames), record.place) as storage:
         storage.restore()
         storage.delete()
 

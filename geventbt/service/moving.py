@@ -27,11 +27,20 @@ def change_folder(torrent: ServiceTorrent, folder: str, *, moves_files: bool) ->
         Whether that is another one.
     """
     record = torrent.record
-    if os.path.realpath(folder) == os.path.realpath(record.folder):
+    if os.path.realpath(folder) == os.path.realpath(record.place):
         return False
     if moves_files and isinstance(torrent.source, Torrent):
         _remember_place(torrent)
-    record.folder = folder
+    record.folder, record.incomplete_folder = folder, ""
+    return True
+
+
+def bring_home(torrent: ServiceTorrent) -> bool:
+    """Have the record say that the data of a complete torrent is to be in its folder. Returns whether it was not."""
+    if not torrent.record.incomplete_folder:
+        return False
+    _remember_place(torrent)
+    torrent.record.incomplete_folder = ""
     return True
 
 
@@ -65,8 +74,9 @@ def take_back(torrent: ServiceTorrent, error: Exception) -> bool:
     record = torrent.record
     if record.moved_from is None or not torrent.moves_data or torrent.active.storage is not None:
         return False
-    record.folder, record.renames = record.moved_from["folder"], record.moved_from["renames"]
-    record.moved_from = None
+    if not record.incomplete_folder:
+        record.folder = record.moved_from["folder"]
+    record.renames, record.moved_from = record.moved_from["renames"], None
     torrent.problem = f"cannot be moved: {clean_text(str(error))}"
     return True
 
@@ -76,4 +86,4 @@ def _remember_place(torrent: ServiceTorrent) -> None:
     # The next one in the client does; this one has its data in the old place.
     torrent.moves_data = False
     if record.moved_from is None:
-        record.moved_from = {"folder": record.folder, "renames": record.renames}
+        record.moved_from = {"folder": record.place, "renames": record.renames}

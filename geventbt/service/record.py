@@ -14,6 +14,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 VERSION = 1
 _T = TypeVar("_T", bound="Stored")
+_PRIORITY_WEIGHT = 8.0
+"""The share of a torrent with a priority, to that of one with the next lower one."""
 
 
 class Goal(IntEnum):
@@ -127,7 +129,8 @@ class TorrentRecord(Limited):
 
     Attributes:
         id: its number in the service, never used again.
-        folder: the folder that its file or folder is in.
+        folder: the folder that its file or folder is in, or comes into once it is complete.
+        incomplete_folder: the folder that it is in until then; "" if it is in `folder` already.
         name: its name, while its metadata is unknown.
         position: its place in the queue, from 0 on.
         is_stopped: whether the user, or a goal, has stopped it.
@@ -142,7 +145,7 @@ class TorrentRecord(Limited):
         peer_limit: connections at one time; 0 for that of the service.
         group: the name of the group whose rates it shares; "" for none.
         keeps_session_limits: whether the rates of its group and of the session hold for it.
-        bandwidth: -1, 0 or 1: as the user has said it.
+        bandwidth: its priority, -1, 0 or 1; see `rate_weight`.
         ratio_goal, idle_goal: whose goals hold; see `Goal`.
         ratio: of bytes sent to bytes of its size, that ends the seeding.
         idle: minutes without a byte sent, that end the seeding.
@@ -157,6 +160,7 @@ class TorrentRecord(Limited):
 
     id: int = 0
     folder: str = ""
+    incomplete_folder: str = ""
     name: str = ""
     position: int = 0
     is_stopped: bool = False
@@ -189,6 +193,17 @@ class TorrentRecord(Limited):
     moved_from: dict[str, Any] | None = None
     removal: int = Removal.NO
 
+    @property
+    def place(self) -> str:
+        """The folder that its file or folder is in now."""
+        return self.incomplete_folder or self.folder
+
+    @property
+    def rate_weight(self) -> float:
+        """Its share of rates that it has in common with others: that of a high priority is not all of them, or those
+        of a low one would never end."""
+        return _PRIORITY_WEIGHT**self.bandwidth
+
 
 @dataclass
 class Settings(Limited):
@@ -196,6 +211,8 @@ class Settings(Limited):
 
     Attributes:
         download_dir: the folder for torrents that are added without one.
+        incomplete_dir: the folder for torrents that are added from now on, until they are complete.
+        has_incomplete_dir: whether that is used.
         starts_added: whether torrents run as soon as they are added.
         sequential: whether torrents that are added fetch their pieces in order.
         slow_down, slow_up: rates that hold instead while `is_slow`.
@@ -204,6 +221,9 @@ class Settings(Limited):
         slow_begin, slow_end, slow_days: see `geventbt.service.schedule`.
         blocklist_url: of a list of IP addresses to leave alone.
         has_blocklist: whether that holds.
+        default_trackers: announce URLs in tiers, for all torrents that are not private.
+        port: that peers connect to; 0 for the one that the client has chosen.
+        encryption: of connections; see `Client`; "" for that of the client.
         max_connections: of all torrents together.
         peer_limit: connections of one torrent.
         downloads, seeds: how many torrents may download, or seed, at one time.
@@ -215,6 +235,8 @@ class Settings(Limited):
     """
 
     download_dir: str = ""
+    incomplete_dir: str = ""
+    has_incomplete_dir: bool = False
     starts_added: bool = True
     sequential: bool = False
     slow_down: int = 50_000
@@ -226,6 +248,9 @@ class Settings(Limited):
     slow_days: int = 127
     blocklist_url: str = ""
     has_blocklist: bool = False
+    default_trackers: list[list[str]] = field(default_factory=list)
+    port: int = 0
+    encryption: str = ""
     max_connections: int = 1000
     peer_limit: int = 200
     downloads: int = 5

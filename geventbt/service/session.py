@@ -23,6 +23,7 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.errors import StorageError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service import moving, queue
+from geventbt.service.adding import incomplete_folder
 from geventbt.service.blocklist import Blocklist
 from geventbt.service.folders import inside
 from geventbt.service.groups import Groups
@@ -153,7 +154,11 @@ class Session:
         self._note_settings()
 
     def change_settings(self, changes: Mapping[str, Any]) -> None:
-        """Change settings until the configuration says something else."""
+        """Change settings until the configuration says something else.
+
+        Raises:
+            OSError, ValueError: there can be no such port, and nothing is changed; see `Client.listen_on`.
+        """
         self._settings.change(changes)
         self._note_settings()
 
@@ -196,6 +201,7 @@ class Session:
         if known is not None:
             raise AlreadyThere(known)
         record = self._torrents.new_record(whole, folder or self.settings.download_dir)
+        record.incomplete_folder = incomplete_folder(whole, record.folder, self.settings)
         record.is_stopped, record.sequential = not self.settings.starts_added, self.settings.sequential
         record.change(options)
         self.record.added += 1
@@ -273,6 +279,7 @@ class Session:
         record.edited = torrent.changed_at = self.now()
         self._save(torrent)
         active.rate_group = self.groups.rates_of(record)
+        active.rate_weight = record.rate_weight
         active.set_limits(down=record.rate_down, up=record.rate_up)
         active.max_peers = record.peer_limit or self.settings.peer_limit
         active.sequential = record.sequential

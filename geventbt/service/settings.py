@@ -6,14 +6,22 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast, get_args
 
+from geventbt import EncryptionPolicy
 from geventbt.client.client import Client
 from geventbt.service.record import ServiceRecord, Settings
 from geventbt.service.schedule import is_slow_at
 
 _NAMES = frozenset(field.name for field in fields(Settings) if field.name != "others")
 _SCHEDULE = frozenset({"has_schedule", "slow_begin", "slow_end", "slow_days"})
+
+
+def kept_changes(record: ServiceRecord, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were changed while an earlier session ran, and of which the configuration says the same as it
+    did then."""
+    before = record.configured
+    return {name: value for name, value in record.settings.items() if configured.get(name) == before.get(name)}
 
 
 class LiveSettings:
@@ -39,13 +47,19 @@ class LiveSettings:
 
     def configure(self, configured: Mapping[str, Any]) -> None:
         """Take over what the configuration says."""
-        before, changed = self._record.configured, self._record.settings
-        kept = {name: value for name, value in changed.items() if configured.get(name) == before.get(name)}
+        kept = kept_changes(self._record, configured)
         self._record.configured, self._record.settings = dict(configured), kept
         self._take({**configured, **kept})
+        if self._client.port is not None:
+            self._listen_on(self.current.port)
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Change settings until the configuration says something else."""
+        """Change settings until the configuration says something else.
+
+        Raises:
+            OSError, ValueError: there can be no such port, and nothing is changed; see `Client.listen_on`.
+        """
+        self._listen_on(changes.get("port", 0))
         if changes.keys() & _SCHEDULE:
             self._scheduled = None
         self._record.settings = {**self._record.settings, **changes}
@@ -73,13 +87,22 @@ class LiveSettings:
         self.change({"is_slow": wanted})
         return True
 
+    def _listen_on(self, port: int) -> None:
+        if port not in (0, self._client.port):
+            self._client.listen_on(port)
+
     def _take(self, changes: Mapping[str, Any]) -> None:
         settings = self.current
         for name in changes.keys() & _NAMES:
             setattr(settings, name, changes[name])
         settings.download_dir = os.path.abspath(settings.download_dir)
+        if settings.incomplete_dir:
+            settings.incomplete_dir = os.path.abspath(settings.incomplete_dir)
         if settings.is_slow:
             self._client.set_limits(down=max(0, settings.slow_down), up=max(0, settings.slow_up))
         else:
             self._client.set_limits(down=settings.rate_down, up=settings.rate_up)
         self._client.max_connections = settings.max_connections
+        self._client.default_trackers = settings.default_trackers
+        if settings.encryption in get_args(EncryptionPolicy):
+            self._client.encryption = cast("EncryptionPolicy", settings.encryption)

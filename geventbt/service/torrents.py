@@ -131,6 +131,7 @@ class Torrents:
     def _add(self, source: Torrent | Magnet, record: TorrentRecord, *, is_restored: bool = False) -> ActiveTorrent:
         active = add_to_client(self._client, source, record, self.settings, is_restored=is_restored)
         active.rate_group = self._groups.rates_of(record)
+        active.rate_weight = record.rate_weight
         return active
 
     def put_in_again(self, torrent: ServiceTorrent) -> None:
@@ -218,7 +219,10 @@ class Torrents:
             torrent.record.completed = self.now()
             _log.info("%r is complete", torrent.name)
         moving.is_moved(torrent)
+        comes_home = moving.bring_home(torrent)
         self._keeper.save(torrent.info_hash, torrent.record)
+        if comes_home:
+            spawn(f"moving {torrent.name!r}", self.put_in_again, torrent)
         self.turns.update_soon()
 
     def _note_error(self, sender: object, error: Exception) -> None:

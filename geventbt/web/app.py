@@ -1,24 +1,23 @@
-"""`make_app`: all of the web interface of a client as one WSGI app; and its parts as Flask blueprints."""
+"""`make_app`: all of the web interface of a client as one WSGI app."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
-
-from flask import Blueprint, Flask, Response, request
-from flask.typing import ResponseReturnValue
 
 from geventbt.client.client import Client
 from geventbt.web.control import Control
 from geventbt.web.exposition import CONTENT_TYPE
 from geventbt.web.guard import Guard
 from geventbt.web.metrics import HTTPCounters, Metrics
-from geventbt.web.page import page_blueprint
+from geventbt.web.page import page_app
 from geventbt.web.passwords import Login
-from geventbt.web.streaming import NotStreamed, Streams
-from geventbt.web.wsgi import Environ, StartResponse, WSGIApp, text_headers
+from geventbt.web.streaming import Streams, mounted
+from geventbt.web.views import Reply, View, Views
+from geventbt.web.wsgi import Environ, StartResponse, WSGIApp
 
 _ROUTES = ("api", "metrics", "stream", "transmission")
 """The first parts of paths that are counted apart; all others are the page."""
@@ -33,7 +32,7 @@ def make_app(
     control: Control | None = None,
     fetches_private_urls: bool = False,
     per_torrent_metrics: bool = False,
-    blueprints: Iterable[Blueprint] = (),
+    parts: Mapping[str, WSGIApp] = MappingProxyType({}),
 ) -> Guard:
     """The web interface of a client: the page at "/", ``/stream/INFOHASH/INDEX/NAME``, ``/metrics`` and ``/healthz``.
 
@@ -49,53 +48,34 @@ def make_app(
         fetches_private_urls: whether URLs of torrents that are given on the page may lead into this machine and its
             network.
         per_torrent_metrics: whether torrents have metrics of their own, up to `limits.WEB_METRICS_TORRENTS`.
-        blueprints: more parts, with a URL prefix of their own.
+        parts: more WSGI apps, by what their paths begin with, such as "/transmission" for `geventbt.web.rpc.rpc_app`.
     """
     http = HTTPCounters(Counter())
     streams = Streams(client)
     metrics = Metrics(client, folder=folder, streams=streams.counters, http=http, per_torrent=per_torrent_metrics)
-    app = Flask(__name__, static_folder=None)
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.register_blueprint(
-        page_blueprint(client, folder, control=control, stream_url="stream/", fetches_private_urls=fetches_private_urls)
-    )
-    app.register_blueprint(stream_blueprint(streams), url_prefix="/stream")
-    app.register_blueprint(metrics_blueprint(metrics))
-    app.add_url_rule("/healthz", "healthz", _is_healthy)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
-    guard = Guard(_Counted(app.wsgi_app, http), login=login, hosts=hosts)
+    views = page_app(client, folder, control=control, stream_url="stream/", fetches_private_urls=fetches_private_urls)
+    views.add("/metrics", _metrics_view(metrics))
+    views.add("/healthz", lambda request: Reply(b"ok\n"))
+    app: WSGIApp = views
+    below: dict[str, WSGIApp] = {"/stream": streams, **parts}
+    for prefix, part in below.items():
+        app = mounted(part, prefix, app)
+    guard = Guard(_Counted(app, http), login=login, hosts=hosts)
     if guard.check is not None:
         check = guard.check
         http.failed_logins = lambda: check.failures
     return guard
 
 
-def stream_blueprint(streams: Streams) -> Blueprint:
-    """``/INFOHASH/INDEX/NAME`` for an app of the caller's, who decides who may read the files."""
-    blueprint = Blueprint("geventbt_stream", __name__)
-
-    def stream(path: str) -> ResponseReturnValue:
-        try:
-            answer = streams.answer(f"/{path}", request.environ)
-        except NotStreamed as refused:
-            body = f"{refused}\n".encode()
-            return Response(body, refused.code, text_headers(body, *refused.headers))
-        return Response(answer.body, answer.code, answer.headers, direct_passthrough=True)
-
-    blueprint.add_url_rule("/<path:path>", "stream", stream)
-    return blueprint
+def metrics_app(metrics: Metrics) -> Views:
+    """``/metrics`` alone, as a WSGI app."""
+    views = Views()
+    views.add("/metrics", _metrics_view(metrics))
+    return views
 
 
-def metrics_blueprint(metrics: Metrics) -> Blueprint:
-    """``/metrics`` for an app of the caller's."""
-    blueprint = Blueprint("geventbt_metrics", __name__)
-    blueprint.add_url_rule("/metrics", "metrics", lambda: Response(metrics.text(), content_type=CONTENT_TYPE))
-    return blueprint
-
-
-def _is_healthy() -> ResponseReturnValue:
-    return Response("ok\n", mimetype="text/plain")
+def _metrics_view(metrics: Metrics) -> View:
+    return lambda request: Reply(metrics.text().encode(), content_type=CONTENT_TYPE)
 
 
 class _Counted:

@@ -1,4 +1,4 @@
-"""The page at "/", and the small interface in JSON that it uses: a Flask blueprint."""
+"""The page at "/", and the small interface in JSON that it uses: a WSGI app."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import hashlib
 import os
 from pathlib import Path
 
-from flask import Blueprint, Response, request
-from flask.typing import ResponseReturnValue
-
 from geventbt.client.client import Client
 from geventbt.web.control import ClientControl, Control
 from geventbt.web.page_api import PageAPI
+from geventbt.web.views import Reply, Request, Views
 
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -30,16 +28,23 @@ _POLICY = "; ".join(
 )
 """All that the page needs comes from here, and nothing that a torrent's name might smuggle in runs."""
 
+_HEADERS = [
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-cache"),
+]
 
-def page_blueprint(
+
+def page_app(
     client: Client,
     folder: str | os.PathLike[str] = ".",
     *,
     control: Control | None = None,
     stream_url: str | None = None,
     fetches_private_urls: bool = False,
-) -> Blueprint:
-    """The page, for an app of the caller's. It is not guarded: any client that reaches it may do all that it can do.
+) -> Views:
+    """The page, to be mounted under any path. It is not guarded: any client that reaches it may do all that it can do.
 
     Args:
         client: has the torrents.
@@ -48,24 +53,24 @@ def page_blueprint(
         stream_url: where `Streams` is mounted, seen from the page, with a slash at the end; None if it is not.
         fetches_private_urls: whether URLs of torrents may lead into this machine and its network.
     """
-    blueprint = Blueprint("geventbt_page", __name__)
-    _add_files(blueprint)
+    views = Views()
+    _add_files(views)
     PageAPI(
         client,
         os.fspath(folder),
         control or ClientControl(client, folder),
         stream_url,
         fetches_private_urls=fetches_private_urls,
-    ).add_to(blueprint)
-    return blueprint
+    ).add_to(views)
+    return views
 
 
-def _add_files(blueprint: Blueprint) -> None:
+def _add_files(views: Views) -> None:
     """Serve the files of the page, from memory: no path of a request comes near the disk."""
     for path in sorted(_STATIC.iterdir()):
         body = path.read_bytes()
         route = "/" if path.name == "index.html" else f"/{path.name}"
-        blueprint.add_url_rule(route, path.name.replace(".", "_"), _FileView(body, _TYPES[path.suffix]))
+        views.add(route, _FileView(body, _TYPES[path.suffix]))
 
 
 class _FileView:
@@ -73,18 +78,12 @@ class _FileView:
 
     def __init__(self, body: bytes, mimetype: str) -> None:
         self._body = body
-        self._mimetype = mimetype
-        self._etag = hashlib.sha256(body).hexdigest()[:20]
+        self._content_type = f"{mimetype}; charset=utf-8"
+        self._etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+        self._headers = [*_HEADERS, ("ETag", self._etag)]
 
-    def __call__(self) -> ResponseReturnValue:
-        response = Response(self._body, mimetype=self._mimetype)
-        response.headers.update(
-            {
-                "Content-Security-Policy": _POLICY,
-                "X-Content-Type-Options": "nosniff",
-                "Referrer-Policy": "no-referrer",
-                "Cache-Control": "no-cache",
-            }
-        )
-        response.set_etag(self._etag)
-        return response.make_conditional(request)
+    def __call__(self, request: Request) -> Reply:
+        known = {tag.strip().removeprefix("W/") for tag in request.header("If-None-Match").split(",")}
+        if self._etag in known:
+            return Reply(b"", 304, self._content_type, self._headers)
+        return Reply(self._body, 200, self._content_type, self._headers)

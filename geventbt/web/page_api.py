@@ -1,4 +1,4 @@
-"""The small interface in JSON that the page uses: views of Flask below ``/api``."""
+"""The small interface in JSON that the page uses: views below ``/api``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import re
 import shutil
 from collections.abc import Callable
 from typing import Any
-
-from flask import Blueprint, Response, abort, request
-from flask.typing import ResponseReturnValue
 
 from geventbt import __version__, limits
 from geventbt.client.client import Client
@@ -27,10 +24,11 @@ from geventbt.web.feed import Feed
 from geventbt.web.guard import Token
 from geventbt.web.journal import Journal
 from geventbt.web.snapshot import details_of
+from geventbt.web.views import PART, Refused, Reply, Request, View, Views, json_reply
 
 _INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _TORRENT = "application/x-bittorrent"
-_Action = Callable[[ActiveTorrent], None]
+_Action = Callable[[ActiveTorrent, Request], None]
 
 
 class PageAPI:
@@ -56,12 +54,12 @@ class PageAPI:
         self._journal = Journal()
         self._feed = Feed(client, self._journal, self._totals, control.note_on)
 
-    def add_to(self, blueprint: Blueprint) -> None:
+    def add_to(self, views: Views) -> None:
         """Add the views."""
-        blueprint.add_url_rule("/api/events", "events", self._events)
-        blueprint.add_url_rule("/api/torrents/<info_hash>", "details", self._details)
-        blueprint.add_url_rule("/api/torrents", "add", self._add, methods=["POST"])
-        blueprint.add_url_rule("/api/limits", "limits", self._set_limits, methods=["POST"])
+        views.add("/api/events", self._events)
+        views.add(f"/api/torrents/{PART}", self._details)
+        views.add("/api/torrents", self._checked(self._add), "POST")
+        views.add("/api/limits", self._checked(self._set_limits), "POST")
         for name, action in {
             "pause": self._pause,
             "resume": self._resume,
@@ -69,22 +67,17 @@ class PageAPI:
             "remove": self._remove,
             "files": self._set_priorities,
         }.items():
-            blueprint.add_url_rule(f"/api/torrents/<info_hash>/{name}", name, self._view_of(action), methods=["POST"])
-        blueprint.before_request(self._check_token)
-        blueprint.register_error_handler(GeventBTError, _tell)
-        blueprint.register_error_handler(ValueError, _tell)
-        blueprint.register_error_handler(LookupError, _tell)
-        blueprint.register_error_handler(OSError, _tell)
+            views.add(f"/api/torrents/{PART}/{name}", self._checked(self._view_of(action)), "POST")
 
     # ------------------------------------------------------------------ what there is
 
-    def _events(self) -> ResponseReturnValue:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    def _events(self, request: Request) -> Reply:
+        headers = [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
         events = self._feed.events(socket_of(request.environ))
-        return Response(events, mimetype="text/event-stream", headers=headers)
+        return Reply(events, content_type="text/event-stream; charset=utf-8", headers=headers)
 
-    def _details(self, info_hash: str) -> ResponseReturnValue:
-        return details_of(self._torrent(info_hash))
+    def _details(self, request: Request, info_hash: str) -> Reply:
+        return json_reply(details_of(self._torrent(info_hash)))
 
     def _totals(self) -> dict[str, Any]:
         return {
@@ -100,65 +93,74 @@ class PageAPI:
         try:
             return self._client.torrents[bytes.fromhex(info_hash)]
         except (ValueError, KeyError):
-            abort(404, "there is no such torrent")
+            raise Refused(404, "there is no such torrent") from None
 
     # ------------------------------------------------------------------ what is asked for
 
-    def _check_token(self) -> ResponseReturnValue | None:
-        if request.method in ("GET", "HEAD", "OPTIONS") or self._token.is_in(request.environ):
-            return None
-        return {"error": "the token is missing or old"}, 409, {self._token.header: self._token.value}
+    def _checked(self, view: View) -> View:
+        """A view that is called with the token alone, and whose errors are text for the page."""
 
-    def _add(self) -> ResponseReturnValue:
+        def checked(request: Request, *parts: str) -> Reply:
+            if not self._token.is_in(request.environ):
+                token = [(self._token.header, self._token.value)]
+                return json_reply({"error": "the token is missing or old"}, 409, token)
+            try:
+                return view(request, *parts)
+            except (GeventBTError, ValueError, LookupError, OSError) as error:
+                return json_reply({"error": clean_text(str(error))}, 400)
+
+        return checked
+
+    def _add(self, request: Request) -> Reply:
         if request.mimetype == _TORRENT:
-            source: Torrent | Magnet = in_thread(Torrent.from_bytes, _body(limits.WEB_BODY))
+            source: Torrent | Magnet = in_thread(Torrent.from_bytes, request.body(limits.WEB_BODY))
         else:
-            source = read_link(str(_json("link").get("link", "")), self._client.network, self._policy)
+            source = read_link(str(_json(request, "link").get("link", "")), self._client.network, self._policy)
         torrent = self._control.add(source)
         self._journal.note(f"added {torrent.name}")
-        return {"hash": torrent.info_hash.hex(), "name": clean_text(torrent.name)}, 201
+        return json_reply({"hash": torrent.info_hash.hex(), "name": clean_text(torrent.name)}, 201)
 
-    def _view_of(self, action: _Action) -> Callable[[str], ResponseReturnValue]:
-        def view(info_hash: str) -> ResponseReturnValue:
-            action(self._torrent(info_hash))
-            return {}
+    def _view_of(self, action: _Action) -> View:
+        def view(request: Request, info_hash: str) -> Reply:
+            action(self._torrent(info_hash), request)
+            return json_reply({})
 
         return view
 
-    def _pause(self, torrent: ActiveTorrent) -> None:
+    def _pause(self, torrent: ActiveTorrent, request: Request) -> None:
         self._control.pause(torrent)
         self._journal.note(f"paused {torrent.name}")
 
-    def _resume(self, torrent: ActiveTorrent) -> None:
+    def _resume(self, torrent: ActiveTorrent, request: Request) -> None:
         self._control.resume(torrent)
         self._journal.note(f"resumed {torrent.name}")
 
-    def _check(self, torrent: ActiveTorrent) -> None:
+    def _check(self, torrent: ActiveTorrent, request: Request) -> None:
         self._control.check(torrent)
         self._journal.note(f"checking {torrent.name}")
 
-    def _remove(self, torrent: ActiveTorrent) -> None:
-        deletes = _json("delete").get("delete", False)
+    def _remove(self, torrent: ActiveTorrent, request: Request) -> None:
+        deletes = _json(request, "delete").get("delete", False)
         if not isinstance(deletes, bool):
             raise ValueError("delete: true or false")
         self._control.remove(torrent, delete=deletes)
         self._journal.note(f"removed {torrent.name}; its files are {'deleted' if deletes else 'kept'}")
 
-    def _set_priorities(self, torrent: ActiveTorrent) -> None:
-        wanted = _json("priorities").get("priorities")
+    def _set_priorities(self, torrent: ActiveTorrent, request: Request) -> None:
+        wanted = _json(request, "priorities").get("priorities")
         if not isinstance(wanted, dict) or not all(type(value) is int for value in wanted.values()):
             raise ValueError("priorities: an object of numbers from 0 to 7 by the index of the file")
         self._control.set_priorities(torrent, {int(index): value for index, value in wanted.items()})
 
-    def _set_limits(self) -> ResponseReturnValue:
-        given = _json("down", "up")
+    def _set_limits(self, request: Request) -> Reply:
+        given = _json(request, "down", "up")
         for value in given.values():
             if value is not None and (type(value) is not int or not 0 <= value <= limits.WEB_MAX_RATE):
                 raise ValueError("a limit is a number of bytes a second from 0 on, or null")
         down, up = given.get("down"), given.get("up")
         self._control.set_limits(down, up)
         self._journal.note(f"limits: {_rate(down)} down, {_rate(up)} up")
-        return {}
+        return json_reply({})
 
 
 def read_link(text: str, network: Network, policy: AddressPolicy) -> Torrent | Magnet:
@@ -185,27 +187,12 @@ def read_link(text: str, network: Network, policy: AddressPolicy) -> Torrent | M
     return Magnet.from_string(f"magnet:?xt=urn:btih:{text}" if _INFO_HASH.fullmatch(text) else text)
 
 
-def _body(most: int) -> bytes:
-    """The body of the request, if it is not too long."""
-    request.max_content_length = most
-    return request.get_data(cache=False)
-
-
-def _json(*known: str) -> dict[str, Any]:
-    """The body of the request, an object with these keys and no others."""
-    request.max_content_length = limits.WEB_JSON
-    try:
-        found = request.get_json(force=True)
-    except RecursionError:
-        raise ValueError("the body is nested too deeply") from None
+def _json(request: Request, *known: str) -> dict[str, Any]:
+    """The body of a request, an object with these keys and no others."""
+    found = request.json(limits.WEB_JSON)
     if not isinstance(found, dict) or not found.keys() <= set(known):
         raise ValueError(f"the body is an object with {' and '.join(known)}")
     return found
-
-
-def _tell(error: Exception) -> ResponseReturnValue:
-    """An error, as text for the page."""
-    return {"error": clean_text(str(error))}, 400
 
 
 def _free_space(folder: str) -> int | None:

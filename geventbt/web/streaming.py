@@ -10,7 +10,8 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.errors import GeventBTError
 from geventbt.web.answer import Answer, StreamCounters
-from geventbt.web.wsgi import Environ, Headers, StartResponse, WSGIApp, answer_text, status_line
+from geventbt.web.views import Refused
+from geventbt.web.wsgi import Environ, StartResponse, WSGIApp, answer_text, status_line
 
 _PATH = re.compile(r"/([0-9a-fA-F]{40})/([0-9]{1,7})(?:/.*)?", re.DOTALL)
 
@@ -38,7 +39,7 @@ class Streams:
         """Answer a request."""
         try:
             answer = self.answer(environ.get("PATH_INFO", ""), environ)
-        except NotStreamed as refused:
+        except Refused as refused:
             return answer_text(environ, start_response, refused.code, str(refused), *refused.headers)
         start_response(status_line(answer.code), answer.headers)
         return answer.body
@@ -47,25 +48,25 @@ class Streams:
         """The answer to a request for a path, for a framework of the caller's.
 
         Raises:
-            NotStreamed: there is no such file, or not now.
+            Refused: there is no such file, or not now.
         """
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise NotStreamed(405, "a file can only be read: GET or HEAD", ("Allow", "GET, HEAD"))
+            raise Refused(405, "a file can only be read: GET or HEAD", ("Allow", "GET, HEAD"))
         match = _PATH.fullmatch(path)
         torrent = self._client.torrents.get(bytes.fromhex(match[1])) if match else None
         if match is None or torrent is None:
-            raise NotStreamed(404, "there is no such torrent; the path is /INFOHASH/INDEX/NAME")
+            raise Refused(404, "there is no such torrent; the path is /INFOHASH/INDEX/NAME")
         if torrent.metainfo is None:
-            raise NotStreamed(503, "the metadata of the torrent is being fetched", ("Retry-After", "5"))
+            raise Refused(503, "the metadata of the torrent is being fetched", ("Retry-After", "5"))
         if self.counters.open >= self._max_streams:
-            raise NotStreamed(503, "too many files are being streamed", ("Retry-After", "2"))
+            raise Refused(503, "too many files are being streamed", ("Retry-After", "2"))
         index = int(match[2])
         try:
             reader = torrent.open(index)
         except LookupError:
-            raise NotStreamed(404, f"the torrent has no file {index}") from None
+            raise Refused(404, f"the torrent has no file {index}") from None
         except GeventBTError as error:
-            raise NotStreamed(503, f"the torrent has failed: {error}", ("Retry-After", "30")) from error
+            raise Refused(503, f"the torrent has failed: {error}", ("Retry-After", "30")) from error
         return Answer(
             reader,
             environ,
@@ -73,21 +74,6 @@ class Streams:
             attachment=parse_qs(environ.get("QUERY_STRING", "")).get("download") == ["1"],
             counters=self.counters,
         )
-
-
-class NotStreamed(Exception):
-    """A request that is not answered with a file.
-
-    Args:
-        code: the HTTP status.
-        text: why.
-        headers: beside those of the text.
-    """
-
-    def __init__(self, code: int, text: str, *headers: tuple[str, str]) -> None:
-        super().__init__(text)
-        self.code = code
-        self.headers: Headers = list(headers)
 
 
 def stream_path(info_hash: bytes, index: int, name: str) -> str:
@@ -101,12 +87,20 @@ def stream_path(info_hash: bytes, index: int, name: str) -> str:
     return f"{info_hash.hex()}/{index}/{quote(name.rpartition('/')[2], safe='')}"
 
 
-def mounted(app: WSGIApp, prefix: str) -> WSGIApp:
-    """A WSGI app for the paths below a prefix, such as "/stream"; all others are not found."""
+def mounted(app: WSGIApp, prefix: str, rest: WSGIApp | None = None) -> WSGIApp:
+    """A WSGI app for the paths below a prefix, such as "/stream".
+
+    Args:
+        app: it.
+        prefix: see above.
+        rest: for all other paths; None if they are not found.
+    """
 
     def dispatch(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if not path.startswith(f"{prefix}/"):
+            if rest is not None:
+                return rest(environ, start_response)
             return answer_text(environ, start_response, 404, f"there is nothing here; see {prefix}/")
         below = {**environ, "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + prefix, "PATH_INFO": path[len(prefix) :]}
         return app(below, start_response)

@@ -23,6 +23,7 @@ from geventbt.peer_id import info_hash_or_v2
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, TransportName, check_transport
 from geventbt.wire.transports.blocking import BlockingStream
 from geventbt.wire.transports.encryption import (
+    ALLOW,
     DISABLE,
     PREFER,
     REQUIRE,
@@ -56,7 +57,7 @@ def connect(
         address: the peer's (host, port).
         timeout: seconds to connect; an encrypted opening has `limits.HANDSHAKE_TIMEOUT` more.
         encryption: "prefer" tries an encrypted opening and falls back to plaintext on a new connection; "require"
-            takes RC4 or nothing; "disable" does not try. See `Wire.encryption` for the outcome.
+            takes RC4 or nothing; "disable" and "allow" do not try. See `Wire.encryption` for the outcome.
         info_hash: of the torrent, 20 bytes or 40 hex characters, or of version 2, 32 or 64. An encrypted opening needs
             it: without it "prefer" connects in plaintext, and "require" raises ValueError.
         source_address: the (host, port) to connect from, or None.
@@ -110,7 +111,7 @@ def open_wire(
     if not network.carries_udp:
         ways = (TCP,)
     opener = _Opener(address, utp, source_address, network)
-    if encryption == DISABLE or info_hash is None:
+    if encryption in (ALLOW, DISABLE) or info_hash is None:
         return opener.open(ways, timeout).wire()
     key, _ = info_hash_or_v2(info_hash)
     started = monotonic()

@@ -59,7 +59,7 @@ class PeerServer(StreamServer):
         handler: called with the wire of each inbound peer.
         info_hashes: the torrents to take peers for: a collection, which may change, a callable that returns one, or a
             `TorrentLookup`; None takes any, but in plaintext only.
-        encryption: "prefer", "require" or "disable"; see `geventbt.listen`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.listen`.
         max_connections: peers at one time; over it they are refused, not queued.
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.
@@ -114,10 +114,22 @@ class PeerServer(StreamServer):
         self.wires: set[Wire] = set()
         """The wires that are open now."""
         self._networks = NetworkBound(max_per_address, exempts_loopback=exempt_loopback)
-        self._encryption = encryption
+        self._encryption: EncryptionPolicy = encryption
         self._torrents = None if info_hashes is None else lookup_in(info_hashes)
         self._signals = {name: OwnSignal(signal.__doc__) for name, signal in SERVER_SIGNALS.items()}
         self._dispatchers: dict[Wire | None, Dispatcher] = {}
+
+    @property
+    def encryption(self) -> EncryptionPolicy:
+        """How connections are encrypted; see `geventbt.listen`. May be set at any time, for those that come later."""
+        return self._encryption
+
+    @encryption.setter
+    def encryption(self, policy: EncryptionPolicy) -> None:
+        check_policy(policy)
+        if policy == REQUIRE and self._torrents is None:
+            raise ValueError("encryption can only be required where the info hashes are known")
+        self._encryption = policy
 
     @_typed_as_on
     def on(self, name: str, handler: Callable[..., object]) -> Any:
@@ -348,8 +360,8 @@ def listen(
         handler: called with the wire of each inbound peer, on a greenlet of its own; see `PeerServer`.
         info_hashes: the torrents to take peers for: a collection, which may change, or a callable that returns one;
             others are closed. None takes any, but in plaintext only: the info hash is the key of an encrypted opening.
-        encryption: "prefer" takes plaintext and encrypted peers on one port, and selects RC4 where the peer can;
-            "require" takes RC4 or nothing; "disable" plaintext only.
+        encryption: "prefer" and "allow" take plaintext and encrypted peers on one port, and select RC4 where the peer
+            can; "require" takes RC4 or nothing; "disable" plaintext only.
         max_connections: peers at one time; over it they are refused, not queued.
         max_per_address: likewise of one IPv4 address, or one /64 of IPv6; None for no bound.
         exempt_loopback: whether that bound does not hold for this machine's own peers.

@@ -22,6 +22,7 @@ from geventbt.service.record import TorrentRecord
 from geventbt.service.store import StateStore
 from tests.cli.daemon_process import Daemon
 from tests.cli_harness import Call, assert_one_line
+from tests.free_port import free_port
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
@@ -46,7 +47,7 @@ def test_it_serves_until_it_is_ended_and_knows_its_torrents_when_it_is_started_a
     with Daemon(tmp_path, "--config", config) as daemon:
         number = daemon.add(torrent, labels=["x"])
         wait_for(lambda: daemon.torrents("status")[torrent.swarm_hash.hex()]["status"] == 6)
-        daemon.call("session_set", seed_queue_size=2)
+        daemon.call("session_set", seed_queue_size=2, peer_port=(port := free_port()))
         config.write_text("limit-up = '200K'\nseeds = 1\n")
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_told("READY=1")
@@ -65,7 +66,8 @@ def test_it_serves_until_it_is_ended_and_knows_its_torrents_when_it_is_started_a
         found = daemon.torrents("id", "labels", "done_date")[torrent.swarm_hash.hex()]
         assert (found["id"], found["labels"]) == (number, ["x"])
         assert found["done_date"] > 0
-        assert daemon.call("session_get", fields=["seed_queue_size"]) == {"seed_queue_size": 2}
+        kept = {"seed_queue_size": 2, "peer_port": port}
+        assert daemon.call("session_get", fields=list(kept)) == kept
         assert daemon.stop(signal.SIGINT)[0] == 0
 
 
@@ -169,7 +171,8 @@ def test_the_command_line_holds_over_the_environment_and_that_over_the_file(
 ) -> None:
     config = tmp_path / "daemon.toml"
     config.write_text(
-        "limit-up = '1K'\nlimit-down = '1K'\nseeds = 3\ndownloads = 9\nroot = ['/a', '/b']\npaused = true"
+        "limit-up = '1K'\nlimit-down = '1K'\nseeds = 3\ndownloads = 9\nroot = ['/a', '/b']\npaused = true\n"
+        "incomplete = '/c'\nport = 7000\nencryption = 'allow'"
     )
     monkeypatch.setenv("GEVENTBT_CONFIG", str(config))
     monkeypatch.setenv("GEVENTBT_LIMIT_UP", "2K")
@@ -177,13 +180,20 @@ def test_the_command_line_holds_over_the_environment_and_that_over_the_file(
     arguments = make_parser().parse_args(["daemon", "--seeds", "5", "-o", "/data"])
     assert arguments.root == ["/a", "/b"]
     settings = settings_of(arguments)
-    assert {name: settings[name] for name in ("limit_up", "limit_down", "seeds", "downloads", "starts_added")} == {
+    wanted = {
+        "port": 7000,
+        "encryption": "allow",
+        "incomplete_dir": "/c",
+        "has_incomplete_dir": True,
         "limit_up": 2048,
         "limit_down": 1024,
         "seeds": 5,
         "downloads": 9,
         "starts_added": False,
     }
+    assert {name: settings[name] for name in wanted} == wanted
+    # A socket that systemd hands on is not left for another port.
+    assert settings_of(arguments, has_port=True)["port"] == 0
 
 
 def test_what_is_wrong_is_said_in_a_line(call: Call, tmp_path: Path) -> None:

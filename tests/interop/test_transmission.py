@@ -12,9 +12,11 @@ import pytest
 from gevent import subprocess
 
 import geventbt
+from geventbt import limits
 from geventbt.service.session import Session
 from geventbt.service.torrent import ServiceTorrent
 from geventbt.web import Login, WebServer, make_app, rpc, serve
+from tests.free_port import free_port
 from tests.loopback.harness import eventually
 from tests.loopback.web_server import WebServer as FileServer
 from tests.loopback.world import World
@@ -44,9 +46,9 @@ def session(world: World) -> Iterator[Session]:
 @pytest.fixture
 def server(session: Session) -> Iterator[WebServer]:
     answers = rpc.Rpc(session.client, session, fetches_private_urls=True)
-    parts = [rpc.blueprint(session.client, session, rpc=answers)]
+    parts = {"/transmission": rpc.rpc_app(session.client, session, rpc=answers)}
     login = Login.from_text(":".join(LOGIN))
-    made = serve(make_app(session.client, session.settings.download_dir, login=login, blueprints=parts))
+    made = serve(make_app(session.client, session.settings.download_dir, login=login, parts=parts))
     yield made
     made.stop(0.1)
 
@@ -194,6 +196,70 @@ def test_transmission_remote_needs_the_password(server: WebServer) -> None:
         timeout=30,
     )
     assert "password" in done.stderr
+
+
+@needs_remote
+def test_transmission_remote_has_downloads_elsewhere_until_they_are_complete(
+    world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
+) -> None:
+    remote("--incomplete-dir", world.folder / "incomplete")
+    settings = session.settings
+    assert (settings.has_incomplete_dir, settings.incomplete_dir) == (True, str(world.folder / "incomplete"))
+    remote("--add", world.folder / "data.torrent")
+    remote("-t", 1, "--downlimit", 100)
+    added = session.find(torrent.swarm_hash)
+    assert added is not None
+    added.active.add_peers(world.seeds(torrent, 1))
+    eventually(lambda: added.active.progress.done)
+    assert (world.folder / "incomplete" / "data").exists()
+    assert f"Location: {world.folder / 'out'}" in remote("-t", 1, "--info")
+    remote("-t", 1, "--no-downlimit")
+    eventually(lambda: (world.folder / "out" / "data" / "c").exists() and added.active.state == "seeding")
+    world.assert_complete(torrent)
+    remote("--no-incomplete-dir")
+    assert not settings.has_incomplete_dir
+
+
+@needs_remote
+def test_transmission_remote_changes_port_and_encryption(
+    world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
+) -> None:
+    remote("--add", world.folder / "data.torrent", "--download-dir", world.origin)
+    port = free_port()
+    remote("--port", port)
+    assert session.client.port == port
+    taker = world.client(port=None, encryption="require")
+    assert world.download(torrent, [("127.0.0.1", port)], client=taker).wait(10)
+    shown = remote("--session-info")
+    assert f"Peer port: {port}" in shown.replace("Listenport", "Peer port")
+    assert "Encryption: preferred" in shown
+    for option, policy, word in (("-er", "require", "required"), ("-et", "allow", "tolerated")):
+        remote(option)
+        assert session.client.encryption == policy
+        assert f"Encryption: {word}" in remote("--session-info")
+
+
+@needs_remote
+def test_transmission_remote_gives_a_torrent_a_larger_share(
+    world: World, session: Session, torrent: geventbt.Torrent, remote: Remote
+) -> None:
+    other = world.torrent("other")
+    (world.folder / "other.torrent").write_bytes(other.to_bytes())
+    for name in ("data", "other"):
+        remote("--add", world.folder / f"{name}.torrent")
+    remote("-t", 1, "--bandwidth-high")
+    remote("-t", 2, "--bandwidth-normal")
+    remote("--downlimit", 400)
+    jobs = first, second = session.torrents
+    for job, wanted in zip(jobs, (torrent, other), strict=True):
+        job.active.add_peers(world.seeds(wanted, 1))
+    eventually(lambda: first.active.downloaded and second.active.downloaded)
+    before = [job.active.downloaded for job in jobs]
+    # Of a common limit it has eight of nine parts.
+    eventually(lambda: first.active.downloaded >= before[0] + 30 * limits.BLOCK)
+    assert second.active.downloaded - before[1] <= 15 * limits.BLOCK
+    remote("-t", 2, "--bandwidth-low")
+    assert second.active.rate_weight < 1 < first.active.rate_weight
 
 
 def in_thread(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

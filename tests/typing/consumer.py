@@ -280,6 +280,10 @@ def run_client(path: Path) -> None:
         progress: Progress = active.progress
         group: geventbt.RateGroup = client.rate_group(limit_down=0, keeps_client_limits=False)
         active.rate_group = group
+        active.rate_weight = 2.0
+        client.encryption = "allow"
+        client.default_trackers = [["udp://tracker.example:1337"]]
+        client.listen_on(6882)
         state: TorrentState = progress.state
         peers: list[PeerStatus] = active.peers
         files: list[FileStatus] = active.files
@@ -424,7 +428,8 @@ def use_the_web(client: Client) -> None:
     flask = web.page_blueprint(client, Path("downloads"), stream_url="stream/")
     print(flask.name, web.stream_blueprint(web.Streams(client)).name)
     text: str = web.Metrics(client, per_torrent=True).text()
-    print(text, web.metrics_blueprint(web.Metrics(client)).name)
+    print(text, web.metrics_blueprint(web.Metrics(client)).name, web.rpc_blueprint(client).name)
+    web.make_app(client, parts={"/transmission": web.rpc.rpc_app(client), "/page": web.page_app(client)})
 
 
 def view(environ: dict[str, Any], reader: TorrentReader) -> list[bytes]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,10 @@ _PORT = 6881
 _RPC = ("127.0.0.1", 9091)
 _REPORT = 10.0
 """Seconds between two reports to systemd."""
-_LIVE = ("output", "paused", "max_peers", "limit_down", "limit_up", "downloads", "seeds", "seed_ratio", "seed_idle")
+_LIVE = (
+    *("output", "incomplete", "paused", "port", "encryption", "max_peers", "limit_down", "limit_up"),
+    *("downloads", "seeds", "seed_ratio", "seed_idle"),
+)
 """The options that are settings of the session; see `settings_of`."""
 _PEERS_SOCKET = "peers"
 """The name of a socket of systemd that peers connect to; any other is for the web interface."""
@@ -53,6 +57,7 @@ def add_parser(commands: parsing.Commands) -> None:
         "folder for state)",
     )
     parsing.add_output(parser, default=".", help="folder for downloads (default: the current one)")
+    parser.add_argument("--incomplete", metavar="DIR", help="folder for downloads until they are complete")
     parsing.add_repeatable(parser, "--root", str, "DIR", "another folder that data may be moved to; repeatable")
     parser.add_argument("--watch", metavar="DIR", help="add the torrents that are put into this folder")
     _add_web(parser)
@@ -159,11 +164,19 @@ def _say(text: str) -> None:
     logging.getLogger("geventbt").info("%s", text)
 
 
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the options say of the settings of a session."""
+def settings_of(arguments: argparse.Namespace, *, has_port: bool = False) -> dict[str, Any]:
+    """What the options say of the settings of a session.
+
+    Args:
+        arguments: the options.
+        has_port: whether there is a socket for peers already.
+    """
     settings: dict[str, Any] = {
         "download_dir": os.path.abspath(arguments.output),
+        "has_incomplete_dir": arguments.incomplete is not None,
         "starts_added": not arguments.paused,
+        "port": 0 if has_port else arguments.port,
+        "encryption": arguments.encryption,
         "max_connections": arguments.max_peers,
         "limits_down": arguments.limit_down is not None,
         "limits_up": arguments.limit_up is not None,
@@ -172,6 +185,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "has_idle": arguments.seed_idle is not None,
     }
     given = {
+        "incomplete_dir": None if arguments.incomplete is None else os.path.abspath(arguments.incomplete),
         "limit_down": arguments.limit_down,
         "limit_up": arguments.limit_up,
         "downloads": arguments.downloads,
@@ -188,6 +202,7 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, log_file: Log
 
     from geventbt.net import systemd
     from geventbt.service.session import Session
+    from geventbt.service.settings import kept_changes
     from geventbt.service.store import StateStore
     from geventbt.service.watch import WatchFolder
 
@@ -199,16 +214,22 @@ def _serve(arguments: argparse.Namespace, login: Any, state: Path, log_file: Log
         raise CommandError(DISK, f"the state cannot be kept: {error}") from error
     stopped = Event()
     sockets = systemd.passed_sockets()
-    client = stack.enter_context(_client(arguments, state, dict(sockets).get(_PEERS_SOCKET)))
+    peers = dict(sockets).get(_PEERS_SOCKET)
+    read_settings = partial(settings_of, has_port=peers is not None)
+    settings = read_settings(arguments)
+    # Not the configured one first, which another program may have by now.
+    port = (settings | kept_changes(store.load_service(), settings))["port"]
+    client = stack.enter_context(_client(arguments, state, port if peers is None else peers))
     session = Session(
         client,
         store=store,
-        settings=settings_of(arguments),
-        roots=[arguments.output, *arguments.root],
+        settings=settings,
+        roots=[folder for folder in (arguments.output, arguments.incomplete, *arguments.root) if folder is not None],
         ip_filter=arguments.ip_filter,
     )
     stack.callback(session.close)
-    stack.enter_context(serving(stopped.set, lambda: _reload(arguments, session, log_file)))
+    reload = partial(_reload, arguments, session, log_file, read_settings)
+    stack.enter_context(serving(stopped.set, reload))
     web = next((sock for name, sock in sockets if name != _PEERS_SOCKET), None)
     server = stack.enter_context(_web_server(arguments, session, login, web, stopped.set))
     if arguments.watch:
@@ -227,9 +248,8 @@ def _say_stopping() -> None:
 
 
 @contextmanager
-def _client(arguments: argparse.Namespace, state: Path, sock: Any) -> Iterator[geventbt.Client]:
-    port = arguments.port if sock is None else sock
-    number = arguments.port if sock is None else sock.getsockname()[1]
+def _client(arguments: argparse.Namespace, state: Path, port: Any) -> Iterator[geventbt.Client]:
+    number = port if isinstance(port, int) else port.getsockname()[1]
     with ExitStack() as stack:
         try:
             network = network_of(arguments)
@@ -270,7 +290,7 @@ def _web_server(arguments: argparse.Namespace, session: Any, login: Any, sock: A
         hosts=arguments.rpc_host,
         control=SessionControl(session),
         fetches_private_urls=arguments.private_urls,
-        blueprints=[rpc.blueprint(session.client, session, rpc=answers)],
+        parts={"/transmission": rpc.rpc_app(session.client, session, rpc=answers)},
     )
     where = human_address(arguments.rpc)
     try:
@@ -281,7 +301,12 @@ def _web_server(arguments: argparse.Namespace, session: Any, login: Any, sock: A
         raise CommandError(NETWORK, f"{where} cannot be listened on: {error.strerror or error}") from error
 
 
-def _reload(arguments: argparse.Namespace, session: Session, log_file: LogFile | None) -> None:
+def _reload(
+    arguments: argparse.Namespace,
+    session: Session,
+    log_file: LogFile | None,
+    read_settings: Callable[[argparse.Namespace], dict[str, Any]],
+) -> None:
     """Open the log file again, and read the options and the filter of addresses. Options that are not settings of the
     session hold from the next start on."""
     from geventbt.net import systemd
@@ -291,7 +316,7 @@ def _reload(arguments: argparse.Namespace, session: Session, log_file: LogFile |
         if log_file is not None:
             log_file.reopen()
         found = arguments.read_again()
-        session.configure(settings_of(found))
+        session.configure(read_settings(found))
         session.blocklist.read_configured()
         _say("the configuration was read again")
         later = [f"--{name.replace('_', '-')}" for name, value in vars(arguments).items() if _waits(name, value, found)]

@@ -74,7 +74,7 @@ class Dialer:
         utp: UtpConnector | None = None,
     ) -> None:
         self._context = context
-        self._utp = utp or context.utp
+        self._utp = utp
         self._info_hash = info_hash
         self._known = known
         self._owner = owner
@@ -194,15 +194,15 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
-        ways = self._ways(address)
+        ways, utp = self._ways(address), self._utp or self._context.utp
         try:
-            return self._connect_by(address, ways, self._utp)
+            return self._connect_by(address, ways, utp)
         except (GeventBTError, OSError) as error:
             if len(ways) < 2 or not _has_hung_up(error) or address in self._context.own_addresses:
                 raise
             # As libtorrent does where it listens, and takes the other transport alone.
             _log.debug("%s:%s has hung up, trying %s: %s", *address, ways[1], error)
-        return self._connect_by(address, ways[1:], self._utp)
+        return self._connect_by(address, ways[1:], utp)
 
     def _connect_over_utp(self, address: Address) -> Wire:
         return self._connect_by(address, (UTP,), self._context.utp)

@@ -51,6 +51,8 @@ _ANSWERED = 1.0
 """Seconds after which what was cancelled has come, or never will."""
 _UNKNOWN_DELAY, _UNKNOWN_INTERVAL = 0.1, 0.5
 """Seconds that a peer of which nothing is known is thought to need for an answer, and for each block."""
+_SHORT, _SHORT_PAUSES = 0.25, 3
+"""The part of the mean pause that is much shorter, and how many such pauses in a row show another mean."""
 _GROWTH = 1.1
 """A speed that has grown by less since the last sample is the peer's own, and no longer our window's."""
 
@@ -84,6 +86,7 @@ class RequestWindow:
         "_pause",
         "_rate",
         "_rejects",
+        "_short_pauses",
         "_silence",
         "_since",
         "_size",
@@ -118,6 +121,7 @@ class RequestWindow:
         self._last = self._since = 0.0
         self._pause: float | None = None
         self._deviation = 0.0
+        self._short_pauses = 0
         self._snubbed = False
         # Whether it rejects what it drops. Where it does not: whether it has answered after a timeout what it was asked
         # before, and the silence before that timeout.
@@ -356,9 +360,12 @@ class RequestWindow:
     def _learn_pause(self, pause: float) -> None:
         """Follow the mean and the deviation of pauses, and derive the timeout (RFC 6298, 2.2 to 2.5).
 
-        Twice the mean is the least, so that a peer as regular as a clock may be late once.
+        Twice the mean is the least, so that a peer as regular as a clock may be late once. Several pauses in a row that
+        are much shorter than the mean show that it was a stall, which is forgotten.
         """
-        if self._pause is None:
+        is_short = self._pause is not None and pause < _SHORT * self._pause
+        self._short_pauses = self._short_pauses + 1 if is_short else 0
+        if self._pause is None or self._short_pauses == _SHORT_PAUSES:
             self._pause, self._deviation = pause, pause / 2
         else:
             self._deviation += (abs(self._pause - pause) - self._deviation) / 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from bitarray import bitarray
@@ -344,6 +345,19 @@ class ActiveTorrent:
     def rate_group(self, group: RateGroup | None) -> None:
         self._runner.check_thread()
         self._runner.peering.rate_group = group
+
+    @property
+    def rate_weight(self) -> float:
+        """Its share of the rates of its group, or of the client, in proportion to those of other torrents that want
+        more: 1 at first; may be set at any time, to a number above 0."""
+        return self._runner.peering.rate_weight
+
+    @rate_weight.setter
+    def rate_weight(self, weight: float) -> None:
+        self._runner.check_thread()
+        if not 0 < weight < inf:
+            raise ValueError(f"a weight of {weight}: must be above 0, and finite")
+        self._runner.peering.rate_weight = weight
 
     @property
     def max_peers(self) -> int:

@@ -57,7 +57,7 @@ def fetch_metadata(
         magnet: the link; its own peers (x.pe) and the URLs of its .torrent file (xs, as) are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
-        encryption: "prefer", "require" or "disable"; see `geventbt.connect`.
+        encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         dht: whether to find peers by the DHT; or the `DHT` to find them by.
         network: opens the sockets: through a proxy, or from an interface.
 

@@ -15,6 +15,7 @@ from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.totals import Totals
+from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.trackers.announce import PAUSED, REGULAR, AnnounceRequest
 from geventbt.discovery.trackers.source import TrackerSource
 from geventbt.net.addresses import Address
@@ -80,25 +81,34 @@ class PeerSources:
         """Take over what is known: the info hashes, the trackers, and whether the torrent is private (BEP 27)."""
         if self._identity.metainfo is not None:
             self.finder.set_private(self._identity.metainfo.private)
-        tiers = self.tiers
-        for source in self._tracker_sources.values():
-            source.tiers = tiers
+        self.update_trackers()
         for info_hash in self._identity.swarm_hashes:
             if info_hash not in self._tracker_sources:
-                self._use_info_hash(info_hash, tiers)
+                self._use_info_hash(info_hash)
+
+    def update_trackers(self) -> None:
+        """Announce to the trackers that are known now, in the background."""
+        for source in self._tracker_sources.values():
+            if source.tiers != self._all_tiers:
+                spawn(f"changing the trackers of {self._identity.name!r}", source.change, self._all_tiers)
 
     @property
     def tiers(self) -> list[list[str]]:
-        """The announce URLs in tiers."""
+        """The announce URLs of the torrent in tiers."""
         if self._own_tiers is not None:
             return self._own_tiers
         return self._identity.trackers + ([list(self._options.trackers)] if self._options.trackers else [])
 
+    @property
+    def _all_tiers(self) -> list[list[str]]:
+        """Those and the client's, which a private torrent must not use (BEP 27)."""
+        return self.tiers + (self._context.default_trackers if self.finder.allows_exchange else [])
+
     def set_trackers(self, tiers: list[list[str]]) -> None:
-        """Announce to these trackers in place of all others; see `ActiveTorrent.set_trackers`."""
+        """Announce to these trackers in place of the torrent's own; see `ActiveTorrent.set_trackers`."""
         self._own_tiers = tiers
         for source in self._tracker_sources.values():
-            source.change(tiers)
+            source.change(self._all_tiers)
 
     def add_by_user(self) -> None:
         """Add the peers that the user and the magnet link name; blocks until names are resolved."""
@@ -113,7 +123,7 @@ class PeerSources:
     def _add(self, source: Source, info_hash: bytes, peers: list[Address], reported_by: str) -> None:
         self.finder.add(peers, source, reported_by, info_hash=info_hash)
 
-    def _use_info_hash(self, info_hash: bytes, tiers: list[list[str]]) -> None:
+    def _use_info_hash(self, info_hash: bytes) -> None:
         """Look for the peers that know the torrent by an info hash: a hybrid is in two swarms (BEP 52)."""
         suffix = "" if info_hash == self._identity.info_hash else _VERSION_2
         trackers = TrackerSource(
@@ -122,8 +132,9 @@ class PeerSources:
             self._context.network,
             self._context.udp,
             self._context.listens_at,
+            self._context.announces,
         )
-        trackers.tiers = tiers
+        trackers.tiers = self._all_tiers
         self._tracker_sources[info_hash] = trackers
         self.finder.use(trackers, suffix)
         if self._context.dht is not None:

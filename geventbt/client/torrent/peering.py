@@ -261,6 +261,15 @@ class Peering:
         self._down.set_parent(rates.down)
         self._up.set_parent(rates.up)
 
+    @property
+    def rate_weight(self) -> float:
+        """Its share of the rates that it has in common with other torrents, in proportion to theirs."""
+        return self._up.weight
+
+    @rate_weight.setter
+    def rate_weight(self, weight: float) -> None:
+        self._down.weight = self._up.weight = weight
+
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the torrent's own rates, in bytes a second; None for no limit."""
         self._down.set_rate(down, self._context.now())

@@ -301,6 +301,16 @@ class DHT:
         """The UDP port."""
         return self._nodes.drivers[0].port
 
+    def move(self, port: UdpPort) -> None:
+        """Go on at another UDP port, with the same nodes.
+
+        Raises:
+            OSError: it is taken, or lacks an address family; the node stays where it is.
+        """
+        self._check_thread()
+        self._nodes.move(port)
+        self.udp = port
+
     @property
     def has_prospects(self) -> bool:
         """Whether searches may find anything: there are nodes, or the first ones are being looked for."""

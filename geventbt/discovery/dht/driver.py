@@ -50,6 +50,16 @@ class NodeDriver:
         """Whether it runs no more."""
         return self._is_closed
 
+    def move(self, socket: DatagramSocket) -> None:
+        """Go on over another socket.
+
+        Raises:
+            OSError: another node uses it.
+        """
+        socket.set_receiver(self)
+        self._socket.leave(self)
+        self._socket = socket
+
     def receive(self, data: bytes, address: Address) -> None:
         """Take a datagram; see `geventbt.net.datagrams.DatagramReceiver`."""
         if not self._network.blocks(address[0]):

@@ -17,6 +17,7 @@ from geventbt.discovery.dht.node_id import is_secure
 from geventbt.discovery.dht.results import DHTStatus
 from geventbt.discovery.dht.state import SavedNode, saved
 from geventbt.discovery.dht.state_file import StateFile
+from geventbt.net.datagrams import DatagramSocket
 from geventbt.net.udp_port import UdpPort
 
 _log = logging.getLogger("geventbt")
@@ -86,6 +87,21 @@ class OwnNodes:
             known = self._loaded.get(driver.node.family)
             driver.node.upkeep.begin(known.contacts if known else (), monotonic())
             driver.flush()
+
+    def move(self, port: UdpPort) -> None:
+        """Go on at another UDP port; see `DHT.move`."""
+        drivers = [driver for driver in self.drivers if not driver.is_closed]
+        sockets: list[DatagramSocket] = []
+        try:
+            for driver in drivers:
+                sockets.append(port.open(is_ipv6=driver.node.family == IPV6))
+        except OSError:
+            for driver, socket in zip(drivers, sockets, strict=False):
+                # It is closed, unless others use it.
+                socket.leave(driver)
+            raise
+        for driver, socket in zip(drivers, sockets, strict=True):
+            driver.move(socket)
 
     def for_host(self, host: str) -> NodeDriver | None:
         """The node of the family of an IP address; None where there is none."""

@@ -195,7 +195,8 @@ def parse_announce(data: bytes) -> AnnounceResponse:
     min_interval = answer.get(b"min interval")
     return AnnounceResponse(
         interval=bounded_interval(answer.get(b"interval")),
-        min_interval=None if _count(min_interval) is None else bounded_interval(min_interval),
+        # One of 0 is none.
+        min_interval=bounded_interval(min_interval) if _count(min_interval) else None,
         seeders=_count(answer.get(b"complete")),
         leechers=_count(answer.get(b"incomplete")),
         peers=unique(

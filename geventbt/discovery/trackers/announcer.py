@@ -36,11 +36,15 @@ from geventbt.discovery.trackers.announce import (
     AnnounceRequest,
     AnnounceResponse,
 )
+from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.errors import TrackerError
 from geventbt.net.addresses import Address
 from geventbt.net.text import without_path
 
 _log = logging.getLogger("geventbt")
+
+_JITTER = 0.05
+"""The part by which an announce comes later than at its interval, at the most."""
 
 MakeRequest = Callable[[str], AnnounceRequest]
 OnPeers = Callable[[list[Address], str], Any]
@@ -87,6 +91,7 @@ class Announcer:
         on_peers: called with the peers of an answer, if it gives any, and the tracker's URL, on the greenlet of its
             tier. An exception is logged.
         announce: asks one tracker; another may be put in its place.
+        queue: bounds the announces that are under way, of all torrents that share it; None for one of its own.
     """
 
     def __init__(
@@ -96,9 +101,11 @@ class Announcer:
         on_peers: OnPeers,
         *,
         announce: Callable[..., AnnounceResponse] = tracker.announce,
+        queue: AnnounceQueue | None = None,
     ) -> None:
+        queue = queue or AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)
         self._asker = _Asker(make_request, on_peers, announce, secrets.randbits(32))
-        self._tiers = [_Tier([_Tracker(url) for url in tier], self._asker) for tier in _distinct(tiers)]
+        self._tiers = [_Tier([_Tracker(url) for url in tier], self._asker, queue) for tier in _distinct(tiers)]
         self._is_started = False
         self._is_stopped = False
         self._is_completed = False
@@ -165,7 +172,7 @@ class Announcer:
             others = [greenlet for greenlet in working if greenlet not in (None, gevent.getcurrent())]
             gevent.joinall(others, timeout / 2)
         for tier in self._tiers:
-            tier.routine.stop(limits.ANNOUNCE_STOP_TIMEOUT)
+            tier.stop()
         knowing = [known for known in self._trackers() if known.may_count_us]
         leaving = [
             spawn("announcing that we leave", self._asker.leave, known, ends) for known in knowing if timeout > 0
@@ -211,7 +218,8 @@ class _Tracker:
 
     def answered(self, event: str, response: AnnounceResponse, now: float) -> None:
         least = limits.MIN_ANNOUNCE_INTERVAL if response.min_interval is None else response.min_interval
-        interval = max(response.interval, least)
+        # A little later, so that torrents which were started together drift apart.
+        interval = max(response.interval, least) * random.uniform(1, 1 + _JITTER)
         early = limits.EARLY_ANNOUNCE if response.min_interval is None else least
         is_new = self._note_given(response.peers)
         self.failures = 0
@@ -331,18 +339,28 @@ class _Asker:
 class _Tier:
     """The trackers of one tier, of which the first that answers is enough."""
 
-    def __init__(self, trackers: list[_Tracker], asker: _Asker) -> None:
+    def __init__(self, trackers: list[_Tracker], asker: _Asker, queue: AnnounceQueue) -> None:
         random.shuffle(trackers)
         self.trackers = trackers
         self.routine = Routine(f"announcing to {trackers[0].url}", self._announce_due)
         self.is_over = False
         self._asker = asker
+        self._queue = queue
         self._current: _Tracker | None = None
 
     @property
     def announces_event(self) -> bool:
         """Whether "started" or "completed" is under way."""
         return any(known.asking in (STARTED, COMPLETED) for known in self.trackers)
+
+    def wake(self) -> None:
+        """Announce: there is a place for it; see `Announcing`."""
+        self.routine.wake()
+
+    def stop(self) -> None:
+        """Announce no more."""
+        self.routine.stop(limits.ANNOUNCE_STOP_TIMEOUT)
+        self._queue.withdraw(self)
 
     def need_more(self) -> None:
         """Ask for more peers as soon as the trackers allow it."""
@@ -361,8 +379,16 @@ class _Tier:
         while not self.is_over:
             wait = self._due() - monotonic()
             if wait > 0:
+                self._queue.withdraw(self)
                 return None if wait == inf else wait
-            self._current = self._ask_one()
+            known = self._first_due()
+            place = without_path(known.url)
+            if not self._queue.enter(self, place):
+                return None
+            try:
+                self._ask(known)
+            finally:
+                self._queue.leave(place)
         return None
 
     def _due(self) -> float:
@@ -372,14 +398,15 @@ class _Tier:
             return min(known.again.planned for known in self.trackers)
         return -inf if current.completed_pending else current.again.due
 
-    def _ask_one(self) -> _Tracker | None:
-        """Ask the trackers that may be asked, in order, until one answers, and move that one to the front (BEP 12)."""
-        for known in list(self.trackers):
-            if self.is_over:
-                break
-            is_waiting = known is not self._current and known.again.planned > monotonic()
-            if not is_waiting and self._asker.ask(known):
-                self.trackers.remove(known)
-                self.trackers.insert(0, known)
-                return known
-        return None
+    def _first_due(self) -> _Tracker:
+        """The tracker to ask now: the first that may be asked (BEP 12)."""
+        now = monotonic()
+        return next(known for known in self.trackers if known is self._current or known.again.planned <= now)
+
+    def _ask(self, known: _Tracker) -> None:
+        """Ask a tracker; one that answers moves to the front (BEP 12)."""
+        self._current = None
+        if self._asker.ask(known):
+            self.trackers.remove(known)
+            self.trackers.insert(0, known)
+            self._current = known

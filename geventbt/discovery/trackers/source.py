@@ -13,6 +13,7 @@ from geventbt.net.datagrams import DatagramConnector
 from geventbt.net.network import DIRECT, Network
 
 if TYPE_CHECKING:
+    from geventbt.discovery.trackers.announce_queue import AnnounceQueue
     from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
 
 
@@ -25,6 +26,7 @@ class TrackerSource:
         network: opens the sockets.
         udp: opens the connections to UDP trackers; None for the network.
         listens_at: the IP address that we listen on, to ask from; None for all.
+        queue: bounds the announces of all torrents that share it; None for one of its own.
 
     Attributes:
         tiers: announce URLs; a change holds from the next start on.
@@ -39,6 +41,7 @@ class TrackerSource:
         network: Network = DIRECT,
         udp: DatagramConnector | None = None,
         listens_at: str | None = None,
+        queue: AnnounceQueue | None = None,
     ) -> None:
         self.tiers: Sequence[Sequence[str]] = ()
         self._make_request = make_request
@@ -46,6 +49,7 @@ class TrackerSource:
         self._network = network
         self._udp: DatagramConnector = udp or network
         self._listens_at = listens_at
+        self._queue = queue
         self._announcer: Announcer | None = None
         self._last_announcer: Announcer | None = None
         self._is_started = False
@@ -70,14 +74,14 @@ class TrackerSource:
 
             announce = partial(announce_from, self._udp, network=self._network, source=self._listens_at)
             self._announcer = self._last_announcer = Announcer(
-                self.tiers, self._make_request, self._hand_on, announce=announce
+                self.tiers, self._make_request, self._hand_on, announce=announce, queue=self._queue
             )
             self._announcer.start()
 
     def change(self, tiers: Sequence[Sequence[str]]) -> None:
         """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
-        self.tiers = tiers
-        if self._is_started:
+        before, self.tiers = self.tiers, tiers
+        if self._is_started and tiers != before:
             self.stop(limits.ANNOUNCE_STOP_TIMEOUT)
             self.start()
 

@@ -31,6 +31,10 @@ class TrackerPort:
         self._questions: dict[bytes, _Question] = {}
         self._open: dict[DatagramSocket, int] = {}
 
+    def move(self, port: UdpPort) -> None:
+        """Ask from another port from now on."""
+        self._port = port
+
     def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
         """See `DatagramConnector`."""
         network = self._port.network

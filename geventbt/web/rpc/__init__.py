@@ -1,6 +1,6 @@
 """The Transmission RPC protocol, for the programs that people control their torrents with already.
 
-`Rpc` answers requests as values of JSON; `blueprint` puts it into an app of Flask.
+`Rpc` answers requests as values of JSON, and `rpc_app` does over HTTP.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_EXPORTS = {"Rpc": "geventbt.web.rpc.rpc", "blueprint": "geventbt.web.rpc.endpoint"}
+_EXPORTS = {"Rpc": "geventbt.web.rpc.rpc", "rpc_app": "geventbt.web.rpc.endpoint"}
 
-__all__ = ["Rpc", "blueprint"]
+__all__ = ["Rpc", "rpc_app"]
 
 if TYPE_CHECKING:
-    from geventbt.web.rpc.endpoint import blueprint as blueprint
+    from geventbt.web.rpc.endpoint import rpc_app as rpc_app
     from geventbt.web.rpc.rpc import Rpc as Rpc
 
 

@@ -150,6 +150,8 @@ def _for_old_clients(method: str, answer: Answer) -> Answer:
     """What clients of the older spelling expect to be different in an answer."""
     if method == "session_get" and "rpc_version" in answer:
         answer = {**answer, "rpc_version": settings.LEGACY_RPC_VERSION}
+    if answer.get("encryption") == "allowed":
+        answer = {**answer, "encryption": "tolerated"}
     if method == "torrent_get":
         for torrent in answer["torrents"]:
             if isinstance(torrent, dict) and "wanted" in torrent:

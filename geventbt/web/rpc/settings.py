@@ -17,6 +17,7 @@ from geventbt.web.rpc.context import Answer, Methods, RpcContext
 from geventbt.web.rpc.errors import Code, RpcError
 from geventbt.web.rpc.fields import KILO
 from geventbt.web.rpc.names import snake_name
+from geventbt.web.rpc.trackers import text_of, tiers_of
 
 RPC_VERSION, LEGACY_RPC_VERSION, OLDEST_RPC_VERSION = 18, 17, 14
 """Of the protocol as it is spoken here, as it is told to clients of the older spelling, and the oldest that is
@@ -50,6 +51,22 @@ _MINUTE = _Kind(lambda arguments, name: arguments.integer(name, 0, 24 * 60 - 1),
 _DAYS = _Kind(lambda arguments, name: arguments.integer(name, 0, 127), int)
 
 
+_ENCRYPTION = {"prefer": "preferred", "require": "required", "allow": "allowed", "disable": "allowed"}
+_POLICIES = {"preferred": "prefer", "required": "require", "allowed": "allow", "tolerated": "allow"}
+"""Of the names of the protocol; the last one is the older spelling."""
+
+
+def _read_policy(arguments: Arguments, name: str) -> str:
+    policy = _POLICIES.get(arguments.text(name))
+    if policy is None:
+        raise RpcError(Code.INVALID_PARAMS, f"{name}: must be one of {', '.join(_POLICIES)}")
+    return policy
+
+
+_POLICY = _Kind(_read_policy, str)
+_TRACKERS = _Kind(lambda arguments, name: tiers_of(arguments.text(name)), text_of)
+
+
 def _read_url(arguments: Arguments, name: str) -> str:
     url = arguments.text(name).strip()
     if url and not url.lower().startswith(("http://", "https://")):
@@ -67,12 +84,16 @@ SETTINGS: dict[str, tuple[str, _Kind]] = {
     "alt_speed_up": ("slow_up", _RATE),
     "blocklist_enabled": ("has_blocklist", _FLAG),
     "blocklist_url": ("blocklist_url", _Kind(_read_url, str)),
+    "default_trackers": ("default_trackers", _TRACKERS),
     "download_queue_enabled": ("limits_downloads", _FLAG),
     "download_queue_size": ("downloads", _COUNT),
+    "encryption": ("encryption", _POLICY),
     "idle_seeding_limit": ("idle", _COUNT),
     "idle_seeding_limit_enabled": ("has_idle", _FLAG),
+    "incomplete_dir_enabled": ("has_incomplete_dir", _FLAG),
     "peer_limit_global": ("max_connections", _CONNECTIONS),
     "peer_limit_per_torrent": ("peer_limit", _CONNECTIONS),
+    "peer_port": ("port", _Kind(lambda arguments, name: arguments.integer(name, 1, 65535), int)),
     "queue_stalled_enabled": ("skips_stalled", _FLAG),
     "queue_stalled_minutes": ("stalled_after", _COUNT),
     "seed_queue_enabled": ("limits_seeds", _FLAG),
@@ -93,12 +114,11 @@ def _has_utp(session: Session) -> bool:
     return session.client.server is not None and session.client.server.utp is not None
 
 
-_ENCRYPTION = {"prefer": "preferred", "require": "required", "disable": "allowed"}
-
 _FOUND: dict[str, Callable[[Session], Any]] = {
     "blocklist_size": lambda session: session.blocklist.size,
     "dht_enabled": lambda session: session.client.dht is not None,
     "download_dir": lambda session: session.settings.download_dir,
+    "incomplete_dir": lambda session: session.settings.incomplete_dir,
     "download_dir_free_space": lambda session: free_of(session.settings.download_dir)[0],
     "encryption": lambda session: _ENCRYPTION[session.client.encryption],
     "lpd_enabled": lambda session: session.client.has_lsd,
@@ -107,16 +127,16 @@ _FOUND: dict[str, Callable[[Session], Any]] = {
     "preferred_transports": lambda session: ["tcp", "utp"] if _has_utp(session) else ["tcp"],
     "utp_enabled": _has_utp,
 }
-"""What is chosen when the program starts, or found."""
+"""How those are found that are not shown as they are set, or are chosen when the program starts."""
+
+_FOLDERS = ("download_dir", "incomplete_dir")
+"""Settings of the same name, which must be folders that data may be in."""
 
 _FIXED: Mapping[str, Any] = {
     "anti_brute_force_enabled": True,
     "anti_brute_force_threshold": limits.WEB_LOGIN_FAILURES,
     "cache_size_mib": 0,
     "config_dir": "",
-    "default_trackers": "",
-    "incomplete_dir": "",
-    "incomplete_dir_enabled": False,
     "peer_port_random_on_start": False,
     "pex_enabled": True,
     "rename_partial_files": False,
@@ -137,12 +157,13 @@ _FIXED: Mapping[str, Any] = {
 """What is as it is. No program can be set up to be run by clients, whatever they are."""
 
 _UNCHANGEABLE = (_FOUND.keys() | _FIXED.keys()) - {
+    *SETTINGS,
     # These are to be read only, or clients send them back with what they change.
     "blocklist_size",
     "cache_size_mib",
     "config_dir",
-    "download_dir",
     "download_dir_free_space",
+    *_FOLDERS,
     "rpc_version_minimum",
     "rpc_version_semver",
     "tcp_enabled",
@@ -164,10 +185,12 @@ def session_get(context: RpcContext, arguments: Arguments) -> Answer:
 
 
 def _value_of(session: Session, name: str) -> Any:
-    if name in SETTINGS:
-        attribute, kind = SETTINGS[name]
-        return kind.show(getattr(session.settings, attribute))
-    return _FOUND[name](session) if name in _FOUND else _FIXED[name]
+    if name in _FOUND:
+        return _FOUND[name](session)
+    if name not in SETTINGS:
+        return _FIXED[name]
+    attribute, kind = SETTINGS[name]
+    return kind.show(getattr(session.settings, attribute))
 
 
 def session_set(context: RpcContext, arguments: Arguments) -> Answer:
@@ -177,16 +200,22 @@ def session_set(context: RpcContext, arguments: Arguments) -> Answer:
         if arguments.get(name) not in (None, _value_of(session, name)):
             raise RpcError(Code.INVALID_PARAMS, f"{name}: cannot be changed by clients")
     changes = {
-        attribute: kind.read(arguments, name) for name, (attribute, kind) in SETTINGS.items() if name in arguments
+        attribute: kind.read(arguments, name)
+        for name, (attribute, kind) in SETTINGS.items()
+        if name in arguments and not (name in _FOUND and arguments.get(name) == _value_of(session, name))
     }
     if session.blocklist.configured is not None and not changes.get("has_blocklist", True):
         raise RpcError(
             Code.INVALID_PARAMS, "blocklist_enabled: cannot be changed by clients: it is given by --ip-filter"
         )
-    if "download_dir" in arguments:
-        changes["download_dir"] = context.folder(arguments, "download_dir")
+    for name in _FOLDERS:
+        if name in arguments and arguments.get(name) != getattr(session.settings, name):
+            changes[name] = context.folder(arguments, name)
     if changes:
-        session.change_settings(changes)
+        try:
+            session.change_settings(changes)
+        except ValueError as error:
+            raise RpcError(Code.INVALID_PARAMS, str(error)) from error
     return {}
 
 

@@ -19,6 +19,10 @@ _INACTIVE, _WAITING = 0, 1
 
 def trackers(view: TorrentView) -> list[dict[str, Any]]:
     """What each tracker is."""
+    return _trackers(view, view.active.tracker_tiers)
+
+
+def _trackers(view: TorrentView, tiers: list[list[str]]) -> list[dict[str, Any]]:
     return [
         {
             "announce": url,
@@ -27,20 +31,33 @@ def trackers(view: TorrentView) -> list[dict[str, Any]]:
             "sitename": _site_of(url),
             "tier": tier,
         }
-        for tier, urls in enumerate(view.active.tracker_tiers)
+        for tier, urls in enumerate(tiers)
         for url in urls
     ]
 
 
 def tracker_list(view: TorrentView) -> str:
     """The announce URLs, one a line, with a blank line between tiers."""
-    return "\n\n".join("\n".join(tier) for tier in view.active.tracker_tiers)
+    return text_of(view.active.tracker_tiers)
+
+
+def text_of(tiers: list[list[str]]) -> str:
+    """Announce URLs as the protocol writes them: one a line, with a blank line between tiers."""
+    return "\n\n".join("\n".join(tier) for tier in tiers)
+
+
+def tiers_of(text: str) -> list[list[str]]:
+    """The tiers of such a text. Raises RpcError where a URL is not that of a tracker."""
+    return _checked(_parse_list(text))
 
 
 def tracker_stats(view: TorrentView) -> list[dict[str, Any]]:
-    """How each tracker does."""
+    """How each tracker does, those of all torrents as well."""
     statuses, now = view.active.trackers, view.session.now()
-    return [{**each, **_stats(statuses.get(each["announce"]), each["announce"], now)} for each in trackers(view)]
+    is_private = view.metainfo is not None and view.metainfo.private
+    common = [] if is_private else view.session.client.default_trackers
+    shown = _trackers(view, view.active.tracker_tiers + common)
+    return [{**each, **_stats(statuses.get(each["announce"]), each["announce"], now)} for each in shown]
 
 
 def number_of(record: TorrentRecord, url: str) -> int:
@@ -55,7 +72,7 @@ def changed_tiers(arguments: Arguments, record: TorrentRecord, tiers: list[list[
         RpcError: a URL is not that of a tracker, or there is no such tracker.
     """
     if "tracker_list" in arguments:
-        return _checked(_parse_list(arguments.text("tracker_list")))
+        return tiers_of(arguments.text("tracker_list"))
     if not any(name in arguments for name in ("tracker_add", "tracker_remove", "tracker_replace")):
         return None
     by_id = {number_of(record, url): url for tier in tiers for url in tier}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from functools import cached_property
 from typing import Any
@@ -181,6 +180,9 @@ class TorrentView:
         """The kind of its largest file."""
         if self.metainfo is None:
             return ""
+        # Only now: its tables take half a MiB.
+        import mimetypes
+
         largest = max(self.metainfo.files, key=lambda file: file.length)
         return mimetypes.guess_type(os.path.basename(largest.path[-1]))[0] or "application/octet-stream"
 

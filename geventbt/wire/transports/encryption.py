@@ -18,14 +18,15 @@ _log = logging.getLogger("geventbt")
 FindTorrent: TypeAlias = Callable[[bytes], "bytes | None"]
 """From the `geventbt.protocol.mse.req2` of an info hash to the info hash, or None."""
 
-EncryptionPolicy: TypeAlias = Literal["prefer", "require", "disable"]
+EncryptionPolicy: TypeAlias = Literal["prefer", "allow", "require", "disable"]
 """Whether connections are encrypted; see `geventbt.connect`."""
 Encryption: TypeAlias = Literal["plaintext", "rc4"]
 
 PREFER: Literal["prefer"] = "prefer"
+ALLOW: Literal["allow"] = "allow"
 REQUIRE: Literal["require"] = "require"
 DISABLE: Literal["disable"] = "disable"
-POLICIES = (PREFER, REQUIRE, DISABLE)
+POLICIES = (PREFER, ALLOW, REQUIRE, DISABLE)
 
 _logged: set[type[Exception]] = set()
 
@@ -107,7 +108,7 @@ class InboundOpening:
     """The opening of an inbound connection; plaintext or encrypted is told from the first bytes.
 
     Args:
-        policy: "prefer", "require" or "disable".
+        policy: "prefer", "allow", "require" or "disable".
         find_torrent: finds the torrent of an encrypted opening; None accepts no encrypted ones.
 
     Attributes:

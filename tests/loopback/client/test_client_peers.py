@@ -14,6 +14,7 @@ import gevent
 import gevent.event
 import pytest
 from gevent import socket as gevent_socket
+from gevent.event import Event
 
 import geventbt
 from geventbt import ActiveTorrent, Client, Extensions, Handshake, NoPeersError, RequestFailed, Wire, WireClosed, limits
@@ -222,15 +223,23 @@ def test_a_peer_that_comes_back_replaces_its_own_connection_that_has_been_silent
 
 
 def test_a_peer_that_leaves_right_after_the_handshake_leaves_nothing(world: World, torrent):
+    visited = Event()
+
     def leave(wire: Wire) -> None:
         wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
         wire.close(0)
 
+    def stay(wire: Wire) -> None:
+        wire.handshake(torrent.info_hash, geventbt.new_peer_id(), geometry=torrent.geometry)
+        visited.wait(30)
+
     client = world.client()
-    job = world.download(torrent, [world.listen(leave) for _ in range(20)], client=client, fail_without_peers=True)
+    peers = [world.listen(stay), *(world.listen(leave) for _ in range(20))]
+    job = world.download(torrent, peers, client=client, fail_without_peers=True)
     eventually(lambda: job.state == "downloading")
     for _ in range(20):
         world.visit(client, torrent).close(0)
+    visited.set()
     with pytest.raises(NoPeersError):
         job.wait(30)
     eventually(lambda: not job.peers)

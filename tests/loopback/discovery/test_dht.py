@@ -18,6 +18,8 @@ from geventbt.discovery.dht.contacts import IPV4
 from geventbt.discovery.dht.items import public_key_of
 from geventbt.discovery.dht.state import decode_state
 from geventbt.net.addresses import Ports
+from geventbt.net.network import DIRECT
+from geventbt.net.udp_port import UdpPort
 from tests.loopback.harness import eventually
 
 HASH = b"h" * 20
@@ -70,6 +72,25 @@ def test_each_family_has_its_own_port(make: Callable[..., geventbt.DHT]) -> None
     eventually(lambda: set(asking.get_peers(HASH)) == {("127.0.0.1", 1111), ("::1", 2222)})
     list(near.find_peers(SEED[:20], announce_port=Ports(None, 3333)))
     eventually(lambda: set(asking.get_peers(SEED[:20])) == {("::1", 3333)})
+
+
+def test_a_node_moves_to_another_port_with_all_that_it_knows(network: list[geventbt.DHT]) -> None:
+    network[0].announce(HASH, 4242)
+    moving, before = network[2], network[2].port
+    moving.move(UdpPort.at(DIRECT, "127.0.0.1", 0))
+    assert moving.port != before
+    assert list(moving.get_peers(HASH)) == [("127.0.0.1", 4242)]
+    assert moving.sample(("127.0.0.1", network[1].port)).info_hashes == (HASH,)
+
+
+def test_a_node_stays_where_it_is_if_a_port_lacks_a_family(make: Callable[..., geventbt.DHT]) -> None:
+    dht = make("")
+    before = dht.port
+    with pytest.raises(OSError, match="no socket of IPv6"):
+        dht.move(UdpPort.at(DIRECT, "127.0.0.1", 0))
+    assert dht.port == before
+    near = make("", nodes=[("127.0.0.1", before), ("::1", before)])
+    eventually(lambda: near.status().nodes and near.status().nodes_ipv6)
 
 
 def test_an_implied_port_is_the_dhts_own(network: list[geventbt.DHT]) -> None:

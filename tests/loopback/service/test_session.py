@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -252,6 +253,109 @@ def test_data_is_found_in_another_folder(service: Service, torrent: Torrent) -> 
     session.move(added, str(service.world.origin), moves_files=False)
     eventually(lambda: added.active.state == "seeding")
     assert (service.world.origin / "data" / "a").exists()
+
+
+# ------------------------------------------------------------------ a folder for what is not complete
+
+
+def begun(service: Service, torrent: Torrent, **settings: Any) -> tuple[Session, ServiceTorrent]:
+    """A session with a folder for what is not complete, and a torrent of which a part is there."""
+    incomplete = service.world.folder / "incomplete"
+    session = service.start(incomplete_dir=str(incomplete), has_incomplete_dir=True, **settings)
+    added = session.add(torrent)
+    session.change(added, limits_down=True, limit_down=100_000)
+    added.active.add_peers(service.world.seeds(torrent, 1))
+    eventually(lambda: added.active.progress.done)
+    assert (incomplete / "data").exists()
+    assert not service.downloads.exists()
+    return session, added
+
+
+def finish(session: Session, added: ServiceTorrent) -> None:
+    """Have it completed, and moved."""
+    session.change(added, limits_down=False)
+    eventually(lambda: added.record.completed and not added.record.moved_from and added.active.state == "seeding")
+
+
+def test_data_is_in_a_folder_of_its_own_until_it_is_complete(service: Service, torrent: Torrent) -> None:
+    session, added = begun(service, torrent)
+    assert added.record.folder == str(service.downloads)
+    finish(session, added)
+    service.world.assert_complete(torrent)
+    assert not (service.world.folder / "incomplete" / "data").exists()
+    assert added.active.folder == str(service.downloads)
+    assert the_one(service.again()).record.place == str(service.downloads)
+
+
+def test_what_is_incomplete_goes_on_in_its_folder_in_the_next_run(service: Service, torrent: Torrent) -> None:
+    _, added = begun(service, torrent)
+    service.stop()
+    # It has been switched off meanwhile, which concerns what comes later.
+    session = service.start(has_incomplete_dir=False)
+    added = the_one(session)
+    eventually(lambda: added.active.progress.done)
+    assert added.active.folder == str(service.world.folder / "incomplete")
+    added.active.add_peers(service.world.seeds(torrent, 1))
+    finish(session, added)
+    service.world.assert_complete(torrent)
+
+
+def test_a_torrent_that_was_complete_when_the_process_ended_is_moved_in_the_next_run(
+    service: Service, torrent: Torrent
+) -> None:
+    added = complete(service, service.start(), torrent)
+    service.stop()
+    added.record.incomplete_folder, added.record.folder = str(service.downloads), str(service.world.folder / "new")
+    with closing(StateStore(service.world.folder / "state")) as store:
+        store.save(torrent.swarm_hash, added.record)
+    found = the_one(service.start())
+    eventually(lambda: not found.record.incomplete_folder and not found.record.moved_from)
+    eventually(lambda: found.active.state == "seeding")
+    service.world.assert_complete(torrent, "new")
+
+
+def test_of_what_is_there_already_no_second_one_is_begun(service: Service, torrent: Torrent) -> None:
+    shutil.copytree(service.world.origin, service.downloads)
+    session = service.start(incomplete_dir=str(service.world.folder / "incomplete"), has_incomplete_dir=True)
+    added = session.add(torrent)
+    eventually(lambda: added.active.state == "seeding")
+    assert added.active.progress.downloaded == 0
+    assert not (service.world.folder / "incomplete").exists()
+
+
+def test_what_is_incomplete_can_be_moved_and_renamed(service: Service, torrent: Torrent) -> None:
+    session, added = begun(service, torrent)
+    session.rename(added, "data/a", "first")
+    eventually(lambda: (service.world.folder / "incomplete" / "data" / "first").exists())
+    assert added.record.folder == str(service.downloads)
+    new = service.world.folder / "new"
+    session.move(added, str(new))
+    eventually(lambda: (new / "data" / "first").exists())
+    assert added.record.place == added.record.folder == str(new)
+    added.active.add_peers(service.world.seeds(torrent, 1))
+    finish(session, added)
+    assert (new / "data" / "first").read_bytes() == (service.world.origin / "data" / "a").read_bytes()
+
+
+def test_a_torrent_that_cannot_leave_the_folder_is_seeded_from_there(service: Service, torrent: Torrent) -> None:
+    session, added = begun(service, torrent)
+    (service.downloads / "data").mkdir(parents=True)
+    (service.downloads / "data" / "a").write_text("mine")
+    finish(session, added)
+    eventually(lambda: added.problem)
+    eventually(lambda: added.active.state == "seeding")
+    assert added.record.place == added.record.folder == str(service.world.folder / "incomplete")
+    assert (service.downloads / "data" / "a").read_text() == "mine"
+
+
+def test_a_rename_that_fails_leaves_what_is_incomplete_where_it_is(service: Service, torrent: Torrent) -> None:
+    session, added = begun(service, torrent)
+    (service.world.folder / "incomplete" / "data" / "first").write_text("mine")
+    session.rename(added, "data/a", "first")
+    eventually(lambda: added.problem)
+    eventually(lambda: added.active.state == "downloading")
+    assert added.record.folder == str(service.downloads)
+    assert (added.record.place, added.record.renames) == (str(service.world.folder / "incomplete"), [])
 
 
 def test_a_file_and_the_folder_get_other_names(service: Service, torrent: Torrent) -> None:

@@ -14,7 +14,18 @@ import geventbt
 from geventbt import limits
 from geventbt.service.session import Session
 from geventbt.service.store import StateStore
-from geventbt.web import Guard, Login, hash_password, make_app
+from geventbt.web import (
+    Guard,
+    Login,
+    Metrics,
+    Streams,
+    hash_password,
+    make_app,
+    metrics_blueprint,
+    page_blueprint,
+    rpc_blueprint,
+    stream_blueprint,
+)
 from geventbt.web.feed import Feed
 from geventbt.web.journal import Journal
 from geventbt.web.session_control import SessionControl
@@ -89,6 +100,13 @@ def page(world: World, serving_http: MakeServer, monkeypatch: pytest.MonkeyPatch
 
 def add(page: Page, world: World, torrent: geventbt.Torrent) -> geventbt.ActiveTorrent:
     return world.download(torrent, world.seeds(torrent, 1), client=page.client)
+
+
+def add_to(client: geventbt.Client, world: World, torrent: geventbt.Torrent) -> geventbt.ActiveTorrent:
+    """A torrent that has been downloaded."""
+    active = world.download(torrent, world.seeds(torrent, 1), client=client)
+    assert active.wait(10)
+    return active
 
 
 # ------------------------------------------------------------------ what it shows
@@ -376,6 +394,36 @@ def test_it_works_below_a_path_of_another_app(world: World, serving_http: MakeSe
     assert visitor.ask("/torrents/metrics").code == 200
     moved = visitor.ask("/torrents")
     assert (moved.code, moved.headers["Location"]) == (308, f"{visitor.server.url}torrents/")
+
+
+@pytest.mark.parametrize("prefix", ["", "/torrents"])
+def test_the_parts_are_blueprints_of_flask(world: World, serving_http: MakeServer, prefix: str) -> None:
+    flask = pytest.importorskip("flask", reason="Flask is not installed")
+    torrent = world.torrent()
+    client = world.client(port=None)
+    active = add_to(client, world, torrent)
+    session = Session(client)
+    app = flask.Flask("theirs")
+    app.register_blueprint(page_blueprint(client, world.folder, stream_url="/files/"), url_prefix=prefix or None)
+    app.register_blueprint(stream_blueprint(Streams(client)), url_prefix="/files")
+    app.register_blueprint(metrics_blueprint(Metrics(client)))
+    app.register_blueprint(rpc_blueprint(client, session))
+    visitor = Visitor(serving_http(Guard(app)))
+    key = torrent.swarm_hash.hex()
+    assert b"<title>geventbt" in visitor.ask(f"{prefix}/").body
+    assert visitor.ask(f"{prefix}/app.js").headers["Content-Type"].startswith("text/javascript")
+    assert visitor.ask(f"{prefix}/api/torrents/{key}").json["name"] == "data"
+    refused = visitor.ask(f"{prefix}/api/torrents/{key}/pause", "POST", b"{}")
+    assert refused.code == 409
+    token = {"X_Geventbt_Token": refused.headers["X-Geventbt-Token"]}
+    assert visitor.ask(f"{prefix}/api/torrents/{key}/pause", "POST", b"{}", **token).code == 200
+    assert active.state == "paused"
+    part = visitor.ask(f"/files/{key}/0/a", Range="bytes=5-9")
+    assert (part.code, part.body) == (206, world.data(torrent)[5:10])
+    assert b"geventbt_torrents" in visitor.ask("/metrics").body
+    assert visitor.ask("/transmission/rpc").code == 409
+    assert visitor.ask(f"{prefix}/nothing").code == 404
+    session.close()
 
 
 # ------------------------------------------------------------------ what becomes of listeners

@@ -6,20 +6,22 @@ import base64
 import gzip
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from geventbt import Magnet, Torrent, limits
+from geventbt import Client, Magnet, Torrent, limits
 from geventbt.service.session import Session
 from geventbt.web import make_app
-from geventbt.web.rpc import Rpc, blueprint
+from geventbt.web.rpc import Rpc, rpc_app
 from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.names import legacy_answer
 from geventbt.web.rpc.rpc import METHODS
 from geventbt.web.rpc.settings import SETTINGS
+from tests.free_port import free_port
 from tests.loopback.web.conftest import MakeServer, Visitor
 from tests.loopback.web_server import WebServer
 from tests.loopback.world import World, eventually
@@ -350,10 +352,56 @@ def test_every_setting_can_be_changed_in_both_spellings(rpc: Rpc, name: str, spe
         return {name: answer[old_name]} if old_name in answer else answer
 
     before = ask("session_get")[name]
-    wanted = {bool: lambda: not before, str: lambda: "http://127.0.0.1:1/list"}.get(type(before), lambda: before - 1)()
+    other = {"encryption": "required", "peer_port": free_port()}
+    usual = {bool: lambda: not before, str: lambda: "http://127.0.0.1:1/list"}.get(type(before), lambda: before - 1)()
+    wanted = other.get(name, usual)
     ask("session_set", **{name: wanted})
     after = ask("session_get")[name]
     assert (after, type(after)) == (wanted, type(before))
+
+
+def test_the_folder_for_what_is_not_complete_is_one_that_data_may_be_in(
+    rpc: Rpc, session: Session, world: World
+) -> None:
+    folder = str(world.folder / "incomplete")
+    call(rpc, "session-set", **{"incomplete-dir": folder, "incomplete-dir-enabled": True})
+    shown = call(rpc, "session-get", fields=["incomplete-dir", "incomplete-dir-enabled"])
+    assert shown == {"incomplete-dir": folder, "incomplete-dir-enabled": True}
+    assert "outside" in failure(rpc, "session-set", **{"incomplete-dir": "/etc"})
+    assert "not absolute" in failure(rpc, "session-set", **{"incomplete-dir": "x"})
+    assert session.settings.incomplete_dir == folder
+
+
+def test_trackers_of_all_torrents_are_shown_with_those_of_each(rpc: Rpc, session: Session, torrent: Torrent) -> None:
+    text = "http://127.0.0.1:1/a\nhttp://127.0.0.1:2/a\n\nudp://127.0.0.1:3"
+    call(rpc, "session-set", **{"default-trackers": text})
+    assert call(rpc, "session-get")["default-trackers"] == text
+    assert session.client.default_trackers[1] == ["udp://127.0.0.1:3"]
+    assert "not the URL of a tracker" in failure(rpc, "session-set", **{"default-trackers": "ftp://x/"})
+    add(rpc, torrent)
+    assert get(rpc, "trackers", "trackerList") == {"trackers": [], "trackerList": ""}
+    eventually(lambda: session.torrents[0].active.trackers)
+    stats = get(rpc, "trackerStats")["trackerStats"]
+    assert [(each["announce"], each["tier"]) for each in stats][2] == ("udp://127.0.0.1:3", 1)
+    call(rpc, "session-set", **{"default-trackers": ""})
+    eventually(lambda: not get(rpc, "trackerStats")["trackerStats"])
+
+
+def test_a_port_that_is_taken_and_an_unknown_encryption_change_nothing(rpc: Rpc, session: Session) -> None:
+    before = session.client.port
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = {"peer-port": taken.getsockname()[1], "speed-limit-up": 1234}
+        assert "in use" in failure(rpc, "session-set", **wanted)
+    assert "must be one of" in failure(rpc, "session-set", encryption="sometimes")
+    assert (session.client.port, session.client.encryption) == (before, "prefer")
+    assert session.settings.limit_up != 1_234_000
+
+
+def test_a_client_that_does_not_listen_is_given_no_port() -> None:
+    with Client(port=None, dht=False, lsd=False) as client:
+        session = Session(client)
+        assert "does not listen" in failure(Rpc(client, session), "session-set", **{"peer-port": 9999})
+        session.close()
 
 
 def test_free_space_and_counters(rpc: Rpc, world: World, torrent: Torrent) -> None:
@@ -455,8 +503,8 @@ def test_cookies_go_along_with_the_request_for_a_torrent(session: Session, lists
 
 @pytest.fixture
 def visitor(session: Session, rpc: Rpc, serving_http: MakeServer) -> Visitor:
-    parts = [blueprint(session.client, session, rpc=rpc)]
-    return Visitor(serving_http(make_app(session.client, session.settings.download_dir, blueprints=parts)))
+    parts = {"/transmission": rpc_app(session.client, session, rpc=rpc)}
+    return Visitor(serving_http(make_app(session.client, session.settings.download_dir, parts=parts)))
 
 
 @pytest.mark.parametrize("path", ["/transmission/rpc", "/transmission/rpc/", "/transmission/rpc?x=1"])

@@ -183,6 +183,10 @@ def test_an_interval_is_kept_within_reason(said, taken):
     assert (answer() if said is None else answer(interval=said)).interval == taken
 
 
+def test_a_min_interval_of_zero_is_none():
+    assert answer(interval=900, min_interval=0) == AnnounceResponse(900.0)
+
+
 def test_fields_of_the_wrong_kind_are_as_if_they_were_not_there():
     wrong = answer(
         min_interval="x", complete=-1, incomplete=[], tracker_id=bytes(257), external_ip=b"abc", warning_message=5

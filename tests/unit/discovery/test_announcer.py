@@ -14,6 +14,7 @@ from gevent.event import Event
 
 from geventbt import limits
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse
+from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers.announcer import Announcer
 from geventbt.errors import TrackerError
 from tests.loopback.harness import eventually
@@ -373,6 +374,28 @@ def test_no_other_tracker_of_a_tier_is_begun_with_at_the_end(trackers, announcin
     gevent.spawn_later(0.05, answer.set)
     announcer.stop(timeout=5)
     assert trackers.asked == [("a", "started")]
+
+
+def test_torrents_that_share_a_queue_announce_to_one_tracker_in_turn(trackers: Trackers) -> None:
+    queue, answer = AnnounceQueue(2, 9), Event()
+    trackers.does["http://a/x"] = trackers.does["http://a/y"] = lambda request: answer.wait() and GOOD
+
+    def announcer(url: str) -> Announcer:
+        make_request = lambda event: AnnounceRequest(b"i" * 20, b"p" * 20, 6881, event=event)  # noqa: E731
+        return Announcer([[url]], make_request, lambda peers, url: None, announce=trackers.announce, queue=queue)
+
+    announcers = [announcer(f"http://a/{'xy'[number % 2]}") for number in range(5)]
+    other = announcer("http://b/x")
+    for each in (*announcers, other):
+        each.start()
+    eventually(lambda: other.status["http://b/x"].registered)
+    assert len(trackers.asked) == 3
+    announcers[2].stop(0)
+    answer.set()
+    eventually(lambda: all(known.registered for each in announcers[3:] for known in each.status.values()))
+    assert len(trackers.asked) == 5
+    for each in (*announcers, other):
+        each.stop(0)
 
 
 def early_waits(announcing: Any, trackers: Trackers, count: int, answer: Callable[[], AnnounceResponse]) -> list[float]:

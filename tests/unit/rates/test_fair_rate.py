@@ -76,6 +76,27 @@ def test_torrents_get_equal_shares_however_many_peers_they_have(rate):
         assert max(got[:-1]) <= 1.2 * min(got[:-1])
 
 
+@pytest.mark.parametrize("weights", [(8.0, 1.0), (1.0, 1 / 8), (64.0, 1.0)])
+def test_torrents_get_shares_in_proportion_to_their_weights(weights):
+    client = FairRate(3_000_000, 0.0)
+    torrents = [FairRate(None, 0.0, client) for _ in weights]
+    for torrent, weight in zip(torrents, weights, strict=True):
+        torrent.weight = weight
+    heavy, *light = run(client, [Source(torrents[0]), Source(torrents[1]), Source(torrents[1])], 60.0)
+    assert is_kept(3_000_000, [heavy, *light], 60.0)
+    assert heavy / sum(light) == pytest.approx(weights[0] / weights[1], rel=0.1)
+    assert light[0] == pytest.approx(light[1], rel=0.1)
+
+
+def test_what_a_heavy_torrent_leaves_is_for_the_others():
+    client = FairRate(1_000_000, 0.0)
+    heavy, light = FairRate(None, 0.0, client), FairRate(None, 0.0, client)
+    heavy.weight = 1000.0
+    got = run(client, [Source(heavy, demand=200_000), Source(light)])
+    assert is_kept(1_000_000, got)
+    assert got[0] == pytest.approx(200_000 * SECONDS, rel=0.05)
+
+
 def test_what_a_slow_peer_leaves_is_for_the_others():
     shared = FairRate(1_000_000, 0.0)
     got = run(shared, [Source(shared), Source(shared, demand=100_000), Source(shared)])

@@ -116,6 +116,16 @@ def test_no_patience_is_longer_than_a_minute():
     assert window.timeout == limits.MAX_SNUB_TIMEOUT
 
 
+def test_a_stall_is_forgotten_after_some_pauses_that_are_much_shorter():
+    window = RequestWindow()
+    window.on_requests(0)
+    for time in (30, 35, 40):
+        window.on_blocks(1, 5, time)
+        assert window.timeout >= 90
+    window.on_blocks(1, 5, 45)
+    assert window.timeout == 15
+
+
 def test_the_pauses_between_bursts_are_what_is_usual():
     """A hundred blocks at once every four seconds: the pauses inside a burst must not hide those between."""
     window = RequestWindow()
