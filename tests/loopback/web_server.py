@@ -51,6 +51,12 @@ Behave = Callable[[Asked, Answer], "Answer | None"]
 class WebServer:
     """Serves a folder on a free port of loopback.
 
+    Args:
+        folder: what it serves.
+        behave: see `Behave`.
+        rate: bytes a second of a connection, or a function of its number, from 0 on; None for no limit.
+        host: the address.
+
     Attributes:
         asked: the requests so far.
         connections: open at present.
@@ -62,14 +68,14 @@ class WebServer:
         folder: Path,
         behave: Behave = lambda asked, answer: None,
         *,
-        rate: int | None = None,
+        rate: int | Callable[[int], int] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
         self.behave = behave
         self.rate = rate
         self.asked: list[Asked] = []
-        self.connections = self.most = 0
+        self.connections = self.most = self._accepted = 0
         self._server = StreamServer((host, 0), self._handle)
         self._server.start()
         self.port: int = self._server.server_port
@@ -82,21 +88,23 @@ class WebServer:
         self._server.stop(timeout)
 
     def _handle(self, sock: Any, address: Any) -> None:
+        rate = self.rate(self._accepted) if callable(self.rate) else self.rate
+        self._accepted += 1
         self.connections += 1
         self.most = max(self.most, self.connections)
         try:
             with sock, suppress(OSError):
-                self._serve(sock)
+                self._serve(sock, rate)
         finally:
             self.connections -= 1
 
-    def _serve(self, sock: Any) -> None:
+    def _serve(self, sock: Any, rate: int | None) -> None:
         file = sock.makefile("rb")
         while (asked := _read(file)) is not None:
             self.asked.append(asked)
             right = self._right(asked)
             answer = self.behave(asked, right) or right
-            self._send(sock, answer)
+            self._send(sock, answer, rate)
             if answer.closes:
                 return
 
@@ -113,15 +121,15 @@ class WebServer:
         end = min(end, len(data))
         return Answer("206 Partial Content", {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}, data[start:end])
 
-    def _send(self, sock: Any, answer: Answer) -> None:
+    def _send(self, sock: Any, answer: Answer, rate: int | None) -> None:
         length = len(answer.body) if answer.length is None else answer.length
         headers = {**({"Content-Length": str(length)} if length >= 0 else {}), **answer.headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         sock.sendall(f"HTTP/1.1 {answer.status}\r\n{head}\r\n".encode("latin-1"))
-        if self.rate is None:
+        if rate is None:
             sock.sendall(answer.body)
             return
-        step = max(1, self.rate // 50)
+        step = max(1, rate // 50)
         for start in range(0, len(answer.body), step):
             sock.sendall(answer.body[start : start + step])
             gevent.sleep(0.02)

@@ -272,9 +272,12 @@ class WebSeed:
         self._runs.on_received()
 
     def may_go_on(self, connection: WebSeedConnection) -> bool:
-        """See `ConnectionOwner`."""
+        """See `ConnectionOwner`. Of one connection too many the slowest is left."""
+        if not self.is_wanted or self.closed:
+            return False
+        now = self._now()
         is_one_too_many = len(self._lanes) > self._connections.count
-        return self.is_wanted and not self.closed and not is_one_too_many
+        return not is_one_too_many or connection is not min(self._lanes, key=lambda lane: lane.meter.speed(now))
 
     def _take_sample(self, now: float) -> None:
         """Learn whether another connection would be worth it, or the last one was."""

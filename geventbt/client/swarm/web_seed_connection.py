@@ -14,6 +14,7 @@ from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.web_seed_reader import WebSeedReader
 from geventbt.protocol.connection import Event
 from geventbt.protocol.constants import PIECE
+from geventbt.rates.speed import SpeedMeter
 
 _LOOK = 1.0
 """Seconds between two looks for something to fetch, if nobody says that there is something."""
@@ -67,6 +68,7 @@ class WebSeedConnection:
         reader: sends the requests.
 
     Attributes:
+        meter: its own speed.
         receiving_since: when it began to receive what others are not asked for meanwhile; None while it does not.
             Single bytes that come now and then do not count: they could hold up a download without end.
     """
@@ -79,6 +81,7 @@ class WebSeedConnection:
         self._allowed = 0
         self._has_turn = GeventEvent()
         self._idle_since: float | None = None
+        self.meter = SpeedMeter()
         self.receiving_since: float | None = None
 
     def fetch_all(self, idle_time: float) -> None:
@@ -201,8 +204,9 @@ class WebSeedConnection:
         assembly.receive_in_place(source, window)
 
     def _read_into(self, view: memoryview) -> int:
-        count = self._reader.read_into(view)
-        self._owner.on_bytes(count, self._swarm.now())
+        count, now = self._reader.read_into(view), self._swarm.now()
+        self.meter.add(count, now)
+        self._owner.on_bytes(count, now)
         return count
 
     # ------------------------------------------------------------------ the rest of a block that was cut off

@@ -146,6 +146,15 @@ def test_mirrors_share_the_work(world, serve):
     assert sum(seed.downloaded for seed in job.web_seeds) < 1.1 * torrent.geometry.length
 
 
+@pytest.mark.parametrize("slow", [1, 2])
+def test_the_slowest_connection_to_a_web_seed_holds_up_nothing(world, serve, monkeypatch, slow):
+    monkeypatch.setattr(limits, "WEB_SEED_SAMPLE", 0.2)
+    torrent = one_file(world, 12_000_000)
+    server = serve(rate=lambda connection: 50_000 if connection == slow else 6_000_000)
+    fetch(world, torrent, server.url)
+    assert server.most > slow
+
+
 def test_peers_and_a_web_seed_share_the_work(world, serve, monkeypatch):
     monkeypatch.setattr(limits, "WEB_SEED_DELAY", 0.0)
     torrent, server = one_file(world, 6_000_000), serve(rate=4_000_000)
