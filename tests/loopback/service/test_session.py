@@ -469,8 +469,8 @@ def test_of_idle_torrents_nothing_is_written_for_an_hour(
         eventually(lambda: ServiceRecord.decode(common.read_bytes()).seconds >= seconds + 100)
         return own.read_bytes() == before
 
-    # What has just happened is written once more.
-    assert stays_after_a_save() or stays_after_a_save()
+    # What has just happened, such as the end of the download, is still written.
+    assert any(stays_after_a_save() for _ in range(5))
     service.clock.now += 3600
     eventually(lambda: TorrentRecord.decode(own.read_bytes()).seconds_seeding >= 3700)
 
