@@ -144,7 +144,7 @@ def columns(scenario: Scenario, kinds: list[str], ends: list[float], uploaded: l
 
 def print_row(name: str, kind: str, bound: float, row: dict[str, Any]) -> None:
     cells = "  ".join(f"{key} {value:.2f}" for key, value in row.items() if isinstance(value, float))
-    print(f"{name:13}{kind:11} bound {bound:.1f}  {cells}", flush=True)
+    print(f"{name:15}{kind:11} bound {bound:.1f}  {cells}", flush=True)
 
 
 def main() -> None:
