@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import quote
+from wsgiref.util import application_uri
 
 from geventbt.web.wsgi import Environ, Headers, StartResponse, answer_text, status_line
 
@@ -148,7 +148,7 @@ class Views:
     def _reply(self, environ: Environ) -> Reply:
         path = environ.get("PATH_INFO", "")
         if not path:
-            raise Refused(308, "with a slash", ("Location", f"{_address_of(environ)}/"))
+            raise Refused(308, "with a slash", ("Location", f"{application_uri(environ).rstrip('/')}/"))
         for pattern, by_method in self._patterns:
             match = pattern.fullmatch(path)
             if match:
@@ -167,8 +167,3 @@ def _send(reply: Reply, environ: Environ, start_response: StartResponse) -> Iter
     if environ["REQUEST_METHOD"] == "HEAD":
         return []
     return [reply.body] if isinstance(reply.body, bytes) else reply.body
-
-
-def _address_of(environ: Environ) -> str:
-    """The URL that an app is mounted at."""
-    return f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}{quote(environ.get('SCRIPT_NAME', ''))}"

@@ -73,6 +73,14 @@ def test_without_a_slash_a_browser_is_sent_there(views: Views) -> None:
     assert (moved.status[:3], moved.headers["Location"]) == ("308", "http://localhost:1/my%20torrents/")
 
 
+def test_a_browser_of_http_1_0_names_no_host(views: Views, caplog: pytest.LogCaptureFixture) -> None:
+    moved = Answer(views, "", HTTP_HOST="", SCRIPT_NAME="/a b", SERVER_NAME="127.0.0.1", SERVER_PORT="8080")
+    assert (moved.status[:3], moved.headers["Location"]) == ("308", "http://127.0.0.1:8080/a%20b/")
+    without = {"wsgi.url_scheme": "http", "REQUEST_METHOD": "GET", "PATH_INFO": ""}
+    assert views({**without, "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80"}, lambda status, headers: None)
+    assert not caplog.records
+
+
 def test_a_fault_is_logged_and_answered(views: Views, caplog: pytest.LogCaptureFixture) -> None:
     def broken(request: Request) -> Reply:
         raise ZeroDivisionError
