@@ -17,10 +17,12 @@ class FileLock:
 
     Args:
         path: the file to lock by, which stays; it is made with its folder.
+        mode: its permissions, less what the umask takes away: who can read it can take the lock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mode: int = 0o666) -> None:
         self._path = path
+        self._mode = mode
         self._descriptor: int | None = None
 
     def take(self) -> bool:
@@ -32,7 +34,7 @@ class FileLock:
         if self._descriptor is not None:
             return True
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, self._mode)
         try:
             _lock(descriptor)
         except OSError as error:

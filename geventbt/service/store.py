@@ -16,13 +16,13 @@ is recorded beside the data; see `Storage.checkpoint`. All methods block on the 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from geventbt.concurrency.file_lock import FileLock
 from geventbt.concurrency.replace_file import replace_file, sync_folder
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.metainfo import Magnet, Torrent
@@ -52,18 +52,16 @@ class StateStore:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._torrents.mkdir(mode=0o700, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = FileLock(self.folder / "lock", mode=0o600)
+            is_ours = self._lock.take()
         except OSError as error:
             raise StorageError(error.errno, error.strerror, os.fspath(self.folder)) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise StorageError(errno.EBUSY, "another daemon uses this folder", os.fspath(self.folder)) from error
+        if not is_ours:
+            raise StorageError(errno.EBUSY, "another daemon uses this folder", os.fspath(self.folder))
 
     def close(self) -> None:
         """Leave the folder to other processes."""
-        os.close(self._lock)
+        self._lock.release()
 
     # ------------------------------------------------------------------ the service
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,13 @@ def test_one_process_has_the_folder(folder: Path) -> None:
     assert caught.value.errno == errno.EBUSY
     store.close()
     StateStore(folder).close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_no_other_user_can_take_the_lock(folder: Path) -> None:
+    store = StateStore(folder)
+    assert (folder / "lock").stat().st_mode & 0o077 == 0
+    store.close()
 
 
 def test_what_has_not_changed_is_not_written(folder: Path, torrent: Torrent) -> None:
