@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from geventbt.client.torrent.signal_types import TorrentOn
     from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.source import SourceStatus
-    from geventbt.discovery.trackers.announcer import TrackerStatus
+    from geventbt.discovery.trackers.tracker_state import TrackerStatus
 
 
 _typed_as_on: TypedAs[TorrentOn] = TypedAs()
