@@ -245,7 +245,7 @@ class ActiveTorrent:
         """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
         swarm = self._runner.peering.swarm
-        return swarm.broken if swarm is not None else set()
+        return swarm.prospects.broken if swarm is not None else set()
 
     @_typed_as_on
     def on(self, name: str, handler: Callable[..., object]) -> Any:

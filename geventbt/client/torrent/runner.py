@@ -237,7 +237,7 @@ class TorrentRunner:
         """Raise if the download cannot go on."""
         swarm = self.peering.swarm
         if swarm is not None and (self.reads.under_way or not self.life.done.is_set()):
-            self._dead_end.check(swarm, can_find_more=self.sources.finder.can_find_more)
+            self._dead_end.check(swarm.prospects, can_find_more=self.sources.finder.can_find_more)
 
     # ------------------------------------------------------------------ its end
 

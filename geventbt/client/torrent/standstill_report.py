@@ -115,7 +115,7 @@ class StandstillReport:
             sources.trackers.status,
             None if dht is None else dht.nodes,
             len(sources.known),
-            self._peering.swarm.last_failure if self._peering.swarm is not None else None,
+            self._peering.swarm.prospects.last_failure if self._peering.swarm is not None else None,
         )
 
 
@@ -128,5 +128,5 @@ def _counts(swarm: Swarm) -> PeerCounts:
         unchoked=len(unchoked),
         silent=sum(peer.snubbed for peer in unchoked),
         missing=swarm.picker.missing,
-        broken=len(swarm.broken),
+        broken=len(swarm.prospects.broken),
     )
