@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import geventbt
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import created_fields, emit
@@ -38,8 +38,12 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument(
         "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: chosen by the size)"
     )
-    parsing.add_repeatable(parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first")
-    parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable")
+    shared_options.add_repeatable(
+        parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first"
+    )
+    shared_options.add_repeatable(
+        parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable"
+    )
     parser.add_argument(
         "--torrent-version",
         choices=["1", "2", "hybrid"],
@@ -50,8 +54,8 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument("--comment", metavar="TEXT", help="text for people")
     parser.add_argument("--source", metavar="TEXT", help="text that changes the info hash, for private trackers")
     parser.add_argument("--name", help="name of the torrent (default: that of PATH)")
-    parsing.add_quiet(parser)
-    parsing.add_json(parser)
+    shared_options.add_quiet(parser)
+    shared_options.add_json(parser)
     parser.set_defaults(run=run)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import geventbt
-from geventbt.cli import parsing
+from geventbt.cli import parsing, shared_options
 from geventbt.cli.errors import CORRUPT, DONE, exit_code_if_output_closes
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
@@ -43,10 +43,10 @@ class _Checked(NamedTuple):
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "verify", "compare data on disk with a torrent", _EXAMPLES)
-    parsing.add_source(parser, _SOURCE)
-    parsing.add_data(parser)
-    parsing.add_quiet(parser)
-    parsing.add_json(parser)
+    shared_options.add_source(parser, _SOURCE)
+    shared_options.add_data(parser)
+    shared_options.add_quiet(parser)
+    shared_options.add_json(parser)
     parser.set_defaults(run=run)
 
 
