@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from geventbt import limits
 from geventbt.client.peers.backoff import backoff
@@ -42,6 +42,13 @@ class Source(IntEnum):
 _Reporter: TypeAlias = tuple[Source, str]
 _Rank: TypeAlias = tuple[bool, bool, float, int]
 _LOWEST_RANK: _Rank = (False, False, -math.inf, 0)
+
+
+class News(Protocol):
+    """Wakes a greenlet: an `Event`."""
+
+    def set(self) -> None:
+        """There is news."""
 
 
 class _State(Enum):
@@ -95,6 +102,7 @@ class KnownPeers:
         rng: the order among those of equal rank.
         retry: seconds before the first retry of one that failed; doubled with each further failure.
         hosts: those that it blocks are not added.
+        news: is set when there may be less hope than before: a peer has failed, has left, or is not to be tried.
 
     Attributes:
         bans: the peers that are never connected to.
@@ -108,12 +116,14 @@ class KnownPeers:
         rng: random.Random | None = None,
         retry: float = limits.FIRST_RETRY,
         hosts: HostFilter = NO_FILTER,
+        news: News | None = None,
     ) -> None:
         self._limit = limit
         self._share = max(1, limit // limits.KNOWN_SHARE)
         self._rng = rng or random.Random()
         self._retry = retry
         self._hosts = hosts
+        self._news = news
         self._known: dict[Address, _KnownPeer] = {}
         self._by_reporter: Counter[_Reporter] = Counter()
         self._by_host: Counter[str] = Counter()
@@ -345,6 +355,11 @@ class KnownPeers:
         peer.due = math.inf if peer.given_up else now + delay
         peer.tried_at = now
         peer.update_rank()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     def _find(self, address: object) -> _KnownPeer | None:
         known = normalise(address)
@@ -366,6 +381,7 @@ class KnownPeers:
         peer = self._find(address)
         if peer is not None:
             self._drop(peer)
+            self._tell()
 
 
 def _count_down(counter: Counter[_Key], key: _Key) -> None:

@@ -55,7 +55,7 @@ class PeerSources:
         self._data = data
         self._totals = totals
         first_retry = _FIRST_RETRY if self._options.fail_without_peers else limits.FIRST_RETRY
-        self.known = KnownPeers(rng=client.rng, retry=first_retry, hosts=client.network)
+        self.known = KnownPeers(rng=client.rng, retry=first_retry, hosts=client.network, news=self._life.news)
         self.finder = Finder(self.known, client.network)
         client.port_users.add(self.finder)
         self._own_tiers: list[list[str]] | None = None

@@ -63,7 +63,7 @@ class Peering:
         self._readahead = readahead
         self._owner = owner
         self.reputation = Reputation(sources.known, now=client.now)
-        self.web_seeds = WebSeeds(client.hosts, now=client.now, network=client.network)
+        self.web_seeds = WebSeeds(client.hosts, now=client.now, network=client.network, news=self._life.news)
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
@@ -110,6 +110,7 @@ class Peering:
             self._identity.source,
             self._sources.known,
             self._sources.finder,
+            self._life.news,
             max_peers=self._max_peers,
             fail_without_peers=self._options.fail_without_peers,
             files=self._options.files,

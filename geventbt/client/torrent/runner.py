@@ -43,8 +43,6 @@ _log = logging.getLogger("geventbt")
 
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
-_SHORT_TICK = 0.1
-"""Likewise while the download may turn out to have no peers."""
 _MIN_PEERS = 10
 """With fewer connections the sources of peers are asked again as soon as they allow it."""
 
@@ -193,14 +191,7 @@ class TorrentRunner:
                 self.sources.finder.need_more()
             if self._options.fail_without_peers and not life.is_paused:
                 self._check_prospects()
-            life.wait_for_news(_SHORT_TICK if self._lacks_peers else _TICK)
-
-    @property
-    def _lacks_peers(self) -> bool:
-        """Whether no peer is connected for a download that is to fail if none can be."""
-        swarm = self.peering.swarm
-        may_fail = self._options.fail_without_peers and not self.life.done.is_set()
-        return may_fail and swarm is not None and not swarm.has_peers
+            life.wait_for_news(_TICK)
 
     @property
     def _is_at_rest(self) -> bool:
@@ -362,3 +353,4 @@ class TorrentRunner:
     def on_peer_removed(self, wire: Wire) -> None:
         """See `SwarmOwner`."""
         self.events.send("peer_removed", wire=wire)
+        self.life.news.set()

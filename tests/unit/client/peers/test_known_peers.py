@@ -410,3 +410,30 @@ def test_a_peer_that_was_given_up_is_not_renewed_by_a_relay():
     now = fail(known, A, 0.0, limits.CONNECT_FAILURES) + limits.RETRY_RENAMED
     assert known.add(A, Source.HOLEPUNCH, now, reported_by=LIAR)
     assert known.next_due(now) is None
+
+
+class Bell:
+    """Counts the news."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+
+    def set(self) -> None:
+        self.rung += 1
+
+
+def test_there_is_news_when_a_peer_fails_leaves_or_is_not_to_be_tried() -> None:
+    bell = Bell()
+    known = candidates(news=bell)
+    for address in (A, B, C):
+        known.add(address, Source.TRACKER, 0, reported_by=TRACKER)
+    assert known.try_now(A, 0)
+    known.connected(A)
+    assert known.try_now(B, 0)
+    assert bell.rung == 0
+    known.failed(B, 1)
+    assert bell.rung == 1
+    known.closed(A, 1, worked=True)
+    assert bell.rung == 2
+    known.ban(C)
+    assert bell.rung == 3
