@@ -231,7 +231,7 @@ class Client:
     @property
     def max_connections(self) -> int:
         """Connections of all torrents together; may be set at any time."""
-        return self._context.max_connections
+        return self._context.connections.max_connections
 
     @max_connections.setter
     def max_connections(self, value: int) -> None:
@@ -392,7 +392,7 @@ class Client:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
             if wire.wait_handshake().peer_id == self._context.peer_id:
-                self._context.note_own_id(wire.remote_address)
+                self._context.own_addresses.note_origin(wire.remote_address)
                 wire.close(0)
                 return
             runner = None if wire.info_hash is None else self._table.runner_of(wire.info_hash)

@@ -152,8 +152,9 @@ class Dialer:
         return len(self._dialling) < limits.HALF_OPEN and self._owner.make_room() and self._has_room()
 
     def _has_room(self) -> bool:
-        has_room = len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
-        return has_room and monotonic() >= self._short_until
+        if len(self._dialling) >= limits.HALF_OPEN or monotonic() < self._short_until:
+            return False
+        return self._context.connections.has_room() and self._owner.has_room()
 
     def _start_dialling(self, address: Address, connect: Callable[[Address], Wire]) -> None:
         self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address, connect)] = address
@@ -223,7 +224,7 @@ class Dialer:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:
             wire.close(0)
-            if self._context.is_own(address, wire.local_address):
+            if self._context.own_addresses.has_led_here(address, wire.local_address):
                 self._known.exclude(address)
             raise
         self._note_way(address, wire.transport)

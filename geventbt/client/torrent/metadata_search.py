@@ -218,7 +218,7 @@ class MetadataSearch:
 
     def make_room(self) -> bool:
         """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
-        return self.has_room() and self._context.make_room(self._context.now())
+        return self.has_room() and self._context.connections.make_room(self._context.now())
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Exchange handshakes; see `DialerOwner`."""
@@ -259,7 +259,7 @@ class MetadataSearch:
             or self._active(self._inbound.values()) >= limits.METADATA_SOURCES
             or len(self._inbound) >= limits.METADATA_ASKED
             or self.connections >= self._max_peers
-            or not self._context.has_room()
+            or not self._context.connections.has_room()
         ):
             wire.close(0)
             return
