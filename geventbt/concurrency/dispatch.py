@@ -15,6 +15,7 @@ from gevent import getcurrent
 from geventbt.concurrency.flow import Backlog, FlowControl
 from geventbt.concurrency.flow import no_flow_control as no_flow_control
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import GeventBTError, LocalProtocolError, StorageError
 from geventbt.handlers import HandlerSignal, check_handler
 
@@ -87,7 +88,7 @@ class Dispatcher:
                 except _FAILURES as error:
                     log_failure(function, error)
                 if perf_counter() > ends:
-                    gevent.sleep(0)
+                    let_others_run()
                     ends = perf_counter() + _SLICE
         finally:
             # Killed in a handler, or done: the next call starts a new greenlet.
