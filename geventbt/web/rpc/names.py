@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_LONGEST = 64
+"""Characters of a name: what is kept of names must not grow with what clients send."""
 _TO_SNAKE = {"cache-size-mb": "cache_size_mib", "isUTP": "is_utp"}
 _TO_LEGACY = {
     "cache_size_mib": "cache-size-mb",
@@ -30,9 +32,13 @@ _CAMEL_METHODS = {"session_stats"}
 _KEBAB_IN_STATS = {"cumulative_stats": "cumulative-stats", "current_stats": "current-stats"}
 
 
-@lru_cache(1024)
 def snake_name(name: str) -> str:
-    """A name in snake_case, from any spelling."""
+    """A name in snake_case, from any spelling; as it is if it is too long for one."""
+    return name if len(name) > _LONGEST else _snake_name(name)
+
+
+@lru_cache(1024)
+def _snake_name(name: str) -> str:
     return _TO_SNAKE.get(name) or _HUMP.sub("_", name).replace("-", "_").lower()
 
 

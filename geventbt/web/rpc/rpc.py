@@ -12,10 +12,12 @@ import logging
 import secrets
 import string
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import GeventBTError
 from geventbt.net.text import clean_text
 from geventbt.service.session import Session
@@ -67,7 +69,7 @@ class Rpc:
             JSON; None where no answer is wanted.
         """
         try:
-            request = json.loads(body, parse_constant=_refuse)
+            request = json.loads(body, parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             if b'"jsonrpc"' in body:
                 return _dumped(_failed(None, RpcError(Code.PARSE, f"not JSON: {clean_text(str(error))}")))
@@ -81,8 +83,11 @@ class Rpc:
         if not requests or len(requests) > limits.RPC_BATCH:
             what = f"a batch must have 1 to {limits.RPC_BATCH} requests"
             return _dumped(_failed(None, RpcError(Code.INVALID_REQUEST, what)))
-        answers = [self._handle_new(request if isinstance(request, dict) else {}) for request in requests]
-        wanted = [answer for answer in answers if answer is not None]
+        wanted: list[Any] = []
+        for request in requests:
+            answer = self._handle_new(request if isinstance(request, dict) else {})
+            wanted += [] if answer is None else [answer]
+            let_others_run()
         return _dumped(wanted) if wanted else None
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -179,3 +184,9 @@ def _dumped(value: Any) -> bytes:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """A number with a fraction or an exponent. One that is too large would be infinite, and so in the answer."""
+    number = float(text)
+    return number if isfinite(number) else _refuse(text)
