@@ -1,4 +1,4 @@
-"""`let_others_run`: for greenlets that have much to do, so that nothing else waits for the end of it.
+"""`let_others_run` and `in_turns`: for greenlets that have much to do, so that nothing else waits for the end of it.
 
 `gevent.sleep(0)` is not enough: it comes back up to fifty times before the loop looks at sockets and timers, and fifty
 greenlets that call it each have their slice before that. *Measured*, with slices of 2 ms: 104 ms.
@@ -7,14 +7,19 @@ greenlets that call it each have their slice before that. *Measured*, with slice
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import gevent
 from gevent.hub import Waiter
 
 from geventbt import limits
+
+_SLICE = 0.002
+"""Seconds of work between two turns of others."""
+_T = TypeVar("_T")
 
 _turns: WeakKeyDictionary[Any, _Turn] = WeakKeyDictionary()
 
@@ -27,6 +32,16 @@ def let_others_run() -> None:
     if turn is None:
         turn = _turns[hub] = _Turn()
     turn.wait(hub)
+
+
+def in_turns(items: Iterable[_T]) -> Iterator[_T]:
+    """The same items, with turns of others between them while they take long."""
+    ends = perf_counter() + _SLICE
+    for item in items:
+        yield item
+        if perf_counter() > ends:
+            let_others_run()
+            ends = perf_counter() + _SLICE
 
 
 class _Turn:

@@ -238,6 +238,30 @@ def test_others_go_on_while_a_torrent_is_read(
             call(rpc, "torrent-add", **arguments)
 
 
+@pytest.mark.parametrize("form", ["objects", "table"])
+def test_others_go_on_while_very_many_files_are_listed(rpc: Rpc, form: str) -> None:
+    files = [{"length": 10, "path": [f"folder {number % 9}", f'"{number}"']} for number in range(6000)]
+    info = {"name": "many", "piece length": 1 << 15, "pieces": bytes(40), "files": files}
+    add(rpc, Torrent.from_info(bencoding.encode(info)), paused=True)
+    turns: list[int] = []
+
+    def count() -> None:
+        while True:
+            gevent.sleep(0.001)
+            turns.append(1)
+
+    counter = gevent.spawn(count)
+    names = ["id", "files", "priorities", "labels", "wanted"]
+    request = {"method": "torrent-get", "arguments": {"fields": names, "format": form}}
+    answer = json.loads(rpc.answer(json.dumps(request).encode()) or b"")["arguments"]["torrents"]
+    counter.kill()
+    assert len(turns) >= 2
+    found = dict(zip(names, answer[1], strict=True)) if form == "table" else answer[0]
+    shown = {"name": 'many/folder 2/"2999"', "length": 10, "bytesCompleted": 0, "beginPiece": 0, "endPiece": 1}
+    assert found["files"][2999] == shown
+    assert [len(found[name]) for name in names[1:]] == [6000, 6000, 0, 6000]
+
+
 def test_a_tracker_that_is_no_url_spoils_no_list(rpc: Rpc, torrent: Torrent) -> None:
     urls = ["http://[bad/announce", "udp://[::1]:1/announce", "http://127.0.0.1:1/announce"]
     raw = bencoding.encode({**bencoding.decode(torrent.to_bytes()), "announce-list": [urls]})

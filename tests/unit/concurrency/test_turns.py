@@ -8,7 +8,7 @@ from time import perf_counter
 import gevent
 
 from geventbt import limits
-from geventbt.concurrency.turns import let_others_run
+from geventbt.concurrency.turns import in_turns, let_others_run
 
 
 def work(seconds: float) -> None:
@@ -50,6 +50,18 @@ def test_many_greenlets_share_the_time_of_a_turn() -> None:
     gevent.joinall([gevent.spawn(go_on) for _ in range(40)], timeout=30, raise_error=True)
     assert began.total() == 120
     assert max(began.values()) <= limits.TURN / 0.002 + 1
+
+
+def test_others_have_their_turns_between_items_that_take_long() -> None:
+    given: list[int] = []
+    seen: list[int] = []
+    other = gevent.spawn(lambda: seen.append(len(given)))
+    for item in in_turns(range(20)):
+        given.append(item)
+        work(0.001)
+    other.join(5)
+    assert given == list(range(20))
+    assert seen[0] < 20
 
 
 def test_they_go_on_in_the_order_in_which_they_came() -> None:
