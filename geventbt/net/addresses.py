@@ -100,7 +100,8 @@ def is_ip_address(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    return True
+    # Python takes any zone, also one that would write another line into the log.
+    return text.isprintable()
 
 
 def is_host_name(text: str) -> bool:
@@ -222,7 +223,7 @@ def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _known_host(host: Any) -> tuple[str, Scope] | None:
-    return _parse_host(host) if isinstance(host, str) and len(host) <= _MAX_LENGTH else None
+    return _parse_host(host) if isinstance(host, str) and len(host) <= _MAX_LENGTH and host.isprintable() else None
 
 
 @lru_cache(maxsize=1024)

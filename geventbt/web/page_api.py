@@ -150,6 +150,8 @@ class PageAPI:
         wanted = _json(request, "priorities").get("priorities")
         if not isinstance(wanted, dict) or not all(type(value) is int for value in wanted.values()):
             raise ValueError("priorities: an object of numbers from 0 to 7 by the index of the file")
+        if not all(index.isascii() and index.isdecimal() for index in wanted):
+            raise ValueError("priorities: the index of a file is a number from 0 on")
         self._control.set_priorities(torrent, {int(index): value for index, value in wanted.items()})
 
     def _set_limits(self, request: Request) -> Reply:
@@ -179,7 +181,7 @@ def read_link(text: str, network: Network, policy: AddressPolicy) -> Torrent | M
         raise ValueError("give a magnet link, an info hash, or the URL of a .torrent file")
     if text.lower().startswith(("http://", "https://")):
         try:
-            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=policy, network=network))
+            return in_thread(Torrent.from_bytes, fetch(text, max_bytes=limits.WEB_BODY, policy=policy, network=network))
         except FetchError as error:
             hint = "only addresses of the internet are fetched from; save the file, and add that"
             why = f"{error}" if policy is ANY else f"{error} ({hint})"
