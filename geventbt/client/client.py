@@ -140,6 +140,13 @@ class Client:
         self._context = ClientContext(options, self._table.count_connections)
         self._services = ClientServices(options, self._context, self._table, self._accept)
 
+    def __repr__(self) -> str:
+        if self._ending.is_begun:
+            return f"<{type(self).__name__} closed>"
+        count = len(self.torrents)
+        where = "not listening" if self.port is None else f"on port {self.port}"
+        return f"<{type(self).__name__} {where}, {count} torrent{'s' if count != 1 else ''}>"
+
     @property
     def server(self) -> PeerServer | None:
         """What listens, or None."""

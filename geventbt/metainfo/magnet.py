@@ -12,7 +12,7 @@ from geventbt import limits
 from geventbt.errors import MagnetError
 from geventbt.metainfo.torrent import Torrent
 from geventbt.metainfo.urls import escaped_url, is_url
-from geventbt.net.addresses import Address, is_host_name, is_port, normalise
+from geventbt.net.addresses import Address, address_text, is_host_name, is_port, normalise
 
 _MAX_LENGTH = 64 * limits.KIB
 _MAX_FIELDS = 1000
@@ -129,7 +129,7 @@ class Magnet:
         fields += [("tr", tracker) for tracker in self.trackers]
         fields += [("ws", url) for url in self.web_seeds]
         fields += [("xs", url) for url in self.sources]
-        fields += [("x.pe", f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host, port in self.peers]
+        fields += [("x.pe", address_text(peer)) for peer in self.peers]
         if self.select:
             fields.append(("so", ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.select)))
         return "magnet:?" + "&".join(f"{key}={quote(value, safe=':,[]-', errors='replace')}" for key, value in fields)

@@ -12,6 +12,7 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
+from geventbt.net.addresses import address_text
 from geventbt.overloads import TypedAs
 from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
@@ -359,8 +360,8 @@ class Wire:
         return self._link.close_reason
 
     def __repr__(self) -> str:
-        host, port = self.remote_address
-        return f"<{type(self).__name__} {self.type} {host}:{port}{' closed' if self.closed else ''}>"
+        address = address_text(self.remote_address)
+        return f"<{type(self).__name__} {self.type} {address}{' closed' if self.closed else ''}>"
 
     # ------------------------------------------------------------------ handshake
 

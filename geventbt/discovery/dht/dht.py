@@ -108,6 +108,9 @@ class DHT:
             spawn("DHT state", self._nodes.save_regularly),
         ]
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'closed' if self.is_closed else f'on port {self.port}'}>"
+
     # ------------------------------------------------------------------ peers
 
     def get_peers(self, info_hash: bytes | str, timeout: float | None = 30.0) -> Iterator[Address]:
