@@ -422,16 +422,43 @@ class Wire:
         self._engine.limit_handshake(seconds, deadline)
         return self.wait_handshake()
 
-    def wait_handshake(self) -> Handshake:
+    def wait_handshake(self, timeout: float | None = None) -> Handshake:
         """Block until the peer's handshake has arrived, and return it.
 
-        For an inbound peer, to see what it wants before we answer. Raises: see `handshake`.
+        For an inbound peer, to see what it wants before we answer.
+
+        Args:
+            timeout: seconds; None to wait as long as the wire is open. The wire stays open after it.
+
+        Raises: see `handshake`.
         """
         protocol = self._protocol
-        self._engine.conditions.wait_until(lambda: protocol.handshake_received is not None, None, "no handshake")
+        self._engine.conditions.wait_until(lambda: protocol.handshake_received is not None, timeout, "no handshake")
         handshake = protocol.handshake_received
         assert handshake is not None
         return handshake
+
+    def wait_extended_handshake(self, timeout: float | None = limits.HANDSHAKE_TIMEOUT) -> ExtendedHandshake:
+        """Block until the peer's extended handshake has arrived, and return it (BEP 10). It is then known which
+        extensions the peer supports.
+
+        Args:
+            timeout: seconds; None to wait as long as the wire is open.
+
+        Returns:
+            See `peer_extended_handshake`; empty if the peer, or we, do not have the extension protocol.
+
+        Raises:
+            WireTimeout: it did not arrive in time.
+            WireClosed: the wire is closed.
+        """
+        self.wait_handshake(timeout)
+        if self.extensions.extended and self.peer_extensions.extended:
+            protocol = self._protocol
+            self._engine.conditions.wait_until(
+                lambda: bool(protocol.peer_extended_handshake), timeout, "no extended handshake"
+            )
+        return self.peer_extended_handshake
 
     # ------------------------------------------------------------------ messages to the peer
 
