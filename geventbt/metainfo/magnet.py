@@ -139,6 +139,13 @@ class Magnet:
         return not self.select or any(first <= file <= last for first, last in self.select)
 
 
+def link_of_hash(text: str) -> str | None:
+    """The magnet link of an info hash alone, in hex or, of version 1, in base32; None for any other text."""
+    if re.fullmatch(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}", text):
+        return f"magnet:?xt={_V1}{text}"
+    return f"magnet:?xt={_V2}{_SHA256}{text}" if re.fullmatch(r"[0-9a-fA-F]{64}", text) else None
+
+
 def _read_topics(topics: Iterable[str]) -> tuple[bytes | None, bytes | None]:
     """The info hashes of version 1, in hex or base32, and of version 2, as a multihash."""
     v1 = v2 = None

@@ -99,8 +99,13 @@ class Torrent:
             MetainfoError: if it is not a usable torrent.
             OSError: if the file cannot be read: FileNotFoundError and its kin.
         """
-        with open(path, "rb") as file:
-            return cls.from_bytes(file.read(limits.TORRENT_FILE + 1))
+        # A number would be taken for a descriptor, which is the program's.
+        with open(os.fspath(path), "rb") as file:
+            data = file.read(limits.TORRENT_FILE + 1)
+        try:
+            return cls.from_bytes(data)
+        except MetainfoError as error:
+            raise MetainfoError(f"{os.fspath(path)}: {error}") from error
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Torrent:
