@@ -104,6 +104,11 @@ def read_torrent(text: str, command: str, arguments: argparse.Namespace) -> geve
     )
 
 
+def folder_of(source: str) -> str:
+    """Where the data of a source is if nothing else is said: beside its .torrent file, else in the current folder."""
+    return (os.path.dirname(source) if os.path.isfile(source) else "") or "."
+
+
 def check_reachable(source: Source, peers: Collection[object], trackers: Collection[object], *, dht: bool) -> None:
     """Check that there is a peer, a tracker, a URL or the DHT to fetch a link's metadata from.
 
