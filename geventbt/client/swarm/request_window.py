@@ -45,7 +45,7 @@ _DRY_TRIPS = 2.5
 """Round trips that the rest of its requests may take a peer that is to look for others: blocks come in bursts."""
 _READER_TRIPS = 1.25
 """Round trips that are asked for ahead while there is a reader."""
-_PESSIMISM = 3.0
+_PESSIMISM = 2.0
 """How many times as long as it is late already a peer is expected to be late, where a reader waits for it."""
 _ANSWERED = 1.0
 """Seconds after which what was cancelled has come, or never will."""
@@ -261,7 +261,7 @@ class RequestWindow:
     def expected(self, place: int, now: float) -> float:
         """When it will have delivered what it was asked for already, behind `place` other requests."""
         answer = max(0.0, self._asked + self.delay - now)
-        return now + self._late(now) + answer + (place + 1) * self._interval + self._longest
+        return now + self._late(now) + answer + (place + 1) * self._interval
 
     def _late(self, now: float) -> float:
         usual = self._interval + (self.delay if self._last == self._asked else self.delay / 2)

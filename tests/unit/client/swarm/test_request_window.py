@@ -273,7 +273,16 @@ def test_what_is_silent_for_too_long_is_expected_later_and_later():
     now = delivered(window, 50, 6.0)
     waits = [window.expected(0, now + silence) - now - silence for silence in (0.0, 0.06, 0.5, 1.0)]
     assert waits[0] == pytest.approx(waits[1], abs=0.01)
-    assert waits[1] < 1 < waits[2] < waits[3]
+    assert waits[1] < 0.5 < waits[2] < waits[3] - 0.5
+
+
+def test_what_was_asked_for_is_expected_without_a_pause_and_what_is_to_be_asked_for_with_one():
+    """Or a peer that is held up now and then would have each request asked of another as well."""
+    window = RequestWindow()
+    now = delivered(window, 50, 6.0)
+    window.on_blocks(1, 9, now + 0.3)
+    assert window.expected(9, now + 0.3) - now - 0.3 == pytest.approx(10 / 50, abs=0.02)
+    assert window.delivery(9, now + 0.3).first - now - 0.3 == pytest.approx(10 / 50 + 0.3, abs=0.03)
 
 
 def test_what_was_cancelled_may_come_first_for_as_long_as_that_would_take():
