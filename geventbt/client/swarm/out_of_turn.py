@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from geventbt import limits
 from geventbt.client.pieces.delivery import Delivery
-from geventbt.client.pieces.open_pieces import Run
+from geventbt.client.pieces.open_piece import Run
 from geventbt.client.swarm.refusals import Refusals
 from geventbt.client.swarm.request_line import RequestLine
 from geventbt.wire.wire import Wire
