@@ -47,11 +47,11 @@ class OutOfTurn:
         room = self._window.urgent_size(min(self._wire.request_limit, limits.REQUESTS), now) - in_front
         return replace(self._pace.delivery(in_front, now), room=room)
 
-    def expected(self, now: float) -> dict[tuple[int, int], float]:
-        """When the peer will have delivered each block that it was asked for, by (piece, block)."""
+    def expected(self, now: float, *, at_worst: bool = False) -> dict[tuple[int, int], float]:
+        """When the peer will have delivered each block that it was asked for, by (piece, block); see `Pace`."""
         first = self._cancelled.ghosts(self._wire.owed_answers, now)
         return {
-            (request.piece, request.offset // limits.BLOCK): self._pace.expected(place, now)
+            (request.piece, request.offset // limits.BLOCK): self._pace.expected(place, now, at_worst=at_worst)
             for place, request in enumerate(self._wire.requests, first)
         }
 

@@ -5,9 +5,9 @@ The delay is a round trip, measured where nothing else could come first. The spe
 faster peer is followed at once, a slower one by halves, as a pause is not yet a slower peer.
 
 A packet that is lost holds up for a round trip what comes behind it, so the longest pause of late is followed as well.
-A peer that is to be asked is only counted on for what comes in spite of such a pause. Of one that was asked already
-nothing is added: most of the time it is too much, and when a pause ends, what has arrived behind it comes at once. Only
-a peer that is silent for longer than it should be is expected to be so for twice as long again.
+A peer that is to be asked is only counted on for what comes in spite of such a pause. What was asked for already is
+expected without it, but at worst: most of the time there is none, and when one ends, what has arrived behind it comes
+at once. Only a peer that is silent for longer than it should be is expected to be so for twice as long again.
 """
 
 from __future__ import annotations
@@ -163,10 +163,17 @@ class Pace:
         first = now + self._lateness(now) + answer + self.interval + self.longest
         return Delivery(first, self.interval, now + patience)
 
-    def expected(self, place: int, now: float) -> float:
-        """When the peer will have delivered what it was asked for already, behind `place` other requests."""
+    def expected(self, place: int, now: float, *, at_worst: bool = False) -> float:
+        """When the peer will have delivered what it was asked for already, behind `place` other requests.
+
+        Args:
+            place: how many there are.
+            now: the time.
+            at_worst: whether it is held up once more, as it was of late.
+        """
         answer = max(0.0, self._asked + self.delay - now)
-        return now + self._lateness(now) + answer + (place + 1) * self.interval
+        pause = self.longest if at_worst else 0.0
+        return now + self._lateness(now) + answer + (place + 1) * self.interval + pause
 
     def _lateness(self, now: float) -> float:
         usual = self.interval + (self.delay if self.last == self._asked else self.delay / 2)

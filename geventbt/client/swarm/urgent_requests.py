@@ -8,8 +8,8 @@ the time in which the fastest peers together send one piece.
 
 What is asked for twice mostly comes twice: what a peer has sent cannot be cancelled, and most are late because of a
 packet that was lost, behind which the rest has arrived already. So a block is not asked of a second peer before the
-last moment in which that would help; and before its deadline it waits for the peer that is the soonest, even if others
-have room.
+last moment in which that would help; and it waits for the peer that is the soonest, even if others have room. Only when
+the reader waits for it, what its peer may do at worst counts, and the next peer that has room is asked.
 
 A peer may stand still just then: a packet was lost, or its congestion control measures the round trip (BBR sends next
 to nothing for 0.2 s each ten seconds). To notice that and to ask another takes two round trips. So the piece behind a
@@ -138,7 +138,12 @@ class _Dealing:
         at which another source can be asked, as until then the source that was asked may go on."""
         missing = self._urgent.missing(piece)
         asked = {source for claimants in missing.values() for source in claimants}
-        expected = {source: source.out_of_turn.expected(self._now) for source in self._sources if source in asked}
+        at_worst = deadline <= self._now
+        expected = {
+            source: source.out_of_turn.expected(self._now, at_worst=at_worst)
+            for source in self._sources
+            if source in asked
+        }
         in_time = max(deadline - self._soonest, self._now + self.patience)
         if deadline > self._now + _LAST_MOMENT * self._soonest:
             in_time = _NEVER

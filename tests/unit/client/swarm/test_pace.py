@@ -49,4 +49,5 @@ def test_what_was_asked_for_is_expected_without_a_pause_and_what_is_to_be_asked_
     now = delivered(window, 50, 6.0)
     window.on_blocks(1, 9, now + 0.3)
     assert window.pace.expected(9, now + 0.3) - now - 0.3 == pytest.approx(10 / 50, abs=0.02)
+    assert window.pace.expected(9, now + 0.3, at_worst=True) - now - 0.3 == pytest.approx(10 / 50 + 0.3, abs=0.03)
     assert window.pace.delivery(9, now + 0.3).first - now - 0.3 == pytest.approx(10 / 50 + 0.3, abs=0.03)

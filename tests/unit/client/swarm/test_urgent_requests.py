@@ -23,6 +23,7 @@ class Source:
     """A peer that delivers a block each `interval` seconds, in the order of the requests."""
 
     room = 100
+    pause = 0.0
     spared: Container[int] = ()
 
     def __init__(self, picker: BlockPicker[Any], interval: float) -> None:
@@ -37,7 +38,8 @@ class Source:
     def request(self, runs: list[Run], spared: Container[int], now: float) -> None:
         self.asked += [(run.piece, block) for run in runs for block in range(run.first, run.first + run.blocks)]
 
-    def expected(self, now: float) -> dict[tuple[int, int], float]:
+    def expected(self, now: float, *, at_worst: bool) -> dict[tuple[int, int], float]:
+        now += self.pause * at_worst
         return {key: now + (place + 1) * self.interval for place, key in enumerate(self.asked)}
 
     def delivery(self, spared: Container[int], now: float) -> Delivery:
@@ -115,6 +117,16 @@ def test_what_is_late_is_asked_of_another_at_the_last_moment_only(due, copies):
     torrent.sources[0].interval = 1.0
     torrent.add(0.06)
     torrent.urgent.request(NOW + 0.02)
+    assert torrent.copies(0) == [copies] * BLOCKS
+
+
+@pytest.mark.parametrize(("due", "copies"), [(0.05, 1), (0.02, 2)])
+def test_that_a_peer_is_held_up_now_and_then_matters_only_to_a_reader_who_waits(due, copies):
+    torrent = Torrent(0.01)
+    torrent.read(due)
+    torrent.sources[0].pause = 1.0
+    torrent.add(0.03)
+    torrent.urgent.request(NOW + 0.03)
     assert torrent.copies(0) == [copies] * BLOCKS
 
 
