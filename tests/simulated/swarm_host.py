@@ -244,7 +244,9 @@ class SimulatedHost:
         def deliver(messages: list[Message]) -> None:
             other._take(other.neighbours[self], messages)
 
-        neighbour.channel = Channel(self.uplink, other.downlink, delay, deliver, lambda: self._serve(neighbour))
+        neighbour.channel = Channel(
+            self.clock, self.uplink, other.downlink, delay, deliver, lambda: self._serve(neighbour)
+        )
         self.picker.add_peer(neighbour, neighbour.pieces)
         return neighbour
 
