@@ -14,8 +14,11 @@ So the seed shows each leecher few pieces:
   twice only where all others are.
 - Only pieces that no leecher holds are offered, those with the fewest offers first, and by their number among equals,
   which costs nothing and serves readers. What was sent whole counts as held: not every client announces it to us.
-- A turn ends with a whole piece, when another leecher waits that is the only holder of fewer pieces, or of as few and
-  has waited longer. Thus the seed uploads to those that pass pieces on; a slow uplink or a free rider gets little.
+- A turn ends with a whole piece, when another leecher waits that will have passed on sooner what it alone holds, by the
+  time that its pieces took until another held them, too; among equals, one that has waited longer. Thus the seed
+  uploads to those that pass pieces on; a slow uplink or a free rider gets little. *Measured*, 24 uneven leechers: what a
+  leecher of 1 Mbit/s was dealt was seen at a second one after 7 to 10 s, of 16 Mbit/s after 1; simulated, all are done
+  at 1.65 times the bound, and at 1.78 where the turn goes by the number of such pieces alone.
 - The end has come when a leecher holds each piece. From then on everybody sees everything, and rarest first does the
   rest (Legout, Urvoy-Keller, Michiardi, "Rarest first and choke algorithms are enough", 2006).
 
@@ -52,11 +55,15 @@ class _Hand:
         is_in_turn: whether its offers are firm.
         sees_all: whether it chooses by itself.
         is_fed: whether it has announced a piece that it has of another leecher.
-        alone: how many pieces it holds that no other leecher does.
-        turn: counts when its last piece was sent whole.
+        alone: the pieces that no other leecher holds, and the turn from which on it did.
+        passed: how many pieces it alone held until another did, too.
+        waited: the turns in which it alone held them.
+        turn: the one in which its last piece was sent whole.
     """
 
-    __slots__ = ("alone", "held", "is_fed", "is_in_turn", "offered", "sees_all", "sent", "shown", "turn")
+    __slots__ = (
+        "alone", "held", "is_fed", "is_in_turn", "offered", "passed", "sees_all", "sent", "shown", "turn", "waited",
+    )  # fmt: skip
 
     def __init__(self, held: bitarray) -> None:
         self.held = held
@@ -66,8 +73,14 @@ class _Hand:
         self.is_in_turn = False
         self.sees_all = False
         self.is_fed = False
-        self.alone = 0
+        self.alone: dict[int, int] = {}
+        self.passed = self.waited = 0
         self.turn = 0
+
+    def passes_on(self, turn: int) -> float:
+        """Turns until it will have passed on what it alone holds, and one piece more; 0 where nothing is known of it."""
+        waited = self.waited + sum(turn - since + 1 for since in self.alone.values())
+        return (len(self.alone) + 1) * waited / max(1, self.passed)
 
 
 class InitialSeeding(Generic[K]):
@@ -162,9 +175,11 @@ class InitialSeeding(Generic[K]):
         if self._unheld[piece]:
             self._unheld[piece] = 0
             self._carriers[piece] = peer
-            hand.alone += 1
+            hand.alone[piece] = self._turns
         elif piece in self._carriers:
-            self._hands[self._carriers.pop(piece)].alone -= 1
+            carrier = self._hands[self._carriers.pop(piece)]
+            carrier.waited += self._turns - carrier.alone.pop(piece) + 1
+            carrier.passed += 1
 
     def unshown(self, peer: K) -> bitarray:
         """The pieces that a leecher does not know that we have; from now on it counts as knowing them."""
@@ -264,4 +279,4 @@ class InitialSeeding(Generic[K]):
         """
         hands = self._hands
         fit = [other for other in (*waiting, peer) if other in hands and self.has_new_for(other)]
-        return min(fit, key=lambda other: (hands[other].alone, hands[other].turn), default=None)
+        return min(fit, key=lambda other: (hands[other].passes_on(self._turns), hands[other].turn), default=None)

@@ -148,6 +148,19 @@ def test_one_that_passes_on_keeps_its_turn_before_one_that_does_not():
     assert seeding.heir("a", ["hoards"]) == "hoards"
 
 
+def test_one_that_passes_on_quickly_has_the_turn_before_one_that_is_slow():
+    seeding = swarm("quick", "slow", "other")
+    for peer in ("quick", "slow"):
+        seeding.set_turn(peer, True)
+    seeding.send("slow", 0, SIZE)
+    for piece in range(1, 6):
+        seeding.send("quick", piece, SIZE)
+        seeding.gain("other", piece)
+    seeding.gain("other", 0)
+    seeding.send("quick", 6, SIZE)
+    assert seeding.heir("quick", ["slow"]) == "quick"
+
+
 def test_nobody_has_the_next_turn_when_all_is_dealt():
     seeding = swarm("a", "b", pieces=1)
     seeding.set_turn("a", True)
