@@ -139,7 +139,8 @@ class Neighbour:
 
     def view(self) -> PeerView[Any]:
         down = self.down.speed(self.host.clock.now)
-        return PeerView(self, self.interested, self.snubbed, down, self.up_rate, self.uploaded)
+        held = max(self.pieces.count() * self.host.geometry.piece_length, self.uploaded)
+        return PeerView(self, self.interested, self.snubbed, down, self.up_rate, self.uploaded, held)
 
     def send(self, message: Message, size: int) -> None:
         if not self.closed:

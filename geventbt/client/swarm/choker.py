@@ -5,6 +5,11 @@ There are a number of slots, and only interested peers take one.
 - All slots except one go to the best peers: those that sent us most lately, while we download. When we seed, or where
   none sent anything, the slots go round as in libtorrent's `round_robin` (`choker.cpp`): a peer that has a slot keeps
   it, the fastest first, until it had its quota and its minute; then the one that has waited longest is preferred.
+- While we download, two slots of five go by need, to those that have least. By tit for tat alone peers that are alike
+  serve each other (Legout and others, "Clustering and sharing incentives in BitTorrent systems", 2007), and one with a
+  slow uplink, which is among the best of nobody, is done long after all others. *Measured*, 24 uneven leechers: one of
+  1 Mbit/s had a quarter of the pieces when most had everything; all were done at 1.74 times the bound, and at 1.62 so.
+  What we have sent to a peer counts as had, so none is needy for long by telling of no piece.
 - The last slot is optimistic: for 30 seconds it goes to the first peer of the rotation that has no slot and would get
   none otherwise, snubbed ones included. The rotation is then turned until that peer is the last, so each peer comes to
   the front in the end. As in the first client, a new peer is three times as likely to start at the front as elsewhere.
@@ -25,6 +30,8 @@ from geventbt import limits
 _NEW_AT_FRONT = 3
 """How many times as likely a new peer starts at the front of the rotation as at another position (BEP 3)."""
 
+_BY_NEED = 0.4
+"""The part of the slots that go by need."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -40,6 +47,7 @@ class PeerView(Generic[K]):
         down_rate: bytes a second that we received from it lately.
         up_rate: bytes a second that we sent to it lately.
         uploaded: all bytes that we sent to it.
+        held: bytes of the torrent that it has, as far as we know.
     """
 
     key: K
@@ -48,6 +56,7 @@ class PeerView(Generic[K]):
     down_rate: float = 0.0
     up_rate: float = 0.0
     uploaded: int = 0
+    held: int = 0
 
 
 @dataclass(slots=True)
@@ -118,6 +127,8 @@ class Choker(Generic[K]):
         wanting = [views[key] for key in self._rotation if views[key].interested]
         slots = len(wanting) if self._slots is None else min(self._slots, len(wanting))
         best = [peer.key for peer in self._best(wanting, slots, now, seeding)]
+        if not seeding:
+            best = self._share_by_need(best, wanting, now)
         if self._optimistic not in views or not views[self._optimistic].interested:
             self._optimistic = None
         if self._optimistic is None or now - self._optimistic_since >= limits.OPTIMISTIC_INTERVAL:
@@ -166,6 +177,20 @@ class Choker(Generic[K]):
         """The best peers for `count` slots. A peer that snubs us gets none, except when we seed and request nothing."""
         contenders = [peer for peer in waiting if seeding or not peer.snubbed]
         return sorted(contenders, key=lambda peer: self._rank(peer, now, seeding))[:count]
+
+    def _share_by_need(self, best: list[K], wanting: Sequence[PeerView[K]], now: float) -> list[K]:
+        """Give a part of the slots to those that have least, behind the first of the best ones."""
+        needy = int(_BY_NEED * len(best))
+        kept = best[: len(best) - needy]
+        others = [peer for peer in wanting if peer.key not in kept and not peer.snubbed]
+        self._rng.shuffle(others)
+        others.sort(key=lambda peer: (self._takes_nothing(peer, now), peer.held))
+        return [*kept[:1], *(peer.key for peer in others[:needy]), *kept[1:]]
+
+    def _takes_nothing(self, peer: PeerView[K], now: float) -> bool:
+        """Whether it has a slot, and was sent nothing in all of a round."""
+        turn = self._turns[peer.key]
+        return peer.key in self._unchoked and peer.uploaded == turn.uploaded and now > turn.since
 
     def _rank(self, peer: PeerView[K], now: float, seeding: bool) -> tuple[float, bool, float, float]:
         """The lower the better: bytes received, whether its turn is over, bytes sent, when its last turn began."""

@@ -356,8 +356,11 @@ class WirePeer(WireDelegate):
     def view(self) -> PeerView[UploadPeer]:
         """What the choker needs to know of it."""
         wire = self.wire
+        assert wire.geometry is not None
+        # What it was sent it has, also where it tells of nothing.
+        held = max(wire.peer_pieces.count() * wire.geometry.piece_length, wire.uploaded)
         return PeerView(
-            self, wire.peer_interested, self.snubbed, wire.download_speed(), wire.upload_speed(), wire.uploaded
+            self, wire.peer_interested, self.snubbed, wire.download_speed(), wire.upload_speed(), wire.uploaded, held
         )
 
     def status(self) -> PeerStatus:

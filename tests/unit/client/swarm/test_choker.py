@@ -64,7 +64,36 @@ def test_uninterested_peers_take_no_slot():
 
 def test_those_that_give_most_are_unchoked_while_downloading():
     givers = [PeerView(number, True, down_rate=number * 1000.0) for number in range(20)]
-    assert choker(4).rechoke(givers, 0, seeding=False) >= {17, 18, 19}
+    assert choker(8).rechoke(givers, 0, seeding=False) >= {16, 17, 18, 19}
+
+
+def uneven(count: int = 20) -> list[PeerView[int]]:
+    """Peers of which each gives more and has more than those before."""
+    return [PeerView(number, True, down_rate=number * 1000.0, held=number * MIB) for number in range(count)]
+
+
+def test_two_slots_of_five_go_to_those_that_have_least_while_downloading():
+    assert choker(8).rechoke(uneven(), 0, seeding=False) >= {0, 1, 2, 16, 17, 18, 19}
+    assert not choker(2).rechoke(uneven(), 0, seeding=False) >= {0, 1}
+
+
+def test_a_seed_does_not_look_at_what_peers_have():
+    takers = [replace(peer, down_rate=0.0, up_rate=peer.down_rate) for peer in uneven()]
+    fair = choker(8)
+    first = fair.rechoke(takers, 0, seeding=True)
+    assert fair.rechoke([replace(peer, held=0) for peer in takers], 10, seeding=True) == first
+
+
+def test_a_needy_peer_that_took_nothing_in_its_turn_makes_room_for_others():
+    helpful = choker(8)
+    assert helpful.rechoke(uneven(), 0, seeding=False) >= {0, 1, 2}
+    took = [replace(peer, uploaded=MIB * (peer.key != 1)) for peer in uneven()]
+    assert helpful.rechoke(took, 10, seeding=False) >= {0, 2, 3}
+
+
+def test_a_needy_peer_that_snubs_us_gets_no_slot_for_it():
+    snubbed = [replace(peer, snubbed=peer.key == 0) for peer in uneven()]
+    assert choker(8).rechoke(snubbed, 0, seeding=False) >= {1, 2, 3}
 
 
 def test_what_peers_give_does_not_count_while_seeding():
@@ -91,12 +120,12 @@ def test_snubbing_means_nothing_to_a_seed():
 
 
 def test_the_optimistic_slot_stays_for_thirty_seconds_and_then_rotates():
-    rates = [PeerView(number, True, down_rate=1000.0 if number < 3 else 0.0) for number in range(10)]
-    optimist = choker(4)
-    lucky = [optimist.rechoke(rates, now, seeding=False) - {0, 1, 2} for now in range(0, 210, 10)]
+    rates = [PeerView(number, True, down_rate=1000.0 if number < 1 else 0.0) for number in range(8)]
+    optimist = choker(2)
+    lucky = [optimist.rechoke(rates, now, seeding=False) - {0} for now in range(0, 210, 10)]
     assert all(len(one) == 1 for one in lucky)
     assert lucky[0] == lucky[1] == lucky[2] != lucky[3]
-    assert set().union(*lucky) == {3, 4, 5, 6, 7, 8, 9}
+    assert set().union(*lucky) == {1, 2, 3, 4, 5, 6, 7}
 
 
 def test_when_the_optimistic_peer_leaves_another_has_the_slot_at_once():
