@@ -1,4 +1,4 @@
-"""The XML of UPnP routers: their description, and the actions of WANIPConnection and WANPPPConnection. Pure.
+"""The XML of UPnP routers: their description, and the actions of their services. Pure.
 
 All of it is untrusted: the size is bounded by who reads it, depth and number of elements here, and a document type, in
 which entities are declared, is refused.
@@ -17,13 +17,12 @@ from geventbt.net.http.url import URL, redirected
 from geventbt.net.mapping.base import MappingFailed
 from geventbt.net.text import clean_text
 
-_KINDS = ("WANIPConnection", "WANPPPConnection")
 _SCHEMA = "urn:schemas-upnp-org:service:"
 CONFLICT, ONLY_PERMANENT = 718, 725
 
 
 class Service(NamedTuple):
-    """What maps ports: its type, and where its actions are posted to."""
+    """What maps ports or opens the firewall: its type, and where its actions are posted to."""
 
     type: str
     control: URL
@@ -41,12 +40,13 @@ class ActionFailed(MappingFailed):
         self.code = code
 
 
-def parse_description(data: bytes, url: URL) -> list[Service]:
-    """The services of a router that map ports.
+def parse_description(data: bytes, url: URL, kinds: tuple[str, ...]) -> list[Service]:
+    """The services of a router that are wanted.
 
     Args:
         data: the description.
         url: where it is from; control URLs that lead to another host are left out.
+        kinds: their names, such as "WANIPConnection".
 
     Raises:
         MappingFailed: it is not XML, or too much of it.
@@ -57,7 +57,7 @@ def parse_description(data: bytes, url: URL) -> list[Service]:
     found = []
     for fields in reader.groups:
         kind = fields.get("serviceType", "")
-        if not kind.startswith(tuple(f"{_SCHEMA}{name}:" for name in _KINDS)):
+        if not kind.startswith(tuple(f"{_SCHEMA}{name}:" for name in kinds)):
             continue
         try:
             control = redirected(redirected(url, base) if base else url, fields.get("controlURL", ""))
