@@ -105,9 +105,13 @@ class Storage:
 
     def path(self, file: int) -> Path:
         """Where a file of the torrent is, or would be, on the disk, by its index."""
+        return Path(self.path_name(file))
+
+    def path_name(self, file: int) -> str:
+        """The path of a file as a string: for hundreds of thousands of files, as a `Path` keeps all of its parts."""
         if isinstance(self.backend, DiskBackend):
             return self.backend.path(file)
-        return self.folder.joinpath(*self.torrent.files[file].path)
+        return os.path.join(self.folder, *self.torrent.files[file].path)
 
     def prepare(self) -> None:
         """Make the folder and file of every selected file, each of its full length: sparse, or with `preallocate` with
@@ -373,7 +377,7 @@ class Storage:
         self.backend.close()
 
     def _want(self, files: Collection[int] | None) -> tuple[frozenset[int] | None, bitarray]:
-        """The wanted files, and the pieces that have bytes of them."""
+        """The wanted files, None for all, and the pieces that have bytes of them."""
         if files is None:
             return None, ones(self.torrent.geometry.pieces, "big")
         selected = frozenset(files)
@@ -383,7 +387,7 @@ class Storage:
                 raise IndexError(f"file {index}: there are {len(self.torrent.files)}")
             pieces = self._layout.pieces(self.torrent.files[index])
             wanted[pieces.start : pieces.stop] = True
-        return selected, wanted
+        return (None if len(selected) == len(self.torrent.files) else selected), wanted
 
     def _selected_files(self) -> list[int]:
         """The wanted files that are stored."""
