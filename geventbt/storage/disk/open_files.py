@@ -56,19 +56,24 @@ class OpenFiles:
         self._guard = guard
         self._pool = pool
         self._paths = DiskPaths(files, folder)
-        self._records: dict[int, FileRecord] = {}
+        # A list, for a dictionary of them all takes ten times the memory.
+        self._records: list[FileRecord | None] = [None] * len(files)
         self._locks = [new_lock() for _ in range(_LOCKS)]
         self._opening = new_reentrant_lock()
         self._closed = False
 
     def record(self, index: int) -> FileRecord:
         """The record of a file."""
-        record = self._records.get(index)
-        return record or self._records.setdefault(index, FileRecord(self._locks[index % _LOCKS]))
+        record = self._records[index]
+        if record is None:
+            lock = self._locks[index % _LOCKS]
+            with lock:
+                record = self._records[index] = self._records[index] or FileRecord(lock)
+        return record
 
     def records(self) -> list[tuple[int, FileRecord]]:
         """The files of which anything is known, by their indices."""
-        return list(self._records.items())
+        return [(index, record) for index, record in enumerate(self._records) if record is not None]
 
     def status(self, index: int) -> os.stat_result | None:
         """The status of a file, or None if it is not there."""
@@ -218,7 +223,7 @@ class OpenFiles:
         """Close a file that is no longer the one that we know, and drop its record."""
         with self._opening:
             self._pool.close(self, index)
-            self._records.pop(index, None)
+            self._records[index] = None
 
     def _lose(self, index: int, record: FileRecord) -> None:
         """Forget a file that is gone, or has been replaced.
@@ -228,7 +233,7 @@ class OpenFiles:
             record: its record. If that is not the current one, the loss is known already, and a new file may be there.
         """
         with self._opening:
-            if self._records.get(index) is record:
+            if self._records[index] is record:
                 self.forget(index)
                 self._guard.on_lost(index)
 
