@@ -6,6 +6,7 @@ which entities are declared, is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from xml.parsers import expat
@@ -17,7 +18,8 @@ from geventbt.net.http.url import URL, redirected
 from geventbt.net.mapping.base import MappingFailed
 from geventbt.net.text import clean_text
 
-_SCHEMA = "urn:schemas-upnp-org:service:"
+_TYPE = r"urn:schemas-upnp-org:service:({}):[0-9]{{1,3}}"
+"""Of a service, for the names of some. It goes into a header of HTTP."""
 CONFLICT, ONLY_PERMANENT = 718, 725
 
 
@@ -54,10 +56,11 @@ def parse_description(data: bytes, url: URL, kinds: tuple[str, ...]) -> list[Ser
     reader = _Reader(("serviceType", "controlURL", "URLBase"), ends="service")
     reader.read(data)
     base = next((fields["URLBase"] for fields in [*reader.groups, reader.fields] if "URLBase" in fields), "")
+    wanted = re.compile(_TYPE.format("|".join(kinds)))
     found = []
     for fields in reader.groups:
         kind = fields.get("serviceType", "")
-        if not kind.startswith(tuple(f"{_SCHEMA}{name}:" for name in kinds)):
+        if not wanted.fullmatch(kind):
             continue
         try:
             control = redirected(redirected(url, base) if base else url, fields.get("controlURL", ""))

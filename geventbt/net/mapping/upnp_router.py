@@ -68,7 +68,7 @@ class UpnpRouter:
         lifetime = 0 if self._holds_for_ever else limits.MAPPING_LIFETIME
         arguments = _key(external_port, transport) | {
             "NewInternalPort": port,
-            "NewInternalClient": self._network.source_host(_endpoint(service.control)),
+            "NewInternalClient": self._own_host(service),
             "NewEnabled": 1,
             "NewPortMappingDescription": _DESCRIPTION,
             "NewLeaseDuration": lifetime,
@@ -84,13 +84,21 @@ class UpnpRouter:
             return 0
         return lifetime
 
+    def _own_host(self, service: igd.Service) -> str:
+        """Our IP address, as the router sees it."""
+        try:
+            return self._network.source_host(_endpoint(service.control))
+        except OSError as error:
+            raise MappingFailed(f"it cannot be reached: {error.strerror or error}") from None
+
     def _external_host(self, service: igd.Service) -> str | None:
         try:
             answer = self._routers.act(service, "GetExternalIPAddress", {})
             host = igd.parse_result(answer, "NewExternalIPAddress")
         except MappingFailed:
             return None
-        return host if is_ip_address(host) else None
+        # It maps ports of IPv4 alone.
+        return host if is_ip_address(host) and ":" not in host else None
 
 
 def _key(external_port: int, transport: Transport) -> dict[str, object]:
