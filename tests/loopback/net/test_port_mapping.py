@@ -282,7 +282,7 @@ class Unplugged(Network):
 def test_a_router_out_of_reach_is_a_failure_as_any_other(upnp):
     server, _ = upnp()
     with pytest.raises(MappingFailed, match="unreachable"):
-        UpnpRouter(Unplugged(), group=server.group).map("tcp", 6881, 6881)
+        UpnpRouter(Unplugged(), search=PORTS_OF_ROUTERS._replace(group=server.group)).map("tcp", 6881, 6881)
 
 
 @pytest.mark.parametrize("host", ["fe80::1%eth0\nERROR forged", "2606:4700::1111", "router.example", ""])
