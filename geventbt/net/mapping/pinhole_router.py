@@ -58,11 +58,11 @@ class PinholeRouter:
             raise MappingFailed(f"it cannot be reached: {error.strerror or error}") from None
         self._routers.host = self._routers.near = host
         key = transport, port
-        before = self._open.pop(key, None)
+        pinhole = self._open.pop(key, None)
         # That of an address that we had before ends by itself: a router takes no order for it from another one.
-        if before is None or before.host != host or not self._renew(before):
-            before = _Pinhole(self._routers.use(lambda service: self._add(service, transport, port, host)), host)
-        self._open[key] = before
+        if pinhole is None or pinhole.host != host or not self._renew(pinhole):
+            pinhole = _Pinhole(self._routers.use(lambda service: self._add(service, transport, port, host)), host)
+        self._open[key] = pinhole
         return PortMapping(self.name, transport, port, port, host, limits.MAPPING_LIFETIME)
 
     def unmap(self, mapping: PortMapping) -> None:
