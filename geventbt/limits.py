@@ -309,7 +309,7 @@ URGENT_PIECES = 4
 """Pieces that a reader waits for and that may be begun although no other piece may be."""
 
 # --- choking (BEP 3) ---
-UPLOAD_SLOTS = 8
+UPLOAD_SLOTS = 12
 """Peers unchoked at one time, the optimistic one included (libtorrent: 8; BEP 3: 4)."""
 CHOKE_INTERVAL = 10.0
 """Between two rounds of choking (BEP 3: "once every ten seconds")."""

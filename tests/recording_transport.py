@@ -35,6 +35,7 @@ class RecordingTransport:
         self.remote_address = ("192.0.2.1", 6881)
         self.local_address = ("192.0.2.2", 40000)
         self.queued = 0
+        self.queue_time: float | None = None
         self.buffers: list[Buffer] = []
         self.read_sizes: list[int] = []
         self.stalled = False

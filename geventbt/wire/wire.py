@@ -337,6 +337,15 @@ class Wire:
         return self._link.transport.queued
 
     @property
+    def queue_time(self) -> float | None:
+        """Seconds that what we send spends in queues of the network, in front of our uplink or elsewhere.
+
+        Over TCP by how much longer a round trip takes of late than at best, which Linux alone tells; over uTP by the
+        delays of its packets (BEP 29). None where it is not known.
+        """
+        return None if self._link.closed else self._link.transport.queue_time
+
+    @property
     def paused(self) -> bool:
         """Whether reading is paused, because handlers or `messages` have fallen behind."""
         return self._link.transport.paused

@@ -134,6 +134,10 @@ class Neighbour:
         return self.channel.queued
 
     @property
+    def queue_time(self) -> float:
+        return self.channel.window.queue_time
+
+    @property
     def up_rate(self) -> float:
         return self.up.speed(self.host.clock.now)
 

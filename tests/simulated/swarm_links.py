@@ -93,6 +93,11 @@ class CongestionWindow:
         self._is_full = False
         self._best, self._unchanged, self._round_ends = 0.0, 0, 0.0
 
+    @property
+    def queue_time(self) -> float:
+        """Seconds by which a round trip takes longer than at best."""
+        return max(0.0, self.round_trip - self.least_round_trip)
+
     def on_acknowledged(self, now: float, round_trip: float, size: int, rate: float, *, is_limited: bool) -> None:
         """Note that bytes were acknowledged.
 

@@ -16,8 +16,8 @@ So the seed shows each leecher few pieces:
   which costs nothing and serves readers. What was sent whole counts as held: not every client announces it to us.
 - A turn ends with a whole piece, when another leecher waits that will have passed on sooner what it alone holds, by the
   time that its pieces took until another held them, too; among equals, one that has waited longer. Thus the seed
-  uploads to those that pass pieces on; a slow uplink or a free rider gets little. *Measured*, 24 uneven leechers: what a
-  leecher of 1 Mbit/s was dealt was seen at a second one after 7 to 10 s, of 16 Mbit/s after 1; simulated, all are done
+  uploads to those that pass pieces on; a slow uplink or a free rider gets little. *Measured*, 24 uneven leechers: a
+  second one had what a leecher of 1 Mbit/s was dealt after 7 to 10 s, of 16 Mbit/s after one; simulated, all are done
   at 1.65 times the bound, and at 1.78 where the turn goes by the number of such pieces alone.
 - The end has come when a leecher holds each piece. From then on everybody sees everything, and rarest first does the
   rest (Legout, Urvoy-Keller, Michiardi, "Rarest first and choke algorithms are enough", 2006).
@@ -78,7 +78,7 @@ class _Hand:
         self.turn = 0
 
     def passes_on(self, turn: int) -> float:
-        """Turns until it will have passed on what it alone holds, and one piece more; 0 where nothing is known of it."""
+        """Turns until it will have passed on what it alone holds and one piece more; 0 where nothing is known of it."""
         waited = self.waited + sum(turn - since + 1 for since in self.alone.values())
         return (len(self.alone) + 1) * waited / max(1, self.passed)
 

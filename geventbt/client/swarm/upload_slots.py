@@ -11,8 +11,11 @@ the rate has followed the number, by more than half of what the slots are worth,
 worth what they take, and the number is doubled in the next round. Where it has not, the uplink is full at that rate.
 This is found out anew when the rate falls, and every few minutes.
 
-A number that proves too small is not left to the rounds: it grows within two seconds where each slot has its rate.
-Where nothing is left to send while a choked peer is interested, spare slots are opened until the next round.
+A number that proves too small is not left to the rounds: it grows within two seconds where each slot has its rate, and
+by a half each second where what is sent meets no queue on its way: such connections are new, or far away, and do not fill
+the uplink. *Measured*, uneven leechers over an emulated network: one with 16 Mbit/s and round trips of 0.2 s used a fifth
+of it with four slots in two seconds after its first piece. Where nothing is left to send while a choked peer is
+interested, spare slots are opened until the next round.
 
 Only the seconds in which there was more to send than the uplink took tell of it: the others tell of what was asked for.
 *Measured*, uneven leechers over an emulated network: one with 1 Mbit/s and little to offer took its idle seconds for
@@ -83,6 +86,12 @@ class UploadSlots:
             # What has filled the buffers of the system in a second tells nothing.
             fed = int(min(self._rates[-1], self._rates[-2]) / limits.UPLOAD_SLOT_RATE)
             self._count = max(self._count, self._at_most(fed))
+
+    def on_free_path(self) -> None:
+        """Note that the uplink is not full, although all slots have something to send, while a choked peer is
+        interested."""
+        if self._follows_uplink and self._count:
+            self._count = self._at_most(self._count + max(1, self._count // 2))
 
     def on_idle(self) -> None:
         """Note that nothing is left to send, while a choked peer is interested."""

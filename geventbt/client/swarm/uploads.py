@@ -20,6 +20,8 @@ from geventbt.rates.throttle import Throttle
 
 _SAMPLE = 1.0
 """Seconds between two looks at the uplink."""
+_NO_QUEUE = 0.05
+"""Seconds in queues of the network that are as good as none."""
 
 
 class UploadPeer(DealtPeer, Protocol):
@@ -28,6 +30,10 @@ class UploadPeer(DealtPeer, Protocol):
     @property
     def queued(self) -> int:
         """Bytes that wait to be sent to it."""
+
+    @property
+    def queue_time(self) -> float | None:
+        """Seconds that what is sent to it spends in queues of the network, where that is known."""
 
     def view(self) -> PeerView[UploadPeer]:
         """What the choker needs to know of it."""
@@ -183,8 +189,15 @@ class Uploads:
             # Others are interested before they know what we have.
             if not is_busy and self._owner.have.any():
                 self._slots.on_idle()
+            elif self._meets_no_queue(peers):
+                self._slots.on_free_path()
             self._set_slots()
             self._fill_slots()
+
+    def _meets_no_queue(self, peers: Collection[UploadPeer]) -> bool:
+        """Whether what is sent to one of the peers at least is sent on at once, so that our uplink is not full."""
+        times = (peer.queue_time for peer in peers if not peer.choked and peer.is_busy)
+        return any(seconds is not None and seconds < _NO_QUEUE for seconds in times)
 
     def _set_slots(self) -> None:
         # What is limited on purpose is to be shared equally.

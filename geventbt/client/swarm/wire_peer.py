@@ -336,6 +336,11 @@ class WirePeer(WireDelegate):
         return self.wire.queued
 
     @property
+    def queue_time(self) -> float | None:
+        """Seconds that what is sent to it spends in queues of the network, where that is known."""
+        return self.wire.queue_time
+
+    @property
     def up_rate(self) -> float:
         """Bytes a second that we send to it."""
         return self.wire.upload_speed()

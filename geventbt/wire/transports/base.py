@@ -84,6 +84,10 @@ class Transport(Protocol):
     def released(self) -> bool:
         """Whether the connection is closed for good, after any lingering."""
 
+    @property
+    def queue_time(self) -> float | None:
+        """Seconds that what is sent spends in queues on its way; None where that is not known."""
+
     def attach(self, delegate: TransportDelegate) -> None:
         """Call this delegate from now on. Reading begins with the first one."""
 

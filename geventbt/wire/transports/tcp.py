@@ -19,6 +19,7 @@ from geventbt import limits
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireTimeout
 from geventbt.net.addresses import plain_host
+from geventbt.net.tcp_path import queue_time
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
 from geventbt.wire.transports.sockets import adopt
@@ -186,6 +187,11 @@ class TcpTransport:
     def fileno(self) -> int:
         """The descriptor of the socket; -1 when it is closed for good."""
         return self._sock.fileno()
+
+    @property
+    def queue_time(self) -> float | None:
+        """Seconds that what is sent spends in queues on its way; None where that is not known."""
+        return queue_time(self._sock)
 
     @property
     def paused(self) -> bool:

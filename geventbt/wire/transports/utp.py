@@ -125,6 +125,11 @@ class UtpTransport:
             self._hub.loop.run_callback(self.on_packets)
 
     @property
+    def queue_time(self) -> float | None:
+        """Seconds that what is sent spends in queues on its way (BEP 29)."""
+        return self.stream.queued
+
+    @property
     def paused(self) -> bool:
         """Whether reading is paused."""
         return self._pauses > 0

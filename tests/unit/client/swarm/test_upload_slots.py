@@ -124,13 +124,22 @@ def test_slots_that_nobody_waits_for_are_not_counted():
 
 
 def test_an_idle_uplink_opens_one_more_up_to_the_limit_until_the_next_round():
-    slots = UploadSlots(6)
+    slots = UploadSlots(limits.FIRST_UPLOAD_SLOTS + 2)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS
     for _ in range(5):
         slots.on_idle()
-    assert slots.count == 6
+    assert slots.count == limits.FIRST_UPLOAD_SLOTS + 2
     slots.on_round(WAITING)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS
+
+
+def test_while_nothing_queues_on_its_way_there_are_half_as_many_more_each_second():
+    slots = UploadSlots(limits.FIRST_UPLOAD_SLOTS * 2)
+    slots.on_free_path()
+    assert slots.count == limits.FIRST_UPLOAD_SLOTS * 3 // 2
+    for _ in range(5):
+        slots.on_free_path()
+    assert slots.count == limits.FIRST_UPLOAD_SLOTS * 2
 
 
 def test_nothing_is_decided_before_the_uplink_is_measured():
@@ -144,6 +153,7 @@ def test_no_slots_stay_none():
     slots = UploadSlots(0)
     assert set(counts(slots, uplink(1e6))) == {0}
     slots.on_idle()
+    slots.on_free_path()
     assert slots.count == 0
 
 
@@ -154,4 +164,5 @@ def test_it_can_be_told_not_to_follow(most):
         slots.sample(second, second, is_busy=True)
     slots.on_round(WAITING)
     slots.on_idle()
+    slots.on_free_path()
     assert slots.count == most
