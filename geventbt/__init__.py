@@ -6,6 +6,7 @@ quick, and importing `geventbt.protocol` brings in no gevent.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,7 @@ def __getattr__(name: str) -> Any:
     elif name in ("bencoding", "protocol", "signals"):
         value = import_module(f"geventbt.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     globals()[name] = value
     return value
 

@@ -150,6 +150,9 @@ EVENT_BYTES_WHILE_WAITING = 4 * EVENT_BYTES
 # --- uTP (BEP 29) ---
 UTP_DATAGRAM = 64 * KIB
 """A packet that comes (UDP: 65,507)."""
+UTP_EXTENSIONS = 8
+"""Extensions in one packet (BEP 29 has one, and others use two more). *Measured*: a packet that is full of them costs
+seventy times as much as another."""
 UTP_SIZES = (1400, 1232, 548)
 """Our largest packets, as bytes of UDP: over IPv4, with room for what tunnels add; over IPv6, whose least link carries
 1,280; and what every host must take (RFC 1122: 576). One that does not get through is followed by the next on new
@@ -280,10 +283,13 @@ STANDSTILL = 60.0
 """Without progress, after which status and log say what a download waits for."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
-FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
-"""What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
+MIN_READAHEAD, FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 2 * MIB, 16 * MIB
+"""What is fetched ahead of a reader: at the least; before its rate is known, where it reads on twice as much each time
+(anacrolix: 5 MiB, webtorrent: 1 MiB); at the most."""
+MIN_READING_SPEED = 512 * KIB
+"""Bytes a second at which a reader is thought to read at the least, before the speed of the swarm is known."""
 READAHEAD_TIME = 10.0
-"""What is fetched ahead of a reader at the most, as the time in which it reads it; at least the first."""
+"""What is fetched ahead of a reader at the most, as the time in which it reads it, where its rate is known."""
 HASH_QUEUE = 8 * MIB
 """Complete pieces waiting for the hash and the disk, before no more is asked for."""
 DISK_QUEUE = 64 * MIB
@@ -611,6 +617,9 @@ DHT_SOURCES = 10_000
 """Networks whose rates are remembered."""
 DHT_GLOBAL_RATE, DHT_GLOBAL_BURST = 500.0, 1000.0
 """Packets a second of all of them together: about 2 % of a core."""
+DHT_USUAL_PACKET = 200
+"""Bytes of a packet up to which it counts once among them: a longer one counts for more. *Measured*: one of 1,200 bytes
+can cost 1.1 ms."""
 DHT_UNEXPECTED = 4
 """Packets from an address we wait for that are read although its network has sent too much."""
 DHT_ANSWER_RATE, DHT_ANSWER_BURST = 16.0 * KIB, 48.0 * KIB

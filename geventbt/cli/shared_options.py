@@ -52,11 +52,6 @@ def add_on_complete(parser: Parser) -> None:
     )
 
 
-def add_data(parser: Parser) -> None:
-    """Add the argument DATA, where the data of a torrent is."""
-    parser.add_argument("data", metavar="DATA", help=DATA)
-
-
 def add_output(parser: Parser, **options: Any) -> None:
     """Add --output, the folder for downloads."""
     parser.add_argument("-o", "--output", metavar="DIR", **options)

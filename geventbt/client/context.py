@@ -117,7 +117,9 @@ class ClientContext:
     def check_thread(self) -> None:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if not is_current(self._hub):
-            raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
+            raise RuntimeError(
+                "a client and its torrents can only be used in the native thread and process that made them"
+            )
 
     @property
     def public_ports(self) -> Ports:

@@ -98,8 +98,13 @@ class Torrent:
             MetainfoError: if it is not a usable torrent.
             OSError: if the file cannot be read: FileNotFoundError and its kin.
         """
-        with open(path, "rb") as file:
-            return cls.from_bytes(file.read(limits.TORRENT_FILE + 1))
+        # A number would be taken for a descriptor, which is the program's.
+        with open(os.fspath(path), "rb") as file:
+            data = file.read(limits.TORRENT_FILE + 1)
+        try:
+            return cls.from_bytes(data)
+        except MetainfoError as error:
+            raise MetainfoError(f"{os.fspath(path)}: {error}") from error
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Torrent:
@@ -214,10 +219,17 @@ class Torrent:
 
     def to_bytes(self) -> bytes:
         """The contents of a .torrent file that reads as this torrent: the very bytes that it was read from, or where
-        an attribute was changed since, a file with that change and with all other keys of the original."""
+        an attribute was changed since, a file with that change and with all other keys of the original.
+
+        Raises:
+            ValueError: the name or `private` was changed, which stand in `info_bytes`.
+        """
         original = self.info_bytes.join(self.around_info)
-        if any(self.around_info) and Torrent.from_bytes(original) == self:
+        read = Torrent.from_bytes(original) if any(self.around_info) else Torrent.from_info(self.info_bytes)
+        if any(self.around_info) and read == self:
             return original
+        if (read.name, read.private) != (self.name, self.private):
+            raise ValueError("cannot change the name of a torrent or whether it is private: make it anew")
         urls = [url for tier in self.trackers for url in tier]
         known: dict[bytes, Any] = {
             b"announce": urls[0] if urls else None,

@@ -85,6 +85,10 @@ class Storage:
         self._selected, self.wanted = self._want(selected)
         self.backend.begin(self.have, self._selected)
 
+    def __repr__(self) -> str:
+        pieces = f"{self.have.count()} of {len(self.have)} pieces"
+        return f"<{type(self).__name__} {self.torrent.name!r} in {str(self.folder)!r}, {pieces}>"
+
     def __enter__(self) -> Storage:
         return self
 

@@ -19,7 +19,7 @@ from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.network import network_of
 from geventbt.cli.running import busy_port, discovery_options, running_client
 from geventbt.cli.seeding import add_to_seed, seed_options, share_of
-from geventbt.cli.sources import read_torrent
+from geventbt.cli.sources import folder_of, read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import View, make_view
 
@@ -143,8 +143,7 @@ def _read(source: str, data: str | None, arguments: argparse.Namespace) -> _Seed
         torrent, data = made.torrent, source
     else:
         torrent = read_torrent(source, "seed", arguments)
-        is_here = os.path.isfile(source)
-        data = data or (os.path.dirname(source) if is_here else "") or "."
+        data = data or folder_of(source)
     if os.path.islink(data):
         say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
     return _Seed(torrent, data if is_store(data) else os.fspath(locate(torrent, data)), made)

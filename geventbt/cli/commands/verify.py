@@ -12,7 +12,7 @@ from geventbt.cli import parsing, shared_options
 from geventbt.cli.errors import CORRUPT, DONE, exit_code_if_output_closes
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
-from geventbt.cli.sources import read_torrent
+from geventbt.cli.sources import folder_of, read_torrent
 from geventbt.cli.text import counted, printable, say
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "verify", "compare data on disk with a torrent", _EXAMPLES)
     shared_options.add_source(parser, _SOURCE)
-    shared_options.add_data(parser)
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        help=f"{shared_options.DATA} (default: the folder that the .torrent file is in)",
+    )
     shared_options.add_quiet(parser)
     shared_options.add_json(parser)
     parser.set_defaults(run=run)
@@ -58,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from geventbt.storage import locate
 
     torrent = read_torrent(arguments.source, "verify", arguments)
-    folder = locate(torrent, arguments.data)
+    folder = locate(torrent, arguments.data or folder_of(arguments.source))
     with (
         geventbt.Storage(torrent, folder) as storage,
         shown_progress(torrent.name, arguments.quiet or arguments.json) as progress,

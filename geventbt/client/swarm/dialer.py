@@ -18,6 +18,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.routine import Routine
 from geventbt.errors import GeventBTError, WireClosed
 from geventbt.net.addresses import Address
+from geventbt.net.tcp import name_address
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
 from geventbt.wire.transports.utp_ports import UtpConnector
@@ -183,6 +184,8 @@ class Dialer:
         self._owner.on_connected(wire, address)
 
     def _note_failed(self, address: Address, error: Exception) -> None:
+        if isinstance(error, OSError):
+            name_address(error, "connect to", address)
         self.last_failure = error
         if self._routine.is_started:
             self._known.failed(address, monotonic())
@@ -203,7 +206,12 @@ class Dialer:
                 raise
             # As libtorrent does where it listens, and takes the other transport alone.
             _log.debug("%s:%s has hung up, trying %s: %s", *address, ways[1], error)
-        return self._connect_by(address, ways[1:], utp)
+            hung_up = error
+        try:
+            return self._connect_by(address, ways[1:], utp)
+        except (GeventBTError, OSError) as error:
+            # The first way reached it, so that it says more; but a lack of descriptors is no fault of the peer.
+            raise error if is_shortage(error) else hung_up from None
 
     def _connect_over_utp(self, address: Address) -> Wire:
         return self._connect_by(address, (UTP,), self._context.utp)

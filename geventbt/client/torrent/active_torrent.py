@@ -56,7 +56,7 @@ class ActiveTorrent:
         runner.events.sender = self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.info_hash.hex()} {self.state}>"
+        return f"<{type(self).__name__} {self.name!r} {self.info_hash.hex()} {self.state}>"
 
     # ------------------------------------------------------------------ what it is
 

@@ -25,6 +25,7 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.errors import GeventBTError, MetadataMismatch, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
@@ -54,7 +55,8 @@ def fetch_metadata(
     hash.
 
     Args:
-        magnet: the link; its own peers (x.pe) and the URLs of its .torrent file (xs, as) are asked as well.
+        magnet: the link, or an info hash in hex; peers in the link (x.pe) and the URLs of its .torrent file (xs, as)
+            are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
@@ -71,7 +73,7 @@ def fetch_metadata(
         WireTimeout: no peer gave the metadata within `timeout`.
     """
     if isinstance(magnet, str):
-        magnet = Magnet.from_string(magnet)
+        magnet = Magnet.from_string(link_of_hash(magnet) or magnet)
     check_policy(encryption)
     news = Event()
     known = KnownPeers(hosts=network, news=news)

@@ -94,7 +94,7 @@ class PieceReads:
         storage, files = self._data.opened
         swarm = self._peering.swarm
         speed = swarm.delivery_speed if swarm is not None else 0.0
-        seconds = storage.torrent.geometry.piece_length / max(limits.FIRST_READAHEAD, min(rate, speed))
+        seconds = storage.torrent.geometry.piece_length / max(limits.MIN_READING_SPEED, min(rate, speed))
         missing = {piece: place * seconds for place, piece in enumerate(pieces) if not storage.have[piece]}
         changed, forgotten = self._readahead.move(reader, missing, self._client.now())
         if swarm is not None:
