@@ -283,10 +283,13 @@ STANDSTILL = 60.0
 """Without progress, after which status and log say what a download waits for."""
 STOP_TIMEOUT = 5.0
 """For trackers, peers and disk when a torrent is stopped."""
-FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 16 * MIB
-"""What is fetched ahead of a reader: doubled as long as it reads on, back to the first when it seeks."""
+MIN_READAHEAD, FIRST_READAHEAD, MAX_READAHEAD = 512 * KIB, 2 * MIB, 16 * MIB
+"""What is fetched ahead of a reader: at the least; before its rate is known, where it reads on twice as much each time
+(anacrolix: 5 MiB, webtorrent: 1 MiB); at the most."""
+MIN_READING_SPEED = 512 * KIB
+"""Bytes a second at which a reader is thought to read at the least, before the speed of the swarm is known."""
 READAHEAD_TIME = 10.0
-"""What is fetched ahead of a reader at the most, as the time in which it reads it; at least the first."""
+"""What is fetched ahead of a reader at the most, as the time in which it reads it, where its rate is known."""
 HASH_QUEUE = 8 * MIB
 """Complete pieces waiting for the hash and the disk, before no more is asked for."""
 DISK_QUEUE = 64 * MIB

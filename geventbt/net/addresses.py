@@ -89,6 +89,12 @@ def plain_host(host: str) -> str:
     return host.removeprefix(_MAPPED) if host.startswith(_MAPPED) and "." in host else host
 
 
+def address_text(address: Address) -> str:
+    """HOST:PORT, or [IPv6]:PORT."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_port(port: Any) -> TypeGuard[int]:
     """Whether a peer can listen on a port."""
     return isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536

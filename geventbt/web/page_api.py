@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.net.addresses import AddressKind
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import ANY, AddressPolicy
@@ -26,7 +26,6 @@ from geventbt.web.journal import Journal
 from geventbt.web.snapshot import details_of
 from geventbt.web.views import PART, Refused, Reply, Request, View, Views, json_reply
 
-_INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _TORRENT = "application/x-bittorrent"
 _Action = Callable[[ActiveTorrent, Request], None]
 
@@ -186,7 +185,7 @@ def read_link(text: str, network: Network, policy: AddressPolicy) -> Torrent | M
             hint = "only addresses of the internet are fetched from; save the file, and add that"
             why = f"{error}" if policy is ANY else f"{error} ({hint})"
             raise FetchError(f"the URL cannot be fetched: {why}") from error
-    return Magnet.from_string(f"magnet:?xt=urn:btih:{text}" if _INFO_HASH.fullmatch(text) else text)
+    return Magnet.from_string(link_of_hash(text) or text)
 
 
 def _json(request: Request, *known: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Reader:
     def _read_ahead(self, piece: int) -> None:
         leecher, geometry, now = self._leecher, self._leecher.geometry, self._clock.now
         end = min(self._position + self._rate.readahead, geometry.length)
-        rate = max(limits.FIRST_READAHEAD, min(self._rate.rate, leecher.urgent.speed))
+        rate = max(limits.MIN_READING_SPEED, min(self._rate.rate, leecher.urgent.speed))
         seconds = geometry.piece_length / rate
         pieces = geometry.pieces_of(self._position, end - self._position)
         missing = {index: place * seconds for place, index in enumerate(pieces) if not leecher.have[index]}

@@ -92,10 +92,10 @@ class Asked:
         return now - self.since >= limits.TAKE_OVER_SAMPLE
 
     def expected(self, now: float) -> dict[tuple[int, int], float]:
-        return {key: self._window.expected(place, now) for place, key in enumerate(self.blocks)}
+        return {key: self._window.pace.expected(place, now) for place, key in enumerate(self.blocks)}
 
     def finishes(self, now: float) -> float:
-        return self._window.expected(len(self.blocks) - 1, now) if self.blocks and self.is_known(now) else now
+        return self._window.pace.expected(len(self.blocks) - 1, now) if self.blocks and self.is_known(now) else now
 
 
 class Neighbour:
@@ -364,8 +364,8 @@ class SimulatedHost:
         share = 0 if share >= blocks else max(share, 1)
         joins = self.picker.in_endgame and now - neighbour.idle_since >= limits.ENDGAME_PATIENCE
         runs = self.picker.pick(neighbour, room, share=share, may_join=joins)
-        if not runs and neighbour.window.runs_dry(pending) and neighbour.out_of_turn.is_known(now):
-            delivery = replace(neighbour.window.delivery(pending, now), room=room)
+        if not runs and neighbour.window.pace.runs_dry(pending) and neighbour.out_of_turn.is_known(now):
+            delivery = replace(neighbour.window.pace.delivery(pending, now), room=room)
             runs = self.endgame.take_over(cast(Any, neighbour), delivery, now)
         for run in runs:
             neighbour.out_of_turn.add(run, now)
@@ -381,7 +381,7 @@ class SimulatedHost:
     def _tick(self) -> None:
         now = self.clock.now
         for neighbour in self.upload_peers:
-            if self.picker.claimed_by(neighbour) and neighbour.window.is_overdue(now):
+            if self.picker.claimed_by(neighbour) and neighbour.window.patience.is_overdue(now):
                 neighbour.window.on_timeout(now)
                 self.picker.give_back_all(neighbour)
                 neighbour.out_of_turn.blocks.clear()

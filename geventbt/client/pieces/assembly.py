@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Generic, Protocol
 
 from geventbt import limits
-from geventbt.client.pieces.open_pieces import K, Run
+from geventbt.client.pieces.open_piece import K, Run
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.geometry import Geometry
 from geventbt.protocol.connection import Event

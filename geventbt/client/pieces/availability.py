@@ -6,7 +6,7 @@ from typing import Generic
 
 from bitarray import bitarray
 
-from geventbt.client.pieces.open_pieces import K, PickerPeer
+from geventbt.client.pieces.open_piece import K, PickerPeer
 from geventbt.client.pieces.order import PieceOrder, Shortlist
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Set
 from typing import Generic
 
 from geventbt import limits
-from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer
+from geventbt.client.pieces.open_piece import K, PickerPeer
+from geventbt.client.pieces.open_pieces import OpenPieces
 from geventbt.client.pieces.order import PieceOrder
 from geventbt.client.pieces.wanted import Deadlines, Wanted
 

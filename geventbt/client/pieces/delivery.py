@@ -62,21 +62,25 @@ class LateBlock:
     expected: float
 
 
-def deal(blocks: Iterable[LateBlock], deliveries: Mapping[K, Delivery], now: float) -> dict[K, list[int]]:
+def deal(
+    blocks: Iterable[LateBlock], deliveries: Mapping[K, Delivery], now: float, *, may_wait: bool = False
+) -> dict[K, list[int]]:
     """Deal late blocks to the sources that deliver them first.
 
-    A block that was requested from another source is only dealt where it comes much sooner so.
+    A block that was requested from another source is only dealt where it comes much sooner so. Where the source that
+    is the first has no room, a block goes to the next one; or it is left for a later deal, if it may wait.
 
     Args:
         blocks: what is late.
         deliveries: of the sources that can be asked.
         now: the time.
+        may_wait: whether blocks may wait for the source that is the first.
 
     Returns:
         The blocks for each source that gets any, in their order.
     """
     dealt: dict[K, list[int]] = {}
-    sources = [source for source, delivery in deliveries.items() if delivery.room > 0]
+    sources = [source for source, delivery in deliveries.items() if may_wait or delivery.room > 0]
     soonest = [(deliveries[source].first, place) for place, source in enumerate(sources)]
     heapify(soonest)
     for late in sorted(blocks, key=lambda late: (-late.expected, late.block)):
@@ -86,11 +90,12 @@ def deal(blocks: Iterable[LateBlock], deliveries: Mapping[K, Delivery], now: flo
         if soonest and now + GAIN * (soonest[0][0] - now) <= late.expected:
             time, place = soonest[0]
             delivery, given = deliveries[sources[place]], dealt.setdefault(sources[place], [])
-            given.append(late.block)
             if len(given) < delivery.room:
+                given.append(late.block)
+            if may_wait or len(given) < delivery.room:
                 heapreplace(soonest, (time + delivery.interval, place))
             else:
                 heappop(soonest)
         for each in passed_over:
             heappush(soonest, each)
-    return {source: sorted(numbers) for source, numbers in dealt.items()}
+    return {source: sorted(numbers) for source, numbers in dealt.items() if numbers}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from geventbt.client.pieces.open_pieces import K
+from geventbt.client.pieces.open_piece import K
 from geventbt.client.pieces.order import HIGHEST, NORMAL
 from geventbt.client.pieces.picker_state import PickerState
 from geventbt.client.pieces.reservations import Reservations

@@ -30,7 +30,8 @@ from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.chooser import PieceChooser
 from geventbt.client.pieces.delivery import Delivery
 from geventbt.client.pieces.demand import Demand
-from geventbt.client.pieces.open_pieces import K, OpenPieces, PickerPeer, Run
+from geventbt.client.pieces.open_piece import K, PickerPeer, Run
+from geventbt.client.pieces.open_pieces import OpenPieces
 from geventbt.client.pieces.order import HIGHEST, NORMAL, PieceOrder
 from geventbt.client.pieces.picker_state import PickerState
 from geventbt.client.pieces.reservations import Reservations

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Generic
 
 from geventbt.client.pieces.availability import PickerPeers
-from geventbt.client.pieces.open_pieces import K, OpenPieces
+from geventbt.client.pieces.open_piece import K
+from geventbt.client.pieces.open_pieces import OpenPieces
 from geventbt.client.pieces.order import PieceOrder
 from geventbt.client.pieces.upkeep import Upkeep
 from geventbt.client.pieces.wanted import Deadlines, Wanted

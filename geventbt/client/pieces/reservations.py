@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Generic
 
 from geventbt import limits
-from geventbt.client.pieces.open_pieces import K, OpenPiece, PickerPeer, Run
+from geventbt.client.pieces.open_piece import K, OpenPiece, PickerPeer, Run
 from geventbt.client.pieces.picker_state import PickerState
 from geventbt.geometry import Geometry
 

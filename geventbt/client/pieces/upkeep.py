@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Generic
 
 from geventbt.client.pieces.availability import PickerPeers
-from geventbt.client.pieces.open_pieces import K, OpenPiece, OpenPieces, PickerPeer
+from geventbt.client.pieces.open_piece import K, OpenPiece, PickerPeer
+from geventbt.client.pieces.open_pieces import OpenPieces
 from geventbt.client.pieces.order import PieceOrder
 from geventbt.client.pieces.wanted import Wanted
 

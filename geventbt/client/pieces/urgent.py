@@ -9,7 +9,8 @@ from typing import Generic
 from geventbt import limits
 from geventbt.client.pieces.availability import PickerPeers
 from geventbt.client.pieces.delivery import Delivery
-from geventbt.client.pieces.open_pieces import K, OpenPieces, Run
+from geventbt.client.pieces.open_piece import K, Run
+from geventbt.client.pieces.open_pieces import OpenPieces
 from geventbt.client.pieces.order import PieceOrder
 from geventbt.client.pieces.wanted import Deadlines
 

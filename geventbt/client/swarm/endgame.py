@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from geventbt import limits
 from geventbt.client.pieces.delivery import Delivery
-from geventbt.client.pieces.open_pieces import Run
+from geventbt.client.pieces.open_piece import Run
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.urgent_requests import UrgentSource

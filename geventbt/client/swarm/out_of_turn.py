@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from geventbt import limits
 from geventbt.client.pieces.delivery import Delivery
-from geventbt.client.pieces.open_pieces import Run
+from geventbt.client.pieces.open_piece import Run
 from geventbt.client.swarm.refusals import Refusals
 from geventbt.client.swarm.request_line import RequestLine
 from geventbt.wire.wire import Wire
@@ -27,6 +27,8 @@ class OutOfTurn:
         self._wire = wire
         self._line = line
         self._window = line.window
+        self._pace = line.window.pace
+        self._cancelled = line.window.cancelled
 
     def delivery(self, spared: Container[int], now: float) -> Delivery | None:
         """When the peer would deliver what it is asked for out of turn; None if it cannot be asked.
@@ -35,21 +37,21 @@ class OutOfTurn:
             spared: pieces; what it was asked for of them stays in front.
             now: the time.
         """
-        is_resting = self._refusals.is_backing_off(now) or self._window.snubbed(now)
+        is_resting = self._refusals.is_backing_off(now) or self._window.patience.snubbed(now)
         if self._wire.closed or self._wire.peer_choking or is_resting:
             return None
         requests = self._wire.requests
         others = sum(request.piece not in spared for request in requests)
-        in_front = len(requests) - max(0, others - self._window.under_way)
-        in_front += self._window.ghosts(self._wire.owed_answers, now)
+        in_front = len(requests) - max(0, others - self._cancelled.under_way)
+        in_front += self._cancelled.ghosts(self._wire.owed_answers, now)
         room = self._window.urgent_size(min(self._wire.request_limit, limits.REQUESTS), now) - in_front
-        return replace(self._window.delivery(in_front, now), room=room)
+        return replace(self._pace.delivery(in_front, now), room=room)
 
-    def expected(self, now: float) -> dict[tuple[int, int], float]:
-        """When the peer will have delivered each block that it was asked for, by (piece, block)."""
-        first = self._window.ghosts(self._wire.owed_answers, now)
+    def expected(self, now: float, *, at_worst: bool = False) -> dict[tuple[int, int], float]:
+        """When the peer will have delivered each block that it was asked for, by (piece, block); see `Pace`."""
+        first = self._cancelled.ghosts(self._wire.owed_answers, now)
         return {
-            (request.piece, request.offset // limits.BLOCK): self._window.expected(place, now)
+            (request.piece, request.offset // limits.BLOCK): self._pace.expected(place, now, at_worst=at_worst)
             for place, request in enumerate(self._wire.requests, first)
         }
 
@@ -58,16 +60,16 @@ class OutOfTurn:
         pending = self._line.pending
         if not pending or now - self._line.since < limits.TAKE_OVER_SAMPLE:
             return now
-        return self._window.expected(pending - 1, now)
+        return self._pace.expected(pending - 1, now)
 
     def request(self, runs: list[Run], spared: Container[int], now: float) -> None:
         """Request blocks that were claimed for the peer, and cancel what is in front of them: all that is not of the
         spared pieces, nor on its way already."""
         others = [request for request in self._wire.requests if request.piece not in spared]
-        kept = self._window.under_way
+        kept = self._cancelled.under_way
         cancelled = others[kept:]
         if cancelled:
-            self._window.on_cancel(kept, len(cancelled), now)
+            self._cancelled.on_cancel(kept, len(cancelled), now)
         for request in cancelled:
             self._line.cancel(request)
         self._line.send(runs, now)

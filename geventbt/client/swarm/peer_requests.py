@@ -50,6 +50,7 @@ class PeerRequests:
         self._geometry = owner.geometry
         self._line = RequestLine(peer, owner)
         self._window = self._line.window
+        self._pace = self._window.pace
         self._dropped = self._line.dropped
         self._endgame = endgame
         self._refusals = Refusals()
@@ -141,7 +142,7 @@ class PeerRequests:
         pending = self._picker.claimed_by(self._peer)
         is_read = now < self._scheduler.read_until
         if is_read:
-            pending += self._window.ghosts(wire.owed_answers, now)
+            pending += self._window.cancelled.ghosts(wire.owed_answers, now)
         size = self._window.size(min(wire.request_limit, limits.REQUESTS), now, is_read=is_read)
         room = size - pending
         dropped = self._dropped
@@ -153,7 +154,7 @@ class PeerRequests:
         room = self._scheduler.take(self._peer, room)
         # Most of what is late comes without our help in a moment.
         joins = self._picker.in_endgame and now - self._idle_since >= limits.ENDGAME_PATIENCE
-        delivery = self._window.delivery(pending, now, self._scheduler.patience) if is_read else None
+        delivery = self._pace.delivery(pending, now, self._scheduler.patience) if is_read else None
         runs = self._pick(room, pending, now, joins=joins, delivery=delivery) if room else []
         self._scheduler.give_back(self._peer, room - sum(run.blocks for run in runs))
         if runs:
@@ -171,8 +172,8 @@ class PeerRequests:
         runs = pick(leave=refused) or (pick() if refused else [])
         if not runs and self._dropped is not None:
             runs = self._dropped.repeat(now)
-        if not runs and self._window.runs_dry(pending) and now - self._line.since >= limits.TAKE_OVER_SAMPLE:
-            runs = self._endgame.take_over(self._peer, replace(self._window.delivery(pending, now), room=room), now)
+        if not runs and self._pace.runs_dry(pending) and now - self._line.since >= limits.TAKE_OVER_SAMPLE:
+            runs = self._endgame.take_over(self._peer, replace(self._pace.delivery(pending, now), room=room), now)
         return runs
 
     def _share(self) -> int:
@@ -213,7 +214,7 @@ class PeerRequests:
         """Withdraw the requests that are unanswered for too long. One at a time is sent from then on."""
         if self._dropped is not None:
             self._dropped.look(now)
-        if self._wire.closed or not self.pending or not self._window.is_overdue(now):
+        if self._wire.closed or not self.pending or not self._window.patience.is_overdue(now):
             return
         _log.info("%s leaves our requests unanswered", self._peer)
         self._window.on_timeout(now)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 
 from geventbt import limits
-from geventbt.client.pieces.open_pieces import Run
+from geventbt.client.pieces.open_piece import Run
 from geventbt.client.swarm.dropped_requests import DroppedRequests
 from geventbt.client.swarm.request_window import RequestWindow
 from geventbt.client.swarm.scheduler import SourceOwner

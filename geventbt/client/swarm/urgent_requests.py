@@ -3,8 +3,13 @@
 Most of what a reader needs is asked for in time, as each peer that is filled takes the first piece that it can deliver
 before its deadline. What is left are the pieces behind a seek, and what a peer does not deliver as it should. Such
 blocks are dealt anew, several times a second: see `deal`. A peer that gets any is told to leave aside what it was asked
-for before. So from a seek to the first byte it is a round trip, what the peer has sent already, and the time in which
-the fastest peers together send one piece.
+for before and is due later. So from a seek to the first byte it is a round trip, what the peer has sent already, and
+the time in which the fastest peers together send one piece.
+
+What is asked for twice mostly comes twice: what a peer has sent cannot be cancelled, and most are late because of a
+packet that was lost, behind which the rest has arrived already. So a block is not asked of a second peer before the
+last moment in which that would help; and it waits for the peer that is the soonest, even if others have room. Only when
+the reader waits for it, what its peer may do at worst counts, and the next peer that has room is asked.
 
 A peer may stand still just then: a packet was lost, or its congestion control measures the round trip (BBR sends next
 to nothing for 0.2 s each ten seconds). To notice that and to ask another takes two round trips. So the piece behind a
@@ -14,11 +19,11 @@ Scale, 2013).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Protocol
 
 from geventbt import limits
-from geventbt.client.pieces.delivery import GAIN, Delivery, LateBlock, deal
+from geventbt.client.pieces.delivery import GAIN, LateBlock, deal
 from geventbt.client.pieces.picker import BlockPicker
 from geventbt.client.swarm.out_of_turn import OutOfTurn
 from geventbt.client.swarm.scheduler import RequestScheduler
@@ -29,6 +34,8 @@ _INTERVAL = 0.02
 """Seconds in which blocks are dealt once at the most, but for a seek: one who reads fast moves on all the time."""
 _PATIENCE = 1.5
 """How much longer than with the fastest source a block may take with another that is asked for it."""
+_LAST_MOMENT = 2.0
+"""How much sooner than it is due a block is asked of another source, in terms of the soonest one."""
 _COPY_TIME = 0.5
 """Seconds within which a second source must deliver what a seek waits for to be asked for it from the start."""
 
@@ -75,49 +82,88 @@ class UrgentRequests:
         if (now < self._next and reads_on) or self._scheduler.is_busy:
             return
         self._next, self._first = now + _INTERVAL, first
-        sources = list(self._sources)
-        answers = ((source, source.out_of_turn.delivery(urgent, now)) for source in sources)
-        deliveries = {source: delivery for source, delivery in answers if delivery is not None}
-        self.speed = sum(limits.BLOCK / delivery.interval for delivery in deliveries.values())
-        soonest = min((delivery.first - now for delivery in deliveries.values()), default=limits.FIRST_URGENT_TIME)
-        patience = self._scheduler.patience = _PATIENCE * soonest
+        dealing = _Dealing(self._picker, self._scheduler, list(self._sources), due, now)
+        self.speed = dealing.speed
+        self._scheduler.patience = dealing.patience
         for piece, deadline in due.items():
-            is_sought = deadline <= now and not any(self._picker.urgent.missing(piece).values())
-            # Early enough for another source to be in time.
-            late = self._late_blocks(piece, sources, max(deadline - soonest, now + patience), now)
-            self._deal(piece, late, deliveries, now)
-            if is_sought:
-                asked = self._picker.urgent.missing(piece).items()
-                expected = now + GAIN * _COPY_TIME
-                copies = [LateBlock(block, claimants, expected) for block, claimants in asked if len(claimants) == 1]
-                self._deal(piece, copies, deliveries, now)
+            dealing.request(piece, deadline)
 
-    def _deal(self, piece: int, late: list[LateBlock], deliveries: dict[UrgentSource, Delivery], now: float) -> None:
-        """Request blocks of a piece from the sources that deliver them first."""
-        if not late:
-            return
-        having = {source: delivery for source, delivery in deliveries.items() if source.has(piece)}
-        for source, blocks in deal(late, having, now).items():
-            count = self._request_blocks(source, piece, blocks, now)
-            deliveries[source] = deliveries[source].behind(count)
 
-    def _late_blocks(self, piece: int, sources: list[UrgentSource], in_time: float, now: float) -> list[LateBlock]:
-        """The blocks of a piece that nobody was asked for, or that will not come in time."""
-        missing = self._picker.urgent.missing(piece)
+class _Dealing:
+    """One deal of the blocks of the pieces that are due.
+
+    Args:
+        picker, scheduler, sources: see `UrgentRequests`.
+        due: the pieces.
+        now: the time.
+
+    Attributes:
+        speed: bytes a second that the sources could deliver together.
+        patience: seconds that a block may take.
+    """
+
+    def __init__(
+        self,
+        picker: BlockPicker[BlockSource],
+        scheduler: RequestScheduler,
+        sources: list[UrgentSource],
+        due: Container[int],
+        now: float,
+    ) -> None:
+        self._urgent = picker.urgent
+        self._scheduler = scheduler
+        self._sources = sources
+        self._due = due
+        self._now = now
+        answers = ((source, source.out_of_turn.delivery(due, now)) for source in sources)
+        self._deliveries = {source: delivery for source, delivery in answers if delivery is not None}
+        firsts = (delivery.first - now for delivery in self._deliveries.values())
+        self._soonest = min(firsts, default=limits.FIRST_URGENT_TIME)
+        self.speed = sum(limits.BLOCK / delivery.interval for delivery in self._deliveries.values())
+        self.patience = _PATIENCE * self._soonest
+
+    def request(self, piece: int, deadline: float) -> None:
+        """Request the blocks of a piece that are late; twice if nothing of it was requested, and it is needed now."""
+        is_needed = deadline <= self._now
+        is_sought = is_needed and not any(self._urgent.missing(piece).values())
+        self._request(piece, self._late_blocks(piece, deadline), may_wait=not is_needed)
+        if is_sought:
+            asked = self._urgent.missing(piece).items()
+            expected = self._now + GAIN * _COPY_TIME
+            copies = [LateBlock(block, claimants, expected) for block, claimants in asked if len(claimants) == 1]
+            self._request(piece, copies)
+
+    def _late_blocks(self, piece: int, deadline: float) -> list[LateBlock]:
+        """The blocks that nobody was asked for, and those that will not come in time; these not before the last moment
+        at which another source can be asked, as until then the source that was asked may go on."""
+        missing = self._urgent.missing(piece)
         asked = {source for claimants in missing.values() for source in claimants}
-        expected = {source: source.out_of_turn.expected(now) for source in sources if source in asked}
+        at_worst = deadline <= self._now
+        expected = {
+            source: source.out_of_turn.expected(self._now, at_worst=at_worst)
+            for source in self._sources
+            if source in asked
+        }
+        in_time = max(deadline - self._soonest, self._now + self.patience)
+        if deadline > self._now + _LAST_MOMENT * self._soonest:
+            in_time = _NEVER
         late: list[LateBlock] = []
         for block, claimants in missing.items():
             times = (expected[source].get((piece, block), _NEVER) for source in claimants if source in expected)
             time = min(times, default=_NEVER)
-            if time > in_time and len(claimants) < limits.ENDGAME_CLAIMANTS and len(late) < limits.URGENT_BLOCKS:
+            is_late = time > in_time or not claimants
+            if is_late and len(claimants) < limits.ENDGAME_CLAIMANTS and len(late) < limits.URGENT_BLOCKS:
                 late.append(LateBlock(block, claimants, time))
         return late
 
-    def _request_blocks(self, source: UrgentSource, piece: int, blocks: list[int], now: float) -> int:
-        """Request blocks from a source as far as the rate limits allow. Returns how many they are."""
-        allowed = self._scheduler.take(source, len(blocks))
-        if allowed:
-            urgent = self._picker.urgent
-            source.out_of_turn.request(urgent.claim(source, piece, blocks[:allowed]), urgent, now)
-        return allowed
+    def _request(self, piece: int, late: list[LateBlock], *, may_wait: bool = False) -> None:
+        """Request blocks from the sources that deliver them first, as far as the rate limits allow."""
+        if not late:
+            return
+        having = {source: delivery for source, delivery in self._deliveries.items() if source.has(piece)}
+        for source, blocks in deal(late, having, self._now, may_wait=may_wait).items():
+            allowed = self._scheduler.take(source, len(blocks))
+            if allowed:
+                runs = self._urgent.claim(source, piece, blocks[:allowed])
+                source.out_of_turn.request(runs, self._due, self._now)
+                self._deliveries[source] = self._deliveries[source].behind(allowed)

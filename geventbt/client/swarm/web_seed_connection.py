@@ -7,7 +7,7 @@ from typing import Protocol
 from gevent.event import Event as GeventEvent
 
 from geventbt import limits
-from geventbt.client.pieces.open_pieces import Run
+from geventbt.client.pieces.open_piece import Run
 from geventbt.client.pieces.reservations import Reservation
 from geventbt.client.swarm.scheduler import SourceOwner
 from geventbt.client.swarm.source import BlockSource

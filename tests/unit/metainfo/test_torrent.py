@@ -366,6 +366,13 @@ def test_a_change_is_written_and_all_other_keys_stay():
     assert list(written) == sorted(written)
 
 
+@pytest.mark.parametrize("change", [{"private": True}, {"name": "other"}])
+def test_what_is_hashed_is_not_changed_in_writing(change: dict[str, Any]):
+    for torrent in (read(single()), Torrent.from_info(encode(single()))):
+        with pytest.raises(ValueError, match="make it anew"):
+            replace(torrent, **change).to_bytes()
+
+
 def test_writing_is_the_inverse_of_reading():
     torrent = read(
         multi(entry(10, "x"), entry(20, "y")),

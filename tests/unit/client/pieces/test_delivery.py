@@ -43,6 +43,13 @@ def test_nobody_gets_more_than_it_has_room_for():
     assert deal(unasked(4), deliveries, 0.0) == {"fast": [0, 1, 2], "slow": [3]}
 
 
+def test_what_may_wait_is_left_for_the_first_source_although_others_have_room():
+    deliveries = {"fast": Delivery(0.1, 0.01, room=3), "slow": Delivery(0.2, 0.5)}
+    assert deal(unasked(8), deliveries, 0.0, may_wait=True) == {"fast": [0, 1, 2]}
+    assert deal(unasked(12), deliveries, 0.0, may_wait=True) == {"fast": [0, 1, 2], "slow": [10]}
+    assert deal(unasked(8), {"full": Delivery(0.1, 0.01, room=0)}, 0.0, may_wait=True) == {}
+
+
 def test_nobody_gets_anything_where_nobody_can_deliver():
     assert deal(unasked(2), {}, 0.0) == {}
 

@@ -7,6 +7,7 @@ from collections.abc import Container
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from bitarray.util import ones, zeros
 
 from geventbt import Geometry, limits
@@ -21,6 +22,10 @@ BLOCKS, PIECES = 4, 3
 class Source:
     """A peer that delivers a block each `interval` seconds, in the order of the requests."""
 
+    room = 100
+    pause = 0.0
+    spared: Container[int] = ()
+
     def __init__(self, picker: BlockPicker[Any], interval: float) -> None:
         self.out_of_turn = self
         self.interval = interval
@@ -33,11 +38,14 @@ class Source:
     def request(self, runs: list[Run], spared: Container[int], now: float) -> None:
         self.asked += [(run.piece, block) for run in runs for block in range(run.first, run.first + run.blocks)]
 
-    def expected(self, now: float) -> dict[tuple[int, int], float]:
+    def expected(self, now: float, *, at_worst: bool) -> dict[tuple[int, int], float]:
+        now += self.pause * at_worst
         return {key: now + (place + 1) * self.interval for place, key in enumerate(self.asked)}
 
     def delivery(self, spared: Container[int], now: float) -> Delivery:
-        return Delivery(now + (len(self.asked) + 1) * self.interval, self.interval)
+        self.spared = spared
+        first = now + (len(self.asked) + 1) * self.interval
+        return Delivery(first, self.interval, room=self.room - len(self.asked))
 
 
 class Torrent:
@@ -46,9 +54,15 @@ class Torrent:
     def __init__(self, *intervals: float) -> None:
         geometry = Geometry(PIECES * BLOCKS * limits.BLOCK, BLOCKS * limits.BLOCK)
         self.picker: BlockPicker[Any] = BlockPicker(geometry, zeros(PIECES, "big"), max_open=1 << 30)
-        self.sources = [Source(self.picker, interval) for interval in intervals]
+        self.sources: list[Source] = []
+        for interval in intervals:
+            self.add(interval)
         scheduler: Any = SimpleNamespace(is_busy=False, take=lambda source, blocks: blocks)
         self.urgent = UrgentRequests(self.picker, scheduler, self.sources)
+
+    def add(self, interval: float) -> None:
+        """A source connects."""
+        self.sources.append(Source(self.picker, interval))
 
     def read(self, *seconds: float) -> None:
         """Ask for the first pieces, which a reader needs in so many seconds."""
@@ -93,3 +107,38 @@ def test_a_reader_who_waits_on_does_not_have_all_asked_for_again():
     torrent.read(0.0)
     torrent.urgent.request(NOW + 0.02)
     assert torrent.copies(0) == [2] * BLOCKS
+
+
+@pytest.mark.parametrize(("due", "copies"), [(0.2, 1), (0.1, 2)])
+def test_what_is_late_is_asked_of_another_at_the_last_moment_only(due, copies):
+    """Up to then its peer may go on: what it has sent cannot be cancelled."""
+    torrent = Torrent(0.01)
+    torrent.read(due)
+    torrent.sources[0].interval = 1.0
+    torrent.add(0.06)
+    torrent.urgent.request(NOW + 0.02)
+    assert torrent.copies(0) == [copies] * BLOCKS
+
+
+@pytest.mark.parametrize(("due", "copies"), [(0.05, 1), (0.02, 2)])
+def test_that_a_peer_is_held_up_now_and_then_matters_only_to_a_reader_who_waits(due, copies):
+    torrent = Torrent(0.01)
+    torrent.read(due)
+    torrent.sources[0].pause = 1.0
+    torrent.add(0.03)
+    torrent.urgent.request(NOW + 0.03)
+    assert torrent.copies(0) == [copies] * BLOCKS
+
+
+@pytest.mark.parametrize(("due", "asked"), [(0.5, BLOCKS // 2), (0.0, BLOCKS)])
+def test_only_what_is_needed_now_is_asked_of_a_slower_peer_when_the_fast_one_has_no_room(due, asked):
+    torrent = Torrent(0.01, 0.1)
+    torrent.sources[0].room = BLOCKS // 2
+    torrent.read(due)
+    assert sum(count > 0 for count in torrent.copies(0)) == asked
+
+
+def test_only_what_is_due_soon_stays_in_front_of_what_is_asked_for():
+    torrent = Torrent(0.01)
+    torrent.read(0.0, 0.5, 5.0)
+    assert list(torrent.sources[0].spared) == [0, 1]

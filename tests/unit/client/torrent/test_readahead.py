@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from geventbt.client.torrent.readahead import Readahead
 
 
@@ -31,6 +33,14 @@ def test_deadlines_are_set_anew_for_a_reader_that_is_faster_or_slower_than_was_t
     assert [windows.due(piece) for piece in range(4, 8)] == [10.5, 11.0, 11.5, 12.0]
     windows.move("a", ahead(range(5, 8), 2.0), 20.0)
     assert [windows.due(piece) for piece in range(5, 8)] == [20.0, 22.0, 24.0]
+
+
+def test_deadlines_are_set_anew_when_it_is_known_how_fast_a_reader_is():
+    """The next piece is due as was thought, but those behind it are not."""
+    windows = Readahead()
+    windows.move("a", ahead(range(8), 0.5), 10.0)
+    windows.move("a", ahead(range(1, 8), 0.1), 10.5)
+    assert windows.due(7) == pytest.approx(11.1)
 
 
 def test_no_piece_is_due_before_those_in_front_of_it():
