@@ -6,6 +6,7 @@ quick, and importing `geventbt.protocol` brings in no gevent.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ _EXPORTS = {
     "AnnounceResponse": "geventbt.discovery.trackers.announce",
     "ScrapeResult": "geventbt.discovery.trackers.announce",
     "Announcer": "geventbt.discovery.trackers.announcer",
-    "TrackerStatus": "geventbt.discovery.trackers.announcer",
+    "TrackerStatus": "geventbt.discovery.trackers.tracker_state",
     "DHT": "geventbt.discovery.dht.dht",
     "DHTSourceStatus": "geventbt.discovery.dht.source",
     "DHTStatus": "geventbt.discovery.dht.results",
@@ -140,9 +141,9 @@ if TYPE_CHECKING:
     from geventbt.discovery.trackers.announce import AnnounceResponse as AnnounceResponse
     from geventbt.discovery.trackers.announce import ScrapeResult as ScrapeResult
     from geventbt.discovery.trackers.announcer import Announcer as Announcer
-    from geventbt.discovery.trackers.announcer import TrackerStatus as TrackerStatus
     from geventbt.discovery.trackers.tracker import announce as announce
     from geventbt.discovery.trackers.tracker import scrape as scrape
+    from geventbt.discovery.trackers.tracker_state import TrackerStatus as TrackerStatus
     from geventbt.errors import BencodeError as BencodeError
     from geventbt.errors import DHTError as DHTError
     from geventbt.errors import DHTNotFound as DHTNotFound
@@ -209,7 +210,7 @@ def __getattr__(name: str) -> Any:
     elif name in ("bencoding", "protocol", "signals"):
         value = import_module(f"geventbt.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     globals()[name] = value
     return value
 

@@ -199,11 +199,12 @@ def hash_or_id(value: bytes | str, what: str) -> bytes:
         return bytes(value)
     if isinstance(value, str) and _HEX.fullmatch(value):
         return bytes.fromhex(value)
-    got = (
-        f"{len(value)} of {type(value).__name__}"
-        if isinstance(value, (bytes, bytearray, str))
-        else type(value).__name__
-    )
+    if isinstance(value, str):
+        got = f"{value[:80]!r}"
+    elif isinstance(value, (bytes, bytearray)):
+        got = f"{len(value)} bytes"
+    else:
+        got = type(value).__name__
     raise ValueError(f"the {what} must be 20 bytes or 40 hex characters, not {got}")
 
 

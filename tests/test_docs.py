@@ -58,6 +58,7 @@ CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
 CHOOSE = take("guides/client", "Select files")
 CREATE = take("guides/client", "Make a torrent")
+CHANGE = take("guides/client", "Change a torrent")
 STREAM = take("guides/streaming", "Streaming")
 PIECES = take("guides/streaming", "By pieces")
 WEB = take("guides/web", "A client with its page")
@@ -475,10 +476,13 @@ def test_a_machine_of_a_farm_serves_out_of_the_bucket_until_a_signal(torrent: ge
 
 def test_a_torrent_is_made(torrent: geventbt.Torrent, tmp_path: Path) -> None:
     (tmp_path / "origin").rename(tmp_path / "downloads")
-    execute(CREATE, {"geventbt": geventbt})
+    execute(CREATE + CHANGE, {"geventbt": geventbt})
     made = geventbt.Torrent.from_file(tmp_path / "made.torrent")
     assert made.files == torrent.files
     assert made.trackers == (("http://tracker.example/announce",),)
+    changed = geventbt.Torrent.from_file(tmp_path / "changed.torrent")
+    assert changed.info_hash == made.info_hash
+    assert changed.trackers == (("https://tracker.example/announce",),)
 
 
 # --- where it runs ---

@@ -17,6 +17,9 @@ from tests.docs_tables import defaults_table, limits_table
 from tests.documents import DOCUMENTS, ROOT
 
 COMMAND_LINE = DOCUMENTS["guides/command-line"]
+EXTENSIONS: dict[str, type[geventbt.Extension]] = {
+    extension.name: extension for extension in (geventbt.UtMetadata, geventbt.UtPex, geventbt.LtDonthave)
+}
 COMMANDS = sorted(
     {command for document in DOCUMENTS.values() for command in re.findall(r"^geventbt (\w.*)$", document.text, re.M)}
 )
@@ -80,11 +83,13 @@ def test_the_tables_are_those_of_the_code(page: str, table: Callable[[], str]) -
     assert lines == table().splitlines(), "python tests/docs_tables.py writes the tables as they should be"
 
 
-@pytest.mark.parametrize("heading", ["From bittorrent-protocol", "From Peerface"])
+@pytest.mark.parametrize(
+    "heading", ["From bittorrent-protocol", "From ut_metadata, ut_pex and lt_donthave", "From Peerface"]
+)
 def test_what_the_migration_tables_refer_to_exists(heading: str) -> None:
     text = DOCUMENTS["migration"].sections[heading]
     rows = [re.split(r" \| ", line) for line in text.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) > 20
+    assert len(rows) > 15
     for theirs, ours, *_ in rows:
         for code in re.findall(r"`([^`]*)`", ours):
             assert exists(code), f"{theirs}: there is no {code}"
@@ -95,11 +100,15 @@ def exists(code: str) -> bool:
     names = re.findall(r"\b(wire|server|geventbt)\.(\w+)", code)
     owners = {"wire": geventbt.Wire, "server": geventbt.PeerServer, "geventbt": geventbt}
     for owner, name in names:
-        known = {"ut_metadata"} | {f"on_{signal}" for signal in signals.WIRE_SIGNALS}
+        known = EXTENSIONS.keys() | {f"on_{signal}" for signal in signals.WIRE_SIGNALS}
         if not (hasattr(owners[owner], name) or (owner == "wire" and name in known)):
             return False
-    for name in re.findall(r'\.on\("(\w+)"', code):
-        if name not in {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}:
+    for name, attribute in re.findall(r"\bwire\.(ut_\w+|lt_\w+)\.(\w+)", code):
+        if not (hasattr(EXTENSIONS[name], attribute) or attribute in (EXTENSIONS[name].__doc__ or "")):
+            return False
+    for owner, name in re.findall(r'\b(\w+)\.on\("(\w+)"', code):
+        own = EXTENSIONS[owner].signal_names if owner in EXTENSIONS else ()
+        if name not in {*signals.WIRE_SIGNALS, *signals.SERVER_SIGNALS, *own}:
             return False
     return bool(names) or is_known(code.partition("(")[0])
 

@@ -19,6 +19,7 @@ from geventbt.cli.running import discovery_options, running_client
 from geventbt.cli.sources import Source, check_reachable
 from geventbt.cli.text import counted, human_time, printable, say
 from geventbt.cli.views import View, make_view
+from geventbt.client.stall_watch import StallWatch
 
 Choice: TypeAlias = "Callable[[geventbt.Torrent], Sequence[int] | None]"
 """Selects the files of a torrent once it is known; None for all of them."""
@@ -43,9 +44,8 @@ class StallTimer:
     """
 
     def __init__(self, timeout: float | None) -> None:
-        self._timeout = math.inf if timeout is None else timeout
-        self._since = monotonic()
-        self._seen: object = None
+        self._timeout = timeout
+        self._watch = StallWatch(timeout, monotonic())
         self._fault: geventbt.StorageError | None = None
         self._done = 0
 
@@ -60,17 +60,15 @@ class StallTimer:
             CommandError: nothing has changed for the length of the timeout.
             StorageError: the disk has failed for the length of the timeout.
         """
-        progress = torrent.progress
+        progress, now = torrent.progress, monotonic()
         if self._fault is not None:
             if progress.done <= self._done and progress.state != "seeding":
-                if monotonic() - self._since >= self._timeout:
+                if self._watch.is_stalled(now):
                     raise self._fault
                 return
             self._fault = None
-        now = (progress.state, progress.checked, progress.downloaded, progress.done)
-        if now != self._seen:
-            self._seen, self._since = now, monotonic()
-        elif monotonic() - self._since >= self._timeout:
+        self._watch.note(progress, now)
+        if self._watch.is_stalled(now):
             what = "; ".join([counted(progress.peers, "peer"), *map(str.strip, tracker_lines(torrent))])
             raise CommandError(TIMED_OUT, f"nothing received for {self._timeout:g} seconds ({what})")
 

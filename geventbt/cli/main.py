@@ -54,7 +54,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="geventbt", description="BitTorrent for people who write straight-line Python.", epilog=_EPILOG
     )
-    parser.add_argument("--version", action="version", version=f"geventbt {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"geventbt {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import geventbt
-from geventbt.cli import parsing
+from geventbt.cli import parsing, shared_options
 from geventbt.cli.backends import backend_of
 from geventbt.cli.following import StallTimer, add_source, web_seed_options
 from geventbt.cli.output import make_folder
@@ -23,14 +23,14 @@ def add_one_file(parser: parsing.Parser, default: str) -> None:
         parser: of the command.
         default: which file it is where none is named.
     """
-    parsing.add_source(parser)
+    shared_options.add_source(parser)
     parser.add_argument(
         "file", metavar="FILE", nargs="?", help=f"its path in the torrent, its index, or a glob (default: {default})"
     )
-    parsing.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
-    parsing.add_sources_of_peers(parser)
-    parsing.add_web_seeds(parser)
-    parsing.add_stall_timeout(parser)
+    shared_options.add_output(parser, help="folder to keep the downloaded data in (default: do not keep it)")
+    shared_options.add_sources_of_peers(parser)
+    shared_options.add_web_seeds(parser)
+    shared_options.add_stall_timeout(parser)
 
 
 @contextmanager

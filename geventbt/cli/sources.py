@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
 from collections.abc import Collection
@@ -19,8 +18,6 @@ from geventbt.cli.network import network_of
 Source: TypeAlias = "geventbt.Torrent | geventbt.Magnet"
 """What a person calls a torrent, read."""
 
-_INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
-_INFO_HASH_V2 = re.compile(r"[0-9a-fA-F]{64}")
 _KINDS = (
     (32769, b"CD001", "the image of a disc (ISO 9660)"),
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -70,9 +67,10 @@ def _read_link(text: str, arguments: argparse.Namespace) -> Source | None:
         return _read_magnet(text)
     if text.lower().startswith(("http://", "https://")):
         return _read_bytes(_fetch(text, arguments), text)
-    if _INFO_HASH_V2.fullmatch(text):
-        return geventbt.Magnet(info_hash_v2=bytes.fromhex(text))
-    return geventbt.Magnet.from_string(f"magnet:?xt=urn:btih:{text}") if _INFO_HASH.fullmatch(text) else None
+    from geventbt.metainfo.magnet import link_of_hash
+
+    link = link_of_hash(text)
+    return None if link is None else geventbt.Magnet.from_string(link)
 
 
 def _read_magnet(text: str) -> geventbt.Magnet:
@@ -104,6 +102,11 @@ def read_torrent(text: str, command: str, arguments: argparse.Namespace) -> geve
         f"{command} needs a .torrent file, not a link; to get one: "
         "geventbt info --save-torrent FILE.torrent 'magnet:...' --peer HOST:PORT",
     )
+
+
+def folder_of(source: str) -> str:
+    """Where the data of a source is if nothing else is said: beside its .torrent file, else in the current folder."""
+    return (os.path.dirname(source) if os.path.isfile(source) else "") or "."
 
 
 def check_reachable(source: Source, peers: Collection[object], trackers: Collection[object], *, dht: bool) -> None:

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from geventbt.errors import FetchError
+from geventbt.errors import FetchError, MetainfoError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.metainfo.urls import escaped_url
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
+from geventbt.several import several
 
 if TYPE_CHECKING:
     from geventbt.discovery.dht.dht import DHT
@@ -27,9 +29,13 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
     """
     if isinstance(torrent, (Torrent, Magnet)):
         return torrent
-    if isinstance(torrent, str) and torrent.lower().startswith("magnet:"):
-        return Magnet.from_string(torrent)
-    return Torrent.from_file(torrent)
+    text = torrent if isinstance(torrent, str) else ""
+    if text.lower().startswith("magnet:"):
+        return Magnet.from_string(text)
+    if text.lower().startswith(("http://", "https://")):
+        raise MetainfoError(f"{without_login(text)}: cannot be fetched here; pass what it has to Torrent.from_bytes")
+    link = link_of_hash(text)
+    return Magnet.from_string(link) if link and not os.path.exists(text) else Torrent.from_file(torrent)
 
 
 def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
@@ -37,9 +43,10 @@ def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         ValueError: one of them is not a URL of HTTP.
+        TypeError: it is one text.
     """
     checked_urls = []
-    for url in urls:
+    for url in several(urls, "web_seeds"):
         escaped = escaped_url(url)
         try:
             parse_url(escaped or url)

@@ -32,6 +32,7 @@ from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
+from geventbt.several import several
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer
@@ -140,6 +141,13 @@ class Client:
         self._context = ClientContext(options, self._table.count_connections)
         self._services = ClientServices(options, self._context, self._table, self._accept)
 
+    def __repr__(self) -> str:
+        if self._ending.is_begun:
+            return f"<{type(self).__name__} closed>"
+        count = len(self.torrents)
+        where = "not listening" if self.port is None else f"on port {self.port}"
+        return f"<{type(self).__name__} {where}, {count} torrent{'s' if count != 1 else ''}>"
+
     @property
     def server(self) -> PeerServer | None:
         """What listens, or None."""
@@ -231,7 +239,7 @@ class Client:
     @property
     def max_connections(self) -> int:
         """Connections of all torrents together; may be set at any time."""
-        return self._context.max_connections
+        return self._context.connections.max_connections
 
     @max_connections.setter
     def max_connections(self, value: int) -> None:
@@ -292,7 +300,7 @@ class Client:
         """Add a torrent and begin at once: to look what is there, to fetch what is missing, to serve what is there.
 
         Args:
-            torrent: the torrent, the path of its .torrent file, or a magnet link.
+            torrent: the torrent, the path of its .torrent file, a magnet link, or an info hash in hex.
             folder: the folder that its file or folder is in, or is to be.
             peers: (host, port) of peers to connect to, beside those that trackers and other peers name.
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
@@ -331,9 +339,9 @@ class Client:
         self._context.check_thread()
         options = TorrentOptions(
             peers=tuple(checked(peers)),
-            files=files,
+            files=several(files, "files"),
             sequential=sequential,
-            trackers=tuple(trackers),
+            trackers=tuple(several(trackers, "trackers")),
             web_seeds=web_seeds if web_seeds is False else checked_urls(web_seeds),
             max_peers=max_peers,
             limit_down=limit_down,
@@ -392,7 +400,7 @@ class Client:
         """Hand an inbound peer to its torrent; what an untrusted peer does wrong is not logged as an error."""
         try:
             if wire.wait_handshake().peer_id == self._context.peer_id:
-                self._context.note_own_id(wire.remote_address)
+                self._context.own_addresses.note_origin(wire.remote_address)
                 wire.close(0)
                 return
             runner = None if wire.info_hash is None else self._table.runner_of(wire.info_hash)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
@@ -15,11 +14,12 @@ from gevent.lock import BoundedSemaphore
 from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
-from geventbt.client.peers.eviction import Place, least_useful
+from geventbt.client.peers.connection_room import ConnectionRoom
 from geventbt.client.peers.host_connections import HostConnections
+from geventbt.client.peers.own_addresses import OwnAddresses
 from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.trackers.announce_queue import AnnounceQueue
-from geventbt.net.addresses import Address, AddressKind, Ports, Scope, kind_of, scope_of
+from geventbt.net.addresses import AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.fair_rate import FairRate
@@ -31,31 +31,6 @@ if TYPE_CHECKING:
     from geventbt.discovery.local import LocalDiscovery
     from geventbt.net.mapping.base import PortMapping
     from geventbt.net.mapping.mapper import PortMapper
-
-_log = logging.getLogger("geventbt")
-
-
-class Evictable(Protocol):
-    """A peer that can be left."""
-
-    def close(self) -> None:
-        """Leave it at once."""
-
-
-class ConnectionHolder(Protocol):
-    """Holds connections: a swarm."""
-
-    @property
-    def places(self) -> Sequence[Place[Evictable]]:
-        """The connections that it has."""
-
-    @property
-    def inbound(self) -> int:
-        """How many of them were opened by the peer."""
-
-    @property
-    def keeps_outbound(self) -> bool:
-        """Whether places are to be kept for peers that it connects to: something is missing."""
 
 
 class PortUser(Protocol):
@@ -94,7 +69,8 @@ class ClientContext:
         lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
-        own_addresses: where we listen, as was seen when we had connected to ourselves.
+        connections: bounds how many there are.
+        own_addresses: where we would connect to ourselves.
         announces: bounds how many announces to trackers are under way.
         default_trackers: announce URLs in tiers, to which torrents that are not private announce besides their own.
         port_users: tell others where we listen.
@@ -130,24 +106,20 @@ class ClientContext:
         self.lsd: LocalDiscovery | None = None
         self.down = FairRate(options.limit_down, now())
         self.up = Throttle(options.limit_up)
-        self.own_addresses: dict[Address, None] = {}
+        self.connections = ConnectionRoom(options.max_connections, count_connections)
+        self.own_addresses = OwnAddresses()
         self.announces = AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)
         self.default_trackers: list[list[str]] = []
         self.port_users: WeakSet[PortUser] = WeakSet()
         self.checking = BoundedSemaphore(1)
-        self._max_connections = options.max_connections
-        # Connections that may be begun before they are counted again: it takes 2 ms with a thousand torrents.
-        self._room = 0
-        self._count_connections = count_connections
-        self._from_ourselves: dict[Address, None] = {}
-        self._holders: set[ConnectionHolder] = set()
-        self._evicted_at = float("-inf")
         self._places: dict[bool, tuple[int | None, str | None]] = {}
 
     def check_thread(self) -> None:
         """Raise RuntimeError in any native thread except the one that made the client, whose hub runs its greenlets."""
         if not is_current(self._hub):
-            raise RuntimeError("a client and its torrents can only be used in the native thread that made the client")
+            raise RuntimeError(
+                "a client and its torrents can only be used in the native thread and process that made them"
+            )
 
     @property
     def public_ports(self) -> Ports:
@@ -185,84 +157,7 @@ class ClientContext:
         self._places[is_ipv6] = mapping.external_port, mapping.external_host
         return mapping.external_port != port or host not in (None, mapping.external_host)
 
-    def has_room(self, *, inbound: bool = False) -> bool:
-        """Whether there may be one more connection, which is counted then. Some places are not for inbound ones, while
-        any torrent lacks something."""
-        if inbound and sum(holder.inbound for holder in self._holders) >= self.max_connections - self._kept:
-            return False
-        if self._room <= 0:
-            self._room = self._max_connections - self._count_connections()
-        self._room -= 1
-        return self._room >= 0
-
-    @property
-    def max_connections(self) -> int:
-        """Connections of all torrents together."""
-        return self._max_connections
-
-    @max_connections.setter
-    def max_connections(self, value: int) -> None:
-        self._max_connections, self._room = value, 0
-
-    @property
-    def _kept(self) -> int:
-        is_downloading = any(holder.keeps_outbound for holder in self._holders)
-        return self.max_connections // limits.OUTBOUND_SHARE if is_downloading else 0
-
-    def note_own_id(self, origin: Address) -> None:
-        """Note that our own peer id has come with an inbound connection from this address: it is one of ours."""
-        _remember(self._from_ourselves, origin)
-
-    def is_own(self, address: Address, local_address: Address) -> bool:
-        """Whether a connection that we have opened has led to ourselves; then its address is one of our own.
-
-        Args:
-            address: what was connected to.
-            local_address: our end of the connection.
-        """
-        # A uTP connection comes from where we listen, and its local address may be that of all interfaces.
-        for origin in (local_address, address):
-            if origin in self._from_ourselves:
-                del self._from_ourselves[origin]
-                _remember(self.own_addresses, address)
-        return address in self.own_addresses
-
-    def enter(self, holder: ConnectionHolder) -> None:
-        """Count the peers of a swarm among those that may have to give their places up."""
-        self._holders.add(holder)
-
-    def leave(self, holder: ConnectionHolder) -> None:
-        """Count them no longer."""
-        self._holders.discard(holder)
-
-    def make_room(self, now: float, holder: ConnectionHolder | None = None) -> bool:
-        """Leave the peer that is of least use, if there is one and the last was not left just now.
-
-        Args:
-            now: the time.
-            holder: only a peer of this swarm; None for one of any torrent.
-
-        Returns:
-            Whether there is a place now.
-        """
-        if now < self._evicted_at + limits.EVICTION_INTERVAL:
-            return False
-        holders = self._holders if holder is None else [holder]
-        place = least_useful((place for each in holders for place in each.places), now)
-        if place is None:
-            return False
-        self._evicted_at = now
-        _log.info("%s gives its place up to another peer", place.peer)
-        place.peer.close()
-        return True
-
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the rates, in bytes a second; None for no limit."""
         self.down.set_rate(down, self.now())
         self.up.rate = up
-
-
-def _remember(addresses: dict[Address, None], address: Address) -> None:
-    addresses[address] = None
-    if len(addresses) > limits.OWN_ADDRESSES:
-        del addresses[next(iter(addresses))]

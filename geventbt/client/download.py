@@ -46,7 +46,7 @@ def download(
     Peers are those that are named, and those that trackers, the DHT, the local network and other peers name.
 
     Args:
-        torrent: the torrent, the path of its .torrent file, or a magnet link.
+        torrent: the torrent, the path of its .torrent file, a magnet link, or an info hash in hex.
         folder: where its file or folder is to be.
         peers: (host, port) of peers to fetch from.
         files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.

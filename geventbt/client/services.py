@@ -146,7 +146,7 @@ class ClientServices:
 
     def set_max_connections(self, connections: int) -> None:
         """Take more or fewer peers."""
-        self._context.max_connections = connections
+        self._context.connections.max_connections = connections
         if self.server is not None:
             self.server.max_connections = connections + limits.PENDING_PEERS
 
@@ -166,7 +166,7 @@ class ClientServices:
             info_hashes=self._torrents,
             encryption=context.encryption,
             # A peer that has shaken hands may take the place of another.
-            max_connections=context.max_connections + limits.PENDING_PEERS,
+            max_connections=context.connections.max_connections + limits.PENDING_PEERS,
             max_per_address=options.max_per_address,
             exempt_loopback=options.exempt_loopback,
             network=options.network,

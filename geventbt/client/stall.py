@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from time import monotonic
 
+from geventbt.client.stall_watch import StallWatch
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.errors import DownloadTimeout
 
@@ -24,18 +25,15 @@ def wait_complete(torrent: ActiveTorrent, timeout: float | None, stall_timeout: 
         DownloadTimeout: one of them is over.
         GeventBTError: see `ActiveTorrent.wait`.
     """
-    started = since = monotonic()
-    seen: object = None
+    started = monotonic()
     ends = math.inf if timeout is None else started + timeout
+    watch = StallWatch(stall_timeout, started)
     while not torrent.wait(_next_wait(ends - monotonic(), stall_timeout)):
         now = monotonic()
-        progress = torrent.progress
-        known = (progress.state, progress.checked, progress.downloaded, progress.done)
-        if known != seen:
-            seen, since = known, now
+        watch.note(torrent.progress, now)
         if now >= ends:
             raise DownloadTimeout(f"not complete within {timeout:g} s: {_so_far(torrent)}")
-        if stall_timeout is not None and now - since >= stall_timeout:
+        if watch.is_stalled(now):
             raise DownloadTimeout(f"nothing received for {stall_timeout:g} s: {_so_far(torrent)}")
 
 

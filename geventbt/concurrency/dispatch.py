@@ -15,6 +15,7 @@ from gevent import getcurrent
 from geventbt.concurrency.flow import Backlog, FlowControl
 from geventbt.concurrency.flow import no_flow_control as no_flow_control
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import GeventBTError, LocalProtocolError, StorageError
 from geventbt.handlers import HandlerSignal, check_handler
 
@@ -22,6 +23,9 @@ _log = logging.getLogger("geventbt")
 
 _SLICE = 0.002
 """Seconds of calls after which other greenlets have a turn: peers may cause very many."""
+
+_ENTRY = 100
+"""Bytes of an entry of a dictionary, beside what is in it."""
 
 # A handler may be cut short by a timeout of its own.
 _FAILURES = (Exception, gevent.Timeout, gevent.GreenletExit)
@@ -35,10 +39,11 @@ def log_failure(function: Callable[..., Any], error: BaseException) -> None:
         _log.error("a handler failed: %r", function, exc_info=error)
 
 
-def _size_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """The bytes that a call holds, in its arguments or in the fields of a signal."""
-    fields = [value for arg in args if isinstance(arg, dict) for value in arg.values()]
-    return sum(len(value) for value in (*args, *kwargs.values(), *fields) if isinstance(value, bytes))
+def _size_of(value: Any) -> int:
+    """The bytes that an argument of a call, or a field of a signal, holds: such as all that is in a handshake."""
+    if isinstance(value, (bytes, str)):
+        return len(value)
+    return sum(_ENTRY + _size_of(inner) for inner in value.values()) if isinstance(value, dict) else 0
 
 
 class Dispatcher:
@@ -63,7 +68,7 @@ class Dispatcher:
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a function soon; its exception is logged."""
-        self._backlog.put((function, args, kwargs), _size_of(args, kwargs))
+        self._backlog.put((function, args, kwargs), sum(map(_size_of, (*args, *kwargs.values()))))
         if self._greenlet is None:
             self._greenlet = spawn(f"handlers: {self._owner}", self._run)
             self._backlog.set_consumer(self._greenlet)
@@ -83,7 +88,7 @@ class Dispatcher:
                 except _FAILURES as error:
                     log_failure(function, error)
                 if perf_counter() > ends:
-                    gevent.sleep(0)
+                    let_others_run()
                     ends = perf_counter() + _SLICE
         finally:
             # Killed in a handler, or done: the next call starts a new greenlet.

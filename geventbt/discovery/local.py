@@ -8,6 +8,7 @@ import random
 import secrets
 import socket as plain_socket
 import struct
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -156,7 +157,7 @@ class _Link:
         self._indexes: list[int] = []
         self._socket: UdpSocket | None = None
         try:
-            self._socket = UdpSocket(("::" if self._is_ipv6 else "", group[1]), receiver, shared=True)
+            self._socket = UdpSocket(_listening_address(group), receiver, shared=True)
         except OSError as error:
             _log.info("no local discovery by %s: %s", group[0], error)
             return
@@ -203,6 +204,14 @@ class _Link:
         except OSError:
             return False
         return True
+
+
+def _listening_address(group: Address) -> Address:
+    """Where the announces of a group are received, and where the system can do that nothing else: any host of the
+    internet could send to an address of ours, in the name of any other."""
+    if sys.platform == "win32":
+        return ("::" if ":" in group[0] else ""), group[1]
+    return group
 
 
 def _usual_interfaces() -> set[str] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from geventbt import bencoding
 from geventbt.concurrency.dispatch import OwnSignal, deliver
 from geventbt.handlers import check_handler
+from geventbt.net.addresses import address_text
 from geventbt.overloads import TypedAs
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class Extension:
     def __init__(self, wire: ExtensionWire) -> None:
         self.wire = wire
         self._signals: dict[str, OwnSignal] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {address_text(self.wire.remote_address)}>"
 
     @property
     def signals(self) -> dict[str, OwnSignal]:

@@ -12,6 +12,7 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.concurrency.threads import in_thread
 from geventbt.errors import (
     GeventBTError,
     LocalProtocolError,
@@ -250,4 +251,5 @@ class _Fetch:
         """The verified metadata. Raises MetadataError if the fetch has failed."""
         if self._error:
             raise self._error
-        return self._assembly.finish()
+        # In a native thread: the hashes of the longest take more than the 50 ms that a peer may hold the hub up.
+        return in_thread(self._assembly.finish)

@@ -32,6 +32,7 @@ from geventbt.metainfo.paths import STATE_DIR, safe_name
 from geventbt.metainfo.piece_hashes import SHA1, FlatHashes, HybridHashes, PieceHashes, TreeHashes
 from geventbt.metainfo.torrent import Torrent, Version
 from geventbt.metainfo.urls import escaped_url, is_url
+from geventbt.several import several
 
 _MIN_PIECE = 16 * limits.KIB
 _MAX_PIECE = 16 * limits.MIB
@@ -98,8 +99,8 @@ def create_torrent(
         ValueError: for a piece length or a URL that makes no sense.
         OSError: if a file cannot be read.
     """
-    tiers = [(tier,) if isinstance(tier, str) else tuple(tier) for tier in trackers]
-    web_seeds = [escaped_url(url) or url for url in web_seeds]
+    tiers = [(tier,) if isinstance(tier, str) else tuple(tier) for tier in several(trackers, "trackers")]
+    web_seeds = [escaped_url(url) or url for url in several(web_seeds, "web_seeds")]
     _check_urls([*web_seeds, *(url for tier in tiers for url in tier)])
     if version not in get_args(Version):
         raise ValueError(f"version {version!r}: must be one of {', '.join(get_args(Version))}")

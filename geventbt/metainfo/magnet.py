@@ -12,7 +12,7 @@ from geventbt import limits
 from geventbt.errors import MagnetError
 from geventbt.metainfo.torrent import Torrent
 from geventbt.metainfo.urls import escaped_url, is_url
-from geventbt.net.addresses import Address, is_host_name, is_port, normalise
+from geventbt.net.addresses import Address, address_text, is_host_name, is_port, normalise
 
 _MAX_LENGTH = 64 * limits.KIB
 _MAX_FIELDS = 1000
@@ -129,7 +129,7 @@ class Magnet:
         fields += [("tr", tracker) for tracker in self.trackers]
         fields += [("ws", url) for url in self.web_seeds]
         fields += [("xs", url) for url in self.sources]
-        fields += [("x.pe", f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host, port in self.peers]
+        fields += [("x.pe", address_text(peer)) for peer in self.peers]
         if self.select:
             fields.append(("so", ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.select)))
         return "magnet:?" + "&".join(f"{key}={quote(value, safe=':,[]-', errors='replace')}" for key, value in fields)
@@ -137,6 +137,13 @@ class Magnet:
     def selects(self, file: int) -> bool:
         """Whether the link asks for the file with this index (BEP 53)."""
         return not self.select or any(first <= file <= last for first, last in self.select)
+
+
+def link_of_hash(text: str) -> str | None:
+    """The magnet link of an info hash alone, in hex or, of version 1, in base32; None for any other text."""
+    if re.fullmatch(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}", text):
+        return f"magnet:?xt={_V1}{text}"
+    return f"magnet:?xt={_V2}{_SHA256}{text}" if re.fullmatch(r"[0-9a-fA-F]{64}", text) else None
 
 
 def _read_topics(topics: Iterable[str]) -> tuple[bytes | None, bytes | None]:

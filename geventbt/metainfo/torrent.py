@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias
 from geventbt import bencoding, limits
 from geventbt.errors import BencodeError, MetainfoError
 from geventbt.geometry import Geometry
+from geventbt.metainfo.advice import read_date, read_nodes, read_seed_urls, read_text, read_trackers
 from geventbt.metainfo.file_tree import TreeFile, read_file_tree, read_piece_layers
 from geventbt.metainfo.files import (
     TorrentFile,
@@ -32,12 +33,10 @@ from geventbt.metainfo.files import (
     with_roots,
 )
 from geventbt.metainfo.piece_hashes import SHA1, FlatHashes, HybridHashes, PieceHashes, TreeHashes
-from geventbt.metainfo.urls import escaped_url, is_url
 
 Version: TypeAlias = Literal["1", "2", "hybrid"]
 
 _log = logging.getLogger("geventbt.metainfo")
-_LAST_DATE = 253402300799  # the end of the year 9999, the last one that `datetime` knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +98,13 @@ class Torrent:
             MetainfoError: if it is not a usable torrent.
             OSError: if the file cannot be read: FileNotFoundError and its kin.
         """
-        with open(path, "rb") as file:
-            return cls.from_bytes(file.read(limits.TORRENT_FILE + 1))
+        # A number would be taken for a descriptor, which is the program's.
+        with open(os.fspath(path), "rb") as file:
+            data = file.read(limits.TORRENT_FILE + 1)
+        try:
+            return cls.from_bytes(data)
+        except MetainfoError as error:
+            raise MetainfoError(f"{os.fspath(path)}: {error}") from error
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Torrent:
@@ -118,14 +122,14 @@ class Torrent:
         torrent = _read_info(bytes(data[start:end]), metainfo.items[b"info"], metainfo.items.get(b"piece layers", {}))
         return replace(
             torrent,
-            trackers=_trackers(metainfo.items),
-            web_seeds=_seed_urls(metainfo.items.get(b"url-list")),
-            http_seeds=_seed_urls(metainfo.items.get(b"httpseeds")),
-            comment=_text(metainfo.items, b"comment"),
-            created_by=_text(metainfo.items, b"created by"),
-            creation_date=_date(metainfo.items),
+            trackers=read_trackers(metainfo.items),
+            web_seeds=read_seed_urls(metainfo.items, b"url-list"),
+            http_seeds=read_seed_urls(metainfo.items, b"httpseeds"),
+            comment=read_text(metainfo.items, b"comment"),
+            created_by=read_text(metainfo.items, b"created by"),
+            creation_date=read_date(metainfo.items),
             around_info=(bytes(data[:start]), bytes(data[end:])),
-            nodes=_nodes(metainfo.items),
+            nodes=read_nodes(metainfo.items),
         )
 
     @classmethod
@@ -215,10 +219,17 @@ class Torrent:
 
     def to_bytes(self) -> bytes:
         """The contents of a .torrent file that reads as this torrent: the very bytes that it was read from, or where
-        an attribute was changed since, a file with that change and with all other keys of the original."""
+        an attribute was changed since, a file with that change and with all other keys of the original.
+
+        Raises:
+            ValueError: the name or `private` was changed, which stand in `info_bytes`.
+        """
         original = self.info_bytes.join(self.around_info)
-        if any(self.around_info) and Torrent.from_bytes(original) == self:
+        read = Torrent.from_bytes(original) if any(self.around_info) else Torrent.from_info(self.info_bytes)
+        if any(self.around_info) and read == self:
             return original
+        if (read.name, read.private) != (self.name, self.private):
+            raise ValueError("cannot change the name of a torrent or whether it is private: make it anew")
         urls = [url for tier in self.trackers for url in tier]
         known: dict[bytes, Any] = {
             b"announce": urls[0] if urls else None,
@@ -350,55 +361,3 @@ def _piece_hashes(info: dict[bytes, Any]) -> bytes:
     if len(piece_hashes) % SHA1:
         raise MetainfoError(f"piece hashes of {len(piece_hashes)} bytes: not a multiple of {SHA1}")
     return piece_hashes
-
-
-def _trackers(metainfo: dict[bytes, Any]) -> tuple[tuple[str, ...], ...]:
-    """The tiers of ``announce-list``, or else ``announce`` alone (BEP 12): `limits.TRACKERS` URLs at most, each
-    once."""
-    tiers = metainfo.get(b"announce-list")
-    result: list[tuple[str, ...]] = []
-    seen: set[str] = set()
-    for tier in tiers if isinstance(tiers, list) else []:
-        urls = [url for url in _urls(tier) if url not in seen][: limits.TRACKERS - len(seen)]
-        seen.update(urls)
-        if urls:
-            result.append(tuple(dict.fromkeys(urls)))
-    if not result:
-        result = [(url,) for url in _urls([metainfo.get(b"announce")])]
-    return tuple(result)
-
-
-def _nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
-    """The DHT nodes of ``nodes``, a list of [host, port] (BEP 5): `limits.DHT_TORRENT_NODES` at most, each once."""
-    value = metainfo.get(b"nodes")
-    found: list[tuple[str, int]] = []
-    for node in value if isinstance(value, list) else []:
-        host, port = node if isinstance(node, list) and len(node) == 2 else (None, None)
-        if isinstance(host, bytes) and host.isascii() and isinstance(port, int) and 0 < port < 1 << 16:
-            found.append((host.decode(), port))
-    return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
-
-
-def _seed_urls(value: Any) -> tuple[str, ...]:
-    """The URLs of ``url-list``, which is a list or a single string (BEP 19), or of ``httpseeds`` (BEP 17)."""
-    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, bytes)]
-    urls = [escaped_url(text.decode("utf-8", "replace")) for text in texts]
-    return tuple(dict.fromkeys(url for url in urls if url is not None))[: limits.WEB_SEEDS]
-
-
-def _urls(values: Any) -> list[str]:
-    """Of a list whatever could be a URL at all: printable ASCII with a scheme."""
-    candidates = [value.strip() for value in values if isinstance(value, bytes)] if isinstance(values, list) else []
-    urls = [url.decode() for url in candidates if url.isascii() and b"://" in url]
-    return [url for url in urls if is_url(url)]
-
-
-def _text(metainfo: dict[bytes, Any], key: bytes) -> str | None:
-    """A text; that of ``<key>.utf-8`` comes first, for the other one may be in any encoding."""
-    values = (metainfo.get(key + b".utf-8"), metainfo.get(key))
-    return next((value.decode("utf-8", "replace") for value in values if isinstance(value, bytes) and value), None)
-
-
-def _date(metainfo: dict[bytes, Any]) -> int | None:
-    value = metainfo.get(b"creation date")
-    return value if isinstance(value, int) and 0 <= value <= _LAST_DATE else None

@@ -10,8 +10,15 @@ _SAFE = "%/:?#[]@!$&'()*+,;=~"
 
 
 def is_url(text: str) -> bool:
-    """Whether a text could be a URL at all: a scheme, and printable ASCII without blanks."""
-    return "://" in text and text.isascii() and text.isprintable() and " " not in text
+    """Whether a text could be a URL at all: a scheme, and printable ASCII without blanks, which can be taken apart."""
+    if "://" not in text or not text.isascii() or not text.isprintable() or " " in text:
+        return False
+    try:
+        urlsplit(text)
+    except ValueError:
+        # A bracket that is not that of an IPv6 address.
+        return False
+    return True
 
 
 def escaped_url(text: str) -> str | None:

@@ -89,6 +89,12 @@ def plain_host(host: str) -> str:
     return host.removeprefix(_MAPPED) if host.startswith(_MAPPED) and "." in host else host
 
 
+def address_text(address: Address) -> str:
+    """HOST:PORT, or [IPv6]:PORT."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_port(port: Any) -> TypeGuard[int]:
     """Whether a peer can listen on a port."""
     return isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536
@@ -100,7 +106,8 @@ def is_ip_address(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    return True
+    # Python takes any zone, also one that would write another line into the log.
+    return text.isprintable()
 
 
 def is_host_name(text: str) -> bool:
@@ -222,7 +229,7 @@ def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _known_host(host: Any) -> tuple[str, Scope] | None:
-    return _parse_host(host) if isinstance(host, str) and len(host) <= _MAX_LENGTH else None
+    return _parse_host(host) if isinstance(host, str) and len(host) <= _MAX_LENGTH and host.isprintable() else None
 
 
 @lru_cache(maxsize=1024)

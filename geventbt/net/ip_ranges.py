@@ -18,6 +18,7 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import IO, Any, TypeAlias
@@ -40,6 +41,8 @@ _OCTETS = [
 """The numbers of IPv4 addresses at each place. *Measured*: three times as fast as `int`, and strict."""
 _ALLOWED = 127
 """The access level of eMule over which a range is not blocked."""
+_LONGEST_START = 64
+"""Characters before a dash that may be an address: of IPv6 at most 45, and blanks."""
 _GZIP = b"\x1f\x8b"
 _READ = 1 << 20
 
@@ -95,7 +98,7 @@ def read_ip_file(file: IO[bytes], name: str) -> IPFilter:
                 first_wrong = first_wrong or f"line {number}: {clean_text(line[: limits.IP_FILTER_LINE])!r}"
     except EOFError as error:
         raise ValueError(f"IP filter {name}: it is cut off") from error
-    except gzip.BadGzipFile as error:
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"IP filter {name}: it cannot be unpacked: {error}") from error
     if wrong and not ranges.count:
         raise ValueError(f"IP filter {name}: it has no ranges; {first_wrong} is not one")
@@ -109,7 +112,7 @@ def _as_text(item: Any) -> str:
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:
-    """The lines of a file; of one that is too long only its beginning."""
+    """The lines of a file; of those that are too long only the beginning."""
     total = 0
     rest = b""
     while data := file.read(_READ):
@@ -118,7 +121,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[str]:
             raise ValueError(f"IP filter {name}: more than {limits.IP_FILTER_BYTES} bytes")
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            yield line.decode("latin-1")
+            yield line[: limits.IP_FILTER_LINE].decode("latin-1")
         # A line without end is judged by its beginning, and not kept.
         rest = rest[: limits.IP_FILTER_LINE]
     if rest:
@@ -211,6 +214,7 @@ def _read_cidr(line: str) -> _Range | None:
 def _read_p2p_ipv6(line: str) -> _Range | None:
     """A description before a range of IPv6, which has colons as well; or of IPv4, with blanks."""
     start, dash, last = line.rpartition("-")
+    start = start[-_LONGEST_START:]
     while dash and ":" in start:
         start = start.partition(":")[2]
         found = _range(start.strip(), last.strip())

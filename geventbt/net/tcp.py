@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
 from geventbt.concurrency.race import first_of
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, address_text
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 
@@ -38,6 +39,18 @@ def interleaved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     first = [endpoint for endpoint in endpoints if endpoint.family == endpoints[0].family]
     other = [endpoint for endpoint in endpoints if endpoint.family != endpoints[0].family]
     return [endpoint for endpoint in chain.from_iterable(zip_longest(first, other)) if endpoint is not None]
+
+
+def name_address(error: OSError, action: str, address: Sequence[Any]) -> None:
+    """Add to an error in the system's own words, which name no address, what failed and where.
+
+    Args:
+        error: the error; one in other words stays as it is.
+        action: such as "connect to".
+        address: begins with host and port.
+    """
+    if error.errno and error.strerror == os.strerror(error.errno):
+        error.strerror = f"cannot {action} {address_text((address[0], address[1]))}: {error.strerror}"
 
 
 class TcpAttempt:

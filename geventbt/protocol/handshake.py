@@ -99,7 +99,7 @@ def check_protocol_string(data: bytes | bytearray) -> None:
     """
     start = bytes(data[:_RESERVED_START])
     if not PROTOCOL_STRING.startswith(start):
-        raise HandshakeError("the peer does not speak the BitTorrent protocol")
+        raise HandshakeError("the peer does not speak the BitTorrent protocol in plaintext")
 
 
 def check_match(ours: Handshake, theirs: Handshake, info_hash_v2: bytes | None) -> None:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
 
 from bitarray import bitarray
 from bitarray.util import ones, zeros
@@ -20,10 +19,11 @@ from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
 from geventbt.metainfo.hashing import BUFFER
 from geventbt.metainfo.piece_hashes import contradicts, digest_of, trees_of
-from geventbt.storage.backend import ChangedData, MissingData, StorageBackend
+from geventbt.storage.backend import StorageBackend
 from geventbt.storage.checker import Checker
 from geventbt.storage.disk.backend import DiskBackend
-from geventbt.storage.layout import Layout, Span
+from geventbt.storage.file_bytes import FileBytes
+from geventbt.storage.layout import Layout
 
 
 class Storage:
@@ -81,9 +81,13 @@ class Storage:
         self._hashes = torrent.hashes()
         self._layout = Layout(torrent.files, torrent.geometry)
         self._checker = Checker(torrent, self._hashes, self._layout, self.backend)
-        self._padding = [file.padding for file in torrent.files]
+        self._bytes = FileBytes(torrent, self.folder, self._layout, self.backend, self.have)
         self._selected, self.wanted = self._want(selected)
         self.backend.begin(self.have, self._selected)
+
+    def __repr__(self) -> str:
+        pieces = f"{self.have.count()} of {len(self.have)} pieces"
+        return f"<{type(self).__name__} {self.torrent.name!r} in {str(self.folder)!r}, {pieces}>"
 
     def __enter__(self) -> Storage:
         return self
@@ -105,9 +109,7 @@ class Storage:
 
     def path(self, file: int) -> Path:
         """Where a file of the torrent is, or would be, on the disk, by its index."""
-        if isinstance(self.backend, DiskBackend):
-            return self.backend.path(file)
-        return self.folder.joinpath(*self.torrent.files[file].path)
+        return self._bytes.path(file)
 
     def prepare(self) -> None:
         """Make the folder and file of every selected file, each of its full length: sparse, or with `preallocate` with
@@ -162,28 +164,23 @@ class Storage:
             StorageError: if the disk failed (``errno`` says how), or the torrent contradicts itself.
         """
         expected, digest = self._hashes.expected(piece), digest_of(self._hashes, piece, data)
-        if digest != expected:
-            # Padding is in one of the two hashes only, and the peer's to get wrong.
-            if contradicts(expected, digest) and self._has_zero_padding(piece, data):
-                raise StorageError(errno.EINVAL, f"piece {piece} has one of the torrent's two hashes and not the other")
+        if digest != expected and not contradicts(expected, digest):
             return False
         spans = self._layout.spans(piece, 0, len(data))
+        if digest != expected:
+            # Padding is in one of the two hashes only, and the peer's to get wrong.
+            if self._bytes.has_zero_padding(spans, data):
+                raise StorageError(errno.EINVAL, f"piece {piece} has one of the torrent's two hashes and not the other")
+            return False
         try:
-            with self.backend.writing(span.file for span in spans if not self._padding[span.file]):
-                self._write_all(spans, data)
+            with self.backend.writing(self._bytes.stored(spans)):
+                self._bytes.write(spans, data)
                 self.have[piece] = True
         except StorageError:
             # A file may have been lost while it was written to.
             self.have[piece] = False
             raise
         return True
-
-    def _write_all(self, spans: list[Span], data: bytes | bytearray | memoryview) -> None:
-        position = 0
-        with memoryview(data) as view:
-            for span in spans:
-                self._write(span, view[position : position + span.length])
-                position += span.length
 
     def read(self, piece: int, offset: int, length: int) -> bytes:
         """Read a range of a verified piece.
@@ -202,7 +199,7 @@ class Storage:
         if not self.have[piece]:
             raise StorageError(f"piece {piece} is not verified")
         try:
-            parts = [self._read(span) for span in spans]
+            parts = [self._bytes.read(span) for span in spans]
         except StorageError as error:
             if not descriptors.is_shortage(error):
                 self.have[piece] = False
@@ -226,7 +223,7 @@ class Storage:
             return None
         parts = []
         for span in spans:
-            part = bytes(span.length) if self._padding[span.file] else self.backend.read_cached(*span)
+            part = self._bytes.read_cached(span)
             if part is None:
                 return None
             parts.append(part)
@@ -389,48 +386,3 @@ class Storage:
         """The wanted files that are stored."""
         files = enumerate(self.torrent.files)
         return [index for index, file in files if file.stored and (self._selected is None or index in self._selected)]
-
-    def _read(self, span: Span) -> bytes:
-        """Read a range of a file; padding is zeros (BEP 47)."""
-        if self._padding[span.file]:
-            return bytes(span.length)
-        try:
-            return self.backend.read(*span)
-        except OSError as error:
-            self._fail(error, span.file)
-
-    def _write(self, span: Span, data: memoryview) -> None:
-        if self._padding[span.file]:
-            self._refuse_padding(data, span.file)
-            return
-        try:
-            self.backend.write(span.file, span.offset, data)
-        except OSError as error:
-            self._fail(error, span.file)
-
-    def _fail(self, error: OSError, file: int) -> NoReturn:
-        """Raise the error of a backend as a StorageError. Pieces of bytes that a file has lost are trusted no more."""
-        if isinstance(error, ChangedData):
-            self._layout.clear(self.have, file)
-        elif isinstance(error, MissingData):
-            self._layout.clear(self.have, file, self.backend.size(file))
-        if isinstance(error, StorageError):
-            raise error
-        raise StorageError(error.errno, error.strerror or str(error), os.fspath(self.path(file))) from error
-
-    def _has_zero_padding(self, piece: int, data: bytes | bytearray | memoryview) -> bool:
-        position = 0
-        with memoryview(data) as view:
-            for span in self._layout.spans(piece, 0, len(data)):
-                part = view[position : position + span.length]
-                position += span.length
-                if self._padding[span.file] and any(part):
-                    return False
-        return True
-
-    def _refuse_padding(self, data: memoryview, index: int) -> None:
-        """Padding is zeros and never written (BEP 47): other bytes could not be read back, and no peer is to blame for
-        them."""
-        if data.tobytes() != bytes(len(data)):
-            path = os.fspath(self.path(index))
-            raise StorageError(errno.EINVAL, "the torrent's padding is not made of zeros", path)

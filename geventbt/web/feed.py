@@ -14,6 +14,7 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.turns import let_others_run
 from geventbt.web.departure import watch_departure
 from geventbt.web.journal import Journal
 from geventbt.web.snapshot import Row, row_of
@@ -106,7 +107,7 @@ class Feed:
         for number, (info_hash, torrent) in enumerate(list(self._client.torrents.items()), 1):
             rows[info_hash.hex()] = row_of(torrent, self._note_on(torrent))
             if not number % _TURN:
-                gevent.sleep(0)
+                let_others_run()
         totals, lines = self._totals_now(), self._journal.after(self._lines)
         changed = {key: _changes(self._rows.get(key, {}), row) for key, row in rows.items()}
         delta = {

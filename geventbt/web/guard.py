@@ -133,10 +133,18 @@ def _login_refusal(check: LoginCheck, environ: Environ, address: str) -> _Refusa
     return _Refusal(401, "a user and password are needed", (("WWW-Authenticate", _REALM),))
 
 
+def _place_of(origin: str) -> str | None:
+    """The host and port of an origin; None if it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 def _is_from_here(environ: Environ, host: str) -> bool:
     """Whether a request comes from our own pages, or from no page at all, by what a browser says of it."""
     origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _place_of(origin) != host.lower():
         return False
     site = environ.get("HTTP_SEC_FETCH_SITE")
     # A link on another page may lead here.

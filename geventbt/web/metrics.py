@@ -24,6 +24,7 @@ from geventbt.client.client import Client
 from geventbt.client.status import Progress, TorrentState
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.threads import in_thread
+from geventbt.concurrency.turns import let_others_run
 from geventbt.net.text import clean_text
 from geventbt.web.answer import StreamCounters
 from geventbt.web.exposition import Family, by_label, render, single
@@ -95,7 +96,7 @@ class Metrics:
         for number, torrent in enumerate(list(self._client.torrents.values()), 1):
             found.append((torrent, torrent.progress))
             if not number % _TURN:
-                gevent.sleep(0)
+                let_others_run()
         return found
 
     def _process(self) -> Iterator[Family]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import FetchError, GeventBTError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.net.addresses import AddressKind
 from geventbt.net.http.fetch import fetch
 from geventbt.net.http.policy import ANY, AddressPolicy
@@ -26,7 +26,6 @@ from geventbt.web.journal import Journal
 from geventbt.web.snapshot import details_of
 from geventbt.web.views import PART, Refused, Reply, Request, View, Views, json_reply
 
-_INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _TORRENT = "application/x-bittorrent"
 _Action = Callable[[ActiveTorrent, Request], None]
 
@@ -150,6 +149,8 @@ class PageAPI:
         wanted = _json(request, "priorities").get("priorities")
         if not isinstance(wanted, dict) or not all(type(value) is int for value in wanted.values()):
             raise ValueError("priorities: an object of numbers from 0 to 7 by the index of the file")
+        if not all(index.isascii() and index.isdecimal() for index in wanted):
+            raise ValueError("priorities: the index of a file is a number from 0 on")
         self._control.set_priorities(torrent, {int(index): value for index, value in wanted.items()})
 
     def _set_limits(self, request: Request) -> Reply:
@@ -179,12 +180,12 @@ def read_link(text: str, network: Network, policy: AddressPolicy) -> Torrent | M
         raise ValueError("give a magnet link, an info hash, or the URL of a .torrent file")
     if text.lower().startswith(("http://", "https://")):
         try:
-            return Torrent.from_bytes(fetch(text, max_bytes=limits.WEB_BODY, policy=policy, network=network))
+            return in_thread(Torrent.from_bytes, fetch(text, max_bytes=limits.WEB_BODY, policy=policy, network=network))
         except FetchError as error:
             hint = "only addresses of the internet are fetched from; save the file, and add that"
             why = f"{error}" if policy is ANY else f"{error} ({hint})"
             raise FetchError(f"the URL cannot be fetched: {why}") from error
-    return Magnet.from_string(f"magnet:?xt=urn:btih:{text}" if _INFO_HASH.fullmatch(text) else text)
+    return Magnet.from_string(link_of_hash(text) or text)
 
 
 def _json(request: Request, *known: str) -> dict[str, Any]:

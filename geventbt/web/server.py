@@ -13,6 +13,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from geventbt import limits
+from geventbt.net.addresses import network_of
 from geventbt.web.guard import Guard, is_loopback
 from geventbt.web.request_handler import Handler
 from geventbt.web.wsgi import WSGIApp
@@ -36,7 +37,8 @@ def serve(
         address: (host, port) or "host:port", where port 0 takes a free one; or a socket that listens, as systemd
             hands it on.
         max_connections: at one time; more are answered with 503.
-        max_per_address: of one address; those of this machine, such as a proxy, are not counted.
+        max_per_address: of one IPv4 address, or one /64 of IPv6; those of this machine, such as a proxy, are not
+            counted.
 
     Raises:
         ValueError: others than this machine reach the address, and there is no password.
@@ -88,13 +90,14 @@ class WebServer(WSGIServer):
     def handle(self, sock: Any, address: Any) -> None:
         """Serve one connection to its end."""
         host = address[0] if isinstance(address, tuple) else ""
+        network = network_of(host) if host else ""
         is_counted = bool(host) and not is_loopback(host)
         is_full = self.connections >= self._max_connections
-        if is_full or (is_counted and self._connections[host] >= self._max_per_address):
+        if is_full or (is_counted and self._connections[network] >= self._max_per_address):
             with suppress(OSError):
                 sock.send(_BUSY)
             return
-        self._connections[host] += 1
+        self._connections[network] += 1
         # Without it each answer of two packets waits for an acknowledgement: 22 requests a second. Unix sockets have no
         # such option.
         with suppress(OSError):
@@ -103,9 +106,9 @@ class WebServer(WSGIServer):
             sock.settimeout(limits.WEB_WRITE_TIMEOUT)
             super().handle(sock, address)
         finally:
-            self._connections[host] -= 1
-            if not self._connections[host]:
-                del self._connections[host]
+            self._connections[network] -= 1
+            if not self._connections[network]:
+                del self._connections[network]
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop: connections that wait for a request end at once, answers have a time to end.

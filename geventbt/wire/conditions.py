@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gevent.hub import Waiter
 
-from geventbt.errors import RemoteProtocolError, WireTimeout
+from geventbt.errors import RemoteProtocolError, WireClosed, WireTimeout
 from geventbt.wire.link import Link
 
 
@@ -56,7 +56,7 @@ class Conditions:
 
     def _raise_closed(self) -> None:
         reason = self._link.close_reason
-        if isinstance(reason, (RemoteProtocolError, WireTimeout)) and not self._link.protocol.established:
+        if isinstance(reason, (RemoteProtocolError, WireTimeout, WireClosed)) and not self._link.protocol.established:
             # During the handshake the reason itself says more.
             raise reason
         raise self._link.closed_error()

@@ -18,7 +18,7 @@ from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
-from geventbt.net.tcp import TcpAttempt, interleaved
+from geventbt.net.tcp import TcpAttempt, interleaved, name_address
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, TransportName, check_transport
 from geventbt.wire.transports.blocking import BlockingStream
@@ -75,16 +75,20 @@ def connect(
     """
     check_transport(transport)
     ways = (TCP, UTP) if transport == BOTH else (transport,)
-    return open_wire(
-        address,
-        ways,
-        OwnPorts(source_address, network),
-        timeout=timeout,
-        encryption=encryption,
-        info_hash=info_hash,
-        source_address=source_address,
-        network=network,
-    )
+    try:
+        return open_wire(
+            address,
+            ways,
+            OwnPorts(source_address, network),
+            timeout=timeout,
+            encryption=encryption,
+            info_hash=info_hash,
+            source_address=source_address,
+            network=network,
+        )
+    except OSError as error:
+        name_address(error, "connect to", address)
+        raise
 
 
 def open_wire(

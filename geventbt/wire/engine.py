@@ -198,6 +198,11 @@ class Engine:
 
     def on_end(self, error: Exception | None) -> None:
         """The peer has closed the connection, or the transport has failed."""
+        is_refusal = not self.incoming and self.link.protocol.handshake_received is None
+        if is_refusal and (error is None or isinstance(error, ConnectionResetError)):
+            refusal = WireClosed(f"{self.link} closed the connection without a handshake; it may not have the torrent")
+            refusal.__cause__ = error
+            error = refusal
         self.shut(error)
 
     def on_released(self) -> None:

@@ -11,6 +11,7 @@ from gevent.hub import Waiter
 from geventbt.concurrency.flow import FlowControl
 from geventbt.concurrency.hubs import is_current
 from geventbt.errors import WireClosed, WireTimeout
+from geventbt.net.addresses import address_text
 from geventbt.protocol.connection import PeerProtocol
 from geventbt.wire.timer import CoarseTimer
 from geventbt.wire.transports.base import Transport
@@ -45,12 +46,12 @@ class Link:
         self.close_reason: Exception | None = None
 
     def __str__(self) -> str:
-        return "{}:{}".format(*self.transport.remote_address)
+        return address_text(self.transport.remote_address)
 
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the wire's."""
         if not is_current(self.hub):
-            raise RuntimeError("a wire can only be used in the native thread that made it")
+            raise RuntimeError("a wire can only be used in the native thread and process that made it")
 
     def check_usable(self) -> None:
         """Raise RuntimeError in another native thread, WireClosed when the wire is closed."""
@@ -60,9 +61,8 @@ class Link:
 
     def closed_error(self) -> WireClosed:
         """The error for calls on a closed wire; its ``__cause__`` is the reason."""
-        host, port = self.transport.remote_address
         reason = self.close_reason
-        error = WireClosed(f"the wire to {host}:{port} is closed" + (f": {reason}" if reason else ""))
+        error = WireClosed(f"the wire to {self} is closed" + (f": {reason}" if reason else ""))
         error.__cause__ = reason
         return error
 

@@ -13,6 +13,7 @@ from gevent import socket as gevent_socket
 from geventbt.net.addresses import Address, Ports
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
+from geventbt.net.tcp import name_address
 from geventbt.net.udp_port import UdpPort
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice
 from geventbt.wire.transports.sockets import checked_stream, take_over
@@ -157,8 +158,10 @@ def _listen(
         if listens:
             listener.listen(BACKLOG)
         listener.setblocking(False)
-    except BaseException:
+    except BaseException as error:
         listener.close()
+        if isinstance(error, OSError):
+            name_address(error, "listen on", endpoint.sockaddr)
         raise
     return listener
 

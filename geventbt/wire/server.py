@@ -299,7 +299,7 @@ class PeerServer(StreamServer):
         """
         hub = get_hub_if_exists()
         if hub is None or hub.loop is not self.loop:
-            raise RuntimeError("a server can only be stopped in the native thread that made it")
+            raise RuntimeError("a server can only be stopped in the native thread and process that made it")
         if not self.started and not self.wires:
             super().stop(0)
             return

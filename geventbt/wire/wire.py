@@ -12,6 +12,7 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
+from geventbt.net.addresses import address_text
 from geventbt.overloads import TypedAs
 from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
@@ -359,8 +360,8 @@ class Wire:
         return self._link.close_reason
 
     def __repr__(self) -> str:
-        host, port = self.remote_address
-        return f"<{type(self).__name__} {self.type} {host}:{port}{' closed' if self.closed else ''}>"
+        address = address_text(self.remote_address)
+        return f"<{type(self).__name__} {self.type} {address}{' closed' if self.closed else ''}>"
 
     # ------------------------------------------------------------------ handshake
 
@@ -421,16 +422,43 @@ class Wire:
         self._engine.limit_handshake(seconds, deadline)
         return self.wait_handshake()
 
-    def wait_handshake(self) -> Handshake:
+    def wait_handshake(self, timeout: float | None = None) -> Handshake:
         """Block until the peer's handshake has arrived, and return it.
 
-        For an inbound peer, to see what it wants before we answer. Raises: see `handshake`.
+        For an inbound peer, to see what it wants before we answer.
+
+        Args:
+            timeout: seconds; None to wait as long as the wire is open. The wire stays open after it.
+
+        Raises: see `handshake`.
         """
         protocol = self._protocol
-        self._engine.conditions.wait_until(lambda: protocol.handshake_received is not None, None, "no handshake")
+        self._engine.conditions.wait_until(lambda: protocol.handshake_received is not None, timeout, "no handshake")
         handshake = protocol.handshake_received
         assert handshake is not None
         return handshake
+
+    def wait_extended_handshake(self, timeout: float | None = limits.HANDSHAKE_TIMEOUT) -> ExtendedHandshake:
+        """Block until the peer's extended handshake has arrived, and return it (BEP 10). It is then known which
+        extensions the peer supports.
+
+        Args:
+            timeout: seconds; None to wait as long as the wire is open.
+
+        Returns:
+            See `peer_extended_handshake`; empty if the peer, or we, do not have the extension protocol.
+
+        Raises:
+            WireTimeout: it did not arrive in time.
+            WireClosed: the wire is closed.
+        """
+        self.wait_handshake(timeout)
+        if self.extensions.extended and self.peer_extensions.extended:
+            protocol = self._protocol
+            self._engine.conditions.wait_until(
+                lambda: bool(protocol.peer_extended_handshake), timeout, "no extended handshake"
+            )
+        return self.peer_extended_handshake
 
     # ------------------------------------------------------------------ messages to the peer
 

@@ -147,6 +147,13 @@ def test_a_torrent_may_go_to_where_there_is_nothing_to_lose(origin: Path) -> Non
     assert written.startswith(b"d10:created by")
 
 
+def test_a_torrent_may_go_to_standard_output(origin: Path) -> None:
+    done = subprocess.run([*COMMAND, "create", str(origin), "-o", "-", "-q"], capture_output=True, timeout=50)
+    assert geventbt.Torrent.from_bytes(done.stdout).name == "shared"
+    assert done.stderr.startswith(b"shared: 361.4 KiB in 23 pieces of 16.0 KiB")
+    assert run_here("create", origin, "-o", "-", "--json") == 2
+
+
 def test_a_folder_that_is_not_there_is_said_before_anything_is_hashed(
     call: Call, endless: Path, tmp_path: Path
 ) -> None:
@@ -190,6 +197,12 @@ def test_good_data_is_good(call: Call, torrent_file: Path, origin: Path, where: 
     result = call("verify", torrent_file, origin if where == "itself" else origin.parent)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "shared: 23 of 23 pieces are good\n"
+
+
+def test_data_beside_its_torrent_need_not_be_named(call: Call, torrent_file: Path, origin: Path) -> None:
+    beside = torrent_file.rename(origin.with_name("any.torrent"))
+    result = call("verify", beside, "-q")
+    assert (result.returncode, result.stdout) == (0, "shared: 23 of 23 pieces are good\n")
 
 
 def test_a_single_file_is_verified(call: Call, origin: Path, tmp_path: Path) -> None:

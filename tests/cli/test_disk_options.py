@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 import gevent
 import pytest
 
+import geventbt
 from geventbt import limits
 from geventbt.cli.errors import CORRUPT, DISK, DONE
-from tests.cli_harness import assert_one_line, json_lines, of_event, run_here
+from tests.cli_harness import COMMAND, assert_one_line, json_lines, of_event, run_here
 from tests.loopback.harness import eventually
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to tell the files of the download")
@@ -188,3 +190,15 @@ def test_data_behind_a_link_that_the_user_names_is_seeded(
     arguments = ["--port", "0", "-q", "--seed-time", "0"]
     assert run_here("seed", torrent_file, tmp_path / "links" / "shared", *arguments) == DONE
     assert "symbolic link" in capsys.readouterr().err
+
+
+def test_a_name_that_the_system_cannot_write_is_an_error_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ü☃").write_bytes(b"data")
+    source = tmp_path / "source.torrent"
+    source.write_bytes(geventbt.create_torrent(tmp_path / "ü☃").to_bytes())
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [*COMMAND, "download", source, "-o", tmp_path / "out", "--peer", "127.0.0.1:1", "-q"]
+    done = subprocess.run(command, env={**os.environ, **ascii_only}, capture_output=True, text=True, timeout=50)
+    assert done.returncode == DISK
+    assert "set PYTHONUTF8=1" in done.stderr
+    assert_one_line(done.stderr)

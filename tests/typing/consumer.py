@@ -200,7 +200,9 @@ def wait(wire: Wire, name: str) -> None:
 
 
 def seed(wire: Wire) -> None:
-    wire.handshake(wire.wait_handshake().info_hash, geventbt.new_peer_id())
+    wire.handshake(wire.wait_handshake(timeout=5).info_hash, geventbt.new_peer_id())
+    supported: dict[str, int] = wire.wait_extended_handshake(timeout=5)["m"]
+    print(supported)
     wire.bitfield(bitarray("1101"))
     wire.unchoke()
     requests: Iterator[Request] = wire.incoming_requests()

@@ -12,8 +12,9 @@ import gevent
 import pytest
 
 import geventbt
-from geventbt import signals
+from geventbt import limits, signals
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, with_receivers
+from geventbt.concurrency.flow import FlowControl
 from geventbt.handlers import HandlerSignal, check_handler
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
@@ -73,6 +74,35 @@ def test_many_calls_let_other_greenlets_run_between_them() -> None:
     other.join(10)
     assert len(calls) == 20
     assert 0 < seen[0] < 20
+
+
+class PausedReader:
+    """The reader of a connection, as flow control sees it."""
+
+    def __init__(self) -> None:
+        self.paused = False
+
+    def pause_reading(self, paused: bool) -> None:
+        self.paused = paused
+
+    def on_overflow(self) -> None:
+        raise AssertionError("nothing waits for this peer")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("value", [1, b"x" * 1000, "x" * 1000])
+def test_what_calls_hold_in_dictionaries_counts(nested: bool, value: Any) -> None:
+    reader = PausedReader()
+    dispatcher = Dispatcher(FlowControl(reader))
+    fields: dict[str, Any] = {str(number): value for number in range(250)}
+    calls = 0
+    while not reader.paused:
+        calls += 1
+        dispatcher.call(lambda fields: None, {"m": fields} if nested else fields)
+    least = 100 * len(fields) + (0 if isinstance(value, int) else sum(map(len, fields.values())))
+    assert calls <= limits.EVENT_BYTES // least + 1
+    dispatcher.join(10)
+    assert not reader.paused
 
 
 def test_what_cannot_be_called_is_refused() -> None:

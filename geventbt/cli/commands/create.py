@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
 import geventbt
-from geventbt.cli import parsing, values
-from geventbt.cli.errors import DONE
+from geventbt.cli import parsing, shared_options, values
+from geventbt.cli.errors import DONE, USAGE, CommandError
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import created_fields, emit
 from geventbt.cli.output import check_output, write_torrent
-from geventbt.cli.text import counted, human_size, info_hashes, printable
+from geventbt.cli.text import counted, human_size, info_hashes, printable, say
 
 _EXAMPLES = """
 geventbt create photos/ --tracker http://tracker.example/announce
@@ -33,13 +34,20 @@ def add_parser(commands: parsing.Commands) -> None:
     )
     parser.add_argument("path", metavar="PATH", help="the file or folder")
     parser.add_argument(
-        "-o", "--output", metavar="FILE.torrent", help="file to write (default: NAME.torrent in the current folder)"
+        "-o",
+        "--output",
+        metavar="FILE.torrent",
+        help="file to write, or - for standard output (default: NAME.torrent in the current folder)",
     )
     parser.add_argument(
         "--piece-length", type=values.piece_length, metavar="SIZE", help="such as 256K (default: chosen by the size)"
     )
-    parsing.add_repeatable(parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first")
-    parsing.add_repeatable(parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable")
+    shared_options.add_repeatable(
+        parser, "--tracker", values.url, "URL", "announce URL; repeatable, the preferred one first"
+    )
+    shared_options.add_repeatable(
+        parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server; repeatable"
+    )
     parser.add_argument(
         "--torrent-version",
         choices=["1", "2", "hybrid"],
@@ -50,27 +58,42 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument("--comment", metavar="TEXT", help="text for people")
     parser.add_argument("--source", metavar="TEXT", help="text that changes the info hash, for private trackers")
     parser.add_argument("--name", help="name of the torrent (default: that of PATH)")
-    parsing.add_quiet(parser)
-    parsing.add_json(parser)
+    shared_options.add_quiet(parser)
+    shared_options.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make a torrent of a file or folder, write it, and print a summary."""
     name = arguments.name or Path(os.path.abspath(arguments.path)).name
+    if arguments.output == "-":
+        return _create_to_output(arguments, name)
     output = arguments.output or f"{name}.torrent"
     check_output(output, arguments.path)
     torrent = _create(arguments, name)
     write_torrent(torrent, output)
-    geometry = torrent.geometry
     if arguments.json:
         emit("created", **created_fields(torrent, output))
         return DONE
-    print(
-        f"{printable(torrent.name)}: {human_size(torrent.length)} in {counted(geometry.pieces, 'piece')} of "
-        f"{human_size(geometry.piece_length)}, info hash {' and '.join(info_hashes(torrent))}, in {printable(output)}"
-    )
+    print(f"{_summary(torrent)}, in {printable(output)}")
     return DONE
+
+
+def _create_to_output(arguments: argparse.Namespace, name: str) -> int:
+    if arguments.json:
+        raise CommandError(USAGE, "-o - and --json both write to standard output; leave one of them out")
+    torrent = _create(arguments, name)
+    sys.stdout.buffer.write(torrent.to_bytes())
+    say(_summary(torrent))
+    return DONE
+
+
+def _summary(torrent: geventbt.Torrent) -> str:
+    geometry = torrent.geometry
+    return (
+        f"{printable(torrent.name)}: {human_size(torrent.length)} in {counted(geometry.pieces, 'piece')} of "
+        f"{human_size(geometry.piece_length)}, info hash {' and '.join(info_hashes(torrent))}"
+    )
 
 
 def _create(arguments: argparse.Namespace, name: str) -> geventbt.Torrent:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import geventbt
 from geventbt import limits
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import DISK, DONE, NETWORK, USAGE, CommandError
 from geventbt.cli.interrupt import serving
 from geventbt.cli.logins import read_login
@@ -56,19 +56,19 @@ def add_parser(commands: parsing.Commands) -> None:
         help="folder for the torrents and their state (default: $STATE_DIRECTORY, or else daemon/ in the user's "
         "folder for state)",
     )
-    parsing.add_output(parser, default=".", help="folder for downloads (default: the current one)")
+    shared_options.add_output(parser, default=".", help="folder for downloads (default: the current one)")
     parser.add_argument("--incomplete", metavar="DIR", help="folder for downloads until they are complete")
-    parsing.add_repeatable(parser, "--root", str, "DIR", "another folder that data may be moved to; repeatable")
+    shared_options.add_repeatable(parser, "--root", str, "DIR", "another folder that data may be moved to; repeatable")
     parser.add_argument("--watch", metavar="DIR", help="add the torrents that are put into this folder")
     _add_web(parser)
     _add_queue(parser)
-    parsing.add_discovery(parser)
-    parsing.add_network(parser)
-    parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
+    shared_options.add_discovery(parser)
+    shared_options.add_network(parser)
+    shared_options.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parser.add_argument(
         "--log-file", metavar="FILE", help="append the log to this file; it is opened again on SIGHUP, for logrotate"
     )
-    parsing.add_verbose(parser)
+    shared_options.add_verbose(parser)
     parser.set_defaults(run=run)
 
 
@@ -85,7 +85,7 @@ def _add_web(parser: parsing.Parser) -> None:
         metavar="FILE",
         help="a file with user:password, which clients must give; needed where others than this machine reach HOST",
     )
-    parsing.add_repeatable(
+    shared_options.add_repeatable(
         parser, "--rpc-host", str, "NAME", "a name that the web interface may be called by; repeatable"
     )
     parser.add_argument("--rpc-shutdown", action="store_true", help="let clients end the daemon")

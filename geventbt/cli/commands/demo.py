@@ -11,7 +11,7 @@ from time import monotonic
 from typing import NamedTuple
 
 import geventbt
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import DONE, UNFINISHED, exit_code_if_output_closes
 from geventbt.cli.following import StallTimer, follow
 from geventbt.cli.running import running_client
@@ -36,8 +36,8 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument(
         "--seeders", type=values.at_least_one, default=3, metavar="N", help="number of seeders (default: 3)"
     )
-    parsing.add_quiet(parser)
-    parsing.add_verbose(parser)
+    shared_options.add_quiet(parser)
+    shared_options.add_verbose(parser)
     parser.set_defaults(run=run, json=False)
 
 

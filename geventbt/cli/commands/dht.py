@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geventbt
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import CORRUPT, DONE, NETWORK, NOT_FOUND, USAGE, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
@@ -42,11 +42,11 @@ def add_parser(commands: parsing.Commands) -> None:
     parser.add_argument(
         "what",
         metavar="WHAT",
-        help=f"peers, announce: {parsing.SOURCE}; get: the target of an item, or the public key of a mutable one; "
-        "put: a file of at most 996 bytes, or -",
+        help=f"peers, announce: {shared_options.SOURCE}; get: the target of an item, or the public key of a mutable "
+        "one; put: a file of at most 996 bytes, or -",
     )
-    parsing.add_dht_nodes(parser)
-    parsing.add_network(parser)
+    shared_options.add_dht_nodes(parser)
+    shared_options.add_network(parser)
     parser.add_argument("--port", type=values.port, default=0, metavar="N", help="announce: where we take connections")
     parser.add_argument("--seed", action="store_true", help="announce: we have all of the torrent")
     parser.add_argument(
@@ -62,7 +62,7 @@ def add_parser(commands: parsing.Commands) -> None:
         metavar="TIME",
         help="how long to search (default: 30)",
     )
-    parsing.add_json(parser)
+    shared_options.add_json(parser)
     parser.set_defaults(run=run)
 
 

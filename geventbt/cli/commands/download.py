@@ -9,7 +9,7 @@ from time import monotonic
 
 import geventbt
 from geventbt import limits
-from geventbt.cli import parsing
+from geventbt.cli import parsing, shared_options
 from geventbt.cli.backends import backend_of
 from geventbt.cli.commands.info import print_files, read_whole
 from geventbt.cli.errors import DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
@@ -35,22 +35,22 @@ geventbt download https://example.org/ubuntu.torrent --seed-ratio 1.0 --limit-up
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "download", "fetch torrents from peers", _EXAMPLES)
-    parsing.add_sources(parser)
-    parsing.add_output(
+    shared_options.add_sources(parser)
+    shared_options.add_output(
         parser, default=".", help="folder to put it in (default: the current one), or a URL such as s3://bucket/prefix"
     )
-    parsing.add_select(parser)
+    shared_options.add_select(parser)
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
-    parsing.add_check(parser)
-    parsing.add_overwrite(parser)
-    parsing.add_sources_of_peers(parser)
-    parsing.add_web_seeds(parser)
-    parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
-    parsing.add_stall_timeout(parser)
-    parsing.add_seeding(parser, "default: do not seed")
+    shared_options.add_check(parser)
+    shared_options.add_overwrite(parser)
+    shared_options.add_sources_of_peers(parser)
+    shared_options.add_web_seeds(parser)
+    shared_options.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
+    shared_options.add_stall_timeout(parser)
+    shared_options.add_seeding(parser, "default: do not seed")
     parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent of a link to this file")
-    parsing.add_on_complete(parser)
-    parsing.add_views(parser)
+    shared_options.add_on_complete(parser)
+    shared_options.add_views(parser)
     parser.set_defaults(run=run)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import geventbt
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import DONE
 from geventbt.cli.following import fetch_torrent
 from geventbt.cli.json_lines import emit, magnet_fields, torrent_fields
@@ -23,8 +23,8 @@ geventbt info 'magnet:?xt=urn:btih:...' --peer 127.0.0.1:6881 --save-torrent ubu
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "info", "show what a torrent or link contains", _EXAMPLES)
-    parsing.add_source(parser)
-    parsing.add_sources_of_peers(parser)
+    shared_options.add_source(parser)
+    shared_options.add_sources_of_peers(parser)
     parser.add_argument(
         "--stall-timeout",
         type=values.positive_duration,
@@ -33,7 +33,7 @@ def add_parser(commands: parsing.Commands) -> None:
         help="give up on the metadata of a link after this time without any data (default: 60)",
     )
     parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent to this file")
-    parsing.add_views(parser)
+    shared_options.add_views(parser)
     parser.set_defaults(run=run)
 
 

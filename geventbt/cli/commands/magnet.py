@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import geventbt
-from geventbt.cli import parsing
+from geventbt.cli import parsing, shared_options
 from geventbt.cli.errors import DONE
 from geventbt.cli.sources import resolve_source
 
@@ -15,7 +15,7 @@ def add_parser(commands: parsing.Commands) -> None:
     parser = parsing.add_command(
         commands, "magnet", "print the magnet link of a torrent", "geventbt magnet ubuntu.torrent"
     )
-    parsing.add_source(parser)
+    shared_options.add_source(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 import geventbt
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import DONE, NETWORK, CommandError
 from geventbt.cli.interrupt import interruptible
 from geventbt.cli.json_lines import emit
@@ -26,11 +26,11 @@ def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "peer", "connect to a peer and show what it says", _EXAMPLES)
     parser.add_argument("address", type=values.peer_address, metavar="HOST:PORT", help="where it listens")
-    parsing.add_source(parser, f"the torrent to ask it for: {parsing.SOURCE}")
+    shared_options.add_source(parser, f"the torrent to ask it for: {shared_options.SOURCE}")
     parser.add_argument(
         "--wait", type=values.duration, default=2.0, metavar="TIME", help="how long to listen (default: 2)"
     )
-    parsing.add_json(parser)
+    shared_options.add_json(parser)
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import geventbt
 from geventbt import limits
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.backends import is_store
 from geventbt.cli.commands.download import check_different, seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
@@ -19,7 +19,7 @@ from geventbt.cli.making import Shared, is_data, share
 from geventbt.cli.network import network_of
 from geventbt.cli.running import busy_port, discovery_options, running_client
 from geventbt.cli.seeding import add_to_seed, seed_options, share_of
-from geventbt.cli.sources import read_torrent
+from geventbt.cli.sources import folder_of, read_torrent
 from geventbt.cli.text import human_address, human_size, printable, say
 from geventbt.cli.views import View, make_view
 
@@ -34,20 +34,20 @@ _PORT = 6881
 _SOURCE = (
     "a .torrent file, an http(s) URL of one, or - for standard input; or a file or folder to make a torrent of, which "
     "is kept beside it as NAME.torrent; several are served by one client. Behind .torrent files the last word may be "
-    f"their data: {parsing.DATA} (default: where each .torrent file is)"
+    f"their data: {shared_options.DATA} (default: where each .torrent file is)"
 )
 
 
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "seed", "check the data of a torrent and serve it to peers", _EXAMPLES)
-    parsing.add_sources(parser, _SOURCE)
-    parsing.add_check(parser)
-    parsing.add_sources_of_peers(parser)
-    parsing.add_repeatable(
+    shared_options.add_sources(parser, _SOURCE)
+    shared_options.add_check(parser)
+    shared_options.add_sources_of_peers(parser)
+    shared_options.add_repeatable(
         parser, "--web-seed", values.web_seed, "URL", "URL of the data on a web server, for a new torrent; repeatable"
     )
-    parsing.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
+    shared_options.add_traffic(parser, port=_PORT, max_peers=limits.CONNECTIONS)
     parser.add_argument(
         "--workers",
         type=values.at_least_one,
@@ -56,9 +56,9 @@ def add_parser(commands: parsing.Commands) -> None:
         help="processes that serve on the same port, to use N cores; each gets an equal share of --max-peers and of "
         "the rates (default: 1)",
     )
-    parsing.add_super_seed(parser)
-    parsing.add_seeding(parser, "default: until Ctrl-C")
-    parsing.add_views(parser)
+    shared_options.add_super_seed(parser)
+    shared_options.add_seeding(parser, "default: until Ctrl-C")
+    shared_options.add_views(parser)
     parser.set_defaults(run=run)
 
 
@@ -143,8 +143,7 @@ def _read(source: str, data: str | None, arguments: argparse.Namespace) -> _Seed
         torrent, data = made.torrent, source
     else:
         torrent = read_torrent(source, "seed", arguments)
-        is_here = os.path.isfile(source)
-        data = data or (os.path.dirname(source) if is_here else "") or "."
+        data = data or folder_of(source)
     if os.path.islink(data):
         say(f"{printable(data)} is a symbolic link; served from {printable(os.path.realpath(data))}")
     return _Seed(torrent, data if is_store(data) else os.fspath(locate(torrent, data)), made)

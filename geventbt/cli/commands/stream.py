@@ -9,7 +9,7 @@ from typing import Any
 
 import geventbt
 from geventbt import limits
-from geventbt.cli import parsing, values
+from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.errors import DONE, NETWORK, NOT_FOUND, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.following import REFRESH
 from geventbt.cli.json_lines import emit
@@ -57,8 +57,8 @@ def add_parser(commands: parsing.Commands) -> None:
         help=f"start a player: the first of {', '.join(_PLAYERS)} that is there, or else the browser; the end of the "
         "player ends the command",
     )
-    parsing.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
-    parsing.add_views(parser)
+    shared_options.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
+    shared_options.add_views(parser)
     parser.set_defaults(run=run)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import geventbt
-from geventbt.cli import parsing
+from geventbt.cli import parsing, shared_options
 from geventbt.cli.errors import CORRUPT, DONE, exit_code_if_output_closes
 from geventbt.cli.hashing import shown_progress
 from geventbt.cli.json_lines import emit
-from geventbt.cli.sources import read_torrent
+from geventbt.cli.sources import folder_of, read_torrent
 from geventbt.cli.text import counted, printable, say
 
 if TYPE_CHECKING:
@@ -43,10 +43,15 @@ class _Checked(NamedTuple):
 def add_parser(commands: parsing.Commands) -> None:
     """Add the command."""
     parser = parsing.add_command(commands, "verify", "compare data on disk with a torrent", _EXAMPLES)
-    parsing.add_source(parser, _SOURCE)
-    parsing.add_data(parser)
-    parsing.add_quiet(parser)
-    parsing.add_json(parser)
+    shared_options.add_source(parser, _SOURCE)
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        help=f"{shared_options.DATA} (default: the folder that the .torrent file is in)",
+    )
+    shared_options.add_quiet(parser)
+    shared_options.add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -58,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from geventbt.storage import locate
 
     torrent = read_torrent(arguments.source, "verify", arguments)
-    folder = locate(torrent, arguments.data)
+    folder = locate(torrent, arguments.data or folder_of(arguments.source))
     with (
         geventbt.Storage(torrent, folder) as storage,
         shown_progress(torrent.name, arguments.quiet or arguments.json) as progress,

@@ -1,16 +1,9 @@
-"""The addresses of a torrent's peers: which to try next, when, and which are banned. Pure.
+"""The addresses of a torrent's peers: which to try next, and when. Pure.
 
 Addresses from untrusted parties are bounded, and ranked low. There is room for a number of addresses; when it is full,
 a new one comes in only in the place of one of a lower rank. Ranks go, in this order, by: not given up, has given us
 data before, has failed less often, named by a better source. One reporter has at most a quarter of the room, and a
 public host at most a few ports; so lists of invented addresses displace each other, and never a peer that worked.
-
-Bans. No honest peer is to be banned for what another one sent, and a host is not a peer: many share the address of
-their provider's or university's router, and several clients one machine. So a ban is of what a single peer has: the
-host and port that we connected to, or at which an inbound peer says that it listens; and of an inbound one its host
-with its peer id, as its port changes. A liar could take a new id or a new port each time: after `limits.BANS_OF_HOST`
-bans of a host (of IPv6, a /64) no peer is accepted from there any more, and no other address of it on the internet is
-added unless the user names it. Those that we are connected to, or know already, stay.
 """
 
 from __future__ import annotations
@@ -20,15 +13,15 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from geventbt import limits
 from geventbt.client.peers.backoff import backoff
-from geventbt.net.addresses import Address, Scope, may_connect, network_of, normalise, scope_of
+from geventbt.client.peers.bans import Bans
+from geventbt.net.addresses import Address, Scope, may_connect, normalise, scope_of
 from geventbt.net.ip_filter import NO_FILTER, HostFilter
 
 _Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
 class Source(IntEnum):
@@ -49,6 +42,13 @@ class Source(IntEnum):
 _Reporter: TypeAlias = tuple[Source, str]
 _Rank: TypeAlias = tuple[bool, bool, float, int]
 _LOWEST_RANK: _Rank = (False, False, -math.inf, 0)
+
+
+class News(Protocol):
+    """Wakes a greenlet: an `Event`."""
+
+    def set(self) -> None:
+        """There is news."""
 
 
 class _State(Enum):
@@ -102,8 +102,10 @@ class KnownPeers:
         rng: the order among those of equal rank.
         retry: seconds before the first retry of one that failed; doubled with each further failure.
         hosts: those that it blocks are not added.
+        news: is set when there may be less hope than before: a peer has failed, has left, or is not to be tried.
 
     Attributes:
+        bans: the peers that are never connected to.
         wants_seeds: whether peers that have everything are candidates: something is missing here.
     """
 
@@ -114,20 +116,21 @@ class KnownPeers:
         rng: random.Random | None = None,
         retry: float = limits.FIRST_RETRY,
         hosts: HostFilter = NO_FILTER,
+        news: News | None = None,
     ) -> None:
         self._limit = limit
         self._share = max(1, limit // limits.KNOWN_SHARE)
         self._rng = rng or random.Random()
         self._retry = retry
         self._hosts = hosts
+        self._news = news
         self._known: dict[Address, _KnownPeer] = {}
         self._by_reporter: Counter[_Reporter] = Counter()
         self._by_host: Counter[str] = Counter()
         # What was refused for want of room, by the reporter whose share was full, or None for the whole; until anything
         # changes, all that ranks no higher is refused without a look at every address.
         self._refused: dict[_Reporter | None, _Rank] = {}
-        self._banned: dict[tuple[str, int | bytes], None] = {}
-        self._bans_of_host: Counter[str] = Counter()
+        self.bans = Bans()
         self.wants_seeds = True
 
     def __len__(self) -> int:
@@ -177,12 +180,12 @@ class KnownPeers:
         """
         known = normalise(address)
         trusted = source is Source.USER
-        if known is None or not may_connect(known, None if trusted else reported_by) or self.is_banned(known):
+        if known is None or not may_connect(known, None if trusted else reported_by) or self.bans.has(known):
             return False
         if self._hosts.blocks(known[0]):
             return False
         peer = self._known.get(known)
-        if peer is None and not trusted and scope_of(known[0]) is Scope.GLOBAL and self.is_host_banned(known[0]):
+        if peer is None and not trusted and scope_of(known[0]) is Scope.GLOBAL and self.bans.has_host(known[0]):
             return False
         if peer is not None:
             self._renew(peer, source, now)
@@ -352,6 +355,11 @@ class KnownPeers:
         peer.due = math.inf if peer.given_up else now + delay
         peer.tried_at = now
         peer.update_rank()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     def _find(self, address: object) -> _KnownPeer | None:
         known = normalise(address)
@@ -360,71 +368,23 @@ class KnownPeers:
     # ------------------------------------------------------------------ bans
 
     def ban(self, address: object, peer_id: bytes | None = None) -> None:
-        """Never connect to an address again.
-
-        Args:
-            address: where the peer was connected to, or said that it listens; the port of an inbound connection is
-                not an address.
-            peer_id: of an inbound peer: on this host it is refused as well.
-        """
-        known = normalise(address)
-        if known is None:
-            return
-        if not self.is_banned(known, peer_id):
-            self._bans_of_host[network_of(known[0])] += 1
-        self.exclude(known)
-        for key in _ban_keys(known, peer_id):
-            self._banned[key] = None
-        _bound(self._banned)
-        _bound(self._bans_of_host)
+        """Never connect to an address again; see `Bans.add`."""
+        self.bans.add(address, peer_id)
+        self._forget(address)
 
     def exclude(self, address: object) -> None:
-        """Never connect to an address again, for no fault of a peer's: it is our own."""
-        known = normalise(address)
-        if known is None:
-            return
-        self._banned[known] = None
-        _bound(self._banned)
-        if known in self._known:
-            self._drop(self._known[known])
+        """Never connect to an address again, for no fault of a peer's; see `Bans.exclude`."""
+        self.bans.exclude(address)
+        self._forget(address)
 
-    def unban(self, address: object, peer_id: bytes | None = None) -> None:
-        """Take a ban back: the torrent was wrong, and not the peer (see `Blame.parked`)."""
-        known = normalise(address)
-        if known is not None:
-            if self.is_banned(known, peer_id) and self._bans_of_host[network_of(known[0])]:
-                _count_down(self._bans_of_host, network_of(known[0]))
-            for key in _ban_keys(known, peer_id):
-                self._banned.pop(key, None)
-
-    def is_host_banned(self, host: str) -> bool:
-        """Whether `limits.BANS_OF_HOST` peers of a host were banned, so that others are not accepted from there."""
-        return self._bans_of_host.get(network_of(host), 0) >= limits.BANS_OF_HOST
-
-    def is_banned(self, address: object, peer_id: bytes | None = None) -> bool:
-        """Whether a peer is banned: its address, or its peer id on that host.
-
-        Args:
-            address: where it listens, or what an inbound connection comes from.
-            peer_id: of an inbound peer, once it is known.
-        """
-        known = normalise(address)
-        if known is None:
-            return False
-        return any(key in self._banned for key in _ban_keys(known, peer_id))
-
-
-def _bound(bans: dict[_Key, _Value]) -> None:
-    while len(bans) > limits.BANNED:
-        del bans[next(iter(bans))]
+    def _forget(self, address: object) -> None:
+        peer = self._find(address)
+        if peer is not None:
+            self._drop(peer)
+            self._tell()
 
 
 def _count_down(counter: Counter[_Key], key: _Key) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]
-
-
-def _ban_keys(address: Address, peer_id: bytes | None) -> list[tuple[str, int | bytes]]:
-    host, _ = address
-    return [address] if peer_id is None else [address, (host, peer_id)]

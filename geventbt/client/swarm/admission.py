@@ -10,7 +10,8 @@ import gevent
 from bitarray import bitarray
 
 from geventbt import limits
-from geventbt.client.context import ClientContext, Evictable
+from geventbt.client.context import ClientContext
+from geventbt.client.peers.connection_room import Evictable
 from geventbt.client.peers.eviction import Place
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
@@ -109,14 +110,14 @@ class Admission:
         """Connect to peers, and accept those that connect to us."""
         self._is_started = True
         self._finder.listener = self.dialer
-        self._context.enter(self)
+        self._context.connections.enter(self)
         self.dialer.start()
 
     def stop(self, timeout: float) -> None:
         """Leave all peers, and admit no more; each has at most `timeout` seconds to read what was sent."""
         self._is_started = False
         self._finder.listener = None
-        self._context.leave(self)
+        self._context.connections.leave(self)
         self.dialer.stop()
         timeout = min(timeout, _CLOSE_TIMEOUT)
         gevent.joinall([spawn(f"closing {peer.wire}", peer.wire.close, timeout) for peer in self._table])
@@ -155,10 +156,10 @@ class Admission:
 
     def _make_room(self, *, inbound: bool) -> bool:
         """Whether there is a place, after a peer that is of no use has been left if it must."""
-        now = self._context.now()
+        now, all_torrents = self._context.now(), self._context.connections
         if not self.has_room() or (inbound and self.inbound >= self._max_inbound):
-            return self._context.make_room(now, self)
-        return self._context.has_room(inbound=inbound) or self._context.make_room(now)
+            return all_torrents.make_room(now, self)
+        return all_torrents.has_room(inbound=inbound) or all_torrents.make_room(now)
 
     @property
     def _max_inbound(self) -> int:

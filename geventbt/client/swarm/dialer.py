@@ -18,6 +18,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.routine import Routine
 from geventbt.errors import GeventBTError, WireClosed
 from geventbt.net.addresses import Address
+from geventbt.net.tcp import name_address
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
 from geventbt.wire.transports.utp_ports import UtpConnector
@@ -152,8 +153,9 @@ class Dialer:
         return len(self._dialling) < limits.HALF_OPEN and self._owner.make_room() and self._has_room()
 
     def _has_room(self) -> bool:
-        has_room = len(self._dialling) < limits.HALF_OPEN and self._context.has_room() and self._owner.has_room()
-        return has_room and monotonic() >= self._short_until
+        if len(self._dialling) >= limits.HALF_OPEN or monotonic() < self._short_until:
+            return False
+        return self._context.connections.has_room() and self._owner.has_room()
 
     def _start_dialling(self, address: Address, connect: Callable[[Address], Wire]) -> None:
         self._dialling[spawn("dialling {}:{}".format(*address), self._dial, address, connect)] = address
@@ -182,6 +184,8 @@ class Dialer:
         self._owner.on_connected(wire, address)
 
     def _note_failed(self, address: Address, error: Exception) -> None:
+        if isinstance(error, OSError):
+            name_address(error, "connect to", address)
         self.last_failure = error
         if self._routine.is_started:
             self._known.failed(address, monotonic())
@@ -202,7 +206,12 @@ class Dialer:
                 raise
             # As libtorrent does where it listens, and takes the other transport alone.
             _log.debug("%s:%s has hung up, trying %s: %s", *address, ways[1], error)
-        return self._connect_by(address, ways[1:], utp)
+            hung_up = error
+        try:
+            return self._connect_by(address, ways[1:], utp)
+        except (GeventBTError, OSError) as error:
+            # The first way reached it, so that it says more; but a lack of descriptors is no fault of the peer.
+            raise error if is_shortage(error) else hung_up from None
 
     def _connect_over_utp(self, address: Address) -> Wire:
         return self._connect_by(address, (UTP,), self._context.utp)
@@ -223,7 +232,7 @@ class Dialer:
             self._owner.shake_hands(wire, info_hash)
         except BaseException:
             wire.close(0)
-            if self._context.is_own(address, wire.local_address):
+            if self._context.own_addresses.has_led_here(address, wire.local_address):
                 self._known.exclude(address)
             raise
         self._note_way(address, wire.transport)

@@ -93,20 +93,20 @@ class Reputation:
 
     def is_banned(self, source: BlockSource) -> bool:
         """Whether a source is a peer that is banned, on this connection or on another."""
-        return source.remote_address is not None and self._known.is_banned(source.remote_address, source.peer_id)
+        return source.remote_address is not None and self._known.bans.has(source.remote_address, source.peer_id)
 
     def refuses(self, wire: Wire) -> bool:
         """Whether a connection is refused: its peer is banned, or it is inbound and too many of its host are."""
-        if self._known.is_banned(wire.remote_address, wire.peer_id):
+        if self._known.bans.has(wire.remote_address, wire.peer_id):
             return True
-        return wire.type == "incoming" and self._known.is_host_banned(wire.remote_address[0])
+        return wire.type == "incoming" and self._known.bans.has_host(wire.remote_address[0])
 
     def forgive(self, forgiven: Iterable[BlockSource]) -> None:
         """Take bans back: the torrent was wrong, and not the peer."""
         for source in forgiven:
             if source.remote_address is None:
                 continue
-            self._known.unban(source.remote_address, source.peer_id)
+            self._known.bans.lift(source.remote_address, source.peer_id)
             self._banned.pop(source.remote_address, None)
             if source.address is not None:
                 # However it became known: we had connected to it.

@@ -2,12 +2,13 @@
 
 The parts of a swarm: `Admission` says which connections become peers, and `Dialer` connects to them, `PeerTable` holds
 them, `RequestScheduler` says when they are asked, `BlockPicker` for what; `Verifier` makes pieces of blocks,
-`Reputation` judges their senders, and `Uploads` serves.
+`SenderVerdicts` deals with those that send wrong ones, `HaveMessages` announces what is there, `Uploads` serves, and
+`SwarmProspects` says what may still come of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bitarray import bitarray
@@ -23,9 +24,12 @@ from geventbt.client.swarm.block_cache import BlockCache
 from geventbt.client.swarm.choker import Choker
 from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.endgame import Endgame
+from geventbt.client.swarm.have_messages import HaveMessages
 from geventbt.client.swarm.peer_table import PeerTable
+from geventbt.client.swarm.prospects import SwarmProspects
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.scheduler import RequestScheduler
+from geventbt.client.swarm.sender_verdicts import SenderVerdicts
 from geventbt.client.swarm.source import BlockSource
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.client.swarm.uploads import UploadPeer, Uploads
@@ -93,6 +97,7 @@ class Swarm:
     Attributes:
         picker: what is missing.
         table: the peers that are connected.
+        prospects: what may still become of the download.
         geometry: the lengths of the pieces.
         scheduler, endgame, uploads: see their classes.
     """
@@ -127,7 +132,13 @@ class Swarm:
             torrent.geometry, storage.have, max_open=limits.DISK_QUEUE, random=context.rng, on_let_go=self._let_go
         )
         self._hashes = _make_hash_exchange(storage)
-        self._verifier = Verifier(storage, self.picker, self, self._hashes)
+        self._admission = Admission(
+            context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
+        )
+        verdicts = SenderVerdicts(reputation, self.picker, self.table, self._admission.dialer)
+        self._verifier = Verifier(storage, self.picker, self, verdicts, self._hashes)
+        self.prospects = SwarmProspects(self.picker, self._verifier, self.table, self._admission, web_seeds)
+        self._have_messages = HaveMessages(self.picker, self.table)
         self.scheduler = RequestScheduler(context, self.picker, self._verifier.assembly, down)
         self._dealer: Dealer[UploadPeer] = Dealer(torrent.geometry, super_seeding, lambda: up.limited)
         self.uploads = Uploads(
@@ -138,9 +149,6 @@ class Swarm:
             up,
             self._dealer,
             now=context.now,
-        )
-        self._admission = Admission(
-            context, torrent, known, finder, reputation, self.table, self, max_peers=max_peers, hashes=self._hashes
         )
         self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
         self.endgame = Endgame(self.picker, self.table)
@@ -179,7 +187,7 @@ class Swarm:
             for piece in (self.have & ~before).search(1):
                 self.announce(piece)
             for piece in (before & ~self.have).search(1):
-                self._announce_lost(piece)
+                self._have_messages.announce_lost(piece)
             self.scheduler.holds = False
             self._web_seeds.start(self)
             self.set_wanted(priorities)
@@ -293,37 +301,6 @@ class Swarm:
         """The number of peers that are connected, or being connected to."""
         return self._admission.connections
 
-    @property
-    def last_failure(self) -> Exception | None:
-        """Why the last connection was closed, or else could not be made."""
-        return self._admission.last_failure
-
-    @property
-    def broken(self) -> set[int]:
-        """The wanted pieces that were wrong from every source: no peer that is connected is left to ask for them."""
-        picker = self.picker
-        return {piece for piece in self._verifier.failed if picker.priority(piece) and not picker.availability(piece)}
-
-    @property
-    def banned(self) -> set[Address]:
-        """The addresses of peers that sent wrong data."""
-        return self._reputation.banned
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether all that is missing is broken, although there are peers, and no other peer can be tried, now or
-        later."""
-        if not len(self.table) or self.picker.missing > len(self.broken):
-            return False
-        return not self._admission.dialer.has_candidates()
-
-    def is_alone(self, failures: int) -> bool:
-        """Whether no peer is connected, none is left to connect to, see `KnownPeers.is_exhausted`, and no web seed can
-        be counted on."""
-        if self.has_peers or not self._web_seeds.is_hopeless:
-            return False
-        return self._admission.dialer.is_exhausted(failures)
-
     # ------------------------------------------------------------------ peers
 
     def set_max_peers(self, value: int) -> None:
@@ -425,14 +402,7 @@ class Swarm:
     def on_verified(self, piece: int, senders: Sequence[BlockSource]) -> None:
         """Tell the peers of a piece; see `VerifierOwner`."""
         self._reputation.credit(senders, self.geometry.piece_size(piece))
-        for peer in self.table:
-            wire = peer.wire
-            if wire.closed:
-                continue
-            # Also to those that have it: how rare a piece is decides what they do with it.
-            wire.have(piece)
-            if wire.am_interested:
-                peer.update_interest()
+        self._have_messages.announce_verified(piece)
         self._owner.on_piece_verified(piece)
 
     def on_failed(self, piece: int) -> None:
@@ -457,42 +427,11 @@ class Swarm:
         """A piece that we had is not to be trusted any more: tell the peers (BEP 54). It is not fetched."""
         self._dealer.finish()
         self.picker.set_priority(piece, 0)
-        self._announce_lost(piece)
-
-    def _announce_lost(self, piece: int) -> None:
-        self.picker.lost(piece)
-        for peer in self.table:
-            peer.announce_lost(piece)
+        self._have_messages.announce_lost(piece)
 
     def announce(self, piece: int) -> None:
         """A piece is on disk without having been fetched: tell the peers."""
-        self.picker.verified(piece)
-        for peer in self.table:
-            if not peer.closed and not peer.has(piece):
-                peer.wire.have(piece)
-
-    def spares(self, sender: BlockSource, *, is_proven: bool = False) -> bool:
-        """See `VerifierOwner`. A web seed counts its own wrong pieces."""
-        if sender.remote_address is None:
-            return False
-        others = (peer for peer in self.table if peer is not sender and not peer.closed)
-        is_only_one = not any(map(self.picker.interesting, others))
-        return self._reputation.spares(sender, is_only_one=is_only_one, is_proven=is_proven)
-
-    def on_guilty(self, piece: int, guilty: Set[BlockSource]) -> None:
-        """Ban sources, and close them; see `VerifierOwner`."""
-        self._reputation.ban(guilty)
-        for source in guilty:
-            source.convict(piece)
-        # A peer may be back already, on another connection than the one on which it lied.
-        banned = [peer for peer in self.table if self._reputation.refuses(peer.wire)]
-        for peer in banned:
-            peer.close()
-
-    def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
-        """Take bans back; see `VerifierOwner`."""
-        self._reputation.forgive(forgiven)
-        self._admission.dialer.wake()
+        self._have_messages.announce_found(piece)
 
 
 def _make_hash_exchange(storage: Storage) -> HashExchange | None:

@@ -35,13 +35,23 @@ move a twentieth faster two at a time than one by one, and no faster four at a t
 
 
 class VerifierOwner(Protocol):
-    """Receives the outcome of complete pieces, and judges the senders of wrong ones."""
+    """Receives the outcome of complete pieces."""
 
     def on_verified(self, piece: int, senders: Sequence[BlockSource]) -> None:
         """A piece is on disk; one sender for each of its blocks."""
 
     def on_failed(self, piece: int) -> None:
         """The hash of a piece was wrong; it is going to be fetched again."""
+
+    def on_storage_error(self, error: StorageError) -> None:
+        """The disk failed."""
+
+    def on_room(self) -> None:
+        """Fewer pieces wait for the hash and the disk than before."""
+
+
+class SenderJudge(Protocol):
+    """Judges the senders of wrong data."""
 
     def spares(self, sender: BlockSource, *, is_proven: bool = False) -> bool:
         """Whether a source that sent all of a wrong piece, or one for which it is proven that it sent a wrong block, is
@@ -52,12 +62,6 @@ class VerifierOwner(Protocol):
 
     def on_forgiven(self, forgiven: Set[BlockSource]) -> None:
         """These sources were found guilty of a piece at which the torrent itself is wrong."""
-
-    def on_storage_error(self, error: StorageError) -> None:
-        """The disk failed."""
-
-    def on_room(self) -> None:
-        """Fewer pieces wait for the hash and the disk than before."""
 
 
 class BlockJudge(Protocol):
@@ -75,7 +79,8 @@ class Verifier:
         storage: hashes and writes.
         picker: what is missing.
         owner: is called with the outcomes, in the hub.
-        judge: finds the wrong blocks of pieces; None in version 1.
+        senders: judges those of wrong data.
+        blocks: finds the wrong blocks of pieces; None in version 1.
 
     Attributes:
         assembly: the pieces that are being received.
@@ -87,12 +92,14 @@ class Verifier:
         storage: Storage,
         picker: BlockPicker[BlockSource],
         owner: VerifierOwner,
-        judge: BlockJudge | None = None,
+        senders: SenderJudge,
+        blocks: BlockJudge | None = None,
     ) -> None:
         self._storage = storage
         self._picker = picker
         self._owner = owner
-        self._judge = judge
+        self._sender_judge = senders
+        self._block_judge = blocks
         self._judging: set[gevent.Greenlet] = set()
         self._blame: Blame[BlockSource] = Blame(_network)
         self._verifying: set[gevent.Greenlet] = set()
@@ -155,11 +162,11 @@ class Verifier:
 
     def _take_bad(self, complete: CompletePiece[BlockSource]) -> None:
         self.failed.add(complete.piece)
-        if self._judge is None or len(self._judging) >= limits.REPAIRS:
+        if self._block_judge is None or len(self._judging) >= limits.REPAIRS:
             self._take_bad_piece(complete)
             return
         name = f"finding the wrong blocks of piece {complete.piece}"
-        greenlet = spawn(name, self._judge_blocks, self._judge, complete)
+        greenlet = spawn(name, self._judge_blocks, self._block_judge, complete)
         self._judging.add(greenlet)
         greenlet.rawlink(self._judging.discard)
 
@@ -175,7 +182,7 @@ class Verifier:
         if self._blame.is_parked(piece):
             self._park(piece, senders)
         else:
-            spared = {sender for sender in guilty if self._owner.spares(sender)}
+            spared = {sender for sender in guilty if self._sender_judge.spares(sender)}
             self._pass_over(piece, spared)
             self._accuse(piece, guilty - spared)
         self.assembly.recycle(complete.buffer)
@@ -199,14 +206,14 @@ class Verifier:
         self._picker.wrong(piece, wrong)
         self._owner.on_failed(piece)
         guilty = {complete.senders[block] for block in wrong}
-        spared = {sender for sender in guilty if self._owner.spares(sender, is_proven=True)}
+        spared = {sender for sender in guilty if self._sender_judge.spares(sender, is_proven=True)}
         self._pass_over(piece, spared)
         self._accuse(piece, guilty - spared)
 
     def _accuse(self, piece: int, guilty: set[BlockSource]) -> None:
         if guilty:
             self._warn(piece, "wrong data from " + ", ".join(map(str, guilty)))
-            self._owner.on_guilty(piece, guilty)
+            self._sender_judge.on_guilty(piece, guilty)
 
     def _park(self, piece: int, senders: list[BlockSource]) -> None:
         """Leave a piece that no source seems to have until there is nothing else to do: the torrent itself is wrong
@@ -214,7 +221,7 @@ class Verifier:
         self._warn(piece, "wrong from every source: the torrent seems to be broken")
         self._picker.set_priority(piece, 1)
         self._pass_over(piece, set(senders))
-        self._owner.on_forgiven(self._blame.parked[piece])
+        self._sender_judge.on_forgiven(self._blame.parked[piece])
 
     def _warn(self, piece: int, text: str) -> None:
         """Warn of a piece once: liars that come back for it must not fill the log."""

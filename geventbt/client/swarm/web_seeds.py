@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import gevent
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.peers.host_connections import HostConnections
@@ -49,12 +50,15 @@ class WebSeeds:
         hosts: bounds the connections to one host.
         now: the clock, in seconds.
         network: opens the sockets.
+        news: is set when none of them can be counted on any more.
     """
 
-    def __init__(self, hosts: HostConnections, now: Callable[[], float], network: Network) -> None:
+    def __init__(self, hosts: HostConnections, now: Callable[[], float], network: Network, news: Event) -> None:
         self._hosts = hosts
         self._network = network
         self._now = now
+        self._news = news
+        self._was_hopeless = False
         self._seeds: dict[str, WebSeed] = {}
         self._swarm: SeededSwarm | None = None
         self._ticks: gevent.Greenlet | None = None
@@ -135,8 +139,11 @@ class WebSeeds:
 
     def _tick(self, swarm: SeededSwarm, now: float) -> None:
         self._best_speed = max(self._best_speed, self.speed)
-        is_wanted = self._are_wanted(swarm, now)
-        swarm.picker.fills_from_end = is_wanted and not all(seed.is_hopeless for seed in self)
+        is_wanted, is_hopeless = self._are_wanted(swarm, now), self.is_hopeless
+        if is_hopeless and not self._was_hopeless:
+            self._news.set()
+        self._was_hopeless = is_hopeless
+        swarm.picker.fills_from_end = is_wanted and not is_hopeless
         active = self._chosen(now) if is_wanted else []
         for seed in self:
             seed.is_wanted = seed in active

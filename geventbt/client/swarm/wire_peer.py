@@ -23,7 +23,7 @@ from geventbt.client.swarm.uploads import UploadPeer, Uploads
 from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, WireClosed
 from geventbt.extensions.upload_only import UploadOnly
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, address_text
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import Event, RequestKey
@@ -102,7 +102,7 @@ class WirePeer(WireDelegate):
         self._exchanged_at = monotonic()
 
     def __repr__(self) -> str:
-        return "{}:{}".format(*self.wire.remote_address)
+        return address_text(self.wire.remote_address)
 
     # ------------------------------------------------------------------ start and end
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from geventbt.client.torrent.signal_types import TorrentOn
     from geventbt.discovery.dht.source import DHTSourceStatus
     from geventbt.discovery.source import SourceStatus
-    from geventbt.discovery.trackers.announcer import TrackerStatus
+    from geventbt.discovery.trackers.tracker_state import TrackerStatus
 
 
 _typed_as_on: TypedAs[TorrentOn] = TypedAs()
@@ -56,7 +56,7 @@ class ActiveTorrent:
         runner.events.sender = self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.info_hash.hex()} {self.state}>"
+        return f"<{type(self).__name__} {self.name!r} {self.info_hash.hex()} {self.state}>"
 
     # ------------------------------------------------------------------ what it is
 
@@ -245,7 +245,7 @@ class ActiveTorrent:
         """The pieces that are missing because they were wrong from every peer: the torrent seems to be wrong there.
         Each peer is asked for them once."""
         swarm = self._runner.peering.swarm
-        return swarm.broken if swarm is not None else set()
+        return swarm.prospects.broken if swarm is not None else set()
 
     @_typed_as_on
     def on(self, name: str, handler: Callable[..., object]) -> Any:

@@ -12,12 +12,9 @@ from bitarray import bitarray
 from bitarray.util import zeros
 from gevent.lock import RLock
 
-from geventbt.client.context import ClientContext
-from geventbt.client.options import TorrentOptions
 from geventbt.client.swarm.swarm import Swarm
-from geventbt.client.torrent.events import TorrentEvents
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.file_map import FileMap, FileRef
-from geventbt.client.torrent.identity import TorrentIdentity
 from geventbt.client.torrent.lost_data import ReadWarnings, find_lost
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import DownloadError, StorageError
@@ -30,11 +27,8 @@ class TorrentData:
     """The pieces and files of one torrent on its disk. Its methods block, most of them for a native thread.
 
     Args:
-        context: what all torrents of the client share.
-        identity: the torrent.
+        context: the torrent.
         folder: the folder that its file or folder is in, or is to be.
-        options: see `TorrentOptions`.
-        events: its signals.
         file_map: the files of the torrent, where it is known already.
 
     Attributes:
@@ -49,18 +43,15 @@ class TorrentData:
 
     def __init__(
         self,
-        context: ClientContext,
-        identity: TorrentIdentity,
+        context: TorrentContext,
         folder: str | os.PathLike[str],
-        options: TorrentOptions,
-        events: TorrentEvents,
         file_map: FileMap | None,
     ) -> None:
-        self._context = context
-        self._identity = identity
+        self._client = context.client
+        self._identity = context.identity
+        self._options = context.options
+        self._events = context.events
         self.folder = folder
-        self._options = options
-        self._events = events
         self._file_map = file_map
         self.storage: Storage | None = None
         self.files: FileMap | None = None
@@ -119,7 +110,7 @@ class TorrentData:
         except LookupError as error:
             raise DownloadError(str(error)) from error
         if options.move_from is not None:
-            with self._context.checking:
+            with self._client.checking:
                 in_thread(relocate, options.move_from, Place(metainfo, self.folder))
         # In a thread, since it may connect to something.
         backend = in_thread(options.storage, metainfo, Path(self.folder)) if options.storage else None
@@ -175,7 +166,7 @@ class TorrentData:
 
     def _check(self, storage: Storage, pieces: bitarray | None) -> None:
         """Hash pieces, by default all. A file that cannot be read costs its own pieces only."""
-        with self._context.checking:
+        with self._client.checking:
             in_thread(partial(storage.check, self._note_checked, pieces=pieces, on_error=ReadWarnings()))
 
     def _note_checked(self, checked: int, pieces: int) -> None:
@@ -197,7 +188,7 @@ class TorrentData:
         """
         storage, files = self.opened
         before = self.gone
-        self.gone, found = find_lost(self._context, storage, files, swarm, before)
+        self.gone, found = find_lost(self._client, storage, files, swarm, before)
         self._send_lost(self.gone & ~before)
         # They may have been passed over meanwhile.
         self.verified_order.extend(found.search(1))

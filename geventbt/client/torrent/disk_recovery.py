@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import math
 
-from geventbt.client.context import ClientContext
 from geventbt.client.status import TorrentState
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.disk_faults import DiskFaults
-from geventbt.client.torrent.events import TorrentEvents
-from geventbt.client.torrent.identity import TorrentIdentity
-from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.peering import Peering
 from geventbt.concurrency import descriptors
 from geventbt.errors import StorageError
@@ -31,36 +28,22 @@ class DiskRecovery:
     asks for it.
 
     Args:
-        context: what all torrents of the client share.
-        identity: the torrent.
-        life: its state.
+        context: the torrent.
         data: its data.
         peering: its peers.
-        events: its signals.
-        seed_only: whether nothing is fetched.
 
     Attributes:
         stopped_by: the fault that has suspended the torrent; None while it is not.
     """
 
-    def __init__(
-        self,
-        context: ClientContext,
-        identity: TorrentIdentity,
-        life: Lifecycle,
-        data: TorrentData,
-        peering: Peering,
-        events: TorrentEvents,
-        *,
-        seed_only: bool,
-    ) -> None:
-        self._context = context
-        self._identity = identity
-        self._life = life
+    def __init__(self, context: TorrentContext, data: TorrentData, peering: Peering) -> None:
+        self._now = context.client.now
+        self._identity = context.identity
+        self._life = context.life
+        self._events = context.events
+        self._seed_only = context.options.seed_only
         self._data = data
         self._peering = peering
-        self._events = events
-        self._seed_only = seed_only
         self._faults = DiskFaults()
         self.stopped_by: StorageError | None = None
         self._is_resumed = False
@@ -100,7 +83,7 @@ class DiskRecovery:
     @property
     def next_try(self) -> float | None:
         """Seconds until the next try of a suspended torrent; None if it waits for the user."""
-        left = self._faults.retry_at - self._context.now()
+        left = self._faults.retry_at - self._now()
         return None if math.isinf(left) else max(0.0, left)
 
     def look(self) -> None:
@@ -114,7 +97,7 @@ class DiskRecovery:
         fault = self._faults.take()
         if fault is not None:
             self.look_for_lost(fault)
-        elif self._context.now() >= self._faults.retry_at:
+        elif self._now() >= self._faults.retry_at:
             # Only a torrent that only seeds is not stopped by a fault.
             self._faults.resume()
             self._find_lost()
@@ -132,7 +115,7 @@ class DiskRecovery:
         if self._seed_only:
             if gone.any():
                 _log.warning("%r: pieces that are gone: %d: %s", self._identity.name, gone.count(), fault)
-                self._faults.suspend(fault, self._context.now())
+                self._faults.suspend(fault, self._now())
         elif not is_read or (gone & files.wanted).any():
             raise fault.error if isinstance(fault, _Unreadable) else fault
         else:
@@ -140,7 +123,7 @@ class DiskRecovery:
 
     def suspend(self, error: StorageError) -> None:
         """Stop for a fault of the disk: nothing is fetched, and what is there is still served."""
-        self._faults.suspend(error, self._context.now())
+        self._faults.suspend(error, self._now())
         self.stopped_by = error
         self._life.is_suspended = True
         self._peering.fetch(False)
@@ -152,7 +135,7 @@ class DiskRecovery:
 
     def wait_for_retry(self) -> None:
         """Block until it is time to try again, or the user asks for it."""
-        while not (self._is_check_due or self._is_resumed or self._context.now() >= self._faults.retry_at):
+        while not (self._is_check_due or self._is_resumed or self._now() >= self._faults.retry_at):
             self._life.wait_for_news(_LOOK)
             if self._faults.take() is not None and self._data.files is not None:
                 self._find_lost()

@@ -14,6 +14,7 @@ from geventbt.client.pieces.picker import HIGHEST, NORMAL
 from geventbt.client.status import FileStatus
 from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent, TorrentFile
+from geventbt.several import several
 from geventbt.storage import Layout
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class FileMap:
         Raises:
             LookupError: there is no such file.
         """
-        indices = {self.index_of(file) for file in files}
+        indices = {self.index_of(file) for file in several(files, "files")}
         return {index: NORMAL if index in indices else 0 for index in range(len(self.files))}
 
     def set_priorities(self, priorities: Mapping[FileRef, int]) -> None:

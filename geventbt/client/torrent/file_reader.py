@@ -66,6 +66,10 @@ class TorrentReader(io.BufferedIOBase):
         self._expected = -1
         self._piece = -1
 
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"at {self._position} of {self.size} bytes"
+        return f"<{type(self).__name__} {self.name!r} {state}>"
+
     @property
     def size(self) -> int:
         """Its length in bytes."""

@@ -24,6 +24,7 @@ class Lifecycle:
         known: set once the metadata is here, or the torrent has failed.
         done: set while everything wanted is here, or the torrent has failed.
         changes: notified of every change.
+        news: set when the torrent's own greenlet is to look at everything again.
         on_news: called at every change, in place of the torrent's own greenlet where it has none; or None.
     """
 
@@ -34,9 +35,9 @@ class Lifecycle:
         self.known = Event()
         self.done = Event()
         self.changes = Notifier()
+        self.news = Event()
         self.on_news: Callable[[], object] | None = None
         self._phase = state
-        self._news = Event()
 
     @property
     def phase(self) -> TorrentState:
@@ -111,12 +112,12 @@ class Lifecycle:
 
     def notify(self) -> None:
         """Wake the torrent's own greenlet, and all that wait for `changes`."""
-        self._news.set()
+        self.news.set()
         if self.on_news is not None:
             self.on_news()
         self.changes.notify()
 
     def wait_for_news(self, timeout: float) -> None:
         """Block until the next `notify`, or the last that was not waited for; for the torrent's own greenlet."""
-        self._news.wait(timeout)
-        self._news.clear()
+        self.news.wait(timeout)
+        self.news.clear()

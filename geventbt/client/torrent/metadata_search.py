@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.context import ClientContext
@@ -25,6 +25,7 @@ from geventbt.concurrency.threads import in_thread
 from geventbt.errors import GeventBTError, MetadataMismatch, NoPeersError, WireTimeout
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT, Network
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("geventbt")
 
-_CHECK_INTERVAL = 0.1
-"""Seconds between two looks whether any peer is left to ask."""
+_TICK = 1.0
+"""Seconds between two looks whether any peer is left to ask, and more are to be found."""
 
 
 @whole_call
@@ -54,7 +55,8 @@ def fetch_metadata(
     hash.
 
     Args:
-        magnet: the link; its own peers (x.pe) and the URLs of its .torrent file (xs, as) are asked as well.
+        magnet: the link, or an info hash in hex; peers in the link (x.pe) and the URLs of its .torrent file (xs, as)
+            are asked as well.
         peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
@@ -71,12 +73,13 @@ def fetch_metadata(
         WireTimeout: no peer gave the metadata within `timeout`.
     """
     if isinstance(magnet, str):
-        magnet = Magnet.from_string(magnet)
+        magnet = Magnet.from_string(link_of_hash(magnet) or magnet)
     check_policy(encryption)
-    known = KnownPeers(hosts=network)
+    news = Event()
+    known = KnownPeers(hosts=network, news=news)
     finder = Finder(known, network)
     context = ClientContext(ClientOptions(encryption=encryption, network=network))
-    search = MetadataSearch(context, magnet, known, finder, fail_without_peers=True)
+    search = MetadataSearch(context, magnet, known, finder, news, fail_without_peers=True)
     own_dht = _make_dht(network) if dht is True and network.carries_udp else None
     context.dht = own_dht or (None if isinstance(dht, bool) else dht)
     if context.dht is not None:
@@ -124,6 +127,7 @@ class MetadataSearch:
         source: the magnet link; the URLs of its .torrent file are asked beside the peers.
         known: the addresses of peers.
         finder: looks for more of them.
+        news: wakes `run`; it is also set by those that have less hope to find a peer than before.
         max_peers: connections at one time.
         fail_without_peers: whether to give up when no peer is left and none can be found.
         files: those that are wanted, whose piece layers come first (BEP 52); None for all.
@@ -135,6 +139,7 @@ class MetadataSearch:
         source: Torrent | Magnet,
         known: KnownPeers,
         finder: Finder,
+        news: Event,
         *,
         max_peers: int = limits.TORRENT_PEERS,
         fail_without_peers: bool = False,
@@ -144,15 +149,16 @@ class MetadataSearch:
         self._source = source
         self._known = known
         self._finder = finder
+        self._news = news
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
         self._dialer = Dialer(context, source.swarm_hash, known, self)
-        self._urls = MetadataURLs(source, context.network)
+        self._urls = MetadataURLs(source, context.network, news)
         self._files = files
         # What one peer has given before it left is not asked of the next one; each is verified by its root.
         self._layers: dict[bytes, bytes] = {}
         self._downloader: gevent.Greenlet | None = None
-        self._answer: AsyncResult = AsyncResult()
+        self._answer: Metadata | None = None
         self._asking: dict[gevent.Greenlet, _Source] = {}
         self._inbound: dict[Wire, _Source] = {}
         self._is_started = False
@@ -186,12 +192,16 @@ class MetadataSearch:
         Raises:
             NoPeersError: no peer is left to ask, and none can be found.
         """
-        while not self._answer.ready():
-            self._answer.wait(_CHECK_INTERVAL)
-            if self._is_started and not self._answer.ready() and self._dialer.is_idle():
+        while self._answer is None:
+            if self._is_started and self._dialer.is_idle():
                 self._look_for_more()
-        metadata: Metadata = self._answer.get()
-        return metadata
+            self._news.wait(_TICK)
+            self._news.clear()
+        return self._answer
+
+    def _take(self, metadata: Metadata) -> None:
+        self._answer = metadata
+        self._news.set()
 
     def _look_for_more(self) -> None:
         self._finder.need_more()
@@ -206,11 +216,11 @@ class MetadataSearch:
         """Whether one more peer may be asked; see `DialerOwner`."""
         asking = self._active(self._asking.values()) + self._dialer.dialling
         is_full = asking >= limits.METADATA_SOURCES or len(self._asking) >= limits.METADATA_ASKED
-        return not self._answer.ready() and not is_full and self.connections < self._max_peers
+        return self._answer is None and not is_full and self.connections < self._max_peers
 
     def make_room(self) -> bool:
         """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
-        return self.has_room() and self._context.make_room(self._context.now())
+        return self.has_room() and self._context.connections.make_room(self._context.now())
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
         """Exchange handshakes; see `DialerOwner`."""
@@ -234,31 +244,31 @@ class MetadataSearch:
             self._failure = error
             self._known.closed(address, self._context.now(), worked=False)
         else:
-            self._answer.set(metadata)
+            self._take(metadata)
         finally:
             self._asking.pop(current, None)
             # A peer that gave it, or was not waited for, is connected to again at once, for the data; it may refuse
             # that, not having noticed that the first connection is over.
-            self._known.released(address, self._context.now(), worked=self._answer.ready())
+            self._known.released(address, self._context.now(), worked=self._answer is not None)
             self._dialer.wake()
 
     def accept(self, wire: Wire) -> None:
         """Ask a peer that has connected to us; blocks until it has answered. It is connected to later, for the data, if
         it says where it listens. Raises: see `Wire.handshake` and `UtMetadata.fetch`."""
         if (
-            self._answer.ready()
+            self._answer is not None
             or not self._is_started
             or self._active(self._inbound.values()) >= limits.METADATA_SOURCES
             or len(self._inbound) >= limits.METADATA_ASKED
             or self.connections >= self._max_peers
-            or not self._context.has_room()
+            or not self._context.connections.has_room()
         ):
             wire.close(0)
             return
         self._inbound[wire] = _Source(wire, self._context.now())
         try:
             self.shake_hands(wire, wire.wait_handshake().info_hash)
-            self._answer.set(self._fetch(wire))
+            self._take(self._fetch(wire))
         finally:
             self._inbound.pop(wire, None)
             wire.close(0)
@@ -268,7 +278,7 @@ class MetadataSearch:
     def _fetch_by_url(self) -> None:
         metadata = self._urls.fetch()
         if metadata is not None:
-            self._answer.set(metadata)
+            self._take(metadata)
 
     def _active(self, sources: Iterable[_Source]) -> int:
         now = self._context.now()

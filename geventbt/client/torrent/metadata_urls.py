@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import gevent
+from gevent.event import Event
 
 from geventbt import limits
 from geventbt.client.torrent.metadata import Metadata, is_of
@@ -28,15 +29,17 @@ class MetadataURLs:
     Args:
         source: the magnet link.
         network: opens the sockets.
+        news: is set when each has been asked once.
 
     Attributes:
         is_pending: whether one of them has not been asked yet.
         failure: what the last one has failed by, or None.
     """
 
-    def __init__(self, source: Torrent | Magnet, network: Network) -> None:
+    def __init__(self, source: Torrent | Magnet, network: Network, news: Event) -> None:
         self._source = source
         self._network = network
+        self._news = news
         self._urls = list(source.sources) if isinstance(source, Magnet) else []
         self.is_pending = bool(self._urls)
         self.failure: GeventBTError | None = None
@@ -59,6 +62,7 @@ class MetadataURLs:
                 if metadata is not None:
                     return metadata
             self.is_pending = False
+            self._news.set()
             if not self.is_empty:
                 gevent.sleep(pause)
                 pause = min(2 * pause, limits.MAX_METADATA_URL_RETRY)

@@ -6,14 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
-from geventbt.client.options import TorrentOptions
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.status import TorrentState
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.data import TorrentData
-from geventbt.client.torrent.identity import TorrentIdentity
-from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.totals import Totals
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.trackers.announce import PAUSED, REGULAR, AnnounceRequest
@@ -35,10 +32,7 @@ class PeerSources:
     """Finds the peers of one torrent, and tells trackers and DHT how far it is.
 
     Args:
-        context: what all torrents of the client share.
-        identity: the torrent.
-        options: see `TorrentOptions`.
-        life: its state.
+        context: the torrent.
         data: its data.
         totals: what it has transferred.
 
@@ -50,23 +44,20 @@ class PeerSources:
 
     def __init__(
         self,
-        context: ClientContext,
-        identity: TorrentIdentity,
-        options: TorrentOptions,
-        life: Lifecycle,
+        context: TorrentContext,
         data: TorrentData,
         totals: Totals,
     ) -> None:
-        self._context = context
-        self._identity = identity
-        self._options = options
-        self._life = life
+        self._client = client = context.client
+        self._identity = context.identity
+        self._options = context.options
+        self._life = context.life
         self._data = data
         self._totals = totals
-        first_retry = _FIRST_RETRY if options.fail_without_peers else limits.FIRST_RETRY
-        self.known = KnownPeers(rng=context.rng, retry=first_retry, hosts=context.network)
-        self.finder = Finder(self.known, context.network)
-        context.port_users.add(self.finder)
+        first_retry = _FIRST_RETRY if self._options.fail_without_peers else limits.FIRST_RETRY
+        self.known = KnownPeers(rng=client.rng, retry=first_retry, hosts=client.network, news=self._life.news)
+        self.finder = Finder(self.known, client.network)
+        client.port_users.add(self.finder)
         self._own_tiers: list[list[str]] | None = None
         self._tracker_sources: dict[bytes, TrackerSource] = {}
         self.dht: DHTSource | None = None
@@ -102,7 +93,7 @@ class PeerSources:
     @property
     def _all_tiers(self) -> list[list[str]]:
         """Those and the client's, which a private torrent must not use (BEP 27)."""
-        return self.tiers + (self._context.default_trackers if self.finder.allows_exchange else [])
+        return self.tiers + (self._client.default_trackers if self.finder.allows_exchange else [])
 
     def set_trackers(self, tiers: list[list[str]]) -> None:
         """Announce to these trackers in place of the torrent's own; see `ActiveTorrent.set_trackers`."""
@@ -129,23 +120,23 @@ class PeerSources:
         trackers = TrackerSource(
             partial(self._make_announce, info_hash),
             partial(self._add, Source.TRACKER, info_hash),
-            self._context.network,
-            self._context.udp,
-            self._context.listens_at,
-            self._context.announces,
+            self._client.network,
+            self._client.udp,
+            self._client.listens_at,
+            self._client.announces,
         )
         trackers.tiers = self._all_tiers
         self._tracker_sources[info_hash] = trackers
         self.finder.use(trackers, suffix)
-        if self._context.dht is not None:
-            dht = self._make_dht(self._context.dht, info_hash)
+        if self._client.dht is not None:
+            dht = self._make_dht(self._client.dht, info_hash)
             self.dht = self.dht or dht
             self.finder.use(dht, suffix)
-        if self._context.lsd is not None:
+        if self._client.lsd is not None:
             from geventbt.discovery.local import LocalSource
 
             add = partial(self._add, Source.LSD, info_hash)
-            self.finder.use(LocalSource(self._context.lsd, info_hash, add), suffix)
+            self.finder.use(LocalSource(self._client.lsd, info_hash, add), suffix)
 
     def _make_dht(self, dht: DHT, info_hash: bytes) -> DHTSource:
         from geventbt.discovery.dht.source import DHTSource
@@ -154,9 +145,9 @@ class PeerSources:
             dht,
             info_hash,
             partial(self._add, Source.DHT, info_hash),
-            port=lambda: self._context.public_ports,
+            port=lambda: self._client.public_ports,
             is_seed=lambda: self._data.is_complete,
-            rng=self._context.rng,
+            rng=self._client.rng,
             delay=limits.DHT_SOURCE_DELAY if self._options.peers or self.trackers.can_find_more else 0.0,
         )
         metainfo = self._identity.metainfo
@@ -165,12 +156,12 @@ class PeerSources:
         return source
 
     def _make_announce(self, info_hash: bytes, event: str) -> AnnounceRequest:
-        ports = self._context.public_ports
+        ports = self._client.public_ports
         if event == REGULAR and self._life.phase is TorrentState.SEEDING and self._data.left:
             event = PAUSED
         return AnnounceRequest(
             info_hash,
-            self._context.peer_id,
+            self._client.peer_id,
             ports.ipv4 or _NO_PORT,
             uploaded=self._totals.session_uploaded,
             downloaded=self._totals.session_downloaded,

@@ -8,16 +8,13 @@ import gevent
 from gevent.lock import RLock
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
-from geventbt.client.options import TorrentOptions
 from geventbt.client.rate_group import RateGroup
 from geventbt.client.status import TorrentState
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.swarm.web_seeds import WebSeeds
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.data import TorrentData
-from geventbt.client.torrent.identity import TorrentIdentity
-from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.metadata import Metadata
 from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.readahead import Readahead
@@ -35,10 +32,7 @@ class Peering:
     """The peers of one torrent: those of its swarm, or, while it has no metadata, those asked for it.
 
     Args:
-        context: what all torrents of the client share.
-        identity: the torrent.
-        options: see `TorrentOptions`.
-        life: its state.
+        context: the torrent.
         data: its data.
         sources: find peers.
         readahead: the pieces that readers need.
@@ -53,32 +47,29 @@ class Peering:
 
     def __init__(
         self,
-        context: ClientContext,
-        identity: TorrentIdentity,
-        options: TorrentOptions,
-        life: Lifecycle,
+        context: TorrentContext,
         data: TorrentData,
         sources: PeerSources,
         readahead: Readahead,
         totals: Totals,
         owner: SwarmOwner,
     ) -> None:
-        self._context = context
-        self._identity = identity
-        self._options = options
-        self._life = life
+        self._client = client = context.client
+        self._identity = context.identity
+        self._options = options = context.options
+        self._life = context.life
         self._data = data
         self._sources = sources
         self._readahead = readahead
         self._owner = owner
-        self.reputation = Reputation(sources.known, now=context.now)
-        self.web_seeds = WebSeeds(context.hosts, now=context.now, network=context.network)
+        self.reputation = Reputation(sources.known, now=client.now)
+        self.web_seeds = WebSeeds(client.hosts, now=client.now, network=client.network, news=self._life.news)
         self.totals = totals
         self._search: MetadataSearch | None = None
         self._sequential = options.sequential
         self._max_peers = options.max_peers
-        self._down = FairRate(options.limit_down, context.now(), context.down)
-        self._up = Throttle(options.limit_up, context.up)
+        self._down = FairRate(options.limit_down, client.now(), client.down)
+        self._up = Throttle(options.limit_up, client.up)
         self._rate_group: RateGroup | None = None
         # Joining and leaving block: each is done to its end before the next.
         self._joining = RLock()
@@ -115,10 +106,11 @@ class Peering:
         from geventbt.client.torrent.metadata_search import MetadataSearch
 
         search = self._search = MetadataSearch(
-            self._context,
+            self._client,
             self._identity.source,
             self._sources.known,
             self._sources.finder,
+            self._life.news,
             max_peers=self._max_peers,
             fail_without_peers=self._options.fail_without_peers,
             files=self._options.files,
@@ -160,7 +152,7 @@ class Peering:
         storage = self._data.storage
         assert storage is not None
         swarm = Swarm(
-            self._context,
+            self._client,
             storage,
             self._sources.known,
             self._sources.finder,
@@ -257,7 +249,7 @@ class Peering:
     @rate_group.setter
     def rate_group(self, group: RateGroup | None) -> None:
         self._rate_group = group
-        rates = self._context if group is None else group
+        rates = self._client if group is None else group
         self._down.set_parent(rates.down)
         self._up.set_parent(rates.up)
 
@@ -272,5 +264,5 @@ class Peering:
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set the torrent's own rates, in bytes a second; None for no limit."""
-        self._down.set_rate(down, self._context.now())
+        self._down.set_rate(down, self._client.now())
         self._up.rate = up

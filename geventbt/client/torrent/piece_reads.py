@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.disk_recovery import DiskRecovery
-from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.peering import Peering
 from geventbt.client.torrent.readahead import Readahead
 from geventbt.concurrency.threads import in_thread
@@ -22,13 +21,11 @@ class PieceReads:
     """Reads the pieces of one torrent; a `PieceSource`.
 
     Args:
-        context: what all torrents of the client share.
-        life: its state.
+        context: the torrent.
         data: its data.
         peering: its peers.
         recovery: is notified of pieces that cannot be read.
         readahead: the pieces that readers need.
-        seed_only: whether nothing is fetched.
 
     Attributes:
         under_way: the number of reads that are blocked at the moment.
@@ -36,22 +33,19 @@ class PieceReads:
 
     def __init__(
         self,
-        context: ClientContext,
-        life: Lifecycle,
+        context: TorrentContext,
         data: TorrentData,
         peering: Peering,
         recovery: DiskRecovery,
         readahead: Readahead,
-        *,
-        seed_only: bool,
     ) -> None:
-        self._context = context
-        self._life = life
+        self._client = context.client
+        self._life = context.life
+        self._seed_only = context.options.seed_only
         self._data = data
         self._peering = peering
         self._recovery = recovery
         self._readahead = readahead
-        self._seed_only = seed_only
         self.under_way = 0
 
     def read(self, piece: int, offset: int, length: int, *, gives_up: Callable[[], bool] = lambda: False) -> bytes:
@@ -60,7 +54,7 @@ class PieceReads:
         Raises:
             StorageError: the piece is gone from a torrent that only seeds. All else: see `ActiveTorrent.wait`.
         """
-        self._context.check_thread()
+        self._client.check_thread()
         storage, _ = self._data.opened
         self.under_way += 1
         try:
@@ -102,7 +96,7 @@ class PieceReads:
         speed = swarm.delivery_speed if swarm is not None else 0.0
         seconds = storage.torrent.geometry.piece_length / max(limits.MIN_READING_SPEED, min(rate, speed))
         missing = {piece: place * seconds for place, piece in enumerate(pieces) if not storage.have[piece]}
-        changed, forgotten = self._readahead.move(reader, missing, self._context.now())
+        changed, forgotten = self._readahead.move(reader, missing, self._client.now())
         if swarm is not None:
             swarm.set_deadlines(self._readahead.deadlines(changed))
             swarm.forget_deadlines(forgotten, unwanted=[piece for piece in forgotten if not files.wanted[piece]])

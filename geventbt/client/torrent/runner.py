@@ -16,6 +16,7 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import TorrentOptions
 from geventbt.client.status import TorrentState
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.dead_end import DeadEnd
 from geventbt.client.torrent.disk_recovery import DiskRecovery
@@ -42,8 +43,6 @@ _log = logging.getLogger("geventbt")
 
 _TICK = 1.0
 """Seconds between two rounds of what is due."""
-_SHORT_TICK = 0.1
-"""Likewise while the download may turn out to have no peers."""
 _MIN_PEERS = 10
 """With fewer connections the sources of peers are asked again as soon as they allow it."""
 
@@ -52,7 +51,7 @@ class TorrentRunner:
     """Runs a torrent, on a greenlet of its own until it is at rest. Its public face is `ActiveTorrent`, which holds it.
 
     Args:
-        context: what all torrents of the client share.
+        client: what all torrents of the client share.
         source: the torrent or magnet link.
         folder: the folder that its file or folder is in, or is to be.
         options: see `TorrentOptions`.
@@ -64,28 +63,28 @@ class TorrentRunner:
 
     def __init__(
         self,
-        context: ClientContext,
+        client: ClientContext,
         source: Torrent | Magnet,
         folder: str | os.PathLike[str],
         options: TorrentOptions,
         file_map: FileMap | None = None,
     ) -> None:
-        self._context = context
+        self._client = client
         self._options = options
-        self.events = events = TorrentEvents()
+        self.events = TorrentEvents()
         self.identity = identity = TorrentIdentity(source)
         self.life = life = Lifecycle(TorrentState.CHECKING if identity.metainfo else TorrentState.METADATA)
-        self.data = data = TorrentData(context, identity, folder, options, events, file_map)
+        context = TorrentContext(client, options, identity, life, self.events)
+        self.data = data = TorrentData(context, folder, file_map)
         totals, readahead = Totals(), Readahead()
-        self.sources = sources = PeerSources(context, identity, options, life, data, totals)
-        self.peering = peering = Peering(context, identity, options, life, data, sources, readahead, totals, owner=self)
-        seed_only = options.seed_only
-        self._recovery = DiskRecovery(context, identity, life, data, peering, events, seed_only=seed_only)
-        self.reads = PieceReads(context, life, data, peering, self._recovery, readahead, seed_only=seed_only)
+        self.sources = sources = PeerSources(context, data, totals)
+        self.peering = peering = Peering(context, data, sources, readahead, totals, owner=self)
+        self._recovery = DiskRecovery(context, data, peering)
+        self.reads = PieceReads(context, data, peering, self._recovery, readahead)
         self._dead_end = DeadEnd(
-            peering.reputation, peering.web_seeds, has_named_peers=sources.has_named_peers, now=context.now
+            peering.reputation, peering.web_seeds, has_named_peers=sources.has_named_peers, now=client.now
         )
-        self.standstill = StandstillReport(context, identity, life, data, sources, peering, self._recovery)
+        self.standstill = StandstillReport(context, data, sources, peering, self._recovery)
         self._meter = SpeedMeter()
         self._checkpoint_at = 0.0
         self._is_open = False
@@ -110,7 +109,7 @@ class TorrentRunner:
 
     def check_thread(self) -> None:
         """Raise RuntimeError in another native thread than the client's."""
-        self._context.check_thread()
+        self._client.check_thread()
 
     # ------------------------------------------------------------------ running
 
@@ -125,7 +124,7 @@ class TorrentRunner:
         except Exception as bug:
             _log.exception("a torrent failed: %r", self.name)
             self.fail(bug)
-        return None if self.life.is_over else max(0.0, self._checkpoint_at - self._context.now())
+        return None if self.life.is_over else max(0.0, self._checkpoint_at - self._client.now())
 
     def _find_out(self) -> None:
         """Find out what the torrent is, and where its data is."""
@@ -192,14 +191,7 @@ class TorrentRunner:
                 self.sources.finder.need_more()
             if self._options.fail_without_peers and not life.is_paused:
                 self._check_prospects()
-            life.wait_for_news(_SHORT_TICK if self._lacks_peers else _TICK)
-
-    @property
-    def _lacks_peers(self) -> bool:
-        """Whether no peer is connected for a download that is to fail if none can be."""
-        swarm = self.peering.swarm
-        may_fail = self._options.fail_without_peers and not self.life.done.is_set()
-        return may_fail and swarm is not None and not swarm.has_peers
+            life.wait_for_news(_TICK)
 
     @property
     def _is_at_rest(self) -> bool:
@@ -208,7 +200,7 @@ class TorrentRunner:
         return is_complete and not self._options.fail_without_peers
 
     def _record_or_finish(self) -> None:
-        now, life = self._context.now(), self.life
+        now, life = self._client.now(), self.life
         finishes = not life.done.is_set() and self.data.is_all_there
         if not finishes and now < self._checkpoint_at:
             return
@@ -237,7 +229,7 @@ class TorrentRunner:
         """Raise if the download cannot go on."""
         swarm = self.peering.swarm
         if swarm is not None and (self.reads.under_way or not self.life.done.is_set()):
-            self._dead_end.check(swarm, can_find_more=self.sources.finder.can_find_more)
+            self._dead_end.check(swarm.prospects, can_find_more=self.sources.finder.can_find_more)
 
     # ------------------------------------------------------------------ its end
 
@@ -284,7 +276,7 @@ class TorrentRunner:
     @property
     def download_speed(self) -> float:
         """Verified bytes a second."""
-        return self._meter.speed(self._context.now())
+        return self._meter.speed(self._client.now())
 
     @property
     def connections(self) -> int:
@@ -335,7 +327,7 @@ class TorrentRunner:
     def on_piece_verified(self, piece: int) -> None:
         """See `SwarmOwner`."""
         storage, _ = self.data.opened
-        self._meter.add(storage.torrent.geometry.piece_size(piece), self._context.now())
+        self._meter.add(storage.torrent.geometry.piece_size(piece), self._client.now())
         self._recovery.note_written()
         self.events.send("piece_verified", index=piece)
         for index in self.data.note_verified(piece):
@@ -361,3 +353,4 @@ class TorrentRunner:
     def on_peer_removed(self, wire: Wire) -> None:
         """See `SwarmOwner`."""
         self.events.send("peer_removed", wire=wire)
+        self.life.news.set()

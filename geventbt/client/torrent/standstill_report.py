@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 
 from geventbt import limits
-from geventbt.client.context import ClientContext
 from geventbt.client.status import TorrentState
 from geventbt.client.swarm.swarm import Swarm
+from geventbt.client.torrent.context import TorrentContext
 from geventbt.client.torrent.data import TorrentData
 from geventbt.client.torrent.disk_recovery import DiskRecovery
-from geventbt.client.torrent.identity import TorrentIdentity
-from geventbt.client.torrent.lifecycle import Lifecycle
 from geventbt.client.torrent.peer_sources import PeerSources
 from geventbt.client.torrent.peering import Peering
 from geventbt.client.torrent.standstill import (
@@ -35,9 +33,7 @@ class StandstillReport:
     """Looks now and then whether a download stands still, and for what.
 
     Args:
-        context: what all torrents of the client share.
-        identity: the torrent.
-        life: its state.
+        context: the torrent.
         data: its data.
         sources: find peers.
         peering: its peers.
@@ -46,24 +42,22 @@ class StandstillReport:
 
     def __init__(
         self,
-        context: ClientContext,
-        identity: TorrentIdentity,
-        life: Lifecycle,
+        context: TorrentContext,
         data: TorrentData,
         sources: PeerSources,
         peering: Peering,
         recovery: DiskRecovery,
     ) -> None:
-        self._context = context
-        self._identity = identity
-        self._life = life
+        self._now = context.client.now
+        self._identity = context.identity
+        self._life = context.life
         self._data = data
         self._sources = sources
         self._peering = peering
         self._recovery = recovery
         self._watch = StandstillWatch(limits.STANDSTILL)
         self._cause: Cause | None = None
-        self._routine = Routine(f"watching {identity.name!r}", self._look)
+        self._routine = Routine(f"watching {self._identity.name!r}", self._look)
 
     @property
     def cause(self) -> Cause | None:
@@ -88,7 +82,7 @@ class StandstillReport:
         if not self._is_active:
             self.stop()
             return None
-        now = self._context.now()
+        now = self._now()
         progress = (self._life.phase, self._peering.totals.downloaded, len(self._data.verified_order))
         is_still = self._watch.is_still(progress, now, is_stopped=self._recovery.stopped_by is not None)
         cause = self._cause = self._find_cause() if is_still else None
@@ -115,7 +109,7 @@ class StandstillReport:
             sources.trackers.status,
             None if dht is None else dht.nodes,
             len(sources.known),
-            self._peering.swarm.last_failure if self._peering.swarm is not None else None,
+            self._peering.swarm.prospects.last_failure if self._peering.swarm is not None else None,
         )
 
 
@@ -128,5 +122,5 @@ def _counts(swarm: Swarm) -> PeerCounts:
         unchoked=len(unchoked),
         silent=sum(peer.snubbed for peer in unchoked),
         missing=swarm.picker.missing,
-        broken=len(swarm.broken),
+        broken=len(swarm.prospects.broken),
     )

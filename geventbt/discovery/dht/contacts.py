@@ -34,13 +34,18 @@ class Host(NamedTuple):
     Attributes:
         packed: its address, 4 or 16 bytes.
         network: its /24 or /64, which one party is taken to own.
-        is_global: whether it is on the internet. The rules against many nodes of one network, and for ids that fit the
-            address, hold there only: in a local network all would break them.
+        scope: from how far away it can be reached.
     """
 
     packed: bytes
     network: bytes
-    is_global: bool
+    scope: Scope
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it is on the internet. The rules against many nodes of one network, and for ids that fit the
+        address, hold there only: in a local network all would break them."""
+        return self.scope is Scope.GLOBAL
 
 
 @lru_cache(maxsize=8192)
@@ -51,7 +56,7 @@ def host_of(host: str) -> Host:
         ValueError: it is not an IP address.
     """
     packed = ip_address(host.partition("%")[0]).packed
-    return Host(packed, packed[:3] if len(packed) == 4 else packed[:8], scope_of(host) is Scope.GLOBAL)
+    return Host(packed, packed[:3] if len(packed) == 4 else packed[:8], scope_of(host))
 
 
 def family_of(address: Address) -> int:

@@ -108,6 +108,9 @@ class DHT:
             spawn("DHT state", self._nodes.save_regularly),
         ]
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'closed' if self.is_closed else f'on port {self.port}'}>"
+
     # ------------------------------------------------------------------ peers
 
     def get_peers(self, info_hash: bytes | str, timeout: float | None = 30.0) -> Iterator[Address]:
@@ -389,7 +392,7 @@ class DHT:
 
     def _check_thread(self) -> None:
         if not is_current(self._hub):
-            raise RuntimeError("a DHT can be used only in the thread that has made it")
+            raise RuntimeError("a DHT can only be used in the native thread and process that made it")
 
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         greenlet = spawn(f"DHT {function.__name__}", function, *arguments)

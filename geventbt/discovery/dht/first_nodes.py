@@ -16,6 +16,7 @@ from geventbt.discovery.dht.driver import NodeDriver
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address, normalise
 from geventbt.net.network import Network
+from geventbt.net.text import clean_text
 
 _log = logging.getLogger("geventbt")
 
@@ -98,7 +99,7 @@ class FirstNodes:
         try:
             found = self._network.resolve(*address, datagram=True)
         except GeventBTError as error:
-            _log.info("the DHT node %s:%s cannot be found: %s", *address, error)
+            _log.info("the DHT node %s:%s cannot be found: %s", clean_text(address[0]), address[1], error)
             return []
         return [(endpoint.host, address[1]) for endpoint in found if not endpoint.is_name]
 

@@ -132,9 +132,16 @@ class Lookup:
     def _insert(self, candidate: Candidate) -> None:
         insort(self._nearest, candidate)
         self._by_address[candidate.contact.address] = candidate
-        if len(self._nearest) > limits.DHT_LOOKUP_CANDIDATES and self._nearest[-1].state is _State.NEW:
-            farthest = self._nearest.pop()
-            del self._by_address[farthest.contact.address]
+        if len(self._nearest) > limits.DHT_LOOKUP_CANDIDATES:
+            self._forget_farthest()
+
+    def _forget_farthest(self) -> None:
+        """Forget the farthest node that has not been asked. So no more are asked than are remembered, even if each
+        names others that are closer."""
+        for at in range(len(self._nearest) - 1, -1, -1):
+            if self._nearest[at].state is _State.NEW:
+                del self._by_address[self._nearest.pop(at).contact.address]
+                return
 
     # ------------------------------------------------------------------ what comes of it
 

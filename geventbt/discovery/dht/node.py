@@ -152,7 +152,7 @@ class Node:
             address: where it came from; the host is an IP address.
             now: the time.
         """
-        if not self._transactions.expects(address) and not self._gate.admits(address, now):
+        if not self._transactions.expects(address) and not self._gate.admits(address, len(data), now):
             self.counters.refused += 1
             return
         try:
@@ -183,6 +183,10 @@ class Node:
             return
         if not query.read_only:
             self.table.asked_us(Contact(query.node_id, address), now)
+        if self._answers.wait(now, limits.DHT_MAX_ANSWER):
+            # Before anything is looked up for it: that costs more than the datagram.
+            self.counters.refused += 1
+            return
         if self._answer(self.responder.answer(query, address, now), address, now):
             self.counters.answered += 1
 
@@ -225,7 +229,10 @@ class Node:
         """Take from an answer what does not belong to its query alone."""
         if reply.own_address is not None and self.own_address.vote(contact.address, reply.own_address):
             self._fit_id(now)
-        reply.nodes, others = _by_family(reply.nodes, self.family)
+        scope = host_of(contact.address[0]).scope
+        # No node sends us to a place that is nearer to us than it is; see `may_connect`.
+        named = [known for known in reply.nodes if host_of(known.address[0]).scope >= scope]
+        reply.nodes, others = _by_family(named, self.family)
         for known in reply.nodes:
             self.table.heard_of(known, now)
         if self._partner is not None and others:

@@ -14,7 +14,8 @@ from geventbt.net.network import DIRECT, Network
 
 if TYPE_CHECKING:
     from geventbt.discovery.trackers.announce_queue import AnnounceQueue
-    from geventbt.discovery.trackers.announcer import Announcer, TrackerStatus
+    from geventbt.discovery.trackers.announcer import Announcer
+    from geventbt.discovery.trackers.tracker_state import TrackerStatus
 
 
 class TrackerSource:

@@ -154,6 +154,4 @@ def _without_cookies(headers: Mapping[str, str] | None) -> Mapping[str, str]:
 
 def _next(destination: Destination, response: Response) -> Destination:
     url = redirected(destination.url, response.headers.get("location", ""))
-    if response.address is None:
-        return Destination(url, destination.policy)
     return Destination(url, destination.policy.after(response.address))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zlib
 
-import gevent
-
 from geventbt import limits
+from geventbt.concurrency.turns import let_others_run
 
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
@@ -39,7 +38,7 @@ class Unpacker:
                 continue
             unpacked += self._member.decompress(data, min(limits.MIB, room + 1 - len(unpacked)))
             data = self._member.unconsumed_tail or self._member.unused_data
-            gevent.sleep(0)
+            let_others_run()
         return bytes(unpacked)
 
     def _begin_member(self, data: bytes) -> bytes:

@@ -6,11 +6,15 @@ ask the services of this machine and its network in its place (server-side reque
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from geventbt.errors import FetchError
 from geventbt.net.addresses import AddressKind, kind_of
 from geventbt.net.http.url import URL
+
+_CLIMB = re.compile(r"(?:[/\\]|%2f|%5c)(?:\.|%2e){2}(?:[/\\;]|%2f|%5c|$)", re.IGNORECASE)
+"""What leads out of the beginning of a path, as servers may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,13 @@ class AddressPolicy:
         kind = self.kind.value if self.kind else "any"
         return FetchError(f"{host}: a redirect from a {kind} address to another kind of address")
 
-    def after(self, address: str) -> AddressPolicy:
-        """The rules for a redirect that comes from an address: it stays with that kind of address."""
-        return replace(self, kind=kind_of(address))
+    def after(self, address: str | None) -> AddressPolicy:
+        """The rules for a redirect that comes from an address, or from a name that a proxy has looked up: it stays with
+        that kind of address."""
+        return replace(self, kind=AddressKind.PUBLIC if address is None else kind_of(address))
 
     def _is_allowed_here(self, path: str) -> bool:
-        return self.loopback_paths is None or path.startswith(self.loopback_paths)
+        return self.loopback_paths is None or (path.startswith(self.loopback_paths) and not _CLIMB.search(path))
 
 
 ANY = AddressPolicy()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
-import gevent
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
+from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import FetchError
 from geventbt.net.deadline import deadline
 from geventbt.net.text import clean_text
@@ -19,10 +20,8 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _BEGINNING = b"HTTP/1."
 _OVERLAP = 3
 """Bytes of an end of a head that may have come with the last read."""
-_UNINTERRUPTED = 256 * limits.KIB
-"""Bytes that are read at most before others get to run."""
-_READ_AHEAD = 64 * limits.KIB
-"""Bytes that one read of heads and lines counts for."""
+_SLICE = 0.002
+"""Seconds after which others get to run before more is read: what comes in small parts costs the most."""
 
 
 class Unanswered(FetchError):
@@ -51,7 +50,7 @@ class Stream:
         self._buffer = bytearray(limits.HTTP_HEAD)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
-        self._uninterrupted = 0
+        self._began_at = perf_counter()
         self.is_open = True
 
     @property
@@ -159,16 +158,15 @@ class Stream:
         self._start, self._end = 0, left
 
     def _fill(self) -> int:
-        """Read ahead. It counts for more than it is: what comes in small parts costs the most."""
-        self._uninterrupted += _READ_AHEAD
+        """Read ahead."""
         count = self._receive(self._view[self._end :])
         self._end += count
         return count
 
     def _receive(self, buffer: memoryview) -> int:
-        if self._uninterrupted >= _UNINTERRUPTED:
-            self._uninterrupted = 0
-            gevent.sleep(0)
+        if perf_counter() - self._began_at > _SLICE:
+            let_others_run()
+            self._began_at = perf_counter()
         try:
             count: int = self._sock.recv_into(buffer)
         except socket_timeout:
@@ -180,7 +178,6 @@ class Stream:
             raise self.failure(reason_of(error)) from None
         except OSError as error:
             raise self.failure(reason_of(error)) from None
-        self._uninterrupted += count
         return count
 
 

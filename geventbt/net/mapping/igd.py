@@ -6,6 +6,7 @@ which entities are declared, is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from xml.parsers import expat
@@ -17,8 +18,8 @@ from geventbt.net.http.url import URL, redirected
 from geventbt.net.mapping.base import MappingFailed
 from geventbt.net.text import clean_text
 
-_KINDS = ("WANIPConnection", "WANPPPConnection")
-_SCHEMA = "urn:schemas-upnp-org:service:"
+_TYPE = re.compile(r"urn:schemas-upnp-org:service:WAN(?:IP|PPP)Connection:[0-9]{1,3}")
+"""Of the services that map ports. It goes into a header of HTTP."""
 CONFLICT, ONLY_PERMANENT = 718, 725
 
 
@@ -57,7 +58,7 @@ def parse_description(data: bytes, url: URL) -> list[Service]:
     found = []
     for fields in reader.groups:
         kind = fields.get("serviceType", "")
-        if not kind.startswith(tuple(f"{_SCHEMA}{name}:" for name in _KINDS)):
+        if not _TYPE.fullmatch(kind):
             continue
         try:
             control = redirected(redirected(url, base) if base else url, fields.get("controlURL", ""))

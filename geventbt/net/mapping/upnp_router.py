@@ -127,7 +127,7 @@ class UpnpRouter:
         lifetime = 0 if self._holds_for_ever else limits.MAPPING_LIFETIME
         arguments = _key(external_port, transport) | {
             "NewInternalPort": port,
-            "NewInternalClient": self._network.source_host(_endpoint(service.control)),
+            "NewInternalClient": self._own_host(service),
             "NewEnabled": 1,
             "NewPortMappingDescription": _DESCRIPTION,
             "NewLeaseDuration": lifetime,
@@ -143,12 +143,20 @@ class UpnpRouter:
             return 0
         return lifetime
 
+    def _own_host(self, service: igd.Service) -> str:
+        """Our IP address, as the router sees it."""
+        try:
+            return self._network.source_host(_endpoint(service.control))
+        except OSError as error:
+            raise MappingFailed(f"it cannot be reached: {error.strerror or error}") from None
+
     def _external_host(self, service: igd.Service) -> str | None:
         try:
             host = igd.parse_result(self._act(service, "GetExternalIPAddress", {}), "NewExternalIPAddress")
         except MappingFailed:
             return None
-        return host if is_ip_address(host) else None
+        # It maps ports of IPv4 alone.
+        return host if is_ip_address(host) and ":" not in host else None
 
     def _act(self, service: igd.Service, action: str, arguments: dict[str, object]) -> bytes:
         body, headers = igd.pack_action(service, action, arguments)

@@ -7,7 +7,7 @@ from base64 import b64encode
 
 from geventbt import limits
 from geventbt.errors import FetchError, ProxyError
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, address_text
 from geventbt.net.http.head import parse_head
 from geventbt.net.proxy.socks import Steps
 from geventbt.net.proxy.url import ProxyURL
@@ -31,8 +31,7 @@ def tunnel(proxy: ProxyURL, target: Address) -> Steps:
         ProxyError: the proxy refuses, or what it says is not HTTP.
         OSError: it cannot connect to the target.
     """
-    host, port = target
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    authority = address_text(target)
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if proxy.user or proxy.password:
         login = b64encode(proxy.user + b":" + proxy.password).decode("ascii")

@@ -111,15 +111,14 @@ class ProxyOpener:
 
 def _run(sock: Any, steps: Steps, proxy: ProxyURL) -> Address:
     """Have a conversation with the proxy over a socket, and return its outcome. Nothing behind it is read."""
-    answer = b""
     try:
+        step = next(steps)
         while True:
-            step = steps.send(answer) if answer else next(steps)
-            answer = b""
             if isinstance(step, bytes):
                 sock.sendall(step)
+                step = next(steps)
             else:
-                answer = _receive(sock, step, proxy)
+                step = steps.send(_receive(sock, step, proxy))
     except StopIteration as end:
         result: Address = end.value
         return result

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from geventbt import limits
 
+_SMALL = 512
+"""Bytes up to which chunks are joined: each by itself takes memory of its own, and a peer may send single bytes."""
+
 
 class Inbox:
     """What has come, and what is still missing before it.
@@ -63,7 +66,9 @@ class Inbox:
         """Take packets with consecutive numbers."""
         size = sum(map(len, payloads))
         if first == self.expected and not self._mask and self.end is None and size <= self.window:
-            if size:
+            if size < _SMALL * len(payloads):
+                self._append(b"".join(payloads))
+            else:
                 self._chunks += payloads
                 self.ready += size
             self.expected += len(payloads)
@@ -120,9 +125,11 @@ class Inbox:
         return taken
 
     def _append(self, payload: bytes) -> None:
-        if payload:
+        if self._chunks and len(self._chunks[-1]) + len(payload) <= _SMALL:
+            self._chunks[-1] += payload
+        elif payload:
             self._chunks.append(payload)
-            self.ready += len(payload)
+        self.ready += len(payload)
 
     def _advance(self) -> None:
         self.expected += 1

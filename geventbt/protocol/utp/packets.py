@@ -122,8 +122,10 @@ def parse(data: bytes | memoryview) -> Packet | None:
         return None
     at = HEADER
     sack: int | None = None
+    extensions = 0
     while extension:
-        if len(data) < at + 2:
+        extensions += 1
+        if len(data) < at + 2 or extensions > limits.UTP_EXTENSIONS:
             return None
         following, length = data[at], data[at + 1]
         content = data[at + 2 : at + 2 + length]

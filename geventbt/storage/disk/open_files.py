@@ -81,7 +81,12 @@ class OpenFiles:
 
     def is_path_too_long(self, index: int) -> bool:
         """Whether no file can have the path of this one."""
-        return len(os.fsencode(self.path(index))) > limits.PATH
+        path = self.path(index)
+        try:
+            return len(os.fsencode(path)) > limits.PATH
+        except UnicodeEncodeError as error:
+            what = f"the name cannot be written in {error.encoding}, the encoding of this system; set PYTHONUTF8=1"
+            raise StorageError(errno.EILSEQ, what, os.fspath(path)) from error
 
     def check_writable(self, index: int) -> None:
         """Check that a file may be written to, if it is there.

@@ -15,6 +15,7 @@ from geventbt.web.rpc.names import snake_name
 
 _LARGEST = 1 << 53
 """Beyond it not every integer is a number of JavaScript."""
+_KINDS = {type(None): "nothing", list: "a list like this", dict: "an object"}
 
 
 class Arguments:
@@ -58,11 +59,11 @@ class Arguments:
         return int(min(max(self.number(name), least), most))
 
     def number(self, name: str) -> float:
-        """A finite number."""
+        """A finite number; one that could not be reckoned with becomes the largest that can."""
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
             raise _wrong(name, "a number", value)
-        return value
+        return min(max(value, -_LARGEST), _LARGEST)
 
     def items(self, name: str, kind: type, most: int = limits.RPC_ITEMS) -> list[Any]:
         """A list whose items are of one type."""
@@ -73,5 +74,6 @@ class Arguments:
 
 
 def _wrong(name: str, what: str, value: Any) -> RpcError:
-    found = "nothing" if value is None else f"{str(value)[:50]!r}"
+    # What is in a list or an object may be long, or nested as deeply as can be read.
+    found = _KINDS.get(type(value)) or f"{str(value)[:50]!r}"
     return RpcError(Code.INVALID_PARAMS, f"{name}: must be {what}, not {found}")

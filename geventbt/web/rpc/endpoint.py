@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.concurrency.threads import in_thread
 from geventbt.service.session import Session
 from geventbt.web.rpc.rpc import Rpc
 from geventbt.web.rpc.settings import SEMVER
@@ -52,7 +53,7 @@ def _respond(rpc: Rpc, request: Request) -> Reply:
         return Reply(code=HTTPStatus.NO_CONTENT)
     headers = [("Cache-Control", "no-store")]
     if len(answer) >= _GZIP_FROM and "gzip" in request.header("Accept-Encoding"):
-        answer = gzip.compress(answer, _GZIP_LEVEL)
+        answer = in_thread(gzip.compress, answer, _GZIP_LEVEL)
         headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
     return Reply(answer, content_type="application/json; charset=UTF-8", headers=headers)
 

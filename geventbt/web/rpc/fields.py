@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
+from geventbt.concurrency.turns import in_turns
 from geventbt.web.rpc.peers import peers_from, peers_of, web_seeds_of
 from geventbt.web.rpc.trackers import tracker_list, tracker_stats, trackers
 from geventbt.web.rpc.view import TorrentView
@@ -88,8 +89,8 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     "bytes_completed": lambda view: [stat["bytes_completed"] for stat in view.file_stats],
     "file_stats": lambda view: view.file_stats,
     "file_count": lambda view: len(view.stored),
-    "priorities": lambda view: [view.priority_of(index) for index in view.stored],
-    "wanted": lambda view: [view.is_wanted(index) for index in view.stored],
+    "priorities": lambda view: [view.priority_of(index) for index in in_turns(view.stored)],
+    "wanted": lambda view: [view.is_wanted(index) for index in in_turns(view.stored)],
     # what the user has set
     "queue_position": lambda view: view.record.position,
     "sequential_download": lambda view: view.record.sequential,

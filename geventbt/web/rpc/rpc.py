@@ -11,11 +11,14 @@ import json
 import logging
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from math import isfinite
 from typing import Any
 
 from geventbt import limits
 from geventbt.client.client import Client
+from geventbt.concurrency.turns import in_turns, let_others_run
 from geventbt.errors import GeventBTError
 from geventbt.net.text import clean_text
 from geventbt.service.session import Session
@@ -28,6 +31,8 @@ from geventbt.web.rpc.names import legacy_answer, snake_name
 _log = logging.getLogger("geventbt")
 
 METHODS: Methods = {**torrents.METHODS, **sessions.METHODS, **settings.METHODS, **groups.METHODS, **queues.METHODS}
+_PART = 1000
+"""Items of a list that are written at a time."""
 _ID_SIGNS = string.ascii_letters + string.digits
 
 
@@ -67,7 +72,7 @@ class Rpc:
             JSON; None where no answer is wanted.
         """
         try:
-            request = json.loads(body, parse_constant=_refuse)
+            request = json.loads(body, parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             if b'"jsonrpc"' in body:
                 return _dumped(_failed(None, RpcError(Code.PARSE, f"not JSON: {clean_text(str(error))}")))
@@ -81,8 +86,11 @@ class Rpc:
         if not requests or len(requests) > limits.RPC_BATCH:
             what = f"a batch must have 1 to {limits.RPC_BATCH} requests"
             return _dumped(_failed(None, RpcError(Code.INVALID_REQUEST, what)))
-        answers = [self._handle_new(request if isinstance(request, dict) else {}) for request in requests]
-        wanted = [answer for answer in answers if answer is not None]
+        wanted: list[Any] = []
+        for request in requests:
+            answer = self._handle_new(request if isinstance(request, dict) else {})
+            wanted += [] if answer is None else [answer]
+            let_others_run()
         return _dumped(wanted) if wanted else None
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -108,7 +116,7 @@ class Rpc:
                 raise RpcError(Code.NO_METHOD, "no method name")
             given = request.get("arguments")
             answer = self._call(method, given if isinstance(given, dict) else {})
-            arguments = legacy_answer(method, _for_old_clients(method, answer))
+            arguments = legacy_answer(method, _for_old_clients(method, answer), in_turns)
         except RpcError as error:
             result, arguments = error.text, legacy_answer(method, error.result) if error.result else {}
         tag = request.get("tag")
@@ -174,8 +182,47 @@ def _failed(number: Any, error: RpcError) -> dict[str, Any]:
 
 
 def _dumped(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    """JSON; of what is long in parts, with turns of others between."""
+    return "".join(in_turns(_parts(value)) if _is_long(value) else [_text(value)]).encode()
+
+
+def _parts(value: Any) -> Iterator[str]:
+    if not _is_long(value):
+        yield _text(value)
+    elif isinstance(value, dict):
+        for sign, (key, inner) in zip(chain("{", repeat(",")), value.items(), strict=False):
+            yield f"{sign}{_text(key)}:"
+            yield from _parts(inner)
+        yield "}"
+    else:
+        for at in range(0, len(value), _PART):
+            part = value[at : at + _PART]
+            yield "," if at else "["
+            if _is_long(part):
+                for number, inner in enumerate(part):
+                    yield "," if number else ""
+                    yield from _parts(inner)
+            else:
+                yield _text(part)[1:-1]
+        yield "]"
+
+
+def _is_long(value: Any) -> bool:
+    """Whether there is a long list in it: a torrent may have very many files."""
+    if isinstance(value, list):
+        return len(value) > _PART or any(map(_is_long, value))
+    return isinstance(value, dict) and any(map(_is_long, value.values()))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """A number with a fraction or an exponent. One that is too large would be infinite, and so in the answer."""
+    number = float(text)
+    return number if isfinite(number) else _refuse(text)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import re
 from collections import deque
 from typing import Any
 
-from gevent import sleep
-
 from geventbt import limits
+from geventbt.concurrency.threads import in_thread
+from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import FetchError, GeventBTError, MetainfoError, StorageError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 from geventbt.net.http.fetch import fetch
 from geventbt.net.text import clean_text
 from geventbt.service.session import AlreadyThere
@@ -25,7 +24,6 @@ from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.names import snake_name
 from geventbt.web.rpc.view import TorrentView
 
-_INFO_HASH = re.compile(r"[0-9a-fA-F]{40}|[A-Za-z2-7]{32}")
 _BATCH = 50
 """Torrents after which other greenlets run: an answer for thousands must not hold peers up."""
 
@@ -34,14 +32,14 @@ def torrent_get(context: RpcContext, arguments: Arguments) -> Answer:
     """List torrents, with those fields that are asked for and known."""
     if "fields" not in arguments:
         raise RpcError(Code.INVALID_PARAMS, "no fields specified")
-    names = arguments.items("fields", str)
+    names = dict.fromkeys(arguments.items("fields", str))
     known = [(name, FIELDS[snake_name(name)]) for name in names if snake_name(name) in FIELDS]
     rows: list[list[Any]] = []
     for count, torrent in enumerate(context.chosen(arguments), 1):
         view = TorrentView(context.session, torrent)
         rows.append([find(view) for _, find in known])
         if not count % _BATCH:
-            sleep(0)
+            let_others_run()
     heads = [name for name, _ in known]
     is_table = arguments.get("format") == "table"
     answer: Answer = {"torrents": [heads, *rows] if is_table else [dict(zip(heads, row, strict=True)) for row in rows]}
@@ -81,25 +79,24 @@ def _named(torrent: ServiceTorrent) -> dict[str, Any]:
 def _read_source(context: RpcContext, arguments: Arguments) -> Torrent | Magnet:
     try:
         if "metainfo" in arguments:
-            return Torrent.from_bytes(base64.b64decode(arguments.text("metainfo"), validate=False))
+            return in_thread(Torrent.from_bytes, base64.b64decode(arguments.text("metainfo"), validate=False))
         if "filename" not in arguments:
             raise RpcError(Code.INVALID_PARAMS, "no filename or metainfo specified")
         name = arguments.text("filename").strip()
-        if name.lower().startswith("magnet:"):
-            return Magnet.from_string(name)
-        if _INFO_HASH.fullmatch(name):
-            return Magnet.from_string(f"magnet:?xt=urn:btih:{name}")
+        link = link_of_hash(name) or name
+        if link.lower().startswith("magnet:"):
+            return Magnet.from_string(link)
         if name.lower().startswith(("http://", "https://")):
-            return Torrent.from_bytes(_fetched(context, name, arguments.text("cookies", "")))
-    except (MetainfoError, binascii.Error) as error:
+            return in_thread(Torrent.from_bytes, _fetched(context, name, arguments.text("cookies", "")))
+    except (MetainfoError, ValueError) as error:
         raise RpcError(Code.BAD_TORRENT, "invalid or corrupt torrent file") from error
     # A path would let a client read what the daemon may, and it need not: clients send the file itself.
     raise RpcError(Code.BAD_TORRENT, "invalid or corrupt torrent file: neither a URL nor a magnet link")
 
 
 def _fetched(context: RpcContext, url: str, cookies: str) -> bytes:
-    if len(cookies) > limits.URL or not cookies.isprintable():
-        raise RpcError(Code.INVALID_PARAMS, "cookies: must be printable, such as a=b; c=d")
+    if len(cookies) > limits.URL or not cookies.isascii() or not cookies.isprintable():
+        raise RpcError(Code.INVALID_PARAMS, "cookies: must be printable ASCII, such as a=b; c=d")
     network = context.session.client.network
     try:
         return fetch(url, max_bytes=limits.TORRENT_FILE, cookies=cookies, policy=context.url_policy, network=network)

@@ -92,8 +92,8 @@ def _replacements(arguments: Arguments, by_id: dict[int, str]) -> dict[str, str]
 
 
 def _known(by_id: dict[int, str], number: Any) -> str:
-    if number not in by_id:
-        raise RpcError(Code.BAD_TRACKERS, f"there is no tracker with the id {number}")
+    if not isinstance(number, int) or number not in by_id:
+        raise RpcError(Code.BAD_TRACKERS, f"there is no tracker with the id {str(number)[:50]}")
     return by_id[number]
 
 

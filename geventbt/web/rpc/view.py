@@ -8,6 +8,7 @@ from typing import Any
 
 from geventbt.client.pieces.picker import NORMAL
 from geventbt.client.status import PeerStatus, Progress, TorrentState
+from geventbt.concurrency.turns import in_turns
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.text import clean_text
 from geventbt.service.record import TorrentRecord
@@ -80,7 +81,8 @@ class TorrentView:
     def availability(self) -> list[int]:
         """For each piece how many peers have it; -1 where it is here."""
         counts = self.active.availability
-        return [-1 if here else count for here, count in zip(self.active.pieces, counts, strict=False)]
+        both = in_turns(zip(self.active.pieces, counts, strict=False))
+        return [-1 if here else count for here, count in both]
 
     @property
     def desired_available(self) -> int:
@@ -89,7 +91,8 @@ class TorrentView:
         if not missing or self.metainfo is None or any(peer.pieces == self.progress.pieces for peer in self.peers):
             return missing if self.peers else 0
         geometry = self.metainfo.geometry
-        available = sum(geometry.piece_size(piece) for piece, count in enumerate(self.availability) if count > 0)
+        counts = in_turns(enumerate(self.availability))
+        available = sum(geometry.piece_size(piece) for piece, count in counts if count > 0)
         return min(missing, available)
 
     # ------------------------------------------------------------------ state
@@ -192,11 +195,11 @@ class TorrentView:
     def stored(self) -> list[int]:
         """The indices of its files; clients count them from 0 on without padding."""
         files = self.metainfo.files if self.metainfo else ()
-        return [index for index, file in enumerate(files) if file.stored]
+        return [index for index, file in in_turns(enumerate(files)) if file.stored]
 
     @cached_property
     def _done_of(self) -> dict[int, int]:
-        return {file.index: file.done for file in self.active.files}
+        return {file.index: file.done for file in in_turns(self.active.files)}
 
     def is_wanted(self, index: int) -> bool:
         """Whether a file is wanted, by its index in the torrent."""
@@ -218,7 +221,7 @@ class TorrentView:
             return []
         geometry = self.metainfo.geometry
         found = []
-        for index in self.stored:
+        for index in in_turns(self.stored):
             file = self.metainfo.files[index]
             pieces = geometry.pieces_of(file.offset, file.length)
             found.append(
@@ -241,5 +244,5 @@ class TorrentView:
                 "wanted": self.is_wanted(index),
                 "priority": self.priority_of(index),
             }
-            for index in self.stored
+            for index in in_turns(self.stored)
         ]

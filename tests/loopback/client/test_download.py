@@ -12,6 +12,7 @@ from bitarray import bitarray
 
 import geventbt
 from geventbt import ActiveTorrent, Client, NoPeersError, StorageError, Wire
+from tests.free_port import free_port
 from tests.loopback.harness import eventually
 
 PIECE = 65536
@@ -190,6 +191,22 @@ def test_no_peer_is_an_error_that_says_so(torrent, start, tmp_path):
         geventbt.download(torrent, tmp_path / "out")
     with pytest.raises(NoPeersError, match="no peer could be reached"):
         geventbt.download(torrent, tmp_path / "out", peers=[("127.0.0.1", 1)])
+
+
+def test_a_peer_that_does_not_have_the_torrent_is_said_to_whatever_else_was_tried(torrent, start, honest, tmp_path):
+    (tmp_path / "other").write_bytes(b"other")
+    other = geventbt.create_torrent(tmp_path / "other")
+    with (
+        geventbt.seed(other, tmp_path, ("127.0.0.1", 0)) as client,
+        pytest.raises(NoPeersError, match=rf"127\.0\.0\.1:{client.port} closed the connection without a handshake"),
+    ):
+        start([("127.0.0.1", client.port)]).wait(20)
+
+
+def test_an_address_at_which_nothing_listens_is_named(start):
+    port = free_port()
+    with pytest.raises(NoPeersError, match=f"cannot connect to 127.0.0.1:{port}: "):
+        start([("127.0.0.1", port)]).wait(20)
 
 
 def test_a_full_disk_ends_the_download_with_its_reason(torrent, start, honest, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -156,6 +157,15 @@ def test_nodes_may_have_names(make: Callable[..., geventbt.DHT]) -> None:
     third = make(nodes=[])
     third.add_node(("localhost", first.port))
     third.wait_ready(10)
+
+
+def test_the_name_of_a_node_cannot_write_into_the_log(
+    make: Callable[..., geventbt.DHT], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "geventbt")
+    make().add_node(("no\nWARNING such \x1b[31mnode", 6881))
+    eventually(lambda: caplog.records)
+    assert caplog.records[0].getMessage().isprintable()
 
 
 def test_the_id_and_the_nodes_are_kept_for_the_next_run(make: Callable[..., geventbt.DHT], tmp_path: Path) -> None:

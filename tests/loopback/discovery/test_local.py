@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,14 @@ HASH, OTHER_HASH = b"h" * 20, b"o" * 20
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[[int], LocalDiscovery]]:
+def port() -> int:
+    """The port of the groups."""
+    return random.randrange(20000, 30000)
+
+
+@pytest.fixture
+def make(port: int) -> Iterator[Callable[[int], LocalDiscovery]]:
     """Makes discoveries that share a port of their own."""
-    port = random.randrange(20000, 30000)
     made: list[LocalDiscovery] = []
 
     def one(peer_port: int) -> LocalDiscovery:
@@ -100,6 +106,18 @@ def test_garbage_and_floods_are_dropped(make: Callable[[int], LocalDiscovery], n
     assert len(heard) < limits.LSD_BYTES_PER_SECOND // len(packet)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets cannot be bound to a group there")
+def test_only_what_is_sent_to_the_group_counts(make: Callable[[int], LocalDiscovery], port: int) -> None:
+    _, heard = source_of(make(1111))
+    sock = gevent_socket.socket(type=gevent_socket.SOCK_DGRAM)
+    packet = b"BT-SEARCH * HTTP/1.1\r\nPort: 7\r\nInfohash: " + HASH.hex().encode() + b"\r\n\r\n\r\n"
+    sock.sendto(packet, ("127.0.0.1", port))
+    sock.close()
+    source_of(make(3333))
+    eventually(lambda: heard)
+    assert {address[1] for address, _ in heard} == {3333}
+
+
 def test_a_torrent_that_needs_peers_is_announced_earlier(
     make: Callable[[int], LocalDiscovery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,16 +184,16 @@ def test_the_groups_are_those_of_bep_14() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ports", "hosts"), [(Ports(1, None), [""]), (Ports(None, 1), ["::"]), (Ports(1, 1), ["", "::"])]
+    ("ports", "are_ipv6"), [(Ports(1, None), [False]), (Ports(None, 1), [True]), (Ports(1, 1), [False, True])]
 )
-def test_a_family_that_is_not_listened_on_is_not_announced_over(monkeypatch, ports, hosts):
-    opened: list[str] = []
+def test_a_family_that_is_not_listened_on_is_not_announced_over(monkeypatch, ports, are_ipv6):
+    opened: list[bool] = []
 
     class Noted(UdpSocket):
         def __init__(self, address: tuple[str, int], *arguments: Any, **options: Any) -> None:
-            opened.append(address[0])
+            opened.append(":" in address[0])
             super().__init__(address, *arguments, **options)
 
     monkeypatch.setattr("geventbt.discovery.local.UdpSocket", Noted)
     LocalDiscovery(ports, interfaces=["lo"], port=random.randrange(20000, 30000)).close()
-    assert opened == hosts
+    assert opened == are_ipv6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -20,7 +21,8 @@ from geventbt.net.mapping.base import MappingFailed, PortMapping, Router, Transp
 from geventbt.net.mapping.mapper import PortMapper
 from geventbt.net.mapping.pmp_router import PmpRouter
 from geventbt.net.mapping.upnp_router import UpnpRouter
-from geventbt.net.network import DIRECT
+from geventbt.net.network import DIRECT, Network
+from geventbt.net.resolve import Endpoint
 from tests.loopback.fake_routers import EXTERNAL, PmpServer, UpnpServer, fault
 from tests.loopback.fake_trackers import FakeHttp, bencoded, ok
 from tests.loopback.harness import eventually
@@ -265,6 +267,26 @@ def test_a_flood_of_answers_to_the_search_is_bounded(upnp):
     assert len(server.heads) <= limits.UPNP_ROUTERS
     server.answers = wrong + server.answers[-1:] + [server.search_answer(server.location)] * 100
     assert router.map("tcp", 6881, 6881).external_port == 6881
+
+
+class Unplugged(Network):
+    """The network of a machine that has left it after the router was found."""
+
+    def source_host(self, endpoint: Endpoint) -> str:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+
+def test_a_router_out_of_reach_is_a_failure_as_any_other(upnp):
+    server, _ = upnp()
+    with pytest.raises(MappingFailed, match="unreachable"):
+        UpnpRouter(Unplugged(), group=server.group).map("tcp", 6881, 6881)
+
+
+@pytest.mark.parametrize("host", ["fe80::1%eth0\nERROR forged", "2606:4700::1111", "router.example", ""])
+def test_what_cannot_be_the_address_of_a_router_of_ipv4_is_none(upnp, host):
+    server, router = upnp()
+    server.replies["/control"] = ok(f"<NewExternalIPAddress>{host}</NewExternalIPAddress>".encode())
+    assert router.map("tcp", 6881, 6881).external_host is None
 
 
 @pytest.mark.parametrize("answer", [fault(501), ok(b"no XML"), b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"])

@@ -94,8 +94,9 @@ def test_names_are_looked_up_by_the_proxy(proxy, made, kind):
 def test_a_redirect_to_this_machine_is_refused_behind_a_proxy_as_well(proxy, made):
     web = FakeHttp({"/": redirect("http://169.254.169.254/secret")})
     made.append(web)
-    with pytest.raises(FetchError, match="another kind of address"):
-        fetch(web.url("/"), network=Network(proxy=proxy().url()))
+    for host in ("127.0.0.1", "tracker.test"):
+        with pytest.raises(FetchError, match="another kind of address"):
+            fetch(web.url("/", host), network=Network(proxy=proxy().url()))
 
 
 def test_trackers_over_http_and_udp(proxy, made):
@@ -260,6 +261,23 @@ def test_a_proxy_that_breaks_off_is_a_clear_error(made, kind, says):
     network = Network(proxy=f"{kind}://127.0.0.1:{listener.getsockname()[1]}")
     with pytest.raises((ProxyError, ConnectionResetError)):
         geventbt.connect(("203.0.113.1", 6881), network=network, timeout=5)
+
+
+def test_a_proxy_may_leave_the_name_that_it_has_bound_empty(made):
+    listener = gevent_listener()
+    made.append(listener)
+
+    def answer() -> None:
+        sock, _ = listener.accept()
+        sock.recv(1000)
+        sock.sendall(b"\5\0" + b"\5\0\0\3\0\0\x50" + b"hello")
+        sock.close()
+
+    gevent.spawn(answer)
+    network = Network(proxy=f"socks5://127.0.0.1:{listener.getsockname()[1]}")
+    sock = network.connect(network.resolve("203.0.113.1", 6881)[0], 5.0)
+    made.append(sock)
+    assert sock.recv(100) == b"hello"
 
 
 def test_a_proxy_that_says_nothing_ends_at_the_deadline(silent_peer):

@@ -267,7 +267,7 @@ def test_priorities_of_files_are_set(page: Page, world: World) -> None:
     path = f"torrents/{torrent.swarm_hash.hex()}/files"
     assert page.post(path, {"priorities": {"0": 0, "2": 7}}).code == 200
     assert [file.priority for file in active.files] == [0, 4, 7]
-    wrong: list[Any] = [{"9": 4}, {"0": 8}, {"0": "4"}, {"0": True}, {"x": 4}, []]
+    wrong: list[Any] = [{"9": 4}, {"0": 8}, {"0": "4"}, {"0": True}, {"x": 4}, {"\u0661": 4}, {"+1": 4}, []]
     assert [page.post(path, {"priorities": each}).code for each in wrong] == [400] * len(wrong)
 
 

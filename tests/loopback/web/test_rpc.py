@@ -7,13 +7,15 @@ import gzip
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
 
-from geventbt import Client, Magnet, Torrent, limits
+from geventbt import Client, Magnet, Torrent, bencoding, limits
 from geventbt.service.session import Session
 from geventbt.web import make_app
 from geventbt.web.rpc import Rpc, rpc_app
@@ -152,14 +154,120 @@ def test_a_wrong_request_of_an_older_client_has_its_text(rpc: Rpc, body: bytes, 
     assert json.loads(rpc.answer(body) or b"")["result"].startswith(text)
 
 
+DEEP: list[Any] = []
+for _ in range(400):
+    DEEP = [DEEP]
+WRONG_VALUES = [
+    None, True, 5, -1, 10**400, 1.5, 1e308, "", "x", "\u0661", "1_0", "\0", "a\n\x1b[31m", "\ud800", "x" * 100_000,
+    "/\ud800",
+    "http://[bad/announce", "magnet:?xt=urn:btih:\u0661", [], [None], [[1]], [-1], ["x", "\ud800"], ["http://[::1/"],
+    [1, "http://[bad/"], [[1], "http://a/"], {}, {"a": [1]}, DEEP,
+]  # fmt: skip
+NAMES = (
+    "ids", "fields", "format", "location", "move", "path", "name", "delete_local_data", "ip_protocol", "filename",
+    "metainfo", "cookies", "download_dir", "paused", "speed_limit_up", "honors_session_limits",
+)  # fmt: skip
+MORE_NAMES = {
+    "session_set": (*SETTINGS, "incomplete_dir"),
+    "torrent_set": (
+        *FIELDS, "files_wanted", "files_unwanted", "priority_high", "priority_low", "tracker_add", "tracker_remove",
+        "tracker_replace",
+    ),
+}  # fmt: skip
+MORE_NAMES["torrent_add"] = MORE_NAMES["torrent_set"]
+NEEDED = {
+    "torrent_get": {"fields": ["id"]},
+    "torrent_rename_path": {"path": "data", "name": "other"},
+    "torrent_set_location": {"location": "/"},
+}
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("value", [None, 5, "x", [], [None], {}, {"a": [1]}, 1e308, True])
 def test_no_argument_of_a_wrong_type_breaks_a_method(
-    rpc: Rpc, method: str, value: Any, caplog: pytest.LogCaptureFixture
+    rpc: Rpc, torrent: Torrent, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = ("ids", "fields", "location", "path", "name", "labels", "files_wanted", "peer_limit", "tracker_add")
-    rpc.handle({"method": method, "arguments": dict.fromkeys((*names, "filename", "speed_limit_up"), value)})
-    assert not caplog.records
+    for name in (*NAMES, *MORE_NAMES.get(method, ())):
+        for value in WRONG_VALUES:
+            if not rpc.session.torrents:
+                add(rpc, torrent, paused=True)
+            arguments = {**NEEDED.get(method, {}), name: value}
+            answer = rpc.answer(json.dumps({"method": method, "arguments": arguments}).encode())
+            json.loads(answer or b"", parse_constant=pytest.fail)
+    for method, names in (("torrent-get", list(FIELDS)), ("session-get", [*SETTINGS])):
+        call(rpc, method, fields=names)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_no_number_is_too_large_to_reckon_with(rpc: Rpc, torrent: Torrent) -> None:
+    add(rpc, torrent, paused=True)
+    for large in (10**400, 1e308):
+        call(rpc, "session-set", seedRatioLimit=large, **{"seed-queue-size": large})
+        call(rpc, "torrent-set", seedRatioLimit=large)
+        assert call(rpc, "session-get", fields=["seedRatioLimit"]) == {"seedRatioLimit": 1 << 53}
+        assert get(rpc, "seedRatioLimit", "eta")["seedRatioLimit"] == 1 << 53
+
+
+@pytest.mark.parametrize("body", [b'{"method": "session-stats", "tag": 1e999}', b'{"jsonrpc": "2.0", "id": -1e999}'])
+def test_a_number_that_is_infinite_is_no_json(rpc: Rpc, body: bytes) -> None:
+    assert "session-count" not in str(json.loads(rpc.answer(body) or b"", parse_constant=pytest.fail))
+
+
+def test_what_cannot_be_read_is_no_torrent(rpc: Rpc) -> None:
+    assert failure(rpc, "torrent-add", metainfo="\u0661").startswith("invalid or corrupt torrent file")
+    url = "http://127.0.0.1/a.torrent"
+    assert failure(rpc, "torrent-add", filename=url, cookies="a=\u0661").startswith("cookies: must be printable ASCII")
+
+
+def test_others_go_on_while_a_torrent_is_read(
+    session: Session, lists: WebServer, torrent: Torrent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_run, read = threading.Event(), Torrent.from_bytes
+
+    def wait_and_read(data: bytes) -> Torrent:
+        assert has_run.wait(5)
+        return read(data)
+
+    (lists.folder / "a.torrent").write_bytes(torrent.to_bytes())
+    rpc = Rpc(session.client, session, fetches_private_urls=True)
+    metainfo = base64.b64encode(torrent.to_bytes()).decode()
+    with monkeypatch.context() as patches:
+        patches.setattr(Torrent, "from_bytes", wait_and_read)
+        for arguments in ({"metainfo": metainfo}, {"filename": f"{lists.url}a.torrent"}):
+            has_run.clear()
+            gevent.spawn_later(0.01, has_run.set)
+            call(rpc, "torrent-add", **arguments)
+
+
+@pytest.mark.parametrize("form", ["objects", "table"])
+def test_others_go_on_while_very_many_files_are_listed(rpc: Rpc, form: str) -> None:
+    files = [{"length": 10, "path": [f"folder {number % 9}", f'"{number}"']} for number in range(6000)]
+    info = {"name": "many", "piece length": 1 << 15, "pieces": bytes(40), "files": files}
+    add(rpc, Torrent.from_info(bencoding.encode(info)), paused=True)
+    turns: list[int] = []
+
+    def count() -> None:
+        while True:
+            gevent.sleep(0.001)
+            turns.append(1)
+
+    counter = gevent.spawn(count)
+    names = ["id", "files", "priorities", "labels", "wanted"]
+    request = {"method": "torrent-get", "arguments": {"fields": names, "format": form}}
+    answer = json.loads(rpc.answer(json.dumps(request).encode()) or b"")["arguments"]["torrents"]
+    counter.kill()
+    assert len(turns) >= 2
+    found = dict(zip(names, answer[1], strict=True)) if form == "table" else answer[0]
+    shown = {"name": 'many/folder 2/"2999"', "length": 10, "bytesCompleted": 0, "beginPiece": 0, "endPiece": 1}
+    assert found["files"][2999] == shown
+    assert [len(found[name]) for name in names[1:]] == [6000, 6000, 0, 6000]
+
+
+def test_a_tracker_that_is_no_url_spoils_no_list(rpc: Rpc, torrent: Torrent) -> None:
+    urls = ["http://[bad/announce", "udp://[::1]:1/announce", "http://127.0.0.1:1/announce"]
+    raw = bencoding.encode({**bencoding.decode(torrent.to_bytes()), "announce-list": [urls]})
+    call(rpc, "torrent-add", metainfo=base64.b64encode(raw).decode(), paused=True)
+    stats = get(rpc, "trackerStats", "trackers")["trackerStats"]
+    assert [tracker["announce"] for tracker in stats] == urls[1:]
 
 
 # ------------------------------------------------------------------ torrents

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -58,6 +58,20 @@ def test_a_listening_socket_is_taken_over(serving_http: MakeServer) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     assert Visitor(serving_http(app, listener)).ask("/").code == 200
+
+
+def test_one_network_of_ipv6_is_one_address(serving_http: MakeServer) -> None:
+    server = serving_http(app, max_per_address=2)
+    ours: list[Any] = []
+    for host in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"):
+        mine, theirs = socket.socketpair()
+        ours.append(mine)
+        gevent.spawn(server.handle, theirs, (host, 4242, 0, 0))
+    eventually(lambda: server.connections == 3)
+    assert ours[2].recv(100).startswith(b"HTTP/1.1 503 ")
+    for mine in ours:
+        mine.close()
+    eventually(lambda: not server.connections)
 
 
 def test_a_taken_port_is_an_error(serving_http: MakeServer) -> None:
@@ -127,6 +141,8 @@ def test_a_head_that_is_too_long_is_refused(
         b"\xff\xfe\x00\r\n\r\n",
         ASK + b"Content-Length: -1\r\n\r\n",
         ASK + b"Content-Length: x\r\n\r\n",
+        ASK + b"Content-Length: +3\r\n\r\nabc",
+        ASK + b"Content-Length: 0_3\r\n\r\nabc",
         ASK + b"X-A: 1\r\n" * 200 + b"\r\n",
         b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
         # Where a proxy and a server see different ends of a body, a part of it becomes a request (smuggling).
@@ -181,6 +197,53 @@ def test_drips_do_not_extend_the_time_of_a_body(
 def test_many_requests_at_once_are_answered_one_after_the_other(visiting: Callable[..., Visitor]) -> None:
     sock = visiting().connect((ASK + b"\r\n") * 300 + ASK + b"Connection: close\r\n\r\n")
     assert read_all(sock).count(b"HTTP/1.1 200 OK") == 301
+
+
+@pytest.fixture
+def turns() -> Iterator[list[int]]:
+    """How often another greenlet has had its turn."""
+    counted = [0]
+
+    def count() -> None:
+        while True:
+            counted[0] += 1
+            gevent.sleep(0)
+
+    counter = gevent.spawn(count)
+    yield counted
+    counter.kill()
+
+
+def test_others_have_their_turns_between_requests_that_come_together(
+    visiting: Callable[..., Visitor], turns: list[int]
+) -> None:
+    seen: list[int] = []
+
+    def looks(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(turns[0])
+        return app(environ, start_response)
+
+    read_all(visiting(looks).connect((ASK + b"\r\n") * 50 + ASK + b"Connection: close\r\n\r\n"))
+    assert len(set(seen)) == len(seen) == 51
+
+
+def test_others_have_their_turns_while_a_body_of_many_chunks_is_read(
+    visiting: Callable[..., Visitor], turns: list[int]
+) -> None:
+    chunk, count = b"1;" + b"x" * 990 + b"\r\na\r\n", 100
+    seen: list[int] = []
+
+    def reads(environ: Any, start_response: Any) -> list[bytes]:
+        gevent.sleep(0.05)
+        seen.append(turns[0])
+        body = echo(environ, start_response)
+        seen.append(turns[0])
+        return body
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = read_all(visiting(reads).connect(head + chunk * count + b"0\r\n\r\n"))
+    assert answer.endswith(b"a" * count)
+    assert seen[1] - seen[0] > 5
 
 
 def test_a_header_with_an_underscore_does_not_pass_for_one_with_a_hyphen(visiting: Callable[..., Visitor]) -> None:

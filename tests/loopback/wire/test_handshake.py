@@ -127,6 +127,45 @@ def test_a_peer_that_leaves_half_way_through_is_a_closed_wire(silent):
     assert wire.closed
 
 
+def test_a_peer_that_leaves_without_a_handshake_is_said_to_lack_the_torrent(silent):
+    wire, peer = silent
+    peer.sock.close()
+    with pytest.raises(WireClosed, match=r"^127\.0\.0\.1:\d+ closed the connection without a handshake;"):
+        wire.handshake(INFO_HASH, OUR_ID)
+
+
+def test_waiting_for_an_inbound_handshake_may_have_a_limit(socket_pair):
+    left, right = socket_pair()
+    with Wire(right, incoming=True) as wire:
+        with pytest.raises(WireTimeout, match=r"^no handshake within 0\.01 s$"):
+            wire.wait_handshake(timeout=0.01)
+        RawPeer(left).send(THEIRS.to_bytes())
+        assert wire.wait_handshake(timeout=5) == THEIRS
+
+
+def test_the_extended_handshake_can_be_waited_for(silent):
+    wire, peer = silent
+    peer.send(Handshake(INFO_HASH, PEER_ID, Extensions(extended=True)).to_bytes())
+    wire.handshake(INFO_HASH, OUR_ID)
+    with pytest.raises(WireTimeout, match=r"^no extended handshake within 0\.01 s$"):
+        wire.wait_extended_handshake(timeout=0.01)
+    waiting = gevent.spawn(wire.wait_extended_handshake)
+    peer.send(m.pack_extended(0, b"d1:md6:x_pingi3eee"))
+    assert waiting.get(timeout=5) == {"m": {"x_ping": 3}}
+    assert wire.wait_extended_handshake() == {"m": {"x_ping": 3}}
+    peer.sock.close()
+    eventually(lambda: wire.closed)
+    with pytest.raises(WireClosed):
+        wire.wait_extended_handshake()
+
+
+def test_there_is_no_extended_handshake_to_wait_for_without_the_extension_protocol(silent):
+    wire, peer = silent
+    peer.send(THEIRS.to_bytes())
+    wire.handshake(INFO_HASH, OUR_ID)
+    assert wire.wait_extended_handshake() == {}
+
+
 def test_a_second_handshake_for_another_torrent_is_the_callers_error(wires):
     a, _ = wires()
     assert a.handshake(INFO_HASH, OUR_ID).peer_id == PEER_ID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from typing import Any
 
 import gevent
@@ -25,7 +26,7 @@ from geventbt import (
 )
 from geventbt.protocol import messages as m
 from geventbt.protocol import ut_metadata as codec
-from geventbt.protocol.ut_metadata import MetadataMessage
+from geventbt.protocol.ut_metadata import MetadataAssembly, MetadataMessage
 from tests.loopback.harness import OUR_ID, PEER_ID, RawPeer, eventually
 
 PIECE = limits.METADATA_PIECE
@@ -98,6 +99,19 @@ def test_metadata_is_fetched_and_verified(pair):
     assert a.ut_metadata.fetch() == METADATA
     assert a.peer_extended_handshake["metadata_size"] == len(METADATA)
     assert b.extended_handshake["metadata_size"] == len(METADATA)
+
+
+def test_others_go_on_while_the_metadata_is_hashed(pair, monkeypatch):
+    has_run, finish = threading.Event(), MetadataAssembly.finish
+
+    def wait_and_finish(assembly: MetadataAssembly) -> bytes:
+        assert has_run.wait(5)
+        return finish(assembly)
+
+    monkeypatch.setattr(MetadataAssembly, "finish", wait_and_finish)
+    fetching = gevent.spawn(pair()[0].ut_metadata.fetch, timeout=10)
+    gevent.spawn_later(0.01, has_run.set)
+    assert fetching.get(timeout=10) == METADATA
 
 
 def test_pieces_are_asked_for_in_parallel_and_come_in_any_order(liar):

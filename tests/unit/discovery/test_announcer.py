@@ -54,7 +54,7 @@ def trackers() -> Trackers:
 @pytest.fixture(autouse=True)
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiers stay as they are written, for the tests that count on it."""
-    monkeypatch.setattr("geventbt.discovery.trackers.announcer.random.shuffle", lambda items: None)
+    monkeypatch.setattr("geventbt.discovery.trackers.tier.random.shuffle", lambda items: None)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_within_a_tier_the_next_is_asked_when_one_fails_and_moves_to_the_front(t
 
 
 def test_tiers_are_shuffled_at_the_start(monkeypatch):
-    monkeypatch.setattr("geventbt.discovery.trackers.announcer.random.shuffle", lambda items: items.reverse())
+    monkeypatch.setattr("geventbt.discovery.trackers.tier.random.shuffle", lambda items: items.reverse())
     announcer = Announcer([["a", "b", "c"], ["d"]], lambda event: None, lambda peers, url: None)
     assert list(announcer.status) == ["c", "b", "a", "d"]
 

@@ -9,6 +9,7 @@ import pytest
 from geventbt import bencoding, limits
 from geventbt.errors import MagnetError
 from geventbt.metainfo import Magnet, Torrent
+from geventbt.metainfo.magnet import link_of_hash
 
 HASH = bytes(range(20))
 V2 = bytes(range(32))
@@ -27,6 +28,18 @@ def test_the_info_hash_is_read_in_hex_and_in_base32_of_either_case():
     ):
         assert Magnet.from_string(f"magnet:?xt=urn:btih:{text}").info_hash == HASH
     assert Magnet.from_string(f"MAGNET:?XT=URN:BTIH:{HASH.hex()}").info_hash == HASH
+
+
+@pytest.mark.parametrize("text", [HASH.hex(), base64.b32encode(HASH).decode(), V2.hex(), V2.hex().upper()])
+def test_an_info_hash_alone_makes_a_link(text: str):
+    link = link_of_hash(text)
+    assert link is not None
+    assert Magnet.from_string(link).swarm_hashes == (HASH,)
+
+
+@pytest.mark.parametrize("text", ["", HASH.hex()[:-1], V2.hex() + "0", "é" * 40, HASH.hex() + "\n", "my.torrent"])
+def test_other_text_makes_no_link(text: str):
+    assert link_of_hash(text) is None
 
 
 def test_a_multihash_of_version_2_is_recognised():

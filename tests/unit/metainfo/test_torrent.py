@@ -263,7 +263,7 @@ def test_announce_list_comes_before_announce():
         [],
         ["http://c/", "http://a/"],
         5,
-        [5, "", "no url", "http://d/\n", "http://\xff/"],
+        [5, "", "no url", "http://d/\n", "http://\xff/", "http://[d/"],
     ]
     torrent = read(single(), announce="http://x/", **{"announce-list": tiers})
     assert torrent.trackers == (("http://a/", "udp://b:1"), ("http://c/",), ("http://d/",))
@@ -310,7 +310,9 @@ def test_a_web_seed_with_blanks_or_letters_outside_ascii_is_escaped(raw: str, ur
     assert read(single(), **{"url-list": [raw]}).web_seeds == (url,)
 
 
-@pytest.mark.parametrize("raw", ["", "/8/items/", "http:a", "http://a/\nb", "http://a\x1b[2J/", b"http://\xff\xfe\0/"])
+@pytest.mark.parametrize(
+    "raw", ["", "/8/items/", "http:a", "http://a/\nb", "http://a\x1b[2J/", b"http://\xff\xfe\0/", "http://[a/"]
+)
 def test_a_web_seed_that_is_not_a_url_is_left_out(raw: str | bytes):
     assert read(single(), **{"url-list": [raw, "http://b/"]}).web_seeds == ("http://b/",)
 
@@ -362,6 +364,13 @@ def test_a_change_is_written_and_all_other_keys_stay():
     assert (written[b"announce"], written[b"x_big"]) == (b"http://b/", 5)
     assert Torrent.from_bytes(changed.to_bytes()) == changed
     assert list(written) == sorted(written)
+
+
+@pytest.mark.parametrize("change", [{"private": True}, {"name": "other"}])
+def test_what_is_hashed_is_not_changed_in_writing(change: dict[str, Any]):
+    for torrent in (read(single()), Torrent.from_info(encode(single()))):
+        with pytest.raises(ValueError, match="make it anew"):
+            replace(torrent, **change).to_bytes()
 
 
 def test_writing_is_the_inverse_of_reading():

@@ -10,6 +10,7 @@ from geventbt.net.addresses import (
     Ports,
     Scope,
     is_host_name,
+    is_ip_address,
     may_connect,
     normalise,
     pack_address,
@@ -59,6 +60,9 @@ def test_an_address_has_one_form(address, known):
         ("", 6881),
         ("1" * 1_000_000, 6881),
         ("fe80::1%" + "x" * 1_000_000, 6881),
+        ("fe80::1%eth0\n", 6881),
+        ("fe80::1%\x1b[31m", 6881),
+        ("fe80::1%\u202e", 6881),
         ("0.0.0.0", 6881),
         ("0.1.2.3", 6881),
         ("::", 6881),
@@ -140,6 +144,11 @@ def test_the_name_of_a_host(text):
 )
 def test_what_is_not_the_name_of_a_host(text):
     assert not is_host_name(text)
+
+
+def test_an_address_can_be_shown():
+    assert is_ip_address("fe80::1%eth0")
+    assert not any(is_ip_address(f"fe80::1%{zone}") for zone in ("eth0\n", "\x1b[31m", "\u202e", "a b\0"))
 
 
 def test_an_address_in_compact_form():

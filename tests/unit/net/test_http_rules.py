@@ -6,8 +6,9 @@ import pytest
 
 from geventbt import limits
 from geventbt.errors import FetchError
+from geventbt.net.addresses import AddressKind
 from geventbt.net.http.head import Headers, retry_after
-from geventbt.net.http.policy import ANY
+from geventbt.net.http.policy import ANY, AddressPolicy
 from geventbt.net.http.redirects import Destination, RedirectMemory
 from geventbt.net.http.url import parse_url, redirected
 
@@ -47,6 +48,36 @@ def test_a_redirect_may_be_relative_or_go_to_https():
 def test_a_redirect_from_https_goes_nowhere_else(location):
     with pytest.raises(FetchError):
         redirected(parse_url("https://a/x"), location)
+
+
+def test_a_redirect_from_a_name_that_a_proxy_has_looked_up_stays_in_the_internet():
+    assert ANY.after(None).kind is AddressKind.PUBLIC
+
+
+@pytest.mark.parametrize(
+    ("path", "is_allowed"),
+    [
+        ("/announce", True),
+        ("/announce.php", True),
+        ("/announce/a..b/..c", True),
+        ("/admin", False),
+        ("/announce/..", False),
+        ("/announce/../admin", False),
+        ("/announce/%2e%2E/admin", False),
+        ("/announce%2f..%2fadmin", False),
+        ("/announce\\..\\admin", False),
+        ("/announce/..;/admin", False),
+    ],
+)
+def test_no_path_leads_past_those_that_are_asked_for_on_this_machine(path, is_allowed):
+    policy = AddressPolicy(loopback_paths=("/announce",))
+    url = parse_url(f"http://localhost{path}?left=0")
+    policy.check_request(url, "93.184.216.34")
+    if is_allowed:
+        policy.check_request(url, "127.0.0.1")
+    else:
+        with pytest.raises(FetchError, match="this machine"):
+            policy.check_request(url, "127.0.0.1")
 
 
 NOON = 1_704_110_400.0

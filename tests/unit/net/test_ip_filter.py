@@ -113,6 +113,7 @@ def test_a_file_may_be_packed_and_have_lines_that_are_not_ranges(tmp_path: Path,
         (b"<html>\nhello", "has no ranges; line 1: '<html>' is not one"),
         (gzip.compress(b"1.2.3.4\n" * 100, mtime=0)[:-10], "cut off"),
         (b"\x1f\x8bnonsense", "cannot be unpacked"),
+        (gzip.compress(b"1.2.3.4\n", mtime=0)[:10] + b"\xff" * 20, "cannot be unpacked"),
         (b"x" * 5000, "has no ranges"),
     ],
 )
@@ -121,6 +122,18 @@ def test_a_file_that_is_no_filter_is_an_error(tmp_path, data, message):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=message):
         read_ip_filter(path)
+
+
+def test_a_line_that_is_too_long_is_judged_by_its_beginning(tmp_path):
+    path = tmp_path / "list"
+    long = b"x" * limits.IP_FILTER_LINE
+    path.write_bytes(b"%b:1.2.3.0-1.2.3.9\nOrg:5.6.7.8-5.6.7.9\n10.0.0.0-10.0.0.9 %b\n" % (long, b" " * len(long)))
+    found = read_ip_filter(path)
+    assert [found.blocks(host) for host in ("1.2.3.4", "5.6.7.8", "10.0.0.5")] == [False, True, True]
+
+
+def test_a_long_description_may_stand_before_a_range_of_ipv6():
+    assert read_ip_filter(["a:b " * 500 + ": 2001:db8::1 - 2001:db8::5"]).blocks("2001:db8::3")
 
 
 def test_a_file_is_bounded_as_it_is_unpacked(tmp_path, monkeypatch):

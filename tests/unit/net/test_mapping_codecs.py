@@ -156,6 +156,15 @@ def test_the_service_of_a_description(kind):
     assert str(service.control) == "http://192.168.1.1:5000/ctl?a=1&b=2"
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["WANIPConnection:1&#10;X-Admin: 1", "WANIPConnection:\u0661", "WANIPConnection", "WANPPPConnection:1 x"],
+)
+def test_a_service_whose_type_is_none_is_left_out(kind):
+    data = DESCRIPTION.replace("{kind}:1", kind).format(control="/c").encode()
+    assert igd.parse_description(data, URL) == []
+
+
 @pytest.mark.parametrize("control", ["http://127.0.0.1/", "http://evil.example/", "https://192.168.1.1/", "", "ftp:x"])
 def test_a_control_url_of_another_host_is_left_out(control):
     assert igd.parse_description(DESCRIPTION.format(kind="WANIPConnection", control=control).encode(), URL) == []

@@ -109,7 +109,20 @@ def test_an_end_before_what_has_come_is_not_believed():
 
 
 def test_bytes_are_taken_packet_by_packet():
-    inbox = Inbox(0, 100)
-    inbox.add_run(0, [b"aa", b"bb", b"cc"])
-    assert inbox.take(3) == [b"aa", b"bb"]
-    assert (inbox.ready, inbox.take(1)) == (2, [b"cc"])
+    inbox = Inbox(0, 10_000)
+    a, b, c = (letter * 1000 for letter in (b"a", b"b", b"c"))
+    inbox.add_run(0, [a, b, c])
+    assert inbox.take(1500) == [a, b]
+    assert (inbox.ready, inbox.take(1)) == (1000, [c])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_small_packets_are_kept_together(at_once):
+    inbox = Inbox(0, 100_000)
+    sent = [b"%02d" % (number % 100) for number in range(20_000)]
+    for first in range(0, len(sent), at_once):
+        inbox.add_run(first, sent[first : first + at_once])
+    assert (inbox.ready, inbox.window) == (40_000, 60_000)
+    taken = inbox.take(40_000)
+    assert b"".join(taken) == b"".join(sent)
+    assert len(taken) < 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from geventbt import limits
 from geventbt.protocol.utp import packets as p
 
 # A packet of libtorrent: data with a selective acknowledgement of 13 bytes.
@@ -54,6 +55,13 @@ def test_unknown_extensions_are_skipped():
 )
 def test_what_is_no_packet_is_none(data):
     assert p.parse(data) is None
+
+
+def test_a_packet_with_more_extensions_than_anybody_sends_is_none():
+    header = p.pack(p.STATE, 1, 0, 0, 0, 5, 6, extension=77)
+    most = b"\x4d\0" * (limits.UTP_EXTENSIONS - 1) + b"\0\0"
+    assert p.parse(header + most) is not None
+    assert p.parse(header + b"\x4d\0" + most) is None
 
 
 def run_of(*packets: p.Packet) -> p.Run | None:

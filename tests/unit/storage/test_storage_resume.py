@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,7 @@ def rewrite(data: bytes, **changes: Any) -> bytes:
     content = bencoding.decode(data)
     content.pop(b"digest")
     content |= {key.encode(): value for key, value in changes.items()}
-    return bencoding.encode({**content, b"digest": resume._digest(content)})
+    return bencoding.encode({**content, b"digest": sha256(bencoding.encode(content)).digest()})
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def test_a_request_without_a_host_is_refused() -> None:
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
+        {"origin": "http://[localhost]:8080"},
         {"origin": "http://localhost:9090"},
         {"sec_fetch_site": "cross-site"},
         {"sec_fetch_site": "same-site"},

@@ -27,6 +27,7 @@ from geventbt.web.rpc.names import camel_name, legacy_answer, snake_name
         ("sequential_download", "sequential_download"),
         ("delete-local-data", "delete_local_data"),
         ("webseedsSendingToUs", "webseeds_sending_to_us"),
+        ("noNameIsSoLong" * 5, "noNameIsSoLong" * 5),
     ],
 )
 def test_a_name_is_known_in_every_spelling(name: str, snake: str) -> None:

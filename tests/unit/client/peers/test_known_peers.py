@@ -180,8 +180,8 @@ def test_news_of_unknown_addresses_are_ignored():
     known.failed("nonsense", 0)
     known.closed(A, 0, worked=True)
     known.ban("nonsense")
-    known.unban("nonsense")
-    assert not known.is_banned("nonsense")
+    known.bans.lift("nonsense")
+    assert not known.bans.has("nonsense")
     assert len(known) == 1
     assert known.next(0) == A
 
@@ -254,8 +254,8 @@ def test_a_near_tracker_may_name_many_peers_of_one_near_host():
 def test_a_banned_address_never_comes_back():
     known = knowing(A)
     known.ban(A)
-    assert known.is_banned(A)
-    assert known.is_banned((f"::ffff:{A[0]}", A[1]))
+    assert known.bans.has(A)
+    assert known.bans.has((f"::ffff:{A[0]}", A[1]))
     assert not known.add(A, Source.USER, 1e9)
     assert known.next(1e9) is None
 
@@ -263,23 +263,16 @@ def test_a_banned_address_never_comes_back():
 def test_no_other_peer_of_the_host_is_banned_with_one():
     known = knowing(A)
     known.ban(A, peer_id=b"liar")
-    assert not known.is_banned((A[0], 6882))
-    assert not known.is_banned((A[0], 50000), peer_id=b"honest")
+    assert not known.bans.has((A[0], 6882))
+    assert not known.bans.has((A[0], 50000), peer_id=b"honest")
     assert known.add((A[0], 6882), Source.TRACKER, 0, reported_by=TRACKER)
-
-
-def test_an_inbound_liar_is_known_again_by_its_peer_id_on_the_same_host_only():
-    known = candidates()
-    known.ban(A, peer_id=b"liar")
-    assert known.is_banned((A[0], 50000), peer_id=b"liar")
-    assert not known.is_banned((B[0], 50000), peer_id=b"liar")
 
 
 def test_a_ban_can_be_taken_back():
     known = candidates()
     known.ban(A, peer_id=b"id")
-    known.unban(A, peer_id=b"id")
-    assert not known.is_banned(A, peer_id=b"id")
+    known.bans.lift(A, peer_id=b"id")
+    assert not known.bans.has(A, peer_id=b"id")
     assert known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
 
 
@@ -292,66 +285,15 @@ def test_a_ban_during_a_connection_holds_after_it():
     assert known.next(1e9) is None
 
 
-def test_the_bans_are_bounded(monkeypatch):
-    monkeypatch.setattr(limits, "BANNED", 3)
-    known = candidates()
-    for number in range(10):
-        known.ban(public(number))
-    assert [number for number in range(10) if known.is_banned(public(number))] == [7, 8, 9]
-
-
-def liars(known: KnownPeers, host: str, count: int) -> None:
-    """Have peers of a host banned, each under another port and peer id."""
-    for number in range(count):
-        known.ban((host, 40_000 + number), b"liar%d" % number)
-
-
-@pytest.mark.parametrize("host", ["93.184.216.1", "2001:db8:1:2::1", "127.0.0.2"])
-def test_a_host_whose_peers_were_banned_a_few_times_stays_out_under_any_name(host):
-    known = candidates()
-    liars(known, host, limits.BANS_OF_HOST - 1)
-    assert not known.is_host_banned(host)
-    # The same liar again is not another one.
-    known.ban((host, 40_000), b"liar0")
-    assert not known.is_host_banned(host)
-    known.ban((host, 50_000), b"another")
-    assert known.is_host_banned(host)
-
-
-def test_of_ipv6_the_network_counts_as_the_host():
-    known = candidates()
-    for number in range(limits.BANS_OF_HOST):
-        known.ban((f"2001:4860:1:2::{number}", 1), b"liar")
-    assert known.is_host_banned("2001:4860:1:2:ffff::1")
-    assert not known.is_host_banned("2001:4860:1:3::1")
-
-
 def test_no_other_port_of_such_a_host_is_added_unless_the_user_names_it():
     known = knowing(A)
-    liars(known, A[0], limits.BANS_OF_HOST)
+    for number in range(limits.BANS_OF_HOST):
+        known.ban((A[0], 40_000 + number), b"liar%d" % number)
     assert A in known
     assert not known.add((A[0], 7000), Source.PEX, 0, reported_by=LIAR)
     assert not known.add((A[0], 7000), Source.TRACKER, 0, reported_by=TRACKER)
     assert known.add((A[0], 7000), Source.USER, 0)
     assert known.add(B, Source.PEX, 0, reported_by=LIAR)
-
-
-def test_forgiveness_lets_a_host_in_again():
-    known = candidates()
-    liars(known, A[0], limits.BANS_OF_HOST)
-    known.unban((A[0], 40_000), b"liar0")
-    known.unban((A[0], 40_000), b"liar0")
-    assert not known.is_host_banned(A[0])
-    known.ban((A[0], 40_000), b"liar0")
-    assert known.is_host_banned(A[0])
-
-
-def test_the_hosts_of_bans_are_bounded(monkeypatch):
-    monkeypatch.setattr(limits, "BANNED", 9)
-    known = candidates()
-    for number in range(100):
-        liars(known, public(number)[0], limits.BANS_OF_HOST)
-    assert sum(known.is_host_banned(public(number)[0]) for number in range(100)) <= 9
 
 
 def test_an_excluded_address_is_never_tried_and_its_host_is_not_blamed():
@@ -362,7 +304,7 @@ def test_an_excluded_address_is_never_tried_and_its_host_is_not_blamed():
     known.exclude("nonsense")
     assert known.next(1e9) is None
     assert not known.add(A, Source.TRACKER, 0, reported_by=TRACKER)
-    assert not known.is_host_banned(A[0])
+    assert not known.bans.has_host(A[0])
 
 
 def test_a_seed_is_not_a_candidate_while_nothing_is_wanted():
@@ -468,3 +410,30 @@ def test_a_peer_that_was_given_up_is_not_renewed_by_a_relay():
     now = fail(known, A, 0.0, limits.CONNECT_FAILURES) + limits.RETRY_RENAMED
     assert known.add(A, Source.HOLEPUNCH, now, reported_by=LIAR)
     assert known.next_due(now) is None
+
+
+class Bell:
+    """Counts the news."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+
+    def set(self) -> None:
+        self.rung += 1
+
+
+def test_there_is_news_when_a_peer_fails_leaves_or_is_not_to_be_tried() -> None:
+    bell = Bell()
+    known = candidates(news=bell)
+    for address in (A, B, C):
+        known.add(address, Source.TRACKER, 0, reported_by=TRACKER)
+    assert known.try_now(A, 0)
+    known.connected(A)
+    assert known.try_now(B, 0)
+    assert bell.rung == 0
+    known.failed(B, 1)
+    assert bell.rung == 1
+    known.closed(A, 1, worked=True)
+    assert bell.rung == 2
+    known.ban(C)
+    assert bell.rung == 3

@@ -175,7 +175,7 @@ def test_a_relay_does_not_connect_a_peer_with_itself(swarm: Swarm) -> None:
 
 
 def test_a_relay_is_not_asked_for_itself(swarm: Swarm) -> None:
-    swarm.context.own_addresses[B] = None
+    swarm.context.own_addresses.add(B)
     asker = swarm.peer(A)
     asker.says(RENDEZVOUS, B)
     assert asker.told == refused(NO_SELF)

@@ -86,7 +86,7 @@ def test_a_banned_peer_is_recognised_on_another_port_by_its_peer_id(reputation):
 
 def test_the_address_that_an_inbound_peer_announces_is_not_banned(reputation, known):
     reputation.ban([FakeSource((ANN[0], 50_000), address=BEN)])
-    assert not known.is_banned(BEN)
+    assert not known.bans.has(BEN)
     assert BEN in known
 
 

@@ -38,7 +38,7 @@ def torrent_of(wrong: Set[int]) -> Torrent:
 
 
 class Swarm:
-    """A verifier with sources that are asked for one piece after the other; its owner.
+    """A verifier with sources that are asked for one piece after the other; its owner, and the judge of the sources.
 
     Args:
         folder: for the storage, which is in memory.
@@ -60,7 +60,7 @@ class Swarm:
             torrent.geometry, self.storage.have, max_open=limits.DISK_QUEUE
         )
         self.picker.sequential = True
-        self.verifier = Verifier(self.storage, self.picker, self, judge)
+        self.verifier = Verifier(self.storage, self.picker, self, self, judge)
         self.reputation = Reputation(KnownPeers())
         self.sources: list[BlockSource] = []
         self.failed: list[int] = []

@@ -16,7 +16,7 @@ from geventbt.client.torrent.standstill import (
     cause_without_metadata,
     cause_without_peers,
 )
-from geventbt.discovery.trackers.announcer import TrackerStatus
+from geventbt.discovery.trackers.tracker_state import TrackerStatus
 from geventbt.errors import StorageError
 
 CHOKED, PEERS = Cause("choked", "all choke us"), Cause("peers", "no peers")

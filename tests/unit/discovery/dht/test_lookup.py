@@ -17,7 +17,7 @@ OWN = b"\xff" * 20
 
 def at(distance: int) -> Contact:
     """A local node so far from the target."""
-    return Contact(distance.to_bytes(20, "big"), ("127.0.0.1", distance))
+    return Contact(distance.to_bytes(20, "big"), ("127.0.0.1", distance & 0xFFFF))
 
 
 @pytest.fixture
@@ -180,6 +180,21 @@ def test_candidates_are_bounded() -> None:
     lookup = Lookup(TARGET, OWN, width=10_000)
     lookup.add([at(n) for n in range(1, 1000)])
     assert len(ask_all(lookup)) == limits.DHT_LOOKUP_CANDIDATES
+
+
+def test_a_lookup_ends_although_each_node_names_others_that_are_closer(lookup: Lookup) -> None:
+    last = 1 << 100
+    lookup.add([at(2 * last)], trusted=True)
+    asked = 0
+    while (node := lookup.next(0.0)) is not None:
+        assert isinstance(node, Contact)
+        asked += 1
+        answer(lookup, node)
+        last -= 50
+        lookup.add([Contact((last + n).to_bytes(20, "big"), ("127.0.0.1", 1 + asked * 50 + n)) for n in range(50)])
+        assert asked <= limits.DHT_LOOKUP_CANDIDATES
+    assert lookup.has_converged(0.0)
+    assert len(lookup.answers()) <= limits.DHT_LOOKUP_CANDIDATES
 
 
 def test_a_node_that_could_not_be_asked_is_asked_later(lookup: Lookup) -> None:

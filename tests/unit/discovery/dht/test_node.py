@@ -9,7 +9,7 @@ import pytest
 
 from geventbt import bencoding, limits
 from geventbt.discovery.dht import messages as m
-from geventbt.discovery.dht.contacts import IPV4, IPV6, Contact, unpack_contacts
+from geventbt.discovery.dht.contacts import IPV4, IPV6, Contact, pack_contacts, unpack_contacts
 from geventbt.discovery.dht.goals import Announce, CountPeers, FindItem, FindPeers, StoreItem, StoreMutable
 from geventbt.discovery.dht.items import Item, public_key_of, sign, target_of
 from geventbt.discovery.dht.lookup import Lookup
@@ -229,6 +229,19 @@ def test_the_bytes_of_all_answers_are_bounded() -> None:
     assert sent <= limits.DHT_ANSWER_BURST
 
 
+def test_nothing_is_done_for_a_query_that_could_not_be_answered() -> None:
+    node = make()
+    with_nodes(node)
+    token = ask(node, m.GetPeers(HASH)).token
+    number = 0
+    while ask(node, m.GetPeers(HASH), (f"9.{number >> 8}.{number & 255}.1", 1)) is not None:
+        number += 1
+    assert ask(node, m.AnnouncePeer(HASH, 4242, token)) is None
+    assert not len(node.responder.peers)
+    assert ask(node, m.AnnouncePeer(HASH, 4242, token), now=10.0) is not None
+    assert len(node.responder.peers) == 1
+
+
 def test_never_more_queries_than_allowed() -> None:
     node = make(query_rate=10.0)
     sent = [node.ask((f"9.9.{number}.1", 1), m.Ping(), None, 0.0) for number in range(250)]
@@ -373,6 +386,19 @@ def test_peers_nearer_to_us_than_their_teller_are_not_taken() -> None:
     peers = [("127.0.0.1", 1), ("10.0.0.1", 1), ("8.8.8.8", 1), ("8.8.8.8", 2), ("8.8.4.4", 1)]
     goal.take(Contact(OTHER_ID, ("9.9.9.9", 1)), m.Reply(b"t", OTHER_ID, peers=peers))
     assert [address for address, _ in goal.found] == [("8.8.8.8", 1), ("8.8.4.4", 1)]
+
+
+def test_nodes_nearer_to_us_than_their_teller_are_not_taken() -> None:
+    contacts = [Contact(bytes([n]) * 20, (host, 9)) for n, host in enumerate(("127.0.0.1", "10.0.0.1", "8.8.8.8"), 1)]
+    for teller, taken in (("127.0.0.1", contacts), ("10.0.0.2", contacts[1:]), ("9.9.9.9", contacts[2:])):
+        node = make()
+        node.table.answered(Contact(OTHER_ID, (teller, 1)), 0.0)
+        talk = Talk(node)
+        talk.start(FindPeers(HASH))
+        ((query, address),) = talk.queries()
+        talk.reply(query, address, OTHER_ID, nodes=m.string(pack_contacts(contacts)))
+        asked = {address for _, address in talk.queries()}
+        assert asked == {contact.address for contact in taken}
 
 
 @pytest.mark.parametrize("kind", ["address", "transaction id"])
