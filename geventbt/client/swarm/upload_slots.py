@@ -12,10 +12,10 @@ worth what they take, and the number is doubled in the next round. Where it has 
 This is found out anew when the rate falls, and every few minutes.
 
 A number that proves too small is not left to the rounds: it grows within two seconds where each slot has its rate, and
-by a half each second where what is sent meets no queue on its way: such connections are new, or far away, and do not fill
-the uplink. *Measured*, uneven leechers over an emulated network: one with 16 Mbit/s and round trips of 0.2 s used a fifth
-of it with four slots in two seconds after its first piece. Where nothing is left to send while a choked peer is
-interested, spare slots are opened until the next round.
+by a half each second where what is sent meets no queue on its way: such connections are new, or far away, and do not
+fill the uplink. *Measured*, uneven leechers over an emulated network: one with 16 Mbit/s and round trips of 0.2 s used
+a fifth of it with four slots in two seconds after its first piece. Where nothing is left to send while a choked peer
+is interested, spare slots are opened until the next round.
 
 Only the seconds in which there was more to send than the uplink took tell of it: the others tell of what was asked for.
 *Measured*, uneven leechers over an emulated network: one with 1 Mbit/s and little to offer took its idle seconds for
