@@ -1,5 +1,5 @@
 """``python -m geventbt``."""
 
-from geventbt.cli import main
+from geventbt.cli import run
 
-raise SystemExit(main())
+raise SystemExit(run())
