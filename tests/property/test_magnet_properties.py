@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from geventbt.errors import MagnetError
 from geventbt.metainfo import Magnet
+from geventbt.metainfo.urls import is_url
 from geventbt.net.addresses import is_host_name, normalise
 
 names = st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z0-9-]{1,20}){0,3}", fullmatch=True).filter(is_host_name)
 hosts = names | st.ip_addresses().map(str).filter(lambda ip: normalise((ip, 1)))
 texts = st.text(st.characters(exclude_categories=[]))
-urls = st.from_regex(r"(http|udp)://[!-~]{1,30}", fullmatch=True)
+urls = st.from_regex(r"(http|udp)://[!-~]{1,30}", fullmatch=True).filter(is_url)
+links = st.from_regex(r"https?://[!-~]{1,30}", fullmatch=True).filter(is_url)
 ranges = st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda pair: (min(pair), max(pair)))
 
 magnets = st.builds(
@@ -25,7 +27,7 @@ magnets = st.builds(
     web_seeds=st.lists(urls, max_size=5, unique=True).map(tuple),
     select=st.lists(ranges, max_size=5).map(tuple),
     length=st.none() | st.integers(0, 10**18 - 1),
-    sources=st.lists(st.from_regex(r"https?://[!-~]{1,30}", fullmatch=True), max_size=5, unique=True).map(tuple),
+    sources=st.lists(links, max_size=5, unique=True).map(tuple),
 )
 
 
