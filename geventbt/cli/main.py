@@ -153,3 +153,8 @@ def _set_up_log(arguments: argparse.Namespace) -> None:
 
     log = logging.getLogger("geventbt")
     log.handlers = [Lines(logging.WARNING) if getattr(arguments, "verbose", False) else logging.NullHandler()]
+
+
+def main() -> int:
+    """The console script."""
+    return run()
