@@ -24,6 +24,8 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 _INTEGER = re.compile(rb"i(-?[0-9]+)e")
 _LENGTH = re.compile(rb"([0-9]{1,%d}):" % limits.BENCODE_INTEGER_DIGITS)
 
+_PART = 1000
+"""Items of a list that are encoded at a time."""
 _LIST_START, _DICT_START, _END, _INTEGER_START = b"lde" + b"i"
 
 
@@ -97,9 +99,20 @@ def encode(value: Any) -> bytes:
         TypeError: for a value of any other type.
     """
     try:
-        encoded: bytes = bencodepy.encode(_prepared(value))
+        return _encoded(value)
     except RecursionError:
         raise TypeError("nested too deeply to be bencoded") from None
+
+
+def _encoded(value: Any) -> bytes:
+    """The value, a part of a long list at a time: what is made of it on the way takes many times its memory."""
+    if isinstance(value, dict):
+        items = _with_prepared_keys(value)
+        return b"".join((b"d", *(_encoded(key) + _encoded(items[key]) for key in sorted(items)), b"e"))
+    if isinstance(value, (list, tuple)) and len(value) > _PART:
+        starts = range(0, len(value), _PART)
+        return b"".join((b"l", *(_encoded(value[start : start + _PART])[1:-1] for start in starts), b"e"))
+    encoded: bytes = bencodepy.encode(_prepared(value))
     return encoded
 
 
@@ -114,11 +127,15 @@ def _prepared(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_prepared(item) for item in value]
     if isinstance(value, dict):
-        prepared = {_prepared_key(key): _prepared(item) for key, item in value.items()}
-        if len(prepared) != len(value):
-            raise TypeError("a key comes twice, as bytes and as str")
-        return prepared
+        return {key: _prepared(item) for key, item in _with_prepared_keys(value).items()}
     raise TypeError(f"{type(value).__name__} cannot be bencoded")
+
+
+def _with_prepared_keys(value: dict[Any, Any]) -> dict[bytes, Any]:
+    prepared = {_prepared_key(key): item for key, item in value.items()}
+    if len(prepared) != len(value):
+        raise TypeError("a key comes twice, as bytes and as str")
+    return prepared
 
 
 def _prepared_key(key: Any) -> bytes:

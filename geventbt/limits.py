@@ -70,6 +70,9 @@ METADATA_WINDOW = 16
 """Pieces of metadata asked for at one time."""
 METADATA_PATIENCE = 15.0
 """Seconds without a piece of metadata before another peer gets a silent one's place."""
+METADATA_RELAY = 30.0
+"""Seconds for which a peer without metadata stays connected: it may name others, first within a quarter of
+`PEX_INTERVAL`, and arrange connections with them (BEP 55). It leaves as soon as another one needs its place."""
 METADATA_REJECTS = 3
 """How often a rejected piece of metadata is asked for again."""
 METADATA_SERVED = 3

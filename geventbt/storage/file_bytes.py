@@ -36,11 +36,11 @@ class FileBytes:
         self._backend = backend
         self._have = have
 
-    def path(self, file: int) -> Path:
-        """Where a file is, or would be, on the disk; see `Storage.path`."""
+    def path(self, file: int) -> str:
+        """Where a file is, or would be, on the disk; see `Storage.path_name`."""
         if isinstance(self._backend, DiskBackend):
             return self._backend.path(file)
-        return self._folder.joinpath(*self._files[file].path)
+        return os.path.join(self._folder, *self._files[file].path)
 
     def stored(self, spans: Iterable[Span]) -> Iterator[int]:
         """The files of ranges, without padding."""
@@ -75,8 +75,7 @@ class FileBytes:
                 if self._padding[span.file]:
                     if _is_zero(part):
                         continue
-                    path = os.fspath(self.path(span.file))
-                    raise StorageError(errno.EINVAL, "the torrent's padding is not made of zeros", path)
+                    raise StorageError(errno.EINVAL, "the torrent's padding is not made of zeros", self.path(span.file))
                 try:
                     self._backend.write(span.file, span.offset, part)
                 except OSError as error:
@@ -95,7 +94,7 @@ class FileBytes:
             self._layout.clear(self._have, file, self._backend.size(file))
         if isinstance(error, StorageError):
             raise error
-        raise StorageError(error.errno, error.strerror or str(error), os.fspath(self.path(file))) from error
+        raise StorageError(error.errno, error.strerror or str(error), self.path(file)) from error
 
 
 def _parts(spans: Iterable[Span], view: memoryview) -> Iterator[tuple[Span, memoryview]]:

@@ -109,6 +109,10 @@ class Storage:
 
     def path(self, file: int) -> Path:
         """Where a file of the torrent is, or would be, on the disk, by its index."""
+        return Path(self.path_name(file))
+
+    def path_name(self, file: int) -> str:
+        """The path of a file as a string: for hundreds of thousands of files, as a `Path` keeps all of its parts."""
         return self._bytes.path(file)
 
     def prepare(self) -> None:
@@ -370,7 +374,7 @@ class Storage:
         self.backend.close()
 
     def _want(self, files: Collection[int] | None) -> tuple[frozenset[int] | None, bitarray]:
-        """The wanted files, and the pieces that have bytes of them."""
+        """The wanted files, None for all, and the pieces that have bytes of them."""
         if files is None:
             return None, ones(self.torrent.geometry.pieces, "big")
         selected = frozenset(files)
@@ -380,7 +384,7 @@ class Storage:
                 raise IndexError(f"file {index}: there are {len(self.torrent.files)}")
             pieces = self._layout.pieces(self.torrent.files[index])
             wanted[pieces.start : pieces.stop] = True
-        return selected, wanted
+        return (None if len(selected) == len(self.torrent.files) else selected), wanted
 
     def _selected_files(self) -> list[int]:
         """The wanted files that are stored."""

@@ -12,6 +12,7 @@ from gevent import socket as gevent_socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+from geventbt.net.http.url import Origin
 from tests.loopback.fake_trackers import ok
 
 EXTERNAL = "93.184.216.34"
@@ -107,7 +108,7 @@ class UpnpServer:
         answers: what the search is answered with.
     """
 
-    def __init__(self, kind: str = "WANIPConnection", control: str = "/control") -> None:
+    def __init__(self, kind: str = "WANIPConnection", control: str = "/control", *, host: str = "127.0.0.1") -> None:
         self.mapped: dict[tuple[int, str], tuple[str, int, int]] = {}
         self.taken: set[int] = set()
         self.knows_leases = True
@@ -115,18 +116,20 @@ class UpnpServer:
         description = ok(DESCRIPTION.format(kind=kind, control=control).encode())
         self.replies: dict[str, bytes | Callable[[Any], None]] = {"/description.xml": description}
         self.heads: list[str] = []
-        self._http = StreamServer(("127.0.0.1", 0), self._serve_http, spawn=Pool())
+        self._http = StreamServer((host, 0), self._serve_http, spawn=Pool())
         self._http.start()
-        self.location = f"http://127.0.0.1:{self._http.server_port}/description.xml"
+        where = Origin("http", host, self._http.server_port).authority
+        self.location = f"http://{where}/description.xml"
         self.answers = [self.search_answer(self.location)]
-        self._sock = gevent_socket.socket(type=gevent_socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", 0))
-        self.group = self._sock.getsockname()
+        family = gevent_socket.AF_INET6 if ":" in host else gevent_socket.AF_INET
+        self._sock = gevent_socket.socket(family, gevent_socket.SOCK_DGRAM)
+        self._sock.bind((host, 0))
+        self.group = self._sock.getsockname()[:2]
         self._greenlet = gevent.spawn(self._serve)
 
     @staticmethod
     def search_answer(location: str) -> bytes:
-        target = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
+        target = "urn:schemas-upnp-org:device:InternetGatewayDevice:2"
         return f"HTTP/1.1 200 OK\r\nST: {target}\r\nEXT:\r\nLOCATION: {location}\r\n\r\n".encode()
 
     def close(self) -> None:
@@ -137,7 +140,7 @@ class UpnpServer:
     def _serve(self) -> None:
         while True:
             data, sender = self._sock.recvfrom(2000)
-            for answer in self.answers if b"InternetGatewayDevice:1" in data else ():
+            for answer in self.answers if b"InternetGatewayDevice:2" in data else ():
                 self._sock.sendto(answer, sender)
 
     def _serve_http(self, sock: Any, address: Any) -> None:
@@ -151,8 +154,8 @@ class UpnpServer:
             assert length is not None
             assert action is not None
             self.actions.append(action[1])
-            fields = dict(re.findall(r"<New(\w+)>([^<]*)</New", file.read(int(length[1])).decode()))
-            reply = self._act(action[1], fields)
+            fields = dict(re.findall(r"<(?:New)?(\w+)>([^<]*)</", file.read(int(length[1])).decode()))
+            reply = self._act(action[1], fields, address[0])
         with suppress(OSError):
             if callable(reply):
                 reply(sock)
@@ -161,7 +164,7 @@ class UpnpServer:
             if not reply:
                 sock.recv(1)
 
-    def _act(self, action: str, fields: dict[str, str]) -> bytes:
+    def _act(self, action: str, fields: dict[str, str], sender: str) -> bytes:
         if action == "GetExternalIPAddress":
             return ok(f"<a:Envelope><NewExternalIPAddress>{EXTERNAL}</NewExternalIPAddress></a:Envelope>".encode())
         key = int(fields["ExternalPort"]), fields["Protocol"]
@@ -173,6 +176,34 @@ class UpnpServer:
         if fields["LeaseDuration"] != "0" and not self.knows_leases:
             return fault(725)
         self.mapped[key] = fields["InternalClient"], int(fields["InternalPort"]), int(fields["LeaseDuration"])
+        return ok(b"<s/>")
+
+
+class PinholeServer(UpnpServer):
+    """A router of UPnP that opens its firewall over IPv6.
+
+    Attributes:
+        pinholes: by their numbers (address, port, 6 or 17, lease).
+        number: what it says that the next one has.
+    """
+
+    def __init__(self, kind: str = "WANIPv6FirewallControl") -> None:
+        super().__init__(kind, host="::1")
+        self.pinholes: dict[str, tuple[str, int, int, int]] = {}
+        self.number = "7"
+
+    def _act(self, action: str, fields: dict[str, str], sender: str) -> bytes:
+        if action == "AddPinhole":
+            if fields["InternalClient"] != sender:
+                return fault(606)
+            number, self.number = self.number, str(int(self.number) + 1)
+            place = fields["InternalClient"], int(fields["InternalPort"]), int(fields["Protocol"])
+            self.pinholes[number] = *place, int(fields["LeaseTime"])
+            return ok(f"<a:Envelope><UniqueID>{number}</UniqueID></a:Envelope>".encode())
+        if fields["UniqueID"] not in self.pinholes:
+            return fault(704)
+        if action == "DeletePinhole":
+            del self.pinholes[fields["UniqueID"]]
         return ok(b"<s/>")
 
 

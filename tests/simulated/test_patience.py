@@ -30,6 +30,11 @@ def test_a_stall_at_the_start_does_not_make_us_patient_for_ever(number):
     check(download(random_seeds(Random(number)), number), number)
 
 
+@pytest.mark.parametrize("number", [1055, 1733])
+def test_a_slow_seed_is_not_asked_twice_for_what_it_is_sending(number):
+    check(download(random_seeds(Random(number)), number), number)
+
+
 @pytest.mark.parametrize("number", [185, 265, 398, 609])
 def test_a_seed_whose_silence_says_nothing_is_asked_again(number):
     """It drops what is over its queue, or sends its queue behind a choke."""

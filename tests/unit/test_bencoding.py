@@ -199,6 +199,13 @@ def test_keys_are_sorted_as_raw_bytes():
     assert encode({"b": 1, b"a": 2, "B": 3, "aa": 4}) == b"d1:Bi3e1:ai2e2:aai4e1:bi1ee"
 
 
+def test_a_long_list_is_encoded_as_a_short_one_is():
+    entries = [[number, b"x", {b"k": [number]}] for number in range(2500)]
+    encoded = b"".join(b"li%de1:xd1:kli%deeee" % (number, number) for number in range(2500))
+    assert encode(entries) == b"l" + encoded + b"e"
+    assert encode({"b": tuple(entries), b"a": {}}) == b"d1:ade1:bl" + encoded + b"ee"
+
+
 def test_text_and_truth_are_encoded():
     assert encode("µ") == b"2:\xc2\xb5"
     assert encode({"private": True}) == b"d7:privatei1ee"

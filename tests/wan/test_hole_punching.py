@@ -21,7 +21,9 @@ SLOW = "--rate", "4000"
 
 @pytest.fixture(scope="module")
 def wan() -> Iterator[Wan]:
-    with network(Host("relay", delay=10), Host("near", delay=10, nat=True), Host("far", delay=10, nat=True)) as made:
+    # Routers remember who has punched a hole: each test has its own two.
+    behind_routers = [Host(name, delay=10, nat=True) for name in ("near", "far", "link", "store")]
+    with network(Host("relay", delay=10), *behind_routers) as made:
         yield made
 
 
@@ -40,3 +42,16 @@ def test_peers_behind_routers_connect_with_the_help_of_a_third_and_not_without(s
     far.until(lambda: "holepunch" in (far.peer(near) or ["", ""])[1])
     near.until(lambda: swarm.has_all("near"))
     assert "holepunch" in (near.peer(far) or ["", sources])[1]
+
+
+def test_a_magnet_link_whose_only_peers_are_behind_routers_gets_its_metadata(swarm: Swarm) -> None:
+    relay = swarm.leech("relay", "geventbt", *SLOW, *OPTIONS, "--limit", "METADATA_SERVED=0")
+    link = swarm.leech("link", "geventbt", *OPTIONS, "--limit", "METADATA_REJECTS=0", magnet=True)
+    store = swarm.seed("store", "geventbt", *DEAF)
+    store.connect(relay)
+    link.connect(store)
+    store.until(lambda: store.peer(relay))
+    link.until(lambda: "no connection to {}:{}".format(*store.address) in link.log.read_text())
+    link.connect(relay)
+    link.until(lambda: swarm.has_all("link"))
+    assert "holepunch" in (store.peer(link) or ["", ""])[1]

@@ -17,7 +17,7 @@ from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.hole_puncher import HolePuncher
-from geventbt.client.swarm.peer_exchange import PeerExchange
+from geventbt.client.swarm.peer_exchange import PeerExchange, take_peers
 from geventbt.client.swarm.peer_table import PeerTable
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.wire_peer import WirePeer
@@ -199,7 +199,7 @@ class Admission:
         wire.use(lambda wire: UtMetadata(wire, self._torrent.info_bytes))
         wire.use(LtDonthave)
         wire.use(UploadOnly).announce(self._owner.only_uploads)
-        self._exchange.attach(wire)
+        take_peers(wire, self._finder)
         self._puncher.attach(wire)
         port = self._context.port_for(wire.remote_address[0])
         if port:

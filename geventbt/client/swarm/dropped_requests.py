@@ -43,6 +43,10 @@ class DroppedRequests:
         """Note that requests were sent."""
         self._skipped.note_sent()
 
+    def note_bytes(self) -> None:
+        """Note that a part of a block has come."""
+        self._skipped.note_bytes()
+
     def note_blocks(self, blocks: Iterable[Event]) -> None:
         """Note blocks that came for requests that are pending."""
         self._skipped.note((piece, offset, len(block)) for _, piece, offset, block, _ in blocks)

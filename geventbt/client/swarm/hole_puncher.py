@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -16,8 +17,6 @@ from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
-from geventbt.client.swarm.peer_table import PeerTable
-from geventbt.client.swarm.wire_peer import WirePeer
 from geventbt.errors import GeventBTError
 from geventbt.extensions.ut_holepunch import UtHolepunch
 from geventbt.extensions.ut_pex import UtPex
@@ -39,6 +38,32 @@ class HolePuncherOwner(Protocol):
         """Open a uTP connection to a known peer at once, unless one is being opened: it does the same."""
 
 
+class ConnectedPeer(Protocol):
+    """A connected peer: a `WirePeer`, or one that is asked for metadata."""
+
+    @property
+    def wire(self) -> Wire:
+        """The connection."""
+
+    @property
+    def remote_address(self) -> Address:
+        """The other end of the connection."""
+
+    @property
+    def address(self) -> Address | None:
+        """Where it listens; None if that is not known."""
+
+
+class ConnectedPeers(Protocol):
+    """The connected peers of a torrent; it iterates over a copy."""
+
+    def __iter__(self) -> Iterator[ConnectedPeer]: ...
+
+    @property
+    def addresses(self) -> Mapping[Address, ConnectedPeer]:
+        """Those that can be connected to, by the address at which they listen."""
+
+
 class _Relay(NamedTuple):
     """A peer that can arrange a connection with another one, and the flags that it has sent of that one (BEP 11)."""
 
@@ -58,7 +83,7 @@ class HolePuncher:
     """
 
     def __init__(
-        self, context: ClientContext, finder: Finder, known: KnownPeers, table: PeerTable, owner: HolePuncherOwner
+        self, context: ClientContext, finder: Finder, known: KnownPeers, table: ConnectedPeers, owner: HolePuncherOwner
     ) -> None:
         self._context = context
         self._finder = finder
@@ -149,7 +174,7 @@ class HolePuncher:
         elif asked.connect(source):
             asking.connect(destination)
 
-    def _find(self, address: Address) -> WirePeer | None:
+    def _find(self, address: Address) -> ConnectedPeer | None:
         """The connected peer at an address."""
         listening = self._table.addresses.get(address)
         if listening is not None:
@@ -158,7 +183,7 @@ class HolePuncher:
         return next((peer for peer in over_utp if peer.remote_address == address), None)
 
 
-def _listens_at(peer: WirePeer) -> Address | None:
+def _listens_at(peer: ConnectedPeer) -> Address | None:
     """Where a peer takes uTP connections, as others see it; None if that is not known."""
     return peer.remote_address if peer.wire.transport == UTP else peer.address
 

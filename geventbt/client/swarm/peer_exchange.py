@@ -14,11 +14,23 @@ from geventbt.protocol.ut_pex import HOLEPUNCH, OUTGOING, SEED, UTP
 from geventbt.wire.wire import Wire
 
 
+def take_peers(wire: Wire, finder: Finder) -> None:
+    """Offer the exchange on a wire, before its handshake, and take the peers that it brings, unless the finder forbids
+    it (BEP 27)."""
+
+    def on_peers(pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
+        seeds = {address for address, flags in added.items() if flags & SEED}
+        finder.add(added, Source.PEX, pex.wire.remote_address[0], seeds=seeds)
+
+    if finder.allows_exchange:
+        wire.use(lambda wire: UtPex(wire, on_peers=on_peers))
+
+
 class PeerExchange:
-    """Exchanges addresses with the peers of a torrent, unless the finder forbids it (BEP 27).
+    """Tells the peers of a torrent of each other, unless the finder forbids it (BEP 27).
 
     Args:
-        finder: takes the peers that are found.
+        finder: says where the peers were found.
         table: the peers that are connected.
     """
 
@@ -26,11 +38,6 @@ class PeerExchange:
         self._finder = finder
         self._table = table
         self._tick_at = 0.0
-
-    def attach(self, wire: Wire) -> None:
-        """Offer the exchange on a wire, before its handshake."""
-        if self._finder.allows_exchange:
-            wire.use(lambda wire: UtPex(wire, on_peers=self._on_peers))
 
     def tick(self, now: float) -> None:
         """Tell each peer of the others that can be connected to, a few times a minute."""
@@ -46,10 +53,6 @@ class PeerExchange:
             pex = peer.wire.ext.get("ut_pex")
             if isinstance(pex, UtPex) and pex.supported:
                 pex.update({address: flags for address, flags in known.items() if address != peer.address})
-
-    def _on_peers(self, pex: UtPex, added: dict[Address, int], dropped: list[Address]) -> None:
-        seeds = {address for address, flags in added.items() if flags & SEED}
-        self._finder.add(added, Source.PEX, pex.wire.remote_address[0], seeds=seeds)
 
     def _flags_of(self, address: Address) -> int:
         """What is told of a peer beside its address."""

@@ -85,6 +85,8 @@ class PeerRequests:
         """A part of a block has come; see `WireDelegate`."""
         self._window.on_bytes(now)
         self.snubbed = False
+        if self._dropped is not None:
+            self._dropped.note_bytes()
 
     def on_failed(self, key: RequestKey, error: Exception) -> None:
         """A block will not come, or not soon; see `WireDelegate`."""
@@ -212,9 +214,9 @@ class PeerRequests:
 
     def check_timeouts(self, now: float) -> None:
         """Withdraw the requests that are unanswered for too long. One at a time is sent from then on."""
-        if self._dropped is not None:
-            self._dropped.look(now)
         if self._wire.closed or not self.pending or not self._window.patience.is_overdue(now):
+            if self._dropped is not None:
+                self._dropped.look(now)
             return
         _log.info("%s leaves our requests unanswered", self._peer)
         self._window.on_timeout(now)

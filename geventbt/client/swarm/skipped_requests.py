@@ -67,6 +67,10 @@ class SkippedRequests:
         """Note that requests were sent."""
         self._has_later = True
 
+    def note_bytes(self) -> None:
+        """Note that a part of an answer has come: the peer is not silent."""
+        self._silent_since = None
+
     def note(self, answered: Iterable[RequestKey]) -> None:
         """Note the requests that were answered."""
         self._silent_since = None

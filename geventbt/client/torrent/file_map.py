@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -181,7 +180,7 @@ class FileMap:
         return [
             FileStatus(
                 index,
-                os.fspath(storage.path(index)),
+                storage.path_name(index),
                 "/".join(file.path),
                 file.length,
                 self._priorities[index],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gevent
@@ -15,14 +16,24 @@ from geventbt.client.options import ClientOptions
 from geventbt.client.peers.finder import Finder, checked
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
+from geventbt.client.swarm.hole_puncher import HolePuncher
+from geventbt.client.swarm.peer_exchange import take_peers
 from geventbt.client.swarm.piece_layers import fetch_layers
 from geventbt.client.torrent.file_map import FileMap, FileRef
 from geventbt.client.torrent.metadata import Metadata
+from geventbt.client.torrent.metadata_peers import Kind, MetadataPeer, MetadataPeers
 from geventbt.client.torrent.metadata_urls import MetadataURLs
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import whole_call
 from geventbt.concurrency.threads import in_thread
-from geventbt.errors import GeventBTError, MetadataMismatch, NoPeersError, WireTimeout
+from geventbt.errors import (
+    GeventBTError,
+    MetadataMismatch,
+    MetadataNotAvailable,
+    NoPeersError,
+    WireClosed,
+    WireTimeout,
+)
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.magnet import link_of_hash
@@ -122,6 +133,8 @@ def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
 class MetadataSearch:
     """Fetches the metadata of a torrent from the peers that become known, and from those that connect to us.
 
+    A `DialerOwner` and a `HolePuncherOwner`.
+
     Args:
         context: what all torrents of the client share.
         source: the magnet link; the URLs of its .torrent file are asked beside the peers.
@@ -152,22 +165,23 @@ class MetadataSearch:
         self._news = news
         self._max_peers = max_peers
         self._fail_without_peers = fail_without_peers
-        self._dialer = Dialer(context, source.swarm_hash, known, self)
+        self._peers = MetadataPeers()
+        self._puncher = HolePuncher(context, finder, known, self._peers, self)
+        self._dialer = Dialer(context, source.swarm_hash, known, self, self._puncher)
         self._urls = MetadataURLs(source, context.network, news)
         self._files = files
         # What one peer has given before it left is not asked of the next one; each is verified by its root.
         self._layers: dict[bytes, bytes] = {}
         self._downloader: gevent.Greenlet | None = None
         self._answer: Metadata | None = None
-        self._asking: dict[gevent.Greenlet, _Source] = {}
-        self._inbound: dict[Wire, _Source] = {}
+        self._asking: set[gevent.Greenlet] = set()
         self._is_started = False
         self._failure: Exception | None = None
 
     @property
     def connections(self) -> int:
         """The number of peers that are connected, or being connected to."""
-        return len(self._asking) + len(self._inbound) + self._dialer.dialling
+        return len(self._peers) + self._dialer.dialling
 
     def start(self) -> None:
         """Connect to peers, and accept those that connect to us."""
@@ -183,8 +197,8 @@ class MetadataSearch:
         self._finder.listener = None
         self._dialer.stop()
         gevent.killall([*self._asking, *filter(None, [self._downloader])])
-        for wire in list(self._inbound):
-            wire.close(0)
+        for peer in self._peers:
+            peer.wire.close(0)
 
     def run(self) -> Metadata:
         """Block until the metadata is here, whether started at the moment or not.
@@ -214,17 +228,40 @@ class MetadataSearch:
 
     def has_room(self) -> bool:
         """Whether one more peer may be asked; see `DialerOwner`."""
-        asking = self._active(self._asking.values()) + self._dialer.dialling
-        is_full = asking >= limits.METADATA_SOURCES or len(self._asking) >= limits.METADATA_ASKED
-        return self._answer is None and not is_full and self.connections < self._max_peers
+        return self._may_ask("outgoing") and self._has_place("outgoing")
 
     def make_room(self) -> bool:
-        """Have another torrent leave a peer that is of no use; see `DialerOwner`."""
-        return self.has_room() and self._context.connections.make_room(self._context.now())
+        """Leave a peer that is of no use, of this torrent or of another; see `DialerOwner`."""
+        if not self._may_ask("outgoing") or not self._make_place("outgoing"):
+            return False
+        connections = self._context.connections
+        return connections.has_room() or connections.make_room(self._context.now())
+
+    def _may_ask(self, kind: Kind) -> bool:
+        now = self._context.now()
+        active = sum(peer.is_active(now) for peer in self._peers.of(kind)) + self._dialling(kind)
+        return self._answer is None and active < limits.METADATA_SOURCES
+
+    def _has_place(self, kind: Kind) -> bool:
+        asked = len(self._peers.of(kind)) + self._dialling(kind)
+        return asked < limits.METADATA_ASKED and self.connections < self._max_peers
+
+    def _make_place(self, kind: Kind) -> bool:
+        if not self._has_place(kind):
+            self._peers.leave_useless(kind)
+        return self._has_place(kind)
+
+    def _dialling(self, kind: Kind) -> int:
+        return self._dialer.dialling if kind == "outgoing" else 0
 
     def shake_hands(self, wire: Wire, info_hash: bytes) -> None:
-        """Exchange handshakes; see `DialerOwner`."""
+        """Offer our extensions, and exchange handshakes; see `DialerOwner`."""
         wire.use(UtMetadata)
+        take_peers(wire, self._finder)
+        self._puncher.attach(wire)
+        port = self._context.port_for(wire.remote_address[0])
+        if port:
+            wire.extended_handshake["p"] = port
         wire.handshake(
             info_hash,
             self._context.peer_id,
@@ -236,9 +273,9 @@ class MetadataSearch:
     def on_connected(self, wire: Wire, address: Address) -> None:
         """Ask a peer that we have connected to; see `DialerOwner`."""
         current = gevent.getcurrent()
-        self._asking[current] = _Source(wire, self._context.now())
+        self._asking.add(current)
         try:
-            metadata = self._fetch(wire)
+            metadata = self._ask(MetadataPeer(wire, self._context.now(), address))
         except (GeventBTError, OSError) as error:
             _log.info("no metadata from %s:%s: %s", *address, error)
             self._failure = error
@@ -246,63 +283,75 @@ class MetadataSearch:
         else:
             self._take(metadata)
         finally:
-            self._asking.pop(current, None)
+            self._asking.discard(current)
             # A peer that gave it, or was not waited for, is connected to again at once, for the data; it may refuse
             # that, not having noticed that the first connection is over.
             self._known.released(address, self._context.now(), worked=self._answer is not None)
             self._dialer.wake()
 
+    def on_introduced(self, address: Address) -> None:
+        """Connect to a peer that connects to us at the same time; see `HolePuncherOwner`."""
+        self._dialer.connect_now(address)
+
     def accept(self, wire: Wire) -> None:
         """Ask a peer that has connected to us; blocks until it has answered. It is connected to later, for the data, if
         it says where it listens. Raises: see `Wire.handshake` and `UtMetadata.fetch`."""
-        if (
-            self._answer is not None
-            or not self._is_started
-            or self._active(self._inbound.values()) >= limits.METADATA_SOURCES
-            or len(self._inbound) >= limits.METADATA_ASKED
-            or self.connections >= self._max_peers
-            or not self._context.connections.has_room()
-        ):
+        has_room = self._is_started and self._may_ask("incoming") and self._make_place("incoming")
+        if not has_room or not self._context.connections.has_room():
             wire.close(0)
             return
-        self._inbound[wire] = _Source(wire, self._context.now())
+        peer = MetadataPeer(wire, self._context.now())
+        self._peers.add(peer)
         try:
             self.shake_hands(wire, wire.wait_handshake().info_hash)
-            self._take(self._fetch(wire))
+            self._take(self._ask(peer))
         finally:
-            self._inbound.pop(wire, None)
+            self._peers.remove(peer)
             wire.close(0)
-            host, port = wire.remote_address[0], wire.peer_extended_handshake.get("p")
-            self._known.add((host, port), Source.INBOUND, self._context.now(), reported_by=host)
+            if peer.address is not None:
+                self._known.add(peer.address, Source.INBOUND, self._context.now(), reported_by=peer.address[0])
 
     def _fetch_by_url(self) -> None:
         metadata = self._urls.fetch()
         if metadata is not None:
             self._take(metadata)
 
-    def _active(self, sources: Iterable[_Source]) -> int:
-        now = self._context.now()
-        return sum(source.is_active(now) for source in sources)
+    def _ask(self, peer: MetadataPeer) -> Metadata:
+        """Take the metadata from a peer, and leave it: one that has none a while later."""
+        self._peers.add(peer)
+        try:
+            return self._fetch(peer.wire)
+        except MetadataNotAvailable:
+            self._stay(peer)
+            raise
+        finally:
+            self._peers.remove(peer)
+            peer.wire.close(0)
+
+    def _stay(self, peer: MetadataPeer) -> None:
+        """Stay connected with a peer that has no metadata, and may arrange connections with others that have it."""
+        holepunch = peer.wire.ext.get("ut_holepunch")
+        if holepunch is not None and holepunch.supported:
+            peer.has_none = True
+            self._dialer.wake()
+            with suppress(WireTimeout, WireClosed):
+                peer.wire.wait_for("close", limits.METADATA_RELAY)
 
     def _fetch(self, wire: Wire) -> Metadata:
-        """Take the metadata from a peer, and leave it."""
-        try:
-            info: bytes = wire.ut_metadata.fetch(limits.REQUEST_TIMEOUT, patience=limits.METADATA_PATIENCE)
-            expected = self._source.info_hash_v2
-            if expected is None:
-                return Metadata(info)
-            # In a thread: a torrent may have hundreds of thousands of files.
-            torrent = in_thread(Torrent.from_info, info)
-            if torrent.info_hash_v2 != expected:
-                raise MetadataMismatch("the metadata is not that of both info hashes of the link")
-            if expected[:20] not in (wire.info_hash, wire.wait_handshake().info_hash):
-                # A hybrid can do without. libtorrent closes connections of version 1 on which it is asked for hashes,
-                # even where both sides have said that they know version 2.
-                return Metadata(info)
-            fetch_layers(wire, torrent, self._roots(torrent), self._layers, limits.METADATA_PATIENCE)
-            return Metadata(info, {root: self._layers[root] for root in torrent.missing_layers})
-        finally:
-            wire.close(0)
+        info: bytes = wire.ut_metadata.fetch(limits.REQUEST_TIMEOUT, patience=limits.METADATA_PATIENCE)
+        expected = self._source.info_hash_v2
+        if expected is None:
+            return Metadata(info)
+        # In a thread: a torrent may have hundreds of thousands of files.
+        torrent = in_thread(Torrent.from_info, info)
+        if torrent.info_hash_v2 != expected:
+            raise MetadataMismatch("the metadata is not that of both info hashes of the link")
+        if expected[:20] not in (wire.info_hash, wire.wait_handshake().info_hash):
+            # A hybrid can do without. libtorrent closes connections of version 1 on which it is asked for hashes,
+            # even where both sides have said that they know version 2.
+            return Metadata(info)
+        fetch_layers(wire, torrent, self._roots(torrent), self._layers, limits.METADATA_PATIENCE)
+        return Metadata(info, {root: self._layers[root] for root in torrent.missing_layers})
 
     def _roots(self, torrent: Torrent) -> list[bytes]:
         """The roots of the files whose layers are not known; first those of files that are wanted."""
@@ -315,19 +364,3 @@ class MetadataSearch:
             torrent.files[index].pieces_root for index in chosen if not isinstance(link, Magnet) or link.selects(index)
         }
         return sorted(torrent.missing_layers, key=lambda root: root not in wanted)
-
-
-class _Source:
-    """A peer that metadata is awaited from, and when it last gave a piece."""
-
-    def __init__(self, wire: Wire, now: float) -> None:
-        self._wire = wire
-        self._received = 0
-        self._since = now
-
-    def is_active(self, now: float) -> bool:
-        """Whether it gives metadata, or may be about to: a silent one must not hold the place of a good one."""
-        received = self._wire.ut_metadata.received if "ut_metadata" in self._wire.ext else 0
-        if received != self._received:
-            self._received, self._since = received, now
-        return now - self._since < limits.METADATA_SILENCE

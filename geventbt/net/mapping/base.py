@@ -9,6 +9,9 @@ from geventbt.errors import GeventBTError
 
 Transport: TypeAlias = Literal["tcp", "udp"]
 
+OUTSIDE_IPV6 = "2001:db8::1"
+"""An address of the internet, towards which we have the address that others know; nothing is sent there."""
+
 
 class MappingFailed(GeventBTError):
     """The router did not map a port, or does not know the protocol."""

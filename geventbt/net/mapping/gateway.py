@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 GATEWAY_VARIABLE = "GEVENTBT_GATEWAY"
 """The environment variable that names the router to ask for ports, by its IPv4 address; none is asked when it is
@@ -13,6 +14,18 @@ empty."""
 
 _ROUTES, _ROUTES_IPV6 = "/proc/net/route", "/proc/net/ipv6_route"
 _USABLE, _IS_GATEWAY = 1, 2
+
+
+class GatewayIPv6(NamedTuple):
+    """A gateway of IPv6.
+
+    Attributes:
+        host: its IP address, with its device where it is one of the link, as in "fe80::1%eth0".
+        device: by which it is reached.
+    """
+
+    host: str
+    device: str
 
 
 def named_gateway() -> str | None:
@@ -46,8 +59,8 @@ def default_gateway(device: str | None = None) -> str | None:
         return None
 
 
-def default_gateway_ipv6(device: str | None = None) -> str | None:
-    """The IPv6 address of the default gateway, with its device where it is one of the link; see `default_gateway`."""
+def default_gateway_ipv6(device: str | None = None) -> GatewayIPv6 | None:
+    """The default gateway of IPv6; see `default_gateway`."""
     try:
         with open(_ROUTES_IPV6) as file:
             return parse_routes_ipv6(file.read(), device)
@@ -55,9 +68,9 @@ def default_gateway_ipv6(device: str | None = None) -> str | None:
         return None
 
 
-def parse_routes_ipv6(table: str, device: str | None = None) -> str | None:
+def parse_routes_ipv6(table: str, device: str | None = None) -> GatewayIPv6 | None:
     """The gateway of the default route with the lowest metric in a table of IPv6 routes of Linux."""
-    found: list[tuple[int, str]] = []
+    found: list[tuple[int, GatewayIPv6]] = []
     for line in table.splitlines():
         fields = line.split()
         try:
@@ -66,7 +79,8 @@ def parse_routes_ipv6(table: str, device: str | None = None) -> str | None:
         except (IndexError, ValueError):
             continue
         if not prefix and flags & _USABLE and flags & _IS_GATEWAY and device in (None, name):
-            found.append((metric, f"{gateway}%{name}" if gateway.is_link_local else str(gateway)))
+            host = f"{gateway}%{name}" if gateway.is_link_local else str(gateway)
+            found.append((metric, GatewayIPv6(host, name)))
     return min(found)[1] if found else None
 
 

@@ -1,4 +1,4 @@
-"""The XML of UPnP routers: their description, and the actions of WANIPConnection and WANPPPConnection. Pure.
+"""The XML of UPnP routers: their description, and the actions of their services. Pure.
 
 All of it is untrusted: the size is bounded by who reads it, depth and number of elements here, and a document type, in
 which entities are declared, is refused.
@@ -18,13 +18,13 @@ from geventbt.net.http.url import URL, redirected
 from geventbt.net.mapping.base import MappingFailed
 from geventbt.net.text import clean_text
 
-_TYPE = re.compile(r"urn:schemas-upnp-org:service:WAN(?:IP|PPP)Connection:[0-9]{1,3}")
-"""Of the services that map ports. It goes into a header of HTTP."""
+_TYPE = r"urn:schemas-upnp-org:service:({}):[0-9]{{1,3}}"
+"""Of a service, for the names of some. It goes into a header of HTTP."""
 CONFLICT, ONLY_PERMANENT = 718, 725
 
 
 class Service(NamedTuple):
-    """What maps ports: its type, and where its actions are posted to."""
+    """What maps ports or opens the firewall: its type, and where its actions are posted to."""
 
     type: str
     control: URL
@@ -42,12 +42,13 @@ class ActionFailed(MappingFailed):
         self.code = code
 
 
-def parse_description(data: bytes, url: URL) -> list[Service]:
-    """The services of a router that map ports.
+def parse_description(data: bytes, url: URL, kinds: tuple[str, ...]) -> list[Service]:
+    """The services of a router that are wanted.
 
     Args:
         data: the description.
         url: where it is from; control URLs that lead to another host are left out.
+        kinds: their names, such as "WANIPConnection".
 
     Raises:
         MappingFailed: it is not XML, or too much of it.
@@ -55,10 +56,11 @@ def parse_description(data: bytes, url: URL) -> list[Service]:
     reader = _Reader(("serviceType", "controlURL", "URLBase"), ends="service")
     reader.read(data)
     base = next((fields["URLBase"] for fields in [*reader.groups, reader.fields] if "URLBase" in fields), "")
+    wanted = re.compile(_TYPE.format("|".join(kinds)))
     found = []
     for fields in reader.groups:
         kind = fields.get("serviceType", "")
-        if not _TYPE.fullmatch(kind):
+        if not wanted.fullmatch(kind):
             continue
         try:
             control = redirected(redirected(url, base) if base else url, fields.get("controlURL", ""))

@@ -20,6 +20,7 @@ from geventbt.net.mapping import ssdp
 from geventbt.net.mapping.announcements import RouterAnnouncements
 from geventbt.net.mapping.base import MappingFailed, PortMapping, Router, Transport
 from geventbt.net.mapping.gateway import default_gateway, default_gateway_ipv6, named_gateway
+from geventbt.net.mapping.pinhole_router import PinholeRouter
 from geventbt.net.mapping.pmp_router import PmpRouter
 from geventbt.net.mapping.upnp_router import UpnpRouter
 from geventbt.net.network import Network
@@ -159,7 +160,8 @@ def _place(mapping: PortMapping) -> tuple[str | None, int]:
 def open_port_mapper(
     network: Network, host: str, wanted: Sequence[Wanted], wanted_ipv6: Sequence[Wanted], listener: MappingListener
 ) -> PortMapper | None:
-    """Map ports by PCP or NAT-PMP at the default gateway, and by UPnP; over IPv6 have firewalls opened, by PCP.
+    """Map ports by PCP or NAT-PMP at the default gateway, and by UPnP; over IPv6 have firewalls opened, by PCP and
+    UPnP.
 
     Args:
         network: opens the sockets.
@@ -183,7 +185,8 @@ def open_port_mapper(
         routers += [(router, wanted) for router in _routers(network, host, gateway, named)]
     gateway_ipv6 = default_gateway_ipv6(device) if wanted_ipv6 and named is None else None
     if gateway_ipv6 is not None:
-        routers.append((PmpRouter(network, gateway_ipv6), wanted_ipv6))
+        pinholes = PinholeRouter(network, gateway_ipv6.device, host="" if host == "::" else host)
+        routers += [(PmpRouter(network, gateway_ipv6.host), wanted_ipv6), (pinholes, wanted_ipv6)]
     if not routers:
         return None
     mapper = PortMapper(routers, listener)
@@ -200,6 +203,6 @@ def _routers(network: Network, host: str, gateway: str | None, named: str | None
         routers.append(PmpRouter(network, gateway))
         with suppress(OSError):
             own = own or network.source_host(Endpoint(AF_INET, (gateway, 1)))
-    group = (named, ssdp.GROUP[1]) if named else ssdp.GROUP
-    routers.append(UpnpRouter(network, gateway, group=group, host=own))
+    search = ssdp.PORTS._replace(group=(named, ssdp.PORTS.group[1])) if named else ssdp.PORTS
+    routers.append(UpnpRouter(network, gateway or "", search=search, host=own))
     return routers

@@ -15,15 +15,12 @@ from geventbt import limits
 from geventbt.net.addresses import Address
 from geventbt.net.datagrams import DatagramConnection
 from geventbt.net.mapping import nat_pmp, pcp
-from geventbt.net.mapping.base import MappingFailed, PortMapping, Transport
+from geventbt.net.mapping.base import OUTSIDE_IPV6, MappingFailed, PortMapping, Transport
 from geventbt.net.network import Network
 from geventbt.net.resolve import Endpoint
 
 _MAX_ANSWER = 1100
 """Bytes of the longest answer of PCP (RFC 6887, 7)."""
-
-_OUTSIDE = "2001:db8::1"
-"""An address of the internet, towards which we have the address that others know; nothing is sent there."""
 
 T = TypeVar("T")
 
@@ -41,7 +38,7 @@ class PmpRouter:
         self._network = network
         self._is_ipv6 = ":" in gateway
         self._endpoint = _endpoint(gateway, port)
-        self._outside = _endpoint(_OUTSIDE, port) if "%" in gateway else self._endpoint
+        self._outside = _endpoint(OUTSIDE_IPV6, port) if "%" in gateway else self._endpoint
         self._nonces: dict[tuple[Transport, int], bytes] = {}
         self._knows_pcp = True
 

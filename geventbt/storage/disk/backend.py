@@ -71,9 +71,9 @@ class DiskBackend(StorageBackend):
         """Take note of the verified pieces and the wanted files."""
         self._mapper.begin(have, selected)
 
-    def path(self, file: int) -> Path:
+    def path(self, file: int) -> str:
         """Where a file is, or would be."""
-        return Path(self._files.path(file))
+        return self._files.path(file)
 
     def size(self, file: int) -> int:
         """The length of a file as it is now, 0 if it is not there."""

@@ -185,9 +185,8 @@ class Ownership:
                 taken = dict(self._unrecorded)
             self._resume_file.note_made(taken)
             with _taking:
-                for index, inode in taken.items():
-                    if self._unrecorded.get(index) == inode:
-                        del self._unrecorded[index]
+                # Another dictionary: one that was large once takes its memory for ever.
+                self._unrecorded = dict(self._unrecorded.items() - taken.items())
 
     def on_lost(self, index: int) -> None:
         """A file has been deleted or replaced by another program; see `WriteGuard`."""

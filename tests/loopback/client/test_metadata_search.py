@@ -136,3 +136,80 @@ def test_silent_peers_do_not_hold_the_places_of_good_ones(torrent, leecher, ask_
     with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as seeder:
         job.add_peers([("127.0.0.1", seeder.port)])
         assert job.wait_metadata(timeout=limits.METADATA_PATIENCE / 2)
+
+
+class Relay:
+    """A peer that has no metadata, and takes part in hole punching.
+
+    Attributes:
+        wires: its connections.
+    """
+
+    def __init__(self, torrent: geventbt.Torrent) -> None:
+        self.wires: list[Wire] = []
+        self._torrent = torrent
+        self._server = geventbt.listen(("127.0.0.1", 0), self._handle)
+        self.address = "127.0.0.1", self._server.server_port
+
+    def _handle(self, wire: Wire) -> None:
+        wire.use(geventbt.UtPex)
+        wire.use(geventbt.UtHolepunch)
+        wire.handshake(self._torrent.info_hash, geventbt.new_peer_id())
+        self.wires.append(wire)
+        list(wire.incoming_requests())
+
+    def joined(self, leecher: Client) -> Wire:
+        """Have a client connect, and wait until it takes part."""
+        (job,) = leecher.torrents.values()
+        job.add_peers([self.address])
+        eventually(lambda: self.wires and self.wires[0].ut_holepunch.supported)
+        return self.wires[0]
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture
+def relay(torrent: geventbt.Torrent) -> Iterator[Relay]:
+    made = Relay(torrent)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def seeder(torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[geventbt.Seeder]:
+    with geventbt.seed(torrent, tmp_path / "origin", ("127.0.0.1", 0)) as made:
+        yield made
+
+
+def test_a_peer_without_metadata_names_one_that_has_it(leecher, relay, seeder):
+    relay.joined(leecher).ut_pex.update([("127.0.0.1", seeder.port)])
+    (job,) = leecher.torrents.values()
+    assert job.wait_metadata(timeout=30)
+
+
+def test_a_peer_without_metadata_arranges_a_connection_with_one_that_has_it(leecher, relay, seeder):
+    wire = relay.joined(leecher)
+    assert wire.ut_holepunch.connect(("127.0.0.1", seeder.port))
+    (job,) = leecher.torrents.values()
+    assert job.wait_metadata(timeout=30)
+    eventually(lambda: any("holepunch" in peer.sources for peer in job.peers))
+
+
+def test_peers_hear_where_the_client_listens(leecher, relay):
+    assert relay.joined(leecher).peer_extended_handshake["p"] == leecher.port
+
+
+def test_a_peer_without_metadata_makes_room_for_others(leecher, relay, seeder, monkeypatch):
+    monkeypatch.setattr(limits, "METADATA_ASKED", 1)
+    wire = relay.joined(leecher)
+    (job,) = leecher.torrents.values()
+    job.add_peers([("127.0.0.1", seeder.port)])
+    assert job.wait_metadata(timeout=limits.METADATA_RELAY / 2)
+    assert wire.closed
+
+
+def test_a_peer_without_metadata_is_left_after_a_while(leecher, relay, monkeypatch):
+    monkeypatch.setattr(limits, "METADATA_RELAY", 0.1)
+    wire = relay.joined(leecher)
+    eventually(lambda: wire.closed)

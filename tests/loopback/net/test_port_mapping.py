@@ -19,11 +19,14 @@ from geventbt import limits
 from geventbt.net.mapping.announcements import RouterAnnouncements
 from geventbt.net.mapping.base import MappingFailed, PortMapping, Router, Transport
 from geventbt.net.mapping.mapper import PortMapper
+from geventbt.net.mapping.pinhole_router import PinholeRouter
 from geventbt.net.mapping.pmp_router import PmpRouter
+from geventbt.net.mapping.ssdp import PINHOLES
+from geventbt.net.mapping.ssdp import PORTS as PORTS_OF_ROUTERS
 from geventbt.net.mapping.upnp_router import UpnpRouter
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
-from tests.loopback.fake_routers import EXTERNAL, PmpServer, UpnpServer, fault
+from tests.loopback.fake_routers import EXTERNAL, PinholeServer, PmpServer, UpnpServer, fault
 from tests.loopback.fake_trackers import FakeHttp, bencoded, ok
 from tests.loopback.harness import eventually
 
@@ -59,7 +62,7 @@ def upnp() -> Iterator[Callable[..., tuple[UpnpServer, UpnpRouter]]]:
 
     def make(**options: Any) -> tuple[UpnpServer, UpnpRouter]:
         made.append(UpnpServer(**options))
-        return made[-1], UpnpRouter(DIRECT, group=made[-1].group)
+        return made[-1], UpnpRouter(DIRECT, search=PORTS_OF_ROUTERS._replace(group=made[-1].group))
 
     yield make
     for server in made:
@@ -279,7 +282,7 @@ class Unplugged(Network):
 def test_a_router_out_of_reach_is_a_failure_as_any_other(upnp):
     server, _ = upnp()
     with pytest.raises(MappingFailed, match="unreachable"):
-        UpnpRouter(Unplugged(), group=server.group).map("tcp", 6881, 6881)
+        UpnpRouter(Unplugged(), search=PORTS_OF_ROUTERS._replace(group=server.group)).map("tcp", 6881, 6881)
 
 
 @pytest.mark.parametrize("host", ["fe80::1%eth0\nERROR forged", "2606:4700::1111", "router.example", ""])
@@ -398,6 +401,64 @@ def test_mappings_are_found_by_their_family(pmp):
         eventually(lambda: len(mapper.mappings) == 4)
         assert mapper.find("tcp").external_port == 6882
         assert mapper.find("tcp", is_ipv6=True).external_port == 6881
+
+
+@pytest.fixture
+def pinholes() -> Iterator[tuple[PinholeServer, PinholeRouter]]:
+    """A router that opens its firewall by UPnP."""
+    server = PinholeServer()
+    yield server, PinholeRouter(DIRECT, search=PINHOLES._replace(group=server.group), host="::1")
+    server.close()
+
+
+def test_a_way_through_the_firewall_is_opened_renewed_and_closed_by_upnp(pinholes):
+    server, router = pinholes
+    mapping = router.map("tcp", 6881, 6881)
+    assert mapping == PortMapping("upnp", "tcp", 6881, 6881, "::1", limits.MAPPING_LIFETIME)
+    assert server.pinholes == {"7": ("::1", 6881, TCP, limits.MAPPING_LIFETIME)}
+    assert router.map("tcp", 6881, 6881) == mapping
+    router.map("udp", 6881, 6881)
+    assert server.actions == ["AddPinhole", "UpdatePinhole", "AddPinhole"]
+    router.unmap(mapping)
+    assert server.pinholes == {"8": ("::1", 6881, 17, limits.MAPPING_LIFETIME)}
+
+
+def test_a_firewall_that_was_closed_is_opened_again(pinholes):
+    server, router = pinholes
+    router.map("tcp", 6881, 6881)
+    server.pinholes.clear()
+    mapping = router.map("tcp", 6881, 6881)
+    router.unmap(mapping)
+    assert server.actions == ["AddPinhole", "UpdatePinhole", "AddPinhole", "DeletePinhole"]
+
+
+def test_a_firewall_is_kept_open_until_the_end(pinholes):
+    server, router = pinholes
+    with keep(router) as mapper:
+        eventually(lambda: len(mapper.mappings) == 2)
+        assert mapper.find("tcp", is_ipv6=True) is not None
+        assert len(server.pinholes) == 2
+    assert server.pinholes == {}
+
+
+NUMBERS = ["", "-1", "x", "99999999999999999999", "1 2", "<a/>", "\u0661"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [*(ok(f"<s><UniqueID>{number}</UniqueID></s>".encode()) for number in NUMBERS), ok(b"<s/>"), ok(b"x"), fault(703)],
+)
+def test_a_firewall_that_is_not_known_to_be_open_is_a_failure(pinholes, answer):
+    server, router = pinholes
+    server.replies["/control"] = answer
+    with pytest.raises(MappingFailed):
+        router.map("tcp", 6881, 6881)
+
+
+def test_a_firewall_is_opened_only_by_what_can_open_it(pmp):
+    server = PinholeServer(kind="WANIPConnection")
+    with closing(server), pytest.raises(MappingFailed, match="not a router"):
+        PinholeRouter(DIRECT, search=PINHOLES._replace(group=server.group), host="::1").map("tcp", 6881, 6881)
 
 
 def test_a_gateway_of_a_device_that_is_gone_is_a_failure():

@@ -17,6 +17,7 @@ from geventbt.net.mapping.gateway import GATEWAY_VARIABLE, named_gateway, parse_
 from tests.loopback.fake_routers import DESCRIPTION
 
 URL = parse_url("http://192.168.1.1:5000/root.xml")
+KINDS = ("WANIPConnection", "WANPPPConnection")
 NONCE = bytes(range(12))
 PCP_ANSWER = (
     b"\2\x81\0\0" + (600).to_bytes(4, "big") + bytes(16) + NONCE + b"\6\0\0\0\x1a\xe1\x1a\xe2"
@@ -65,7 +66,7 @@ def test_no_datagram_is_anything_but_an_answer_a_refusal_or_left_out(data):
         lambda: nat_pmp.parse_address(data),
         lambda: nat_pmp.parse_announcement(data),
         lambda: pcp.parse_announcement(data),
-        lambda: ssdp.parse_answer(data, "192.168.1.1", None),
+        lambda: ssdp.PORTS.parse_answer(data, "192.168.1.1", ""),
     ):
         with suppress(MappingFailed):
             parse()
@@ -123,8 +124,8 @@ def ssdp_answer(
 
 
 def test_an_answer_to_the_search_leads_to_the_description():
-    assert ssdp.parse_answer(ssdp_answer(), "192.168.1.1", None) == URL
-    assert all(packet.startswith(b"M-SEARCH * HTTP/1.1\r\n") for packet in ssdp.pack_searches())
+    assert ssdp.PORTS.parse_answer(ssdp_answer(), "192.168.1.1", "") == URL
+    assert all(packet.startswith(b"M-SEARCH * HTTP/1.1\r\n") for packet in [*ssdp.PORTS.pack(), *ssdp.PINHOLES.pack()])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,24 @@ def test_an_answer_to_the_search_leads_to_the_description():
     ],
 )
 def test_an_answer_leads_nowhere_else(data, sender):
-    assert ssdp.parse_answer(data, sender, None) is None
+    assert ssdp.PORTS.parse_answer(data, sender, "") is None
+
+
+@pytest.mark.parametrize(
+    ("sender", "near", "is_right"),
+    [
+        ("fd00::1", "2606:4700::7", True),
+        ("2606:4700::1", "2606:4700::7", True),
+        ("2606:4700:0:1::1", "2606:4700::7", False),
+        ("2606:4700::1", "", False),
+        ("93.184.216.34", "93.184.216.34", True),
+        ("93.184.216.34", "93.184.216.35", False),
+    ],
+)
+def test_an_answer_comes_from_our_network(sender, near, is_right):
+    url = f"http://[{sender}]/" if ":" in sender else f"http://{sender}/"
+    found = ssdp.PINHOLES.parse_answer(ssdp_answer(url), sender, near)
+    assert (str(found) if found else None) == (url if is_right else None)
 
 
 # ---------------------------------------------------------------------- XML
@@ -151,7 +169,7 @@ def test_an_answer_leads_nowhere_else(data, sender):
 @pytest.mark.parametrize("kind", ["WANIPConnection", "WANPPPConnection"])
 def test_the_service_of_a_description(kind):
     data = DESCRIPTION.format(kind=kind, control="ctl?a=1&amp;b=2").encode()
-    (service,) = igd.parse_description(data, URL)
+    (service,) = igd.parse_description(data, URL, KINDS)
     assert service.type == f"urn:schemas-upnp-org:service:{kind}:1"
     assert str(service.control) == "http://192.168.1.1:5000/ctl?a=1&b=2"
 
@@ -162,19 +180,20 @@ def test_the_service_of_a_description(kind):
 )
 def test_a_service_whose_type_is_none_is_left_out(kind):
     data = DESCRIPTION.replace("{kind}:1", kind).format(control="/c").encode()
-    assert igd.parse_description(data, URL) == []
+    assert igd.parse_description(data, URL, KINDS) == []
 
 
 @pytest.mark.parametrize("control", ["http://127.0.0.1/", "http://evil.example/", "https://192.168.1.1/", "", "ftp:x"])
 def test_a_control_url_of_another_host_is_left_out(control):
-    assert igd.parse_description(DESCRIPTION.format(kind="WANIPConnection", control=control).encode(), URL) == []
+    data = DESCRIPTION.format(kind="WANIPConnection", control=control).encode()
+    assert igd.parse_description(data, URL, KINDS) == []
 
 
 def test_a_base_of_another_host_is_left_out():
     data = DESCRIPTION.format(kind="WANIPConnection", control="/c").replace(
         "<device>", "<URLBase>http://127.0.0.1/</URLBase><device>", 1
     )
-    assert igd.parse_description(data.encode(), URL) == []
+    assert igd.parse_description(data.encode(), URL, KINDS) == []
 
 
 ENTITIES = b'<!DOCTYPE a [<!ENTITY b "xxxx"><!ENTITY c "&b;&b;&b;">]><root>&c;</root>'
@@ -198,7 +217,7 @@ EXTERNAL = b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><root/>'
 def test_hostile_xml_is_refused_at_once(data, message):
     started = perf_counter()
     with pytest.raises(MappingFailed, match=message):
-        igd.parse_description(data, URL)
+        igd.parse_description(data, URL, KINDS)
     with pytest.raises(MappingFailed, match=message):
         igd.parse_result(data, "NewExternalIPAddress")
     assert igd.parse_fault(data, 500).code == 0
@@ -208,8 +227,14 @@ def test_hostile_xml_is_refused_at_once(data, message):
 @given(st.binary(max_size=200))
 def test_no_bytes_make_a_reader_fail_otherwise(data):
     with suppress(MappingFailed):
-        igd.parse_description(data, URL)
+        igd.parse_description(data, URL, KINDS)
     igd.parse_fault(data, 500)
+
+
+def test_only_the_services_that_are_wanted_are_found():
+    data = DESCRIPTION.format(kind="WANIPv6FirewallControl", control="/c").encode()
+    assert igd.parse_description(data, URL, KINDS) == []
+    assert len(igd.parse_description(data, URL, ("WANIPv6FirewallControl",))) == 1
 
 
 def test_an_action_and_its_answers():
@@ -251,8 +276,8 @@ fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000
 
 
 def test_the_gateway_of_ipv6_has_its_device_where_it_is_of_the_link():
-    assert parse_routes_ipv6(ROUTES_IPV6) == "fd00::1"
-    assert parse_routes_ipv6(ROUTES_IPV6, "eth0") == "fe80::1%eth0"
+    assert parse_routes_ipv6(ROUTES_IPV6) == ("fd00::1", "wlan0")
+    assert parse_routes_ipv6(ROUTES_IPV6, "eth0") == ("fe80::1%eth0", "eth0")
     assert parse_routes_ipv6(ROUTES_IPV6, "lo") is None
     assert parse_routes_ipv6("") is None
 

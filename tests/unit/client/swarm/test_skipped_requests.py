@@ -149,6 +149,14 @@ def test_a_peer_that_never_answered_may_have_dropped_all():
     assert skipped.may_have_all(2, 2.0)
 
 
+def test_a_peer_in_the_middle_of_an_answer_is_not_silent():
+    skipped = following(1, 2)
+    assert not skipped.wants_probe(0.0)
+    skipped.note_bytes()
+    assert not skipped.wants_probe(2.0)
+    assert skipped.wants_probe(4.0)
+
+
 def probed() -> SkippedRequests:
     """Some of which the last of three is sent again."""
     skipped = following(1, 2, 3)
