@@ -225,7 +225,8 @@ class Torrents:
             spawn(f"moving {torrent.name!r}", self.put_in_again, torrent)
         self.turns.update_soon()
 
-    def _note_error(self, sender: object, error: Exception) -> None:
+    def _note_error(self, sender: object, error: Exception, wire: object = None) -> None:
+        # That of a server, which tells of each peer that has left with an error, has the wire as well.
         torrent = self._torrent_of(sender)
         if torrent is None:
             return

@@ -28,6 +28,8 @@ class FileBytes:
         have: the verified pieces.
     """
 
+    __slots__ = ("_backend", "_files", "_folder", "_have", "_layout", "_padding")
+
     def __init__(self, torrent: Torrent, folder: Path, layout: Layout, backend: StorageBackend, have: bitarray) -> None:
         self._files = torrent.files
         self._padding = [file.padding for file in torrent.files]

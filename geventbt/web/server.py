@@ -104,7 +104,9 @@ class WebServer(WSGIServer):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.settimeout(limits.WEB_WRITE_TIMEOUT)
-            super().handle(sock, address)
+            # A client may leave before it is told that its request is none.
+            with suppress(OSError):
+                super().handle(sock, address)
         finally:
             self._connections[network] -= 1
             if not self._connections[network]:

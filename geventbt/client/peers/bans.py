@@ -23,6 +23,8 @@ _Value = TypeVar("_Value")
 class Bans:
     """The banned peers of one torrent, the last `limits.BANNED` of them."""
 
+    __slots__ = ("_banned", "_of_host")
+
     def __init__(self) -> None:
         self._banned: dict[tuple[str, int | bytes], None] = {}
         self._of_host: Counter[str] = Counter()

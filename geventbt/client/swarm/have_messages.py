@@ -15,6 +15,8 @@ class HaveMessages:
         table: the peers that are connected.
     """
 
+    __slots__ = ("_picker", "_table")
+
     def __init__(self, picker: BlockPicker[BlockSource], table: PeerTable) -> None:
         self._picker = picker
         self._table = table

@@ -1,7 +1,7 @@
 """When the silence of one peer has become too long. Pure.
 
 Any byte of a block that was asked for is a sign of life. A peer snubs us when there is none for longer than its pauses
-are wont to be: their mean and deviation are followed as those of round trips are in RFC 6298, over the one pause that
+usually are: their mean and deviation are followed as those of round trips are in RFC 6298, over the one pause that
 ends each second of waiting. That is every pause of more than a second; the many short ones inside a burst do not hide
 it. After each timeout there is twice the patience (5.5), until the next byte: then what was learned of its pauses is
 forgotten. Several pauses in a row that are much shorter than the mean show that it was a stall, which is forgotten,

@@ -21,6 +21,8 @@ class SwarmProspects:
         web_seeds: of the torrent.
     """
 
+    __slots__ = ("_admission", "_picker", "_table", "_verifier", "_web_seeds")
+
     def __init__(
         self,
         picker: BlockPicker[BlockSource],

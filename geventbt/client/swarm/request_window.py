@@ -34,7 +34,7 @@ _READER_TRIPS = 1.25
 
 
 class RequestWindow:
-    """The requests that are to be outstanding with one peer. It is told what happens, and tells its parts.
+    """The requests that are to be outstanding with one peer. Passes what happens on to its parts.
 
     Args:
         rejects: whether the peer rejects what it drops.

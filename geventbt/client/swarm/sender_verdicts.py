@@ -21,6 +21,8 @@ class SenderVerdicts:
         dialer: connects to peers that are forgiven.
     """
 
+    __slots__ = ("_dialer", "_picker", "_reputation", "_table")
+
     def __init__(
         self, reputation: Reputation, picker: BlockPicker[BlockSource], table: PeerTable, dialer: Dialer
     ) -> None:

@@ -19,7 +19,7 @@ Scale, 2013).
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from geventbt import limits
@@ -124,37 +124,36 @@ class _Dealing:
 
     def request(self, piece: int, deadline: float) -> None:
         """Request the blocks of a piece that are late; twice if nothing of it was requested, and it is needed now."""
+        missing = self._urgent.missing(piece)
+        late = [LateBlock(block, claimants, _NEVER) for block, claimants in missing.items() if not claimants]
         is_needed = deadline <= self._now
-        is_sought = is_needed and not any(self._urgent.missing(piece).values())
-        self._request(piece, self._late_blocks(piece, deadline), may_wait=not is_needed)
+        is_sought = is_needed and len(late) == len(missing)
+        if deadline <= self._now + _LAST_MOMENT * self._soonest:
+            late += self._slow_blocks(piece, missing, deadline)
+        self._request(piece, late[: limits.URGENT_BLOCKS], may_wait=not is_needed)
         if is_sought:
             asked = self._urgent.missing(piece).items()
             expected = self._now + GAIN * _COPY_TIME
             copies = [LateBlock(block, claimants, expected) for block, claimants in asked if len(claimants) == 1]
             self._request(piece, copies)
 
-    def _late_blocks(self, piece: int, deadline: float) -> list[LateBlock]:
-        """The blocks that nobody was asked for, and those that will not come in time; these not before the last moment
-        at which another source can be asked, as until then the source that was asked may go on."""
-        missing = self._urgent.missing(piece)
+    def _slow_blocks(
+        self, piece: int, missing: Mapping[int, Collection[BlockSource]], deadline: float
+    ) -> Iterator[LateBlock]:
+        """The blocks that were requested and will not come in time."""
         asked = {source for claimants in missing.values() for source in claimants}
-        at_worst = deadline <= self._now
         expected = {
-            source: source.out_of_turn.expected(self._now, at_worst=at_worst)
+            source: source.out_of_turn.expected(self._now, at_worst=deadline <= self._now)
             for source in self._sources
             if source in asked
         }
+        # Early enough for another source to be in time.
         in_time = max(deadline - self._soonest, self._now + self.patience)
-        if deadline > self._now + _LAST_MOMENT * self._soonest:
-            in_time = _NEVER
-        late: list[LateBlock] = []
         for block, claimants in missing.items():
             times = (expected[source].get((piece, block), _NEVER) for source in claimants if source in expected)
             time = min(times, default=_NEVER)
-            is_late = time > in_time or not claimants
-            if is_late and len(claimants) < limits.ENDGAME_CLAIMANTS and len(late) < limits.URGENT_BLOCKS:
-                late.append(LateBlock(block, claimants, time))
-        return late
+            if time > in_time and 0 < len(claimants) < limits.ENDGAME_CLAIMANTS:
+                yield LateBlock(block, claimants, time)
 
     def _request(self, piece: int, late: list[LateBlock], *, may_wait: bool = False) -> None:
         """Request blocks from the sources that deliver them first, as far as the rate limits allow."""

@@ -219,7 +219,8 @@ class MetadataSearch:
 
     def _look_for_more(self) -> None:
         self._finder.need_more()
-        is_exhausted = not self._finder.can_find_more and self._dialer.is_exhausted(1) and not self._urls.is_pending
+        is_asking = bool(self._peers.of("incoming")) or self._urls.is_pending
+        is_exhausted = not is_asking and not self._finder.can_find_more and self._dialer.is_exhausted(1)
         if self._fail_without_peers and is_exhausted:
             failure = self._failure or self._dialer.last_failure or self._urls.failure
             raise NoPeersError(f"no peer gave the metadata: {failure}" if failure else "no peers to ask for metadata")
@@ -310,6 +311,7 @@ class MetadataSearch:
             wire.close(0)
             if peer.address is not None:
                 self._known.add(peer.address, Source.INBOUND, self._context.now(), reported_by=peer.address[0])
+            self._news.set()
 
     def _fetch_by_url(self) -> None:
         metadata = self._urls.fetch()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 
-_MAX_DRIFT = 0.25
-"""Seconds by which a reader may be ahead of its deadlines, or behind them, before they are set anew."""
+_MAX_DRIFT, _MAX_DRIFT_PART = 0.25, 0.25
+"""Seconds by which a reader may be ahead of its deadlines, or behind them, before they are set anew; or the part of the
+time until then, for what is far ahead."""
 
 
 class Readahead:
@@ -32,13 +33,13 @@ class Readahead:
             The pieces whose deadline has changed, and those that no reader needs any more.
         """
         before = self._windows.pop(reader, {})
-        wanted = {piece: now + seconds for piece, seconds in pieces.items()}
-        keeps = all(abs(before.get(piece, due) - due) <= _MAX_DRIFT for piece, due in wanted.items())
+        drifts = ((before[piece] - now - seconds, seconds) for piece, seconds in pieces.items() if piece in before)
+        keeps = not any(abs(drift) > _MAX_DRIFT and abs(drift) > _MAX_DRIFT_PART * seconds for drift, seconds in drifts)
         window: dict[int, float] = {}
         due = now
         for piece, seconds in pieces.items():
             # Never before those that come first.
-            due = max(due, before[piece] if keeps and seconds and piece in before else wanted[piece])
+            due = max(due, before[piece] if keeps and seconds and piece in before else now + seconds)
             window[piece] = due
         if window:
             self._windows[reader] = window

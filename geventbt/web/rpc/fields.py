@@ -86,7 +86,7 @@ FIELDS: dict[str, Callable[[TorrentView], Any]] = {
     "tracker_list": tracker_list,
     # files
     "files": lambda view: view.files,
-    "bytes_completed": lambda view: [stat["bytes_completed"] for stat in view.file_stats],
+    "bytes_completed": lambda view: [stat["bytes_completed"] for stat in in_turns(view.file_stats)],
     "file_stats": lambda view: view.file_stats,
     "file_count": lambda view: len(view.stored),
     "priorities": lambda view: [view.priority_of(index) for index in in_turns(view.stored)],

@@ -36,10 +36,12 @@ class Gate:
     Attributes:
         asked: the pieces, each once.
         withheld: those that are not given yet.
+        unanswered: how many requests it was sent and has not answered.
     """
 
     def __init__(self, *withheld: int) -> None:
         self.asked: list[int] = []
+        self.unanswered = 0
         self.withheld = set(withheld)
 
     def __call__(self, wire: Wire, read: Read) -> None:
@@ -47,11 +49,13 @@ class Gate:
         for request in wire.incoming_requests():
             if request.piece not in self.asked:
                 self.asked.append(request.piece)
+            self.unanswered += 1
             gevent.spawn(self._answer, wire, request, read)
 
     def _answer(self, wire: Wire, request: Any, read: Read) -> None:
         while request.piece in self.withheld and not wire.closed:
             gevent.sleep(0.005)
+        self.unanswered -= 1
         if not wire.closed:
             wire.piece(request.piece, request.offset, read(*request))
 
@@ -237,7 +241,7 @@ def test_what_was_ahead_of_a_reader_is_not_fetched_once_it_is_closed(world: Worl
     job = world.download(torrent, [world.odd(torrent, gate)], files=["b"])
     with job.open("c") as file:
         reading = world.spawn(file.read, 10)
-        eventually(lambda: sum(peer.requests for peer in job.peers) == limits.FIRST_REQUESTS)
+        eventually(lambda: gate.unanswered == limits.FIRST_REQUESTS)
     with pytest.raises(ValueError, match="closed"):
         reading.get(timeout=5)
     begun = set(gate.asked)
@@ -380,12 +384,12 @@ def test_a_reader_that_is_forgotten_wants_nothing_more(world: World, torrent):
     del file
     gc.collect()
     # Requests may still be on their way.
-    remains(lambda: len(gate.asked) < PIECES, 0.1)
+    eventually(lambda: gate.unanswered == sum(peer.requests for peer in job.peers))
     begun = set(gate.asked)
     assert len(begun) < PIECES
     gate.withheld.clear()
-    eventually(lambda: job.pieces.count() >= len(begun))
-    assert set(gate.asked) == begun
+    eventually(lambda: not any(peer.requests for peer in job.peers))
+    remains(lambda: set(gate.asked) == begun)
 
 
 @pytest.mark.parametrize("end", ["remove", "close"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from gevent import socket
 
-from geventbt import Client, Magnet, Torrent, limits
+from geventbt import Client, Handshake, Magnet, Torrent, limits, signals
 from geventbt.errors import StorageError
 from geventbt.service import moving, queue
 from geventbt.service.record import Goal, Removal, ServiceRecord, TorrentRecord
@@ -480,3 +482,20 @@ def test_without_a_store_nothing_is_kept(world: World) -> None:
     session.add(world.torrent())
     session.close()
     assert not list(world.folder.rglob("*.json"))
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_a_peer_does_wrong_is_no_error_of_the_session(
+    service: Service, torrent: Torrent, caplog: pytest.LogCaptureFixture, is_known: bool
+) -> None:
+    session = service.start()
+    session.add(torrent)
+    seen: list[Exception] = []
+    note = signals.error.connect(lambda sender, error, wire=None: seen.append(error), weak=False)
+    hello = Handshake(torrent.swarm_hash if is_known else bytes(20), b"-XX0001-" + bytes(12)).to_bytes()
+    assert session.client.port is not None
+    with socket.create_connection(("127.0.0.1", session.client.port), timeout=10) as sock:
+        sock.sendall(hello + b"\xff" * 5)
+        eventually(lambda: seen)
+    signals.error.disconnect(note)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

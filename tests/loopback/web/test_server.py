@@ -160,6 +160,16 @@ def test_what_is_no_request_is_refused_without_a_traceback(visiting: Callable[..
     assert answer == b"" or answer.split(b" ")[1].startswith(b"4")
 
 
+@pytest.mark.parametrize("request_", [b"", b"\n GET\r\n\r\n", ASK + b"Content-Length: x\r\n\r\n", ASK + b"\r\n"])
+def test_a_client_that_has_left_is_no_fault(serving_http: MakeServer, request_: bytes) -> None:
+    server = serving_http(app)
+    mine, theirs = socket.socketpair()
+    mine.sendall(request_)
+    mine.close()
+    server.handle(theirs, ("127.0.0.1", 4242))
+    theirs.close()
+
+
 def test_a_body_that_does_not_come_is_waited_for_a_time(
     visiting: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

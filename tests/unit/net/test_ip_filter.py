@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import random
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_the_end_of_the_addresses_and_the_borders_of_groups_are_as_any_other(ran
         for number in range(base, min(base + 42, 1 << 32)):
             expected = any(base + first <= number <= base + last for first, last in ranges)
             assert found.blocks(str(ip_address(number))) == expected
+
+
+@pytest.mark.parametrize("step", [1, 1 << 16])
+def test_many_ranges_in_any_order_are_as_those_in_order(step):
+    ranges = [(number * step, number * step + 1) for number in range(0, 60_000, 3)] * 2
+    shuffled = random.Random(1).sample(ranges, len(ranges))
+    found, found_ipv6 = IPFilter(shuffled), IPFilter(ipv6=shuffled)
+    assert len(found) == len(found_ipv6) == 20_000
+    for number in range(0, 60_000, 7):
+        is_blocked = number % 3 < (2 if step == 1 else 1)
+        assert found.blocks(str(ip_address(number * step))) == is_blocked
+        assert found_ipv6.blocks(str(IPv6Address(number * step))) == is_blocked
 
 
 def test_ranges_that_touch_are_one():

@@ -43,6 +43,12 @@ def test_deadlines_are_set_anew_when_it_is_known_how_fast_a_reader_is():
     assert windows.due(7) == pytest.approx(11.1)
 
 
+def test_a_small_change_of_a_rate_changes_no_deadline():
+    windows = Readahead()
+    windows.move("a", ahead(range(100), 0.1), 10.0)
+    assert windows.move("a", ahead(range(1, 101), 0.12), 10.1) == ({100}, {0})
+
+
 def test_no_piece_is_due_before_those_in_front_of_it():
     windows = Readahead()
     windows.move("a", ahead(range(3, 6)), 10.0)
