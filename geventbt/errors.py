@@ -182,10 +182,11 @@ class DHTRejected(DHTError):
     """The nodes of the DHT refused to store an item, or what is there is not what was expected.
 
     Attributes:
-        code: of the error (BEP 5, 44): 301 for another seq than `cas`, 302 for a seq that is too low.
+        code: of the error (BEP 5, 44): 301 for another seq than `cas`, 302 for a seq that is too low;
+            201 for any other.
     """
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, text: str, *, code: int = 201) -> None:
         super().__init__(text)
         self.code = code
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ WIRE = take("guides/wire", "The wire") + take("guides/wire", "Requests") + ERROR
 EVENTS = take("guides/wire", "Signals and messages", 0)
 MESSAGES = take("guides/wire", "Signals and messages", 1)
 SEED_BY_REQUEST = take("guides/serving", "Answer request by request")
+OWN_SERVER = take("guides/serving", "On a server of your own")
 OWN_STORAGE = take("guides/serving", "Serve from any storage")
 MEMORY = take("guides/serving", "Download into any storage", 0)
 BUCKET = take("guides/serving", "A bucket, or any other store")
@@ -240,6 +241,14 @@ def test_an_untrusted_peer_causes_no_traceback_in_the_log_of_the_seeder(
     port_of_each: int, torrent: geventbt.Torrent, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert_no_traceback(port_of_each, torrent, caplog)
+
+
+def test_a_server_of_the_users_own_serves(names: dict[str, Any], torrent: geventbt.Torrent, tmp_path: Path) -> None:
+    starts = 'server = StreamServer(("127.0.0.1", 0), handle)\nserver.start()'
+    code = (SEED_BY_REQUEST + OWN_SERVER).replace("geventbt.listen(6881, seed).serve_forever()", "")
+    server = execute(code, names, **{'StreamServer(("", 6881), handle).serve_forever()': starts})["server"]
+    with closing(server):
+        geventbt.download(torrent, tmp_path / "copy", peers=[("127.0.0.1", server.server_port)])
 
 
 def test_serve_forever_blocks() -> None:

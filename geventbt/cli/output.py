@@ -19,7 +19,7 @@ def check_output(path: str, data: str | None = None) -> None:
         data: the file or folder that the torrent is of.
 
     Raises:
-        CommandError: there is no such folder, or another file would be overwritten.
+        CommandError: there is no such folder, it cannot be written, or another file would be overwritten.
         OSError: it is a folder, or cannot be read.
     """
     if _is_special(path):
@@ -29,6 +29,8 @@ def check_output(path: str, data: str | None = None) -> None:
         raise CommandError(USAGE, f"{path}: it would be part of the data itself; choose another place with -o")
     if not place.parent.is_dir():
         raise CommandError(NOT_FOUND, f"{path}: there is no folder {place.parent}; make it first, or choose another")
+    if not os.access(place.parent, os.W_OK):
+        raise CommandError(DISK, f"{path}: nothing can be written in the folder {place.parent}; choose another place")
     try:
         geventbt.Torrent.from_file(place)
     except FileNotFoundError:

@@ -201,7 +201,7 @@ class Storage:
         """
         spans = self._layout.spans(piece, offset, length)
         if not self.have[piece]:
-            raise StorageError(f"piece {piece} is not verified")
+            raise StorageError(f"piece {piece} is not verified: check() finds what is there already")
         try:
             parts = [self._bytes.read(span) for span in spans]
         except StorageError as error:

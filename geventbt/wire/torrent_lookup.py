@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from geventbt.peer_id import info_hash_or_v2
+from geventbt.several import several
 
 InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup"
 """A collection of info hashes, which may change; a callable that returns one; or a `TorrentLookup`."""
@@ -23,8 +24,19 @@ class TorrentLookup(Protocol):
 
 
 def lookup_in(info_hashes: InfoHashes) -> TorrentLookup:
-    """Look torrents up in any of the forms in which a server is given them."""
-    return info_hashes if isinstance(info_hashes, TorrentLookup) else _ListedTorrents(info_hashes)
+    """Look torrents up in any of the forms in which a server is given them.
+
+    Raises:
+        TypeError: a single info hash.
+        ValueError: not info hashes.
+    """
+    if isinstance(info_hashes, TorrentLookup):
+        return info_hashes
+    listed = _ListedTorrents(several(info_hashes, "info_hashes"))
+    if not callable(info_hashes):
+        # What is not an info hash is said now, and not for each peer.
+        listed.knows(b"")
+    return listed
 
 
 class _ListedTorrents:

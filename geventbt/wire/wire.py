@@ -461,12 +461,14 @@ class Wire:
             WireTimeout: it did not arrive in time.
             WireClosed: the wire is closed.
         """
-        self.wait_handshake(timeout)
-        if self.extensions.extended and self.peer_extensions.extended:
-            protocol = self._protocol
-            self._engine.conditions.wait_until(
-                lambda: bool(protocol.peer_extended_handshake), timeout, "no extended handshake"
-            )
+        protocol = self._protocol
+
+        def has_arrived() -> bool:
+            theirs = protocol.handshake_received
+            is_expected = theirs is None or (theirs.extensions.extended and self.extensions.extended)
+            return bool(protocol.peer_extended_handshake) or not is_expected
+
+        self._engine.conditions.wait_until(has_arrived, timeout, "no extended handshake")
         return self.peer_extended_handshake
 
     # ------------------------------------------------------------------ messages to the peer

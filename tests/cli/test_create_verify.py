@@ -163,6 +163,16 @@ def test_a_folder_that_is_not_there_is_said_before_anything_is_hashed(
     assert f"there is no folder {tmp_path / 'nowhere'}" in result.stderr
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_hashed(
+    call: Call, endless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tests may run as a user to whom no folder is closed.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    result = call("create", endless, "-o", tmp_path / "x.torrent")
+    assert result.returncode == 6
+    assert "choose another place" in result.stderr
+
+
 def test_a_full_disk_leaves_what_was_there_and_is_told_with_the_file(origin: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.torrent"
     create = f"trap '' XFSZ; ulimit -f 0; exec {' '.join(COMMAND)} create {origin} -q -o {output}"

@@ -177,3 +177,21 @@ def test_the_handlers_of_the_caller_are_left_as_they_were(torrent_file: Path, tm
     assert run("info", torrent_file) == 0
     assert run("download", torrent_file, "-o", tmp_path, "--peer", "127.0.0.1:1") == 5
     assert [signal.getsignal(number) for number, _ in CODES] == before
+
+
+def test_ctrl_c_while_the_command_is_loaded_leaves_no_traceback() -> None:
+    code = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, *arguments):
+        if name == "geventbt.cli.main":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from geventbt.__main__ import main
+
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -40,6 +40,25 @@ def test_one_file_in_place_of_several_is_not_selected(world: World, torrent: gev
         job.select("a")
 
 
+def test_one_info_hash_in_place_of_several_is_refused(torrent: geventbt.Torrent):
+    for one in (torrent.swarm_hash, torrent.swarm_hash.hex()):
+        with pytest.raises(TypeError, match="info_hashes="):
+            geventbt.listen(("127.0.0.1", 0), info_hashes=one)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="info_hashes="):
+            geventbt.scrape("http://127.0.0.1:1/announce", one)  # type: ignore[arg-type]
+
+
+def test_what_is_not_an_info_hash_is_said_to_the_server_and_not_to_its_peers():
+    with pytest.raises(ValueError, match="not 3 bytes"):
+        geventbt.listen(("127.0.0.1", 0), info_hashes=[b"abc"])
+
+
+def test_one_address_in_place_of_several_is_refused(world: World, torrent: geventbt.Torrent):
+    peers: Any = "127.0.0.1:1"
+    with pytest.raises(TypeError, match=r"peers='127\.0\.0\.1:1'"):
+        world.download(torrent, peers)
+
+
 def test_an_info_hash_is_enough(world: World, torrent: geventbt.Torrent):
     job = world.client(port=None).add(torrent.info_hash.hex(), world.folder / "out", peers=world.seeds(torrent, 1))
     assert job.wait(20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Callable, Hashable
 from operator import index
 from time import monotonic
@@ -143,7 +144,9 @@ class TorrentReader(io.BufferedIOBase):
         if not self.closed:
             super().close()
             self._buffer = b""
-            self._pieces.read_ahead(id(self), range(0))
+            # At the end of the interpreter, which closes files that were left open, there are no greenlets any more.
+            if not sys.is_finalizing():
+                self._pieces.read_ahead(id(self), range(0))
 
     def _read_part(self, position: int, wanted: int) -> bytes:
         """Read up to `wanted` bytes, at most to the end of a piece; at least one."""

@@ -290,10 +290,10 @@ class DHT:
             call.wait(timeout, f"the item {goals[0].target.hex()} was not stored")
         for goal in goals:
             if goal.refused is not None:
-                raise DHTRejected(goal.refused[0], f"the item was not stored: {goal.refused[1]}")
+                raise DHTRejected(f"the item was not stored: {goal.refused[1]}", code=goal.refused[0])
         stored, refusals = call.stored, call.refusals
         if not stored and refusals:
-            raise DHTRejected(refusals[0].code, f"the item was not stored: {refusals[0].text}")
+            raise DHTRejected(f"the item was not stored: {refusals[0].text}", code=refusals[0].code)
         item = goals[0].item
         return Put(goals[0].target, stored, None if item is None else item.seq)
 

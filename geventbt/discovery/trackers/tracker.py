@@ -34,6 +34,7 @@ from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
+from geventbt.several import several
 
 T = TypeVar("T")
 
@@ -127,7 +128,9 @@ def scrape(
     Raises:
         TrackerError: as for `announce`; or the tracker cannot be scraped.
     """
-    hashes = list(dict.fromkeys(hash_or_id(info_hash, "info hash") for info_hash in info_hashes))
+    hashes = list(
+        dict.fromkeys(hash_or_id(info_hash, "info hash") for info_hash in several(info_hashes, "info_hashes"))
+    )
     results: dict[bytes, ScrapeResult] = {}
     with _tracker_errors(), deadline(timeout, _no_answer(_split(url), timeout)):
         for at in range(0, len(hashes), limits.SCRAPE_HASHES):

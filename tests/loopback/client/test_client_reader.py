@@ -7,6 +7,8 @@ import io
 import os
 import random
 import shutil
+import subprocess
+import sys
 import zipfile
 from typing import Any
 
@@ -460,3 +462,18 @@ def test_a_file_can_be_read_by_many_greenlets_with_files_of_their_own_and_nothin
     looks = [world.spawn(look, at) for at in places]
     data = whole(world, "c")
     assert [greenlet.get(timeout=30) for greenlet in looks] == [data[at : at + 1] for at in places]
+
+
+def test_a_program_may_end_with_a_reader_open(world: World, torrent, tmp_path):
+    path = tmp_path / "a.torrent"
+    path.write_bytes(torrent.to_bytes())
+    code = """
+import sys, geventbt
+client = geventbt.Client(None, dht=False, lsd=False, port_mapping=False)
+torrent = client.add(sys.argv[1], sys.argv[2])
+file = torrent.open(0)
+file.read(1)
+"""
+    command = [sys.executable, "-X", "dev", "-c", code, path, world.origin]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -141,6 +141,7 @@ def test_waiting_for_an_inbound_handshake_may_have_a_limit(socket_pair):
             wire.wait_handshake(timeout=0.01)
         RawPeer(left).send(THEIRS.to_bytes())
         assert wire.wait_handshake(timeout=5) == THEIRS
+        left.close()
 
 
 def test_the_extended_handshake_can_be_waited_for(silent):
