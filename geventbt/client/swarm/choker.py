@@ -8,13 +8,14 @@ There are a number of slots, and only interested peers take one.
 - While we download, two slots of five go by need, to those that have least. By tit for tat alone peers that are alike
   serve each other (Legout and others, "Clustering and sharing incentives in BitTorrent systems", 2007), and one with a
   slow uplink, which is among the best of nobody, is done long after all others. *Measured*, 24 uneven leechers: one of
-  1 Mbit/s had a quarter of the pieces when most had everything; all were done at 1.74 times the bound, and at 1.62 so.
+  1 Mbit/s had a quarter of the pieces when most had everything; all were done at 1.74 times the bound, at 1.62 with it.
   What we have sent to a peer counts as had, so none is needy for long by telling of no piece.
 - The last slot is optimistic: for 30 seconds it goes to the first peer of the rotation that has no slot and would get
   none otherwise, snubbed ones included. The rotation is then turned until that peer is the last, so each peer comes to
   the front in the end. As in the first client, a new peer is three times as likely to start at the front as elsewhere.
 - A round every ten seconds keeps peers from being choked and unchoked all the time (BEP 3: "fibrillation"). Between two
-  rounds no peer is choked in favour of another; free slots are given away at once.
+  rounds no peer is choked in favour of another; free slots are given away at once. A round comes early where nothing
+  is left to send to those that have the slots: near the end they lack little, and others wait.
 """
 
 from __future__ import annotations

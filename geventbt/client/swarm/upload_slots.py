@@ -93,10 +93,12 @@ class UploadSlots:
         if self._follows_uplink and self._count:
             self._count = self._at_most(self._count + max(1, self._count // 2))
 
-    def on_idle(self) -> None:
-        """Note that nothing is left to send, while a choked peer is interested."""
+    def on_idle(self) -> bool:
+        """Note that nothing is left to send, while a choked peer is interested. Returns whether there is one more."""
+        before = self.count
         if self._follows_uplink and self._count:
             self._spare += 1
+        return self.count != before
 
     def on_round(self, wanting: int) -> None:
         """Note that a round of choking begins.

@@ -20,6 +20,8 @@ from geventbt.rates.throttle import Throttle
 
 _SAMPLE = 1.0
 """Seconds between two looks at the uplink."""
+_EARLY_ROUND = 2.0
+"""Seconds from one round to one that comes early, because nothing is left to send to those that have the slots."""
 _NO_QUEUE = 0.05
 """Seconds in queues of the network that are as good as none."""
 
@@ -115,8 +117,9 @@ class Uploads:
         self._choker = choker
         self._rate = rate
         self._slots = slots
-        self._rechoke_at = 0.0
+        self._rechoke_at = self._rechoked_at = 0.0
         self._sample_at = 0.0
+        self._busy: set[UploadPeer] = set()
         self.dealer = dealer
         self._set_slots()
 
@@ -178,7 +181,8 @@ class Uploads:
             return
         self._sample_at = now + _SAMPLE
         peers = self._owner.upload_peers
-        is_busy = any(peer.is_busy for peer in peers if not peer.choked)
+        before, self._busy = self._busy, {peer for peer in peers if not peer.choked and peer.is_busy}
+        is_busy = bool(self._busy)
         self._slots.sample(now, self._owner.uploaded - sum(peer.queued for peer in peers), is_busy=is_busy)
         if now >= self._rechoke_at:
             self._rechoke_at = now + limits.CHOKE_INTERVAL
@@ -188,16 +192,22 @@ class Uploads:
         elif any(peer.interested and peer.choked for peer in peers):
             # Others are interested before they know what we have.
             if not is_busy and self._owner.have.any():
-                self._slots.on_idle()
-            elif self._meets_no_queue(peers):
+                self._on_idle(now)
+            # The round trips of those that were not busy before are old.
+            elif any(self._meets_no_queue(peer) for peer in self._busy & before):
                 self._slots.on_free_path()
             self._set_slots()
             self._fill_slots()
 
-    def _meets_no_queue(self, peers: Collection[UploadPeer]) -> bool:
-        """Whether what is sent to one of the peers at least is sent on at once, so that our uplink is not full."""
-        times = (peer.queue_time for peer in peers if not peer.choked and peer.is_busy)
-        return any(seconds is not None and seconds < _NO_QUEUE for seconds in times)
+    def _on_idle(self, now: float) -> None:
+        """Nothing is left to send, while a choked peer is interested: open one more slot, or else give them anew."""
+        if not self._slots.on_idle() and now >= self._rechoked_at + _EARLY_ROUND:
+            self._rechoke(now)
+
+    def _meets_no_queue(self, peer: UploadPeer) -> bool:
+        """Whether what is sent to a peer is sent on at once, so that our uplink is not full."""
+        seconds = peer.queue_time
+        return seconds is not None and seconds < _NO_QUEUE
 
     def _set_slots(self) -> None:
         # What is limited on purpose is to be shared equally.
@@ -217,6 +227,7 @@ class Uploads:
                 self._unchoke(chosen)
 
     def _rechoke(self, now: float) -> None:
+        self._rechoked_at = now
         peers = [peer for peer in self._owner.upload_peers if not peer.closed]
         views = [peer.view() for peer in peers if self.dealer.may_have_turn(peer)]
         chosen = self._choker.rechoke(views, now, seeding=self._owner.seeding)

@@ -126,8 +126,7 @@ def test_slots_that_nobody_waits_for_are_not_counted():
 def test_an_idle_uplink_opens_one_more_up_to_the_limit_until_the_next_round():
     slots = UploadSlots(limits.FIRST_UPLOAD_SLOTS + 2)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS
-    for _ in range(5):
-        slots.on_idle()
+    assert [slots.on_idle() for _ in range(4)] == [True, True, False, False]
     assert slots.count == limits.FIRST_UPLOAD_SLOTS + 2
     slots.on_round(WAITING)
     assert slots.count == limits.FIRST_UPLOAD_SLOTS

@@ -1,0 +1,128 @@
+"""When upload slots are given away, by what is left to send and by what queues on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from bitarray import bitarray
+from bitarray.util import ones, zeros
+
+from geventbt import Geometry, limits
+from geventbt.client.swarm.choker import Choker, PeerView
+from geventbt.client.swarm.dealer import Dealer
+from geventbt.client.swarm.upload_slots import UploadSlots
+from geventbt.client.swarm.uploads import Uploads
+from geventbt.protocol.connection import RequestKey
+from geventbt.rates.throttle import Throttle
+
+SIZE = 1 << 18
+
+
+class Peer:
+    """An interested `UploadPeer`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.closed = self.has_all = False
+        self.interested = self.choked = True
+        self.is_busy = False
+        self.queue_time: float | None = None
+        self.up_rate = 0.0
+        self.queued = 0
+        self.pieces = zeros(10, "big")
+
+    def view(self) -> PeerView[Peer]:
+        return PeerView(self, self.interested, held=self.number)
+
+    def choke(self) -> None:
+        self.choked = True
+
+    def unchoke(self) -> None:
+        self.choked = False
+
+    def announce(self, piece: int) -> None:
+        raise AssertionError("nothing is dealt")
+
+
+class Leecher:
+    """An `UploadsOwner` that downloads, at a time of its own."""
+
+    seeding = False
+    uploaded = 0
+
+    def __init__(self, slots: int, peers: int = 40) -> None:
+        self.upload_peers = [Peer(number) for number in range(peers)]
+        self.have: bitarray = ones(10, "big")
+        self.now = 0.0
+        dealer: Dealer[Peer] = Dealer(Geometry(10 * SIZE, SIZE), False)
+        dealer.finish()
+        self.uploads = Uploads(
+            self, self, Choker(slots, rng=Random(1)), UploadSlots(slots), Throttle(), dealer, now=lambda: self.now
+        )  # fmt: skip
+
+    def read(self, requests: list[RequestKey], peers: int = 1) -> list[memoryview]:
+        raise AssertionError("nothing is requested")
+
+    def on_read_error(self, error: Exception) -> None:
+        raise error
+
+    @property
+    def unchoked(self) -> set[Peer]:
+        return {peer for peer in self.upload_peers if not peer.choked}
+
+    def go_on(self, seconds: int, each: Callable[[Peer], None] = lambda peer: None) -> None:
+        """Time passes; each second something happens to those that have a slot."""
+        for _ in range(seconds):
+            for peer in self.unchoked:
+                each(peer)
+            self.uploads.tick(self.now)
+            self.now += 1
+
+
+def send(queue_time: float | None) -> Callable[[Peer], None]:
+    def sends(peer: Peer) -> None:
+        peer.is_busy = True
+        peer.queue_time = queue_time
+
+    return sends
+
+
+def test_there_are_more_slots_while_nothing_queues_on_its_way():
+    leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
+    leecher.go_on(1)
+    assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS
+    leecher.go_on(4, send(0.0))
+    assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS * 2
+
+
+@pytest.mark.parametrize("queue_time", [1.0, None])
+def test_a_full_uplink_and_an_unknown_one_keep_their_slots(queue_time):
+    leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
+    leecher.go_on(8, send(queue_time))
+    assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS
+
+
+def test_a_round_trip_from_before_there_was_anything_to_send_tells_nothing():
+    leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
+    leecher.go_on(1)
+    leecher.go_on(1, send(0.0))
+    assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS
+
+
+def test_a_round_comes_early_where_those_that_have_the_slots_ask_for_nothing():
+    leecher = Leecher(4)
+    leecher.go_on(1)
+    first = leecher.unchoked
+    leecher.go_on(5)
+    assert len(leecher.unchoked) == 4
+    assert leecher.unchoked != first
+
+
+def test_no_round_comes_early_while_there_is_something_to_send():
+    leecher = Leecher(4)
+    leecher.go_on(1)
+    first = leecher.unchoked
+    leecher.go_on(8, send(1.0))
+    assert leecher.unchoked == first
