@@ -320,7 +320,7 @@ UPLOAD_TURN = 60.0
 UPLOAD_QUOTA = 20 * MIB
 """Bytes that it gets at least in its turn (libtorrent: 20 pieces)."""
 
-FIRST_UPLOAD_SLOTS = 4
+FIRST_UPLOAD_SLOTS = 5
 """Peers unchoked before the uplink has been measured (BEP 3: 4)."""
 UPLOAD_SLOT_RATE = 128 * KIB
 """Bytes a second that an upload slot should have: there are as many slots as fit in what is measured."""
