@@ -55,9 +55,9 @@ class _Hand:
         is_in_turn: whether its offers are firm.
         sees_all: whether it chooses by itself.
         is_fed: whether it has announced a piece that it has of another leecher.
-        alone: the pieces that no other leecher holds, and the turn from which on it did.
+        alone: how many pieces it holds that no other leecher does.
         passed: how many pieces it alone held until another did, too.
-        waited: the turns in which it alone held them.
+        waited: the turns in which it alone held any piece, less the present one for each that it still does.
         turn: the one in which its last piece was sent whole.
     """
 
@@ -73,14 +73,23 @@ class _Hand:
         self.is_in_turn = False
         self.sees_all = False
         self.is_fed = False
-        self.alone: dict[int, int] = {}
-        self.passed = self.waited = 0
+        self.alone = self.passed = self.waited = 0
         self.turn = 0
+
+    def hold_alone(self, turn: int) -> None:
+        """Note that it alone holds one more piece."""
+        self.alone += 1
+        self.waited += 1 - turn
+
+    def pass_on(self, turn: int) -> None:
+        """Note that another holds one of these pieces, too."""
+        self.alone -= 1
+        self.passed += 1
+        self.waited += turn
 
     def passes_on(self, turn: int) -> float:
         """Turns until it will have passed on what it alone holds and one piece more; 0 where nothing is known of it."""
-        waited = self.waited + sum(turn - since + 1 for since in self.alone.values())
-        return (len(self.alone) + 1) * waited / max(1, self.passed)
+        return (self.alone + 1) * (self.waited + self.alone * turn) / max(1, self.passed)
 
 
 class InitialSeeding(Generic[K]):
@@ -175,11 +184,9 @@ class InitialSeeding(Generic[K]):
         if self._unheld[piece]:
             self._unheld[piece] = 0
             self._carriers[piece] = peer
-            hand.alone[piece] = self._turns
+            hand.hold_alone(self._turns)
         elif piece in self._carriers:
-            carrier = self._hands[self._carriers.pop(piece)]
-            carrier.waited += self._turns - carrier.alone.pop(piece) + 1
-            carrier.passed += 1
+            self._hands[self._carriers.pop(piece)].pass_on(self._turns)
 
     def unshown(self, peer: K) -> bitarray:
         """The pieces that a leecher does not know that we have; from now on it counts as knowing them."""
