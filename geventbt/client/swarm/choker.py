@@ -189,7 +189,7 @@ class Choker(Generic[K]):
         return [*kept[:1], *(peer.key for peer in others[:needy]), *kept[1:]]
 
     def _takes_nothing(self, peer: PeerView[K], now: float) -> bool:
-        """Whether it has a slot, and was sent nothing in all of a round."""
+        """Whether it has a slot, and has been sent nothing since it was given it."""
         turn = self._turns[peer.key]
         return peer.key in self._unchoked and peer.uploaded == turn.uploaded and now > turn.since
 

@@ -166,6 +166,7 @@ class Uploads:
     def on_closed(self, peer: UploadPeer) -> None:
         """A peer has left: its slot is another's."""
         self.dealer.on_left(peer)
+        self._busy.discard(peer)
         if self._choker.release(peer):
             self._fill_slots()
 
