@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from time import perf_counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from weakref import ReferenceType
 
@@ -15,14 +14,11 @@ from gevent import getcurrent
 from geventbt.concurrency.flow import Backlog, FlowControl
 from geventbt.concurrency.flow import no_flow_control as no_flow_control
 from geventbt.concurrency.greenlets import spawn
-from geventbt.concurrency.turns import let_others_run
+from geventbt.concurrency.turns import in_turns
 from geventbt.errors import GeventBTError, LocalProtocolError, StorageError
 from geventbt.handlers import HandlerSignal, check_handler
 
 _log = logging.getLogger("geventbt")
-
-_SLICE = 0.002
-"""Seconds of calls after which other greenlets have a turn: peers may cause very many."""
 
 _ENTRY = 100
 """Bytes of an entry of a dictionary, beside what is in it."""
@@ -78,18 +74,19 @@ class Dispatcher:
         if self._greenlet is not None and self._greenlet is not getcurrent():
             self._greenlet.join(timeout)
 
+    def _calls(self) -> Iterator[Any]:
+        """The calls that wait, and those that come meanwhile."""
+        while self._backlog:
+            yield self._backlog.take()
+
     def _run(self) -> None:
         try:
-            ends = perf_counter() + _SLICE
-            while self._backlog:
-                function, args, kwargs = self._backlog.take()
+            # Peers may cause very many.
+            for function, args, kwargs in in_turns(self._calls()):
                 try:
                     function(*args, **kwargs)
                 except _FAILURES as error:
                     log_failure(function, error)
-                if perf_counter() > ends:
-                    let_others_run()
-                    ends = perf_counter() + _SLICE
         finally:
             # Killed in a handler, or done: the next call starts a new greenlet.
             self._greenlet = None

@@ -17,7 +17,7 @@ from gevent.hub import Waiter
 
 from geventbt import limits
 
-_SLICE = 0.002
+SLICE = 0.002
 """Seconds of work between two turns of others."""
 _T = TypeVar("_T")
 
@@ -36,12 +36,12 @@ def let_others_run() -> None:
 
 def in_turns(items: Iterable[_T]) -> Iterator[_T]:
     """The same items, with turns of others between them while they take long."""
-    ends = perf_counter() + _SLICE
+    ends = perf_counter() + SLICE
     for item in items:
         yield item
         if perf_counter() > ends:
             let_others_run()
-            ends = perf_counter() + _SLICE
+            ends = perf_counter() + SLICE
 
 
 class _Turn:

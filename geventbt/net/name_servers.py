@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Sequence
 from time import monotonic
 
-import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.socket import AF_INET, AF_INET6
 
 from geventbt import limits
+from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import FetchError
 from geventbt.net.addresses import Address, Scope, is_ip_address, is_port, scope_of
 from geventbt.net.datagrams import DatagramConnector
@@ -93,7 +93,7 @@ class NameServers:
                     if addresses is not None:
                         found[kind] = addresses
                 # A flood of others must not keep other greenlets from running.
-                gevent.sleep(0)
+                let_others_run()
         except FetchError:
             raise
         except (OSError, ServerFailed):

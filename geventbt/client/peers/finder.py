@@ -15,6 +15,7 @@ import gevent
 from geventbt import limits
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.turns import let_others_run
 from geventbt.discovery.source import PeerSource, SourceStatus
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address, is_host_name
@@ -192,7 +193,7 @@ class Finder:
             self._resolve_soon(names, reported_by, info_hash)
         for start in range(0, len(addresses), _BATCH):
             if start:
-                gevent.sleep(0)
+                let_others_run()
             now = monotonic()
             for address in addresses[start : start + _BATCH]:
                 is_seed = address in seeds

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
 
-import gevent
 from bitarray import bitarray
 
 from geventbt.client.context import ClientContext
 from geventbt.client.swarm.swarm import Swarm
 from geventbt.client.torrent.file_map import FileMap
 from geventbt.concurrency.threads import in_thread
+from geventbt.concurrency.turns import in_turns
 from geventbt.errors import StorageError
 from geventbt.storage import Storage
 
 _log = logging.getLogger("geventbt")
-_STEP = 500
-"""Pieces that are dealt with in one turn of the loop."""
 
 
 def find_lost(
@@ -43,7 +39,7 @@ def find_lost(
         StorageError: nothing can be read for lack of descriptors.
     """
     lost = files.lost(storage.have)
-    for piece in _in_steps(lost.search(1)):
+    for piece in in_turns(lost.search(1)):
         files.note_lost(piece)
         if swarm is not None:
             swarm.withdraw(piece)
@@ -51,19 +47,11 @@ def find_lost(
         lost |= before & ~storage.have
         in_thread(partial(storage.check, pieces=lost, on_error=ReadWarnings()))
     found = lost & storage.have
-    for piece in _in_steps(found.search(1)):
+    for piece in in_turns(found.search(1)):
         files.note_verified(piece)
         if swarm is not None:
             swarm.announce(piece)
     return lost & ~found, found
-
-
-def _in_steps(pieces: Iterable[int]) -> Iterator[int]:
-    """The same pieces, with pauses in which other greenlets run."""
-    pieces = iter(pieces)
-    while step := list(islice(pieces, _STEP)):
-        yield from step
-        gevent.sleep(0)
 
 
 class ReadWarnings:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 
-import gevent
 from gevent.socket import AF_INET6
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
+from geventbt.concurrency.turns import let_others_run
 from geventbt.discovery.trackers import udp_packets as packets
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse, ScrapeResult
 from geventbt.errors import TrackerError
@@ -191,7 +191,7 @@ class _Exchange:
             if header is not None and header[1] == transaction_id:
                 return _checked(data, header[0], action)
             # A flood of wrong answers must not keep other greenlets from running.
-            gevent.sleep(0)
+            let_others_run()
         self._silences += 1
         return None
 

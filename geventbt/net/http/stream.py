@@ -11,7 +11,7 @@ from typing import Any
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
-from geventbt.concurrency.turns import let_others_run
+from geventbt.concurrency.turns import SLICE, let_others_run
 from geventbt.errors import FetchError
 from geventbt.net.deadline import deadline
 from geventbt.net.text import clean_text
@@ -20,8 +20,6 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _BEGINNING = b"HTTP/1."
 _OVERLAP = 3
 """Bytes of an end of a head that may have come with the last read."""
-_SLICE = 0.002
-"""Seconds after which others get to run before more is read: what comes in small parts costs the most."""
 
 
 class Unanswered(FetchError):
@@ -164,7 +162,8 @@ class Stream:
         return count
 
     def _receive(self, buffer: memoryview) -> int:
-        if perf_counter() - self._began_at > _SLICE:
+        # What comes in small parts costs the most.
+        if perf_counter() - self._began_at > SLICE:
             let_others_run()
             self._began_at = perf_counter()
         try:

@@ -8,10 +8,10 @@ from socket import if_nametoindex
 from time import monotonic
 from typing import TypeVar
 
-import gevent
 from gevent.socket import AF_INET, AF_INET6
 
 from geventbt import limits
+from geventbt.concurrency.turns import let_others_run
 from geventbt.net.addresses import Address
 from geventbt.net.datagrams import DatagramConnection
 from geventbt.net.mapping import nat_pmp, pcp
@@ -124,5 +124,5 @@ def _receive(sock: DatagramConnection, parse: Callable[[bytes], T | None], secon
         if answer is not None:
             return answer
         # A flood of others must not keep other greenlets from running.
-        gevent.sleep(0)
+        let_others_run()
     return None

@@ -14,6 +14,7 @@ from gevent.event import Event
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
+from geventbt.concurrency.turns import let_others_run
 from geventbt.net.addresses import Address, normalise
 from geventbt.net.datagrams import BatchReceiver, DatagramConnection, DatagramReceiver, DatagramSocket, Receivers
 from geventbt.net.opener import DirectOpener
@@ -78,7 +79,7 @@ class RelayConnection:
             if found is not None and (self._known is None or normalise(found[1]) == self._known):
                 return found[0]
             # A flood of such must not keep other greenlets from running.
-            gevent.sleep(0)
+            let_others_run()
 
     def settimeout(self, seconds: float, /) -> None:
         """See `DatagramConnection`."""
