@@ -15,11 +15,10 @@ from geventbt.cli.main import make_parser, run
 from geventbt.cli.parsing import subparsers_of
 from tests.docs_tables import defaults_table, limits_table
 from tests.documents import DOCUMENTS, ROOT
+from tests.public_names import public_extensions
 
 COMMAND_LINE = DOCUMENTS["guides/command-line"]
-EXTENSIONS: dict[str, type[geventbt.Extension]] = {
-    extension.name: extension for extension in (geventbt.UtMetadata, geventbt.UtPex, geventbt.LtDonthave)
-}
+EXTENSIONS = {extension.name: extension for extension in public_extensions()}
 COMMANDS = sorted(
     {command for document in DOCUMENTS.values() for command in re.findall(r"^geventbt (\w.*)$", document.text, re.M)}
 )
@@ -38,7 +37,9 @@ def test_every_command_and_option_exists(line: str, capsys: pytest.CaptureFixtur
 
 def test_every_command_is_in_the_table() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", COMMAND_LINE.sections["Command line"], re.MULTILINE)
-    assert {name for name, _ in rows} == set(subcommands())
+    assert {name for name, _ in rows} == set(subcommands()), (
+        "the table of docs/guides/command-line.md has every command"
+    )
 
 
 def subcommands() -> list[str]:
@@ -132,7 +133,7 @@ def test_the_signals_of_the_guide_are_all_and_have_the_fields_that_it_says() -> 
         for name in re.findall(r"`(\w+)`", names):
             shown[name] = ", ".join(re.findall(r"`(\w+)`", fields))
     known = {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}
-    assert shown.keys() == known.keys()
+    assert shown.keys() == known.keys(), "the table of docs/guides/wire.md has every signal"
     for name, fields in shown.items():
         doc = str(known[name].__doc__)
         assert name == "stopping" or name == "stop" or not fields or doc.startswith(f"{fields}: "), (name, doc)
@@ -174,6 +175,11 @@ def test_every_public_name_is_in_the_reference() -> None:
     in_modules = {name for name in geventbt.__all__ if hasattr(geventbt.errors, name)}
     missing = set(geventbt.__all__) - {"__version__"} - documented - in_modules
     assert missing == set(), "add an autoclass or autofunction to a page of docs/reference"
+
+
+def test_the_guide_names_every_extension_that_is_built_in() -> None:
+    text = DOCUMENTS["guides/extensions"].text
+    assert [extension.__name__ for extension in EXTENSIONS.values() if f"`{extension.__name__}`" not in text] == []
 
 
 def test_every_program_that_is_named_is_there() -> None:
