@@ -232,6 +232,6 @@ def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     lazy = {name: module for name, module in declared.items() if module != "geventbt"}
-    different = sorted(dict(lazy.items() ^ geventbt._EXPORTS.items()))
-    assert different == [], "in geventbt/__init__.py a public name is both in _EXPORTS and below TYPE_CHECKING"
+    different = {name for name, _ in lazy.items() ^ geventbt._EXPORTS.items()}
+    assert different == set(), "in geventbt/__init__.py a public name is both in _EXPORTS and below TYPE_CHECKING"
     assert set(declared) | {"__version__"} == set(geventbt.__all__)
