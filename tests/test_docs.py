@@ -54,7 +54,8 @@ OWN_STORAGE = take("guides/serving", "Serve from any storage")
 MEMORY = take("guides/serving", "Download into any storage", 0)
 BUCKET = take("guides/serving", "A bucket, or any other store")
 DATABASE = take("guides/serving", "A backend of your own")
-EXTENSION = take("guides/extensions", "Extensions")
+EXTENSION = take("guides/extensions", "Extensions", 0)
+EXTENSION_IN_A_CLIENT = take("guides/extensions", "Extensions", 1)
 CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
 CHOOSE = take("guides/client", "Select files")
@@ -378,6 +379,20 @@ def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pyte
         eventually(lambda: printed.append(capsys.readouterr().out) or "the peer said 42\n" in printed)
         assert names["wire"].ext["x_ping"] is names["wire"].x_ping
         names["wire"].close()
+
+
+def test_the_extension_is_used_in_a_client(names: dict[str, Any], torrent: geventbt.Torrent) -> None:
+    definition, _ = EXTENSION.split("\n\n\n")
+    execute(f"{definition}\n\n{EXTENSION_IN_A_CLIENT}", names)
+    with geventbt.Client(0, host="127.0.0.1") as client:
+        active = client.add(torrent, "origin")
+        names["use_in"](active)
+        active.wait(10)
+        with geventbt.connect(("127.0.0.1", client.port), info_hash=torrent.info_hash) as wire:
+            numbers: list[int] = []
+            wire.use(names["Ping"]).on("pong", lambda ping, number: numbers.append(number))
+            wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+            eventually(lambda: 42 in numbers)
 
 
 def test_the_client_reads_and_downloads(tracked: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
