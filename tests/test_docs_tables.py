@@ -163,6 +163,12 @@ def test_every_page_that_the_readme_links_to_is_there() -> None:
     assert set(pages) <= DOCUMENTS.keys()
 
 
+def test_the_readme_and_the_index_name_every_guide() -> None:
+    guides = {name for name in DOCUMENTS if name.startswith("guides/")}
+    assert [name for name in guides if f"/latest/{name}.html" not in DOCUMENTS["README"].text] == []
+    assert [name for name in guides if f"\n{name}\n" not in DOCUMENTS["index"].text] == []
+
+
 def test_the_readme_is_short_and_has_no_link_that_works_only_in_the_repository() -> None:
     text = DOCUMENTS["README"].text
     assert len(text.splitlines()) <= 200
