@@ -294,3 +294,9 @@ def test_bench_transfer_measures_every_side_in_each_row() -> None:
 def test_every_script_has_an_example_in_its_first_lines() -> None:
     for script in SCRIPTS.glob("*.py"):
         assert f"    python scripts/{script.name}" in script.read_text()[:1000], script
+
+
+def test_every_script_that_uses_modules_of_the_tests_can_find_them() -> None:
+    for script in SCRIPTS.glob("*.py"):
+        before, uses, _ = script.read_text().partition("\nfrom tests.")
+        assert not uses or "sys.path.insert(0, " in before, f"{script}: its folder alone is on the path"
