@@ -20,11 +20,11 @@ from bitarray import bitarray
 from gevent import socket as gevent_socket
 from gevent import subprocess as gevent_subprocess
 from gevent.pywsgi import WSGIServer
-from gevent.server import StreamServer
 
 import geventbt
 from tests.documents import DOCUMENTS
 from tests.free_port import free_port
+from tests.loopback.fake_trackers import FakeHttp, bencoded
 from tests.loopback.harness import eventually
 
 CONTENT = bytes(range(256)) * 1000
@@ -82,7 +82,7 @@ ASYNCIO = take("guides/concurrency", "Next to asyncio")
 
 def test_every_block_of_python_is_run_by_a_test() -> None:
     found = {(name, *block) for name, document in DOCUMENTS.items() for block in document.blocks}
-    assert found == TAKEN
+    assert found == TAKEN, "take() each block by its page, heading and number, and run it in a test"
     assert len(found) == sum(document.text.count("```python") for document in DOCUMENTS.values())
 
 
@@ -176,38 +176,17 @@ def seeder(seed: str, names: dict[str, Any]) -> Iterator[int]:
 
 
 @pytest.fixture
-def serve_http() -> Iterator[Callable[[bytes], str]]:
-    """Answers every GET with the given bytes; gives the address as a URL."""
-    servers: list[StreamServer] = []
-
-    def serve(body: bytes) -> str:
-        def answer(sock: Any, address: Any) -> None:
-            sock.recv(65536)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            sock.close()
-
-        servers.append(StreamServer(("127.0.0.1", 0), answer))
-        servers[-1].start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield serve
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def tracked(
-    port: int, torrent: geventbt.Torrent, tmp_path: Path, serve_http: Callable[[bytes], str]
-) -> Callable[[geventbt.Torrent], bytes]:
+def tracked(port: int, torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[Callable[[geventbt.Torrent], bytes]]:
     """Gives a torrent a tracker that knows the README's seeder; so has ubuntu.torrent. Returns the file's bytes."""
     peer = bytes([127, 0, 0, 1]) + port.to_bytes(2, "big")
-    url = serve_http(geventbt.bencoding.encode({"interval": 1800, "peers": peer})) + "/announce"
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=peer)})
 
     def with_tracker(torrent: geventbt.Torrent) -> bytes:
-        return replace(torrent, trackers=((url,),)).to_bytes()
+        return replace(torrent, trackers=((tracker.url(),),)).to_bytes()
 
     (tmp_path / "ubuntu.torrent").write_bytes(with_tracker(torrent))
-    return with_tracker
+    yield with_tracker
+    tracker.close()
 
 
 # --- its code ---
