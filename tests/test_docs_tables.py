@@ -62,6 +62,14 @@ def test_the_options_without_a_variable_are_those_of_the_guide(monkeypatch: pyte
     assert make_parser().parse_args(["download", "x"]).output == "/downloads"
 
 
+def test_the_guide_names_the_variables_that_the_library_reads() -> None:
+    modules = (path for path in (ROOT / "geventbt").rglob("*.py") if "cli" not in path.parts)
+    sources = [path.read_text() for path in modules]
+    variables = {name for source in sources for name in re.findall(r'"(GEVENTBT_[A-Z_]+[A-Z])"', source)}
+    assert len(variables) >= 4
+    assert [name for name in variables if name not in COMMAND_LINE.sections["Environment variables"]] == []
+
+
 def test_the_completion_is_set_up_as_the_help_says(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["completion", "--help"])
