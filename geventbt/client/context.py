@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import gevent
@@ -15,6 +15,7 @@ from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.connection_room import ConnectionRoom
+from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.client.peers.own_addresses import OwnAddresses
 from geventbt.concurrency.hubs import is_current
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from geventbt.discovery.local import LocalDiscovery
     from geventbt.net.mapping.base import PortMapping
     from geventbt.net.mapping.mapper import PortMapper
-
-
-class PortUser(Protocol):
-    """Tells others where peers reach us."""
-
-    def moved(self) -> None:
-        """They reach us at another port or address from now on."""
 
 
 class ClientContext:
@@ -110,7 +104,7 @@ class ClientContext:
         self.own_addresses = OwnAddresses()
         self.announces = AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)
         self.default_trackers: list[list[str]] = []
-        self.port_users: WeakSet[PortUser] = WeakSet()
+        self.port_users: WeakSet[Finder] = WeakSet()
         self.checking = BoundedSemaphore(1)
         self._places: dict[bool, tuple[int | None, str | None]] = {}
 
