@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
@@ -374,9 +373,7 @@ class DHT:
     def __enter__(self) -> DHT:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     # ------------------------------------------------------------------ the rest
