@@ -48,7 +48,8 @@ _MIN_PEERS = 10
 
 
 class TorrentRunner:
-    """Runs a torrent, on a greenlet of its own until it is at rest. Its public face is `ActiveTorrent`, which holds it.
+    """Runs a torrent, on a greenlet of its own until it is at rest: a `SwarmOwner`. Its public face is `ActiveTorrent`,
+    which holds it.
 
     Args:
         client: what all torrents of the client share.
@@ -325,7 +326,6 @@ class TorrentRunner:
     # ------------------------------------------------------------------ what happens in the swarm
 
     def on_piece_verified(self, piece: int) -> None:
-        """See `SwarmOwner`."""
         storage, _ = self.data.opened
         self._meter.add(storage.torrent.geometry.piece_size(piece), self._client.now())
         self._recovery.note_written()
@@ -335,22 +335,17 @@ class TorrentRunner:
         self.life.notify()
 
     def on_piece_failed(self, piece: int) -> None:
-        """See `SwarmOwner`."""
         self.events.send("piece_failed", index=piece)
 
     def on_storage_error(self, error: StorageError) -> None:
-        """See `SwarmOwner`."""
         self._recovery.note_error(error)
 
     def on_read_error(self, error: StorageError) -> None:
-        """See `SwarmOwner`."""
         self._recovery.note_read_error(error)
 
     def on_peer_added(self, wire: Wire) -> None:
-        """See `SwarmOwner`."""
         self.events.send("peer_added", wire=wire)
 
     def on_peer_removed(self, wire: Wire) -> None:
-        """See `SwarmOwner`."""
         self.events.send("peer_removed", wire=wire)
         self.life.news.set()

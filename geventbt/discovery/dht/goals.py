@@ -52,7 +52,6 @@ class FindNodes(Goal):
         self.target = target
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.FindNode(self.target, want)
 
 
@@ -88,7 +87,6 @@ class FindPeers(Goal):
         self._seen: set[Address] = set()
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.GetPeers(self.target, want)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
@@ -105,11 +103,9 @@ class FindPeers(Goal):
             self.found.append((address, contact.address[0]))
 
     def prepare(self) -> bool:
-        """See `Goal`."""
         return self._announce is not None
 
     def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """See `Goal`."""
         announce = self._announce
         assert announce is not None
         return m.AnnouncePeer(self.target, announce.port, token, announce.implied_port, announce.is_seed)
@@ -129,11 +125,9 @@ class CountPeers(Goal):
         self._plain: list[Address] = []
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.GetPeers(self.target, want, scrape=True)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
         if reply.seeds is not None:
             self.seeds.merge(reply.seeds)
         if reply.others is not None:
@@ -170,15 +164,12 @@ class FindItem(Goal):
 
     @property
     def is_reached(self) -> bool:
-        """See `Goal`."""
         return self.item is not None and self.item.key is None
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.Get(self.target, want=want)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
         item = reply.item
         if item is None:
             return
@@ -224,15 +215,12 @@ class StoreMutable(Goal):
         self.refused: tuple[int, str] | None = None
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return self._there.request(want)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
         self._there.take(contact, reply)
 
     def prepare(self) -> bool:
-        """See `Goal`."""
         there = self._there.item
         newest = None if there is None else there.seq
         seq = (newest or 0) + 1 if self._seq is None else self._seq
@@ -262,15 +250,12 @@ class StoreItem(Goal):
         self.target = item.target
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.Get(self.target, want=want)
 
     def prepare(self) -> bool:
-        """See `Goal`."""
         return True
 
     def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """See `Goal`."""
         return m.PutItem(self.item, token)
 
 

@@ -36,7 +36,6 @@ class TrackerPort:
         self._port = port
 
     def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """See `DatagramConnector`."""
         network = self._port.network
         network.check(endpoint)
         ends = monotonic() + timeout
@@ -130,7 +129,6 @@ class _Question:
             return
 
     def send(self, data: bytes, /) -> int:
-        """See `DatagramConnection`."""
         transaction_id = request_id(data)
         self._ids.add(transaction_id)
         self._port.expect(transaction_id, self)
@@ -138,7 +136,6 @@ class _Question:
         return len(data)
 
     def recv(self, size: int, /) -> bytes:
-        """See `DatagramConnection`."""
         try:
             outcome: bytes | OSError = self._answers.get(timeout=self._timeout)
         except Empty:
@@ -148,11 +145,9 @@ class _Question:
         return outcome
 
     def settimeout(self, seconds: float, /) -> None:
-        """See `DatagramConnection`."""
         self._timeout = seconds
 
     def close(self) -> None:
-        """See `DatagramConnection`."""
         for transaction_id in self._ids:
             self._port.forget(transaction_id)
         self._port.leave(self._socket)

@@ -166,7 +166,6 @@ class _Inbox(DatagramReceiver):
         self._queue: Queue = Queue(limits.UPNP_ANSWERS)
 
     def receive(self, data: bytes, address: Address) -> None:
-        """See `DatagramReceiver`."""
         try:
             self._queue.put_nowait((data, address))
         except Full:

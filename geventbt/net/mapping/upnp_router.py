@@ -43,11 +43,9 @@ class UpnpRouter:
         self._rng = random.Random()
 
     def map(self, transport: Transport, port: int, external_port: int) -> PortMapping:
-        """See `Router`."""
         return self._routers.use(lambda service: self._map_at(service, transport, port, external_port))
 
     def unmap(self, mapping: PortMapping) -> None:
-        """See `Router`."""
         key = _key(mapping.external_port, mapping.transport)
         self._routers.use_known(lambda service: self._routers.act(service, "DeletePortMapping", key))
 

@@ -35,7 +35,6 @@ class ProxyOpener:
         return resolve(host, port, family=family, datagram=datagram, by_proxy=True)
 
     def connect(self, endpoint: Endpoint, timeout: float | None, source_address: Address | None) -> Any:
-        """See `Opener`."""
         with gevent.Timeout(timeout, TimeoutError(f"no connection through the proxy {self._proxy} in time")):
             return self._open(endpoint.address, timeout, source_address)
 

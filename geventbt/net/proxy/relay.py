@@ -68,7 +68,6 @@ class RelayConnection:
         self._known = normalise(target)
 
     def send(self, data: bytes, /) -> int:
-        """See `DatagramConnection`."""
         self._socket.send(pack_datagram(data, self._target))
         return len(data)
 
@@ -82,11 +81,9 @@ class RelayConnection:
             let_others_run()
 
     def settimeout(self, seconds: float, /) -> None:
-        """See `DatagramConnection`."""
         self._socket.settimeout(seconds)
 
     def close(self) -> None:
-        """See `DatagramConnection`."""
         self._socket.close()
         self._association.close()
 
@@ -122,19 +119,15 @@ class RelaySocket:
 
     @property
     def buffer(self) -> int:
-        """See `DatagramSocket`."""
         return self._socket.buffer if self._socket is not None else 2 * limits.UTP_MIN_ROOM
 
     def set_receiver(self, receiver: DatagramReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.set_rest(receiver)
 
     def attach(self, first_bytes: Collection[int], receiver: BatchReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.add(first_bytes, receiver)
 
     def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.remove(receiver)
         if self._receivers.is_empty:
             self.is_closed = True
@@ -145,7 +138,6 @@ class RelaySocket:
     # ------------------------------------------------------------------ sending
 
     def wait_open(self, timeout: float) -> None:
-        """See `DatagramSocket`."""
         if self._socket is None:
             self._start()
             if not self._answered.wait(timeout):
@@ -154,7 +146,6 @@ class RelaySocket:
                 raise self._failure
 
     def send(self, data: bytes, address: Address) -> bool:
-        """See `DatagramSocket`."""
         if self._socket is None or self._association is None:
             self._waiting.append((data, address))
             self._start()
@@ -162,7 +153,6 @@ class RelaySocket:
         return self._socket.send(pack_datagram(data, address), self._association.relay.address)
 
     def send_batch(self, data: bytes, size: int, address: Address) -> bool:
-        """See `DatagramSocket`."""
         packets = [data[at : at + size] for at in range(0, len(data), size)]
         if self._socket is None or self._association is None:
             for packet in packets:
@@ -187,7 +177,6 @@ class RelaySocket:
                 self._receivers.give(found[0], len(found[0]), found[1])
 
     def drained(self) -> None:
-        """See `BatchReceiver`."""
         self._receivers.drained()
 
     def refused(self, data: bytes, address: Address) -> None:
@@ -196,7 +185,6 @@ class RelaySocket:
             self._association.close()
 
     def writable(self) -> None:
-        """See `BatchReceiver`."""
         self._receivers.writable()
 
     def moved(self) -> None:
