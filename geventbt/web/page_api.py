@@ -67,8 +67,6 @@ class PageAPI:
         }.items():
             views.add(f"/api/torrents/{PART}/{name}", self._checked(self._view_of(action)), "POST")
 
-    # ------------------------------------------------------------------ what there is
-
     def _events(self, request: Request) -> Reply:
         headers = [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
         events = self._feed.events(socket_of(request.environ))
@@ -93,8 +91,6 @@ class PageAPI:
             return self._client.torrents[bytes.fromhex(info_hash)]
         except (ValueError, KeyError):
             raise Refused(404, "there is no such torrent") from None
-
-    # ------------------------------------------------------------------ what is asked for
 
     def _checked(self, view: View) -> View:
         """A view that is called with the token alone, and whose errors are text for the page."""

@@ -67,9 +67,6 @@ class StandstillWatch:
         return True
 
 
-# ------------------------------------------------------------------ with peers
-
-
 @dataclass(frozen=True, slots=True)
 class PeerCounts:
     """The connected peers of a download.
@@ -105,9 +102,6 @@ def cause_with_peers(counts: PeerCounts) -> Cause:
     if counts.silent >= counts.unchoked:
         return Cause("silent", f"{have}: none of these answers our requests")
     return Cause("blocks", f"{have}: no block comes from these")
-
-
-# ------------------------------------------------------------------ without peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +149,6 @@ def _trackers(trackers: Mapping[str, TrackerStatus]) -> str:
     if answering:
         parts.append(f"{_counted(answering, 'tracker')} answering")
     return ", ".join(parts) or f"{_counted(len(trackers), 'tracker')} not asked yet"
-
-
-# ------------------------------------------------------------------ metadata and disk
 
 
 def cause_without_metadata(asked: int, search: Search) -> Cause:

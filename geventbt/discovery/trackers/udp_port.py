@@ -54,8 +54,6 @@ class TrackerPort:
             raise
         return question
 
-    # ------------------------------------------------------------------ of the questions
-
     def enter(self, socket: DatagramSocket) -> None:
         """One more question uses a socket."""
         if socket not in self._open:
@@ -76,8 +74,6 @@ class TrackerPort:
     def forget(self, transaction_id: bytes) -> None:
         """Leave such an answer out."""
         self._questions.pop(transaction_id, None)
-
-    # ------------------------------------------------------------------ of the sockets
 
     def receive_batch(self, data: memoryview, size: int, address: Address) -> None:
         """Take answers; see `BatchReceiver`."""
