@@ -19,7 +19,7 @@ from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.client.peers.own_addresses import OwnAddresses
 from geventbt.concurrency.hubs import is_current
-from geventbt.discovery.trackers.announce_queue import AnnounceQueue
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.net.addresses import AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
