@@ -40,10 +40,9 @@ class ClientContext:
     Args:
         options: of the client.
         count_connections: returns the number of connections of all torrents.
-        now: the monotonic clock, in seconds.
 
     Attributes:
-        now: see above.
+        now: the monotonic clock, in seconds.
         peer_id: our peer id, the same for all torrents.
         rng: chooses where nothing else does; one for all, since its state has 2.5 KiB.
         port: the port that we listen on, or None.
@@ -72,14 +71,8 @@ class ClientContext:
             native threads away from torrents that are being downloaded.
     """
 
-    def __init__(
-        self,
-        options: ClientOptions,
-        count_connections: Callable[[], int] = lambda: 0,
-        *,
-        now: Callable[[], float] = monotonic,
-    ) -> None:
-        self.now = now
+    def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
+        self.now = monotonic
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.rng = random.Random()
@@ -98,7 +91,7 @@ class ClientContext:
         self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
-        self.down = FairRate(options.limit_down, now())
+        self.down = FairRate(options.limit_down, monotonic())
         self.up = Throttle(options.limit_up)
         self.connections = ConnectionRoom(options.max_connections, count_connections)
         self.own_addresses = OwnAddresses()

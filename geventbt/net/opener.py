@@ -58,7 +58,7 @@ class DirectOpener:
             # Only now: most programs use none.
             from geventbt.net.name_servers import NameServers
 
-            self._names = NameServers(self, interface)
+            self._names = NameServers(self, interface).look_up
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
         """See `Opener`. With an interface, name servers are asked over it."""

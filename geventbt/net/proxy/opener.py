@@ -55,7 +55,7 @@ class ProxyOpener:
         """See `Opener`. The address is not bound, and says the family only: the proxy has a port of its own."""
         if self._proxy.kind != SOCKS5:
             raise self._no_udp()
-        return RelaySocket(self, self._direct, is_ipv6=":" in address[0])
+        return RelaySocket(self.associate, self._direct, is_ipv6=":" in address[0])
 
     def associate(self) -> Association:
         """Have the proxy relay datagrams; blocks until it does.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import gevent
 from gevent import socket as gevent_socket
@@ -43,13 +43,6 @@ class Association(NamedTuple):
     def close(self) -> None:
         """End it."""
         self.control.close()
-
-
-class Associator(Protocol):
-    """Has a proxy relay datagrams."""
-
-    def associate(self) -> Association:
-        """Ask for it, and block until it does. Raises: OSError, it does not."""
 
 
 class RelayConnection:
@@ -95,16 +88,16 @@ class RelaySocket:
     once if it has lasted, after a pause if not. Of what is sent until then the last few datagrams are kept.
 
     Args:
-        associator: asks the proxy.
+        associate: asks the proxy, and blocks until it relays. Raises: OSError, it does not.
         direct: opens the socket that sends to the relay.
         is_ipv6: the family.
     """
 
-    def __init__(self, associator: Associator, direct: DirectOpener, *, is_ipv6: bool) -> None:
+    def __init__(self, associate: Callable[[], Association], direct: DirectOpener, *, is_ipv6: bool) -> None:
         self.address: Address = ("::" if is_ipv6 else "0.0.0.0", 0)
         self.is_closed = False
         self._is_ipv6 = is_ipv6
-        self._associator = associator
+        self._associate = associate
         self._direct = direct
         self._receivers = Receivers()
         self._association: Association | None = None
@@ -201,7 +194,7 @@ class RelaySocket:
         began = monotonic()
         try:
             with gevent.Timeout(limits.PROXY_TIMEOUT, TimeoutError("no answer of the proxy in time")):
-                association = self._associator.associate()
+                association = self._associate()
             began = monotonic()
             self._begin(association)
             _wait_for_end(association.control)
