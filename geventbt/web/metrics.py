@@ -76,7 +76,7 @@ class Metrics:
         return render(self._families())
 
     def _families(self) -> Iterator[Family]:
-        found = self._look()
+        found = [(torrent, torrent.progress) for torrent in in_turns(list(self._client.torrents.values()))]
         self._traffic.update(found)
         yield from self._process()
         yield from self._torrents([progress for _, progress in found])
@@ -87,9 +87,6 @@ class Metrics:
             yield from _http(self._http)
         if self._per_torrent:
             yield from _each(found[: limits.WEB_METRICS_TORRENTS])
-
-    def _look(self) -> list[tuple[ActiveTorrent, Progress]]:
-        return [(torrent, torrent.progress) for torrent in in_turns(list(self._client.torrents.values()))]
 
     def _process(self) -> Iterator[Family]:
         labels = {"version": __version__, "python": platform.python_version(), "gevent": gevent.__version__}

@@ -133,7 +133,8 @@ class TorrentRunner:
         self.sources.add_by_user()
         if self.identity.metainfo is None:
             self._fetch_metadata()
-        self._use_web_seeds()
+        assert self.identity.metainfo is not None
+        self.peering.web_seeds.use(self.identity.metainfo, self._options.web_seeds)
         self.data.make()
         self.life.known.set()
 
@@ -143,10 +144,6 @@ class TorrentRunner:
         self.identity.set_metainfo(in_thread(metadata.torrent, self.identity.trackers, self.identity.web_seeds))
         self.sources.update()
         self.life.enter(TorrentState.CHECKING)
-
-    def _use_web_seeds(self) -> None:
-        assert self.identity.metainfo is not None
-        self.peering.web_seeds.use(self.identity.metainfo, self._options.web_seeds)
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over or at rest; a fault of the disk only interrupts it."""
