@@ -29,6 +29,7 @@ from geventbt.discovery.dht.upkeep import Upkeep
 from geventbt.net.addresses import Address, normalise
 from geventbt.rates.allowances import Allowance, Allowances
 
+_LOOPBACK = {IPV4: "127.0.0.1", IPV6: "::1"}
 _EXPIRY_INTERVAL = 60.0
 _DUE_AT_ONCE = 32
 """Timeouts handled before other greenlets run: after a suspension hundreds are due at one time."""
@@ -285,10 +286,12 @@ class Node:
         """Begin a search.
 
         Args:
-            search: whose goal and lookup it has; the nodes that we know are added.
+            search: whose goal and lookup it has; the nodes that we know are added, and what is stored here is taken.
             now: the time.
             is_background: it leaves half of the queries that may be sent to others.
         """
+        ourselves = Contact(self.node_id, (_LOOPBACK[self.family], 0))
+        search.take_own(ourselves, self.responder.stored(search.goal.request(frozenset())))
         nodes = self.table.closest(search.lookup.target, 2 * limits.DHT_K, secure=True)
         self._searches.start(search, nodes, now, is_background=is_background)
 

@@ -86,6 +86,11 @@ class Search:
 
     # ------------------------------------------------------------------ what comes of it
 
+    def take_own(self, contact: Contact, reply: m.Reply) -> None:
+        """Take what is stored with ourselves: in a small network that may be the only copy."""
+        self.goal.take(contact, reply)
+        self._on_change()
+
     def answered(self, contact: Contact, request: m.Request, reply: m.Reply, now: float, *, was_slow: bool) -> None:
         """A node has answered a query."""
         if _is_store(request):
