@@ -26,7 +26,7 @@ class View(Protocol):
         """Show where a torrent is now."""
 
     def finish(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Show a torrent a last time, before its result is told."""
+        """Show a torrent a last time, before its result is shown."""
 
     def close(self) -> None:
         """End the view."""

@@ -65,7 +65,7 @@ class Counters:
         replies: that came to them.
         failures: errors that came to them, and queries that were not answered.
         answered: queries of others that were answered.
-        malformed: packets that were no messages.
+        malformed: packets that were not messages.
         unexpected: answers to no question.
         refused: packets over a limit.
     """
@@ -241,7 +241,7 @@ class Node:
         self._searches.feed(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
 
     def note_own_host(self, host: str, now: float) -> None:
-        """Take our own IP address from someone who knows it, such as the router, unless nodes have said it already."""
+        """Take our own IP address, such as from the router, unless nodes have said it already."""
         if self.own_address.host is None:
             self.own_address.host = host
             self._fit_id(now)

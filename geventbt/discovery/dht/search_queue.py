@@ -18,7 +18,7 @@ class SearchQueue:
         self._waiting: dict[Callable[[], None], None] = {}
 
     def enter(self, wake: Callable[[], None]) -> bool:
-        """Take a place, if there is one and nobody has waited for it longer; `leave` is to follow.
+        """Take a place, if there is one and no other has waited for it longer; `leave` is to follow.
 
         Args:
             wake: is called once where there is none, when it should be tried again.
