@@ -68,6 +68,14 @@ class ServiceTorrent:
         """The bytes of its wanted pieces; 0 while they are unknown."""
         return self.active.progress.wanted
 
+    def note_pause(self) -> None:
+        """Take note of a pause that the program itself has made, or ended."""
+        state = self.active.state
+        if state is TorrentState.PAUSED:
+            self.runs = False
+        elif state in (TorrentState.METADATA, TorrentState.DOWNLOADING, TorrentState.SEEDING):
+            self.runs = True
+
     # ------------------------------------------------------------------ counters
 
     @property
