@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import gevent
 import pytest
 
-from geventbt import Client, Magnet, Torrent, bencoding, limits
+from geventbt import Client, Magnet, MemoryBackend, StorageError, Torrent, bencoding, limits
 from geventbt.service.session import Session
 from geventbt.web import make_app
 from geventbt.web.rpc import Rpc, rpc_app
@@ -703,6 +704,32 @@ def test_what_the_page_does_is_seen_by_remote_control(world: World, torrent: Tor
         path = f"/api/torrents/{active.info_hash.hex()}/{action}"
         assert visitor.ask(path, "POST", b"{}", X_Geventbt_Token=token).code < 300
         eventually(lambda status=status: remote.statuses() == [status])
+
+
+class FullBackend(MemoryBackend):
+    """Has no room until it is given some."""
+
+    room = False
+
+    def write(self, file: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        if not self.room:
+            raise StorageError(errno.EROFS, "no room")
+        super().write(file, offset, data)
+
+
+def test_the_page_resumes_a_failed_torrent_in_the_storage_that_its_program_chose(
+    world: World, torrent: Torrent, serving_http: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.client(port=None)
+    visitor = Visitor(serving_http(make_app(client, world.folder / "added")))
+    active = world.download(torrent, world.seeds(torrent, 1), client=client, storage=FullBackend)
+    eventually(lambda: active.state == "failed")
+    monkeypatch.setattr(FullBackend, "room", True)
+    token = visitor.ask("/api/torrents", "POST").headers["X-Geventbt-Token"]
+    path = f"/api/torrents/{active.info_hash.hex()}/resume"
+    assert visitor.ask(path, "POST", b"{}", X_Geventbt_Token=token).code < 300
+    eventually(lambda: active.state == "seeding")
+    assert client.torrents[active.info_hash] is active
 
 
 def test_remote_control_of_the_programs_own_takes_the_place(
