@@ -76,8 +76,6 @@ class ServiceTorrent:
         elif state in (TorrentState.METADATA, TorrentState.DOWNLOADING, TorrentState.SEEDING):
             self.runs = True
 
-    # ------------------------------------------------------------------ counters
-
     @property
     def downloaded(self) -> int:
         """Bytes received in all runs."""
@@ -116,8 +114,6 @@ class ServiceTorrent:
         self.active, self._counted = active, (0, 0)
         self.moves_data = self.record.moved_from is not None
 
-    # ------------------------------------------------------------------ goals
-
     def ratio_goal(self, settings: Settings) -> float | None:
         """The ratio that ends its seeding, or None."""
         if self.record.ratio_goal == Goal.COMMON:
@@ -138,8 +134,6 @@ class ServiceTorrent:
         if ratio is not None and self.size and self.uploaded >= ratio * self.size:
             return True
         return idle is not None and now - max(self.record.active, self.record.started, self.record.completed) >= idle
-
-    # ------------------------------------------------------------------ files
 
     @property
     def priorities(self) -> dict[FileRef, int]:

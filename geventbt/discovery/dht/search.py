@@ -47,8 +47,6 @@ class Search:
         self._is_storing = False
         self._is_stopped = False
 
-    # ------------------------------------------------------------------ what it asks
-
     def next(self, now: float, want: m.Want) -> tuple[Destination, m.Request] | None:
         """The next query to send, which is taken to be sent then."""
         if self._is_stopped:
@@ -83,8 +81,6 @@ class Search:
                 self.queries += 1
                 return Destination(contact.address, contact.id), self.goal.store_request(contact, candidate.token)
         return None
-
-    # ------------------------------------------------------------------ what comes of it
 
     def take_own(self, contact: Contact, reply: m.Reply) -> None:
         """Take what is stored with ourselves: in a small network that may be the only copy."""
@@ -125,8 +121,6 @@ class Search:
         """Send no more queries."""
         self._is_stopped = True
         self._end()
-
-    # ------------------------------------------------------------------ where it stands
 
     def check(self, now: float, *, may_wait: bool = False) -> None:
         """See whether it has come to its next step.
