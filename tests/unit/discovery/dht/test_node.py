@@ -490,12 +490,11 @@ def test_what_others_have_stored_with_us_is_found_although_no_other_node_has_it(
     node.responder.items.put(item, "127.0.0.1", 0.0)
     for host, is_seed in (("9.9.9.9", True), ("127.0.0.1", False)):
         node.responder.peers.add(HASH, (host, 5), 0.0, is_seed=is_seed)
-    peers, seedless, number = FindPeers(HASH), FindPeers(HASH, no_seeds=True), CountPeers(HASH)
+    peers, number = FindPeers(HASH), CountPeers(HASH)
     stored, next_one = FindItem(item.target, b"salt"), StoreMutable(b"newer", SEED, b"salt")
-    for goal in (peers, seedless, number, stored, next_one):
+    for goal in (peers, number, stored, next_one):
         assert Talk(node).start(goal).is_over
     assert sorted(address for address, _ in peers.found) == [("127.0.0.1", 5), ("9.9.9.9", 5)]
-    assert [address for address, _ in seedless.found] == [("127.0.0.1", 5)]
     assert (round(number.seeds.estimate()), round(number.others.estimate())) == (1, 1)
     assert stored.item == item
     assert next_one.item is not None
