@@ -246,7 +246,10 @@ class Session:
         torrent.note_pause()
         self._save(torrent)
         if torrent.active.state is TorrentState.FAILED:
-            self._torrents.put_in_again(torrent)
+            if torrent.from_program:
+                torrent.active.resume()
+            else:
+                self._torrents.put_in_again(torrent)
         self._torrents.turns.update()
 
     def finish(self, torrent: ServiceTorrent) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 
 from geventbt.client.pieces.order import HIGHEST, NORMAL
-from geventbt.client.status import TorrentState
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service.session import AlreadyThere, Session
@@ -105,11 +104,9 @@ class PlainControl(ClientControl):
         self._session.pause(torrent)
 
     def resume(self, torrent: ActiveTorrent) -> None:
-        """Go on with it, also after a fault of the disk: a session would add it anew, without its program's options."""
-        has_failed = torrent.state is TorrentState.FAILED
+        """Go on with it."""
         super().resume(torrent)
-        if not has_failed:
-            self._session.resume(torrent)
+        self._session.resume(torrent)
 
     def set_limits(self, down: int | None, up: int | None) -> None:
         """Set both rates of all torrents together, in bytes a second; None for no limit."""

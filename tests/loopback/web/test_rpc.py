@@ -717,17 +717,15 @@ class FullBackend(MemoryBackend):
         super().write(file, offset, data)
 
 
-def test_the_page_resumes_a_failed_torrent_in_the_storage_that_its_program_chose(
+def test_a_torrent_that_has_failed_goes_on_in_the_storage_that_its_program_chose(
     world: World, torrent: Torrent, serving_http: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = world.client(port=None)
-    visitor = Visitor(serving_http(make_app(client, world.folder / "added")))
+    remote = Remote(Visitor(serving_http(make_app(client, world.folder / "added"))))
     active = world.download(torrent, world.seeds(torrent, 1), client=client, storage=FullBackend)
     eventually(lambda: active.state == "failed")
     monkeypatch.setattr(FullBackend, "room", True)
-    token = visitor.ask("/api/torrents", "POST").headers["X-Geventbt-Token"]
-    path = f"/api/torrents/{active.info_hash.hex()}/resume"
-    assert visitor.ask(path, "POST", b"{}", X_Geventbt_Token=token).code < 300
+    remote.call("torrent-start")
     eventually(lambda: active.state == "seeding")
     assert client.torrents[active.info_hash] is active
 
