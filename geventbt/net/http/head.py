@@ -88,7 +88,7 @@ def parse_head(data: bytes) -> Head:
         data: from the status line to the empty line; lines end with CR LF, or LF alone.
 
     Raises:
-        FetchError: it is not one, or how long its body is cannot be told.
+        FetchError: it is not one, or the length of its body cannot be determined.
     """
     # No value may have a NUL or a CR that ends no line (RFC 9110, 5.5).
     text = data.decode("latin-1").replace("\r\n", "\n").replace("\r", " ").replace("\0", " ")
