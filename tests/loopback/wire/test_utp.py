@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import random
 import resource
 import socket
@@ -23,6 +24,7 @@ from geventbt.protocol.handshake import Handshake
 from geventbt.protocol.message_objects import Have
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.utp import packets as p
+from geventbt.protocol.utp.stream import UtpStream
 from geventbt.wire.transports.base import BULK_READ
 from geventbt.wire.transports.utp_ports import UtpPorts
 from tests.loopback.harness import eventually
@@ -222,6 +224,19 @@ class Collector:
 
     def take_outgoing(self) -> list[Buffer]:
         return []
+
+
+def test_connections_that_are_over_leave_no_stream(serve):
+    def streams() -> int:
+        gc.collect()
+        return sum(isinstance(each, UtpStream) for each in gc.get_objects())
+
+    before, server = streams(), serve()
+    for _ in range(5):
+        with connect(server) as wire:
+            wire.handshake(INFO_HASH, OURS)
+    del wire
+    eventually(lambda: streams() <= before)
 
 
 def test_a_transport_that_is_paused_gives_nothing_and_makes_the_peer_wait(serve, monkeypatch):

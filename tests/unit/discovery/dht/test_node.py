@@ -475,6 +475,27 @@ def test_a_search_waits_for_the_first_nodes() -> None:
     assert len(goal.found) == 1
 
 
+def test_of_nodes_that_are_named_by_the_thousand_a_few_are_asked_at_a_time() -> None:
+    node = make()
+    node.upkeep.begin([], 0.0)
+    for port in range(1, 1000):
+        node.add_addresses([("127.0.0.1", port)], 0.0)
+    assert len(node.take_outgoing()) == limits.DHT_LOOKUP_WIDTH
+
+
+def test_a_node_that_is_named_while_others_are_silent_is_asked_as_well() -> None:
+    node = make()
+    silent = [("127.0.0.1", port) for port in range(1, 2 * limits.DHT_LOOKUP_WIDTH)]
+    node.add_addresses(silent, 0.0)
+    node.upkeep.begin([], 0.0)
+    late, now = ("127.0.0.1", 100), 0.5
+    node.add_addresses([late], now)
+    while late not in [address for _, address in node.take_outgoing()]:
+        now = max(now + 0.001, node.next_wake(now))
+        node.wake(now)
+    assert now < limits.DHT_ANSWER_TIMEOUT
+
+
 def test_without_any_node_a_search_is_over() -> None:
     node = make()
     node.upkeep.begin([], 0.0)
