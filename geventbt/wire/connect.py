@@ -15,7 +15,7 @@ from gevent.socket import timeout as socket_timeout
 from geventbt import limits
 from geventbt.concurrency.race import Attempt, first_of
 from geventbt.errors import HandshakeError, WireTimeout
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, is_port
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import TcpAttempt, interleaved, name_address
@@ -219,7 +219,7 @@ def _endpoints(address: tuple[Any, ...], network: Network) -> list[Endpoint]:
     host, port = address[:2] if isinstance(address, (tuple, list)) and len(address) > 1 else (None, None)
     if not isinstance(host, str):
         raise TypeError(f"cannot connect to {address!r}: not (host, port)")
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 1 << 16:
+    if not is_port(port):
         raise OSError(errno.EINVAL, f"cannot connect to {host}:{port}: not a port from 1 to 65535")
     if len(address) > 2:
         # With a scope, which a name does not have.

@@ -14,7 +14,7 @@ from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht.driver import NodeDriver
 from geventbt.errors import GeventBTError
-from geventbt.net.addresses import Address, normalise
+from geventbt.net.addresses import Address, is_port, normalise
 from geventbt.net.network import Network
 from geventbt.net.text import clean_text
 
@@ -131,7 +131,7 @@ def checked(addresses: Iterable[Address]) -> list[Address]:
     found: list[Address] = []
     for address in addresses:
         host, port = address if isinstance(address, (tuple, list)) and len(address) == 2 else (None, None)
-        if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 1 << 16:
+        if not isinstance(host, str) or not is_port(port):
             raise ValueError(f"{address!r} is not the (host, port) of a node")
         found.append((host, port))
     return found
