@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timezone
 from typing import NamedTuple
 
 from geventbt import limits
@@ -193,6 +192,7 @@ def retry_after(headers: Headers, now: float) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     # Only now: much comes with it, and few servers say when to come back.
+    from datetime import timezone
     from email.utils import parsedate_to_datetime
 
     try:
