@@ -439,6 +439,7 @@ def test_a_shell_that_is_unknown_is_a_usage_error() -> None:
 
 def test_version_and_help_import_nothing_heavy() -> None:
     heavy = "gevent rich bitarray blinker cryptography ssl json socket subprocess tempfile logging random http.client"
+    heavy += " dataclasses inspect difflib"
     code = (
         "import sys, geventbt.cli\n"
         "try: geventbt.cli.run(sys.argv[1:])\n"
@@ -449,6 +450,16 @@ def test_version_and_help_import_nothing_heavy() -> None:
         result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert "geventbt" in result.stdout
+
+
+def test_a_client_imports_nothing_that_few_downloads_need() -> None:
+    code = (
+        "import sys, geventbt\n"
+        "geventbt.Client(None, dht=False, lsd=False).close()\n"
+        "sys.exit(' '.join(name for name in 'statistics datetime email ssl'.split() if name in sys.modules) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("arguments", ["completion fish", f"magnet {'a' * 40}"])
