@@ -8,7 +8,6 @@ import re
 
 from geventbt import limits
 from geventbt.cli.text import human_size
-from geventbt.net.proxy.url import parse_proxy
 
 _SIZES = {
     "": 1,
@@ -132,6 +131,8 @@ def tracker(text: str) -> str:
 
 def proxy(text: str) -> str:
     """Read the URL of a proxy; it is never shown, as it may have a password."""
+    from geventbt.net.proxy.url import parse_proxy
+
     try:
         parse_proxy(text)
     except ValueError as error:

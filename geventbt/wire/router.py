@@ -18,6 +18,7 @@ from geventbt.wire.requests import Wakeups
 from geventbt.wire.serving import Serving
 
 if TYPE_CHECKING:
+    from geventbt.extensions.extension import Extension
     from geventbt.wire.message_queue import MessageQueue
 
 _log = logging.getLogger("geventbt")
@@ -133,6 +134,12 @@ class EventRouter:
                 self._on_handshake()
             self._publisher.send_message(event)
         self._keep_message(event)
+
+    def on_late_extension(self, extension: Extension) -> None:
+        """An extension comes into use: tell it of the handshakes that it has missed."""
+        protocol = self._protocol
+        handshakes = protocol.handshake_received, dict(protocol.peer_extended_handshake)
+        self._extension_calls.catch_up(extension, *handshakes)
 
     def _on_handshake(self) -> None:
         self._liveness.on_handshake()

@@ -503,6 +503,25 @@ def test_without_any_node_a_search_is_over() -> None:
     assert Talk(node).start(FindPeers(HASH)).is_over
 
 
+def test_what_others_have_stored_with_us_is_found_although_no_other_node_has_it() -> None:
+    node = make()
+    node.upkeep.begin([], 0.0)
+    node.wake(0.0)
+    item = sign(b"value", SEED, 3, b"salt")
+    node.responder.items.put(item, "127.0.0.1", 0.0)
+    for host, is_seed in (("9.9.9.9", True), ("127.0.0.1", False)):
+        node.responder.peers.add(HASH, (host, 5), 0.0, is_seed=is_seed)
+    peers, number = FindPeers(HASH), CountPeers(HASH)
+    stored, next_one = FindItem(item.target, b"salt"), StoreMutable(b"newer", SEED, b"salt")
+    for goal in (peers, number, stored, next_one):
+        assert Talk(node).start(goal).is_over
+    assert sorted(address for address, _ in peers.found) == [("127.0.0.1", 5), ("9.9.9.9", 5)]
+    assert (round(number.seeds.estimate()), round(number.others.estimate())) == (1, 1)
+    assert stored.item == item
+    assert next_one.item is not None
+    assert next_one.item.seq == 4
+
+
 def test_a_search_waits_while_the_names_of_nodes_are_looked_up() -> None:
     node = make()
     node.upkeep.set_expects_nodes(True, 0.0)
