@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import geventbt
 from tests.cli_harness import Call, make_origin, make_torrent_file, run_here
@@ -20,7 +21,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # So a shell starts what it puts in the background, and so would be all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Nor has any test, or program that one runs, to do with the public nodes of the DHT.
+# How long an example takes says more about what else the machine does than about what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+# No test, or program that one runs, has to do with the public nodes of the DHT.
 os.environ["GEVENTBT_DHT_ROUTERS"] = ""
 # Nor with a router.
 os.environ["GEVENTBT_GATEWAY"] = ""

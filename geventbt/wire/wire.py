@@ -234,6 +234,11 @@ class Wire:
         """Whether the peer has every piece: known from a have_all even before the number of pieces is."""
         return self._protocol.peer_pieces.has_all
 
+    @property
+    def peer_has_announced(self) -> bool:
+        """Whether the peer has announced which pieces it has, even none, or any of them."""
+        return self._protocol.peer_pieces.announced
+
     def peer_has(self, piece: int) -> bool:
         """Whether the peer has announced this piece; False for one that does not exist."""
         return piece in self._protocol.peer_pieces

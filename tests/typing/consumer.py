@@ -149,12 +149,13 @@ def read_state(wire: Wire) -> None:
     version: object = wire.peer_extended_handshake.get("v")
     requests: list[Request] = wire.requests + wire.peer_requests
     flags: list[bool] = [wire.am_choking, wire.am_interested, wire.peer_choking, wire.peer_interested, wire.closed]
+    announced: bool = wire.peer_has_announced
     speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
     sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit, wire.owed_answers]
     queue_time: float | None = wire.queue_time
     reason: Exception | None = wire.close_reason
     print(kind, encryption, transport, address, pieces, extensions, version, requests, flags, speeds, sizes)
-    print(queue_time, reason)
+    print(announced, queue_time, reason)
 
 
 def leech(wire: Wire) -> bytes:

@@ -116,7 +116,10 @@ class WirePeer(WireDelegate):
             self._owner.on_extended_handshake(self)
         if wire.has_unanswered_requests:
             self._serve_soon()
-        self._take_news()
+        self._note_interest()
+        # Interest that was sent with the handshake stands until the peer has said what it has.
+        if wire.peer_has_announced or not wire.am_interested:
+            self.update_interest()
         self.fill()
 
     def _send_pieces(self) -> None:
@@ -239,14 +242,17 @@ class WirePeer(WireDelegate):
         self._has_news = False
         has_bitfield = self._has_bitfield
         self._take_bitfield()
+        self._note_interest()
+        if has_bitfield or self._picker.done or not self.wire.am_interested:
+            self.update_interest()
+
+    def _note_interest(self) -> None:
         if self.wire.peer_interested != self._was_interested:
             self._was_interested = self.wire.peer_interested
             if self._was_interested:
                 self._owner.uploads.on_interest(self)
             else:
                 self._owner.uploads.on_uninterest(self)
-        if has_bitfield or self._picker.done or not self.wire.am_interested:
-            self.update_interest()
 
     # ------------------------------------------------------------------ requests
 

@@ -224,7 +224,7 @@ def test_answers_from_another_port_never_arrive(serving_udp):
         server.sender = another
         with pytest.raises(TrackerError, match=r"no answer|within"):
             announce(server.url, REQUEST, timeout=SOON)
-    assert len(server.packets) > 1
+    assert server.packets
 
 
 def test_a_flood_of_wrong_answers_holds_up_nobody_and_ends_at_the_deadline(monkeypatch, ticks):

@@ -13,7 +13,7 @@ import pytest
 from gevent import socket as gevent_socket
 
 import geventbt
-from geventbt import Extensions, Handshake, limits
+from geventbt import Extensions, Handshake, Wire, limits
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from tests.loopback.harness import BLOCK, GEOMETRY, INFO_HASH, OUR_ID, PEER_ID, RawPeer, eventually
@@ -128,8 +128,10 @@ def test_a_reset_while_blocks_are_on_their_way_ends_that_wire_alone(seeder):
 
 def test_peers_that_say_nothing_are_closed_all_at_once(seeder, monkeypatch):
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.2)
+    connected: list[Wire] = []
+    seeder.on("peer_connected", lambda server, wire: connected.append(wire))
     peers = [raw_peer(seeder) for _ in range(50)]
-    eventually(lambda: len(seeder.wires) == 50)
+    eventually(lambda: len(connected) == 50)
     for peer in peers:
         assert peer.is_closed()
         peer.sock.close()
