@@ -7,10 +7,11 @@ import os
 from collections.abc import Collection, Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import gevent
 
+import geventbt
 from geventbt import limits
 from geventbt.client.arguments import checked_network, checked_urls, read_source, renamed
 from geventbt.client.context import ClientContext
@@ -31,6 +32,7 @@ from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.net.ip_ranges import IPRanges
+from geventbt.net.mapping.base import PortMapping
 from geventbt.net.network import Network
 from geventbt.several import several
 from geventbt.storage import Place, StorageFactory
@@ -39,10 +41,6 @@ from geventbt.wire.server import PeerServer
 from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
-
-if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
-    from geventbt.net.mapping.base import PortMapping
 
 _log = logging.getLogger("geventbt")
 
@@ -105,7 +103,7 @@ class Client:
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
-        dht: bool | DHT = True,
+        dht: bool | geventbt.DHT = True,
         lsd: bool = True,
         port_mapping: bool = True,
         proxy: str | None = None,
@@ -174,7 +172,7 @@ class Client:
         shielded(self._services.listen_on, port)
 
     @property
-    def dht(self) -> DHT | None:
+    def dht(self) -> geventbt.DHT | None:
         """The node of the DHT that finds peers; None if there is none."""
         return self._context.dht
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from geventbt import limits
 from geventbt.client.client import Client
-from geventbt.client.options import ConnectionOptions
+from geventbt.client.options import ConnectionOptions, Unpack
 from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
 from geventbt.storage import StorageFactory
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @whole_call

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import Literal, TypedDict
 
+import geventbt
 from geventbt import limits
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.net.addresses import Address
@@ -16,15 +18,17 @@ from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
-if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
+if sys.version_info >= (3, 11):
+    from typing import Unpack as Unpack
+else:
+    from typing_extensions import Unpack as Unpack
 
 
 class ConnectionOptions(TypedDict, total=False):
     """Options that `download` and `seed` hand on to their client. `Client` says what each means, and its default."""
 
     encryption: EncryptionPolicy
-    dht: bool | DHT
+    dht: bool | geventbt.DHT
     lsd: bool
     port_mapping: bool
     proxy: str | None
@@ -64,7 +68,7 @@ class ClientOptions:
     upload_slots: int | None = limits.UPLOAD_SLOTS
     limit_down: int | None = None
     limit_up: int | None = None
-    dht: bool | DHT = True
+    dht: bool | geventbt.DHT = True
     lsd: bool = True
     port_mapping: bool = True
     network: Network = DIRECT

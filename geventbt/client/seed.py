@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from geventbt import limits
 from geventbt.client.client import Client
-from geventbt.client.options import ConnectionOptions
+from geventbt.client.options import ConnectionOptions, Unpack
 from geventbt.metainfo import Torrent
 from geventbt.storage import StorageFactory, locate
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _LOOK = 0.1
 

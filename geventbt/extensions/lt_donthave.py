@@ -26,7 +26,8 @@ class LtDonthave(Extension):
 
     name = "lt_donthave"
     signal_names = ("donthave",)
-    on: Overloaded[LtDonthaveOn]
+    if TYPE_CHECKING:
+        on: Overloaded[LtDonthaveOn]
 
     def donthave(self, piece: int) -> None:
         """Announce that we no longer have a piece.

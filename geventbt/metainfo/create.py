@@ -37,7 +37,7 @@ from geventbt.several import several
 _MIN_PIECE = 16 * limits.KIB
 _MAX_PIECE = 16 * limits.MIB
 
-Progress: TypeAlias = "Callable[[int, int], object] | None"
+Progress: TypeAlias = Callable[[int, int], object] | None
 _Made: TypeAlias = tuple[dict[str, Any], dict[bytes, bytes]]
 """Keys of an info dictionary, and the piece layers beside it."""
 

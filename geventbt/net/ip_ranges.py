@@ -29,7 +29,7 @@ from geventbt.net.text import clean_text
 
 _log = logging.getLogger("geventbt")
 
-IPRanges: TypeAlias = "str | os.PathLike[str] | Iterable[object] | IPFilter"
+IPRanges: TypeAlias = str | os.PathLike[str] | Iterable[object] | IPFilter
 """The path of a file of ranges; or the ranges themselves, each as text, as a network of `ipaddress`, or as the (first,
 last) address of it; or a filter that was made of them before."""
 

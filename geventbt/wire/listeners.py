@@ -22,9 +22,9 @@ from geventbt.wire.transports.utp_ports import UtpPorts
 
 _log = logging.getLogger("geventbt")
 
-ListeningSocket: TypeAlias = "stdlib_socket.socket | gevent_socket.socket"
+ListeningSocket: TypeAlias = stdlib_socket.socket | gevent_socket.socket
 """A socket that listens already, of the standard library or of gevent."""
-ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | ListeningSocket"
+ListenAddress: TypeAlias = tuple[Any, ...] | int | str | ListeningSocket
 """(host, port), for IPv6 also with flow and scope; "host:port"; a port on every interface, which the host "" means as
 well; or a socket that listens already, of the standard library or of gevent, TCP or Unix."""
 

@@ -8,9 +8,6 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from geventbt.peer_id import info_hash_or_v2
 from geventbt.several import several
 
-InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup"
-"""A collection of info hashes, which may change; a callable that returns one; or a `TorrentLookup`."""
-
 
 @runtime_checkable
 class TorrentLookup(Protocol):
@@ -21,6 +18,10 @@ class TorrentLookup(Protocol):
 
     def find(self, hidden: bytes) -> bytes | None:
         """The info hash of `geventbt.protocol.mse.req2`, or None."""
+
+
+InfoHashes: TypeAlias = Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup
+"""A collection of info hashes, which may change; a callable that returns one; or a `TorrentLookup`."""
 
 
 def lookup_in(info_hashes: InfoHashes) -> TorrentLookup:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bitarray import bitarray
 
+import geventbt
 from geventbt import limits
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
@@ -21,6 +22,7 @@ from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.state import RequestKey
 from geventbt.wire.engine import Engine
+from geventbt.wire.message_queue import Messages
 from geventbt.wire.plug_ins import PlugIns
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
@@ -30,16 +32,9 @@ from geventbt.wire.transports.sockets import is_socket
 from geventbt.wire.transports.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from geventbt.extensions.extension import Extension
-    from geventbt.extensions.lt_donthave import LtDonthave
-    from geventbt.extensions.upload_only import UploadOnly
-    from geventbt.extensions.ut_holepunch import UtHolepunch
-    from geventbt.extensions.ut_metadata import UtMetadata
-    from geventbt.extensions.ut_pex import UtPex
-    from geventbt.wire.message_queue import Messages
     from geventbt.wire.signal_types import On, WaitFor
 
-_Extension = TypeVar("_Extension", bound="Extension")
+_Extension = TypeVar("_Extension", bound="geventbt.Extension")
 
 # The overloads of these methods, one a signal, would hide the others.
 _typed_as_on: TypedAs[On] = TypedAs()
@@ -76,11 +71,11 @@ class Wire:
     __slots__ = ("__dict__", "__weakref__", "_engine", "_link", "_pipeline", "_plug_ins", "_protocol", "_serving")
 
     # Extensions of `use`, by name.
-    ut_metadata: UtMetadata
-    ut_pex: UtPex
-    lt_donthave: LtDonthave
-    upload_only: UploadOnly
-    ut_holepunch: UtHolepunch
+    ut_metadata: geventbt.UtMetadata
+    ut_pex: geventbt.UtPex
+    lt_donthave: geventbt.LtDonthave
+    upload_only: geventbt.UploadOnly
+    ut_holepunch: geventbt.UtHolepunch
 
     # This wire's own signals; see `geventbt.signals`.
     on_handshake: OwnSignal
@@ -302,7 +297,7 @@ class Wire:
         return dict(self._protocol.peer_extended_mapping)
 
     @property
-    def ext(self) -> dict[str, Extension]:
+    def ext(self) -> dict[str, geventbt.Extension]:
         """The extensions in use, {name: plug-in}."""
         return dict(self._plug_ins)
 
@@ -812,8 +807,6 @@ class Wire:
             LocalProtocolError: there is an iterator already, and the greenlet that iterates is alive.
         """
         # Imported where it is needed: few programs need the classes of messages.
-        from geventbt.wire.message_queue import Messages
-
         return Messages(self._engine.router.keep_messages(), self)
 
     @_typed_as_on

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bitarray import bitarray
 from bitarray.util import zeros
 
+import geventbt
 from geventbt.client.peers.finder import checked
 from geventbt.client.rate_group import RateGroup
 from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
@@ -21,6 +22,8 @@ from geventbt.client.torrent.totals import Elsewhere
 from geventbt.client.torrent.whole_pieces import WholePieces
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
+from geventbt.discovery.source import SourceStatus
+from geventbt.discovery.trackers.tracker_state import TrackerStatus
 from geventbt.errors import WireTimeout
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.net.addresses import Address
@@ -29,9 +32,6 @@ from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.client.torrent.signal_types import TorrentOn
-    from geventbt.discovery.dht.source import DHTSourceStatus
-    from geventbt.discovery.source import SourceStatus
-    from geventbt.discovery.trackers.tracker_state import TrackerStatus
 
 
 _typed_as_on: TypedAs[TorrentOn] = TypedAs()
@@ -226,7 +226,7 @@ class ActiveTorrent:
         return list(self._runner.peering.web_seeds.status)
 
     @property
-    def dht(self) -> DHTSourceStatus | None:
+    def dht(self) -> geventbt.DHTSourceStatus | None:
         """How it goes with the torrent in the DHT; None if that is not used."""
         return dht_of(self._runner)
 

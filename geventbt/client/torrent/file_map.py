@@ -19,7 +19,7 @@ from geventbt.storage import Layout
 if TYPE_CHECKING:
     from geventbt.storage import Storage
 
-FileRef: TypeAlias = "int | str | TorrentFile"
+FileRef: TypeAlias = int | str | TorrentFile
 
 
 class FileMap:

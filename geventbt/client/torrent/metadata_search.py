@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
+import geventbt
 from geventbt import limits
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions
@@ -43,7 +44,6 @@ from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.dht.source import DHTSource
 
 _log = logging.getLogger("geventbt")
@@ -59,7 +59,7 @@ def fetch_metadata(
     peers: Iterable[Address] = (),
     timeout: float = limits.REQUEST_TIMEOUT,
     encryption: EncryptionPolicy = PREFER,
-    dht: bool | DHT = True,
+    dht: bool | geventbt.DHT = True,
     network: Network = DIRECT,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until a peer or URL has given the metadata, verified by the info
@@ -110,14 +110,12 @@ def fetch_metadata(
     return metadata.torrent([[tracker] for tracker in magnet.trackers], magnet.web_seeds)
 
 
-def _make_dht(network: Network) -> DHT:
+def _make_dht(network: Network) -> geventbt.DHT:
     """A node that only asks; imported here, as in `geventbt.client.client.open_dht`."""
-    from geventbt.discovery.dht.dht import DHT
-
-    return DHT(read_only=True, network=network)
+    return geventbt.DHT(read_only=True, network=network)
 
 
-def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
+def _dht_source(dht: geventbt.DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     """A source that searches without an announce."""
 
     from random import Random
