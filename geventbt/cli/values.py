@@ -8,6 +8,7 @@ import re
 
 from geventbt import limits
 from geventbt.cli.text import human_size
+from geventbt.net.addresses import parse_address
 from geventbt.net.proxy.url import parse_proxy
 
 _SIZES = {
@@ -22,16 +23,16 @@ _MAX_TIME = 86400 * 36500
 
 def peer_address(text: str) -> tuple[str, int]:
     """Read HOST:PORT, or [IPv6]:PORT."""
-    address = _host_and_port(text)
-    if address is None or not address[1]:
+    address = parse_address(text)
+    if address is None or not all(address):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:6881 or [::1]:6881")
     return address
 
 
 def listen_address(text: str) -> tuple[str, int]:
     """Read HOST:PORT, or [IPv6]:PORT, to listen on; port 0 takes a free one."""
-    address = _host_and_port(text)
-    if address is None:
+    address = parse_address(text)
+    if address is None or not address[0]:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
     return address
 
@@ -151,15 +152,6 @@ def at_least_one(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
-
-
-def _host_and_port(text: str) -> tuple[str, int] | None:
-    host, _, number = text.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if is_bracketed else host
-    if not host or (":" in host) != is_bracketed or not _is_port(number):
-        return None
-    return host, int(number)
 
 
 def _is_port(text: str) -> bool:

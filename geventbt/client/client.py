@@ -13,11 +13,19 @@ import gevent
 
 import geventbt
 from geventbt import limits
+from geventbt.arguments import (
+    check_counts,
+    check_paths,
+    check_rates,
+    check_seconds,
+    check_texts,
+    several,
+    several_tiers,
+)
 from geventbt.client.arguments import checked_network, checked_urls, read_source, renamed
 from geventbt.client.context import ClientContext
 from geventbt.client.ending import Ending
 from geventbt.client.options import ClientOptions, TorrentOptions
-from geventbt.client.peers.finder import checked
 from geventbt.client.rate_group import RateGroup
 from geventbt.client.services import ClientServices
 from geventbt.client.torrent.active_torrent import ActiveTorrent
@@ -30,11 +38,10 @@ from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import NamedAddress, named_addresses
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.mapping.base import PortMapping
 from geventbt.net.network import Network
-from geventbt.several import several
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer
@@ -82,7 +89,7 @@ class Client:
     Raises:
         OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
             be read.
-        TypeError: the socket is not a stream socket.
+        TypeError: the socket is not a stream socket, or an option has another type.
         ValueError: not the URL of a proxy, or not ranges; the DHT does not use the same proxy and interface; or the
             socket does not listen.
 
@@ -114,6 +121,7 @@ class Client:
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
+        check_texts(host=host)
         network = checked_network(network, proxy, interface, ip_filter, dht)
         descriptors.raise_limit()
         options = ClientOptions(
@@ -225,7 +233,7 @@ class Client:
     @default_trackers.setter
     def default_trackers(self, tiers: Iterable[Iterable[str]]) -> None:
         self._context.check_thread()
-        self._context.default_trackers = [list(tier) for tier in tiers]
+        self._context.default_trackers = several_tiers(tiers, "default_trackers")
         for runner in self._table:
             runner.sources.update_trackers()
 
@@ -258,6 +266,7 @@ class Client:
         """Set both rates of all torrents together, in bytes a second: None, or left out, for no limit, 0 for nothing at
         all."""
         self._context.check_thread()
+        check_rates(down=down, up=up)
         self._context.set_limits(down, up)
 
     def rate_group(
@@ -277,7 +286,7 @@ class Client:
         torrent: Torrent | Magnet | str | os.PathLike[str],
         folder: str | os.PathLike[str] = ".",
         *,
-        peers: Iterable[Address] = (),
+        peers: Iterable[NamedAddress] = (),
         files: Collection[FileRef] | None = None,
         sequential: bool = False,
         trackers: Iterable[str] = (),
@@ -300,7 +309,7 @@ class Client:
         Args:
             torrent: the torrent, the path of its .torrent file, a magnet link, or an info hash in hex.
             folder: the folder that its file or folder is in, or is to be.
-            peers: (host, port) of peers to connect to, beside those that trackers and other peers name.
+            peers: (host, port) or "host:port" of peers to connect to, beside those that trackers and other peers name.
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
             sequential: fetch the pieces in their order.
             trackers: announce URLs, beside the torrent's own.
@@ -333,11 +342,13 @@ class Client:
             ValueError: the client has this torrent already, or a peer is no (host, port), or a web seed
                 is not a URL of HTTP.
             OSError: the .torrent file cannot be read.
+            TypeError: an option has another type.
         """
         self._context.check_thread()
+        check_paths(folder=folder)
         options = TorrentOptions(
-            peers=tuple(checked(peers)),
-            files=several(files, "files"),
+            peers=tuple(named_addresses(peers, "peers")),
+            files=files if files is None else several(files, "files"),
             sequential=sequential,
             trackers=tuple(several(trackers, "trackers")),
             web_seeds=web_seeds if web_seeds is False else checked_urls(web_seeds),
@@ -385,6 +396,7 @@ class Client:
             timeout: seconds for each of it.
         """
         self._context.check_thread()
+        check_seconds(timeout=timeout)
         self._ending.run(partial(self._close, timeout))
 
     def _close(self, timeout: float) -> None:
@@ -420,6 +432,7 @@ class Client:
 
 def _affordable(connections: int) -> int:
     """The number of connections of a client: as many as asked for, if there are descriptors for them."""
+    check_counts(max_connections=connections)
     possible = descriptors.max_connections()
     if connections > possible:
         _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)

@@ -9,7 +9,9 @@ from typing import Literal, TypedDict
 
 import geventbt
 from geventbt import limits
+from geventbt.arguments import check_counts, check_flags, check_instances, check_rates, given
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.handlers import check_handler
 from geventbt.net.addresses import Address
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import DIRECT, Network
@@ -74,6 +76,16 @@ class ClientOptions:
     network: Network = DIRECT
     transport: TransportChoice = BOTH
 
+    def __post_init__(self) -> None:
+        check_flags(
+            reuse_port=self.reuse_port,
+            exempt_loopback=self.exempt_loopback,
+            lsd=self.lsd,
+            port_mapping=self.port_mapping,
+        )
+        check_counts(**given(max_per_address=self.max_per_address, upload_slots=self.upload_slots))
+        check_rates(limit_down=self.limit_down, limit_up=self.limit_up)
+
 
 @dataclass(frozen=True, slots=True)
 class TorrentOptions:
@@ -112,3 +124,18 @@ class TorrentOptions:
     overwrite: bool = False
     move_from: Place | None = None
     super_seeding: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_flags(
+            sequential=self.sequential,
+            fail_without_peers=self.fail_without_peers,
+            seed_only=self.seed_only,
+            check=self.check,
+            overwrite=self.overwrite,
+            **given(super_seeding=self.super_seeding),
+        )
+        check_counts(max_peers=self.max_peers)
+        check_rates(limit_down=self.limit_down, limit_up=self.limit_up)
+        if self.storage is not None:
+            check_handler(self.storage, "storage")
+        check_instances(Place, **given(move_from=self.move_from))

@@ -8,6 +8,7 @@ from time import monotonic
 from gevent._hub_local import get_hub_if_exists
 
 from geventbt import limits
+from geventbt.arguments import check_seconds
 from geventbt.errors import GeventBTError, RequestCancelled, RequestTimeout, WireClosed
 from geventbt.protocol.connection import RequestKey
 from geventbt.wire.conditions import Conditions
@@ -68,6 +69,8 @@ class RequestPipeline:
             buffer = bytearray(length)
             self.read_into(piece, offset, buffer, timeout)
             return bytes(buffer)
+        if timeout is not None:
+            check_seconds(timeout=timeout)
         wait = BlockWait(link.hub)
         wait.timeout = seconds = self.timeout if timeout is None else timeout
         wait.deadline = deadline = monotonic() + seconds
@@ -95,6 +98,8 @@ class RequestPipeline:
             return
         # At once, not only when the peer's queue has room.
         self._protocol.check_request(piece, offset, len(view))
+        if timeout is not None:
+            check_seconds(timeout=timeout)
         seconds = self.timeout if timeout is None else timeout
         wait = RangeWait(link.hub, piece, offset, view, seconds, monotonic() + seconds)
         self.ranges.append(wait)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from geventbt.arguments import several
 from geventbt.peer_id import info_hash_or_v2
-from geventbt.several import several
 
 
 @runtime_checkable
@@ -33,10 +33,11 @@ def lookup_in(info_hashes: InfoHashes) -> TorrentLookup:
     """
     if isinstance(info_hashes, TorrentLookup):
         return info_hashes
+    if callable(info_hashes):
+        return _ListedTorrents(info_hashes)
     listed = _ListedTorrents(several(info_hashes, "info_hashes"))
-    if not callable(info_hashes):
-        # What is not an info hash is said now, and not for each peer.
-        listed.knows(b"")
+    # What is not an info hash is said now, and not for each peer.
+    listed.knows(b"")
     return listed
 
 

@@ -11,6 +11,7 @@ from bitarray import bitarray
 
 import geventbt
 from geventbt import limits
+from geventbt.arguments import check_flags, check_seconds, given
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import address_text
@@ -412,8 +413,11 @@ class Wire:
             LocalProtocolError: a handshake for another torrent has been sent; `extended_handshake` cannot be bencoded;
                 or `bitfield` is not one of the torrent's pieces, and then the handshake is sent without it.
             ValueError: an info hash or peer id in none of the forms above.
+            TypeError: an option has another type.
         """
         self._link.check_usable()
+        check_flags(dht=dht, fast=fast, extended=extended, v2=v2, interested=interested)
+        check_seconds(**given(timeout=timeout))
         seconds = float("inf") if timeout is None else timeout
         deadline = monotonic() + seconds
         short_hash, short_v2 = info_hash_or_v2(info_hash)
@@ -724,6 +728,7 @@ class Wire:
         Raises:
             ValueError: it is not more than 0.
         """
+        check_seconds(seconds=seconds)
         if not seconds > 0:
             raise ValueError(f"a timeout of {seconds} seconds: must be more than 0")
         self._pipeline.timeout = seconds

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from bitarray import bitarray
 from bitarray.util import zeros
 
+from geventbt.arguments import several
 from geventbt.client.pieces.picker import HIGHEST, NORMAL
 from geventbt.client.status import FileStatus
 from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent, TorrentFile
-from geventbt.several import several
 from geventbt.storage import Layout
 
 if TYPE_CHECKING:
