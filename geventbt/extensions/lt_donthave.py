@@ -19,7 +19,9 @@ _INDEX = Struct(">I")
 class LtDonthave(Extension):
     """Announces and receives the loss of pieces (BEP 54).
 
-    On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`.
+    On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`; those that
+    the peer rejects right behind it (BEP 6), as most do, may fail with `RequestRejected` before. Both are
+    `RequestFailed`.
 
     Signals: `donthave` (index), once for a piece that the peer had.
     """
