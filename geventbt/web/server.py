@@ -137,7 +137,9 @@ def _listener(address: Any) -> Any:
     if isinstance(address, str):
         parsed = parse_address(address)
         if parsed is None:
-            raise ValueError(f"cannot listen on {address!r}: not host:port, such as 127.0.0.1:8000 or [::1]:8000")
+            raise ValueError(
+                f"cannot listen on {address!r}: not host:port, such as [::1]:8000, with a port from 0 to 65535"
+            )
         address = parsed
     host, _ = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

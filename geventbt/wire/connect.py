@@ -227,7 +227,9 @@ def _parsed(address: NamedAddress) -> Address:
     if isinstance(address, str):
         parsed = parse_address(address)
         if parsed is None:
-            raise ValueError(f"cannot connect to {address!r}: not host:port, such as 127.0.0.1:6881 or [::1]:6881")
+            raise ValueError(
+                f"cannot connect to {address!r}: not host:port, such as [::1]:6881, with a port up to 65535"
+            )
         return parsed
     if not _is_pair(address):
         raise TypeError(f"cannot connect to {address!r}: neither (host, port) nor host:port")

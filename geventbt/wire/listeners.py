@@ -202,7 +202,9 @@ def host_and_port(address: Any) -> tuple[Any, ...]:
     if isinstance(address, str):
         parsed = parse_address(address)
         if parsed is None:
-            raise ValueError(f"cannot listen on {address!r}: not host:port, such as 127.0.0.1:6881 or [::1]:6881")
+            raise ValueError(
+                f"cannot listen on {address!r}: not host:port, such as [::1]:6881, with a port from 0 to 65535"
+            )
         address = parsed
     elif isinstance(address, int) and not isinstance(address, bool):
         address = "", address
