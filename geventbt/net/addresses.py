@@ -104,6 +104,18 @@ def parse_address(text: str) -> Address | None:
     return host[1:-1] if is_bracketed else host, int(number)
 
 
+def read_address(text: str, purpose: str) -> Address:
+    """Read "host:port", as `parse_address` does, for a purpose such as "connect to".
+
+    Raises:
+        ValueError: it is not one.
+    """
+    address = parse_address(text)
+    if address is None:
+        raise ValueError(f"cannot {purpose} {text!r}: not host:port, such as [::1]:6881, with a port from 0 to 65535")
+    return address
+
+
 def named_addresses(addresses: Iterable[NamedAddress], argument: str) -> list[Address]:
     """The addresses that a user names in an argument.
 

@@ -16,7 +16,7 @@ from geventbt import limits
 from geventbt.arguments import check_instances, check_seconds
 from geventbt.concurrency.race import Attempt, first_of
 from geventbt.errors import HandshakeError, WireTimeout
-from geventbt.net.addresses import Address, NamedAddress, is_port, parse_address
+from geventbt.net.addresses import Address, NamedAddress, is_port, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import TcpAttempt, interleaved, name_address
@@ -225,12 +225,7 @@ class _UtpAttempt:
 def _parsed(address: NamedAddress) -> Address:
     """The host and port, for IPv6 perhaps with flow and scope."""
     if isinstance(address, str):
-        parsed = parse_address(address)
-        if parsed is None:
-            raise ValueError(
-                f"cannot connect to {address!r}: not host:port, such as [::1]:6881, with a port up to 65535"
-            )
-        return parsed
+        return read_address(address, "connect to")
     if not _is_pair(address):
         raise TypeError(f"cannot connect to {address!r}: neither (host, port) nor host:port")
     return address

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
-from geventbt.net.addresses import Address, Ports, parse_address
+from geventbt.net.addresses import Address, Ports, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import name_address
@@ -200,12 +200,7 @@ def host_and_port(address: Any) -> tuple[Any, ...]:
         ValueError: the text is not "host:port", or there is no such port.
     """
     if isinstance(address, str):
-        parsed = parse_address(address)
-        if parsed is None:
-            raise ValueError(
-                f"cannot listen on {address!r}: not host:port, such as [::1]:6881, with a port from 0 to 65535"
-            )
-        address = parsed
+        address = read_address(address, "listen on")
     elif isinstance(address, int) and not isinstance(address, bool):
         address = "", address
     if not isinstance(address, (tuple, list)) or len(address) < 2 or not isinstance(address[0], str):
