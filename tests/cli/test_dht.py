@@ -114,6 +114,14 @@ def test_that_there_are_no_nodes_is_said_without_waiting_for_some(
     )
 
 
+def test_a_closed_standard_input_is_one_line(
+    node: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert run_here("dht", "put", "-", "--dht-node", node) == 2
+    assert_one_line(capsys.readouterr().err)
+
+
 # ---------------------------------------------------------------------- the state across runs
 
 

@@ -143,6 +143,8 @@ def _read_value(arguments: argparse.Namespace) -> tuple[bytes, bytes | None]:
 
 def _read_file(name: str) -> bytes:
     if name == "-":
+        if sys.stdin is None:
+            raise CommandError(USAGE, "- reads standard input, which is closed: geventbt dht put - < FILE")
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
