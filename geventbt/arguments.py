@@ -57,8 +57,8 @@ def check_bytes(**values: object) -> None:
 
 
 def check_instances(kind: type, /, **values: object) -> None:
-    """Raise TypeError for what is not an instance of a public class."""
-    _check_types(values, kind, f"a geventbt.{kind.__name__} is expected")
+    """Raise TypeError for what is not an instance of a class."""
+    _check_types(values, kind, f"an instance of {kind.__name__} is expected")
 
 
 def check_counts(**values: object) -> None:
