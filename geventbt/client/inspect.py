@@ -9,7 +9,7 @@ from time import monotonic
 from geventbt.arguments import check_seconds
 from geventbt.concurrency.hubs import whole_call
 from geventbt.errors import GeventBTError, WireTimeout
-from geventbt.net.addresses import Address, NamedAddress, named_addresses
+from geventbt.net.addresses import Address, NamedAddress, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import client_name, new_peer_id
 from geventbt.protocol.extended import ExtendedHandshake
@@ -65,7 +65,8 @@ def inspect_peer(
         TypeError: an option has another type.
     """
     check_seconds(wait=wait)
-    (address,) = named_addresses([address], "address")
+    if isinstance(address, str):
+        address = read_address(address, "connect to")
     report = PeerReport(address)
     started = monotonic()
     try:

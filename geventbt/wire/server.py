@@ -13,7 +13,7 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
 from geventbt import limits
-from geventbt.arguments import check_counts, check_flags, check_instances, given
+from geventbt.arguments import check_counts, check_flags, check_instances, check_seconds, given
 from geventbt.concurrency import descriptors
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, with_receivers
 from geventbt.concurrency.greenlets import spawn
@@ -301,6 +301,7 @@ class PeerServer(StreamServer):
         Raises:
             RuntimeError: this is another native thread than the one that made the server.
         """
+        check_seconds(**given(timeout=timeout))
         hub = get_hub_if_exists()
         if hub is None or hub.loop is not self.loop:
             raise RuntimeError("a server can only be stopped in the native thread and process that made it")

@@ -161,6 +161,25 @@ def test_a_wire_refuses_what_is_not_a_time(wires: Callable[..., Any], wrong: Any
     assert not wire.requests
 
 
+@pytest.mark.parametrize("wrong", ["5", nan], ids=["text", "nan"])
+def test_what_waits_refuses_what_is_not_a_time(world: World, wrong: Any):
+    job = world.client(port=None).add(world.torrent(), world.folder / "out")
+    with geventbt.DHT(host="127.0.0.1", routers=()) as dht, geventbt.listen(ADDRESS) as server:
+        for wait in (
+            lambda: job.wait(wrong),
+            lambda: job.wait_metadata(wrong),
+            lambda: dht.wait_ready(wrong),
+            lambda: dht.get_peers(HASH, wrong),
+            lambda: dht.get(HASH, timeout=wrong),
+            lambda: dht.put(b"x", timeout=wrong),
+            lambda: dht.announce(HASH, 1, timeout=wrong),
+            lambda: dht.sample(("127.0.0.1", dht.port), timeout=wrong),
+            lambda: server.stop(wrong),
+        ):
+            with pytest.raises((TypeError, ValueError), match=r"^timeout=.*: a number of seconds is expected"):
+                wait()
+
+
 def test_limits_and_trackers_that_are_set_later_are_checked_as_well(world: World):
     client = world.client(port=None)
     job = client.add(world.torrent(), world.folder / "out")

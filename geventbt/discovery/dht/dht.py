@@ -15,7 +15,16 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
-from geventbt.arguments import check_counts, check_flags, check_instances, check_paths, check_rates, check_texts, given
+from geventbt.arguments import (
+    check_counts,
+    check_flags,
+    check_instances,
+    check_paths,
+    check_rates,
+    check_seconds,
+    check_texts,
+    given,
+)
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.dht import messages as m
@@ -155,6 +164,7 @@ class DHT:
         Returns:
             An iterator, see `FoundPeers`.
         """
+        check_seconds(**given(timeout=timeout))
         target = hash_or_id(info_hash, "info hash")
         ports = announce_port if isinstance(announce_port, Ports) else Ports(announce_port, announce_port)
         goals = []
@@ -353,6 +363,7 @@ class DHT:
         Raises:
             DHTTimeout: there are not within `timeout` seconds.
         """
+        check_seconds(**given(timeout=timeout))
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
         while not self._nodes.is_ready:
