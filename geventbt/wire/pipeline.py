@@ -69,10 +69,8 @@ class RequestPipeline:
             buffer = bytearray(length)
             self.read_into(piece, offset, buffer, timeout)
             return bytes(buffer)
-        if timeout is not None:
-            check_seconds(timeout=timeout)
         wait = BlockWait(link.hub)
-        wait.timeout = seconds = self.timeout if timeout is None else timeout
+        wait.timeout = seconds = self.timeout if timeout is None else _checked(timeout)
         wait.deadline = deadline = monotonic() + seconds
         if (piece, offset, length) in requests or deadline < link.timer.at:
             self._send_or_share(piece, offset, length, wait)
@@ -98,9 +96,7 @@ class RequestPipeline:
             return
         # At once, not only when the peer's queue has room.
         self._protocol.check_request(piece, offset, len(view))
-        if timeout is not None:
-            check_seconds(timeout=timeout)
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else _checked(timeout)
         wait = RangeWait(link.hub, piece, offset, view, seconds, monotonic() + seconds)
         self.ranges.append(wait)
         self._fill_soon()
@@ -299,6 +295,11 @@ class RequestPipeline:
         self._wake_soon(wakeups)
         if self.delegate_wait is not None:
             self.delegate_wait.delegate.on_closed()
+
+
+def _checked(timeout: float) -> float:
+    check_seconds(timeout=timeout)
+    return timeout
 
 
 def _block(piece: int, offset: int, length: int) -> str:
