@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geventbt import errors
 from geventbt._version import __version__ as __version__
 
 _EXPORTS = {
@@ -71,41 +72,7 @@ _EXPORTS = {
     "new_peer_id": "geventbt.peer_id",
     "client_name": "geventbt.peer_id",
     "allowed_fast_set": "geventbt.protocol.fast",
-    **dict.fromkeys(
-        (
-            "GeventBTError",
-            "ProtocolError",
-            "LocalProtocolError",
-            "RemoteProtocolError",
-            "HandshakeError",
-            "WireClosed",
-            "WireTimeout",
-            "RequestFailed",
-            "RequestTimeout",
-            "PeerChoking",
-            "RequestRejected",
-            "RequestCancelled",
-            "PieceNotAvailable",
-            "MetadataError",
-            "MetadataNotAvailable",
-            "MetadataMismatch",
-            "BencodeError",
-            "MetainfoError",
-            "MagnetError",
-            "StorageError",
-            "FetchError",
-            "ProxyError",
-            "TrackerError",
-            "DHTError",
-            "DHTTimeout",
-            "DHTNotFound",
-            "DHTRejected",
-            "DownloadError",
-            "DownloadTimeout",
-            "NoPeersError",
-        ),
-        "geventbt.errors",
-    ),
+    **{name: "geventbt.errors" for name, error in vars(errors).items() if isinstance(error, type)},
 }
 
 __all__ = ["__version__", "bencoding", "protocol", "signals", *_EXPORTS]

@@ -30,11 +30,8 @@ def shown_progress(name: str, quiet: bool) -> Iterator[Progress]:
         with _live(name) as show:
             yield show
         return
-    yield _throttled(PLAIN_INTERVAL, lambda done, pieces: say(_line(name, done, pieces)))
-
-
-def _line(name: str, done: int, pieces: int) -> str:
-    return f"{printable(name)}: hashed {done} of {counted(pieces, 'piece')}"
+    what = printable(name)
+    yield _throttled(PLAIN_INTERVAL, lambda done, pieces: say(f"{what}: hashed {done} of {counted(pieces, 'piece')}"))
 
 
 def _throttled(interval: float, show: Progress) -> Progress:

@@ -46,27 +46,17 @@ def interruptible() -> Iterator[None]:
     import gevent
 
     caller = gevent.getcurrent()
-    handlers = {number: signal.getsignal(number) for number in _numbers()}
-    watchers: list[Any] = []
+    notice = gevent.Greenlet(_say_stopping)
 
     def stop(code: int) -> None:
-        # It leaves the signal with the system's default behaviour, so what is next comes after it.
-        for watcher in watchers:
-            watcher.cancel()
-        for number in handlers:
-            signal.signal(number, _end_at_once)
         gevent.kill(caller, Stopped(code))
         notice.start_later(_NOTICE_AFTER)
 
-    notice = gevent.Greenlet(_say_stopping)
-    watchers += [gevent.signal_handler(number, stop, _code_of(number)) for number in handlers]
-    try:
-        yield
-    finally:
-        for watcher in watchers:
-            watcher.cancel()
-        notice.kill(block=False)
-        _restore(handlers)
+    with _first_of(_numbers(), stop):
+        try:
+            yield
+        finally:
+            notice.kill(block=False)
 
 
 @contextmanager
@@ -75,21 +65,36 @@ def serving(stop: Callable[[], object], reload: Callable[[], object]) -> Iterato
     do. The second SIGTERM or SIGINT ends the process, whatever it is doing, with its exit code."""
     import gevent
 
-    numbers = [number for number in _numbers() if _code_of(number) != HUNG_UP]
+    with _first_of([number for number in _numbers() if _code_of(number) != HUNG_UP], lambda code: stop()):
+        if not hasattr(signal, "SIGHUP"):
+            yield
+            return
+        before = signal.getsignal(signal.SIGHUP)
+        watcher = gevent.signal_handler(signal.SIGHUP, reload)
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            _restore({signal.SIGHUP: before})
+
+
+@contextmanager
+def _first_of(numbers: list[int], act: Callable[[int], object]) -> Iterator[None]:
+    """Call a function with the exit code of the first of the signals, in a greenlet. The second ends the process."""
+    import gevent
+
     handlers = {number: signal.getsignal(number) for number in numbers}
     watchers: list[Any] = []
 
-    def stop_once() -> None:
-        for watcher in watchers[: len(numbers)]:
+    def on_first(code: int) -> None:
+        # It leaves the signal with the system's default behaviour, so what is next comes after it.
+        for watcher in watchers:
             watcher.cancel()
         for number in numbers:
             signal.signal(number, _end_at_once)
-        stop()
+        act(code)
 
-    watchers += [gevent.signal_handler(number, stop_once) for number in numbers]
-    if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
-        watchers.append(gevent.signal_handler(signal.SIGHUP, reload))
+    watchers += [gevent.signal_handler(number, on_first, _code_of(number)) for number in numbers]
     try:
         yield
     finally:

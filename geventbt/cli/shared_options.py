@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -42,16 +41,6 @@ def add_network(parser: Parser) -> None:
     )
 
 
-def add_on_complete(parser: Parser) -> None:
-    """What to run at the end."""
-    parser.add_argument(
-        "--on-complete",
-        metavar="COMMAND",
-        help="run it in a shell for each torrent that is complete, with TORRENT_NAME, TORRENT_PATH, TORRENT_FOLDER and "
-        "TORRENT_INFO_HASH in its environment",
-    )
-
-
 def add_output(parser: Parser, **options: Any) -> None:
     """Add --output, the folder for downloads."""
     parser.add_argument("-o", "--output", metavar="DIR", **options)
@@ -60,19 +49,6 @@ def add_output(parser: Parser, **options: Any) -> None:
 def add_repeatable(parser: Parser, flag: str, kind: Callable[[str], Any], metavar: str, text: str) -> None:
     """Add an option that may be given several times; its value is a list."""
     parser.add_argument(flag, action="append", default=[], type=kind, metavar=metavar, help=text)
-
-
-def add_select(parser: Parser) -> None:
-    """Add --select and --list, for the files of the torrent."""
-    add_repeatable(
-        parser,
-        "--select",
-        str,
-        "FILES",
-        "fetch only these files: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or "
-        "'*.mkv'; repeatable",
-    )
-    parser.add_argument("--list", action="store_true", help="show the files and their indices, and fetch none")
 
 
 def add_sources_of_peers(parser: Parser) -> None:
@@ -156,15 +132,6 @@ def add_check(parser: Parser) -> None:
     )
 
 
-def add_overwrite(parser: Parser) -> None:
-    """Add --overwrite."""
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="write over files that are not the torrent's (default: stop, exit code 6)",
-    )
-
-
 def add_stall_timeout(parser: Parser) -> None:
     """Add --stall-timeout."""
     parser.add_argument(
@@ -186,17 +153,6 @@ def add_seeding(parser: Parser, default: str) -> None:
         type=values.ratio,
         metavar="RATIO",
         help="seed until this ratio of bytes sent to bytes on disk; with --seed-time, until the first of both",
-    )
-
-
-def add_super_seed(parser: Parser) -> None:
-    """Add --super-seed and --no-super-seed."""
-    parser.add_argument(
-        "--super-seed",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="deal out the first copy: show each peer a few pieces, so that none is sent twice before each was sent "
-        "once (default: while this is the only seed of several peers)",
     )
 
 

@@ -20,32 +20,29 @@ NEEDS_RICH = "for a live view of the progress: pip install 'geventbt[cli]' (or g
 
 
 class View(Protocol):
-    """Shows torrents until it is closed. Each has its own greenlet, which updates it."""
+    """Shows torrents until it is closed. Each has its own greenlet, which updates it. Subclass it to inherit the
+    defaults, of a view that leaves nothing open and the result to others."""
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
         """Show where a torrent is now."""
 
     def finish(self, torrent: geventbt.ActiveTorrent) -> None:
         """Show a torrent a last time, before its result is told."""
+        return
 
     def close(self) -> None:
         """End the view."""
+        return
 
 
-class NoView:
+class NoView(View):
     """Shows nothing."""
 
     def update(self, torrent: geventbt.ActiveTorrent) -> None:
         """Nothing."""
 
-    def finish(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Nothing."""
 
-    def close(self) -> None:
-        """Nothing."""
-
-
-class PlainView:
+class PlainView(View):
     """A line every few seconds on standard error; less often while it only seeds.
 
     Args:
@@ -66,12 +63,6 @@ class PlainView:
         if self._verbose:
             lines += [*map(peer_line, torrent.peers), *source_lines(torrent), *web_seed_lines(torrent)]
         say("\n".join(lines))
-
-    def finish(self, torrent: geventbt.ActiveTorrent) -> None:
-        """The result is a line of its own."""
-
-    def close(self) -> None:
-        """Nothing is left open."""
 
 
 class JsonView:

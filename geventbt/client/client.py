@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Collection, Iterable
 from functools import partial
-from types import TracebackType
 from typing import Literal
 
 import gevent
@@ -424,9 +423,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import gevent
@@ -15,10 +15,11 @@ from geventbt import limits
 from geventbt.client.options import ClientOptions
 from geventbt.client.peers.connect_limiter import ConnectLimiter
 from geventbt.client.peers.connection_room import ConnectionRoom
+from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.host_connections import HostConnections
 from geventbt.client.peers.own_addresses import OwnAddresses
 from geventbt.concurrency.hubs import is_current
-from geventbt.discovery.trackers.announce_queue import AnnounceQueue
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.net.addresses import AddressKind, Ports, Scope, kind_of, scope_of
 from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
@@ -33,23 +34,15 @@ if TYPE_CHECKING:
     from geventbt.net.mapping.mapper import PortMapper
 
 
-class PortUser(Protocol):
-    """Tells others where peers reach us."""
-
-    def moved(self) -> None:
-        """They reach us at another port or address from now on."""
-
-
 class ClientContext:
     """Identity, limits and policy of one client.
 
     Args:
         options: of the client.
         count_connections: returns the number of connections of all torrents.
-        now: the monotonic clock, in seconds.
 
     Attributes:
-        now: see above.
+        now: the monotonic clock, in seconds.
         peer_id: our peer id, the same for all torrents.
         rng: chooses where nothing else does; one for all, since its state has 2.5 KiB.
         port: the port that we listen on, or None.
@@ -78,14 +71,8 @@ class ClientContext:
             native threads away from torrents that are being downloaded.
     """
 
-    def __init__(
-        self,
-        options: ClientOptions,
-        count_connections: Callable[[], int] = lambda: 0,
-        *,
-        now: Callable[[], float] = monotonic,
-    ) -> None:
-        self.now = now
+    def __init__(self, options: ClientOptions, count_connections: Callable[[], int] = lambda: 0) -> None:
+        self.now = monotonic
         self._hub = gevent.get_hub()
         self.peer_id = new_peer_id()
         self.rng = random.Random()
@@ -104,13 +91,13 @@ class ClientContext:
         self.hosts = HostConnections()
         self.dht: DHT | None = None
         self.lsd: LocalDiscovery | None = None
-        self.down = FairRate(options.limit_down, now())
+        self.down = FairRate(options.limit_down, monotonic())
         self.up = Throttle(options.limit_up)
         self.connections = ConnectionRoom(options.max_connections, count_connections)
         self.own_addresses = OwnAddresses()
         self.announces = AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)
         self.default_trackers: list[list[str]] = []
-        self.port_users: WeakSet[PortUser] = WeakSet()
+        self.port_users: WeakSet[Finder] = WeakSet()
         self.checking = BoundedSemaphore(1)
         self._places: dict[bool, tuple[int | None, str | None]] = {}
 

@@ -22,6 +22,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.local_packets import pack_announce, parse_announce
 from geventbt.discovery.periodic import AskAgain
 from geventbt.net.addresses import Address, Ports
+from geventbt.net.datagrams import DatagramReceiver
 from geventbt.net.udp_socket import UdpSocket
 from geventbt.rates.token_bucket import RateLimit
 
@@ -34,7 +35,7 @@ INTERFACES_VARIABLE = "GEVENTBT_LSD_INTERFACES"
 """The environment variable that names the interfaces to use, with spaces between them; none when it is empty."""
 
 
-class LocalDiscovery:
+class LocalDiscovery(DatagramReceiver):
     """Announces the torrents of one client on each interface, and receives the announces of others.
 
     It sends at most one announce a minute, with as many torrents as it has room for, and each torrent every five
@@ -134,9 +135,6 @@ class LocalDiscovery:
             source = self._sources.get(info_hash)
             if source is not None:
                 source.heard((host, announce.port))
-
-    def drained(self) -> None:
-        """Nothing is to be done; see `geventbt.net.datagrams.DatagramReceiver`."""
 
     def _open(self, interfaces: Iterable[str] | None) -> list[_Link]:
         wanted = _usual_interfaces() if interfaces is None else set(interfaces)

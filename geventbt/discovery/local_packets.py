@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from geventbt import limits
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, is_port
 
 _FIRST_LINE = "BT-SEARCH * HTTP/1.1"
 _HASH = re.compile(r"[0-9a-fA-F]{40}")
@@ -74,6 +74,6 @@ def parse_announce(data: bytes) -> LocalAnnounce | None:
             info_hashes.append(bytes.fromhex(value))
         elif name == "cookie":
             cookie = value
-    if not 0 < port < 1 << 16 or not info_hashes:
+    if not is_port(port) or not info_hashes:
         return None
     return LocalAnnounce(port, tuple(info_hashes), cookie)

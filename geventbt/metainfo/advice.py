@@ -9,6 +9,7 @@ from typing import Any
 
 from geventbt import limits
 from geventbt.metainfo.urls import escaped_url, is_url
+from geventbt.net.addresses import is_port
 
 _LAST_DATE = 253402300799
 """The end of the year 9999, the last one that `datetime` knows."""
@@ -36,7 +37,7 @@ def read_nodes(metainfo: dict[bytes, Any]) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
     for node in value if isinstance(value, list) else []:
         host, port = node if isinstance(node, list) and len(node) == 2 else (None, None)
-        if isinstance(host, bytes) and host.isascii() and isinstance(port, int) and 0 < port < 1 << 16:
+        if isinstance(host, bytes) and host.isascii() and is_port(port):
             found.append((host.decode(), port))
     return tuple(dict.fromkeys(found))[: limits.DHT_TORRENT_NODES]
 

@@ -14,13 +14,14 @@ Run: TypeAlias = tuple[memoryview, int, Address]
 
 
 class DatagramReceiver(Protocol):
-    """What gets the datagrams. It is called by the hub and must not block."""
+    """What gets the datagrams. It is called by the hub and must not block. Subclass it to inherit the default."""
 
     def receive(self, data: bytes, address: Address) -> None:
         """Take a datagram from an address."""
 
     def drained(self) -> None:
         """No more have come for the moment."""
+        return
 
 
 class BatchReceiver(Protocol):

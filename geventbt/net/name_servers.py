@@ -35,7 +35,7 @@ _MAX_FILE = 1 << 20
 
 
 class NameServers:
-    """Looks names up by asking the servers of the system, or those of the environment: a `NameLookup`.
+    """Looks names up by asking the servers of the system, or those of the environment.
 
     Args:
         network: opens the connections to the servers.
@@ -54,7 +54,7 @@ class NameServers:
         self._places = BoundedSemaphore(limits.LOOKUPS)
 
     def look_up(self, name: str) -> list[str]:
-        """The IP addresses of a name.
+        """The IP addresses of a name; see `NameLookup`.
 
         Raises:
             FetchError: there is no such name, or no server answers.

@@ -82,8 +82,6 @@ class Network:
         """The IP address to listen on where no other is given: that of the interface; "" for all."""
         return self.interface.address or "" if self.interface is not None else ""
 
-    # ------------------------------------------------------------------ the filter
-
     def set_ip_filter(self, ip_filter: IPRanges) -> None:
         """Put another filter in the place of the one that holds, in one step, once all of it has been read.
 
@@ -101,8 +99,6 @@ class Network:
     def blocks(self, host: str) -> bool:
         """Whether the filter blocks an IP address. It does not know names."""
         return self._filter is not NO_FILTER and self._filter.blocks(host)
-
-    # ------------------------------------------------------------------ sockets
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
         """Look up a name, or leave that to the proxy; see `geventbt.net.resolve.resolve`."""

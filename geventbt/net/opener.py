@@ -58,25 +58,22 @@ class DirectOpener:
             # Only now: most programs use none.
             from geventbt.net.name_servers import NameServers
 
-            self._names = NameServers(self, interface)
+            self._names = NameServers(self, interface).look_up
 
     def resolve(self, host: str, port: int, *, family: int = 0, datagram: bool = False) -> list[Endpoint]:
         """See `Opener`. With an interface, name servers are asked over it."""
         return resolve(host, port, family=family, datagram=datagram, names=self._names)
 
     def connect(self, endpoint: Endpoint, timeout: float | None, source_address: Address | None) -> Any:
-        """See `Opener`."""
         return self._connected(gevent_socket.SOCK_STREAM, endpoint, timeout, source_address)
 
     def connect_udp(
         self, endpoint: Endpoint, timeout: float, source_address: Address | None = None
     ) -> DatagramConnection:
-        """See `Opener`."""
         connected: DatagramConnection = self._connected(gevent_socket.SOCK_DGRAM, endpoint, timeout, source_address)
         return connected
 
     def open_udp(self, address: Address) -> DatagramSocket:
-        """See `Opener`."""
         return UdpSocket.at(address, self._interface)
 
     def source_host(self, endpoint: Endpoint) -> str:

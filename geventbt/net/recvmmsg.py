@@ -78,7 +78,6 @@ class ManyReader:
         self._expect(limits.UTP_SIZES[0])
 
     def receive(self, sock: _socket.socket) -> list[Run]:
-        """See `BatchReader`."""
         size = self._size
         self._headers[:] = self._fresh
         count = self._call(sock.fileno(), _place_of(self._headers), self._at_once, 0, None)

@@ -6,7 +6,8 @@ there, or ten trackers whose name servers are dead, would hold up every peer. An
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import gevent
 from gevent import monkey
@@ -24,6 +25,8 @@ _getaddrinfo = monkey.get_original("socket", "getaddrinfo")
 _threads = NativeThreads(limits.LOOKUPS)
 
 FAMILIES = (gevent_socket.AF_INET, gevent_socket.AF_INET6)
+NameLookup: TypeAlias = Callable[[str], list[str]]
+"""Looks up the IP addresses of a name in another way than the system does; blocks. Raises: FetchError, it has none."""
 
 
 class Endpoint(NamedTuple):
@@ -47,13 +50,6 @@ class Endpoint(NamedTuple):
     def address(self) -> Address:
         """The IP address, or the name, and port."""
         return self.host, int(self.sockaddr[1])
-
-
-class NameLookup(Protocol):
-    """Looks names up in another way than the system does."""
-
-    def look_up(self, name: str) -> list[str]:
-        """The IP addresses of a name; blocks. Raises: FetchError, there is none."""
 
 
 def resolve(
@@ -111,7 +107,7 @@ def _look_up(host: str, port: int, family: int, kind: int, names: NameLookup | N
     if by_proxy:
         return [(gevent_socket.AF_UNSPEC, kind, 0, "", (name.decode("ascii"), port))]
     if names is not None:
-        found = names.look_up(name.decode("ascii"))
+        found = names(name.decode("ascii"))
         every = [_getaddrinfo(address, port, 0, kind, 0, gevent_socket.AI_NUMERICHOST)[0] for address in found]
         return [item for item in every if family in (0, item[0])]
     look_up = gevent_socket.getaddrinfo

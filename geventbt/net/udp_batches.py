@@ -60,7 +60,6 @@ class SingleReader:
     """Reads each datagram with a call of its own."""
 
     def receive(self, sock: _socket.socket) -> list[Run]:
-        """See `BatchReader`."""
         runs = [self._receive_one(sock)]
         with suppress(OSError):
             while len(runs) < _AT_ONCE:

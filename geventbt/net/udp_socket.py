@@ -106,11 +106,9 @@ class UdpSocket:
         return made
 
     def set_receiver(self, receiver: DatagramReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.set_rest(receiver)
 
     def attach(self, first_bytes: Collection[int], receiver: BatchReceiver) -> None:
-        """See `DatagramSocket`."""
         if not self._reads_batches:
             # From now on, also when no receiver takes them any more: the system may hand over many at once.
             self._reads_batches = True
@@ -121,7 +119,6 @@ class UdpSocket:
         self._receivers.add(first_bytes, receiver)
 
     def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.remove(receiver)
         if self._receivers.is_empty:
             self.close()
@@ -150,7 +147,6 @@ class UdpSocket:
         return True
 
     def send_batch(self, data: bytes, size: int, address: Address) -> bool:
-        """See `DatagramSocket`."""
         try:
             if len(data) <= size:
                 self._send(data, (), address)

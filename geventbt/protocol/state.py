@@ -155,8 +155,6 @@ class ProtocolState:
         """Whether the peer would answer a request for this piece now."""
         return not self.peer_choking or piece in self.peer_allowed_fast_set
 
-    # ------------------------------------------------------------------ our pending requests
-
     def lose_piece(self, piece: int) -> list[Event]:
         """Take a donthave (BEP 54): the peer no longer has the piece, and our pending requests for it end."""
         self.peer_pieces.remove(piece)

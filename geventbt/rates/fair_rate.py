@@ -93,8 +93,6 @@ class FairRate:
         """The number of waiting members."""
         return sum(each.waiting if isinstance(each, FairRate) else 1 for each in self._queue)
 
-    # ------------------------------------------------------------------ taking
-
     def take(self, member: Member, units: int, unit: int, now: float) -> int:
         """Take up to `units` units of `unit` bytes, if it is the member's turn; else it waits from now on.
 
@@ -130,8 +128,6 @@ class FairRate:
         for node, key in self._path(member):
             if not (isinstance(key, FairRate) and key._queue):
                 node._queue.leave(key)
-
-    # ------------------------------------------------------------------ turns
 
     def turns(self, now: float) -> Iterator[Member]:
         """The members whose turn it is, one after the other, as long as enough is available: fill each.

@@ -63,8 +63,6 @@ class StateStore:
         """Leave the folder to other processes."""
         self._lock.release()
 
-    # ------------------------------------------------------------------ the service
-
     def load_service(self) -> ServiceRecord:
         """What is kept of the service; where nothing is, or it cannot be read, that of a new one."""
         path = self.folder / "session.json"
@@ -79,8 +77,6 @@ class StateStore:
     def save_service(self, record: ServiceRecord) -> None:
         """Write what is kept of the service. Raises StorageError."""
         self._replace(self.folder / "session.json", record.encode())
-
-    # ------------------------------------------------------------------ torrents
 
     def load(self) -> Iterator[tuple[Torrent | Magnet, TorrentRecord | None]]:
         """All torrents, each with what is kept of it; None where that is missing or cannot be read."""

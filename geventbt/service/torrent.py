@@ -68,8 +68,6 @@ class ServiceTorrent:
         """The bytes of its wanted pieces; 0 while they are unknown."""
         return self.active.progress.wanted
 
-    # ------------------------------------------------------------------ counters
-
     @property
     def downloaded(self) -> int:
         """Bytes received in all runs."""
@@ -108,8 +106,6 @@ class ServiceTorrent:
         self.active, self._counted = active, (0, 0)
         self.moves_data = self.record.moved_from is not None
 
-    # ------------------------------------------------------------------ goals
-
     def ratio_goal(self, settings: Settings) -> float | None:
         """The ratio that ends its seeding, or None."""
         if self.record.ratio_goal == Goal.COMMON:
@@ -130,8 +126,6 @@ class ServiceTorrent:
         if ratio is not None and self.size and self.uploaded >= ratio * self.size:
             return True
         return idle is not None and now - max(self.record.active, self.record.started, self.record.completed) >= idle
-
-    # ------------------------------------------------------------------ files
 
     @property
     def priorities(self) -> dict[FileRef, int]:

@@ -78,8 +78,6 @@ class Torrents:
         signals.error.disconnect(self._note_error)
         self.turns.stop()
 
-    # ------------------------------------------------------------------ what there is
-
     @property
     def settings(self) -> Settings:
         """The settings that hold now."""
@@ -117,8 +115,6 @@ class Torrents:
         for info_hash in self._by_hash.keys() - theirs.keys() - self._leaving:
             self.removed.append((self.now(), self._by_hash.pop(info_hash).record.id))
             spawn("forgetting a torrent", self._keeper.remove, info_hash)
-
-    # ------------------------------------------------------------------ into the client, and out of it
 
     def put_in(self, source: Torrent | Magnet, record: TorrentRecord, *, is_restored: bool = False) -> ServiceTorrent:
         """Put a torrent into the client; see `add_to_client`. It waits for its turn."""
@@ -176,8 +172,6 @@ class Torrents:
         """Have a torrent wait, before it has connected to any peer, until it is its turn."""
         torrent.runs = False
         torrent.active.pause()
-
-    # ------------------------------------------------------------------ what happens to them there
 
     def _follow(self, torrent: ServiceTorrent) -> None:
         """Do what the record says as soon as that can be done."""

@@ -9,7 +9,6 @@ import errno
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from types import TracebackType
 
 from bitarray import bitarray
 from bitarray.util import ones, zeros
@@ -97,9 +96,7 @@ class Storage:
     def __enter__(self) -> Storage:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     @property

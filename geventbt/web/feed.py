@@ -14,13 +14,10 @@ from geventbt import limits
 from geventbt.client.client import Client
 from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.concurrency.greenlets import spawn
-from geventbt.concurrency.turns import let_others_run
+from geventbt.concurrency.turns import in_turns
 from geventbt.web.departure import watch_departure
 from geventbt.web.journal import Journal
 from geventbt.web.snapshot import Row, row_of
-
-_TURN = 50
-"""Torrents that are looked at before others have a turn of the loop."""
 
 
 class Feed:
@@ -103,11 +100,8 @@ class Feed:
 
     def _look(self) -> None:
         """Compare with the last time, and wake the listeners if anything has changed."""
-        rows: dict[str, Row] = {}
-        for number, (info_hash, torrent) in enumerate(list(self._client.torrents.items()), 1):
-            rows[info_hash.hex()] = row_of(torrent, self._note_on(torrent))
-            if not number % _TURN:
-                let_others_run()
+        torrents = in_turns(list(self._client.torrents.items()))
+        rows = {info_hash.hex(): row_of(torrent, self._note_on(torrent)) for info_hash, torrent in torrents}
         totals, lines = self._totals_now(), self._journal.after(self._lines)
         changed = {key: _changes(self._rows.get(key, {}), row) for key, row in rows.items()}
         delta = {

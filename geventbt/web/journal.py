@@ -6,7 +6,6 @@ import logging
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
 from typing import TypeAlias
 
 from geventbt import limits
@@ -17,22 +16,17 @@ Line: TypeAlias = tuple[int, float, str, str]
 
 
 class Journal:
-    """Keeps what the library warns of, and what is noted here, as long as it lives itself.
+    """Keeps what the library warns of, and what is noted here, as long as it lives itself."""
 
-    Args:
-        clock: the time in seconds since 1970.
-    """
-
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self) -> None:
         self._lines: deque[Line] = deque(maxlen=limits.WEB_LOG_LINES)
-        self._clock = clock
         handler = _Handler(self._lines)
         logging.getLogger("geventbt").addHandler(handler)
         weakref.finalize(self, logging.getLogger("geventbt").removeHandler, handler)
 
     def note(self, text: str) -> None:
         """Add a line of ours."""
-        _append(self._lines, self._clock(), "info", text)
+        _append(self._lines, time.time(), "info", text)
 
     def after(self, number: int) -> list[Line]:
         """The lines behind one; all that there are, for 0."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 import time
 from collections import Counter
@@ -23,18 +22,16 @@ from geventbt import __version__, limits
 from geventbt.client.client import Client
 from geventbt.client.status import Progress, TorrentState
 from geventbt.client.torrent.active_torrent import ActiveTorrent
-from geventbt.concurrency.threads import in_thread
-from geventbt.concurrency.turns import let_others_run
+from geventbt.concurrency.turns import in_turns
 from geventbt.net.text import clean_text
 from geventbt.web.answer import StreamCounters
 from geventbt.web.exposition import Family, by_label, render, single
+from geventbt.web.snapshot import free_space
 
 resource: Any = None
 if sys.platform != "win32":
     import resource
 
-_TURN = 50
-"""Torrents that are looked at before others have a turn of the loop."""
 _STATES = [str(state) for state in TorrentState if state is not TorrentState.REMOVED]
 
 
@@ -79,7 +76,7 @@ class Metrics:
         return render(self._families())
 
     def _families(self) -> Iterator[Family]:
-        found = self._look()
+        found = [(torrent, torrent.progress) for torrent in in_turns(list(self._client.torrents.values()))]
         self._traffic.update(found)
         yield from self._process()
         yield from self._torrents([progress for _, progress in found])
@@ -90,14 +87,6 @@ class Metrics:
             yield from _http(self._http)
         if self._per_torrent:
             yield from _each(found[: limits.WEB_METRICS_TORRENTS])
-
-    def _look(self) -> list[tuple[ActiveTorrent, Progress]]:
-        found = []
-        for number, torrent in enumerate(list(self._client.torrents.values()), 1):
-            found.append((torrent, torrent.progress))
-            if not number % _TURN:
-                let_others_run()
-        return found
 
     def _process(self) -> Iterator[Family]:
         labels = {"version": __version__, "python": platform.python_version(), "gevent": gevent.__version__}
@@ -111,7 +100,7 @@ class Metrics:
         if memory is not None:
             yield single("process_resident_memory_bytes", "gauge", "Resident memory.", memory)
             yield single("process_open_fds", "gauge", "Open file descriptors.", len(os.listdir("/proc/self/fd")))
-        if self._folder is not None and (free := _free(self._folder)) is not None:
+        if self._folder is not None and (free := free_space(self._folder)) is not None:
             yield single("geventbt_download_folder_free_bytes", "gauge", "Free space for downloads.", free)
 
     def _torrents(self, found: list[Progress]) -> Iterator[Family]:
@@ -208,13 +197,5 @@ def _resident_memory() -> int | None:
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
-
-
-def _free(folder: str | os.PathLike[str]) -> int | None:
-    try:
-        # In a thread: the folder may be on a network drive that does not answer.
-        return int(in_thread(shutil.disk_usage, folder).free)
     except OSError:
         return None

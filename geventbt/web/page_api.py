@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,7 @@ from geventbt.web.departure import socket_of
 from geventbt.web.feed import Feed
 from geventbt.web.guard import Token
 from geventbt.web.journal import Journal
-from geventbt.web.snapshot import details_of
+from geventbt.web.snapshot import details_of, free_space
 from geventbt.web.views import PART, Refused, Reply, Request, View, Views, json_reply
 
 _TORRENT = "application/x-bittorrent"
@@ -68,8 +67,6 @@ class PageAPI:
         }.items():
             views.add(f"/api/torrents/{PART}/{name}", self._checked(self._view_of(action)), "POST")
 
-    # ------------------------------------------------------------------ what there is
-
     def _events(self, request: Request) -> Reply:
         headers = [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
         events = self._feed.events(socket_of(request.environ))
@@ -79,11 +76,12 @@ class PageAPI:
         return json_reply(details_of(self._torrent(info_hash)))
 
     def _totals(self) -> dict[str, Any]:
+        free = free_space(self._folder)
         return {
             "version": __version__,
             "stream": self._stream_url,
             "folder": clean_text(self._folder),
-            "free": _free_space(self._folder),
+            "free": None if free is None else free // limits.MIB * limits.MIB,
             "limit_down": self._client.limit_down,
             "limit_up": self._client.limit_up,
         }
@@ -93,8 +91,6 @@ class PageAPI:
             return self._client.torrents[bytes.fromhex(info_hash)]
         except (ValueError, KeyError):
             raise Refused(404, "there is no such torrent") from None
-
-    # ------------------------------------------------------------------ what is asked for
 
     def _checked(self, view: View) -> View:
         """A view that is called with the token alone, and whose errors are text for the page."""
@@ -194,15 +190,6 @@ def _json(request: Request, *known: str) -> dict[str, Any]:
     if not isinstance(found, dict) or not found.keys() <= set(known):
         raise ValueError(f"the body is an object with {' and '.join(known)}")
     return found
-
-
-def _free_space(folder: str) -> int | None:
-    """Bytes that are free where the folder is; None where that is unknown."""
-    try:
-        # In a thread: the folder may be on a network drive that does not answer.
-        return int(in_thread(shutil.disk_usage, folder).free // limits.MIB * limits.MIB)
-    except OSError:
-        return None
 
 
 def _rate(value: int | None) -> str:

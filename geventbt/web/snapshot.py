@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from itertools import pairwise
 from time import monotonic
 from typing import Any, TypeAlias
@@ -13,7 +14,9 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.torrent.active_torrent import ActiveTorrent
+from geventbt.concurrency.threads import in_thread
 from geventbt.metainfo import Magnet
+from geventbt.net.addresses import address_text
 from geventbt.net.text import clean_text, without_path
 from geventbt.web.media import is_played
 from geventbt.web.streaming import stream_path
@@ -70,6 +73,15 @@ def details_of(torrent: ActiveTorrent) -> dict[str, Any]:
     }
 
 
+def free_space(folder: str | os.PathLike[str]) -> int | None:
+    """Bytes that are free where a folder is; None where that is unknown."""
+    try:
+        # In a thread: the folder may be on a network drive that does not answer.
+        return int(in_thread(shutil.disk_usage, folder).free)
+    except OSError:
+        return None
+
+
 def rounded(value: float) -> int:
     """A value to three digits, so that what is displayed changes less often."""
     if value < 1000:
@@ -119,7 +131,7 @@ def _peers(torrent: ActiveTorrent) -> list[dict[str, Any]]:
     found = sorted(torrent.peers, key=lambda peer: peer.download_speed + peer.upload_speed, reverse=True)
     return [
         {
-            "address": _shown(*peer.address),
+            "address": address_text(peer.address),
             "client": clean_text(peer.client),
             "fraction": round(_fraction(peer.pieces, len(torrent.pieces)), 3),
             "down": rounded(peer.download_speed),
@@ -129,10 +141,6 @@ def _peers(torrent: ActiveTorrent) -> list[dict[str, Any]]:
         }
         for peer in found[: limits.WEB_PEERS]
     ]
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _trackers(torrent: ActiveTorrent) -> list[dict[str, Any]]:

@@ -149,8 +149,6 @@ class EventRouter:
         if self._publisher.has_listeners("extended"):
             self._publisher.send("extended", name=name, extended_id=extended_id, payload=bytes(payload))
 
-    # ------------------------------------------------------------------ `Wire.messages`
-
     @property
     def keeps_messages(self) -> bool:
         """Whether messages are kept for an iterator."""

@@ -36,7 +36,11 @@ def payload(tmp_path: Path) -> Path:
         "sub/c with space.txt": 17,
         "z.bin": 262_144,
     }
-    generator = random.Random(2)
+    return write_files(folder, sizes, random.Random(2))
+
+
+def write_files(folder: Path, sizes: dict[str, int], generator: random.Random) -> Path:
+    """Files of these sizes, in a folder that is returned."""
     for name, size in sizes.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def settings(policy: int, level: int = BOTH) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
+both_ways = pytest.mark.parametrize(
     ("ours", "theirs", "outcome"),
     [
         ("prefer", settings(FORCED, RC4), "rc4"),
@@ -47,6 +47,9 @@ def settings(policy: int, level: int = BOTH) -> dict[str, Any]:
         "disable-enabled",
     ],
 )
+
+
+@both_ways
 def test_we_download_from_a_libtorrent_seeder(payload, torrent_file, tmp_path, libtorrent_peer, ours, theirs, outcome):
     seeder = libtorrent_peer(torrent_file, payload.parent, **theirs)
     wait_until(lambda: seeder.is_seeding)
@@ -65,25 +68,7 @@ def test_we_download_from_a_libtorrent_seeder(payload, torrent_file, tmp_path, l
     assert outcomes == {outcome}
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "outcome"),
-    [
-        ("prefer", settings(FORCED, RC4), "rc4"),
-        ("require", settings(FORCED, RC4), "rc4"),
-        ("require", settings(ENABLED), "rc4"),
-        ("prefer", settings(FORCED, PLAINTEXT), "plaintext"),
-        ("prefer", settings(DISABLED), "plaintext"),
-        ("disable", settings(ENABLED), "plaintext"),
-    ],
-    ids=[
-        "prefer-forced",
-        "require-forced",
-        "require-enabled",
-        "plaintext method",
-        "prefer-disabled",
-        "disable-enabled",
-    ],
-)
+@both_ways
 def test_libtorrent_downloads_from_our_seeder(payload, torrent_file, tmp_path, libtorrent_peer, ours, theirs, outcome):
     outcomes = set()
 

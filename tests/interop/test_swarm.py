@@ -19,7 +19,7 @@ import geventbt
 from geventbt import ActiveTorrent, Client, Wire, limits
 from geventbt.discovery.trackers.announce import AnnounceRequest, ScrapeResult
 from geventbt.discovery.trackers.tracker import announce, scrape
-from tests.interop.conftest import LibtorrentPeer, assert_same_tree
+from tests.interop.conftest import LibtorrentPeer, assert_same_tree, write_files
 from tests.interop.small_tracker import SmallTracker, running_small_tracker
 from tests.interop.trackers import running_npm_tracker, running_opentracker
 from tests.loopback.harness import eventually
@@ -52,12 +52,7 @@ def payload(tmp_path: Path) -> Path:
     folder = tmp_path / "origin" / "payload"
     sizes = {"film.bin": 12 * MIB + 17, "b/empty": 0, "b/tiny": 1, "b/c/piece": 262_144, "z.bin": 8 * MIB - 12_345}
     sizes |= {f"many/{number:02}": 1000 * number + 1 for number in range(20)}
-    generator = random.Random(7)
-    for name, size in sizes.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(generator.randbytes(size))
-    return folder
+    return write_files(folder, sizes, random.Random(7))
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def search_many(network: Network, hashes: list[bytes], *, seconds: float = 10.0)
         started, goal = network.now, FindPeers(info_hash)
 
         def note(started: float = started, goal: FindPeers = goal) -> None:
-            if goal.count:
+            if goal.found:
                 first.setdefault(goal.target, network.now - started)
             if any(search.goal is goal and search.is_over for search in searches):
                 finished.setdefault(goal.target, network.now - started)
@@ -124,7 +124,7 @@ def test_a_hundred_liars_close_to_the_target_do_not_hide_it(spread: bool) -> Non
     for address in network.rng.sample(network.living(), 20):
         goal = FindPeers(info_hash)
         network.run_search(address, goal)
-        found += bool(goal.count)
+        found += bool(goal.found)
     assert found == 20
 
 

@@ -74,9 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-# ------------------------------------------------------------------ what there is to complete
-
-
 def _options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     return (action for action in parsing.actions_of(parser) if action.option_strings)
 
@@ -100,9 +97,6 @@ def _choices(action: argparse.Action) -> list[str]:
 def _plain(text: str | None) -> str:
     """A help text without what means something to a shell or to its completion."""
     return re.sub(r"[\[\]:'\"`$\\%]", "", text or "")
-
-
-# ------------------------------------------------------------------ bash
 
 
 def _bash(parser: argparse.ArgumentParser) -> str:
@@ -141,9 +135,6 @@ def _bash_value(action: argparse.Action) -> str:
     return ":"
 
 
-# ------------------------------------------------------------------ zsh
-
-
 def _zsh(parser: argparse.ArgumentParser) -> str:
     commands = parsing.subparsers_of(parser)
     return _ZSH.format(
@@ -175,9 +166,6 @@ def _zsh_value(action: argparse.Action) -> str:
     if action.choices:
         return f"({' '.join(_choices(action))})"
     return "_files" if _metavar(action) in _FILES else " "
-
-
-# ------------------------------------------------------------------ fish
 
 
 def _fish(parser: argparse.ArgumentParser) -> str:

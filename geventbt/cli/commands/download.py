@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from time import monotonic
 
@@ -39,24 +39,46 @@ def add_parser(commands: parsing.Commands) -> None:
     shared_options.add_output(
         parser, default=".", help="folder to put it in (default: the current one), or a URL such as s3://bucket/prefix"
     )
-    shared_options.add_select(parser)
+    shared_options.add_repeatable(
+        parser,
+        "--select",
+        str,
+        "FILES",
+        "fetch only these files: indices and ranges as --list shows them, globs and folders, such as 0,3-5 or "
+        "'*.mkv'; repeatable",
+    )
+    parser.add_argument("--list", action="store_true", help="show the files and their indices, and fetch none")
     parser.add_argument("--sequential", action="store_true", help="fetch the pieces in order")
     shared_options.add_check(parser)
-    shared_options.add_overwrite(parser)
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write over files that are not the torrent's (default: stop, exit code 6)",
+    )
     shared_options.add_sources_of_peers(parser)
     shared_options.add_web_seeds(parser)
     shared_options.add_traffic(parser, port=0, max_peers=limits.TORRENT_PEERS)
     shared_options.add_stall_timeout(parser)
     shared_options.add_seeding(parser, "default: do not seed")
     parser.add_argument("--save-torrent", metavar="FILE", help="write the torrent of a link to this file")
-    shared_options.add_on_complete(parser)
+    parser.add_argument(
+        "--on-complete",
+        metavar="COMMAND",
+        help="run it in a shell for each torrent that is complete, with TORRENT_NAME, TORRENT_PATH, TORRENT_FOLDER and "
+        "TORRENT_INFO_HASH in its environment",
+    )
     shared_options.add_views(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch torrents from the given peers, and from those of trackers, the DHT and peer exchange."""
-    _check_options_of_one(arguments)
+    of_one = {
+        "--select": arguments.select,
+        "--save-torrent": arguments.save_torrent,
+        "--web-seed": arguments.web_seed,
+    }
+    check_options_of_one(of_one, arguments.source)
     if arguments.save_torrent:
         check_output(arguments.save_torrent)
     sources = [resolve_source(source, arguments) for source in arguments.source]
@@ -84,20 +106,15 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _check_options_of_one(arguments: argparse.Namespace) -> None:
+def check_options_of_one(options: Mapping[str, object], sources: Sequence[str]) -> None:
     """See that what is meant for one torrent is not given for several.
 
     Raises:
         CommandError: it is.
     """
-    options = {
-        "--select": arguments.select,
-        "--save-torrent": arguments.save_torrent,
-        "--web-seed": arguments.web_seed,
-    }
     for option, value in options.items():
-        if value and len(arguments.source) > 1:
-            raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(arguments.source)} are given")
+        if value and len(sources) > 1:
+            raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(sources)} are given")
 
 
 def check_different(sources: Sequence[Source], names: Sequence[str]) -> None:

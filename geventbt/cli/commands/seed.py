@@ -11,7 +11,7 @@ import geventbt
 from geventbt import limits
 from geventbt.cli import parsing, shared_options, values
 from geventbt.cli.backends import is_store
-from geventbt.cli.commands.download import check_different, seed_enough
+from geventbt.cli.commands.download import check_different, check_options_of_one, seed_enough
 from geventbt.cli.errors import CORRUPT, DONE, UNFINISHED, USAGE, CommandError, exit_code_if_output_closes
 from geventbt.cli.following import REFRESH, run_each
 from geventbt.cli.json_lines import created_fields, emit, torrent_fields
@@ -56,7 +56,13 @@ def add_parser(commands: parsing.Commands) -> None:
         help="processes that serve on the same port, to use N cores; each gets an equal share of --max-peers and of "
         "the rates (default: 1)",
     )
-    shared_options.add_super_seed(parser)
+    parser.add_argument(
+        "--super-seed",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="deal out the first copy: show each peer a few pieces, so that none is sent twice before each was sent "
+        "once (default: while this is the only seed of several peers)",
+    )
     shared_options.add_seeding(parser, "default: until Ctrl-C")
     shared_options.add_views(parser)
     parser.set_defaults(run=run)
@@ -79,7 +85,7 @@ class _Seed(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Check the data, print where it is served, and serve it until interrupted or for the given time or ratio."""
     sources, data = _split(arguments.source)
-    _check_options_of_one(sources, arguments)
+    check_options_of_one({"--workers": arguments.workers > 1, "--web-seed": arguments.web_seed}, sources)
     seeds = [_read(source, data, arguments) for source in sources]
     torrents = [seed.torrent for seed in seeds]
     check_different(torrents, sources)
@@ -119,17 +125,6 @@ def _is_torrent(source: str) -> bool:
         or source.lower().endswith(".torrent")
         or (os.path.isfile(source) and not is_data(source))
     )
-
-
-def _check_options_of_one(sources: list[str], arguments: argparse.Namespace) -> None:
-    """See that what is meant for one torrent is not given for several.
-
-    Raises:
-        CommandError: it is.
-    """
-    for option, is_given in (("--workers", arguments.workers > 1), ("--web-seed", arguments.web_seed)):
-        if is_given and len(sources) > 1:
-            raise CommandError(USAGE, f"{option} is for one SOURCE, and {len(sources)} are given")
 
 
 def _read(source: str, data: str | None, arguments: argparse.Namespace) -> _Seed:

@@ -48,7 +48,8 @@ _MIN_PEERS = 10
 
 
 class TorrentRunner:
-    """Runs a torrent, on a greenlet of its own until it is at rest. Its public face is `ActiveTorrent`, which holds it.
+    """Runs a torrent, on a greenlet of its own until it is at rest: a `SwarmOwner`. Its public face is `ActiveTorrent`,
+    which holds it.
 
     Args:
         client: what all torrents of the client share.
@@ -132,7 +133,8 @@ class TorrentRunner:
         self.sources.add_by_user()
         if self.identity.metainfo is None:
             self._fetch_metadata()
-        self._use_web_seeds()
+        assert self.identity.metainfo is not None
+        self.peering.web_seeds.use(self.identity.metainfo, self._options.web_seeds)
         self.data.make()
         self.life.known.set()
 
@@ -142,10 +144,6 @@ class TorrentRunner:
         self.identity.set_metainfo(in_thread(metadata.torrent, self.identity.trackers, self.identity.web_seeds))
         self.sources.update()
         self.life.enter(TorrentState.CHECKING)
-
-    def _use_web_seeds(self) -> None:
-        assert self.identity.metainfo is not None
-        self.peering.web_seeds.use(self.identity.metainfo, self._options.web_seeds)
 
     def _run_on_disk(self) -> None:
         """Do all that needs the data, until the torrent is over or at rest; a fault of the disk only interrupts it."""
@@ -325,7 +323,6 @@ class TorrentRunner:
     # ------------------------------------------------------------------ what happens in the swarm
 
     def on_piece_verified(self, piece: int) -> None:
-        """See `SwarmOwner`."""
         storage, _ = self.data.opened
         self._meter.add(storage.torrent.geometry.piece_size(piece), self._client.now())
         self._recovery.note_written()
@@ -335,22 +332,17 @@ class TorrentRunner:
         self.life.notify()
 
     def on_piece_failed(self, piece: int) -> None:
-        """See `SwarmOwner`."""
         self.events.send("piece_failed", index=piece)
 
     def on_storage_error(self, error: StorageError) -> None:
-        """See `SwarmOwner`."""
         self._recovery.note_error(error)
 
     def on_read_error(self, error: StorageError) -> None:
-        """See `SwarmOwner`."""
         self._recovery.note_read_error(error)
 
     def on_peer_added(self, wire: Wire) -> None:
-        """See `SwarmOwner`."""
         self.events.send("peer_added", wire=wire)
 
     def on_peer_removed(self, wire: Wire) -> None:
-        """See `SwarmOwner`."""
         self.events.send("peer_removed", wire=wire)
         self.life.news.set()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from geventbt.discovery.trackers.tracker_state import TrackerStatus
 from geventbt.net.text import clean_text, without_path
 
 
@@ -66,9 +67,6 @@ class StandstillWatch:
         return True
 
 
-# ------------------------------------------------------------------ with peers
-
-
 @dataclass(frozen=True, slots=True)
 class PeerCounts:
     """The connected peers of a download.
@@ -106,21 +104,6 @@ def cause_with_peers(counts: PeerCounts) -> Cause:
     return Cause("blocks", f"{have}: no block comes from these")
 
 
-# ------------------------------------------------------------------ without peers
-
-
-class TrackerState(Protocol):
-    """The state of a tracker; see `TrackerStatus`."""
-
-    @property
-    def error(self) -> str | None:
-        """Why the last announce failed, or None."""
-
-    @property
-    def registered(self) -> bool:
-        """Whether it counts us as a peer."""
-
-
 @dataclass(frozen=True, slots=True)
 class Search:
     """How the search for peers goes.
@@ -132,7 +115,7 @@ class Search:
         failure: why the last connection to a peer failed, or None.
     """
 
-    trackers: Mapping[str, TrackerState]
+    trackers: Mapping[str, TrackerStatus]
     dht_nodes: int | None
     known: int
     failure: Exception | None
@@ -153,7 +136,7 @@ def _known(search: Search) -> str:
     return f"{_counted(search.known, 'address', 'addresses')} known{failure}"
 
 
-def _trackers(trackers: Mapping[str, TrackerState]) -> str:
+def _trackers(trackers: Mapping[str, TrackerStatus]) -> str:
     if not trackers:
         return "no trackers"
     errors = {url: tracker.error for url, tracker in trackers.items() if tracker.error}
@@ -166,9 +149,6 @@ def _trackers(trackers: Mapping[str, TrackerState]) -> str:
     if answering:
         parts.append(f"{_counted(answering, 'tracker')} answering")
     return ", ".join(parts) or f"{_counted(len(trackers), 'tracker')} not asked yet"
-
-
-# ------------------------------------------------------------------ metadata and disk
 
 
 def cause_without_metadata(asked: int, search: Search) -> Cause:

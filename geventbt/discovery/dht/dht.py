@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
@@ -27,6 +26,7 @@ from geventbt.arguments import (
 )
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import is_current
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
 from geventbt.discovery.dht.contacts import IPV6
@@ -38,7 +38,6 @@ from geventbt.discovery.dht.node_id import random_id
 from geventbt.discovery.dht.own_nodes import OwnNodes
 from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
-from geventbt.discovery.dht.search_queue import SearchQueue
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
 from geventbt.net.addresses import Address, NamedAddress, Ports, named_addresses, normalise
 from geventbt.net.network import DIRECT, Network
@@ -78,7 +77,7 @@ class DHT:
     Attributes:
         network: see above.
         udp: the `UdpPort`, which other protocols may share.
-        unhurried: the order of the searches for torrents that lack nothing.
+        unhurried: places for the announces of torrents that lack nothing.
 
     Raises:
         OSError: the port is taken, or there is no such address.
@@ -106,7 +105,7 @@ class DHT:
         if query_rate <= 0:
             raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
         self._hub = gevent.get_hub()
-        self.unhurried = SearchQueue(limits.DHT_UNHURRIED)
+        self.unhurried = AnnounceQueue(limits.DHT_UNHURRIED, limits.DHT_UNHURRIED)
         if not isinstance(port, UdpPort):
             check_counts(port=port)
         self.udp = port if isinstance(port, UdpPort) else UdpPort.at(network, host or network.host, port)
@@ -395,9 +394,7 @@ class DHT:
     def __enter__(self) -> DHT:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     # ------------------------------------------------------------------ the rest

@@ -17,9 +17,6 @@ class Gate:
 
     Args:
         now: the time.
-
-    Attributes:
-        refused: how many packets were over a limit.
     """
 
     def __init__(self, now: float) -> None:
@@ -27,17 +24,13 @@ class Gate:
         self._sources: Allowances[object] = Allowances(
             limits.DHT_SOURCE_RATE, limits.DHT_SOURCE_BURST, limits.DHT_SOURCES
         )
-        self.refused = 0
 
     def admits(self, address: Address, size: int, now: float) -> bool:
         """Whether to read a packet of so many bytes from an address that no answer is expected from."""
         # First by network, or a single one would use up what there is for all.
         source = _network_of(address[0]) or address
         weight = max(1.0, min(size, limits.DHT_PACKET) / limits.DHT_USUAL_PACKET)
-        if self._sources.take(source, now) and self._all.take(now, weight):
-            return True
-        self.refused += 1
-        return False
+        return self._sources.take(source, now) and self._all.take(now, weight)
 
 
 @lru_cache(maxsize=8192)

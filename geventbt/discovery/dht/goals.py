@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from geventbt import limits
 from geventbt.discovery.dht import messages as m
@@ -14,96 +15,79 @@ from geventbt.net.addresses import Address, may_connect
 
 
 class Goal(Protocol):
-    """The goal of a search."""
+    """The goal of a search. Subclass it to inherit the defaults, of a goal that stores nothing.
 
-    @property
-    def target(self) -> bytes:
-        """The id whose closest nodes are searched for: 20 bytes."""
+    Attributes:
+        target: the id whose closest nodes are searched for: 20 bytes.
+    """
+
+    target: bytes
 
     @property
     def is_reached(self) -> bool:
         """Whether no further answer is wanted."""
+        return False
 
+    @abstractmethod
     def request(self, want: m.Want) -> m.Request:
         """What each node is asked."""
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
         """Take what is wanted from an answer."""
+        return
 
     def prepare(self) -> bool:
         """The closest nodes are found. Returns whether they are asked to store something."""
+        return False
 
     def store_request(self, contact: Contact, token: bytes) -> m.Request:
         """What a node is asked to store."""
+        raise AssertionError("a goal that stores nothing")
 
 
-class FindNodes:
+class FindNodes(Goal):
     """Finds the nodes closest to a target."""
-
-    is_reached = False
 
     def __init__(self, target: bytes) -> None:
         self.target = target
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.FindNode(self.target, want)
 
-    def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
 
-    def prepare(self) -> bool:
-        """See `Goal`."""
-        return False
-
-    def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """Never called: there is nothing to store."""
-        raise NotImplementedError
-
-
-class Announce:
+class Announce(NamedTuple):
     """That we are a peer of a torrent.
 
-    Args:
+    Attributes:
         port: where we take connections.
         implied_port: we do so on the port of the DHT itself, whatever a router in between makes of it.
         is_seed: we have all of the torrent.
     """
 
-    __slots__ = ("implied_port", "is_seed", "port")
-
-    def __init__(self, port: int, *, implied_port: bool = False, is_seed: bool = False) -> None:
-        self.port = port
-        self.implied_port = implied_port
-        self.is_seed = is_seed
+    port: int
+    implied_port: bool = False
+    is_seed: bool = False
 
 
-class FindPeers:
+class FindPeers(Goal):
     """Finds the peers of a torrent, and announces us as one.
 
     Args:
         info_hash: 20 bytes.
         announce: what is announced; None for nothing.
-        no_seeds: other peers are preferred (BEP 33).
 
     Attributes:
         found: the peers that have not been taken yet, each once, with the host of the node that named it.
-        count: how many have been found.
     """
 
-    is_reached = False
-
-    def __init__(self, info_hash: bytes, announce: Announce | None = None, *, no_seeds: bool = False) -> None:
+    def __init__(self, info_hash: bytes, announce: Announce | None = None) -> None:
         self.target = info_hash
         self.found: deque[tuple[Address, str]] = deque()
-        self.count = 0
         self._announce = announce
-        self._no_seeds = no_seeds
         self._seen: set[Address] = set()
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
-        return m.GetPeers(self.target, want, self._no_seeds)
+        return m.GetPeers(self.target, want)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
         """See `Goal`. A host of the internet counts once in an answer: many ports of one host are not many peers."""
@@ -117,20 +101,17 @@ class FindPeers:
                 hosts.add(address[0])
             self._seen.add(address)
             self.found.append((address, contact.address[0]))
-            self.count += 1
 
     def prepare(self) -> bool:
-        """See `Goal`."""
         return self._announce is not None
 
     def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """See `Goal`."""
         announce = self._announce
         assert announce is not None
         return m.AnnouncePeer(self.target, announce.port, token, announce.implied_port, announce.is_seed)
 
 
-class CountPeers:
+class CountPeers(Goal):
     """Estimates how many peers a torrent has (BEP 33).
 
     Attributes:
@@ -138,19 +119,15 @@ class CountPeers:
         others: the filter of the others.
     """
 
-    is_reached = False
-
     def __init__(self, info_hash: bytes) -> None:
         self.target = info_hash
         self.seeds, self.others = PeerFilter(), PeerFilter()
         self._plain: list[Address] = []
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.GetPeers(self.target, want, scrape=True)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
         if reply.seeds is not None:
             self.seeds.merge(reply.seeds)
         if reply.others is not None:
@@ -166,12 +143,8 @@ class CountPeers:
                 self.others.add(packed)
         return False
 
-    def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """Never called: there is nothing to store."""
-        raise NotImplementedError
 
-
-class FindItem:
+class FindItem(Goal):
     """Finds an item: an immutable one once, of a mutable one the newest.
 
     Args:
@@ -191,15 +164,12 @@ class FindItem:
 
     @property
     def is_reached(self) -> bool:
-        """See `Goal`."""
         return self.item is not None and self.item.key is None
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.Get(self.target, want=want)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
         item = reply.item
         if item is None:
             return
@@ -213,16 +183,8 @@ class FindItem:
         if self.item is None or (item.seq or 0) > (self.item.seq or 0):
             self.item = item
 
-    def prepare(self) -> bool:
-        """See `Goal`."""
-        return False
 
-    def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """Never called: there is nothing to store."""
-        raise NotImplementedError
-
-
-class StoreMutable:
+class StoreMutable(Goal):
     """Stores a value under a key, after a look at what is there.
 
     Args:
@@ -240,8 +202,6 @@ class StoreMutable:
         TypeError, ValueError: see `geventbt.discovery.dht.items.sign`.
     """
 
-    is_reached = False
-
     def __init__(
         self, value: Any, seed: bytes, salt: bytes = b"", seq: int | None = None, cas: int | None = None
     ) -> None:
@@ -255,15 +215,12 @@ class StoreMutable:
         self.refused: tuple[int, str] | None = None
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return self._there.request(want)
 
     def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
         self._there.take(contact, reply)
 
     def prepare(self) -> bool:
-        """See `Goal`."""
         there = self._there.item
         newest = None if there is None else there.seq
         seq = (newest or 0) + 1 if self._seq is None else self._seq
@@ -283,31 +240,23 @@ class StoreMutable:
         return m.PutItem(self.item, token, self._cas if contact.address in self._there.seqs else None)
 
 
-class StoreItem:
+class StoreItem(Goal):
     """Stores an item that is ready: an immutable one, or one that was signed before (BEP 44)."""
 
-    is_reached = False
     refused: tuple[int, str] | None = None
 
     def __init__(self, item: Item) -> None:
-        self.item: Item | None = item
+        self.item = item
         self.target = item.target
-        self._ready = item
 
     def request(self, want: m.Want) -> m.Request:
-        """See `Goal`."""
         return m.Get(self.target, want=want)
 
-    def take(self, contact: Contact, reply: m.Reply) -> None:
-        """See `Goal`."""
-
     def prepare(self) -> bool:
-        """See `Goal`."""
         return True
 
     def store_request(self, contact: Contact, token: bytes) -> m.Request:
-        """See `Goal`."""
-        return m.PutItem(self._ready, token)
+        return m.PutItem(self.item, token)
 
 
 def store_goal(

@@ -72,8 +72,6 @@ class Lookup:
         self._asked_addresses = 0
         self._in_flight = 0
 
-    # ------------------------------------------------------------------ nodes to ask
-
     def add(self, contacts: Iterable[Contact], *, trusted: bool = False) -> None:
         """Add nodes.
 
@@ -143,8 +141,6 @@ class Lookup:
                 del self._by_address[self._nearest.pop(at).contact.address]
                 return
 
-    # ------------------------------------------------------------------ what comes of it
-
     def answered(self, contact: Contact, token: bytes | None, *, was_slow: bool) -> None:
         """A node has answered."""
         candidate = self._by_address.get(contact.address)
@@ -178,8 +174,6 @@ class Lookup:
             self._asked_addresses -= 1
         else:
             candidate.state = _State.FAILED
-
-    # ------------------------------------------------------------------ where it stands
 
     def has_converged(self, now: float) -> bool:
         """Whether no answer that is still worth waiting for can bring a closer node."""

@@ -79,7 +79,7 @@ class Counters:
 
 
 class Node:
-    """One node.
+    """One node: a `QuerySender`, and an `Asker`.
 
     Args:
         family: `IPV4` or `IPV6`.
@@ -310,7 +310,6 @@ class Node:
 
     @property
     def is_finding_nodes(self) -> bool:
-        """See `QuerySender`."""
         return self.upkeep.is_starting
 
     def stopped_starting(self, now: float) -> None:
@@ -319,7 +318,6 @@ class Node:
             self._wakes_at = now
 
     def want(self) -> m.Want:
-        """See `QuerySender`."""
         is_both = self._partner is not None and len(self._partner.table) < limits.DHT_K
         return frozenset((IPV4, IPV6)) if is_both else frozenset()
 

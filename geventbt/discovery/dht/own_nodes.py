@@ -152,8 +152,6 @@ class OwnNodes:
             items=sum(len(store.items) for store in stores),
         )
 
-    # ------------------------------------------------------------------ what they keep
-
     def save_regularly(self) -> None:
         """Save the state now and then; a loop, which does not end unless nothing is kept."""
         while self._state_file is not None:
@@ -169,8 +167,6 @@ class OwnNodes:
             if good or node.family not in state:
                 state[node.family] = saved(node.node_id, node.own_address.host, good)
         return state
-
-    # ------------------------------------------------------------------ their end
 
     @property
     def is_closed(self) -> bool:

@@ -11,7 +11,7 @@ from geventbt.discovery.dht.contacts import ID_LENGTH, IPV4, IPV6, Contact, unpa
 from geventbt.discovery.dht.items import KEY_LENGTH, SIGNATURE_LENGTH, Item, is_canonical
 from geventbt.discovery.dht.peer_filter import PeerFilter
 from geventbt.errors import BencodeError
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, is_port
 from geventbt.net.text import clean_text
 
 _TRANSACTION_ID = 32
@@ -111,7 +111,7 @@ def _get_peers(arguments: dict[bytes, Any]) -> m.Request:
 def _announce_peer(arguments: dict[bytes, Any]) -> m.Request:
     implied_port = _is_set(arguments.get(b"implied_port"))
     port = arguments.get(b"port")
-    if not isinstance(port, int) or not 0 < port < 1 << 16:
+    if not is_port(port):
         if not implied_port:
             raise _BadField("invalid port")
         port = 0

@@ -231,18 +231,10 @@ class RoutingTable:
         for bucket in self._buckets.values():
             if urgent and len(bucket.nodes) >= limits.DHT_K:
                 continue
-            for node in reversed(bucket.replacements.values()):
-                if now - node.pinged_at < limits.DHT_GOOD_TIME:
-                    continue
-                if not bucket.is_full and not bucket.has_network_of(node.contact.address):
-                    node.pinged_at = now
-                    return node.contact
-                if bucket.is_full:
-                    doubtful = _most_doubtful(bucket, now)
-                    if doubtful is not None:
-                        doubtful.pinged_at = now
-                        return doubtful.contact
-                    break
+            node = _to_ping(bucket, now)
+            if node is not None:
+                node.pinged_at = now
+                return node.contact
         return None
 
     def stale_target(self, now: float, rng: random.Random) -> bytes | None:
@@ -292,6 +284,18 @@ class RoutingTable:
     def _remove(self, node: KnownNode) -> None:
         del self._by_address[node.contact.address]
         del self._buckets[shared_bits(self.node_id, node.contact.id)].nodes[node.contact.id]
+
+
+def _to_ping(bucket: _Bucket, now: float) -> KnownNode | None:
+    """A replacement that there is room for, or a node whose place one wants."""
+    for node in reversed(bucket.replacements.values()):
+        if now - node.pinged_at < limits.DHT_GOOD_TIME:
+            continue
+        if bucket.is_full:
+            return _most_doubtful(bucket, now)
+        if not bucket.has_network_of(node.contact.address):
+            return node
+    return None
 
 
 def _most_doubtful(bucket: _Bucket, now: float) -> KnownNode | None:

@@ -47,8 +47,6 @@ class Search:
         self._is_storing = False
         self._is_stopped = False
 
-    # ------------------------------------------------------------------ what it asks
-
     def next(self, now: float, want: m.Want) -> tuple[Destination, m.Request] | None:
         """The next query to send, which is taken to be sent then."""
         if self._is_stopped:
@@ -84,8 +82,6 @@ class Search:
                 return Destination(contact.address, contact.id), self.goal.store_request(contact, candidate.token)
         return None
 
-    # ------------------------------------------------------------------ what comes of it
-
     def answered(self, contact: Contact, request: m.Request, reply: m.Reply, now: float, *, was_slow: bool) -> None:
         """A node has answered a query."""
         if _is_store(request):
@@ -120,8 +116,6 @@ class Search:
         """Send no more queries."""
         self._is_stopped = True
         self._end()
-
-    # ------------------------------------------------------------------ where it stands
 
     def check(self, now: float, *, may_wait: bool = False) -> None:
         """See whether it has come to its next step.

@@ -105,8 +105,6 @@ class Searches:
             self.pump(search, now)
         return bool(self._starving)
 
-    # ------------------------------------------------------------------ time
-
     def wake(self, now: float) -> None:
         """Go on with those that are due, and those that may send their query now."""
         for _ in range(_DUE_AT_ONCE):

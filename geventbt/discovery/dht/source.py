@@ -147,7 +147,7 @@ class DHTSource:
         if has_place:
             self._dht.unhurried.leave()
         else:
-            self._dht.unhurried.give_up(self._routine.wake)
+            self._dht.unhurried.withdraw(self._routine.wake)
 
     def _search(self) -> None:
         self._pause = 0.0

@@ -79,8 +79,6 @@ class Upkeep:
         self._is_started = False
         self._expects_nodes = False
 
-    # ------------------------------------------------------------------ beginning
-
     def begin(self, contacts: Iterable[Contact], now: float) -> None:
         """Bootstrap from nodes of an earlier run, 16 of them chosen at random."""
         known = list(contacts)
@@ -134,8 +132,6 @@ class Upkeep:
     def is_online(self, now: float) -> bool:
         """Whether a node that does not answer is to blame for that: others have answered lately."""
         return any(now - node.answered_at < 2 * limits.DHT_ANSWER_TIMEOUT for node in self._node.table)
-
-    # ------------------------------------------------------------------ what is due
 
     def tick(self, now: float) -> None:
         """Do what is due."""

@@ -19,9 +19,9 @@ import gevent
 
 from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers import tracker
 from geventbt.discovery.trackers.announce import AnnounceResponse
-from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers.asker import MakeRequest, OnPeers, TrackerAsker
 from geventbt.discovery.trackers.tier import Tier
 from geventbt.discovery.trackers.tracker_state import TrackerState, TrackerStatus

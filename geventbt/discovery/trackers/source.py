@@ -13,7 +13,7 @@ from geventbt.net.datagrams import DatagramConnector
 from geventbt.net.network import DIRECT, Network
 
 if TYPE_CHECKING:
-    from geventbt.discovery.trackers.announce_queue import AnnounceQueue
+    from geventbt.discovery.announce_queue import AnnounceQueue
     from geventbt.discovery.trackers.announcer import Announcer
     from geventbt.discovery.trackers.tracker_state import TrackerStatus
 

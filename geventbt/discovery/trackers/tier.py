@@ -8,8 +8,8 @@ from time import monotonic
 
 from geventbt import limits
 from geventbt.concurrency.routine import Routine
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers.announce import COMPLETED, STARTED
-from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers.asker import TrackerAsker
 from geventbt.discovery.trackers.tracker_state import TrackerState
 from geventbt.net.text import without_path
@@ -43,14 +43,10 @@ class Tier:
         """Whether "started" or "completed" is under way."""
         return any(known.asking in (STARTED, COMPLETED) for known in self.trackers)
 
-    def wake(self) -> None:
-        """Announce: there is a place for it; see `Announcing`."""
-        self.routine.wake()
-
     def stop(self) -> None:
         """Announce no more."""
         self.routine.stop(limits.ANNOUNCE_STOP_TIMEOUT)
-        self._queue.withdraw(self)
+        self._queue.withdraw(self.routine.wake)
 
     def need_more(self) -> None:
         """Ask for more peers as soon as the trackers allow it."""
@@ -69,11 +65,11 @@ class Tier:
         while not self.is_over:
             wait = self._due() - monotonic()
             if wait > 0:
-                self._queue.withdraw(self)
+                self._queue.withdraw(self.routine.wake)
                 return None if wait == inf else wait
             known = self._first_due()
             place = without_path(known.url)
-            if not self._queue.enter(self, place):
+            if not self._queue.enter(self.routine.wake, place):
                 return None
             try:
                 self._ask(known)

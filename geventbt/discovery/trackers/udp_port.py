@@ -36,7 +36,6 @@ class TrackerPort:
         self._port = port
 
     def connect_udp(self, endpoint: Endpoint, timeout: float) -> DatagramConnection:
-        """See `DatagramConnector`."""
         network = self._port.network
         network.check(endpoint)
         ends = monotonic() + timeout
@@ -54,8 +53,6 @@ class TrackerPort:
             question.close()
             raise
         return question
-
-    # ------------------------------------------------------------------ of the questions
 
     def enter(self, socket: DatagramSocket) -> None:
         """One more question uses a socket."""
@@ -77,8 +74,6 @@ class TrackerPort:
     def forget(self, transaction_id: bytes) -> None:
         """Leave such an answer out."""
         self._questions.pop(transaction_id, None)
-
-    # ------------------------------------------------------------------ of the sockets
 
     def receive_batch(self, data: memoryview, size: int, address: Address) -> None:
         """Take answers; see `BatchReceiver`."""
@@ -130,7 +125,6 @@ class _Question:
             return
 
     def send(self, data: bytes, /) -> int:
-        """See `DatagramConnection`."""
         transaction_id = request_id(data)
         self._ids.add(transaction_id)
         self._port.expect(transaction_id, self)
@@ -138,7 +132,6 @@ class _Question:
         return len(data)
 
     def recv(self, size: int, /) -> bytes:
-        """See `DatagramConnection`."""
         try:
             outcome: bytes | OSError = self._answers.get(timeout=self._timeout)
         except Empty:
@@ -148,11 +141,9 @@ class _Question:
         return outcome
 
     def settimeout(self, seconds: float, /) -> None:
-        """See `DatagramConnection`."""
         self._timeout = seconds
 
     def close(self) -> None:
-        """See `DatagramConnection`."""
         for transaction_id in self._ids:
             self._port.forget(transaction_id)
         self._port.leave(self._socket)

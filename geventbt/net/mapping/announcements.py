@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramReceiver
 from geventbt.net.interface import Interface
 from geventbt.net.mapping import nat_pmp, pcp
 from geventbt.net.udp_socket import UdpSocket
@@ -42,7 +43,7 @@ class Renewer(Protocol):
         """Do it soon. Must not block."""
 
 
-class RouterAnnouncements:
+class RouterAnnouncements(DatagramReceiver):
     """Hears what a router says by itself, and has the mappings renewed; a `DatagramReceiver`.
 
     Args:
@@ -92,9 +93,6 @@ class RouterAnnouncements:
         has_moved, self._host = host != self._host, host
         if self._clock.has_restarted(found, self._now()) or has_moved:
             self._renewer.renew()
-
-    def drained(self) -> None:
-        """Nothing is to be done; see `DatagramReceiver`."""
 
     def close(self) -> None:
         """Hear no more."""

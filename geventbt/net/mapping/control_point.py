@@ -18,6 +18,7 @@ from gevent.queue import Empty, Full, Queue
 from geventbt import limits
 from geventbt.errors import FetchError
 from geventbt.net.addresses import Address
+from geventbt.net.datagrams import DatagramReceiver
 from geventbt.net.deadline import deadline
 from geventbt.net.http.connection import HTTPConnection
 from geventbt.net.http.policy import AddressPolicy
@@ -158,21 +159,17 @@ class ControlPoint:
         raise igd.parse_fault(data, response.status)
 
 
-class _Inbox:
+class _Inbox(DatagramReceiver):
     """Keeps the first datagrams; a `DatagramReceiver`."""
 
     def __init__(self) -> None:
         self._queue: Queue = Queue(limits.UPNP_ANSWERS)
 
     def receive(self, data: bytes, address: Address) -> None:
-        """See `DatagramReceiver`."""
         try:
             self._queue.put_nowait((data, address))
         except Full:
             return
-
-    def drained(self) -> None:
-        """See `DatagramReceiver`."""
 
     def get(self, ends: float) -> tuple[bytes, Address] | None:
         """Block for the next datagram; None if none comes in time."""

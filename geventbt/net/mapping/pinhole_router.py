@@ -51,7 +51,6 @@ class PinholeRouter:
         self._open: dict[tuple[Transport, int], _Pinhole] = {}
 
     def map(self, transport: Transport, port: int, external_port: int) -> PortMapping:
-        """See `Router`."""
         try:
             host = self._host or self._network.source_host(Endpoint(AF_INET6, (OUTSIDE_IPV6, port)))
         except OSError as error:
@@ -66,7 +65,6 @@ class PinholeRouter:
         return PortMapping(self.name, transport, port, port, host, limits.MAPPING_LIFETIME)
 
     def unmap(self, mapping: PortMapping) -> None:
-        """See `Router`."""
         pinhole = self._open.pop((mapping.transport, mapping.port), None)
         if pinhole is not None:
             arguments = {"UniqueID": pinhole.id}

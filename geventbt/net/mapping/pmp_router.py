@@ -44,11 +44,9 @@ class PmpRouter:
 
     @property
     def name(self) -> str:
-        """See `Router`."""
         return "pcp" if self._knows_pcp else "nat-pmp"
 
     def map(self, transport: Transport, port: int, external_port: int) -> PortMapping:
-        """See `Router`."""
         if self._knows_pcp:
             try:
                 return self._map_by_pcp(transport, port, external_port, limits.MAPPING_LIFETIME)
@@ -59,7 +57,6 @@ class PmpRouter:
         return self._map_by_nat_pmp(transport, port, external_port, limits.MAPPING_LIFETIME)
 
     def unmap(self, mapping: PortMapping) -> None:
-        """See `Router`."""
         if mapping.protocol == "pcp":
             self._map_by_pcp(mapping.transport, mapping.port, mapping.external_port, 0)
         else:

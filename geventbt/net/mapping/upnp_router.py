@@ -8,7 +8,6 @@ from gevent.socket import AF_INET
 
 from geventbt import limits
 from geventbt.net.addresses import is_ip_address
-from geventbt.net.http.url import URL
 from geventbt.net.mapping import igd, ssdp
 from geventbt.net.mapping.base import MappingFailed, PortMapping, Transport
 from geventbt.net.mapping.control_point import ControlPoint
@@ -43,11 +42,9 @@ class UpnpRouter:
         self._rng = random.Random()
 
     def map(self, transport: Transport, port: int, external_port: int) -> PortMapping:
-        """See `Router`."""
         return self._routers.use(lambda service: self._map_at(service, transport, port, external_port))
 
     def unmap(self, mapping: PortMapping) -> None:
-        """See `Router`."""
         key = _key(mapping.external_port, mapping.transport)
         self._routers.use_known(lambda service: self._routers.act(service, "DeletePortMapping", key))
 
@@ -86,8 +83,9 @@ class UpnpRouter:
 
     def _own_host(self, service: igd.Service) -> str:
         """Our IP address, as the router sees it."""
+        router = service.control.origin
         try:
-            return self._network.source_host(_endpoint(service.control))
+            return self._network.source_host(Endpoint(AF_INET, (router.host, router.port)))
         except OSError as error:
             raise MappingFailed(f"it cannot be reached: {error.strerror or error}") from None
 
@@ -103,7 +101,3 @@ class UpnpRouter:
 
 def _key(external_port: int, transport: Transport) -> dict[str, object]:
     return {"NewRemoteHost": "", "NewExternalPort": external_port, "NewProtocol": transport.upper()}
-
-
-def _endpoint(url: URL) -> Endpoint:
-    return Endpoint(AF_INET, (url.origin.host, url.origin.port))

@@ -35,7 +35,6 @@ class ProxyOpener:
         return resolve(host, port, family=family, datagram=datagram, by_proxy=True)
 
     def connect(self, endpoint: Endpoint, timeout: float | None, source_address: Address | None) -> Any:
-        """See `Opener`."""
         with gevent.Timeout(timeout, TimeoutError(f"no connection through the proxy {self._proxy} in time")):
             return self._open(endpoint.address, timeout, source_address)
 
@@ -56,7 +55,7 @@ class ProxyOpener:
         """See `Opener`. The address is not bound, and says the family only: the proxy has a port of its own."""
         if self._proxy.kind != SOCKS5:
             raise self._no_udp()
-        return RelaySocket(self, self._direct, is_ipv6=":" in address[0])
+        return RelaySocket(self.associate, self._direct, is_ipv6=":" in address[0])
 
     def associate(self) -> Association:
         """Have the proxy relay datagrams; blocks until it does.

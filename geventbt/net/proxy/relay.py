@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import gevent
 from gevent import socket as gevent_socket
@@ -45,13 +45,6 @@ class Association(NamedTuple):
         self.control.close()
 
 
-class Associator(Protocol):
-    """Has a proxy relay datagrams."""
-
-    def associate(self) -> Association:
-        """Ask for it, and block until it does. Raises: OSError, it does not."""
-
-
 class RelayConnection:
     """Exchanges datagrams with one address by way of a relay: a `DatagramConnection`.
 
@@ -68,7 +61,6 @@ class RelayConnection:
         self._known = normalise(target)
 
     def send(self, data: bytes, /) -> int:
-        """See `DatagramConnection`."""
         self._socket.send(pack_datagram(data, self._target))
         return len(data)
 
@@ -82,11 +74,9 @@ class RelayConnection:
             let_others_run()
 
     def settimeout(self, seconds: float, /) -> None:
-        """See `DatagramConnection`."""
         self._socket.settimeout(seconds)
 
     def close(self) -> None:
-        """See `DatagramConnection`."""
         self._socket.close()
         self._association.close()
 
@@ -98,16 +88,16 @@ class RelaySocket:
     once if it has lasted, after a pause if not. Of what is sent until then the last few datagrams are kept.
 
     Args:
-        associator: asks the proxy.
+        associate: asks the proxy, and blocks until it relays. Raises: OSError, it does not.
         direct: opens the socket that sends to the relay.
         is_ipv6: the family.
     """
 
-    def __init__(self, associator: Associator, direct: DirectOpener, *, is_ipv6: bool) -> None:
+    def __init__(self, associate: Callable[[], Association], direct: DirectOpener, *, is_ipv6: bool) -> None:
         self.address: Address = ("::" if is_ipv6 else "0.0.0.0", 0)
         self.is_closed = False
         self._is_ipv6 = is_ipv6
-        self._associator = associator
+        self._associate = associate
         self._direct = direct
         self._receivers = Receivers()
         self._association: Association | None = None
@@ -122,19 +112,15 @@ class RelaySocket:
 
     @property
     def buffer(self) -> int:
-        """See `DatagramSocket`."""
         return self._socket.buffer if self._socket is not None else 2 * limits.UTP_MIN_ROOM
 
     def set_receiver(self, receiver: DatagramReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.set_rest(receiver)
 
     def attach(self, first_bytes: Collection[int], receiver: BatchReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.add(first_bytes, receiver)
 
     def leave(self, receiver: DatagramReceiver | BatchReceiver) -> None:
-        """See `DatagramSocket`."""
         self._receivers.remove(receiver)
         if self._receivers.is_empty:
             self.is_closed = True
@@ -145,7 +131,6 @@ class RelaySocket:
     # ------------------------------------------------------------------ sending
 
     def wait_open(self, timeout: float) -> None:
-        """See `DatagramSocket`."""
         if self._socket is None:
             self._start()
             if not self._answered.wait(timeout):
@@ -154,7 +139,6 @@ class RelaySocket:
                 raise self._failure
 
     def send(self, data: bytes, address: Address) -> bool:
-        """See `DatagramSocket`."""
         if self._socket is None or self._association is None:
             self._waiting.append((data, address))
             self._start()
@@ -162,7 +146,6 @@ class RelaySocket:
         return self._socket.send(pack_datagram(data, address), self._association.relay.address)
 
     def send_batch(self, data: bytes, size: int, address: Address) -> bool:
-        """See `DatagramSocket`."""
         packets = [data[at : at + size] for at in range(0, len(data), size)]
         if self._socket is None or self._association is None:
             for packet in packets:
@@ -187,7 +170,6 @@ class RelaySocket:
                 self._receivers.give(found[0], len(found[0]), found[1])
 
     def drained(self) -> None:
-        """See `BatchReceiver`."""
         self._receivers.drained()
 
     def refused(self, data: bytes, address: Address) -> None:
@@ -196,7 +178,6 @@ class RelaySocket:
             self._association.close()
 
     def writable(self) -> None:
-        """See `BatchReceiver`."""
         self._receivers.writable()
 
     def moved(self) -> None:
@@ -213,7 +194,7 @@ class RelaySocket:
         began = monotonic()
         try:
             with gevent.Timeout(limits.PROXY_TIMEOUT, TimeoutError("no answer of the proxy in time")):
-                association = self._associator.associate()
+                association = self._associate()
             began = monotonic()
             self._begin(association)
             _wait_for_end(association.control)

@@ -51,8 +51,6 @@ class Multiplexer:
         self._resets_since = 0.0
         self._sizes: OrderedDict[str, int] = OrderedDict()
 
-    # ------------------------------------------------------------------ streams
-
     def connect(self, address: Address, now: float) -> UtpStream:
         """A new stream to a peer."""
         while True:
@@ -109,8 +107,6 @@ class Multiplexer:
         """The packets of no stream that are to be sent, and where to."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
-
-    # ------------------------------------------------------------------ packets
 
     def receive(self, data: memoryview, size: int, address: Address, now: float) -> None:
         """Take packets from an address.
@@ -176,8 +172,6 @@ class Multiplexer:
             if stream is not None and packet.connection_id in (stream.receive_id, stream.send_id):
                 stream.receive(packet, now)
                 self._touched[stream] = None
-
-    # ------------------------------------------------------------------ without state
 
     def _answer_syn(self, packet: p.Packet, address: Address, now: float) -> None:
         if not self._listens:

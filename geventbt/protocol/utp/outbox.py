@@ -168,9 +168,9 @@ class Outbox:
             missing -= len(head)
         return b"".join(parts)
 
-    def number(self, kind: int, payload: Buffer = b"") -> Sent:
-        """Make the next packet."""
-        packet = Sent(self._next, kind, payload, 0, 0.0)
+    def number(self, kind: int) -> Sent:
+        """Make the next packet, without data."""
+        packet = Sent(self._next, kind, b"", 0, 0.0)
         packet.copies = 0
         self._next += 1
         return packet

@@ -74,8 +74,6 @@ class Ownership:
         self._root = self._root.casefold() if FOLDS_NAMES else self._root
         self._indices: dict[tuple[str, ...], int] | None = None
 
-    # ------------------------------------------------------------------ between torrents
-
     def register(self) -> None:
         """Be known to other torrents of this process in the same place."""
         with _taking:
@@ -135,8 +133,6 @@ class Ownership:
         geometry, file = self._torrent.geometry, self._torrent.files[index]
         hashes = [self._hashes.expected(piece) for piece in self._layout.pieces(file)]
         return file.length, geometry.piece_length, geometry.piece_at(file.offset)[1], hashes
-
-    # ------------------------------------------------------------------ between us and the user
 
     def check(self, index: int, path: str, status: os.stat_result) -> None:
         """Check that a file may be written to; see `WriteGuard`.

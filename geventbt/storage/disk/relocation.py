@@ -136,7 +136,9 @@ def _move_all(moves: list[_Move], incoming: Path) -> None:
             os.makedirs(os.path.dirname(move.target), exist_ok=True)
             os.rename(copies.get(move, move.source), move.target)
             done.append(move)
-        _sync_folders(moves)
+        # The new names are to be safe before the old ones are deleted.
+        for folder in {os.path.dirname(move.target) for move in moves}:
+            sync_folder(folder)
     except BaseException:
         _undo(done, copies)
         raise
@@ -192,9 +194,3 @@ def _copy(source: str, target: Path) -> str:
         os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(copy.fileno())
     return os.fspath(target)
-
-
-def _sync_folders(moves: list[_Move]) -> None:
-    """Make the new names safe before the old ones are deleted."""
-    for folder in {os.path.dirname(move.target) for move in moves}:
-        sync_folder(folder)

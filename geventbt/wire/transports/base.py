@@ -42,7 +42,7 @@ class Cipher(Protocol):
 
 
 class TransportDelegate(Protocol):
-    """What a transport calls, in the hub."""
+    """What a transport calls, in the hub. Subclass it to inherit the defaults, of one that writes nothing."""
 
     def on_data(self, data: memoryview) -> int:
         """Take bytes, which are valid during the call. Returns the size of the next read."""
@@ -52,12 +52,15 @@ class TransportDelegate(Protocol):
 
     def on_drained(self) -> None:
         """The send queue has fallen below half of the high-water mark, or is empty."""
+        return
 
     def on_released(self) -> None:
         """The connection is closed for good, and its descriptor is free."""
+        return
 
     def take_outgoing(self) -> list[Buffer]:
         """The buffers to be written next, in order; called once per flush."""
+        return []
 
 
 @runtime_checkable

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gevent.event import Event
 
-from geventbt.protocol.messages import Buffer
-from geventbt.wire.transports.base import SMALL_READ, Transport
+from geventbt.wire.transports.base import SMALL_READ, Transport, TransportDelegate
 
 
-class BlockingStream:
+class BlockingStream(TransportDelegate):
     """The delegate of a transport, with the methods of a socket that an opening needs.
 
-    All that has come is returned at once, and nothing is kept: the next delegate begins where this one ends.
+    All that has come is returned at once, and what is sent is written at once. Nothing is kept: the next delegate
+    begins where this one ends.
 
     Args:
         transport: which begins to be read.
@@ -58,8 +58,6 @@ class BlockingStream:
         """Close the transport."""
         self._transport.close()
 
-    # ------------------------------------------------------------------ TransportDelegate
-
     def on_data(self, data: memoryview) -> int:
         """Keep bytes until `recv`."""
         self._received += data
@@ -71,13 +69,3 @@ class BlockingStream:
         self._is_over = True
         self._error = error
         self._news.set()
-
-    def on_drained(self) -> None:
-        """Nothing to do."""
-
-    def on_released(self) -> None:
-        """Nothing to do."""
-
-    def take_outgoing(self) -> list[Buffer]:
-        """Nothing: what is sent is written at once."""
-        return []

@@ -104,7 +104,7 @@ def _host_and_port(address: Any) -> tuple[str, int]:
     return (plain_host(address[0]), address[1]) if isinstance(address, tuple) else ("", 0)
 
 
-class _NoDelegate:
+class _NoDelegate(TransportDelegate):
     """The delegate of a transport to which none has been attached."""
 
     def on_data(self, data: memoryview) -> int:
@@ -112,15 +112,6 @@ class _NoDelegate:
 
     def on_end(self, error: Exception | None) -> None:
         """Nothing to do."""
-
-    def on_drained(self) -> None:
-        """Nothing to do."""
-
-    def on_released(self) -> None:
-        """Nothing to do."""
-
-    def take_outgoing(self) -> list[Buffer]:
-        return []
 
 
 _NO_DELEGATE = _NoDelegate()

@@ -91,8 +91,6 @@ class UtpEndpoint:
         self._is_closed = True
         self._socket.leave(self)
 
-    # ------------------------------------------------------------------ of the transports
-
     def send(self, batch: Batch, address: Address) -> bool:
         """Send packets; see `PacketSender`."""
         return self._is_closed or self._socket.send_batch(batch.data, batch.size, address)
@@ -107,8 +105,6 @@ class UtpEndpoint:
     def _leave_if_idle(self) -> None:
         if self._closes_when_idle and not self._transports:
             self._leave()
-
-    # ------------------------------------------------------------------ of the socket
 
     def receive_batch(self, data: memoryview, size: int, address: Address) -> None:
         """Take packets; see `BatchReceiver`."""

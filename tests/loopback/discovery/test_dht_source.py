@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gevent.event import Event
 
-from geventbt.discovery.dht.search_queue import SearchQueue
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.discovery.dht.source import DHTSource
 from geventbt.net.addresses import Address
 from tests.loopback.harness import eventually
@@ -44,7 +44,7 @@ class DHT:
     """A DHT with places for two, or one without nodes."""
 
     def __init__(self) -> None:
-        self.unhurried = SearchQueue(2)
+        self.unhurried = AnnounceQueue(2, 2)
         self.has_nodes = True
         self.has_prospects = True
         self.searching: list[bytes] = []

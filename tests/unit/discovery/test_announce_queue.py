@@ -6,10 +6,11 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from geventbt.discovery.trackers.announce_queue import AnnounceQueue
+from geventbt.discovery.announce_queue import AnnounceQueue
 
 OF_TRACKER, IN_ALL = 10, 25
 
@@ -58,7 +59,7 @@ class Announcer:
 
     def announce(self) -> None:
         world = self._simulation
-        if not world.queue.enter(self, self._tracker):
+        if not world.queue.enter(self.wake, self._tracker):
             return
         world.under_way[self._tracker] += 1
         world.peaks[self._tracker] = max(world.peaks[self._tracker], world.under_way[self._tracker])
@@ -90,16 +91,11 @@ def test_a_thousand_torrents_announce_within_the_bounds_and_none_is_forgotten() 
 def test_the_first_that_waits_is_the_first_that_is_served() -> None:
     queue, served = AnnounceQueue(1, 9), list[int]()
 
-    class Waiting:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def wake(self) -> None:
-            served.append(self.number)
-
-    waiting = [Waiting(number) for number in range(4)]
-    assert [queue.enter(each, "a") for each in waiting] == [True, False, False, False]
-    assert queue.enter(Waiting(9), "b")
+    waiting: list[Callable[[], None]] = [partial(served.append, number) for number in range(4)]
+    assert [queue.enter(wake, "a") for wake in waiting] == [True, False, False, False]
+    assert queue.enter(partial(served.append, 9), "b")
+    # One that asks again keeps its turn.
+    assert not queue.enter(waiting[1], "a")
     queue.withdraw(waiting[2])
     queue.leave("a")
     assert served == [1]
@@ -113,7 +109,7 @@ def test_the_first_that_waits_is_the_first_that_is_served() -> None:
 def test_a_place_that_is_not_used_goes_to_the_next() -> None:
     world = Simulation({"a": 1.0})
     queue = AnnounceQueue(1, 1)
-    first, second, third = (Announcer(world, "a") for _ in range(3))
+    first, second, third = (Announcer(world, "a").wake for _ in range(3))
     assert queue.enter(first, "a")
     assert not queue.enter(second, "a")
     assert not queue.enter(third, "a")
@@ -125,7 +121,7 @@ def test_a_place_that_is_not_used_goes_to_the_next() -> None:
 def test_one_that_asks_for_another_place_than_it_was_woken_for_gives_that_back() -> None:
     world = Simulation({"a": 1.0, "b": 1.0})
     queue = AnnounceQueue(1, 9)
-    first, second = Announcer(world, "a"), Announcer(world, "a")
+    first, second = Announcer(world, "a").wake, Announcer(world, "a").wake
     assert queue.enter(first, "a")
     assert not queue.enter(second, "a")
     queue.leave("a")
@@ -139,8 +135,8 @@ def test_those_that_are_withdrawn_at_any_time_leave_no_place_taken(numbers: list
     announcers = [Announcer(world, "abc"[number % 3]) for number in range(60)]
     for number in numbers:
         announcers[number].wake()
-        world.after(number / 10, lambda number=number: world.queue.withdraw(announcers[numbers[number]]))  # type: ignore[misc]
+        world.after(number / 10, lambda number=number: world.queue.withdraw(announcers[numbers[number]].wake))  # type: ignore[misc]
     world.run()
     queue = world.queue
-    assert all(queue.enter(Announcer(world, name), name) for name in "ab" for _ in range(OF_TRACKER))
-    assert sum(queue.enter(Announcer(world, "c"), "c") for _ in range(IN_ALL)) == IN_ALL - 2 * OF_TRACKER
+    assert all(queue.enter(Announcer(world, name).wake, name) for name in "ab" for _ in range(OF_TRACKER))
+    assert sum(queue.enter(Announcer(world, "c").wake, "c") for _ in range(IN_ALL)) == IN_ALL - 2 * OF_TRACKER

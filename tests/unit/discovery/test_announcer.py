@@ -13,8 +13,8 @@ import pytest
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers.announce import AnnounceRequest, AnnounceResponse
-from geventbt.discovery.trackers.announce_queue import AnnounceQueue
 from geventbt.discovery.trackers.announcer import Announcer
 from geventbt.errors import TrackerError
 from tests.loopback.harness import eventually

@@ -472,7 +472,7 @@ def test_a_search_waits_for_the_first_nodes() -> None:
     ((query, address),) = [sent for sent in talk.queries() if isinstance(sent[0].request, m.GetPeers)]
     talk.reply(query, address, OTHER_ID, values=b"l6:\x7f\0\0\x01\x00\x05e")
     assert search.is_over
-    assert goal.count == 1
+    assert len(goal.found) == 1
 
 
 def test_without_any_node_a_search_is_over() -> None:
