@@ -157,7 +157,7 @@ class TrackerError(GeventBTError):
     Attributes:
         retry_in: seconds after which the tracker wants to be asked again, infinite for never (BEP 31); None if it did
             not say.
-        status: the status of an HTTP answer that was no success, such as 404; None for all else.
+        status: the status of an HTTP answer that is not a success, such as 404; None for all else.
     """
 
     def __init__(self, text: str, *, retry_in: float | None = None, status: int | None = None) -> None:

@@ -278,7 +278,7 @@ EVICTION_INTERVAL = 5.0
 TWIN_SILENCE = 10.0
 """After which a silent connection gives way to another one of the same peer, which has lost the first."""
 CHECKPOINT_INTERVAL, SEED_CHECKPOINT = 10.0, 300.0
-"""Between two records of what is verified: at most so much is done again after a crash; and while nothing is fetched,
+"""Between two records of what is verified: at most its work is done again after a crash; and while nothing is fetched,
 when they only notice files that have changed, and close those that are not used."""
 DISK_RETRY_FIRST, DISK_RETRY_MAX = 2.0, 60.0
 """Before a torrent that the disk has failed tries again: doubled with each failure."""

@@ -21,6 +21,11 @@ def _signal(name: str, doc: str) -> HandlerSignal:
     return signal
 
 
+def _added_to(*others: dict[str, NamedSignal]) -> dict[str, NamedSignal]:
+    """The signals that have been declared besides those of others."""
+    return {name: signal for name, signal in _namespace.items() if not any(name in other for other in others)}
+
+
 # --- wires ---
 handshake = _signal("handshake", "info_hash, peer_id, extensions: the peer's handshake (BEP 3)")
 extended_handshake = _signal("extended_handshake", "handshake: the peer's extended handshake, a dict (BEP 10)")
@@ -61,10 +66,16 @@ error = _signal(
     "error", "error: an exception: of a wire, before its `close`; of a server, for one of its peers; or of a torrent"
 )
 
+WIRE_SIGNALS: dict[str, NamedSignal] = _added_to()
+"""The signals that a wire sends, by name."""
+
 # --- servers ---
 peer_connected = _signal("peer_connected", "wire: an inbound peer")
 stopping = _signal("stopping", "the server accepts no more peers and closes its wires")
 stop = _signal("stop", "the server has stopped")
+
+SERVER_SIGNALS: dict[str, NamedSignal] = {"error": error, **_added_to(WIRE_SIGNALS)}
+"""The signals that a server sends, by name."""
 
 # --- torrents of a client ---
 piece_verified = _signal("piece_verified", "index: a piece is verified and on disk")
@@ -75,24 +86,5 @@ complete = _signal("complete", "every wanted piece is verified and on disk")
 peer_added = _signal("peer_added", "wire: a peer has joined")
 peer_removed = _signal("peer_removed", "wire: a peer has left")
 
-_TORRENTS_ONLY = (
-    "piece_verified",
-    "piece_failed",
-    "piece_lost",
-    "file_complete",
-    "complete",
-    "peer_added",
-    "peer_removed",
-)
-_SERVERS_ONLY = ("peer_connected", "stopping", "stop")
-
-WIRE_SIGNALS: dict[str, NamedSignal] = {
-    name: signal for name, signal in _namespace.items() if name not in (*_SERVERS_ONLY, *_TORRENTS_ONLY)
-}
-"""The signals that a wire sends, by name."""
-
-SERVER_SIGNALS: dict[str, NamedSignal] = {name: _namespace[name] for name in ("error", *_SERVERS_ONLY)}
-"""The signals that a server sends, by name."""
-
-TORRENT_SIGNALS: dict[str, NamedSignal] = {name: _namespace[name] for name in ("error", *_TORRENTS_ONLY)}
+TORRENT_SIGNALS: dict[str, NamedSignal] = {"error": error, **_added_to(WIRE_SIGNALS, SERVER_SIGNALS)}
 """The signals that a torrent of a client sends, by name."""

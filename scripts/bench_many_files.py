@@ -32,7 +32,7 @@ PIECE = 1 << 20
 
 
 def make_torrent(files: int) -> geventbt.Torrent:
-    """A torrent of files of one byte, a hundred folders of them; its data is random, and nobody has it."""
+    """A torrent of files of one byte, a hundred folders of them; its data is random, and no peer has it."""
     paths = [[b"%d" % (number % 100), b"f%07d" % number] for number in range(files)]
     info = {
         b"name": b"many",

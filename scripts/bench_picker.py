@@ -120,7 +120,7 @@ class Bench:
         return times
 
     def have(self, count: int) -> list[float]:
-        """New pieces of peers, those that are no seeds; a peer that has nothing yet stands by for seeds."""
+        """New pieces of peers, those that are not seeds; a peer that has nothing yet stands by for seeds."""
         self.picker.add_peer("newcomer", zeros(self.pieces, "big"))
         peers = ["newcomer", *self.peers]
         pairs = [(self.random.choice(peers), self.random.randrange(self.pieces)) for _ in range(count)]

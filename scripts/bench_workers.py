@@ -80,7 +80,7 @@ class Downloader:
             self.ask(wanted)
 
     def ask(self, wanted: int = AHEAD) -> None:
-        """Ask for so many blocks in all."""
+        """Ask for this number of blocks in all."""
         geometry = self._torrent.geometry
         per_piece = geometry.piece_length // BLOCK
         requests = []
@@ -127,7 +127,7 @@ def cpu_of(*processes: int) -> float:
 
 
 def connected(port: int, torrent: geventbt.Torrent, count: int, workers: int) -> list[Downloader]:
-    """So many downloaders, once all workers are there."""
+    """This number of downloaders, once all workers are there."""
     seen: set[bytes] = set()
     while len(seen) < workers:
         probe = Downloader(port, torrent)

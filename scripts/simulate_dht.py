@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
+from pathlib import Path
 from statistics import mean, median, quantiles
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.simulated.dht_network import Network
 from tests.simulated.test_dht import announce_many, search_many

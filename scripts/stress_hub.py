@@ -34,7 +34,7 @@ PIECE = 64
 
 
 def make_torrent(pieces: int) -> geventbt.Torrent:
-    """A torrent of very many very small pieces, which nobody has."""
+    """A torrent of very many very small pieces, which no peer has."""
     info = {b"name": b"big", b"length": pieces * PIECE, b"piece length": PIECE, b"pieces": os.urandom(20) * pieces}
     return geventbt.Torrent.from_info(bencoding.encode(info))
 

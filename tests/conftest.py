@@ -51,11 +51,16 @@ def count_files(arguments: list[str]) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the programs that tests start share their bytecode where none is to be written beside the sources: each of
-    some hundred would compile the whole package."""
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        os.environ["PYTHONPYCACHEPREFIX"] = folder = tempfile.mkdtemp(prefix="pycache-")
+    """Let the programs and workers of the tests share their bytecode where none is to be written beside the sources:
+    some hundred programs would each compile the whole package, and in every run each worker all tests."""
+    if not os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        return
+    if config.pluginmanager.hasplugin("cacheprovider"):
+        folder = str(config.cache.mkdir("bytecode"))
+    else:
+        folder = tempfile.mkdtemp(prefix="pycache-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["PYTHONPYCACHEPREFIX"] = folder
 
 
 @pytest.fixture(autouse=True)

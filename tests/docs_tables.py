@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from itertools import pairwise
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ _CALLS: dict[str, Any] = {
     "Storage": geventbt.Storage,
 }
 
+_UNITS = ("KIB", "MIB")
 _COUNTS = ("BLAMED_BLOCKS",)
 """Limits that are counts, although they are written with KIB."""
 
@@ -51,13 +52,19 @@ def limits_table() -> str:
     body = ast.parse(source).body
     rows = ["| Limit | Value | |", "|---|---|---|"]
     last = 0
-    for node, following in pairwise(body):
-        if not isinstance(node, ast.Assign) or not isinstance(following, ast.Expr):
+    for node, following in zip_longest(body, body[1:]):
+        if not isinstance(node, ast.Assign):
             continue
         rows += [f"| **{line.strip('# -')}** | | |" for line in lines[last : node.lineno] if line.startswith("# ---")]
         last = node.lineno
         target = node.targets[0]
         names = [item.id for item in ast.walk(target) if isinstance(item, ast.Name)]
+        if not isinstance(following, ast.Expr):
+            if names[0] in _UNITS:
+                continue
+            raise ValueError(
+                f"{names[0]} in geventbt/limits.py has no text below it: what it bounds, and by which source"
+            )
         in_bytes = any(unit in ast.unparse(node.value) for unit in ("KIB", "MIB", "_BYTES"))
         values = [_amount(getattr(limits, name), in_bytes and name not in _COUNTS) for name in names]
         assert isinstance(following.value, ast.Constant)

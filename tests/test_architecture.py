@@ -1,7 +1,8 @@
 """The layers of the package, its pure modules and its import graph, derived from where the files stand.
 
 A new module is covered by the room it is put in. It is held to be pure, that is without gevent, sockets, blinker and
-clocks, in a room of `PURE_ROOMS`, or where its docstring says "Pure.".
+clocks, in a room of `PURE_ROOMS`, or where its docstring says "Pure.". Where an import upwards keeps even the other
+tests from being loaded, ``pytest --noconftest tests/test_architecture.py`` names it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import ast
 import subprocess
 import sys
 import typing
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parent.parent / "geventbt"
 
@@ -102,38 +102,57 @@ INSIDE = [path for path in modules() if path != PACKAGE / "__init__.py"]
 """All modules but the list of public names, which reaches everywhere, lazily."""
 
 
-@pytest.mark.parametrize("path", INSIDE, ids=relative)
-def test_a_module_imports_only_from_rooms_below(path: Path) -> None:
-    room = room_of(name_of(path))
-    if (room, path.name) == (GROUND, "__main__.py"):
-        return
-    for module in modules_imported_by(path):
-        assert room_of(module) in MAY_IMPORT[room], f"{relative(path)} imports {module}"
+def faults(rule: Callable[[Path, str], Iterator[str]]) -> str:
+    """What a rule finds wrong, a line for each fault. It is given each module and its room."""
+    return "\n".join(
+        f"geventbt/{relative(path)} {fault}" for path in INSIDE for fault in rule(path, room_of(name_of(path)))
+    )
 
 
-@pytest.mark.parametrize("path", INSIDE, ids=relative)
-def test_a_module_imports_no_private_name_of_another(path: Path) -> None:
-    for module, name in imports_of(path):
-        if module.startswith("geventbt") and not name.startswith("__"):
+def test_a_module_imports_only_from_rooms_below() -> None:
+    def rule(path: Path, room: str) -> Iterator[str]:
+        for module in modules_imported_by(path):
+            if room_of(module) not in MAY_IMPORT[room]:
+                below = ", ".join(sorted(MAY_IMPORT[room]))
+                yield (
+                    f"imports {module}, but {room} may only import from {below}: have the caller pass in what is "
+                    "needed, as a Protocol if need be, or move one of the two"
+                )
+
+    assert faults(rule) == ""
+
+
+def test_a_module_imports_no_private_name_of_another() -> None:
+    def rule(path: Path, room: str) -> Iterator[str]:
+        for module, name in imports_of(path):
             parts = [*module.split("."), name]
-            assert not any(part.startswith("_") and part != "_version" for part in parts), f"{module}.{name}"
+            is_private = any(part.startswith("_") and not part.startswith("__") for part in parts)
+            if parts[0] == "geventbt" and is_private and "_version" not in parts:
+                yield f"imports {module}.{name}, which is private: drop the underscore, or move what needs it there"
+
+    assert faults(rule) == ""
 
 
-@pytest.mark.parametrize("path", INSIDE, ids=relative)
-def test_a_module_stays_away_from_what_its_room_does_not_know(path: Path) -> None:
-    tops = {module.split(".")[0] for module, _ in imports_of(path)}
-    if is_pure(path):
-        assert not tops & IMPURE
-    room = room_of(name_of(path))
-    if room in NO_STRUCT:
-        assert "struct" not in tops
-    if room in NO_SOCKETS:
-        assert "socket" not in tops
+def test_a_module_stays_away_from_what_its_room_does_not_know() -> None:
+    def rule(path: Path, room: str) -> Iterator[str]:
+        tops = {module.split(".")[0] for module, _ in imports_of(path)}
+        if is_pure(path) and tops & IMPURE:
+            yield (
+                f"imports {', '.join(sorted(tops & IMPURE))}, but is pure, by its room or by 'Pure.' in its docstring: "
+                "take the time, random numbers and what does the I/O as arguments"
+            )
+        if room in NO_STRUCT and "struct" in tops:
+            yield f"imports struct, but {room} knows no bytes of the wire: they belong into protocol"
+        if room in NO_SOCKETS and "socket" in tops:
+            yield f"imports socket, but {room} opens none: sockets belong into net"
+
+    assert faults(rule) == ""
 
 
 def test_no_two_modules_import_each_other_not_even_by_way_of_others() -> None:
     graph = {name_of(path): modules_imported_by(path) for path in INSIDE}
-    assert list(circles(graph)) == []
+    found = circles(graph)
+    assert found == [], f"these import each other in a circle, for type checkers or at run time: {found}"
 
 
 def circles(graph: dict[str, frozenset[str]]) -> list[list[str]]:
@@ -202,7 +221,7 @@ def test_every_public_name_has_a_docstring() -> None:
         value = getattr(geventbt, name)
         # A Literal has none of its own; it stands below the alias.
         if not name.startswith("_") and typing.get_origin(value) is not typing.Literal:
-            assert value.__doc__, name
+            assert value.__doc__, f"{name} is public and has no docstring"
 
 
 def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
@@ -213,5 +232,6 @@ def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     lazy = {name: module for name, module in declared.items() if module != "geventbt"}
-    assert lazy == geventbt._EXPORTS
+    different = {name for name, _ in lazy.items() ^ geventbt._EXPORTS.items()}
+    assert different == set(), "in geventbt/__init__.py a public name is both in _EXPORTS and below TYPE_CHECKING"
     assert set(declared) | {"__version__"} == set(geventbt.__all__)

@@ -20,11 +20,11 @@ from bitarray import bitarray
 from gevent import socket as gevent_socket
 from gevent import subprocess as gevent_subprocess
 from gevent.pywsgi import WSGIServer
-from gevent.server import StreamServer
 
 import geventbt
 from tests.documents import DOCUMENTS
 from tests.free_port import free_port
+from tests.loopback.fake_trackers import FakeHttp, bencoded
 from tests.loopback.harness import eventually
 
 CONTENT = bytes(range(256)) * 1000
@@ -54,7 +54,8 @@ OWN_STORAGE = take("guides/serving", "Serve from any storage")
 MEMORY = take("guides/serving", "Download into any storage", 0)
 BUCKET = take("guides/serving", "A bucket, or any other store")
 DATABASE = take("guides/serving", "A backend of your own")
-EXTENSION = take("guides/extensions", "Extensions")
+EXTENSION = take("guides/extensions", "Extensions", 0)
+EXTENSION_IN_A_CLIENT = take("guides/extensions", "Extensions", 1)
 CLIENT = take("guides/client", "Client")
 WATCH = take("guides/client", "Watch a torrent")
 CHOOSE = take("guides/client", "Select files")
@@ -81,7 +82,7 @@ ASYNCIO = take("guides/concurrency", "Next to asyncio")
 
 def test_every_block_of_python_is_run_by_a_test() -> None:
     found = {(name, *block) for name, document in DOCUMENTS.items() for block in document.blocks}
-    assert found == TAKEN
+    assert found == TAKEN, "take() each block by its page, heading and number, and run it in a test"
     assert len(found) == sum(document.text.count("```python") for document in DOCUMENTS.values())
 
 
@@ -175,38 +176,17 @@ def seeder(seed: str, names: dict[str, Any]) -> Iterator[int]:
 
 
 @pytest.fixture
-def serve_http() -> Iterator[Callable[[bytes], str]]:
-    """Answers every GET with the given bytes; gives the address as a URL."""
-    servers: list[StreamServer] = []
-
-    def serve(body: bytes) -> str:
-        def answer(sock: Any, address: Any) -> None:
-            sock.recv(65536)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            sock.close()
-
-        servers.append(StreamServer(("127.0.0.1", 0), answer))
-        servers[-1].start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield serve
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def tracked(
-    port: int, torrent: geventbt.Torrent, tmp_path: Path, serve_http: Callable[[bytes], str]
-) -> Callable[[geventbt.Torrent], bytes]:
+def tracked(port: int, torrent: geventbt.Torrent, tmp_path: Path) -> Iterator[Callable[[geventbt.Torrent], bytes]]:
     """Gives a torrent a tracker that knows the README's seeder; so has ubuntu.torrent. Returns the file's bytes."""
     peer = bytes([127, 0, 0, 1]) + port.to_bytes(2, "big")
-    url = serve_http(geventbt.bencoding.encode({"interval": 1800, "peers": peer})) + "/announce"
+    tracker = FakeHttp({"": bencoded(interval=1800, peers=peer)})
 
     def with_tracker(torrent: geventbt.Torrent) -> bytes:
-        return replace(torrent, trackers=((url,),)).to_bytes()
+        return replace(torrent, trackers=((tracker.url(),),)).to_bytes()
 
     (tmp_path / "ubuntu.torrent").write_bytes(with_tracker(torrent))
-    return with_tracker
+    yield with_tracker
+    tracker.close()
 
 
 # --- its code ---
@@ -378,6 +358,20 @@ def test_the_extension_is_answered_by_itself(names: dict[str, Any], capsys: pyte
         eventually(lambda: printed.append(capsys.readouterr().out) or "the peer said 42\n" in printed)
         assert names["wire"].ext["x_ping"] is names["wire"].x_ping
         names["wire"].close()
+
+
+def test_the_extension_is_used_in_a_client(names: dict[str, Any], torrent: geventbt.Torrent) -> None:
+    definition, _ = EXTENSION.split("\n\n\n")
+    execute(f"{definition}\n\n{EXTENSION_IN_A_CLIENT}", names)
+    with geventbt.Client(0, host="127.0.0.1") as client:
+        active = client.add(torrent, "origin")
+        names["use_in"](active)
+        active.wait(10)
+        with geventbt.connect(("127.0.0.1", client.port), info_hash=torrent.info_hash) as wire:
+            numbers: list[int] = []
+            wire.use(names["Ping"]).on("pong", lambda ping, number: numbers.append(number))
+            wire.handshake(torrent.info_hash, geventbt.new_peer_id())
+            eventually(lambda: 42 in numbers)
 
 
 def test_the_client_reads_and_downloads(tracked: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,11 +15,10 @@ from geventbt.cli.main import make_parser, run
 from geventbt.cli.parsing import subparsers_of
 from tests.docs_tables import defaults_table, limits_table
 from tests.documents import DOCUMENTS, ROOT
+from tests.public_names import public_extensions
 
 COMMAND_LINE = DOCUMENTS["guides/command-line"]
-EXTENSIONS: dict[str, type[geventbt.Extension]] = {
-    extension.name: extension for extension in (geventbt.UtMetadata, geventbt.UtPex, geventbt.LtDonthave)
-}
+EXTENSIONS = {extension.name: extension for extension in public_extensions()}
 COMMANDS = sorted(
     {command for document in DOCUMENTS.values() for command in re.findall(r"^geventbt (\w.*)$", document.text, re.M)}
 )
@@ -38,7 +37,9 @@ def test_every_command_and_option_exists(line: str, capsys: pytest.CaptureFixtur
 
 def test_every_command_is_in_the_table() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", COMMAND_LINE.sections["Command line"], re.MULTILINE)
-    assert {name for name, _ in rows} == set(subcommands())
+    assert {name for name, _ in rows} == set(subcommands()), (
+        "the table of docs/guides/command-line.md has every command"
+    )
 
 
 def subcommands() -> list[str]:
@@ -59,6 +60,14 @@ def test_the_options_without_a_variable_are_those_of_the_guide(monkeypatch: pyte
     (commands,) = re.findall(r"Only `-o` of `(\w+)`, `(\w+)` and `(\w+)` has none", text)
     assert [make_parser().parse_args([command, "x"]).output for command in commands] == [None] * 3
     assert make_parser().parse_args(["download", "x"]).output == "/downloads"
+
+
+def test_the_guide_names_the_variables_that_the_library_reads() -> None:
+    modules = (path for path in (ROOT / "geventbt").rglob("*.py") if "cli" not in path.parts)
+    sources = [path.read_text() for path in modules]
+    variables = {name for source in sources for name in re.findall(r'"(GEVENTBT_[A-Z_]+[A-Z])"', source)}
+    assert len(variables) >= 4
+    assert [name for name in variables if name not in COMMAND_LINE.sections["Environment variables"]] == []
 
 
 def test_the_completion_is_set_up_as_the_help_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +141,7 @@ def test_the_signals_of_the_guide_are_all_and_have_the_fields_that_it_says() -> 
         for name in re.findall(r"`(\w+)`", names):
             shown[name] = ", ".join(re.findall(r"`(\w+)`", fields))
     known = {**signals.WIRE_SIGNALS, **signals.SERVER_SIGNALS}
-    assert shown.keys() == known.keys()
+    assert shown.keys() == known.keys(), "the table of docs/guides/wire.md has every signal"
     for name, fields in shown.items():
         doc = str(known[name].__doc__)
         assert name == "stopping" or name == "stop" or not fields or doc.startswith(f"{fields}: "), (name, doc)
@@ -162,6 +171,12 @@ def test_every_page_that_the_readme_links_to_is_there() -> None:
     assert set(pages) <= DOCUMENTS.keys()
 
 
+def test_the_readme_and_the_index_name_every_guide() -> None:
+    guides = {name for name in DOCUMENTS if name.startswith("guides/")}
+    assert [name for name in guides if f"/latest/{name}.html" not in DOCUMENTS["README"].text] == []
+    assert [name for name in guides if f"\n{name}\n" not in DOCUMENTS["index"].text] == []
+
+
 def test_the_readme_is_short_and_has_no_link_that_works_only_in_the_repository() -> None:
     text = DOCUMENTS["README"].text
     assert len(text.splitlines()) <= 200
@@ -172,7 +187,13 @@ def test_every_public_name_is_in_the_reference() -> None:
     reference = "\n".join(document.text for name, document in DOCUMENTS.items() if name.startswith("reference/"))
     documented = set(re.findall(r":: geventbt\.(\w+)", reference))
     in_modules = {name for name in geventbt.__all__ if hasattr(geventbt.errors, name)}
-    assert set(geventbt.__all__) - {"__version__"} <= documented | in_modules
+    missing = set(geventbt.__all__) - {"__version__"} - documented - in_modules
+    assert missing == set(), "add an autoclass or autofunction to a page of docs/reference"
+
+
+def test_the_guide_names_every_extension_that_is_built_in() -> None:
+    text = DOCUMENTS["guides/extensions"].text
+    assert [extension.__name__ for extension in EXTENSIONS.values() if f"`{extension.__name__}`" not in text] == []
 
 
 def test_every_program_that_is_named_is_there() -> None:

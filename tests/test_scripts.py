@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from gevent import socket as gevent_socket
 from gevent import subprocess as gevent_subprocess
-from gevent.server import StreamServer
 
 import geventbt
 from tests.interop.conftest import LibtorrentPeer, assert_same_tree, wait_until
+from tests.loopback.fake_trackers import FakeHttp, bencoded
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 CONTENT = {"one.bin": os.urandom(300_001), "sub/two.bin": os.urandom(70_000)}
@@ -57,19 +57,10 @@ def peer(request: Any, torrent_file: Path, origin: Path) -> Iterator[str]:
 @pytest.fixture
 def tracker(peer: str) -> Iterator[str]:
     """The URL of a tracker that knows the peer."""
-    body = geventbt.bencoding.encode(
-        {"interval": 1800, "peers": bytes([127, 0, 0, 1]) + int(peer.rpartition(":")[2]).to_bytes(2, "big")}
-    )
-
-    def answer(sock: Any, address: Any) -> None:
-        sock.recv(65536)
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        sock.close()
-
-    server = StreamServer(("127.0.0.1", 0), answer)
-    server.start()
-    yield f"http://127.0.0.1:{server.server_port}/announce"
-    server.stop()
+    compact = bytes([127, 0, 0, 1]) + int(peer.rpartition(":")[2]).to_bytes(2, "big")
+    server = FakeHttp({"": bencoded(interval=1800, peers=compact)})
+    yield server.url()
+    server.close()
 
 
 def command(script: str, *arguments: object) -> list[str]:
@@ -294,3 +285,9 @@ def test_bench_transfer_measures_every_side_in_each_row() -> None:
 def test_every_script_has_an_example_in_its_first_lines() -> None:
     for script in SCRIPTS.glob("*.py"):
         assert f"    python scripts/{script.name}" in script.read_text()[:1000], script
+
+
+def test_every_script_that_uses_modules_of_the_tests_can_find_them() -> None:
+    for script in SCRIPTS.glob("*.py"):
+        before, uses, _ = script.read_text().partition("\nfrom tests.")
+        assert not uses or "sys.path.insert(0, " in before, f"{script}: its folder alone is on the path"

@@ -187,7 +187,7 @@ def ratio_of(torrent: geventbt.ActiveTorrent) -> float:
 
 
 def run_each(sources: Sequence[Source], work: Callable[[Source], None], arguments: argparse.Namespace) -> int:
-    """Do the same for several torrents at one time. One that fails is told of, and the others go on.
+    """Do the same for several torrents at one time. One that fails is reported, and the others go on.
 
     Args:
         sources: the torrents.

@@ -13,7 +13,7 @@ def run_on_complete(command: str, torrent: geventbt.ActiveTorrent, *, as_json: b
     """Run a command in a shell and wait for it; torrents go on meanwhile.
 
     The torrent's name is untrusted: it is in the environment, and not put into the command. What the command writes is
-    shown on standard error when it has ended. That it failed is told, and does not make the download a failure.
+    shown on standard error when it has ended. A failure is reported, and does not make the download a failure.
 
     Args:
         command: as a shell reads it.

@@ -20,7 +20,7 @@ from geventbt.cli.text import say
 _CODES = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP}
 """The exit code of each signal. Windows has no SIGHUP."""
 _NOTICE_AFTER = 0.5
-"""Seconds after which a person is told what is going on."""
+"""Seconds after which a message says what is going on."""
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         return found, []
 
     def error(self, message: str) -> NoReturn:
-        """End with one line, and where there is more; exit code 2. With --json, programs are told."""
+        """End with one line, and where there is more; exit code 2. With --json, it is an object."""
         if self._is_json:
             emit_last("error", code=USAGE, message=message)
         self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")

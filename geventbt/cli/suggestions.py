@@ -4,7 +4,6 @@ what aria2, rqbit, transmission-cli and others call so."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 _OPTIONS: Mapping[str, Sequence[str]] = {
     # aria2
@@ -109,7 +108,7 @@ def option_hint(option: str, known: Sequence[Sequence[str]]) -> str:
     found = [names for names in known if set(names) & set(foreign)]
     if not found:
         long = [flag for names in known for flag in names if flag.startswith("--")]
-        near = get_close_matches(name, long, 1, _CUTOFF)
+        near = _nearest(name, long)
         found = [names for names in known if set(names) & set(near)]
     return _did_you_mean(", ".join(names) for names in found)
 
@@ -119,9 +118,17 @@ def command_hint(word: str, known: Iterable[str]) -> str:
     known = list(known)
     if word.startswith(("magnet:", "http://", "https://")) or word.endswith(".torrent"):
         return _did_you_mean(["download SOURCE"])
-    near = get_close_matches(word, known, 1, _CUTOFF)
+    near = _nearest(word, known)
     foreign = [_COMMANDS[word]] if _COMMANDS.get(word) in known else []
     return _did_you_mean(foreign or near) or f"the commands are {', '.join(known)}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> list[str]:
+    """The one of several words that is most like a word, if any is."""
+    # Only where there is a mistake.
+    from difflib import get_close_matches
+
+    return get_close_matches(word, known, 1, _CUTOFF)
 
 
 def _did_you_mean(names: Iterable[str]) -> str:

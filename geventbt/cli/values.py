@@ -8,8 +8,6 @@ import re
 
 from geventbt import limits
 from geventbt.cli.text import human_size
-from geventbt.net.addresses import parse_address
-from geventbt.net.proxy.url import parse_proxy
 
 _SIZES = {
     "": 1,
@@ -23,7 +21,7 @@ _MAX_TIME = 86400 * 36500
 
 def peer_address(text: str) -> tuple[str, int]:
     """Read HOST:PORT, or [IPv6]:PORT."""
-    address = parse_address(text)
+    address = _host_and_port(text)
     if address is None or not all(address):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:6881 or [::1]:6881")
     return address
@@ -31,7 +29,7 @@ def peer_address(text: str) -> tuple[str, int]:
 
 def listen_address(text: str) -> tuple[str, int]:
     """Read HOST:PORT, or [IPv6]:PORT, to listen on; port 0 takes a free one."""
-    address = parse_address(text)
+    address = _host_and_port(text)
     if address is None or not address[0]:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
     return address
@@ -133,6 +131,8 @@ def tracker(text: str) -> str:
 
 def proxy(text: str) -> str:
     """Read the URL of a proxy; it is never shown, as it may have a password."""
+    from geventbt.net.proxy.url import parse_proxy
+
     try:
         parse_proxy(text)
     except ValueError as error:
@@ -152,6 +152,12 @@ def at_least_one(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
+
+
+def _host_and_port(text: str) -> tuple[str, int] | None:
+    from geventbt.net.addresses import parse_address
+
+    return parse_address(text)
 
 
 def _is_port(text: str) -> bool:

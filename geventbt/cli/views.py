@@ -27,7 +27,7 @@ class View(Protocol):
         """Show where a torrent is now."""
 
     def finish(self, torrent: geventbt.ActiveTorrent) -> None:
-        """Show a torrent a last time, before its result is told."""
+        """Show a torrent a last time, before its result is shown."""
         return
 
     def close(self) -> None:

@@ -165,7 +165,7 @@ class Client:
 
     def listen_on(self, port: int) -> None:
         """Listen on another port from now on: over TCP and uTP, with a DHT that has the number of the old one.
-        Trackers, the router and others are told of it. Peers that have connected to the old port are left, and may come
+        Trackers, the router and others are informed. Peers that have connected to the old port are left, and may come
         again.
 
         Args:
@@ -226,7 +226,7 @@ class Client:
     @property
     def default_trackers(self) -> list[list[str]]:
         """Announce URLs in tiers (BEP 12), to which all torrents that are not private announce besides their own. None
-        at first; may be set at any time: those that are left are told so in the background."""
+        at first; may be set at any time: those that are left are informed in the background."""
         return [list(tier) for tier in self._context.default_trackers]
 
     @default_trackers.setter

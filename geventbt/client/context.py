@@ -122,7 +122,7 @@ class ClientContext:
         return ports.over(host)
 
     def on_mapped(self, mapping: PortMapping) -> None:
-        """See `MappingListener`: the router knows our address, and where it has changed all sources are told."""
+        """See `MappingListener`: the router knows our address, and where it has changed all sources are informed."""
         host = mapping.external_host
         if self.dht is not None and host is not None and kind_of(host) is AddressKind.PUBLIC:
             self.dht.note_own_host(host)

@@ -34,7 +34,7 @@ def seed(
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[ConnectionOptions],
 ) -> Client:
-    """Check the data of a torrent, and serve it to any number of peers. Its trackers are told of us.
+    """Check the data of a torrent, and serve it to any number of peers. It is announced to its trackers.
 
     Args:
         torrent: the torrent, or the path of its .torrent file.

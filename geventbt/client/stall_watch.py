@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from geventbt.client.status import Progress
+if TYPE_CHECKING:
+    from geventbt.client.status import Progress
 
 
 class StallWatch:

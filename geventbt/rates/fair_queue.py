@@ -2,8 +2,8 @@
 
 Start-time fair queuing (Goyal, Vin, Cheng, SIGCOMM 1996). Everyone has a clock that advances by what it gets, and the
 one whose clock is furthest behind is next: so those that always want more get equal shares, of however different size
-what they take at a time is. Someone who comes, or comes back, has its clock set to that of whoever is being served:
-what was not used before is not made up for, and somebody who wants less than its share gets all that it wants.
+what they take at a time is. One that comes, or comes back, has its clock set to that of the one being served: what was
+not used before is not made up for, and one that wants less than its share gets all that it wants.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Session:
     Args:
         client: the client.
         store: where all is kept; None to keep nothing.
-        settings: what the configuration says; see `Settings`.
+        settings: what the configuration says; see `Settings`. What it does not name is as the client has it.
         roots: the folders that data may be in; None for the download folder alone.
         ip_filter: the file that the client's filter of IP addresses was read from; None if it has none, and then a
             blocklist may be its filter.
@@ -97,7 +97,7 @@ class Session:
         self.groups = Groups(client, self.record)
         self.blocklist = Blocklist(client, None if store is None else store.folder / "blocklist", ip_filter)
         self.blocklist.restore()
-        self._settings = LiveSettings(client, self.record, Settings(download_dir=os.getcwd()))
+        self._settings = LiveSettings(client, self.record)
         self._settings.configure(settings or {})
         self._settings.follow_schedule(self.now())
         self.blocklist.set_on(self.settings.has_blocklist)
@@ -243,9 +243,13 @@ class Session:
         record.is_stopped, record.is_finished, record.is_forced = False, False, forced
         record.started = torrent.changed_at = self.now()
         torrent.problem = ""
+        torrent.note_pause()
         self._save(torrent)
         if torrent.active.state is TorrentState.FAILED:
-            self._torrents.put_in_again(torrent)
+            if torrent.from_program:
+                torrent.active.resume()
+            else:
+                self._torrents.put_in_again(torrent)
         self._torrents.turns.update()
 
     def finish(self, torrent: ServiceTorrent) -> None:
@@ -262,6 +266,7 @@ class Session:
         record = torrent.record
         record.is_stopped, record.is_forced, record.is_finished = True, False, is_finished
         torrent.changed_at = self.now()
+        torrent.note_pause()
         self._save(torrent)
         self._torrents.turns.update()
 

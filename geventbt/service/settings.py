@@ -24,6 +24,17 @@ def kept_changes(record: ServiceRecord, configured: Mapping[str, Any]) -> dict[s
     return {name: value for name, value in record.settings.items() if configured.get(name) == before.get(name)}
 
 
+def settings_of(client: Client) -> Settings:
+    """The settings that a client has already."""
+    settings = Settings(download_dir=os.getcwd(), max_connections=client.max_connections)
+    settings.default_trackers = client.default_trackers
+    if client.limit_down is not None:
+        settings.limits_down, settings.limit_down = True, client.limit_down
+    if client.limit_up is not None:
+        settings.limits_up, settings.limit_up = True, client.limit_up
+    return settings
+
+
 class LiveSettings:
     """Settings that hold in a client at once.
 
@@ -32,15 +43,14 @@ class LiveSettings:
 
     Args:
         client: the client.
-        record: what is kept of the session.
-        defaults: where neither says anything.
+        record: what is kept of the session. Where neither says anything, the client stays as it is.
 
     Attributes:
         current: what holds now.
     """
 
-    def __init__(self, client: Client, record: ServiceRecord, defaults: Settings) -> None:
-        self.current = defaults
+    def __init__(self, client: Client, record: ServiceRecord) -> None:
+        self.current = settings_of(client)
         self._client = client
         self._record = record
         self._scheduled: bool | None = None

@@ -25,9 +25,10 @@ class ServiceTorrent:
         source: the torrent or magnet link, with the names that it gives its files.
         record: what is kept of it.
         active: it, in the client.
+        from_program: the program itself has added it, with options that the record does not have.
 
     Attributes:
-        source, record, active: see above; `active` is another one after a move.
+        source, record, active, from_program: see above; after a move `active` is another one, that of the session.
         moves_data: whether `active` is the one that moves the data from where the record says that it was.
         runs: whether it is to run now, and not to be paused.
         switching: held while it is paused or resumed, moved or removed.
@@ -35,10 +36,13 @@ class ServiceTorrent:
         problem: what could not be done, in words; "" if nothing.
     """
 
-    def __init__(self, source: Torrent | Magnet, record: TorrentRecord, active: ActiveTorrent) -> None:
+    def __init__(
+        self, source: Torrent | Magnet, record: TorrentRecord, active: ActiveTorrent, *, from_program: bool = False
+    ) -> None:
         self.source = source
         self.record = record
         self.active = active
+        self.from_program = from_program
         self.moves_data = record.moved_from is not None
         self.runs = True
         self.switching = RLock()
@@ -67,6 +71,14 @@ class ServiceTorrent:
     def size(self) -> int:
         """The bytes of its wanted pieces; 0 while they are unknown."""
         return self.active.progress.wanted
+
+    def note_pause(self) -> None:
+        """Take note of a pause that the program itself has made, or ended."""
+        state = self.active.state
+        if state is TorrentState.PAUSED:
+            self.runs = False
+        elif state in (TorrentState.METADATA, TorrentState.DOWNLOADING, TorrentState.SEEDING):
+            self.runs = True
 
     @property
     def downloaded(self) -> int:
@@ -103,7 +115,7 @@ class ServiceTorrent:
 
     def replace(self, active: ActiveTorrent) -> None:
         """Go on with another one in the client, which has transferred nothing yet."""
-        self.active, self._counted = active, (0, 0)
+        self.active, self._counted, self.from_program = active, (0, 0), False
         self.moves_data = self.record.moved_from is not None
 
     def ratio_goal(self, settings: Settings) -> float | None:

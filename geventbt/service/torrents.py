@@ -109,7 +109,7 @@ class Torrents:
         for info_hash in theirs.keys() - self._by_hash.keys() - self._leaving:
             active = theirs[info_hash]
             record = self.new_record(active.source, os.path.abspath(active.folder))
-            self._by_hash[info_hash] = ServiceTorrent(active.source, record, active)
+            self._by_hash[info_hash] = ServiceTorrent(active.source, record, active, from_program=True)
             self._follow(self._by_hash[info_hash])
             spawn("keeping a torrent", self._keeper.add, active.source, record, self._service)
         for info_hash in self._by_hash.keys() - theirs.keys() - self._leaving:

@@ -101,7 +101,7 @@ class _Tolerant:
         self._on_error = on_error
 
     def __call__(self, position: int, view: memoryview) -> bool:
-        """As `read_into`; False where it raises, unless the storage is closed or there is a lack of descriptors."""
+        """See `read_into`; False where it raises, unless the storage is closed or there is a lack of descriptors."""
         try:
             return self._read_into(position, view)
         except StorageError as error:

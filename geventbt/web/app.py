@@ -9,12 +9,16 @@ from types import MappingProxyType
 from typing import Any
 
 from geventbt.client.client import Client
+from geventbt.service.plain import plain_session
 from geventbt.web.control import Control
 from geventbt.web.exposition import CONTENT_TYPE
 from geventbt.web.guard import Guard
 from geventbt.web.metrics import HTTPCounters, Metrics
 from geventbt.web.page import page_app
 from geventbt.web.passwords import Login
+from geventbt.web.rpc.endpoint import rpc_app
+from geventbt.web.rpc.rpc import Rpc
+from geventbt.web.session_control import PlainControl
 from geventbt.web.streaming import Streams, mounted
 from geventbt.web.views import Reply, View, Views
 from geventbt.web.wsgi import Environ, StartResponse, WSGIApp
@@ -34,31 +38,39 @@ def make_app(
     per_torrent_metrics: bool = False,
     parts: Mapping[str, WSGIApp] = MappingProxyType({}),
 ) -> Guard:
-    """The web interface of a client: the page at "/", ``/stream/INFOHASH/INDEX/NAME``, ``/metrics`` and ``/healthz``.
+    """The web interface of a client: the page at "/", ``/transmission/rpc``, ``/stream/INFOHASH/INDEX/NAME``,
+    ``/metrics`` and ``/healthz``.
 
     A WSGI app for `serve`, gevent.pywsgi and gunicorn's gevent worker, or below a path of another app. It is to be used
     in the native thread of the client. Without a login it answers only to this machine.
 
     Args:
         client: has the torrents.
-        folder: where what is added on the page is put, and nowhere else.
+        folder: where what is added is put, and nowhere else.
         login: the user and password that clients must give.
         hosts: names that it may be called by, beside IP addresses and localhost; those of a proxy in front of it.
-        control: does what the user asks for on the page; by default the client does.
+        control: does what the user asks for on the page, in place of the client. Remote control is then there only if
+            `parts` have it.
         fetches_private_urls: whether URLs of torrents that are given on the page may lead into this machine and its
             network.
         per_torrent_metrics: whether torrents have metrics of their own, up to `limits.WEB_METRICS_TORRENTS`.
-        parts: more WSGI apps, by what their paths begin with, such as "/transmission" for `geventbt.web.rpc.rpc_app`.
+        parts: more WSGI apps, by what their paths begin with: with "/transmission" for the `geventbt.web.rpc.rpc_app`
+            of a session, that has the torrents.
     """
     http = HTTPCounters(Counter())
     streams = Streams(client)
     metrics = Metrics(client, folder=folder, streams=streams.counters, http=http, per_torrent=per_torrent_metrics)
+    own: dict[str, WSGIApp] = {"/stream": streams}
+    if control is None and "/transmission" not in parts:
+        session = plain_session(client, folder)
+        control = PlainControl(session, folder)
+        answers = Rpc(client, session, fetches_private_urls=fetches_private_urls)
+        own["/transmission"] = rpc_app(client, session, rpc=answers)
     views = page_app(client, folder, control=control, stream_url="stream/", fetches_private_urls=fetches_private_urls)
     views.add("/metrics", _metrics_view(metrics))
     views.add("/healthz", lambda request: Reply(b"ok\n"))
     app: WSGIApp = views
-    below: dict[str, WSGIApp] = {"/stream": streams, **parts}
-    for prefix, part in below.items():
+    for prefix, part in {**own, **parts}.items():
         app = mounted(part, prefix, app)
     guard = Guard(_Counted(app, http), login=login, hosts=hosts)
     if guard.check is not None:

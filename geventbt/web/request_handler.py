@@ -129,11 +129,11 @@ def _check_framing(headers: Any) -> None:
     if len(lengths) + len(codings) > 1:
         raise ValueError("a request with several lengths")
     if lengths and not (lengths[0].isascii() and lengths[0].strip().isdecimal()):
-        raise ValueError("a length that is no number")
+        raise ValueError("a length that is not a number")
     if codings and codings[0].strip().lower() != "chunked":
         raise ValueError("a transfer coding that is not known")
     if headers.defects or any(letter in value for value in headers.values() for letter in "\r\n\0"):
-        raise ValueError("a line of the head that is no header, or one that goes on in the next line")
+        raise ValueError("a line of the head that is not a header, or one that goes on in the next line")
 
 
 class _Receiver(RawIOBase):

@@ -104,7 +104,7 @@ class WebServer(WSGIServer):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.settimeout(limits.WEB_WRITE_TIMEOUT)
-            # A client may leave before it is told that its request is none.
+            # A client may leave before it gets the error.
             with suppress(OSError):
                 super().handle(sock, address)
         finally:

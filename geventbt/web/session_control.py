@@ -1,7 +1,8 @@
-"""What the user of the page asks for, done by a session, which keeps it."""
+"""What the user of the page asks for, done by a session, or by the client of a session that keeps nothing."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from geventbt.client.pieces.order import HIGHEST, NORMAL
@@ -9,6 +10,7 @@ from geventbt.client.torrent.active_torrent import ActiveTorrent
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.service.session import AlreadyThere, Session
 from geventbt.service.torrent import ServiceTorrent
+from geventbt.web.control import ClientControl
 
 
 class SessionControl:
@@ -82,3 +84,30 @@ class SessionControl:
         if known is None:
             raise LookupError(f"the torrent is gone: {torrent.info_hash.hex()}")
         return known
+
+
+class PlainControl(ClientControl):
+    """A `geventbt.web.Control` of a client with a `plain_session`, which is to know what runs, and at which rates.
+
+    Args:
+        session: the session.
+        folder: what is added is put there, and nowhere else.
+    """
+
+    def __init__(self, session: Session, folder: str | os.PathLike[str]) -> None:
+        super().__init__(session.client, folder)
+        self._session = SessionControl(session)
+
+    def pause(self, torrent: ActiveTorrent) -> None:
+        """Pause it."""
+        super().pause(torrent)
+        self._session.pause(torrent)
+
+    def resume(self, torrent: ActiveTorrent) -> None:
+        """Go on with it."""
+        super().resume(torrent)
+        self._session.resume(torrent)
+
+    def set_limits(self, down: int | None, up: int | None) -> None:
+        """Set both rates of all torrents together, in bytes a second; None for no limit."""
+        self._session.set_limits(down, up)

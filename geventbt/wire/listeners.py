@@ -32,7 +32,7 @@ BACKLOG = 1024
 _PORTS_TRIED = 5
 
 _FINAL = (errno.EADDRINUSE, errno.EACCES, errno.ENOTSUP)
-"""The port is taken, is not for everybody, or cannot be shared: so it would be over IPv4."""
+"""The port is taken, is not for every user, or cannot be shared: so it would be over IPv4."""
 
 
 def listening_socket(

@@ -72,6 +72,13 @@ class ExtensionCalls:
         for extension in self._in_use.values():
             self._dispatcher.call(extension.on_extended_handshake, handshake)
 
+    def catch_up(self, extension: Extension, handshake: Handshake | None, extended: ExtendedHandshake) -> None:
+        """An extension comes into use when these handshakes have arrived already."""
+        if handshake is not None:
+            self._dispatcher.call(extension.on_handshake, handshake)
+        if extended:
+            self._dispatcher.call(extension.on_extended_handshake, extended)
+
     def on_message(self, name: str | None, payload: Buffer) -> None:
         """A message has arrived for the extension of that name; None, or one that is not in use, for none."""
         extension = self._in_use.get(name) if name is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from geventbt.errors import LocalProtocolError, RemoteProtocolError
 from geventbt.protocol import constants as c
@@ -16,6 +17,9 @@ from geventbt.wire.plug_ins import ExtensionCalls
 from geventbt.wire.publisher import Publisher
 from geventbt.wire.requests import Wakeups
 from geventbt.wire.serving import Serving
+
+if TYPE_CHECKING:
+    from geventbt.extensions.extension import Extension
 
 _log = logging.getLogger("geventbt")
 
@@ -130,6 +134,12 @@ class EventRouter:
                 self._on_handshake()
             self._publisher.send_message(event)
         self._keep_message(event)
+
+    def on_late_extension(self, extension: Extension) -> None:
+        """An extension comes into use: tell it of the handshakes that it has missed."""
+        protocol = self._protocol
+        handshakes = protocol.handshake_received, dict(protocol.peer_extended_handshake)
+        self._extension_calls.catch_up(extension, *handshakes)
 
     def _on_handshake(self) -> None:
         self._liveness.on_handshake()

@@ -192,8 +192,8 @@ class PeerServer(StreamServer):
         """Accept a connection (overrides gevent's hook, which prints a traceback for each when descriptors run out)."""
         is_first = self._accepted_at != self.loop.now()
         if not is_first and not self._turn.has_time(self.loop):
-            # The next turn goes on: what was accepted is to be read before more is, or those that have hung up, and
-            # nobody has noticed, would fill the server.
+            # The next turn goes on: what was accepted is to be read before more is, or those that have hung up
+            # unnoticed would fill the server.
             return None
         self._accepted_at = self.loop.now()
         try:

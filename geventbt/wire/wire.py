@@ -844,7 +844,8 @@ class Wire:
         self._engine.publisher.own(name).disconnect(handler)
 
     def use(self, factory: Callable[[Wire], _Extension]) -> _Extension:
-        """Use an extension (BEP 10).
+        """Use an extension (BEP 10). After the handshake, the peer is told of it by another extended handshake, and the
+        extension of the handshakes that have come.
 
         Args:
             factory: usually a subclass of `geventbt.Extension`: called with the wire, it returns the plug-in, whose
@@ -863,6 +864,7 @@ class Wire:
         mapping[max(mapping, default=0) + 1] = extension.name
         if self._protocol.agreed.extended:
             self.extended("handshake", b"")
+        self._engine.router.on_late_extension(extension)
         return extension
 
     def __getattr__(self, name: str) -> Any:

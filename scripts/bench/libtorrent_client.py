@@ -28,7 +28,7 @@ COMMON = {
     "enable_natpmp": False,
     "allow_multiple_connections_per_ip": True,
 }
-"""What a transfer over TCP on one machine needs: nobody is looked for, and there is one transport."""
+"""What a transfer over TCP on one machine needs: no peers are looked for, and there is one transport."""
 
 
 def tuned() -> dict[str, Any]:

@@ -19,28 +19,14 @@ import geventbt
 from geventbt.cli import values
 from geventbt.cli.errors import CommandError
 from geventbt.cli.main import make_parser, run
-from geventbt.cli.parsing import subparsers_of
+from geventbt.cli.parsing import actions_of, subparsers_of
 from geventbt.cli.running import discovery_options
 from geventbt.cli.selection import select_files
 from geventbt.cli.suggestions import option_hint
 from geventbt.cli.text import counted, human_address, human_ratio
 from tests.cli_harness import COMMAND, assert_one_line, json_lines
 
-COMMANDS = [
-    "download",
-    "seed",
-    "daemon",
-    "create",
-    "info",
-    "magnet",
-    "verify",
-    "peer",
-    "dht",
-    "cat",
-    "stream",
-    "demo",
-    "completion",
-]
+COMMANDS = list(subparsers_of(make_parser()))
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -277,8 +263,9 @@ def test_debug_may_stand_before_and_behind_the_command() -> None:
 # ------------------------------------------------------------------ help and usage
 
 
-def test_the_commands_are_those_that_are_told_of() -> None:
-    assert list(subparsers_of(make_parser())) == COMMANDS
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_says_what_each_option_does(command: str) -> None:
+    assert [action.dest for action in actions_of(subparsers_of(make_parser())[command]) if not action.help] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -452,6 +439,7 @@ def test_a_shell_that_is_unknown_is_a_usage_error() -> None:
 
 def test_version_and_help_import_nothing_heavy() -> None:
     heavy = "gevent rich bitarray blinker cryptography ssl json socket subprocess tempfile logging random http.client"
+    heavy += " dataclasses inspect difflib"
     code = (
         "import sys, geventbt.cli\n"
         "try: geventbt.cli.run(sys.argv[1:])\n"
@@ -462,6 +450,16 @@ def test_version_and_help_import_nothing_heavy() -> None:
         result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert "geventbt" in result.stdout
+
+
+def test_a_client_imports_nothing_that_few_downloads_need() -> None:
+    code = (
+        "import sys, geventbt\n"
+        "geventbt.Client(None, dht=False, lsd=False).close()\n"
+        "sys.exit(' '.join(name for name in 'statistics datetime email ssl'.split() if name in sys.modules) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("arguments", ["completion fish", f"magnet {'a' * 40}"])

@@ -21,6 +21,7 @@ import pytest
 import geventbt
 from geventbt import limits
 from geventbt.web import WebServer, make_app, serve
+from geventbt.web.control import ClientControl
 from tests.browser import Browser, browsing
 
 pytestmark = pytest.mark.interop
@@ -219,7 +220,8 @@ def crowd(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crowd]:
     crowd = Crowd()
     monkeypatch.setattr("geventbt.web.feed.row_of", lambda torrent, note: {**ROW, **torrent})
     monkeypatch.setattr("geventbt.web.page_api.details_of", lambda torrent: DETAILS)
-    with serve(make_app(cast(Any, crowd))) as server:
+    client = cast(Any, crowd)
+    with serve(make_app(client, control=ClientControl(client, "."))) as server:
         browser.open(server.url)
         yield crowd
         browser.open("about:blank")

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from geventbt import Extension, LtDonthave, UploadOnly, UtHolepunch, UtMetadata, UtPex
+from geventbt import Extension, Wire
 from geventbt.client.torrent.signal_types import TorrentOn
 from geventbt.extensions import signal_types as extension_signal_types
 from geventbt.signals import SERVER_SIGNALS, TORRENT_SIGNALS, WIRE_SIGNALS
 from geventbt.wire import server_signal_types, signal_types
+from tests.public_names import public_extensions
 
 if sys.version_info < (3, 11):
     pytest.skip("typing.get_overloads is new in Python 3.11", allow_module_level=True)
@@ -59,12 +60,12 @@ def documented_fields(doc: str | None) -> set[str]:
 
 def test_the_results_of_wait_for_are_those_of_the_table() -> None:
     documented = {name: documented_fields(signal.__doc__) for name, signal in WIRE_SIGNALS.items()}
-    assert typed_fields(signal_types.WaitFor, fields_of_result) == documented
+    assert typed_fields(signal_types.WaitFor, fields_of_result) == documented, "see geventbt/wire/signal_types.py"
 
 
 def test_the_handlers_of_a_wire_are_those_of_the_table() -> None:
     documented = {name: documented_fields(signal.__doc__) for name, signal in WIRE_SIGNALS.items()}
-    assert typed_fields(signal_types.On, fields_of_handler) == documented
+    assert typed_fields(signal_types.On, fields_of_handler) == documented, "see geventbt/wire/signal_types.py"
 
 
 def test_the_handlers_of_a_server_are_those_of_the_table() -> None:
@@ -78,7 +79,13 @@ def test_the_handlers_of_a_torrent_are_those_of_the_table() -> None:
     assert typed_fields(TorrentOn, fields_of_handler) == documented
 
 
-@pytest.mark.parametrize("extension", [LtDonthave, UploadOnly, UtHolepunch, UtMetadata, UtPex])
+@pytest.mark.parametrize("extension", public_extensions())
 def test_the_handlers_of_an_extension_are_those_of_its_signals(extension: type[Extension]) -> None:
-    face = getattr(extension_signal_types, f"{extension.__name__}On")
+    face = getattr(extension_signal_types, f"{extension.__name__}On", None)
+    assert face is not None, f"geventbt/extensions/signal_types.py has the overloads of {extension.__name__}.on"
     assert typed_fields(face, fields_of_handler).keys() == set(extension.signal_names)
+
+
+def test_a_wire_has_an_attribute_for_each_signal_and_extension() -> None:
+    names = [*(f"on_{name}" for name in WIRE_SIGNALS), *(extension.name for extension in public_extensions())]
+    assert [name for name in names if name not in Wire.__annotations__] == [], "declare it in geventbt/wire/wire.py"

@@ -28,7 +28,7 @@ class Delivery:
     Attributes:
         first: the time at which the first of them is here.
         interval: seconds from each to the next, more than 0.
-        grace: what is due before this time counts as due then: nobody delivers it much sooner.
+        grace: what is due before this time counts as due then: no peer delivers it much sooner.
         room: how many it can be asked for.
     """
 

@@ -44,7 +44,7 @@ class PickerPeer(Generic[K]):
     def __init__(self, key: K, size: int, *, streams: bool = False) -> None:
         self.key = key
         self.streams = streams
-        """Whether it receives blocks straight into their place, which therefore nobody else may be asked for."""
+        """Whether it receives blocks straight into their place, which therefore no other source may be asked for."""
         self.pieces = zeros(size, "big")
         self.count = 0
         """The number of pieces that it has."""

@@ -5,8 +5,8 @@ from the front of the largest gap of missing pieces, while peers fill gaps from 
 are not begun, and hold no memory, before the answer has come to them. Until then its end moves back wherever another
 source needs them: a peer that has nothing else to do takes the last one, and a reader's piece is released at once.
 
-Blocks are received straight into their place, so while a window of them is being received nobody else may be asked for
-them; see `PickerPeer.streams`.
+Blocks are received straight into their place, so while a window of them is being received no other source may be asked
+for them; see `PickerPeer.streams`.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Reservations(Generic[K]):
     def reserve(self, source: K, blocks: int, *, urgent_blocks: int, at: int = -1) -> Reservation[K] | None:
         """Reserve a long run for a source that streams.
 
-        What a reader waits for comes first, then the piece `at`, what is left of open pieces that nobody works at, the
-        front of the largest gap, what is left of other open pieces, and the tail of another reservation.
+        What a reader waits for comes first, then the piece `at`, what is left of open pieces that are not worked at,
+        the front of the largest gap, what is left of other open pieces, and the tail of another reservation.
 
         Args:
             source: its key.
@@ -127,7 +127,7 @@ class Reservations(Generic[K]):
         return reservation
 
     def is_urgent(self, source: K) -> bool:
-        """Whether a reader waits for something that a source could deliver, and nobody was asked for.
+        """Whether a reader waits for something that a source could deliver, and none was asked for.
 
         Raises:
             KeyError: if there is no such source.

@@ -1,4 +1,4 @@
-"""Which open pieces are kept: they hold memory, so one that nobody works at may have to make room for another."""
+"""Which open pieces are kept: they hold memory, so one that is not worked at may have to make room for another."""
 
 from __future__ import annotations
 

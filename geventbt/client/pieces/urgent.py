@@ -41,8 +41,8 @@ class UrgentPieces(Generic[K]):
         return dict(islice(due, limits.URGENT_PIECES))
 
     def missing(self, piece: int) -> dict[int, tuple[K, ...]]:
-        """The blocks of a piece that have not come, with those that were asked for each; without those that nobody else
-        may be asked for."""
+        """The blocks of a piece that have not come, with those that were asked for each; without those that no other
+        peer may be asked for."""
         open_piece = self._open.get(piece)
         if open_piece is None:
             return dict.fromkeys(range(self._open.blocks_of(piece)), ())
@@ -68,7 +68,7 @@ class UrgentPieces(Generic[K]):
         return max(1, delivery.by(deadline))
 
     def claim(self, peer: K, piece: int, blocks: Sequence[int]) -> list[Run]:
-        """Ask a peer for blocks that are missing, whoever was asked for them before."""
+        """Ask a peer for blocks that are missing, also for those that others were asked for before."""
         state = self._peers[peer]
         if piece not in self._open:
             self._open.begin(piece, state)

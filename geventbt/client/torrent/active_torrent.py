@@ -174,7 +174,7 @@ class ActiveTorrent:
 
     def count_elsewhere(self, *, uploaded: int, upload_speed: float = 0.0, peers: int = 0) -> None:
         """Count what other processes do for this torrent, such as workers that serve it on the same port: it is added
-        to `progress`, and trackers are told the sum. Each call replaces what the last one said.
+        to `progress`, and trackers get the sum. Each call replaces what the last one said.
 
         Args:
             uploaded: bytes of blocks that they have sent.
@@ -278,7 +278,7 @@ class ActiveTorrent:
 
     def set_trackers(self, tiers: Iterable[Iterable[str]]) -> None:
         """Announce to these trackers from now on, in place of the torrent's own and those that it was added with.
-        Blocks until the others are told that we leave, for `limits.ANNOUNCE_STOP_TIMEOUT` at most.
+        Blocks until the others are informed that we leave, for `limits.ANNOUNCE_STOP_TIMEOUT` at most.
 
         Args:
             tiers: announce URLs in tiers (BEP 12).

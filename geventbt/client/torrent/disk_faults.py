@@ -32,7 +32,7 @@ _MAY_PASS = frozenset(
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a fault may be over later, without anybody's doing. What another program did to a file does not pass."""
+    """Whether a fault may be over later, by itself. What another program did to a file does not pass."""
     is_kept = not isinstance(error, (ChangedData, MissingData))
     return is_kept and isinstance(error, OSError) and error.errno in _MAY_PASS
 

@@ -1,4 +1,4 @@
-"""Pieces that were verified and have gone, or may have: peers are told, and what is on the disk is hashed again."""
+"""Pieces that were verified and have gone, or may have: peers are informed, and what is on the disk is hashed again."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from gevent.lock import RLock
 
 from geventbt import limits
 from geventbt.client.rate_group import RateGroup
-from geventbt.client.status import TorrentState
 from geventbt.client.swarm.reputation import Reputation
 from geventbt.client.swarm.swarm import Swarm, SwarmOwner
 from geventbt.client.swarm.web_seeds import WebSeeds
@@ -92,7 +91,7 @@ class Peering:
 
     def accept(self, wire: Wire) -> None:
         """Take a peer that has connected to the client and asks for this torrent."""
-        if self._life.phase is TorrentState.CHECKING:
+        if self.swarm is None:
             self._join_early()
         active = self.swarm or self._search
         if active is not None:
@@ -140,10 +139,9 @@ class Peering:
             self._sources.finder.start()
 
     def _join_early(self) -> None:
-        """Let peers in while the data is being checked, which may take minutes: what is verified is served."""
+        """Let peers in before `join`: checking the data may take minutes, and what is verified is served."""
         with self._joining:
-            life = self._life
-            is_running = life.phase is TorrentState.CHECKING and not life.is_paused and not life.is_over
+            is_running = not self._life.is_paused and not self._life.is_over
             if is_running and self.swarm is None and self._data.storage is not None:
                 swarm = self.totals.swarm = self._make_swarm()
                 swarm.start(is_checking=True)

@@ -87,7 +87,7 @@ class PieceReads:
         """Fetch the pieces that a reader needs before those that no reader waits for; see `PieceSource`.
 
         A piece is due when the reader comes to it, or when all peers together can have delivered what is before it: of
-        what nobody can deliver in time, what is first should be first.
+        what no peer can deliver in time, what is first should be first.
         """
         if self._data.files is None:
             return

@@ -352,7 +352,7 @@ class DHT:
             self._spawn(self._first_nodes.add_by_name, known)
 
     def note_own_host(self, host: str) -> None:
-        """Take our own IP address from someone who knows it, such as the router: the id of a node is to fit it (BEP
+        """Take our own IP address from a source that knows it, such as the router: the id of a node is to fit it (BEP
         42)."""
         self._nodes.note_own_host(host)
 

@@ -26,7 +26,7 @@ class Gate:
         )
 
     def admits(self, address: Address, size: int, now: float) -> bool:
-        """Whether to read a packet of so many bytes from an address that no answer is expected from."""
+        """Whether to read a packet of `size` bytes from an address that no answer is expected from."""
         # First by network, or a single one would use up what there is for all.
         source = _network_of(address[0]) or address
         weight = max(1.0, min(size, limits.DHT_PACKET) / limits.DHT_USUAL_PACKET)

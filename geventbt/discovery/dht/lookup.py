@@ -9,6 +9,7 @@ node that was not asked.
 from __future__ import annotations
 
 from bisect import insort
+from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 
@@ -68,7 +69,7 @@ class Lookup:
         self._nearest: list[Candidate] = []
         self._by_address: dict[Address, Candidate] = {}
         self._networks: set[bytes] = set()
-        self._addresses: list[Address] = []
+        self._addresses: deque[Address] = deque(maxlen=limits.DHT_LOOKUP_CANDIDATES)
         self._asked_addresses = 0
         self._in_flight = 0
 
@@ -106,7 +107,7 @@ class Lookup:
         if self._addresses and len(self._answers()) < limits.DHT_K:
             self._in_flight += 1
             self._asked_addresses += 1
-            return self._addresses.pop(0)
+            return self._addresses.popleft()
         return None
 
     def put_back(self, contact: Contact) -> None:

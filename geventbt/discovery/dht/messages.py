@@ -68,7 +68,7 @@ class GetPeers:
     Attributes:
         info_hash: 20 bytes.
         want: families of nodes.
-        no_seeds: peers that are no seeds are preferred (BEP 33).
+        no_seeds: peers that are not seeds are preferred (BEP 33).
         scrape: the filters by which peers are counted are wanted instead of peers (BEP 33).
     """
 

@@ -29,6 +29,7 @@ from geventbt.discovery.dht.upkeep import Upkeep
 from geventbt.net.addresses import Address, normalise
 from geventbt.rates.allowances import Allowance, Allowances
 
+_LOOPBACK = {IPV4: "127.0.0.1", IPV6: "::1"}
 _EXPIRY_INTERVAL = 60.0
 _DUE_AT_ONCE = 32
 """Timeouts handled before other greenlets run: after a suspension hundreds are due at one time."""
@@ -64,7 +65,7 @@ class Counters:
         replies: that came to them.
         failures: errors that came to them, and queries that were not answered.
         answered: queries of others that were answered.
-        malformed: packets that were no messages.
+        malformed: packets that were not messages.
         unexpected: answers to no question.
         refused: packets over a limit.
     """
@@ -240,7 +241,7 @@ class Node:
         self._searches.feed(reply.nodes if contact.address in self._routers else [contact, *reply.nodes], now)
 
     def note_own_host(self, host: str, now: float) -> None:
-        """Take our own IP address from someone who knows it, such as the router, unless nodes have said it already."""
+        """Take our own IP address, such as from the router, unless nodes have said it already."""
         if self.own_address.host is None:
             self.own_address.host = host
             self._fit_id(now)
@@ -285,10 +286,12 @@ class Node:
         """Begin a search.
 
         Args:
-            search: whose goal and lookup it has; the nodes that we know are added.
+            search: whose goal and lookup it has; the nodes that we know are added, and what is stored here is taken.
             now: the time.
             is_background: it leaves half of the queries that may be sent to others.
         """
+        ourselves = Contact(self.node_id, (_LOOPBACK[self.family], 0))
+        search.take_own(ourselves, self.responder.stored(search.goal.request(frozenset())))
         nodes = self.table.closest(search.lookup.target, 2 * limits.DHT_K, secure=True)
         self._searches.start(search, nodes, now, is_background=is_background)
 

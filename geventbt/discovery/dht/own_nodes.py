@@ -108,7 +108,7 @@ class OwnNodes:
         return next((driver for driver in self.drivers if driver.node.family == family_of((host, 0))), None)
 
     def note_own_host(self, host: str) -> None:
-        """Take our own IP address from someone who knows it; see `DHT.note_own_host`."""
+        """Take our own IP address from a source that knows it; see `DHT.note_own_host`."""
         driver = self.for_host(host)
         if driver is not None:
             driver.node.note_own_host(host, monotonic())

@@ -49,6 +49,17 @@ class Responder:
             return m.write_failure(query.transaction_id, refusal.code, refusal.text, address)
         return m.write_reply(query.transaction_id, node_id, values, address)
 
+    def stored(self, request: m.Request) -> m.Reply:
+        """What is stored here of what a query asks for, as a reply."""
+        reply = m.Reply(b"", self.tables[self._family].node_id)
+        if isinstance(request, m.Get):
+            reply.item = self.items.get(request.target)
+        elif isinstance(request, m.GetPeers) and request.scrape:
+            reply.seeds, reply.others = self.peers.filters(request.info_hash)
+        elif isinstance(request, m.GetPeers):
+            reply.peers = self.peers.peers(request.info_hash, limits.DHT_PEERS_OF_ANSWER)
+        return reply
+
     def expire(self, now: float) -> None:
         """Forget what is too old."""
         self.peers.expire(now)

@@ -82,6 +82,11 @@ class Search:
                 return Destination(contact.address, contact.id), self.goal.store_request(contact, candidate.token)
         return None
 
+    def take_own(self, contact: Contact, reply: m.Reply) -> None:
+        """Take what is stored with ourselves: in a small network that may be the only copy."""
+        self.goal.take(contact, reply)
+        self._on_change()
+
     def answered(self, contact: Contact, request: m.Request, reply: m.Reply, now: float, *, was_slow: bool) -> None:
         """A node has answered a query."""
         if _is_store(request):

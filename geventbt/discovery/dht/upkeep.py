@@ -101,12 +101,22 @@ class Upkeep:
     def add_addresses(self, addresses: Iterable[Address], now: float) -> None:
         """Add nodes by their addresses: for the bootstrap, or to be pinged later where there are nodes enough."""
         fresh = [address for address in addresses if address not in self._node.table]
-        self._addresses.extend(address for address in fresh if address not in self._addresses)
+        unknown = [address for address in fresh if address not in self._addresses]
+        self._addresses.extend(unknown)
         self._unpinged.extend(fresh)
         if fresh and self._is_started and len(self._node.table) < limits.DHT_K:
             self._tries = 0
-            self.restart(now)
+            self._start_with(unknown, now)
         self._pings_at = min(self._pings_at, now)
+
+    def _start_with(self, addresses: Iterable[Address], now: float) -> None:
+        """Look up our own id, among these nodes as well; never twice at a time, for peers may name nodes by the
+        thousand."""
+        if self._own_lookup is None or self._own_lookup.is_over:
+            self.restart(now)
+        else:
+            self._own_lookup.lookup.add_addresses(addresses)
+            self._node.start(self._own_lookup, now, is_background=True)
 
     def set_expects_nodes(self, expects_nodes: bool, now: float) -> None:
         """Say whether addresses of first nodes are still to come, whose names are being looked up."""

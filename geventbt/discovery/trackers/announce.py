@@ -189,7 +189,7 @@ def parse_announce(data: bytes) -> AnnounceResponse:
     """Read the bencoded answer to an announce (BEP 3, 7, 23, 24).
 
     Raises:
-        TrackerError: the tracker gives a failure reason, or the bytes are no answer.
+        TrackerError: the tracker gives a failure reason, or the bytes are not an answer.
     """
     answer = _answer(data)
     min_interval = answer.get(b"min interval")
@@ -213,7 +213,7 @@ def parse_scrape(data: bytes, info_hashes: Iterable[bytes]) -> dict[bytes, Scrap
     """Read the bencoded answer to a scrape (BEP 48): those of the torrents that the tracker knows.
 
     Raises:
-        TrackerError: the tracker gives a failure reason, or the bytes are no answer.
+        TrackerError: the tracker gives a failure reason, or the bytes are not an answer.
     """
     files = _answer(data).get(b"files")
     if not isinstance(files, dict):

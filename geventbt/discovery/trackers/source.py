@@ -80,7 +80,7 @@ class TrackerSource:
             self._announcer.start()
 
     def change(self, tiers: Sequence[Sequence[str]]) -> None:
-        """Announce to other trackers from now on; blocks until the old ones are told that we leave."""
+        """Announce to other trackers from now on; blocks until the old ones are informed that we leave."""
         before, self.tiers = self.tiers, tiers
         if self._is_started and tiers != before:
             self.stop(limits.ANNOUNCE_STOP_TIMEOUT)

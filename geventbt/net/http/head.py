@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timezone
 from typing import NamedTuple
 
 from geventbt import limits
@@ -88,7 +87,7 @@ def parse_head(data: bytes) -> Head:
         data: from the status line to the empty line; lines end with CR LF, or LF alone.
 
     Raises:
-        FetchError: it is not one, or how long its body is cannot be told.
+        FetchError: it is not one, or the length of its body cannot be determined.
     """
     # No value may have a NUL or a CR that ends no line (RFC 9110, 5.5).
     text = data.decode("latin-1").replace("\r\n", "\n").replace("\r", " ").replace("\0", " ")
@@ -193,6 +192,7 @@ def retry_after(headers: Headers, now: float) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     # Only now: much comes with it, and few servers say when to come back.
+    from datetime import timezone
     from email.utils import parsedate_to_datetime
 
     try:

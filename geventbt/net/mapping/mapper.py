@@ -44,7 +44,7 @@ class PortMapper:
 
     Args:
         routers: the protocols, the first of them the preferred one, each with the ports that it is asked for.
-        listener: is told of what is mapped.
+        listener: is notified of what is mapped.
     """
 
     def __init__(self, routers: Iterable[tuple[Router, Sequence[Wanted]]], listener: MappingListener) -> None:

@@ -64,7 +64,7 @@ def parse_address(data: bytes) -> str | None:
 def parse_announcement(data: bytes) -> tuple[int, str] | None:
     """What the router says by itself: the seconds since it started, and its external address; None for anything else.
 
-    It is the answer to the question for the address, which nobody has asked.
+    It is the answer to the question for the address, which was not asked.
     """
     try:
         body = _body(data, 0, _ADDRESS)

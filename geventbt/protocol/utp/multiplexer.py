@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from geventbt import limits
 from geventbt.net.addresses import Address, network_of
@@ -18,6 +18,8 @@ from geventbt.protocol.utp import packets as p
 from geventbt.protocol.utp.stream import Failure, StreamState, UtpStream
 
 _Key: TypeAlias = tuple[Address, int]
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Multiplexer:
@@ -210,7 +212,7 @@ class Multiplexer:
         self._outgoing.append((answer, address))
 
 
-def _remember(entries: OrderedDict, key: object, value: object, limit: int) -> None:
+def _remember(entries: OrderedDict[_K, _V], key: _K, value: _V, limit: int) -> None:
     entries[key] = value
     entries.move_to_end(key)
     while len(entries) > limit:

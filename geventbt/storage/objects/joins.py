@@ -128,7 +128,7 @@ class Joins:
                 runs.add(part)
 
     def _merge(self, file: int, parts: list[str]) -> None:
-        """Have the store join parts, in several steps if it takes only so many at a time."""
+        """Have the store join parts, in several steps if it takes only some at a time."""
         level = 0
         while len(parts) > self._store.merges:
             level += 1

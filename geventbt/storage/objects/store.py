@@ -293,7 +293,7 @@ class ObjectStore:
 
     @contextmanager
     def _writing(self, path: str) -> Iterator[None]:
-        """As `_errors`; what is missing is no data, but a bucket or a part."""
+        """See `_errors`; what is missing is not data, but a bucket or a part."""
         try:
             with self._errors(path):
                 yield

@@ -116,7 +116,7 @@ class WriteBuffer:
                 self._sending.difference_update(keys)
 
     def _note_sent(self, key: tuple[int, int], held: list[Run], sent: list[Run]) -> list[str]:
-        """Note that a part is in the store. Returns the objects that nobody needs."""
+        """Note that a part is in the store. Returns the objects that are not needed any more."""
         runs = self._files.runs[key[0]]
         stored = [run._replace(data=None) for run in sent]
         if key not in self._held:

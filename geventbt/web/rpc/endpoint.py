@@ -32,7 +32,8 @@ def rpc_app(client: Client, session: Session | None = None, *, rpc: Rpc | None =
 
     Args:
         client: the client.
-        session: its torrents; None for one that keeps nothing. It is to be closed before the client.
+        session: its torrents, to be closed before the client; None for one that keeps nothing, lets all torrents run,
+            and ends with the client.
         rpc: answers the requests, with options of its own; None for one with the defaults.
     """
     answers = rpc or Rpc(client, session)

@@ -21,6 +21,7 @@ from geventbt.client.client import Client
 from geventbt.concurrency.turns import in_turns, let_others_run
 from geventbt.errors import GeventBTError
 from geventbt.net.text import clean_text
+from geventbt.service.plain import plain_session
 from geventbt.service.session import Session
 from geventbt.web.rpc import groups, queues, sessions, settings, torrents
 from geventbt.web.rpc.arguments import Arguments
@@ -42,7 +43,7 @@ class Rpc:
 
     Args:
         client: the client.
-        session: its torrents; None for one that keeps nothing.
+        session: its torrents; None for a `plain_session`.
         fetches_private_urls: whether URLs of torrents may lead into this machine and its network.
         shut_down: ends the program; None if clients must not.
 
@@ -59,7 +60,7 @@ class Rpc:
         fetches_private_urls: bool = False,
         shut_down: Callable[[], object] | None = None,
     ) -> None:
-        self.session = session or Session(client)
+        self.session = session or plain_session(client)
         self.session_id = "".join(secrets.choice(_ID_SIGNS) for _ in range(48))
         self._context = RpcContext(self.session, self.session_id, fetches_private_urls, shut_down)
 

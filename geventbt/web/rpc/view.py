@@ -103,7 +103,9 @@ class TorrentView:
         state = self.active.state
         if state is TorrentState.CHECKING:
             return CHECKING
-        if self.record.is_stopped or state is TorrentState.FAILED:
+        # What is paused although it is to run has the program itself paused.
+        is_paused = state is TorrentState.PAUSED and self.torrent.runs
+        if self.record.is_stopped or is_paused or state is TorrentState.FAILED:
             return STOPPED
         if self.torrent.is_complete:
             return SEEDING if self.torrent.runs else WAITS_TO_SEED

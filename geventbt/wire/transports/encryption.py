@@ -105,7 +105,7 @@ def open_encrypted(sock: Any, info_hash: bytes, policy: str, timeout: float) -> 
 
 
 class InboundOpening:
-    """The opening of an inbound connection; plaintext or encrypted is told from the first bytes.
+    """The opening of an inbound connection; plaintext or encrypted is decided by the first bytes.
 
     Args:
         policy: "prefer", "allow", "require" or "disable".

@@ -124,13 +124,14 @@ class UtpEndpoint:
             if self._acceptor is not None:
                 self._acceptor.accept(transport)
         touched = multiplexer.take_touched()
+        # Before those that end with these packets are forgotten.
+        self._in_use.update(touched)
         for stream in touched:
             if stream in self._transports:
                 self._transports[stream].on_packets()
         if self._is_closed:
             # The last connection of an endpoint that only served that one.
             return
-        self._in_use.update(touched)
         now = monotonic()
         if now >= self._shared_at + _SHARING:
             self._share(now)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from geventbt import ActiveTorrent, MemoryBackend, Torrent
+from geventbt.client.torrent.file_map import FileMap
 from tests.loopback.world import World, address, eventually
 
 PIECE = 512 * 1024
@@ -61,6 +62,25 @@ def test_peers_are_let_in_and_served_what_is_verified(
     gate.release(100)
     assert other.wait(10)
     assert job.state == "seeding"
+
+
+def test_peers_are_let_in_between_the_check_and_the_download(
+    world: World, monkeypatch: pytest.MonkeyPatch, no_retries: None
+) -> None:
+    go_on, empty_files = threading.Event(), FileMap.empty_files
+
+    def wait(files: FileMap) -> list[int]:
+        assert go_on.wait(20)
+        return empty_files(files)
+
+    monkeypatch.setattr(FileMap, "empty_files", wait)
+    torrent = world.torrent()
+    client = world.client()
+    job = world.download(torrent, world.seeds(torrent, 1), client=client)
+    eventually(lambda: job.state == "downloading")
+    with world.visit(client, torrent):
+        go_on.set()
+        assert job.wait(10)
 
 
 def test_what_peers_have_is_fetched_after_the_check(world: World, gate: threading.Semaphore, no_retries: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -164,17 +165,27 @@ def test_a_torrent_can_be_removed_while_it_is_checked_and_the_check_ends(world: 
         storage.lock()
 
 
-def test_checks_do_not_keep_other_torrents_from_being_downloaded(world: World, slow_check):
+def test_checks_do_not_keep_other_torrents_from_being_downloaded(world: World):
+    is_downloaded = threading.Event()
+
+    class Disk(DiskBackend):
+        def read_into(self, file: int, offset: int, view: memoryview) -> None:
+            assert is_downloaded.wait(60)
+            super().read_into(file, offset, view)
+
     quick = world.torrent("quick")
     client = world.client()
     job = world.download(quick, [], client=client)
     eventually(lambda: job.state == "downloading")
     seeds = world.seeds(quick, 1)
-    checks = [client.add(world.torrent(name, a=200 * 32768), world.origin) for name in ("one", "two", "three")]
-    eventually(lambda: all(check.state == "checking" for check in checks))
-    job.add_peers(seeds)
-    assert job.wait(30)
-    assert {check.state for check in checks} == {"checking"}
+    torrents = [world.torrent(name, a=200 * 32768) for name in ("one", "two", "three")]
+    checks = [client.add(torrent, world.origin, storage=Disk) for torrent in torrents]
+    try:
+        job.add_peers(seeds)
+        assert job.wait(30)
+        assert {check.state for check in checks} == {"checking"}
+    finally:
+        is_downloaded.set()
 
 
 def test_after_a_removal_another_client_can_have_the_folder_at_once(world: World):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import threading
 from pathlib import Path
 
 import pytest
 
 import geventbt
-from geventbt import MemoryBackend, StorageError, Torrent
-from tests.loopback.world import World, address
+from geventbt import MemoryBackend, StorageError, Torrent, limits
+from tests.loopback.world import PIECE, World, address, eventually, remains
 
 
 def in_memory(backends: list[MemoryBackend], torrent: Torrent, folder: Path) -> MemoryBackend:
@@ -51,6 +52,27 @@ def test_a_whole_download_into_memory(world: World, torrent: Torrent, backends: 
     )
     assert contents(backends[0]) == world.data(torrent)
     assert not (world.folder / "out").exists()
+
+
+class StuckBackend(MemoryBackend):
+    """Writes no more than it is allowed to."""
+
+    allowed = threading.Semaphore(0)
+
+    def write(self, file: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Wait to be allowed to."""
+        assert self.allowed.acquire(timeout=20)
+        super().write(file, offset, data)
+
+
+def test_what_waits_for_the_disk_is_bounded(world: World, torrent: Torrent, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "DISK_QUEUE", 4 * PIECE)
+    job = world.download(torrent, [address(world.seed(torrent))], storage=StuckBackend)
+    eventually(lambda: job.downloaded == 4 * PIECE)
+    remains(lambda: job.downloaded == 4 * PIECE, 0.2)
+    for _ in range(10 * torrent.geometry.pieces):
+        StuckBackend.allowed.release()
+    assert job.wait(10)
 
 
 def test_a_download_from_a_seed_in_memory(world: World, torrent: Torrent):

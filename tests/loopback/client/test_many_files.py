@@ -24,7 +24,7 @@ def test_many_files_hold_no_peer_up(world: World) -> None:
     for _ in range(2):
         client = world.client(dht=False, lsd=False)
         job = client.add(torrent, world.folder / "out", files=range(WANTED))
-        eventually(lambda job=job: job.state == "downloading", 30)
+        eventually(lambda job=job: job.state == "downloading", 50)
         assert len(job.files) == FILES
         client.close()
     made = [path for path in (world.folder / "out" / "many").rglob("f*") if path.stat().st_size == 1]

@@ -427,6 +427,16 @@ def test_a_flood_of_hash_requests_is_rejected_and_every_one_answered(world: Worl
     assert not wire.closed
 
 
+def test_a_request_for_more_hashes_than_are_served_is_rejected(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "HASHES_SERVED", 4)
+    torrent = make(world, "2")
+    wire = connect(seed_of(world, torrent), torrent)
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    assert root is not None
+    assert ask(wire, HashRequest(root, 1, 0, 4, 0)) is not None
+    assert ask(wire, HashRequest(root, 1, 0, 8, 0)) is None
+
+
 def test_no_more_than_a_rate_is_read_for_the_hashes_of_blocks(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "LEAVES_RATE", 1)
     torrent = make(world, "2")

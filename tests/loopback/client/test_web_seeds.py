@@ -150,7 +150,8 @@ def test_mirrors_share_the_work(world, serve):
 def test_the_slowest_connection_to_a_web_seed_holds_up_nothing(world, serve, monkeypatch, slow):
     monkeypatch.setattr(limits, "WEB_SEED_SAMPLE", 0.2)
     torrent = one_file(world, 12_000_000)
-    server = serve(rate=lambda connection: 50_000 if connection == slow else 6_000_000)
+    # One before the slow one is worth it by far, also on a busy machine: so the slow one is opened.
+    server = serve(rate=lambda connection: {slow: 50_000, slow - 1: 6_000_000}.get(connection, 1_000_000))
     fetch(world, torrent, server.url)
     assert server.most > slow
 

@@ -64,6 +64,14 @@ def test_who_announces_is_found(network: list[geventbt.DHT]) -> None:
     assert list(network[3].get_peers(b"o" * 20)) == []
 
 
+def test_two_nodes_alone_find_each_others_peers_and_items(make: Callable[..., geventbt.DHT]) -> None:
+    one, other = make(), make()
+    assert other.announce(HASH, 4242) == 1
+    assert list(one.get_peers(HASH)) == [("127.0.0.1", 4242)]
+    assert list(other.get_peers(HASH)) == [("127.0.0.1", 4242)]
+    assert one.get(other.put(b"kept by one").target).value == b"kept by one"
+
+
 def test_each_family_has_its_own_port(make: Callable[..., geventbt.DHT]) -> None:
     first = make("")
     hosts = [(host, first.port) for host in ("127.0.0.1", "::1")]

@@ -83,6 +83,14 @@ def test_a_page_of_html_is_an_error(serve):
         announce(serve(ok(b"<html>hello")).url(), REQUEST)
 
 
+def test_an_answer_over_a_mebibyte_is_refused(serve):
+    padding = "x" * (limits.TRACKER_ANSWER - 20)
+    assert announce(serve(bencoded(peers=PEERS)).url(), REQUEST).peers
+    for ask in (lambda url: announce(url, REQUEST), lambda url: scrape(url, [b"i" * 20])):
+        with pytest.raises(TrackerError, match="longer than 1048576 bytes"):
+            ask(serve(bencoded(files={}, padding=padding, peers=PEERS)).url())
+
+
 def test_a_scrape_over_http(serve):
     files = {"files": {b"i" * 20: {"complete": 1, "incomplete": 2, "downloaded": 3}}}
     server = serve(bencoded(**files))

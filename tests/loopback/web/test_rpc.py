@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import gevent
 import pytest
 
-from geventbt import Client, Magnet, Torrent, bencoding, limits
+from geventbt import Client, Magnet, MemoryBackend, StorageError, Torrent, bencoding, limits
 from geventbt.service.session import Session
 from geventbt.web import make_app
 from geventbt.web.rpc import Rpc, rpc_app
@@ -23,6 +24,7 @@ from geventbt.web.rpc.fields import FIELDS
 from geventbt.web.rpc.names import legacy_answer
 from geventbt.web.rpc.rpc import METHODS
 from geventbt.web.rpc.settings import SETTINGS
+from geventbt.web.session_control import SessionControl
 from tests.free_port import free_port
 from tests.loopback.web.conftest import MakeServer, Visitor
 from tests.loopback.web_server import WebServer
@@ -669,3 +671,92 @@ def test_another_site_and_another_name_are_refused(visitor: Visitor, rpc: Rpc) -
     known = {"X_Transmission_Session_Id": rpc.session_id}
     assert visitor.ask("/transmission/rpc", "POST", b"{}", Origin="http://evil.example", **known).code == 403
     assert visitor.ask("/transmission/rpc", "POST", b"{}", Host="evil.example", **known).code == 421
+
+
+# ------------------------------------------------------------------ without a session of the program's
+
+
+class Remote:
+    """Remote control over HTTP."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
+        self.session_id = visitor.ask("/transmission/rpc").headers["X-Transmission-Session-Id"]
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        body = json.dumps({"method": method, "arguments": arguments}).encode()
+        reply = self.visitor.ask("/transmission/rpc", "POST", body, X_Transmission_Session_Id=self.session_id).json
+        assert reply["result"] == "success", reply
+        return reply["arguments"]
+
+    def statuses(self) -> list[int]:
+        torrents = self.call("torrent-get", fields=["name", "status"])["torrents"]
+        return [torrent["status"] for torrent in sorted(torrents, key=lambda torrent: torrent["name"])]
+
+
+def test_a_client_alone_is_controlled_as_its_program_has_made_it(world: World, serving_http: MakeServer) -> None:
+    client = world.client(limit_down=5000, limit_up=0, max_connections=7)
+    torrents = [world.torrent(f"number {number}") for number in range(7)]
+    added = [world.download(each, [], client=client) for each in torrents]
+    added[0].pause()
+    folder = world.folder / "added"
+    remote = Remote(Visitor(serving_http(make_app(client, folder))))
+    settings = remote.call("session-get")
+    assert (client.limit_down, client.limit_up, client.max_connections) == (5000, 0, 7)
+    assert (settings["speed-limit-down"], settings["speed-limit-up"], settings["peer-limit-global"]) == (5, 0, 7)
+    assert settings["download-dir"] == str(folder)
+    eventually(lambda: remote.statuses() == [0, 4, 4, 4, 4, 4, 4])  # stopped, downloading
+    remote.call("torrent-start")
+    eventually(lambda: [each.state for each in added] == ["downloading"] * 7)
+    added[0].pause()
+    remote.call("torrent-start")
+    eventually(lambda: added[0].state == "downloading")
+    remote.call("torrent-stop")
+    eventually(lambda: [each.state for each in added] == ["paused"] * 7)
+    added[0].resume()
+    remote.call("torrent-stop")
+    eventually(lambda: added[0].state == "paused")
+
+
+def test_what_the_page_does_is_seen_by_remote_control(world: World, torrent: Torrent, serving_http: MakeServer) -> None:
+    client = world.client()
+    visitor = Visitor(serving_http(make_app(client, world.folder / "added")))
+    remote = Remote(visitor)
+    active = world.download(torrent, [], client=client)
+    token = visitor.ask("/api/torrents", "POST").headers["X-Geventbt-Token"]
+    for action, status in (("pause", 0), ("resume", 4)):
+        path = f"/api/torrents/{active.info_hash.hex()}/{action}"
+        assert visitor.ask(path, "POST", b"{}", X_Geventbt_Token=token).code < 300
+        eventually(lambda status=status: remote.statuses() == [status])
+
+
+class FullBackend(MemoryBackend):
+    """Has no room until it is given some."""
+
+    room = False
+
+    def write(self, file: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        if not self.room:
+            raise StorageError(errno.EROFS, "no room")
+        super().write(file, offset, data)
+
+
+def test_a_torrent_that_has_failed_goes_on_in_the_storage_that_its_program_chose(
+    world: World, torrent: Torrent, serving_http: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.client(port=None)
+    remote = Remote(Visitor(serving_http(make_app(client, world.folder / "added"))))
+    active = world.download(torrent, world.seeds(torrent, 1), client=client, storage=FullBackend)
+    eventually(lambda: active.state == "failed")
+    monkeypatch.setattr(FullBackend, "room", True)
+    remote.call("torrent-start")
+    eventually(lambda: active.state == "seeding")
+    assert client.torrents[active.info_hash] is active
+
+
+def test_remote_control_of_the_programs_own_takes_the_place(
+    session: Session, rpc: Rpc, visitor: Visitor, serving_http: MakeServer
+) -> None:
+    assert Remote(visitor).session_id == rpc.session_id
+    without = make_app(session.client, control=SessionControl(session))
+    assert Visitor(serving_http(without)).ask("/transmission/rpc").code == 404

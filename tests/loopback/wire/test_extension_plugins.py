@@ -88,6 +88,29 @@ def test_a_plugin_may_come_after_the_handshake(wires):
     eventually(lambda: ("message", b"late") in b.xx_echo.seen)
 
 
+def test_a_plugin_that_comes_late_hears_of_the_handshakes_once(wires):
+    a, b = shaken(wires, [Echo], [])
+    b.wait_extended_handshake(10)
+    late = b.use(Echo)
+    a.close()
+    eventually(lambda: late.seen[-1:] == [("close", None)])
+    assert late.seen == [("handshake", OUR_ID), ("extended_handshake", {"xx_echo": 1}), ("close", None)]
+
+
+def test_a_plugin_that_comes_between_the_handshakes_hears_of_each_once(wires):
+    a, b = wires(handshake=False)
+    a.use(Echo)
+    shaking = gevent.spawn(a.handshake, INFO_HASH, OUR_ID)
+    b.wait_handshake()
+    between = b.use(Echo)
+    b.handshake(INFO_HASH, PEER_ID)
+    shaking.get(timeout=10)
+    eventually(lambda: len(between.seen) > 1)
+    a.close()
+    eventually(lambda: between.seen[-1] == ("close", None))
+    assert between.seen == [("handshake", OUR_ID), ("extended_handshake", {"xx_echo": 1}), ("close", None)]
+
+
 def test_a_peer_may_switch_an_extension_off(raw):
     wire, peer = raw(extensions=Extensions(extended=True))
     wire.use(Echo)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import random
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from time import process_time
 from typing import Any
 
@@ -23,6 +24,7 @@ from geventbt.protocol.handshake import Handshake
 from geventbt.protocol.message_objects import Have
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.utp import packets as p
+from geventbt.protocol.utp.stream import UtpStream
 from geventbt.wire.transports.base import BULK_READ
 from geventbt.wire.transports.utp_ports import UtpPorts
 from tests.loopback.harness import eventually
@@ -224,6 +226,19 @@ class Collector:
         return []
 
 
+def test_connections_that_are_over_leave_no_stream(serve):
+    def streams() -> int:
+        gc.collect()
+        return sum(isinstance(each, UtpStream) for each in gc.get_objects())
+
+    before, server = streams(), serve()
+    for _ in range(5):
+        with connect(server) as wire:
+            wire.handshake(INFO_HASH, OURS)
+    del wire
+    eventually(lambda: streams() <= before)
+
+
 def test_a_transport_that_is_paused_gives_nothing_and_makes_the_peer_wait(serve, monkeypatch):
     monkeypatch.setattr(limits, "UTP_ROOM", limits.UTP_MIN_ROOM)
 
@@ -247,6 +262,33 @@ def test_a_transport_that_is_paused_gives_nothing_and_makes_the_peer_wait(serve,
     transport.close()
     assert collector.released
     eventually(lambda: not server.wires)
+    ports.close()
+
+
+def test_a_peer_that_never_reads_ends_the_wire(serve, monkeypatch):
+    monkeypatch.setattr(limits, "UTP_ROOM", limits.UTP_MIN_ROOM)
+    monkeypatch.setattr(limits, "HIGH_WATER", 100_000)
+    monkeypatch.setattr(limits, "CONTROL_QUEUE", 100_000)
+    reasons: list[Exception | None] = []
+
+    def flood(wire: Wire) -> None:
+        wire.handshake(INFO_HASH, THEIRS)
+        with suppress(geventbt.WireClosed):
+            while True:
+                for index in range(1000):
+                    wire.have(index)
+                gevent.sleep(0)
+        reasons.append(wire.close_reason)
+
+    server = serve(flood)
+    ports = UtpPorts(UdpPort.at(DIRECT, "127.0.0.1", 0))
+    transport = ports.connect(("127.0.0.1", server.server_port), 5)
+    transport.attach(Collector())
+    transport.pause()
+    transport.write(Handshake(INFO_HASH, OURS).to_bytes())
+    eventually(lambda: reasons)
+    assert "the peer does not read" in str(reasons[0])
+    transport.close()
     ports.close()
 
 

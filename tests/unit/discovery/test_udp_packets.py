@@ -63,6 +63,11 @@ def test_an_answer_over_ipv6():
     assert packets.parse_announce(HEAD + bytes(15) + b"\1\0\1", 16).peers == (("::1", 1),)
 
 
+def test_no_more_peers_are_taken_than_the_limit():
+    peers = b"".join(b"\1\2" + number.to_bytes(2, "big") + b"\0\1" for number in range(2 * limits.TRACKER_PEERS))
+    assert len(packets.parse_announce(HEAD + peers, 4).peers) == limits.TRACKER_PEERS
+
+
 def test_an_answer_to_a_scrape():
     data = bytes.fromhex("00000002 00000009 00000001 00000002 00000003 00000004 00000005 00000006")
     assert packets.parse_scrape(data, [b"a" * 20, b"b" * 20]) == {

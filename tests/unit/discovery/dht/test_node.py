@@ -475,11 +475,51 @@ def test_a_search_waits_for_the_first_nodes() -> None:
     assert len(goal.found) == 1
 
 
+def test_of_nodes_that_are_named_by_the_thousand_a_few_are_asked_at_a_time() -> None:
+    node = make()
+    node.upkeep.begin([], 0.0)
+    for port in range(1, 1000):
+        node.add_addresses([("127.0.0.1", port)], 0.0)
+    assert len(node.take_outgoing()) == limits.DHT_LOOKUP_WIDTH
+
+
+def test_a_node_that_is_named_while_others_are_silent_is_asked_as_well() -> None:
+    node = make()
+    silent = [("127.0.0.1", port) for port in range(1, 2 * limits.DHT_LOOKUP_WIDTH)]
+    node.add_addresses(silent, 0.0)
+    node.upkeep.begin([], 0.0)
+    late, now = ("127.0.0.1", 100), 0.5
+    node.add_addresses([late], now)
+    while late not in [address for _, address in node.take_outgoing()]:
+        now = max(now + 0.001, node.next_wake(now))
+        node.wake(now)
+    assert now < limits.DHT_ANSWER_TIMEOUT
+
+
 def test_without_any_node_a_search_is_over() -> None:
     node = make()
     node.upkeep.begin([], 0.0)
     node.wake(0.0)
     assert Talk(node).start(FindPeers(HASH)).is_over
+
+
+def test_what_others_have_stored_with_us_is_found_although_no_other_node_has_it() -> None:
+    node = make()
+    node.upkeep.begin([], 0.0)
+    node.wake(0.0)
+    item = sign(b"value", SEED, 3, b"salt")
+    node.responder.items.put(item, "127.0.0.1", 0.0)
+    for host, is_seed in (("9.9.9.9", True), ("127.0.0.1", False)):
+        node.responder.peers.add(HASH, (host, 5), 0.0, is_seed=is_seed)
+    peers, number = FindPeers(HASH), CountPeers(HASH)
+    stored, next_one = FindItem(item.target, b"salt"), StoreMutable(b"newer", SEED, b"salt")
+    for goal in (peers, number, stored, next_one):
+        assert Talk(node).start(goal).is_over
+    assert sorted(address for address, _ in peers.found) == [("127.0.0.1", 5), ("9.9.9.9", 5)]
+    assert (round(number.seeds.estimate()), round(number.others.estimate())) == (1, 1)
+    assert stored.item == item
+    assert next_one.item is not None
+    assert next_one.item.seq == 4
 
 
 def test_a_search_waits_while_the_names_of_nodes_are_looked_up() -> None:
