@@ -19,7 +19,7 @@ import bencodepy
 from geventbt import limits
 from geventbt.errors import BencodeError
 
-Buffer: TypeAlias = "bytes | bytearray | memoryview"
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _INTEGER = re.compile(rb"i(-?[0-9]+)e")
 _LENGTH = re.compile(rb"([0-9]{1,%d}):" % limits.BENCODE_INTEGER_DIGITS)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from bitarray import bitarray
 
 from geventbt import limits
+from geventbt.arguments import check_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Geometry:
     """The number of pieces."""
 
     def __post_init__(self) -> None:
+        check_counts(length=self.length, piece_length=self.piece_length)
         if self.length < 1:
             raise ValueError(f"a torrent of {self.length} bytes has no pieces")
         if not 1 <= self.piece_length <= limits.PIECE_LENGTH:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from geventbt.arguments import check_bytes
+
 CLIENT_PREFIX = b"-GB0100-"
 """The prefix of our peer ids: Azureus style, client GB, version 0.1.0.0."""
 
@@ -146,6 +148,7 @@ def client_name(peer_id: bytes) -> str:
         A name and version, such as "libtorrent 2.1.1.0", or "unknown (...)" with the id's first bytes. Safe to print:
         only ASCII letters, digits, blanks and common punctuation occur in it.
     """
+    check_bytes(peer_id=peer_id)
     if match := _AZUREUS.match(peer_id):
         code, version = match[1].decode(), match[2].decode()
         return f"{_AZUREUS_CLIENTS.get(code, code)} {_numbers(version)}"

@@ -22,7 +22,7 @@ _MAX_TIME = 86400 * 36500
 def peer_address(text: str) -> tuple[str, int]:
     """Read HOST:PORT, or [IPv6]:PORT."""
     address = _host_and_port(text)
-    if address is None or not address[1]:
+    if address is None or not all(address):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:6881 or [::1]:6881")
     return address
 
@@ -30,7 +30,7 @@ def peer_address(text: str) -> tuple[str, int]:
 def listen_address(text: str) -> tuple[str, int]:
     """Read HOST:PORT, or [IPv6]:PORT, to listen on; port 0 takes a free one."""
     address = _host_and_port(text)
-    if address is None:
+    if address is None or not address[0]:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
     return address
 
@@ -155,12 +155,9 @@ def at_least_one(text: str) -> int:
 
 
 def _host_and_port(text: str) -> tuple[str, int] | None:
-    host, _, number = text.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if is_bracketed else host
-    if not host or (":" in host) != is_bracketed or not _is_port(number):
-        return None
-    return host, int(number)
+    from geventbt.net.addresses import parse_address
+
+    return parse_address(text)
 
 
 def _is_port(text: str) -> bool:

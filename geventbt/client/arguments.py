@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+import geventbt
+from geventbt.arguments import check_instances, check_paths, several
 from geventbt.errors import FetchError, MetainfoError
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.magnet import link_of_hash
@@ -14,10 +15,6 @@ from geventbt.metainfo.urls import escaped_url
 from geventbt.net.http.url import parse_url, without_login
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import Network
-from geventbt.several import several
-
-if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
 
 
 def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent | Magnet:
@@ -25,10 +22,12 @@ def read_source(torrent: Torrent | Magnet | str | os.PathLike[str]) -> Torrent |
 
     Raises:
         MetainfoError: it is not one.
+        TypeError: it has another type.
         OSError: the file cannot be read.
     """
     if isinstance(torrent, (Torrent, Magnet)):
         return torrent
+    check_paths(torrent=torrent)
     text = torrent if isinstance(torrent, str) else ""
     if text.lower().startswith("magnet:"):
         return Magnet.from_string(text)
@@ -57,7 +56,11 @@ def checked_urls(urls: Iterable[str]) -> tuple[str, ...]:
 
 
 def checked_network(
-    network: Network | None, proxy: str | None, interface: str | None, ip_filter: IPRanges | None, dht: bool | DHT
+    network: Network | None,
+    proxy: str | None,
+    interface: str | None,
+    ip_filter: IPRanges | None,
+    dht: bool | geventbt.DHT,
 ) -> Network:
     """The network that a client is to use.
 
@@ -70,9 +73,17 @@ def checked_network(
         network = Network(proxy=proxy, interface=interface, ip_filter=ip_filter)
     elif proxy is not None or interface is not None or ip_filter is not None:
         raise ValueError("proxy, interface and ip_filter are those of the network, where one is given")
+    check_instances(Network, network=network)
+    check_dht(dht)
     if not isinstance(dht, bool) and dht.network is not network and not network.is_default:
         raise ValueError("the DHT goes past the proxy or interface of the client: make both with the same network=")
     return network
+
+
+def check_dht(dht: bool | geventbt.DHT) -> None:
+    """Raise TypeError for what is neither True, False nor a node."""
+    if not isinstance(dht, bool) and not isinstance(dht, geventbt.DHT):
+        raise TypeError(f"dht={dht!r}: True, False or a geventbt.DHT is expected")
 
 
 def renamed(old: str, old_value: bool | None, new: str, value: bool) -> bool:

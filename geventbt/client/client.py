@@ -6,16 +6,25 @@ import logging
 import os
 from collections.abc import Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import gevent
 
+import geventbt
 from geventbt import limits
+from geventbt.arguments import (
+    check_counts,
+    check_paths,
+    check_rates,
+    check_seconds,
+    check_texts,
+    several,
+    several_tiers,
+)
 from geventbt.client.arguments import checked_network, checked_urls, read_source, renamed
 from geventbt.client.context import ClientContext
 from geventbt.client.ending import Ending
 from geventbt.client.options import ClientOptions, TorrentOptions
-from geventbt.client.peers.finder import checked
 from geventbt.client.rate_group import RateGroup
 from geventbt.client.services import ClientServices
 from geventbt.client.torrent.active_torrent import ActiveTorrent
@@ -28,20 +37,16 @@ from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
 from geventbt.errors import GeventBTError
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import NamedAddress, named_addresses
 from geventbt.net.ip_ranges import IPRanges
+from geventbt.net.mapping.base import PortMapping
 from geventbt.net.network import Network
-from geventbt.several import several
 from geventbt.storage import Place, StorageFactory
 from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.server import PeerServer
 from geventbt.wire.transports.base import BOTH, TCP, TransportChoice, check_transport
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
-
-if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
-    from geventbt.net.mapping.base import PortMapping
 
 _log = logging.getLogger("geventbt")
 
@@ -83,7 +88,7 @@ class Client:
     Raises:
         OSError: the port is taken, or the address is not ours; there is no such interface; or the file of ranges cannot
             be read.
-        TypeError: the socket is not a stream socket.
+        TypeError: the socket is not a stream socket, or an option has another type.
         ValueError: not the URL of a proxy, or not ranges; the DHT does not use the same proxy and interface; or the
             socket does not listen.
 
@@ -104,7 +109,7 @@ class Client:
         upload_slots: int | None = limits.UPLOAD_SLOTS,
         limit_down: int | None = None,
         limit_up: int | None = None,
-        dht: bool | DHT = True,
+        dht: bool | geventbt.DHT = True,
         lsd: bool = True,
         port_mapping: bool = True,
         proxy: str | None = None,
@@ -115,6 +120,7 @@ class Client:
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
+        check_texts(host=host)
         network = checked_network(network, proxy, interface, ip_filter, dht)
         descriptors.raise_limit()
         options = ClientOptions(
@@ -173,7 +179,7 @@ class Client:
         shielded(self._services.listen_on, port)
 
     @property
-    def dht(self) -> DHT | None:
+    def dht(self) -> geventbt.DHT | None:
         """The node of the DHT that finds peers; None if there is none."""
         return self._context.dht
 
@@ -226,7 +232,7 @@ class Client:
     @default_trackers.setter
     def default_trackers(self, tiers: Iterable[Iterable[str]]) -> None:
         self._context.check_thread()
-        self._context.default_trackers = [list(tier) for tier in tiers]
+        self._context.default_trackers = several_tiers(tiers, "default_trackers")
         for runner in self._table:
             runner.sources.update_trackers()
 
@@ -259,6 +265,7 @@ class Client:
         """Set both rates of all torrents together, in bytes a second: None, or left out, for no limit, 0 for nothing at
         all."""
         self._context.check_thread()
+        check_rates(down=down, up=up)
         self._context.set_limits(down, up)
 
     def rate_group(
@@ -278,7 +285,7 @@ class Client:
         torrent: Torrent | Magnet | str | os.PathLike[str],
         folder: str | os.PathLike[str] = ".",
         *,
-        peers: Iterable[Address] = (),
+        peers: Iterable[NamedAddress] = (),
         files: Collection[FileRef] | None = None,
         sequential: bool = False,
         trackers: Iterable[str] = (),
@@ -301,7 +308,7 @@ class Client:
         Args:
             torrent: the torrent, the path of its .torrent file, a magnet link, or an info hash in hex.
             folder: the folder that its file or folder is in, or is to be.
-            peers: (host, port) of peers to connect to, beside those that trackers and other peers name.
+            peers: (host, port) or "host:port" of peers to connect to, beside those that trackers and other peers name.
             files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
             sequential: fetch the pieces in their order.
             trackers: announce URLs, beside the torrent's own.
@@ -334,11 +341,13 @@ class Client:
             ValueError: the client has this torrent already, or a peer is no (host, port), or a web seed
                 is not a URL of HTTP.
             OSError: the .torrent file cannot be read.
+            TypeError: an option has another type.
         """
         self._context.check_thread()
+        check_paths(folder=folder)
         options = TorrentOptions(
-            peers=tuple(checked(peers)),
-            files=several(files, "files"),
+            peers=tuple(named_addresses(peers, "peers")),
+            files=files if files is None else several(files, "files"),
             sequential=sequential,
             trackers=tuple(several(trackers, "trackers")),
             web_seeds=web_seeds if web_seeds is False else checked_urls(web_seeds),
@@ -386,6 +395,7 @@ class Client:
             timeout: seconds for each of it.
         """
         self._context.check_thread()
+        check_seconds(timeout=timeout)
         self._ending.run(partial(self._close, timeout))
 
     def _close(self, timeout: float) -> None:
@@ -419,6 +429,7 @@ class Client:
 
 def _affordable(connections: int) -> int:
     """The number of connections of a client: as many as asked for, if there are descriptors for them."""
+    check_counts(max_connections=connections)
     possible = descriptors.max_connections()
     if connections > possible:
         _log.info("at most %d connections, not %d: the limit of descriptors is too low", possible, connections)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from geventbt import limits
+from geventbt.arguments import check_seconds, given
 from geventbt.client.client import Client
-from geventbt.client.options import ConnectionOptions
+from geventbt.client.options import ConnectionOptions, Unpack
 from geventbt.client.stall import wait_complete
 from geventbt.client.torrent.file_map import FileRef
 from geventbt.concurrency.hubs import whole_call
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import NamedAddress
 from geventbt.storage import StorageFactory
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @whole_call
@@ -25,7 +23,7 @@ def download(
     torrent: Torrent | Magnet | str | os.PathLike[str],
     folder: str | os.PathLike[str] = ".",
     *,
-    peers: Iterable[Address] = (),
+    peers: Iterable[NamedAddress] = (),
     files: Collection[FileRef] | None = None,
     sequential: bool = False,
     trackers: Iterable[str] = (),
@@ -48,7 +46,7 @@ def download(
     Args:
         torrent: the torrent, the path of its .torrent file, a magnet link, or an info hash in hex.
         folder: where its file or folder is to be.
-        peers: (host, port) of peers to fetch from.
+        peers: (host, port) or "host:port" of peers to fetch from.
         files: which files to fetch, by index, by path in the torrent, or as `TorrentFile`; None for all.
         sequential: fetch the pieces in their order.
         trackers: announce URLs, beside the torrent's own.
@@ -73,7 +71,9 @@ def download(
         DownloadTimeout: it was not complete in the given time, or nothing came for the given time.
         StorageError: the disk failed us.
         OSError: the .torrent file cannot be read, or the port is taken.
+        TypeError: an option has another type.
     """
+    check_seconds(**given(timeout=timeout, stall_timeout=stall_timeout))
     with Client(port, **options) as client:
         active = client.add(
             torrent,

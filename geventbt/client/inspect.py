@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from geventbt.arguments import check_seconds
 from geventbt.concurrency.hubs import whole_call
 from geventbt.errors import GeventBTError, WireTimeout
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, NamedAddress, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.peer_id import client_name, new_peer_id
 from geventbt.protocol.extended import ExtendedHandshake
@@ -49,19 +50,23 @@ class PeerReport:
 
 @whole_call
 def inspect_peer(
-    address: Address, info_hash: bytes | str, *, wait: float = 2.0, network: Network = DIRECT
+    address: NamedAddress, info_hash: bytes | str, *, wait: float = 2.0, network: Network = DIRECT
 ) -> PeerReport:
     """Connect to a peer, shake hands, and listen for a moment. A failure is not raised: it is in the report.
 
     Args:
-        address: the peer's (host, port).
+        address: the peer's (host, port) or "host:port".
         info_hash: of a torrent that it may have, 20 bytes or 40 hex characters.
         wait: seconds to listen after its handshake, unless it disconnects earlier.
         network: opens the socket: through a proxy, or from an interface.
 
     Raises:
-        ValueError: the info hash is not 20 bytes or 40 hex characters.
+        ValueError: the info hash is not 20 bytes or 40 hex characters, or the address not one.
+        TypeError: an option has another type.
     """
+    check_seconds(wait=wait)
+    if isinstance(address, str):
+        address = read_address(address, "connect to")
     report = PeerReport(address)
     started = monotonic()
     try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import Literal, TypedDict
 
+import geventbt
 from geventbt import limits
+from geventbt.arguments import check_counts, check_flags, check_instances, check_rates, given
 from geventbt.client.torrent.file_map import FileRef
+from geventbt.handlers import check_handler
 from geventbt.net.addresses import Address
 from geventbt.net.ip_ranges import IPRanges
 from geventbt.net.network import DIRECT, Network
@@ -16,15 +20,17 @@ from geventbt.wire.listeners import ListeningSocket
 from geventbt.wire.transports.base import BOTH, TransportChoice
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy
 
-if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
+if sys.version_info >= (3, 11):
+    from typing import Unpack as Unpack
+else:
+    from typing_extensions import Unpack as Unpack
 
 
 class ConnectionOptions(TypedDict, total=False):
     """Options that `download` and `seed` hand on to their client. `Client` says what each means, and its default."""
 
     encryption: EncryptionPolicy
-    dht: bool | DHT
+    dht: bool | geventbt.DHT
     lsd: bool
     port_mapping: bool
     proxy: str | None
@@ -64,11 +70,21 @@ class ClientOptions:
     upload_slots: int | None = limits.UPLOAD_SLOTS
     limit_down: int | None = None
     limit_up: int | None = None
-    dht: bool | DHT = True
+    dht: bool | geventbt.DHT = True
     lsd: bool = True
     port_mapping: bool = True
     network: Network = DIRECT
     transport: TransportChoice = BOTH
+
+    def __post_init__(self) -> None:
+        check_flags(
+            reuse_port=self.reuse_port,
+            exempt_loopback=self.exempt_loopback,
+            lsd=self.lsd,
+            port_mapping=self.port_mapping,
+        )
+        check_counts(**given(max_per_address=self.max_per_address, upload_slots=self.upload_slots))
+        check_rates(limit_down=self.limit_down, limit_up=self.limit_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +124,18 @@ class TorrentOptions:
     overwrite: bool = False
     move_from: Place | None = None
     super_seeding: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_flags(
+            sequential=self.sequential,
+            fail_without_peers=self.fail_without_peers,
+            seed_only=self.seed_only,
+            check=self.check,
+            overwrite=self.overwrite,
+            **given(super_seeding=self.super_seeding),
+        )
+        check_counts(max_peers=self.max_peers)
+        check_rates(limit_down=self.limit_down, limit_up=self.limit_up)
+        if self.storage is not None:
+            check_handler(self.storage, "storage")
+        check_instances(Place, **given(move_from=self.move_from))

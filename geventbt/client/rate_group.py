@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geventbt.arguments import check_flags, check_rates
 from geventbt.client.context import ClientContext
 from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
@@ -17,6 +18,8 @@ class RateGroup:
     def __init__(
         self, context: ClientContext, limit_down: int | None, limit_up: int | None, *, keeps_client_limits: bool
     ) -> None:
+        check_rates(limit_down=limit_down, limit_up=limit_up)
+        check_flags(keeps_client_limits=keeps_client_limits)
         self._context = context
         self._keeps_client_limits = keeps_client_limits
         self.down = FairRate(limit_down, context.now(), context.down if keeps_client_limits else None)
@@ -35,6 +38,7 @@ class RateGroup:
     def set_limits(self, *, down: int | None = None, up: int | None = None) -> None:
         """Set both rates, in bytes a second: None, or left out, for no limit, 0 for nothing at all."""
         self._context.check_thread()
+        check_rates(down=down, up=up)
         self.down.set_rate(down, self._context.now())
         self.up.rate = up
 

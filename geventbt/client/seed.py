@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from geventbt import limits
+from geventbt.arguments import check_paths
 from geventbt.client.client import Client
-from geventbt.client.options import ConnectionOptions
+from geventbt.client.options import ConnectionOptions, Unpack
+from geventbt.handlers import check_handler
 from geventbt.metainfo import Torrent
+from geventbt.net.addresses import NamedAddress
 from geventbt.storage import StorageFactory, locate
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from geventbt.wire.listeners import host_and_port
 
 _LOOK = 0.1
 
@@ -21,10 +21,10 @@ _LOOK = 0.1
 def seed(
     torrent: Torrent | str | os.PathLike[str],
     data: str | os.PathLike[str] = ".",
-    address: tuple[str, int] | int = 0,
+    address: NamedAddress | int = 0,
     *,
     trackers: Iterable[str] = (),
-    peers: Iterable[tuple[str, int]] = (),
+    peers: Iterable[NamedAddress] = (),
     max_connections: int = limits.CONNECTIONS,
     upload_slots: int | None = None,
     limit_up: int | None = None,
@@ -39,9 +39,9 @@ def seed(
     Args:
         torrent: the torrent, or the path of its .torrent file.
         data: the file or folder itself, or the folder that holds it.
-        address: (host, port) or a port to listen on; 0 takes a free one, see `Client.port`.
+        address: (host, port), "host:port" or a port to listen on; 0 takes a free one, see `Client.port`.
         trackers: announce URLs, beside the torrent's own.
-        peers: (host, port) of peers to connect to.
+        peers: (host, port) or "host:port" of peers to connect to.
         max_connections: peers at one time; of one address at most 100, but any number of this machine.
         upload_slots: peers that are served at one time, at the most: as many as the uplink feeds; None for no bound.
         limit_up: bytes a second; None for no limit.
@@ -60,10 +60,14 @@ def seed(
         StorageError: the data is not there, cannot be read, or is not what the torrent says.
         OSError: the address is taken, or a file is missing.
     """
+    check_paths(data=data)
+    if progress is not None:
+        check_handler(progress, "progress")
     if not isinstance(torrent, Torrent):
+        check_paths(torrent=torrent)
         torrent = Torrent.from_file(torrent)
     folder = data if storage is not None else locate(torrent, data)
-    host, port = ("", address) if isinstance(address, int) else address
+    host, port, *_ = host_and_port(address)
     client = Client(
         port,
         host=host,

@@ -10,11 +10,11 @@ from geventbt.concurrency.dispatch import OwnSignal, deliver
 from geventbt.handlers import check_handler
 from geventbt.net.addresses import address_text
 from geventbt.overloads import TypedAs
+from geventbt.protocol.extended import ExtendedHandshake
+from geventbt.protocol.handshake import Handshake
 
 if TYPE_CHECKING:
     from geventbt.extensions.signal_types import ExtensionOn
-    from geventbt.protocol.extended import ExtendedHandshake
-    from geventbt.protocol.handshake import Handshake
 
 _typed_as_on: TypedAs[ExtensionOn] = TypedAs()
 

@@ -19,14 +19,17 @@ _INDEX = Struct(">I")
 class LtDonthave(Extension):
     """Announces and receives the loss of pieces (BEP 54).
 
-    On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`.
+    On receipt the piece leaves the wire's `peer_pieces`, and requests for it fail with `PieceNotAvailable`; those that
+    the peer rejects right behind it (BEP 6), as most do, may fail with `RequestRejected` before. Both are
+    `RequestFailed`.
 
     Signals: `donthave` (index), once for a piece that the peer had.
     """
 
     name = "lt_donthave"
     signal_names = ("donthave",)
-    on: Overloaded[LtDonthaveOn]
+    if TYPE_CHECKING:
+        on: Overloaded[LtDonthaveOn]
 
     def donthave(self, piece: int) -> None:
         """Announce that we no longer have a piece.

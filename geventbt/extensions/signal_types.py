@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address
-from geventbt.wire.signal_types import AnyHandler, IndexHandler
+from geventbt.wire.signal_types import AnyT, IndexT
 
 
 class ExtensionOn(Protocol):
@@ -43,30 +43,28 @@ class WarningHandler(Protocol):
     def __call__(self, extension: Any, /, *, error: GeventBTError) -> object: ...
 
 
-_Index = TypeVar("_Index", bound=IndexHandler)
 _Flag = TypeVar("_Flag", bound=FlagHandler)
 _Metadata = TypeVar("_Metadata", bound=MetadataHandler)
 _Peers = TypeVar("_Peers", bound=PeersHandler)
 _Address = TypeVar("_Address", bound=AddressHandler)
 _Refusal = TypeVar("_Refusal", bound=RefusalHandler)
 _Warning = TypeVar("_Warning", bound=WarningHandler)
-_Any = TypeVar("_Any", bound=AnyHandler)
 
 
 class LtDonthaveOn(Protocol):
     """`LtDonthave.on`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
-    def __call__(self, name: Literal["donthave"], handler: _Index) -> _Index: ...
+    def __call__(self, name: Literal["donthave"], handler: IndexT) -> IndexT: ...
 
 
 class UploadOnlyOn(Protocol):
     """`UploadOnly.on`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
     def __call__(self, name: Literal["upload_only"], handler: _Flag) -> _Flag: ...
 
@@ -75,7 +73,7 @@ class UtMetadataOn(Protocol):
     """`UtMetadata.on`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
     def __call__(self, name: Literal["metadata"], handler: _Metadata) -> _Metadata: ...
     @overload
@@ -86,7 +84,7 @@ class UtPexOn(Protocol):
     """`UtPex.on`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
     def __call__(self, name: Literal["peers"], handler: _Peers) -> _Peers: ...
     @overload
@@ -97,7 +95,7 @@ class UtHolepunchOn(Protocol):
     """`UtHolepunch.on`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
     def __call__(self, name: Literal["rendezvous", "connect"], handler: _Address) -> _Address: ...
     @overload

@@ -23,7 +23,8 @@ class UploadOnly(Extension):
 
     name = "upload_only"
     signal_names = ("upload_only",)
-    on: Overloaded[UploadOnlyOn]
+    if TYPE_CHECKING:
+        on: Overloaded[UploadOnlyOn]
     peer_upload_only = False
 
     def announce(self, value: bool) -> None:

@@ -36,7 +36,8 @@ class UtHolepunch(Extension):
 
     name = "ut_holepunch"
     signal_names = ("rendezvous", "connect", "error", "warning")
-    on: Overloaded[UtHolepunchOn]
+    if TYPE_CHECKING:
+        on: Overloaded[UtHolepunchOn]
 
     def __init__(
         self,

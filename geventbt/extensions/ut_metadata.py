@@ -49,7 +49,8 @@ class UtMetadata(Extension):
 
     name = "ut_metadata"
     signal_names = ("metadata", "warning")
-    on: Overloaded[UtMetadataOn]
+    if TYPE_CHECKING:
+        on: Overloaded[UtMetadataOn]
 
     def __init__(self, wire: ExtensionWire, metadata: bytes | None = None) -> None:
         super().__init__(wire)

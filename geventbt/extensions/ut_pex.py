@@ -37,7 +37,8 @@ class UtPex(Extension):
 
     name = "ut_pex"
     signal_names = ("peers", "warning")
-    on: Overloaded[UtPexOn]
+    if TYPE_CHECKING:
+        on: Overloaded[UtPexOn]
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from geventbt import bencoding, limits
+from geventbt.arguments import check_counts, check_flags, check_paths, check_texts, given, several
 from geventbt.errors import MetainfoError
 from geventbt.geometry import Geometry
 from geventbt.metainfo import merkle
@@ -32,12 +33,11 @@ from geventbt.metainfo.paths import STATE_DIR, safe_name
 from geventbt.metainfo.piece_hashes import SHA1, FlatHashes, HybridHashes, PieceHashes, TreeHashes
 from geventbt.metainfo.torrent import Torrent, Version
 from geventbt.metainfo.urls import escaped_url, is_url
-from geventbt.several import several
 
 _MIN_PIECE = 16 * limits.KIB
 _MAX_PIECE = 16 * limits.MIB
 
-Progress: TypeAlias = "Callable[[int, int], object] | None"
+Progress: TypeAlias = Callable[[int, int], object] | None
 _Made: TypeAlias = tuple[dict[str, Any], dict[bytes, bytes]]
 """Keys of an info dictionary, and the piece layers beside it."""
 
@@ -98,7 +98,14 @@ def create_torrent(
         MetainfoError: if there is nothing in it, a name cannot be in a torrent, or a file changes while it is read.
         ValueError: for a piece length or a URL that makes no sense.
         OSError: if a file cannot be read.
+        TypeError: an argument has another type.
     """
+    check_paths(path=path)
+    check_flags(private=private)
+    check_texts(**given(comment=comment, source=source, name=name, created_by=created_by))
+    check_counts(**given(piece_length=piece_length, creation_date=creation_date))
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress={progress!r}: a function is expected")
     tiers = [(tier,) if isinstance(tier, str) else tuple(tier) for tier in several(trackers, "trackers")]
     web_seeds = [escaped_url(url) or url for url in several(web_seeds, "web_seeds")]
     _check_urls([*web_seeds, *(url for tier in tiers for url in tier)])

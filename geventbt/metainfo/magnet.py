@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
 from geventbt import limits
+from geventbt.arguments import check_instances, check_texts
 from geventbt.errors import MagnetError
 from geventbt.metainfo.torrent import Torrent
 from geventbt.metainfo.urls import escaped_url, is_url
@@ -77,6 +78,7 @@ class Magnet:
         Raises:
             MagnetError: it is none, or has no info hash that could be one.
         """
+        check_texts(text=text)
         if len(text) > _MAX_LENGTH:
             raise MagnetError(f"a magnet link of more than {_MAX_LENGTH} characters")
         scheme, _, query = text.strip().partition("?")
@@ -106,6 +108,7 @@ class Magnet:
     @classmethod
     def from_torrent(cls, torrent: Torrent) -> Magnet:
         """The link to a torrent, with its name, length, trackers and web seeds."""
+        check_instances(Torrent, torrent=torrent)
         return cls(
             torrent.info_hash,
             torrent.info_hash_v2,

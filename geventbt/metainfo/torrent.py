@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from geventbt import bencoding, limits
+from geventbt.arguments import check_bytes, check_paths, several, several_tiers
 from geventbt.errors import BencodeError, MetainfoError
 from geventbt.geometry import Geometry
 from geventbt.metainfo.advice import read_date, read_nodes, read_seed_urls, read_text, read_trackers
@@ -99,7 +100,8 @@ class Torrent:
             OSError: if the file cannot be read: FileNotFoundError and its kin.
         """
         # A number would be taken for a descriptor, which is the program's.
-        with open(os.fspath(path), "rb") as file:
+        check_paths(path=path)
+        with open(path, "rb") as file:
             data = file.read(limits.TORRENT_FILE + 1)
         try:
             return cls.from_bytes(data)
@@ -113,6 +115,7 @@ class Torrent:
         Raises:
             MetainfoError: if it is not a usable torrent, or one of more than `limits.TORRENT_FILE` bytes.
         """
+        check_bytes(data=data)
         if len(data) > limits.TORRENT_FILE:
             raise MetainfoError(f"a torrent file of more than {limits.TORRENT_FILE} bytes")
         metainfo = _decode(data, "torrent file")
@@ -150,11 +153,14 @@ class Torrent:
         Raises:
             MetainfoError: if it is not the info dictionary of a usable torrent.
         """
+        check_bytes(info_bytes=info_bytes)
         info = _decode(info_bytes, "info dictionary")
         if info.end != len(info_bytes):
             raise MetainfoError(f"not an info dictionary: {len(info_bytes) - info.end} bytes are behind it")
         torrent = _read_info(bytes(info_bytes), info.items, None)
-        return replace(torrent, trackers=tuple(tuple(tier) for tier in trackers), web_seeds=tuple(web_seeds))
+        tiers = tuple(map(tuple, several_tiers(trackers, "trackers")))
+        urls = tuple(several(web_seeds, "web_seeds"))
+        return replace(torrent, trackers=tiers, web_seeds=urls)
 
     @property
     def is_multi_file(self) -> bool:

@@ -14,8 +14,12 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
+from geventbt.arguments import several
+
 Address: TypeAlias = tuple[str, int]
 """A host as an IP address in its shortest form, and a port."""
+NamedAddress: TypeAlias = Address | str
+"""An address as a user names it: (host, port), or "host:port", with IPv6 in brackets. The host may be a name."""
 
 _MAPPED = "::ffff:"
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -24,6 +28,8 @@ _MAX_LENGTH = 64
 """Characters of an IP address with a zone."""
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_PORT = re.compile(r"[0-9]{1,5}")
+_MAX_PORT = 65535
 IPV4_BYTES, IPV6_BYTES = 4, 16
 """Bytes of a packed IP address."""
 _PORT_BYTES = 2
@@ -89,6 +95,46 @@ def plain_host(host: str) -> str:
     return host.removeprefix(_MAPPED) if host.startswith(_MAPPED) and "." in host else host
 
 
+def parse_address(text: str) -> Address | None:
+    """Read "host:port", "[IPv6]:port" or ":port", whose host is ""; None if the text is none of them."""
+    host, colon, number = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host) != is_bracketed or not _PORT.fullmatch(number) or int(number) > _MAX_PORT:
+        return None
+    return host[1:-1] if is_bracketed else host, int(number)
+
+
+def read_address(text: str, purpose: str) -> Address:
+    """Read "host:port", as `parse_address` does, for a purpose such as "connect to".
+
+    Raises:
+        ValueError: it is not one.
+    """
+    address = parse_address(text)
+    if address is None:
+        raise ValueError(f"cannot {purpose} {text!r}: not host:port, such as [::1]:6881, with a port from 0 to 65535")
+    return address
+
+
+def named_addresses(addresses: Iterable[NamedAddress], argument: str) -> list[Address]:
+    """The addresses that a user names in an argument.
+
+    Raises:
+        TypeError: it is a single one.
+        ValueError: one of them is not an address that can be connected to.
+    """
+    found: list[Address] = []
+    for address in several(addresses, argument):
+        pair = parse_address(address) if isinstance(address, str) else address
+        host, port = pair if isinstance(pair, (tuple, list)) and len(pair) == 2 else (None, None)
+        if not host or not isinstance(host, str) or not is_port(port):
+            raise ValueError(
+                f"{argument}: {address!r} must be a (host, port) or 'host:port', with a port from 1 to 65535"
+            )
+        found.append((host, port))
+    return found
+
+
 def address_text(address: Address) -> str:
     """HOST:PORT, or [IPv6]:PORT."""
     host, port = address
@@ -97,7 +143,7 @@ def address_text(address: Address) -> str:
 
 def is_port(port: Any) -> TypeGuard[int]:
     """Whether a peer can listen on a port."""
-    return isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536
+    return isinstance(port, int) and not isinstance(port, bool) and 0 < port <= _MAX_PORT
 
 
 def is_ip_address(text: str) -> bool:

@@ -24,12 +24,13 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import IO, Any, TypeAlias
 
 from geventbt import limits
+from geventbt.arguments import several
 from geventbt.net.ip_filter import IPFilter
 from geventbt.net.text import clean_text
 
 _log = logging.getLogger("geventbt")
 
-IPRanges: TypeAlias = "str | os.PathLike[str] | Iterable[object] | IPFilter"
+IPRanges: TypeAlias = str | os.PathLike[str] | Iterable[object] | IPFilter
 """The path of a file of ranges; or the ranges themselves, each as text, as a network of `ipaddress`, or as the (first,
 last) address of it; or a filter that was made of them before."""
 
@@ -69,7 +70,7 @@ def read_ip_filter(source: IPRanges) -> IPFilter:
         with open(source, "rb") as file:
             return read_ip_file(file, os.fspath(source))
     ranges = _Ranges()
-    for item in source:
+    for item in several(source, "ip_filter"):
         if not ranges.add(_as_text(item)):
             raise ValueError(f"IP filter: {clean_text(str(item))!r} is not a range of addresses")
     return ranges.as_filter()

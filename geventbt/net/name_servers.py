@@ -17,7 +17,7 @@ from gevent.socket import AF_INET, AF_INET6
 from geventbt import limits
 from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import FetchError
-from geventbt.net.addresses import Address, Scope, is_ip_address, is_port, scope_of
+from geventbt.net.addresses import Address, Scope, is_ip_address, is_port, parse_address, scope_of
 from geventbt.net.datagrams import DatagramConnector
 from geventbt.net.dns_packets import IPV4, IPV6, ServerFailed, pack_query, parse_answer
 from geventbt.net.interface import Interface
@@ -119,11 +119,10 @@ def named_servers() -> list[Address] | None:
 def _server(word: str) -> Address:
     if is_ip_address(word):
         return word, _PORT
-    host, _, port = word.rpartition(":")
-    host = host.strip("[]")
-    if not is_ip_address(host) or not port.isdecimal() or not is_port(int(port)):
+    address = parse_address(word)
+    if address is None or not is_ip_address(address[0]) or not is_port(address[1]):
         raise ValueError(f"environment variable {SERVERS_VARIABLE}: {word!r} is not an IP address, nor one with a port")
-    return host, int(port)
+    return address
 
 
 def system_servers(*, takes_loopback: bool, files: Sequence[str] = _CONFIGURATIONS) -> list[Address]:

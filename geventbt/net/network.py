@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from geventbt.arguments import check_texts, given
 from geventbt.concurrency.threads import in_thread
 from geventbt.net.addresses import Address
 from geventbt.net.datagrams import DatagramConnection, DatagramSocket
@@ -35,11 +36,13 @@ class Network:
     Raises:
         ValueError: not the URL of a proxy, or not ranges; or the environment names something that is not a name server.
         OSError: there is no such interface, or the file of ranges cannot be read.
+        TypeError: an argument has another type.
     """
 
     def __init__(
         self, *, proxy: str | None = None, interface: str | None = None, ip_filter: IPRanges | None = None
     ) -> None:
+        check_texts(**given(proxy=proxy, interface=interface))
         self.interface = None if interface is None else Interface(interface)
         self.failed: set[Endpoint] = set()
         """Those that could not be connected to the last time: of use where a server has others."""

@@ -6,6 +6,7 @@ import hashlib
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from geventbt import limits
+from geventbt.arguments import check_bytes, check_counts
 
 
 def allowed_fast_set(address: str, info_hash: bytes, pieces: int, count: int = limits.ALLOWED_FAST_SENT) -> list[int]:
@@ -24,6 +25,8 @@ def allowed_fast_set(address: str, info_hash: bytes, pieces: int, count: int = l
     Raises:
         ValueError: `address` is not an IP address.
     """
+    check_bytes(info_hash=info_hash)
+    check_counts(pieces=pieces, count=count)
     count = min(count, pieces)
     chosen: list[int] = []
     x = _masked(ip_address(address)) + info_hash

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from geventbt.protocol import constants as c
 
-Buffer: TypeAlias = "bytes | bytearray | memoryview"
+Buffer: TypeAlias = bytes | bytearray | memoryview
 RawMessage: TypeAlias = tuple[Any, ...]
 """``(id, *fields)``; variable-length fields are memoryviews that are valid until the next bytes are fed."""
 

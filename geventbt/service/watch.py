@@ -46,6 +46,7 @@ class WatchFolder:
         self._folder = Path(folder)
         self._seen: dict[str, tuple[int, int]] = {}
         self._tried: dict[str, float] = {}
+        self._error = ""
         self._greenlet = spawn(f"watching {folder}", self._run)
 
     def stop(self) -> None:
@@ -56,8 +57,11 @@ class WatchFolder:
         while True:
             try:
                 self._look()
+                self._error = ""
             except OSError as error:
-                _log.warning("the watch folder cannot be read: %s", error)
+                if str(error) != self._error:
+                    _log.warning("the watch folder cannot be read: %s", error)
+                self._error = str(error)
             gevent.sleep(self._interval)
 
     def _look(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from geventbt.arguments import check_instances
 from geventbt.concurrency.native import new_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
@@ -23,6 +24,7 @@ class MemoryBackend(StorageBackend):
     """
 
     def __init__(self, torrent: Torrent, folder: str | os.PathLike[str] = "") -> None:
+        check_instances(Torrent, torrent=torrent)
         self.torrent = torrent
         self._files: dict[int, bytearray] = {}
         self._making = new_lock()

@@ -13,6 +13,7 @@ from pathlib import Path
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
+from geventbt.arguments import check_counts, check_flags, check_instances, check_paths, given, several
 from geventbt.concurrency import descriptors
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
@@ -71,6 +72,10 @@ class Storage:
         max_open_files: int | None = None,
         backend: StorageBackend | None = None,
     ) -> None:
+        check_instances(Torrent, torrent=torrent)
+        check_paths(folder=folder)
+        check_flags(preallocate=preallocate, overwrite=overwrite)
+        check_counts(**given(max_open_files=max_open_files))
         self.torrent = torrent
         self.folder = Path(os.path.abspath(folder))
         self.have: bitarray = zeros(torrent.geometry.pieces, "big")
@@ -374,7 +379,7 @@ class Storage:
         """The wanted files, None for all, and the pieces that have bytes of them."""
         if files is None:
             return None, ones(self.torrent.geometry.pieces, "big")
-        selected = frozenset(files)
+        selected = frozenset(several(files, "selected"))
         wanted = zeros(self.torrent.geometry.pieces, "big")
         for index in selected:
             if not 0 <= index < len(self.torrent.files):

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Sample: TypeAlias = "tuple[Mapping[str, str], float]"
+Sample: TypeAlias = tuple[Mapping[str, str], float]
 """The labels of a value, and the value."""
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from geventbt import limits
 from geventbt.net.text import clean_text
 
-Line: TypeAlias = "tuple[int, float, str, str]"
+Line: TypeAlias = tuple[int, float, str, str]
 """Its number, its time in seconds since 1970, its level such as "warning", and its text."""
 
 

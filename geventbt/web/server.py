@@ -13,7 +13,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from geventbt import limits
-from geventbt.net.addresses import network_of
+from geventbt.net.addresses import network_of, read_address
 from geventbt.web.guard import Guard, is_loopback
 from geventbt.web.request_handler import Handler
 from geventbt.web.wsgi import WSGIApp
@@ -135,8 +135,7 @@ def _listener(address: Any) -> Any:
     if hasattr(address, "getsockname"):
         return address
     if isinstance(address, str):
-        host, _, port = address.rpartition(":")
-        address = (host.strip("[]"), int(port))
+        address = read_address(address, "listen on")
     host, _ = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -21,7 +21,7 @@ from geventbt.net.text import clean_text, without_path
 from geventbt.web.media import is_played
 from geventbt.web.streaming import stream_path
 
-Row: TypeAlias = "dict[str, Any]"
+Row: TypeAlias = dict[str, Any]
 
 _CELLS = 480
 """Cells of a piece map: as many as can be told apart."""

@@ -101,7 +101,7 @@ class Reply:
     headers: Headers | tuple[()] = ()
 
 
-View: TypeAlias = "Callable[..., Reply]"
+View: TypeAlias = Callable[..., Reply]
 
 
 def json_reply(value: Any, code: int = 200, headers: Headers | tuple[()] = ()) -> Reply:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-Environ: TypeAlias = "dict[str, Any]"
-StartResponse: TypeAlias = "Callable[..., Any]"
-WSGIApp: TypeAlias = "Callable[[Environ, StartResponse], Iterable[bytes]]"
-Headers: TypeAlias = "list[tuple[str, str]]"
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[..., Any]
+WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+Headers: TypeAlias = list[tuple[str, str]]
 
 
 def status_line(code: int) -> str:

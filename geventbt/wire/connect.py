@@ -13,9 +13,10 @@ from gevent import socket as gevent_socket
 from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
+from geventbt.arguments import check_instances, check_seconds
 from geventbt.concurrency.race import Attempt, first_of
 from geventbt.errors import HandshakeError, WireTimeout
-from geventbt.net.addresses import Address, is_port
+from geventbt.net.addresses import Address, NamedAddress, is_port, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import TcpAttempt, interleaved, name_address
@@ -42,7 +43,7 @@ _log = logging.getLogger("geventbt")
 
 
 def connect(
-    address: tuple[str, int],
+    address: NamedAddress,
     *,
     timeout: float = limits.CONNECT_TIMEOUT,
     encryption: EncryptionPolicy = PREFER,
@@ -54,7 +55,7 @@ def connect(
     """Open a connection to a peer, over IPv4 or IPv6, and encrypt it if so wanted. The handshake is the next step.
 
     Args:
-        address: the peer's (host, port).
+        address: the peer's (host, port) or "host:port".
         timeout: seconds to connect; an encrypted opening has `limits.HANDSHAKE_TIMEOUT` more.
         encryption: "prefer" tries an encrypted opening and falls back to plaintext on a new connection; "require"
             takes RC4 or nothing; "disable" and "allow" do not try. See `Wire.encryption` for the outcome.
@@ -70,10 +71,16 @@ def connect(
             that does not encrypt where that is required.
         WireTimeout: no connection in time.
         OSError: the address is not one; FetchError is one, for a name that is not found.
-        TypeError: the address is not a pair of host and port.
-        ValueError: an unknown choice of encryption or transport, or an info hash in none of the forms above.
+        TypeError: the address is neither a pair of host and port nor a text, or an option has another type.
+        ValueError: the text is not "host:port"; an unknown choice of encryption or transport; or an info hash in none
+            of the forms above.
     """
     check_transport(transport)
+    check_seconds(timeout=timeout)
+    check_instances(Network, network=network)
+    if source_address is not None and not _is_pair(source_address):
+        raise TypeError(f"source_address={source_address!r}: (host, port) is expected")
+    address = _parsed(address)
     ways = (TCP, UTP) if transport == BOTH else (transport,)
     try:
         return open_wire(
@@ -215,10 +222,22 @@ class _UtpAttempt:
         opened.close()
 
 
+def _parsed(address: NamedAddress) -> Address:
+    """The host and port, for IPv6 perhaps with flow and scope."""
+    if isinstance(address, str):
+        return read_address(address, "connect to")
+    if not _is_pair(address):
+        raise TypeError(f"cannot connect to {address!r}: neither (host, port) nor host:port")
+    return address
+
+
+def _is_pair(address: Any) -> bool:
+    is_tuple = isinstance(address, (tuple, list)) and len(address) > 1
+    return is_tuple and isinstance(address[0], str) and isinstance(address[1], int)
+
+
 def _endpoints(address: tuple[Any, ...], network: Network) -> list[Endpoint]:
-    host, port = address[:2] if isinstance(address, (tuple, list)) and len(address) > 1 else (None, None)
-    if not isinstance(host, str):
-        raise TypeError(f"cannot connect to {address!r}: not (host, port)")
+    host, port = address[:2]
     if not is_port(port):
         raise OSError(errno.EINVAL, f"cannot connect to {host}:{port}: not a port from 1 to 65535")
     if len(address) > 2:

@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 from gevent.hub import Waiter
 
+from geventbt.arguments import check_seconds
 from geventbt.concurrency.flow import FlowControl
 from geventbt.concurrency.hubs import is_current
 from geventbt.errors import WireClosed, WireTimeout
@@ -90,6 +91,7 @@ class Link:
         """
         if timeout is None:
             return self.flow.wait(waiter)
+        check_seconds(timeout=timeout)
         timer = gevent.Timeout.start_new(timeout)
         try:
             return self.flow.wait(waiter)

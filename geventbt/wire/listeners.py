@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
-from geventbt.net.addresses import Address, Ports
+from geventbt.net.addresses import Address, Ports, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import name_address
@@ -22,9 +22,9 @@ from geventbt.wire.transports.utp_ports import UtpPorts
 
 _log = logging.getLogger("geventbt")
 
-ListeningSocket: TypeAlias = "stdlib_socket.socket | gevent_socket.socket"
+ListeningSocket: TypeAlias = stdlib_socket.socket | gevent_socket.socket
 """A socket that listens already, of the standard library or of gevent."""
-ListenAddress: TypeAlias = "tuple[Any, ...] | int | str | ListeningSocket"
+ListenAddress: TypeAlias = tuple[Any, ...] | int | str | ListeningSocket
 """(host, port), for IPv6 also with flow and scope; "host:port"; a port on every interface, which the host "" means as
 well; or a socket that listens already, of the standard library or of gevent, TCP or Unix."""
 
@@ -56,7 +56,7 @@ def listening_socket(
         if reuse_port:
             raise ValueError("cannot share the port of a socket that is bound already: set SO_REUSEPORT before bind()")
         return _given(address)
-    host, port, *rest = _parsed(address)
+    host, port, *rest = host_and_port(address)
     listen = partial(_listen, network=network, listens=listens, reuse_port=reuse_port)
     if rest:
         # With a scope, which a name does not have.
@@ -192,13 +192,15 @@ def _listens(sock: Any) -> bool:
         return True
 
 
-def _parsed(address: Any) -> tuple[Any, ...]:
-    """The host and port to listen on, for IPv6 perhaps with flow and scope."""
+def host_and_port(address: Any) -> tuple[Any, ...]:
+    """The host and port to listen on, for IPv6 perhaps with flow and scope.
+
+    Raises:
+        TypeError: it is not an address.
+        ValueError: the text is not "host:port", or there is no such port.
+    """
     if isinstance(address, str):
-        host, _, port = address.rpartition(":")
-        if not (port.isascii() and port.isdecimal()):
-            raise ValueError(f"cannot listen on {address!r}: not host:port")
-        address = host.removeprefix("[").removesuffix("]"), int(port)
+        address = read_address(address, "listen on")
     elif isinstance(address, int) and not isinstance(address, bool):
         address = "", address
     if not isinstance(address, (tuple, list)) or len(address) < 2 or not isinstance(address[0], str):

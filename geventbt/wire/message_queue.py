@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gevent import getcurrent
 
 from geventbt.concurrency.flow import Backlog
 from geventbt.errors import WireClosed
 from geventbt.protocol.connection import Event
-from geventbt.protocol.message_objects import Message, as_object
 from geventbt.wire.conditions import Conditions
 from geventbt.wire.link import Link
+
+if TYPE_CHECKING:
+    from geventbt.protocol.message_objects import Message
 
 
 class MessageQueue:
@@ -25,7 +28,11 @@ class MessageQueue:
     """
 
     def __init__(self, link: Link, conditions: Conditions) -> None:
+        # Imported where it is needed: few programs need the classes of messages.
+        from geventbt.protocol.message_objects import as_object
+
         self.stopped = False
+        self._as_object = as_object
         self._conditions = conditions
         self._backlog = Backlog(link.flow, self._on_abandoned)
 
@@ -38,7 +45,7 @@ class MessageQueue:
         """Keep a message, unless stopped."""
         if not self.stopped:
             size = sum(len(part) for part in event[1:] if isinstance(part, (bytes, memoryview)))
-            self._backlog.put(as_object(event), size)
+            self._backlog.put(self._as_object(event), size)
 
     def take(self) -> Message:
         """The oldest message; blocks until there is one.
@@ -67,7 +74,7 @@ class MessageQueue:
             self._conditions.check_soon()
 
 
-class Messages(Iterator[Message]):
+class Messages(Iterator["Message"]):
     """The messages of a wire, one after another; see `Wire.messages`.
 
     Args:

@@ -8,6 +8,7 @@ from time import monotonic
 from gevent._hub_local import get_hub_if_exists
 
 from geventbt import limits
+from geventbt.arguments import check_seconds
 from geventbt.errors import GeventBTError, RequestCancelled, RequestTimeout, WireClosed
 from geventbt.protocol.connection import RequestKey
 from geventbt.wire.conditions import Conditions
@@ -69,7 +70,7 @@ class RequestPipeline:
             self.read_into(piece, offset, buffer, timeout)
             return bytes(buffer)
         wait = BlockWait(link.hub)
-        wait.timeout = seconds = self.timeout if timeout is None else timeout
+        wait.timeout = seconds = self.timeout if timeout is None else _checked(timeout)
         wait.deadline = deadline = monotonic() + seconds
         if (piece, offset, length) in requests or deadline < link.timer.at:
             self._send_or_share(piece, offset, length, wait)
@@ -95,7 +96,7 @@ class RequestPipeline:
             return
         # At once, not only when the peer's queue has room.
         self._protocol.check_request(piece, offset, len(view))
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else _checked(timeout)
         wait = RangeWait(link.hub, piece, offset, view, seconds, monotonic() + seconds)
         self.ranges.append(wait)
         self._fill_soon()
@@ -294,6 +295,11 @@ class RequestPipeline:
         self._wake_soon(wakeups)
         if self.delegate_wait is not None:
             self.delegate_wait.delegate.on_closed()
+
+
+def _checked(timeout: float) -> float:
+    check_seconds(timeout=timeout)
+    return timeout
 
 
 def _block(piece: int, offset: int, length: int) -> str:

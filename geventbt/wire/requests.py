@@ -218,9 +218,9 @@ class SharedWait:
             wait.fail(key, error, wakeups)
 
 
-Wait: TypeAlias = "BlockWait | RangeWait | DelegateWait"
+Wait: TypeAlias = BlockWait | RangeWait | DelegateWait
 """One waiting greenlet, or the delegate."""
-Token: TypeAlias = "BlockWait | RangeWait | DelegateWait | SharedWait"
+Token: TypeAlias = BlockWait | RangeWait | DelegateWait | SharedWait
 """What a pending request carries."""
 
 

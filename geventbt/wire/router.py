@@ -11,6 +11,7 @@ from geventbt.protocol.connection import FAILED, LATE, Event
 from geventbt.wire.conditions import Conditions
 from geventbt.wire.link import Link
 from geventbt.wire.liveness import Liveness
+from geventbt.wire.message_queue import MessageQueue
 from geventbt.wire.pipeline import RequestPipeline
 from geventbt.wire.plug_ins import ExtensionCalls
 from geventbt.wire.publisher import Publisher
@@ -19,7 +20,6 @@ from geventbt.wire.serving import Serving
 
 if TYPE_CHECKING:
     from geventbt.extensions.extension import Extension
-    from geventbt.wire.message_queue import MessageQueue
 
 _log = logging.getLogger("geventbt")
 
@@ -166,9 +166,6 @@ class EventRouter:
 
     def keep_messages(self) -> MessageQueue:
         """Keep the messages from now on; see `Wire.messages`."""
-        # Imported where it is needed: few programs need the classes of messages.
-        from geventbt.wire.message_queue import MessageQueue
-
         self._link.check_thread()
         before = self._messages
         if before is not None and not before.stopped:

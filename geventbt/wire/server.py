@@ -13,6 +13,7 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.server import StreamServer
 
 from geventbt import limits
+from geventbt.arguments import check_counts, check_flags, check_instances, check_seconds, given
 from geventbt.concurrency import descriptors
 from geventbt.concurrency.dispatch import Dispatcher, OwnSignal, deliver, log_failure, with_receivers
 from geventbt.concurrency.greenlets import spawn
@@ -73,8 +74,8 @@ class PeerServer(StreamServer):
         utp: what takes connections over uTP there, or None.
 
     Raises:
-        TypeError: the handler is a coroutine function, or what is given to listen on is neither an address nor a
-            listening socket.
+        TypeError: the handler is a coroutine function, what is given to listen on is neither an address nor a
+            listening socket, or an option has another type.
     """
 
     def __init__(
@@ -94,6 +95,9 @@ class PeerServer(StreamServer):
     ) -> None:
         check_policy(encryption)
         check_transport(transport)
+        check_counts(max_connections=max_connections, **given(max_per_address=max_per_address))
+        check_flags(exempt_loopback=exempt_loopback, reuse_port=reuse_port)
+        check_instances(Network, network=network)
         if encryption == REQUIRE and info_hashes is None:
             raise ValueError("encryption can only be required where the info hashes are known")
         self._handler: Handler | None = None
@@ -297,6 +301,7 @@ class PeerServer(StreamServer):
         Raises:
             RuntimeError: this is another native thread than the one that made the server.
         """
+        check_seconds(**given(timeout=timeout))
         hub = get_hub_if_exists()
         if hub is None or hub.loop is not self.loop:
             raise RuntimeError("a server can only be stopped in the native thread and process that made it")
@@ -376,7 +381,8 @@ def listen(
         network: whose interface the sockets are bound to, and whose filter holds for peers.
 
     Raises:
-        TypeError: the handler is a coroutine function, or `address` is neither an address nor a listening socket.
+        TypeError: the handler is a coroutine function, `address` is neither an address nor a listening socket, or an
+            option has another type.
         ValueError: the socket does not listen, or is to share its port though it is bound already; or handlers cannot
             block by `spawn`.
         OSError: the address is taken, or is not ours; or the system cannot share ports (``errno.ENOTSUP``).

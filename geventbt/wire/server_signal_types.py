@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, TypeVar, overload
 
-from geventbt.wire.signal_types import AnyHandler, PlainHandler
+from geventbt.wire.signal_types import AnyT, PlainT
 from geventbt.wire.wire import Wire
 
 
@@ -16,20 +16,18 @@ class PeerErrorHandler(Protocol):
     def __call__(self, server: Any, /, *, error: Exception, wire: Wire) -> object: ...
 
 
-_Peer = TypeVar("_Peer", bound=PeerHandler)
+PeerT = TypeVar("PeerT", bound=PeerHandler)
 _PeerError = TypeVar("_PeerError", bound=PeerErrorHandler)
-_Plain = TypeVar("_Plain", bound=PlainHandler)
-_Any = TypeVar("_Any", bound=AnyHandler)
 
 
 class ServerOn(Protocol):
     """`PeerServer.on`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
-    def __call__(self, name: Literal["peer_connected"], handler: _Peer) -> _Peer: ...
+    def __call__(self, name: Literal["peer_connected"], handler: PeerT) -> PeerT: ...
     @overload
     def __call__(self, name: Literal["error"], handler: _PeerError) -> _PeerError: ...
     @overload
-    def __call__(self, name: Literal["stopping", "stop"], handler: _Plain) -> _Plain: ...
+    def __call__(self, name: Literal["stopping", "stop"], handler: PlainT) -> PlainT: ...

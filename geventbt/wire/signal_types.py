@@ -109,8 +109,8 @@ class AnyHandler(Protocol):
 _Handshake = TypeVar("_Handshake", bound=HandshakeHandler)
 _ExtendedHandshake = TypeVar("_ExtendedHandshake", bound=ExtendedHandshakeHandler)
 _Extended = TypeVar("_Extended", bound=ExtendedHandler)
-_Plain = TypeVar("_Plain", bound=PlainHandler)
-_Index = TypeVar("_Index", bound=IndexHandler)
+PlainT = TypeVar("PlainT", bound=PlainHandler)
+IndexT = TypeVar("IndexT", bound=IndexHandler)
 _Bitfield = TypeVar("_Bitfield", bound=BitfieldHandler)
 _Block = TypeVar("_Block", bound=BlockHandler)
 _Request = TypeVar("_Request", bound=RequestHandler)
@@ -121,15 +121,15 @@ _Hashes = TypeVar("_Hashes", bound=HashesHandler)
 _UnknownMessage = TypeVar("_UnknownMessage", bound=UnknownMessageHandler)
 _Count = TypeVar("_Count", bound=CountHandler)
 _Close = TypeVar("_Close", bound=CloseHandler)
-_Error = TypeVar("_Error", bound=ErrorHandler)
-_Any = TypeVar("_Any", bound=AnyHandler)
+ErrorT = TypeVar("ErrorT", bound=ErrorHandler)
+AnyT = TypeVar("AnyT", bound=AnyHandler)
 
 
 class On(Protocol):
     """`Wire.on` and `Wire.once`."""
 
     @overload
-    def __call__(self, name: str, handler: _Any) -> _Any: ...
+    def __call__(self, name: str, handler: AnyT) -> AnyT: ...
     @overload
     def __call__(self, name: Literal["handshake"], handler: _Handshake) -> _Handshake: ...
     @overload
@@ -137,9 +137,9 @@ class On(Protocol):
     @overload
     def __call__(self, name: Literal["extended"], handler: _Extended) -> _Extended: ...
     @overload
-    def __call__(self, name: fields.Plain, handler: _Plain) -> _Plain: ...
+    def __call__(self, name: fields.Plain, handler: PlainT) -> PlainT: ...
     @overload
-    def __call__(self, name: fields.OfPiece, handler: _Index) -> _Index: ...
+    def __call__(self, name: fields.OfPiece, handler: IndexT) -> IndexT: ...
     @overload
     def __call__(self, name: Literal["bitfield"], handler: _Bitfield) -> _Bitfield: ...
     @overload
@@ -161,7 +161,7 @@ class On(Protocol):
     @overload
     def __call__(self, name: Literal["close"], handler: _Close) -> _Close: ...
     @overload
-    def __call__(self, name: Literal["error"], handler: _Error) -> _Error: ...
+    def __call__(self, name: Literal["error"], handler: ErrorT) -> ErrorT: ...
 
 
 class WaitFor(Protocol):

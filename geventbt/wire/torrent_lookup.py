@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from geventbt.arguments import several
 from geventbt.peer_id import info_hash_or_v2
-from geventbt.several import several
-
-InfoHashes: TypeAlias = "Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup"
-"""A collection of info hashes, which may change; a callable that returns one; or a `TorrentLookup`."""
 
 
 @runtime_checkable
@@ -23,6 +20,10 @@ class TorrentLookup(Protocol):
         """The info hash of `geventbt.protocol.mse.req2`, or None."""
 
 
+InfoHashes: TypeAlias = Collection[bytes | str] | Callable[[], Collection[bytes | str]] | TorrentLookup
+"""A collection of info hashes, which may change; a callable that returns one; or a `TorrentLookup`."""
+
+
 def lookup_in(info_hashes: InfoHashes) -> TorrentLookup:
     """Look torrents up in any of the forms in which a server is given them.
 
@@ -32,10 +33,11 @@ def lookup_in(info_hashes: InfoHashes) -> TorrentLookup:
     """
     if isinstance(info_hashes, TorrentLookup):
         return info_hashes
+    if callable(info_hashes):
+        return _ListedTorrents(info_hashes)
     listed = _ListedTorrents(several(info_hashes, "info_hashes"))
-    if not callable(info_hashes):
-        # What is not an info hash is said now, and not for each peer.
-        listed.knows(b"")
+    # What is not an info hash is said now, and not for each peer.
+    listed.knows(b"")
     return listed
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bitarray import bitarray
 
+import geventbt
 from geventbt import limits
+from geventbt.arguments import check_flags, check_seconds, given
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import address_text
@@ -21,6 +23,7 @@ from geventbt.protocol.handshake import Extensions, Handshake
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.state import RequestKey
 from geventbt.wire.engine import Engine
+from geventbt.wire.message_queue import Messages
 from geventbt.wire.plug_ins import PlugIns
 from geventbt.wire.requests import Request, WireDelegate
 from geventbt.wire.serving import ReadBlock, ReadBlocks
@@ -30,16 +33,9 @@ from geventbt.wire.transports.sockets import is_socket
 from geventbt.wire.transports.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from geventbt.extensions.extension import Extension
-    from geventbt.extensions.lt_donthave import LtDonthave
-    from geventbt.extensions.upload_only import UploadOnly
-    from geventbt.extensions.ut_holepunch import UtHolepunch
-    from geventbt.extensions.ut_metadata import UtMetadata
-    from geventbt.extensions.ut_pex import UtPex
-    from geventbt.wire.message_queue import Messages
     from geventbt.wire.signal_types import On, WaitFor
 
-_Extension = TypeVar("_Extension", bound="Extension")
+_Extension = TypeVar("_Extension", bound="geventbt.Extension")
 
 # The overloads of these methods, one a signal, would hide the others.
 _typed_as_on: TypedAs[On] = TypedAs()
@@ -76,11 +72,11 @@ class Wire:
     __slots__ = ("__dict__", "__weakref__", "_engine", "_link", "_pipeline", "_plug_ins", "_protocol", "_serving")
 
     # Extensions of `use`, by name.
-    ut_metadata: UtMetadata
-    ut_pex: UtPex
-    lt_donthave: LtDonthave
-    upload_only: UploadOnly
-    ut_holepunch: UtHolepunch
+    ut_metadata: geventbt.UtMetadata
+    ut_pex: geventbt.UtPex
+    lt_donthave: geventbt.LtDonthave
+    upload_only: geventbt.UploadOnly
+    ut_holepunch: geventbt.UtHolepunch
 
     # This wire's own signals; see `geventbt.signals`.
     on_handshake: OwnSignal
@@ -307,7 +303,7 @@ class Wire:
         return dict(self._protocol.peer_extended_mapping)
 
     @property
-    def ext(self) -> dict[str, Extension]:
+    def ext(self) -> dict[str, geventbt.Extension]:
         """The extensions in use, {name: plug-in}."""
         return dict(self._plug_ins)
 
@@ -422,8 +418,11 @@ class Wire:
             LocalProtocolError: a handshake for another torrent has been sent; `extended_handshake` cannot be bencoded;
                 or `bitfield` is not one of the torrent's pieces, and then the handshake is sent without it.
             ValueError: an info hash or peer id in none of the forms above.
+            TypeError: an option has another type.
         """
         self._link.check_usable()
+        check_flags(dht=dht, fast=fast, extended=extended, v2=v2, interested=interested)
+        check_seconds(**given(timeout=timeout))
         seconds = float("inf") if timeout is None else timeout
         deadline = monotonic() + seconds
         short_hash, short_v2 = info_hash_or_v2(info_hash)
@@ -734,6 +733,7 @@ class Wire:
         Raises:
             ValueError: it is not more than 0.
         """
+        check_seconds(seconds=seconds)
         if not seconds > 0:
             raise ValueError(f"a timeout of {seconds} seconds: must be more than 0")
         self._pipeline.timeout = seconds
@@ -817,8 +817,6 @@ class Wire:
             LocalProtocolError: there is an iterator already, and the greenlet that iterates is alive.
         """
         # Imported where it is needed: few programs need the classes of messages.
-        from geventbt.wire.message_queue import Messages
-
         return Messages(self._engine.router.keep_messages(), self)
 
     @_typed_as_on

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import geventbt
-from geventbt.cli.commands.daemon import settings_of
+from geventbt.cli.daemon import settings_of
 from geventbt.cli.errors import DISK
 from geventbt.cli.main import make_parser
 from geventbt.service.record import TorrentRecord

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 
 import geventbt
@@ -97,6 +98,27 @@ def test_what_cannot_be_done_is_refused_in_a_line(
     (tmp_path / "small").write_bytes(b"x")
     action, *rest = (tmp_path / word if word in ("big", "small") else word for word in arguments)
     assert run_here("dht", action, *rest, "--dht-node", node) == code
+    assert_one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("routers", ["", "nowhere.invalid:6881"], ids=["none", "unknown"])
+def test_that_there_are_no_nodes_is_said_without_waiting_for_some(
+    routers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GEVENTBT_DHT_ROUTERS", routers)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with gevent.Timeout(15):
+        assert run_here("dht", "peers", HASH) == 5
+    assert capsys.readouterr().err == (
+        "geventbt: no node of the DHT answers; check the network, or name one with --dht-node\n"
+    )
+
+
+def test_a_closed_standard_input_is_one_line(
+    node: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert run_here("dht", "put", "-", "--dht-node", node) == 2
     assert_one_line(capsys.readouterr().err)
 
 

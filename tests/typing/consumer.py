@@ -381,7 +381,7 @@ def use_the_network(path: Path) -> None:
         mappings: tuple[PortMapping, ...] = client.port_mappings
         client.set_ip_filter(())
         print(mappings, network.is_proxied, network.carries_udp, network.blocks("10.0.0.1"))
-    geventbt.connect(("127.0.0.1", 6881), network=network)
+    geventbt.connect("127.0.0.1:6881", network=network)
     geventbt.download("a.torrent", proxy="http://127.0.0.1:8080", interface="lo", ip_filter=path)
 
 

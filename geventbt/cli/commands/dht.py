@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import geventbt
@@ -29,6 +30,8 @@ geventbt dht get 0123456789abcdef0123456789abcdef01234567
 """
 _KEY = 32
 _READY_TIMEOUT = 30.0
+_LOOK = 0.2
+"""Seconds between two looks whether a node may still be found."""
 
 
 def add_parser(commands: parsing.Commands) -> None:
@@ -71,9 +74,26 @@ def run(arguments: argparse.Namespace) -> int:
     prepare, act = _ACTIONS[arguments.action]
     prepared = prepare(arguments)
     with interruptible(), open_dht(arguments) as dht:
-        dht.wait_ready(_READY_TIMEOUT)
+        _wait_ready(dht)
         act(dht, prepared, arguments)
     return DONE
+
+
+def _wait_ready(dht: DHT) -> None:
+    """Wait for nodes to ask, as long as any may be found.
+
+    Raises:
+        CommandError: there are none.
+    """
+    ends = monotonic() + _READY_TIMEOUT
+    while True:
+        try:
+            return dht.wait_ready(_LOOK)
+        except geventbt.DHTTimeout:
+            if not dht.has_prospects or monotonic() >= ends:
+                raise CommandError(
+                    NETWORK, "no node of the DHT answers; check the network, or name one with --dht-node"
+                ) from None
 
 
 def open_dht(arguments: argparse.Namespace) -> DHT:
@@ -123,6 +143,8 @@ def _read_value(arguments: argparse.Namespace) -> tuple[bytes, bytes | None]:
 
 def _read_file(name: str) -> bytes:
     if name == "-":
+        if sys.stdin is None:
+            raise CommandError(USAGE, "- reads standard input, which is closed: geventbt dht put - < FILE")
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()

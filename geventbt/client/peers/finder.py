@@ -20,7 +20,6 @@ from geventbt.discovery.source import PeerSource, SourceStatus
 from geventbt.errors import GeventBTError
 from geventbt.net.addresses import Address, is_host_name
 from geventbt.net.network import DIRECT, Network
-from geventbt.several import several
 
 _log = logging.getLogger("geventbt")
 
@@ -213,21 +212,6 @@ class Finder:
             with suppress(GeventBTError):
                 addresses = [endpoint.address for endpoint in self._network.resolve(host, port)]
                 self.add(addresses, Source.TRACKER, reported_by, info_hash=info_hash)
-
-
-def checked(peers: Iterable[Address]) -> list[Address]:
-    """Peers as a user names them.
-
-    Raises:
-        ValueError: one is not a (host, port).
-    """
-    found: list[Address] = []
-    for peer in several(peers, "peers"):
-        host, port = peer if isinstance(peer, (tuple, list)) and len(peer) == 2 else (None, None)
-        if not isinstance(host, str) or not isinstance(port, int) or not 0 < port < 1 << 16:
-            raise ValueError(f"peer {peer!r}: must be a (host, port) with a port from 1 to 65535")
-        found.append((host, port))
-    return found
 
 
 def resolved(peers: Iterable[Address], network: Network) -> list[Address]:

@@ -22,7 +22,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from geventbt import limits
 
-Buffer: TypeAlias = "bytes | bytearray | memoryview"
+Buffer: TypeAlias = bytes | bytearray | memoryview
 K = TypeVar("K", bound=Hashable)
 
 _DIGEST = 8

@@ -18,7 +18,7 @@ from geventbt.storage import Storage
 
 _Stretch: TypeAlias = tuple[int, int]
 """A piece, and which stretch of it."""
-_Outcome: TypeAlias = "memoryview | GeventBTError"
+_Outcome: TypeAlias = memoryview | GeventBTError
 
 STRETCH = 1 * limits.MIB
 """Bytes read at a time: peers ask for the blocks of a piece in order, so one trip to a thread serves 64 requests."""

@@ -25,7 +25,7 @@ from geventbt.wire.wire import Wire
 
 _log = logging.getLogger("geventbt")
 
-_LeafTree: TypeAlias = "merkle.Tree | merkle.BlockTree"
+_LeafTree: TypeAlias = merkle.Tree | merkle.BlockTree
 
 
 class HashServer:

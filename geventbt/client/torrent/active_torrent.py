@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bitarray import bitarray
 from bitarray.util import zeros
 
-from geventbt.client.peers.finder import checked
+import geventbt
+from geventbt.arguments import check_counts, check_flags, check_rates, several_tiers
 from geventbt.client.rate_group import RateGroup
 from geventbt.client.status import FileStatus, PeerStatus, Progress, TorrentState, WebSeedStatus
 from geventbt.client.torrent.file_map import FileRef
@@ -21,17 +22,16 @@ from geventbt.client.torrent.totals import Elsewhere
 from geventbt.client.torrent.whole_pieces import WholePieces
 from geventbt.concurrency.shield import shielded
 from geventbt.concurrency.threads import in_thread
+from geventbt.discovery.source import SourceStatus
+from geventbt.discovery.trackers.tracker_state import TrackerStatus
 from geventbt.errors import WireTimeout
 from geventbt.metainfo import Magnet, Torrent
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, NamedAddress, named_addresses
 from geventbt.overloads import TypedAs
 from geventbt.storage import Storage
 
 if TYPE_CHECKING:
     from geventbt.client.torrent.signal_types import TorrentOn
-    from geventbt.discovery.dht.source import DHTSourceStatus
-    from geventbt.discovery.source import SourceStatus
-    from geventbt.discovery.trackers.tracker_state import TrackerStatus
 
 
 _typed_as_on: TypedAs[TorrentOn] = TypedAs()
@@ -226,7 +226,7 @@ class ActiveTorrent:
         return list(self._runner.peering.web_seeds.status)
 
     @property
-    def dht(self) -> DHTSourceStatus | None:
+    def dht(self) -> geventbt.DHTSourceStatus | None:
         """How it goes with the torrent in the DHT; None if that is not used."""
         return dht_of(self._runner)
 
@@ -259,17 +259,17 @@ class ActiveTorrent:
 
     # ------------------------------------------------------------------ control
 
-    def add_peers(self, peers: Iterable[Address]) -> None:
+    def add_peers(self, peers: Iterable[NamedAddress]) -> None:
         """Connect to these peers, too.
 
         Args:
-            peers: (host, port) of each; blocks until names are resolved.
+            peers: (host, port) or "host:port" of each; blocks until names are resolved.
 
         Raises:
             ValueError: one is not a (host, port).
         """
         self._runner.check_thread()
-        self._runner.sources.finder.add_by_user(checked(peers))
+        self._runner.sources.finder.add_by_user(named_addresses(peers, "peers"))
 
     def announce(self) -> None:
         """Ask trackers and all other sources for more peers, as soon as they allow it."""
@@ -284,7 +284,7 @@ class ActiveTorrent:
             tiers: announce URLs in tiers (BEP 12).
         """
         self._runner.check_thread()
-        shielded(self._runner.sources.set_trackers, [list(tier) for tier in tiers])
+        shielded(self._runner.sources.set_trackers, several_tiers(tiers, "tiers"))
 
     def pause(self) -> None:
         """Leave all peers and trackers until `resume`; what is there stays, and can be read. Blocks until the peers are
@@ -333,6 +333,7 @@ class ActiveTorrent:
             down, up: bytes a second; None, or left out, for no limit, 0 for nothing at all.
         """
         self._runner.check_thread()
+        check_rates(down=down, up=up)
         self._runner.peering.set_limits(down, up)
 
     @property
@@ -367,6 +368,7 @@ class ActiveTorrent:
     @max_peers.setter
     def max_peers(self, value: int) -> None:
         self._runner.check_thread()
+        check_counts(max_peers=value)
         self._runner.peering.max_peers = value
 
     # ------------------------------------------------------------------ files
@@ -401,6 +403,7 @@ class ActiveTorrent:
     @sequential.setter
     def sequential(self, value: bool) -> None:
         self._runner.check_thread()
+        check_flags(sequential=value)
         self._runner.peering.sequential = value
 
     # ------------------------------------------------------------------ reading

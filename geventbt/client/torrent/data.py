@@ -128,13 +128,13 @@ class TorrentData:
         assert storage is not None
         assert file_map is not None
         unknown = self._restore(storage)
-        self._check(storage, None if self._options.check else unknown)
+        unreadable = self._check(storage, None if self._options.check else unknown)
         missing = (file_map.wanted & ~storage.have).count()
         if missing and self._options.seed_only:
-            name = self._identity.name
-            raise StorageError(
-                f"{missing} of {len(storage.have)} pieces of {name!r} are missing or differ from the torrent"
-            )
+            count, name = f"{missing} of {len(storage.have)} pieces", self._identity.name
+            # Without the number of the error: to try again is for downloads.
+            cause = f": {unreadable}" if unreadable is not None else ""
+            raise StorageError(f"{count} of {name!r} are missing or differ from the torrent{cause}")
         self.prepare()
         in_thread(file_map.count, storage.have)
         self.verified_order = list(storage.have.search(1))
@@ -164,10 +164,16 @@ class TorrentData:
         except StorageError:
             return None
 
-    def _check(self, storage: Storage, pieces: bitarray | None) -> None:
-        """Hash pieces, by default all. A file that cannot be read costs its own pieces only."""
+    def _check(self, storage: Storage, pieces: bitarray | None) -> StorageError | None:
+        """Hash pieces, by default all. A file that cannot be read costs its own pieces only.
+
+        Returns:
+            The first error; None without one.
+        """
+        warnings = ReadWarnings()
         with self._client.checking:
-            in_thread(partial(storage.check, self._note_checked, pieces=pieces, on_error=ReadWarnings()))
+            in_thread(partial(storage.check, self._note_checked, pieces=pieces, on_error=warnings))
+        return warnings.first
 
     def _note_checked(self, checked: int, pieces: int) -> None:
         self.checked = checked

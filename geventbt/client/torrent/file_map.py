@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, TypeAlias
 from bitarray import bitarray
 from bitarray.util import zeros
 
+from geventbt.arguments import several
 from geventbt.client.pieces.picker import HIGHEST, NORMAL
 from geventbt.client.status import FileStatus
 from geventbt.geometry import Geometry
 from geventbt.metainfo import Torrent, TorrentFile
-from geventbt.several import several
 from geventbt.storage import Layout
 
 if TYPE_CHECKING:
     from geventbt.storage import Storage
 
-FileRef: TypeAlias = "int | str | TorrentFile"
+FileRef: TypeAlias = int | str | TorrentFile
 
 
 class FileMap:

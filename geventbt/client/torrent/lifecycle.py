@@ -7,6 +7,7 @@ from time import monotonic
 
 from gevent.event import Event
 
+from geventbt.arguments import check_seconds, given
 from geventbt.client.status import TorrentState
 from geventbt.concurrency.notifier import Notifier
 
@@ -103,6 +104,7 @@ class Lifecycle:
         An event may be cleared again before a greenlet that it has woken runs: what was over for a moment, such as a
         torrent that failed and was resumed at once, is waited for on.
         """
+        check_seconds(**given(timeout=timeout))
         ends = None if timeout is None else monotonic() + timeout
         while True:
             happened = event.wait(None if ends is None else max(0.0, ends - monotonic()))

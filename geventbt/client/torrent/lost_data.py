@@ -55,13 +55,19 @@ def find_lost(
 
 
 class ReadWarnings:
-    """Logs errors of the disk, one of each file."""
+    """Logs errors of the disk, one of each file.
+
+    Attributes:
+        first: the first of them; None without one.
+    """
 
     def __init__(self) -> None:
+        self.first: StorageError | None = None
         self._files: set[object] = set()
 
     def __call__(self, error: StorageError) -> None:
         """Log an error."""
+        self.first = self.first or error
         if error.filename not in self._files:
             self._files.add(error.filename)
             _log.warning("cannot be read: %s", error)

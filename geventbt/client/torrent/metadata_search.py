@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
+import geventbt
 from geventbt import limits
+from geventbt.arguments import check_instances, check_seconds
+from geventbt.client.arguments import check_dht
 from geventbt.client.context import ClientContext
 from geventbt.client.options import ClientOptions
-from geventbt.client.peers.finder import Finder, checked
+from geventbt.client.peers.finder import Finder
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.dialer import Dialer
 from geventbt.client.swarm.hole_puncher import HolePuncher
@@ -37,13 +40,12 @@ from geventbt.errors import (
 from geventbt.extensions.ut_metadata import UtMetadata
 from geventbt.metainfo import Magnet, Torrent
 from geventbt.metainfo.magnet import link_of_hash
-from geventbt.net.addresses import Address
+from geventbt.net.addresses import Address, NamedAddress, named_addresses
 from geventbt.net.network import DIRECT, Network
 from geventbt.wire.transports.encryption import PREFER, EncryptionPolicy, check_policy
 from geventbt.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from geventbt.discovery.dht.dht import DHT
     from geventbt.discovery.dht.source import DHTSource
 
 _log = logging.getLogger("geventbt")
@@ -56,10 +58,10 @@ _TICK = 1.0
 def fetch_metadata(
     magnet: Magnet | str,
     *,
-    peers: Iterable[Address] = (),
+    peers: Iterable[NamedAddress] = (),
     timeout: float = limits.REQUEST_TIMEOUT,
     encryption: EncryptionPolicy = PREFER,
-    dht: bool | DHT = True,
+    dht: bool | geventbt.DHT = True,
     network: Network = DIRECT,
 ) -> Torrent:
     """Make a torrent of a magnet link: blocks until a peer or URL has given the metadata, verified by the info
@@ -68,7 +70,7 @@ def fetch_metadata(
     Args:
         magnet: the link, or an info hash in hex; peers in the link (x.pe) and the URLs of its .torrent file (xs, as)
             are asked as well.
-        peers: (host, port) of peers to ask, `limits.METADATA_SOURCES` of them at a time.
+        peers: (host, port) or "host:port" of peers to ask, `limits.METADATA_SOURCES` of them at a time.
         timeout: seconds for all of it.
         encryption: "prefer", "allow", "require" or "disable"; see `geventbt.connect`.
         dht: whether to find peers by the DHT; or the `DHT` to find them by.
@@ -82,10 +84,16 @@ def fetch_metadata(
         NoPeersError: no peer gave the metadata.
         MetainfoError: the metadata is verified, but not a usable torrent.
         WireTimeout: no peer gave the metadata within `timeout`.
+        TypeError: an option has another type.
     """
     if isinstance(magnet, str):
         magnet = Magnet.from_string(link_of_hash(magnet) or magnet)
+    check_instances(Magnet, magnet=magnet)
     check_policy(encryption)
+    check_seconds(timeout=timeout)
+    check_instances(Network, network=network)
+    check_dht(dht)
+    named = named_addresses(peers, "peers")
     news = Event()
     known = KnownPeers(hosts=network, news=news)
     finder = Finder(known, network)
@@ -100,7 +108,7 @@ def fetch_metadata(
     finder.start()
     with gevent.Timeout(timeout, WireTimeout(f"no peer gave the metadata within {timeout:g} seconds")):
         try:
-            finder.add_by_user(checked([*peers, *magnet.peers]))
+            finder.add_by_user([*named, *magnet.peers])
             metadata = search.run()
         finally:
             search.stop()
@@ -110,14 +118,12 @@ def fetch_metadata(
     return metadata.torrent([[tracker] for tracker in magnet.trackers], magnet.web_seeds)
 
 
-def _make_dht(network: Network) -> DHT:
+def _make_dht(network: Network) -> geventbt.DHT:
     """A node that only asks; imported here, as in `geventbt.client.client.open_dht`."""
-    from geventbt.discovery.dht.dht import DHT
-
-    return DHT(read_only=True, network=network)
+    return geventbt.DHT(read_only=True, network=network)
 
 
-def _dht_source(dht: DHT, info_hash: bytes, finder: Finder) -> DHTSource:
+def _dht_source(dht: geventbt.DHT, info_hash: bytes, finder: Finder) -> DHTSource:
     """A source that searches without an announce."""
 
     from random import Random

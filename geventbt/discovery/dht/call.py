@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from gevent.event import Event
 
+from geventbt.arguments import check_seconds, given
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.driver import NodeDriver
 from geventbt.discovery.dht.goals import Goal
@@ -57,6 +58,7 @@ class Call:
 
     def changes(self, timeout: float | None) -> Iterator[None]:
         """Block for each change, until the searches are over or the time is; the last change is given, too."""
+        check_seconds(**given(timeout=timeout))
         ends = None if timeout is None else monotonic() + timeout
         while True:
             self._changed.clear()

@@ -14,13 +14,23 @@ import gevent
 from gevent.event import Event
 
 from geventbt import limits
+from geventbt.arguments import (
+    check_counts,
+    check_flags,
+    check_instances,
+    check_paths,
+    check_rates,
+    check_seconds,
+    check_texts,
+    given,
+)
 from geventbt.concurrency.greenlets import spawn
 from geventbt.concurrency.hubs import is_current
 from geventbt.discovery.announce_queue import AnnounceQueue
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.call import Call
 from geventbt.discovery.dht.contacts import IPV6
-from geventbt.discovery.dht.first_nodes import FirstNodes, checked, usual_routers
+from geventbt.discovery.dht.first_nodes import FirstNodes, usual_routers
 from geventbt.discovery.dht.found_peers import FoundPeers
 from geventbt.discovery.dht.goals import Announce, CountPeers, FindItem, FindPeers, Goal, store_goal
 from geventbt.discovery.dht.items import Item, check_salt, item_target
@@ -29,7 +39,7 @@ from geventbt.discovery.dht.own_nodes import OwnNodes
 from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
-from geventbt.net.addresses import Address, Ports, normalise
+from geventbt.net.addresses import Address, NamedAddress, Ports, named_addresses, normalise
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import hash_or_id
@@ -52,10 +62,10 @@ class DHT:
     Args:
         port: the UDP port; 0 for any. Or the `UdpPort` of a client, whose network is then used.
         host: the IP address to bind to; "" for all of both families, or that of the network's interface.
-        routers: (host, port) of nodes that are asked for others where no others are known; an empty one for none. None
-            for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as HOST:PORT, with
-            spaces between them.
-        nodes: (host, port) of nodes to begin with.
+        routers: (host, port) or "host:port" of nodes that are asked for others where no others are known; an empty one
+            for none. None for the public ones, or those that the environment variable GEVENTBT_DHT_ROUTERS names as
+            HOST:PORT, with spaces between them.
+        nodes: likewise of nodes to begin with.
         state: a file in which the id and the good nodes are kept from one run to the next. Of several nodes that use
             it at the same time the first has the id, and keeps it up to date.
         read_only: ask others, but answer no queries (BEP 43): for a program that runs but for moments, or cannot be
@@ -71,6 +81,8 @@ class DHT:
 
     Raises:
         OSError: the port is taken, or there is no such address.
+        TypeError: an argument has another type.
+        ValueError: an address is not one, or a number of no meaning.
     """
 
     def __init__(
@@ -78,22 +90,29 @@ class DHT:
         port: int | UdpPort = 0,
         host: str = "",
         *,
-        routers: Iterable[Address] | None = None,
-        nodes: Iterable[Address] = (),
+        routers: Iterable[NamedAddress] | None = None,
+        nodes: Iterable[NamedAddress] = (),
         state: str | os.PathLike[str] | None = None,
         read_only: bool = False,
         query_rate: float = limits.DHT_QUERY_RATE,
         network: Network = DIRECT,
     ) -> None:
+        check_texts(host=host)
+        check_flags(read_only=read_only)
+        check_paths(**given(state=state))
+        check_rates(query_rate=query_rate)
+        check_instances(Network, network=network)
         if query_rate <= 0:
             raise ValueError(f"a query rate of {query_rate} a second: must be above 0")
         self._hub = gevent.get_hub()
         self.unhurried = AnnounceQueue(limits.DHT_UNHURRIED, limits.DHT_UNHURRIED)
+        if not isinstance(port, UdpPort):
+            check_counts(port=port)
         self.udp = port if isinstance(port, UdpPort) else UdpPort.at(network, host or network.host, port)
         self.network = network = self.udp.network
         self._rng = random.SystemRandom()
-        routers = checked(usual_routers() if routers is None else routers)
-        first = checked(nodes)
+        routers = named_addresses(usual_routers() if routers is None else routers, "routers")
+        first = named_addresses(nodes, "nodes")
         read_only = read_only or network.is_proxied
         self._nodes = OwnNodes(self.udp, self._rng, state, read_only=read_only, query_rate=query_rate)
         self._calls: WeakSet[Call] = WeakSet()
@@ -144,6 +163,7 @@ class DHT:
         Returns:
             An iterator, see `FoundPeers`.
         """
+        check_seconds(**given(timeout=timeout))
         target = hash_or_id(info_hash, "info hash")
         ports = announce_port if isinstance(announce_port, Ports) else Ports(announce_port, announce_port)
         goals = []
@@ -318,14 +338,14 @@ class DHT:
         """Whether searches may find anything: there are nodes, or the first ones are being looked for."""
         return self._nodes.has_prospects
 
-    def add_node(self, address: Address) -> None:
+    def add_node(self, address: NamedAddress) -> None:
         """Learn of a node, such as one that a peer or a torrent names. It is asked soon whether it is there.
 
         Args:
-            address: (host, port); a name is looked up in the background.
+            address: (host, port) or "host:port"; a name is looked up in the background.
         """
         self._check_thread()
-        (known,) = checked([address])
+        (known,) = named_addresses([address], "address")
         if normalise(known):
             self._first_nodes.add([known])
         else:
@@ -342,6 +362,7 @@ class DHT:
         Raises:
             DHTTimeout: there are not within `timeout` seconds.
         """
+        check_seconds(**given(timeout=timeout))
         self._is_used.set()
         ends = monotonic() + (inf if timeout is None else timeout)
         while not self._nodes.is_ready:

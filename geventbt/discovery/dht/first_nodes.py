@@ -14,7 +14,7 @@ from geventbt import limits
 from geventbt.concurrency.greenlets import spawn
 from geventbt.discovery.dht.driver import NodeDriver
 from geventbt.errors import GeventBTError
-from geventbt.net.addresses import Address, is_port, normalise
+from geventbt.net.addresses import Address, normalise, parse_address
 from geventbt.net.network import Network
 from geventbt.net.text import clean_text
 
@@ -115,23 +115,8 @@ def usual_routers() -> list[Address]:
         return list(ROUTERS)
     found: list[Address] = []
     for word in named.split():
-        host, _, port = word.rpartition(":")
-        if not host or not port.isdecimal():
+        address = parse_address(word)
+        if address is None or not address[0]:
             raise ValueError(f"environment variable {ROUTERS_VARIABLE}: {word!r} is not HOST:PORT")
-        found.append((host.strip("[]"), int(port)))
-    return found
-
-
-def checked(addresses: Iterable[Address]) -> list[Address]:
-    """Addresses as a user names them.
-
-    Raises:
-        ValueError: one is not a (host, port).
-    """
-    found: list[Address] = []
-    for address in addresses:
-        host, port = address if isinstance(address, (tuple, list)) and len(address) == 2 else (None, None)
-        if not isinstance(host, str) or not is_port(port):
-            raise ValueError(f"{address!r} is not the (host, port) of a node")
-        found.append((host, port))
+        found.append(address)
     return found

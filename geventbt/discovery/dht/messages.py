@@ -31,7 +31,7 @@ CLIENT = b"GB" + bytes(int(part) for part in __version__.split(".")[:2])
 GENERIC_ERROR, SERVER_ERROR, PROTOCOL_ERROR, UNKNOWN_METHOD = 201, 202, 203, 204
 VALUE_TOO_BIG, BAD_SIGNATURE, SALT_TOO_BIG, CAS_MISMATCH, SEQ_TOO_LOW = 205, 206, 207, 301, 302
 
-Want: TypeAlias = "frozenset[int]"
+Want: TypeAlias = frozenset[int]
 """The families of the nodes that are asked for (BEP 32); empty for that of the datagram."""
 
 _WANT_NAMES = {IPV4: b"n4", IPV6: b"n6"}
@@ -182,7 +182,7 @@ class SampleInfoHashes:
         return {b"target": string(self.target), **_want(self.want)}
 
 
-Request: TypeAlias = "Ping | FindNode | GetPeers | AnnouncePeer | Get | PutItem | SampleInfoHashes"
+Request: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer | Get | PutItem | SampleInfoHashes
 """What a query asks."""
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 import gevent
 from gevent.event import Event
 
+from geventbt.arguments import check_seconds
 from geventbt.discovery.dht import messages as m
 from geventbt.discovery.dht.contacts import Contact
 from geventbt.discovery.dht.driver import NodeDriver
@@ -31,6 +32,7 @@ def ask(driver: NodeDriver, address: Address, request: m.Request, timeout: float
     """
     name = f"{address[0]}:{address[1]}"
     question = _Question()
+    check_seconds(timeout=timeout)
     ends = monotonic() + timeout
     while not driver.node.ask(address, request, question, monotonic()):
         # One query too many for this node, or for the moment.

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from gevent.socket import AF_INET6
 
 from geventbt import limits
+from geventbt.arguments import check_instances, check_seconds, check_texts, several
 from geventbt.concurrency.hubs import whole_call
 from geventbt.discovery.trackers import udp
 from geventbt.discovery.trackers.announce import (
@@ -34,7 +35,6 @@ from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.text import clean_text
 from geventbt.peer_id import hash_or_id
-from geventbt.several import several
 
 T = TypeVar("T")
 
@@ -61,6 +61,8 @@ def announce(
         TrackerError: the tracker refuses, with its reason; cannot be reached; does not answer in time; or its answer is
             invalid. Or the URL has another scheme.
     """
+    _check_question(url, timeout, network)
+    check_instances(AnnounceRequest, request=request)
     return announce_from(network, url, request, timeout=timeout, network=network)
 
 
@@ -96,6 +98,12 @@ def announce_from(
     return merged(_ask(parts, over_udp if parts.scheme == "udp" else over_http, timeout, network))
 
 
+def _check_question(url: str, timeout: float, network: Network) -> None:
+    check_texts(url=url)
+    check_seconds(timeout=timeout)
+    check_instances(Network, network=network)
+
+
 def _over_family(request: AnnounceRequest, endpoint: Endpoint) -> AnnounceRequest:
     """The announce for one address family.
 
@@ -128,6 +136,7 @@ def scrape(
     Raises:
         TrackerError: as for `announce`; or the tracker cannot be scraped.
     """
+    _check_question(url, timeout, network)
     hashes = list(
         dict.fromkeys(hash_or_id(info_hash, "info hash") for info_hash in several(info_hashes, "info_hashes"))
     )

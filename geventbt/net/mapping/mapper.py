@@ -28,7 +28,7 @@ from geventbt.net.resolve import Endpoint
 
 _log = logging.getLogger("geventbt")
 
-Wanted: TypeAlias = "tuple[Transport, int]"
+Wanted: TypeAlias = tuple[Transport, int]
 """A port that is to be mapped."""
 
 

@@ -16,7 +16,7 @@ from geventbt.errors import ProxyError
 from geventbt.net.addresses import IPV4_BYTES, IPV6_BYTES, Address, is_ip_address
 from geventbt.net.proxy.url import ProxyURL
 
-Steps: TypeAlias = "Generator[bytes | int, bytes, Address]"
+Steps: TypeAlias = Generator[bytes | int, bytes, Address]
 Packet = TypeVar("Packet", bytes, memoryview)
 
 CONNECT, ASSOCIATE = 1, 3

@@ -78,6 +78,11 @@ class QueueMeter:
         self._recent.append(queued)
 
     @property
+    def is_known(self) -> bool:
+        """Whether there was a sample."""
+        return bool(self._recent)
+
+    @property
     def least_round_trip(self) -> float:
         """Seconds of a round trip without queues; 0 before anything is known."""
         return self._round_trip.least

@@ -110,9 +110,9 @@ class UtpStream:
         return self.state is StreamState.OVER
 
     @property
-    def queued(self) -> float:
-        """Seconds that our packets wait in queues, as far as is known."""
-        return self._queue.queued
+    def queued(self) -> float | None:
+        """Seconds that our packets wait in queues; None before one has been acknowledged."""
+        return self._queue.queued if self._queue.is_known else None
 
     @property
     def window(self) -> float:

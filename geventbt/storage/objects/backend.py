@@ -32,6 +32,7 @@ from typing import Any
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
+from geventbt.arguments import check_flags, check_paths
 from geventbt.concurrency.native import new_lock, new_reentrant_lock
 from geventbt.errors import StorageError
 from geventbt.metainfo import Torrent
@@ -62,6 +63,8 @@ class FsspecBackend:
     """
 
     def __init__(self, url: str | os.PathLike[str], *, overwrite: bool = False, **options: Any) -> None:
+        check_paths(url=url)
+        check_flags(overwrite=overwrite)
         self.url = os.fspath(url)
         self._overwrite = overwrite
         self._options = options

@@ -78,6 +78,6 @@ class RpcContext:
             raise RpcError(Code.SYSTEM, str(error)) from error
 
 
-Answer: TypeAlias = "dict[str, Any]"
-Method: TypeAlias = "Callable[[RpcContext, Arguments], Answer]"
-Methods: TypeAlias = "Mapping[str, Method]"
+Answer: TypeAlias = dict[str, Any]
+Method: TypeAlias = Callable[[RpcContext, Arguments], Answer]
+Methods: TypeAlias = Mapping[str, Method]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-Each: TypeAlias = "Callable[[Iterable[Any]], Iterator[Any]]"
+Each: TypeAlias = Callable[[Iterable[Any]], Iterator[Any]]
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST = 64
 """Characters of a name: what is kept of names must not grow with what clients send."""

@@ -12,8 +12,8 @@ import logging
 import secrets
 import string
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import chain, repeat
-from math import isfinite
 from typing import Any
 
 from geventbt import limits
@@ -26,6 +26,7 @@ from geventbt.service.session import Session
 from geventbt.web.rpc import groups, queues, sessions, settings, torrents
 from geventbt.web.rpc.arguments import Arguments
 from geventbt.web.rpc.context import Answer, Methods, RpcContext
+from geventbt.web.rpc.decoding import decode_request
 from geventbt.web.rpc.errors import Code, RpcError
 from geventbt.web.rpc.names import legacy_answer, snake_name
 
@@ -73,7 +74,7 @@ class Rpc:
             JSON; None where no answer is wanted.
         """
         try:
-            request = json.loads(body, parse_constant=_refuse, parse_float=_finite)
+            request = decode_request(body)
         except (ValueError, RecursionError) as error:
             if b'"jsonrpc"' in body:
                 return _dumped(_failed(None, RpcError(Code.PARSE, f"not JSON: {clean_text(str(error))}")))
@@ -184,7 +185,13 @@ def _failed(number: Any, error: RpcError) -> dict[str, Any]:
 
 def _dumped(value: Any) -> bytes:
     """JSON; of what is long in parts, with turns of others between."""
-    return "".join(in_turns(_parts(value)) if _is_long(value) else [_text(value)]).encode()
+    if not _is_long(value):
+        return _text(value).encode()
+    # Not by join(), which would copy all of it in one call.
+    written = BytesIO()
+    for part in in_turns(_parts(value)):
+        written.write(part.encode())
+    return written.getvalue()
 
 
 def _parts(value: Any) -> Iterator[str]:
@@ -217,13 +224,3 @@ def _is_long(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(text: str) -> float:
-    """A number with a fraction or an exponent. One that is too large would be infinite, and so in the answer."""
-    number = float(text)
-    return number if isfinite(number) else _refuse(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def test_from_memory_to_memory_and_on(world: World, torrent: Torrent):
 def test_a_seed_that_lacks_data_in_memory_fails(torrent: Torrent):
     with pytest.raises(StorageError, match="pieces of 'data' are missing"):
         geventbt.seed(torrent, address=("127.0.0.1", 0), storage=MemoryBackend)
+
+
+def test_a_seed_whose_data_cannot_be_read_says_why_and_is_over(torrent: Torrent):
+    class Unreadable(MemoryBackend):
+        def size(self, file: int) -> int:
+            return self.torrent.files[file].length
+
+        def read_into(self, file: int, offset: int, view: memoryview) -> None:
+            raise StorageError(errno.EIO, "no answer from the store")
+
+    with pytest.raises(StorageError, match=r"pieces of 'data' are missing .*no answer from the store"):
+        geventbt.seed(torrent, address=("127.0.0.1", 0), storage=Unreadable)
 
 
 def test_only_the_wanted_files_are_fetched_into_memory(world: World, torrent: Torrent, backends: list[MemoryBackend]):

@@ -310,7 +310,7 @@ def test_an_iterator_that_is_given_up_leaves_nothing_behind(silent: geventbt.DHT
         (lambda dht: dht.put(b"x", seq=1), ValueError),
         (lambda dht: dht.sample(("localhost", 1)), ValueError),
         (lambda dht: dht.sample(("::1", 1)), ValueError),
-        (lambda dht: dht.add_node("127.0.0.1:1"), ValueError),
+        (lambda dht: dht.add_node("127.0.0.1"), ValueError),
         (lambda dht: dht.add_node(("127.0.0.1", 0)), ValueError),
     ],
 )

@@ -57,6 +57,20 @@ def test_a_file_that_is_still_written_is_waited_for(world: World, session: Sessi
     eventually(lambda: session.torrents != [])
 
 
+def test_a_folder_that_cannot_be_read_is_told_of_once_until_it_can(
+    world: World, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = world.folder / "later"
+    watch = WatchFolder(session, folder, interval=0.01, patience=0.1)
+    eventually(lambda: caplog.messages)
+    folder.mkdir()
+    (folder / "a.torrent").write_bytes(world.torrent().to_bytes())
+    eventually(lambda: len(session.torrents) == 1)
+    watch.stop()
+    (message,) = [message for message in caplog.messages if "cannot be read" in message]
+    assert str(folder) in message
+
+
 def test_what_is_not_a_torrent_is_put_aside_and_stops_nothing(world: World, session: Session, watched: Path) -> None:
     (watched / "a.torrent").write_bytes(b"<html>")
     os.symlink("/etc/passwd", watched / "b.torrent")

@@ -264,6 +264,30 @@ def test_others_go_on_while_very_many_files_are_listed(rpc: Rpc, form: str) -> N
     assert [len(found[name]) for name in names[1:]] == [6000, 6000, 0, 6000]
 
 
+def test_a_long_request_is_read_like_a_short_one_while_others_go_on(rpc: Rpc) -> None:
+    turns: list[int] = []
+
+    def count() -> None:
+        while True:
+            gevent.sleep(0.001)
+            turns.append(1)
+
+    counter = gevent.spawn(count)
+    request = {"method": "torrent-set", "tag": 1.5, "arguments": {"ids": [], "files-wanted": list(range(100_000))}}
+    assert json.loads(rpc.answer(json.dumps(request).encode()) or b"")["tag"] == 1.5
+    counter.kill()
+    assert len(turns) >= 2
+    blanks = " " * limits.RPC_BODY_AT_ONCE
+    for text in ('{"jsonrpc": "2.0", "id": 1e999}', '{"jsonrpc": "2.0", "id": NaN}', '{"jsonrpc": "2.0", "id":'):
+        assert json.loads(rpc.answer(f"{blanks}{text}".encode()) or b"")["error"]["code"] == -32700
+
+
+def test_a_request_of_very_many_parts_is_refused_before_it_is_read(rpc: Rpc) -> None:
+    lists = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "session_get", "params": {"fields": [[]] * 100_000}})
+    error = json.loads(rpc.answer(lists.encode()) or b"")["error"]
+    assert (error["code"], error["data"]["error_string"]) == (-32700, "not JSON: more than 100000 arrays and objects")
+
+
 def test_a_tracker_that_is_no_url_spoils_no_list(rpc: Rpc, torrent: Torrent) -> None:
     urls = ["http://[bad/announce", "udp://[::1]:1/announce", "http://127.0.0.1:1/announce"]
     raw = bencoding.encode({**bencoding.decode(torrent.to_bytes()), "announce-list": [urls]})

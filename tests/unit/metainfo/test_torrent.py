@@ -110,7 +110,7 @@ def test_any_buffer_is_read(kind: Any):
         (single(pieces=HASHES[:-1]), "not a multiple of 20"),
         (single(pieces=b""), "0 piece hashes"),
         ({**single(), "piece length": 0}, "must be 1 to"),
-        ({**single(), "piece length": -16}, "must be 1 to"),
+        ({**single(), "piece length": -16}, "piece_length=-16: a whole number from 0 on is expected"),
         ({**single(), "piece length": limits.PIECE_LENGTH + 1}, "must be 1 to"),
         ({**single(), "piece length": "16"}, "of a wrong type"),
         (multi(), "no files"),

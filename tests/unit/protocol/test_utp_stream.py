@@ -59,6 +59,17 @@ def ends() -> Ends:
     return Ends()
 
 
+def test_the_time_in_queues_is_known_from_the_first_acknowledgement_on(ends):
+    near = ends.near.connect(FAR, ends.now)
+    (syn,) = ends.packets(near)
+    assert near.queued is None
+    ends.now += 0.05
+    (answer,) = ends.give(ends.far, NEAR, syn)
+    ends.now += 0.05
+    ends.give(ends.near, FAR, answer)
+    assert near.queued == 0
+
+
 def test_a_stream_opens_and_the_ids_and_numbers_are_those_of_bep_29(ends):
     near = ends.near.connect(FAR, ends.now)
     (syn,) = ends.packets(near)
