@@ -401,7 +401,7 @@ class SimulatedHost:
 
     def _deal(self) -> None:
         self.uploads.tick(self.clock.now)
-        self._is_ticking = self.uploads.dealer.has_work
+        self._is_ticking = self.uploads.has_work
         if self._is_ticking:
             self.clock.after(_TICK / 10, self._deal)
 

@@ -2,7 +2,8 @@
 
 It deals when we have everything, there are several leechers, and no other seed is seen, until each piece is held by a
 leecher, or until it shows that the uplink is not what is scarce; see `InitialSeeding`. Then every leecher is told of
-all pieces, and dealing never comes back. By itself it does not deal under a rate limit: what is limited on purpose is
+all pieces, and dealing never comes back. Where leechers hold them all, those that would be late are helped on; see
+`LateLeechers`. By itself it does not deal under a rate limit: what is limited on purpose is
 to be shared equally. A leecher that came first, alone, has been told of all of them.
 """
 
@@ -16,6 +17,7 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.client.swarm.initial_seeding import InitialSeeding
+from geventbt.client.swarm.late_leechers import LateLeechers
 from geventbt.geometry import Geometry
 
 _AHEAD_TIME = 1.0
@@ -65,6 +67,10 @@ class DealtPeer(Protocol):
     def up_rate(self) -> float:
         """Bytes a second that we send to it."""
 
+    @property
+    def uploaded(self) -> int:
+        """Bytes that we have sent to it."""
+
     def announce(self, piece: int) -> None:
         """Tell it that we have a piece."""
 
@@ -84,6 +90,7 @@ class Dealer(Generic[P]):
     Attributes:
         may_deal: whether leechers may be dealt to, now or later: they are not told that we only upload.
         is_dealing: whether they are dealt to now.
+        has_dealt: whether that is over because leechers hold every piece.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class Dealer(Generic[P]):
         self._setting = setting
         self._is_limited = is_limited
         self._seeding: InitialSeeding[P] = InitialSeeding(geometry)
+        self._late: LateLeechers[P] = LateLeechers(geometry.piece_length)
         self._hidden: dict[P, None] = {}
         self._in_turn: dict[P, None] = {}
         self._untold: dict[P, bitarray] = {}
@@ -101,7 +109,7 @@ class Dealer(Generic[P]):
         self._sent = 0
         self._is_idle = False
         self.may_deal = setting is not False
-        self.is_dealing = False
+        self.is_dealing = self.has_dealt = False
 
     @property
     def has_work(self) -> bool:
@@ -194,12 +202,19 @@ class Dealer(Generic[P]):
         return self._seeding.heir(peer, waiting)
 
     def may_have_turn(self, peer: P) -> bool:
-        """Whether a peer may be given a slot: it can be dealt something, or nothing is dealt."""
+        """Whether a peer may be given a slot: it can be dealt something, or would be late otherwise."""
+        if self.has_dealt:
+            return self._late.is_late(peer)
         if not self.is_dealing or self._is_idle or peer not in self._seeding:
             return True
         if peer in self._hidden:
             return self._seeding.has_new_for(peer)
         return not self._seeding.is_fed(peer)
+
+    def look(self, peers: Collection[P], now: float) -> None:
+        """Follow what leechers get of each other; to be called once a second with those that are connected."""
+        if self.is_dealing or self.has_dealt:
+            self._late.look(peers, now)
 
     def tick(self, now: float) -> None:
         """Offer more where nothing is requested, and tell of what was hidden; to be called ten times a second."""
@@ -219,7 +234,10 @@ class Dealer(Generic[P]):
                 self._offer(peer, more=1)
 
     def _go_on(self, peer: P) -> None:
-        if self._seeding.is_over or (self._seeding.has_rival and self._setting is None):
+        if self._seeding.is_over:
+            self.has_dealt = True
+            self.finish()
+        elif self._seeding.has_rival and self._setting is None:
             self.finish()
         else:
             self._offer(peer)

@@ -202,14 +202,14 @@ class Swarm:
     def _do_what_is_due(self) -> float | None:
         """Returns the seconds until more may be; None while there is no peer that anything could be due for."""
         now = self._now()
-        is_at_rest = self.seeding and not self.has_peers and not self._dealer.has_work
+        is_at_rest = self.seeding and not self.has_peers and not self.uploads.has_work
         if self.scheduler.throttled:
             self.scheduler.give_turns()
         self._urgent.request(now)
         if is_at_rest or now >= self._next_tick:
             self._next_tick = now + _TICK
             self._tick(now)
-        if self._dealer.has_work:
+        if self.uploads.has_work:
             self.uploads.tick(now)
         return None if is_at_rest else self._pause
 
@@ -217,7 +217,7 @@ class Swarm:
     def _pause(self) -> float:
         if self.scheduler.throttled or self.picker.urgent:
             return _SHORT_TICK
-        return _DEALING_TICK if self._dealer.has_work else _TICK
+        return _DEALING_TICK if self.uploads.has_work else _TICK
 
     def _tick(self, now: float) -> None:
         self._known.wants_seeds = not self.seeding

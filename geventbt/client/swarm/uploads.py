@@ -119,6 +119,7 @@ class Uploads:
         self._slots = slots
         self._rechoke_at = self._rechoked_at = 0.0
         self._sample_at = 0.0
+        self._was_dealing = False
         self._busy: set[UploadPeer] = set()
         self.dealer = dealer
         self._set_slots()
@@ -172,16 +173,26 @@ class Uploads:
 
     # ------------------------------------------------------------------ slots
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `tick` is to be called ten times a second: until it is seen that nothing is dealt any more."""
+        return self.dealer.has_work or self._was_dealing
+
     def tick(self, now: float) -> None:
         """Deal; each second, decide how many slots there are, and every ten which peers are unchoked.
 
-        To be called once a second, or ten times while the dealer has work.
+        To be called once a second, or ten times while there is work.
         """
         self.dealer.tick(now)
-        if now < self._sample_at:
+        has_ended = self._was_dealing and not self.dealer.is_dealing
+        self._was_dealing = self.dealer.is_dealing
+        if now < self._sample_at and not has_ended:
             return
         self._sample_at = now + _SAMPLE
         peers = self._owner.upload_peers
+        self.dealer.look(peers, now)
+        if self.dealer.has_dealt:
+            self._leave_alone(peers)
         before, self._busy = self._busy, {peer for peer in peers if not peer.choked and peer.is_busy}
         is_busy = bool(self._busy)
         self._slots.sample(now, self._owner.uploaded - sum(peer.queued for peer in peers), is_busy=is_busy)
@@ -199,6 +210,12 @@ class Uploads:
                 self._slots.on_free_path()
             self._set_slots()
             self._fill_slots()
+
+    def _leave_alone(self, peers: Collection[UploadPeer]) -> None:
+        """Take the slots of those that are done soon without us."""
+        for peer in peers:
+            if not peer.choked and not self.dealer.may_have_turn(peer) and self._choker.release(peer):
+                self._choke(peer)
 
     def _on_idle(self, now: float) -> None:
         """Nothing is left to send, while a choked peer is interested: open one more slot, or else give them anew."""

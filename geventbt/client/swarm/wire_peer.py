@@ -351,6 +351,11 @@ class WirePeer(WireDelegate):
         """Bytes a second that we send to it."""
         return self.wire.upload_speed()
 
+    @property
+    def uploaded(self) -> int:
+        """Bytes that we have sent to it."""
+        return self.wire.uploaded
+
     def announce(self, piece: int) -> None:
         """Tell it that we have a piece, unless that was lost meanwhile."""
         if self._owner.have[piece]:

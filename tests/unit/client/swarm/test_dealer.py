@@ -18,6 +18,7 @@ class Peer:
         self.closed = self.is_busy = False
         self.interested = self.choked = True
         self.up_rate = 0.0
+        self.uploaded = 0
         self.pieces = zeros(PIECES, "big")
         self.told: list[int] = []
 
@@ -140,6 +141,32 @@ def test_it_is_over_when_each_piece_is_held():
         swarm.send(first, piece, float(piece))
     assert not swarm.dealer.is_dealing
     assert sorted(second.told) == list(range(PIECES))
+
+
+def test_when_it_is_over_only_those_that_would_be_late_are_helped_on():
+    swarm = Swarm()
+    swarm.join()
+    quick, slow = swarm.join()[0], swarm.join()[0]
+    for piece in range(PIECES):
+        swarm.send(slow, piece, float(piece))
+    assert swarm.dealer.has_dealt
+    for second in range(3):
+        quick.pieces[10 * second : 10 * second + 10] = 1
+        swarm.dealer.look([quick, slow], PIECES + second)
+    assert not swarm.dealer.may_have_turn(quick)
+    assert swarm.dealer.may_have_turn(slow)
+
+
+def test_one_that_has_not_dealt_everything_helps_everybody():
+    swarm = Swarm()
+    swarm.join()
+    quick, _ = swarm.join()
+    swarm.dealer.finish()
+    for second in range(3):
+        quick.pieces[10 * second : 10 * second + 10] = 1
+        swarm.dealer.look([quick], float(second))
+    assert not swarm.dealer.has_dealt
+    assert swarm.dealer.may_have_turn(quick)
 
 
 def test_nobody_waits_for_ever_for_what_another_was_offered_and_does_not_take():

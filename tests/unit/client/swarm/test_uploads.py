@@ -30,6 +30,7 @@ class Peer:
         self.is_busy = False
         self.queue_time: float | None = None
         self.up_rate = 0.0
+        self.uploaded = 0
         self.queued = 0
         self.pieces = zeros(10, "big")
 
