@@ -332,7 +332,7 @@ DEALT_RATE = 12_500_000
 # --- the window of requests, and the patience with a silent peer ---
 FIRST_REQUESTS, MIN_REQUESTS = 4, 2
 """Requests sent to a peer of unknown speed, and to the slowest (libtorrent: 4 and 2)."""
-REQUEST_QUEUE_TIME = 3.0
+MIN_REQUEST_TIME, MAX_REQUEST_TIME = 1.0, 3.0
 """Requests sent ahead, as the time in which the peer delivers them (libtorrent: 3 s)."""
 READER_QUEUE_TIME = 0.05
 """Likewise while a reader is there, and more by the round trip and the pauses of the peer: what it seeks waits behind

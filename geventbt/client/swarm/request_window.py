@@ -1,10 +1,9 @@
 """How many requests one peer is given at a time. Pure.
 
 The window. A peer is kept busy when more is asked of it than is on its way: the product of its speed and the delay. We
-ask for what it delivers in three seconds, as libtorrent does (`request_queue_time`): more than any round trip and turn
-of a busy seed, and for a peer of 20 kB/s still only four blocks. The speed is not known at first, so the window grows
+ask for what it delivers in a second or more; see `RequestTime`. The speed is not known at first, so the window grows
 with each block that comes, which doubles it each round trip, until the speed grows no more (TCP's and libtorrent's slow
-start). Any peer that is faster than 2.7 MB/s ends at our bound of 500. A peer that snubs us has one request at a time;
+start). Any peer that is faster than 8 MB/s ends at our bound of 500. A peer that snubs us has one request at a time;
 its next byte ends that, and another slow start begins.
 
 While a reader waits, or may soon, we ask for less: what keeps the peer busy. That is a round trip and a quarter, 0.05 s
@@ -26,6 +25,7 @@ from geventbt import limits
 from geventbt.client.swarm.cancelled_requests import CancelledRequests
 from geventbt.client.swarm.pace import SAMPLE, Pace
 from geventbt.client.swarm.patience import Patience
+from geventbt.client.swarm.request_time import RequestTime
 
 MAX_CAUTION = 64
 """Seconds for which no more is requested from a peer that drops requests, at the most."""
@@ -45,12 +45,13 @@ class RequestWindow:
         cancelled: what comes although it was cancelled.
     """
 
-    __slots__ = ("_caution", "_ceiling", "_hold", "_size", "_slow_start", "cancelled", "pace", "patience")
+    __slots__ = ("_caution", "_ceiling", "_hold", "_size", "_slow_start", "_time", "cancelled", "pace", "patience")
 
     def __init__(self, *, rejects: bool = True) -> None:
         self.pace = Pace()
         self.patience = Patience(self.pace, rejects=rejects)
         self.cancelled = CancelledRequests(self.pace)
+        self._time = RequestTime(rejects=rejects)
         self._size = limits.FIRST_REQUESTS
         self._slow_start = True
         self._ceiling = limits.REQUESTS
@@ -124,6 +125,7 @@ class RequestWindow:
         """Note that the patience is at its end: what was known of the speed is worth nothing, as after one of TCP."""
         self.patience.on_timeout(now)
         self.pace.forget()
+        self._time.forget()
         self._slow_start = True
         self._size = 1
 
@@ -155,7 +157,8 @@ class RequestWindow:
         if not self.pace.end_sample():
             self._slow_start = False
         if not self._slow_start:
-            wanted = math.ceil(self.pace.rate * limits.REQUEST_QUEUE_TIME)
+            self._time.on_sample(self.pace.rate, self.pace.delay)
+            wanted = math.ceil(self.pace.rate * self._time.seconds)
             self._size = max(limits.MIN_REQUESTS, min(wanted, limits.REQUESTS))
         self.cancelled.fade()
         self.patience.learn(pause)
