@@ -324,8 +324,8 @@ FIRST_UPLOAD_SLOTS = 5
 """Peers unchoked before the uplink has been measured (BEP 3: 4)."""
 UPLOAD_SLOT_RATE = 128 * KIB
 """Bytes a second that an upload slot should have: there are as many slots as fit in what is measured."""
-DEALT_SLOTS = 6
-"""Peers unchoked at one time while a first copy is dealt out: with more, each piece is later there to be passed on."""
+DEALT_SLOTS = 8
+"""Peers unchoked at one time meanwhile, as in usual."""
 DEALT_RATE = 12_500_000
 """Bytes a second of an uplink that has no need to be spared: 100 Mbit/s."""
 

@@ -20,7 +20,7 @@ from geventbt.client.swarm.initial_seeding import InitialSeeding
 from geventbt.client.swarm.late_leechers import LateLeechers
 from geventbt.geometry import Geometry
 
-_AHEAD_TIME = 1.0
+_AHEAD_TIME = 2.0
 """Seconds for which a leecher in turn has pieces to ask for."""
 _AHEAD, _AHEAD_OF_FEW, _FEW = 2, 4, 6
 """Pieces that a leecher in turn is offered at the least where all have turns, and where there are less than six: then
