@@ -13,8 +13,8 @@ from tests.simulated.swarms import EIGHT, SCENARIOS, crowd, simulate
 
 def test_eight_leechers_are_done_near_the_bound_and_the_seed_sends_little_twice():
     runs, before = [simulate(EIGHT, seed) for seed in range(3)], simulate(EIGHT, seeds=BEFORE, leechers=BEFORE)
-    assert mean(run.ratio for run in runs) < 1.3 < before.ratio
-    assert mean(run.seed_copies for run in runs) < 1.1 < before.seed_copies
+    assert mean(run.ratio for run in runs) < 1.35 < before.ratio
+    assert mean(run.seed_copies for run in runs) < 1.25 < before.seed_copies
 
 
 def test_the_same_swarm_goes_the_same_way_each_time():

@@ -3,8 +3,8 @@
 Theory. Once leechers hold all pieces, what their only seed sends is sent a second time, by one uplink among many. One
 that is done within seconds by what the others send hardly gains by it: near the end all of them lack the same few
 pieces, and wait for those that have them. One that is far behind does, as the others may be done and gone before it is.
-So the seed keeps its uplink for those. *Measured*, eight equal leechers: it sends 1.16 times the torrent without this
-rule, 1.06 with it, and they are done as soon; 24 uneven ones are, too.
+So the seed keeps its uplink for those. *Measured*, eight equal leechers: the seed sends 1.02 to 1.07 times the torrent,
+1.12 to 1.15 without this rule and with longer queues of requests, and they are done as soon.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from bitarray import bitarray
 
-_SOON = 6.0
+_SOON = 4.0
 """Seconds from now in which a leecher that needs no help is done by what others send."""
 _LOOKS = 3
 """How many looks at what a leecher has tell of its speed."""
