@@ -68,8 +68,9 @@ class StuckBackend(MemoryBackend):
 def test_what_waits_for_the_disk_is_bounded(world: World, torrent: Torrent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "DISK_QUEUE", 4 * PIECE)
     job = world.download(torrent, [address(world.seed(torrent))], storage=StuckBackend)
-    eventually(lambda: job.downloaded == 4 * PIECE)
-    remains(lambda: job.downloaded == 4 * PIECE, 0.2)
+    # The last piece, which is shorter, may be one of the four.
+    eventually(lambda: job.downloaded > 3 * PIECE)
+    remains(lambda: job.downloaded <= 4 * PIECE, 0.2)
     for _ in range(10 * torrent.geometry.pieces):
         StuckBackend.allowed.release()
     assert job.wait(10)
