@@ -8,7 +8,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -56,6 +57,23 @@ def remains(condition: Callable[[], Any], seconds: float = 0.1) -> None:
     while time.monotonic() < deadline:
         assert condition(), "it did not remain so"
         gevent.sleep(0.005)
+
+
+@contextmanager
+def turns_of_others() -> Iterator[list[float]]:
+    """The times at which another greenlet, which wants to run each millisecond, has had a turn meanwhile."""
+    turns: list[float] = []
+
+    def count() -> None:
+        while True:
+            gevent.sleep(0.001)
+            turns.append(time.monotonic())
+
+    counter = gevent.spawn(count)
+    try:
+        yield turns
+    finally:
+        counter.kill()
 
 
 class HubWatch:

@@ -372,11 +372,17 @@ def ask(wire: Wire, request: HashRequest) -> bytes | None:
     return answers[0]
 
 
+def root_of_large(torrent: Torrent) -> bytes:
+    """The pieces root of the large file."""
+    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    assert root is not None
+    return root
+
+
 def test_hashes_are_served_with_a_proof(world: World):
     torrent = make(world, "2")
     wire = connect(seed_of(world, torrent), torrent)
-    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
-    assert root is not None
+    root = root_of_large(torrent)
     whole = ask(wire, HashRequest(root, 1, 0, 8, 0))
     assert whole is not None
     assert whole.startswith(torrent.piece_layers[root])
@@ -416,7 +422,7 @@ def test_a_flood_of_hash_requests_is_rejected_and_every_one_answered(world: Worl
     monkeypatch.setattr(limits, "HASHES_RATE", 1)
     torrent = make(world, "2")
     wire = connect(seed_of(world, torrent), torrent)
-    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
+    root = root_of_large(torrent)
     answers: list[str] = []
     wire.on_hashes.connect(lambda wire, **fields: answers.append("hashes"))
     wire.on_hash_reject.connect(lambda wire, **fields: answers.append("reject"))
@@ -431,8 +437,7 @@ def test_a_request_for_more_hashes_than_are_served_is_rejected(world: World, mon
     monkeypatch.setattr(limits, "HASHES_SERVED", 4)
     torrent = make(world, "2")
     wire = connect(seed_of(world, torrent), torrent)
-    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
-    assert root is not None
+    root = root_of_large(torrent)
     assert ask(wire, HashRequest(root, 1, 0, 4, 0)) is not None
     assert ask(wire, HashRequest(root, 1, 0, 8, 0)) is None
 
@@ -441,8 +446,7 @@ def test_no_more_than_a_rate_is_read_for_the_hashes_of_blocks(world: World, monk
     monkeypatch.setattr(limits, "LEAVES_RATE", 1)
     torrent = make(world, "2")
     wire = connect(seed_of(world, torrent), torrent)
-    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
-    assert root is not None
+    root = root_of_large(torrent)
     assert ask(wire, HashRequest(root, 0, 0, 2, 3)) is not None
     assert ask(wire, HashRequest(root, 0, 2, 2, 3)) is None
     # Those of the first piece are still known.
@@ -455,8 +459,7 @@ def test_hashes_of_blocks_that_are_not_here_are_rejected(world: World):
     download = client.add(torrent, world.folder / "empty")
     eventually(lambda: download.state == "downloading")
     wire = connect(("127.0.0.1", client.port), torrent)
-    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
-    assert root is not None
+    root = root_of_large(torrent)
     assert ask(wire, HashRequest(root, 0, 0, 2, 3)) is None
     assert ask(wire, HashRequest(root, 1, 0, 8, 0)) is not None
 
@@ -484,8 +487,7 @@ def test_hashes_of_blocks_that_are_not_here_are_rejected(world: World):
 def test_a_request_for_hashes_that_are_not_there_is_rejected(world: World, change: dict[str, Any]):
     torrent = make(world, "2")
     wire = connect(seed_of(world, torrent), torrent)
-    root = next(file.pieces_root for file in torrent.files if file.length == LARGE)
-    assert root is not None
+    root = root_of_large(torrent)
     assert ask(wire, replace(HashRequest(root, 1, 0, 2, 2), **change)) is None
     assert not wire.closed
 

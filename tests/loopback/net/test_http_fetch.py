@@ -27,6 +27,7 @@ from geventbt.net.http.policy import AddressPolicy
 from geventbt.net.http.stream import Stream
 from tests.certificates import make_certificate
 from tests.loopback.fake_trackers import FakeHttp, count_ticks, ok, redirect
+from tests.loopback.harness import turns_of_others
 
 SOON = 0.3
 """The deadline of tests that see it pass."""
@@ -231,22 +232,13 @@ def test_timers_fire_while_many_small_chunks_are_read():
     ours, theirs = socket.socketpair()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     theirs.sendall(chunked(*[b"12345678"] * 12_000))
-    fired: list[int] = []
-
-    def tick() -> None:
-        while True:
-            gevent.sleep(0.001)
-            fired.append(1)
-
-    ticker = gevent.spawn(tick)
-    with theirs:
+    with theirs, turns_of_others() as fired:
         stream = Stream(gevent_socket.socket(fileno=ours.detach()), "host", 10)
         body = body_of(stream, parse_head(stream.read_head()))
         buffer = memoryview(bytearray(8))
         while body.read_into(buffer):
             pass
         stream.close()
-    ticker.kill()
     assert len(fired) >= 3
 
 

@@ -26,6 +26,7 @@ from geventbt.web.rpc.rpc import METHODS
 from geventbt.web.rpc.settings import SETTINGS
 from geventbt.web.session_control import SessionControl
 from tests.free_port import free_port
+from tests.loopback.harness import turns_of_others
 from tests.loopback.web.conftest import MakeServer, Visitor
 from tests.loopback.web_server import WebServer
 from tests.loopback.world import World, eventually
@@ -245,18 +246,10 @@ def test_others_go_on_while_very_many_files_are_listed(rpc: Rpc, form: str) -> N
     files = [{"length": 10, "path": [f"folder {number % 9}", f'"{number}"']} for number in range(6000)]
     info = {"name": "many", "piece length": 1 << 15, "pieces": bytes(40), "files": files}
     add(rpc, Torrent.from_info(bencoding.encode(info)), paused=True)
-    turns: list[int] = []
-
-    def count() -> None:
-        while True:
-            gevent.sleep(0.001)
-            turns.append(1)
-
-    counter = gevent.spawn(count)
     names = ["id", "files", "priorities", "labels", "wanted"]
     request = {"method": "torrent-get", "arguments": {"fields": names, "format": form}}
-    answer = json.loads(rpc.answer(json.dumps(request).encode()) or b"")["arguments"]["torrents"]
-    counter.kill()
+    with turns_of_others() as turns:
+        answer = json.loads(rpc.answer(json.dumps(request).encode()) or b"")["arguments"]["torrents"]
     assert len(turns) >= 2
     found = dict(zip(names, answer[1], strict=True)) if form == "table" else answer[0]
     shown = {"name": 'many/folder 2/"2999"', "length": 10, "bytesCompleted": 0, "beginPiece": 0, "endPiece": 1}
@@ -265,17 +258,9 @@ def test_others_go_on_while_very_many_files_are_listed(rpc: Rpc, form: str) -> N
 
 
 def test_a_long_request_is_read_like_a_short_one_while_others_go_on(rpc: Rpc) -> None:
-    turns: list[int] = []
-
-    def count() -> None:
-        while True:
-            gevent.sleep(0.001)
-            turns.append(1)
-
-    counter = gevent.spawn(count)
     request = {"method": "torrent-set", "tag": 1.5, "arguments": {"ids": [], "files-wanted": list(range(100_000))}}
-    assert json.loads(rpc.answer(json.dumps(request).encode()) or b"")["tag"] == 1.5
-    counter.kill()
+    with turns_of_others() as turns:
+        assert json.loads(rpc.answer(json.dumps(request).encode()) or b"")["tag"] == 1.5
     assert len(turns) >= 2
     blanks = " " * limits.RPC_BODY_AT_ONCE
     for text in ('{"jsonrpc": "2.0", "id": 1e999}', '{"jsonrpc": "2.0", "id": NaN}', '{"jsonrpc": "2.0", "id":'):
