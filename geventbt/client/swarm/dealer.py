@@ -3,8 +3,8 @@
 It deals when we have everything, there are several leechers, and no other seed is seen, until each piece is held by a
 leecher, or until it shows that the uplink is not what is scarce; see `InitialSeeding`. Then every leecher is told of
 all pieces, and dealing never comes back. Where leechers hold them all, those that would be late are helped on; see
-`LateLeechers`. By itself it does not deal under a rate limit: what is limited on purpose is
-to be shared equally. A leecher that came first, alone, has been told of all of them.
+`LateLeechers`. By itself it does not deal under a rate limit: what is limited on purpose is to be shared equally. A
+leecher that came first, alone, has been told of all of them.
 """
 
 from __future__ import annotations
