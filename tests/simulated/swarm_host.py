@@ -28,6 +28,7 @@ from tests.simulated.swarm_links import Channel, Clock, Downlink, Message, Uplin
 BLOCK = limits.BLOCK
 _WHOLE_PIECE_TIME = 10.0
 _TICK = 1.0
+_FIRST_LOOK, _LAST_LOOK, _LOOKS_GROW = 0.05, 1.0, 1.5
 _SOCKET_BUFFER = 24 * 1024
 """Bytes of a connection that wait in the kernel."""
 
@@ -222,6 +223,8 @@ class SimulatedHost:
         self._on_verified = on_verified
         self._is_ticking = False
         self._idle: dict[Neighbour, None] = {}
+        self._is_looking = False
+        self._look_after = _FIRST_LOOK
         dealer: Dealer[Any] = Dealer(geometry, habits.super_seeding)
         if not is_seed:
             dealer.finish()
@@ -349,6 +352,10 @@ class SimulatedHost:
             self.clock.after(delay, neighbour.other.on_closed, neighbour.other.neighbours[self])
 
     def _wake_idle(self) -> None:
+        self._look_after = _FIRST_LOOK
+        self._fill_idle()
+
+    def _fill_idle(self) -> None:
         idle, self._idle = self._idle, {}
         for neighbour in idle:
             self._fill(neighbour)
@@ -384,6 +391,14 @@ class SimulatedHost:
         elif not pending:
             neighbour.idle_since = min(neighbour.idle_since, now)
             self._idle[neighbour] = None
+            if self.picker.in_endgame and not self._is_looking:
+                self._is_looking = True
+                self.clock.after(self._look_after, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_looking = False
+        self._look_after = min(_LOOKS_GROW * self._look_after, _LAST_LOOK)
+        self._fill_idle()
 
     def _tick(self) -> None:
         now = self.clock.now

@@ -19,8 +19,10 @@ from geventbt.client.swarm.urgent_requests import UrgentSource
 
 _GAIN = 1.1
 """A block is taken over where that makes the wait for it shorter by this factor."""
-_INTERVAL = 0.05
-"""Seconds in which blocks are looked for once at the most, and by one peer: it may be thousands of blocks."""
+_INTERVAL = 0.01
+"""Seconds from one look at what was asked for to the next, at the least."""
+_COST = 2e-5
+"""Likewise for each block that was asked for, of perhaps thousands: so that looks take a tenth of the time at most."""
 
 
 class Endgame:
@@ -34,40 +36,40 @@ class Endgame:
     def __init__(self, picker: BlockPicker[BlockSource], sources: Iterable[UrgentSource]) -> None:
         self._picker = picker
         self._sources = sources
-        self._next = 0.0
+        self._looked = self._next = 0.0
+        # When each block is expected, the number of peers that were asked for it, and its place; the last first.
+        self._expected: list[tuple[float, int, int, int]] = []
 
     def take_over(self, source: BlockSource, delivery: Delivery, now: float) -> list[Run]:
-        """Claim blocks for a peer that others will deliver later.
+        """Claim blocks for a peer that others will deliver later. Peers that ask at one time share a look.
 
         Args:
             source: the peer, which is about to run dry.
             delivery: when it delivers what it is asked for now.
             now: the time.
         """
-        if now < self._next or not self._picker.in_endgame:
+        if not self._picker.in_endgame or (now < self._next and now != self._looked):
             return []
-        self._next = now + _INTERVAL
+        if now != self._looked:
+            self._look(now)
         chosen: dict[int, list[int]] = {}
         time, left = delivery.first, delivery.room
-        for expected, piece, block in self._late_blocks(source, now + _GAIN * (time - now), now):
+        for expected, count, piece, block in self._expected:
             if not left or now + _GAIN * (time - now) > expected:
                 break
-            chosen.setdefault(piece, []).append(block)
-            time, left = time + delivery.interval, left - 1
+            # A source that is not known yet, or was asked meanwhile, is not among those that were counted.
+            if len(self._picker.shared_by(source, piece, block)) == count < limits.ENDGAME_CLAIMANTS:
+                chosen.setdefault(piece, []).append(block)
+                time, left = time + delivery.interval, left - 1
         claim = self._picker.urgent.claim
         return [run for piece, blocks in chosen.items() for run in claim(source, piece, sorted(blocks))]
 
-    def _late_blocks(self, source: BlockSource, after: float, now: float) -> list[tuple[float, int, int]]:
-        """(expected, piece, block) of what others deliver later and the source may be asked for, the last first."""
+    def _look(self, now: float) -> None:
+        """Look when what was asked for will come."""
         times: dict[tuple[int, int], list[float]] = {}
-        for other in self._sources:
-            if other is not source and other.out_of_turn.finishes(now) > after:
-                for key, expected in other.out_of_turn.expected(now).items():
+        for source in self._sources:
+            if source.out_of_turn.finishes(now) > now:
+                for key, expected in source.out_of_turn.expected(now).items():
                     times.setdefault(key, []).append(expected)
-        late = []
-        for (piece, block), several in times.items():
-            claimants = self._picker.shared_by(source, piece, block)
-            # A source that delivers in time is not among those that were looked at.
-            if len(claimants) == len(several) < limits.ENDGAME_CLAIMANTS and min(several) > after:
-                late.append((min(several), piece, block))
-        return sorted(late, reverse=True)
+        self._expected = sorted(((min(several), len(several), *key) for key, several in times.items()), reverse=True)
+        self._looked, self._next = now, now + max(_INTERVAL, _COST * len(times))

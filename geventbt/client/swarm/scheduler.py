@@ -16,6 +16,10 @@ from geventbt.concurrency.notifier import Notifier
 from geventbt.geometry import Geometry
 from geventbt.rates.fair_rate import FairRate, Member
 
+_FIRST_LOOK, _LAST_LOOK, _LOOKS_GROW = 0.05, 1.0, 1.5
+"""Seconds after which idle sources look whether they may help in the endgame: at first, and in the end, and the factor
+from each time to the next."""
+
 
 class RequestScheduler:
     """Back-pressure, rate limits and idle sources of one torrent.
@@ -46,6 +50,8 @@ class RequestScheduler:
         self._down = down
         self._idle: set[BlockSource] = set()
         self._wake_due = False
+        self._look: gevent.Greenlet | None = None
+        self._look_after = _FIRST_LOOK
         self.holds = False
         self.patience = limits.FIRST_URGENT_TIME
         self.read_until = 0.0
@@ -64,6 +70,8 @@ class RequestScheduler:
     def add_idle(self, source: BlockSource) -> None:
         """There is nothing to request from a source at the moment: fill it when there may be."""
         self._idle.add(source)
+        if self._look is None and self._picker.in_endgame:
+            self._look = gevent.spawn_later(self._look_after, self._look_again)
 
     def remove(self, source: BlockSource) -> None:
         """Forget a source."""
@@ -73,6 +81,7 @@ class RequestScheduler:
     def wake_idle(self) -> None:
         """There may be something for idle sources to fetch: fill them once in this turn of the loop."""
         self.changes.notify()
+        self._look_after = _FIRST_LOOK
         if self._idle and not self._wake_due:
             self._wake_due = True
             gevent.get_hub().loop.run_callback(self.fill_idle)
@@ -81,9 +90,16 @@ class RequestScheduler:
         """Fill the sources that are idle."""
         self._wake_due = False
         idle, self._idle = self._idle, set()
+        now = self._context.now()
         while idle and not self.is_busy:
-            idle.pop().fill()
+            idle.pop().fill(now)
         self._idle |= idle
+
+    def _look_again(self) -> None:
+        """In the endgame what was asked for becomes late, and that is no event: see whether idle sources may help."""
+        self._look = None
+        self._look_after = min(_LOOKS_GROW * self._look_after, _LAST_LOOK)
+        self.fill_idle()
 
     def take(self, source: Member, blocks: int) -> int:
         """Take blocks from the rate limits for a source. Returns the number that may be requested now, up to `blocks`;

@@ -95,9 +95,12 @@ def test_no_block_is_asked_of_more_peers_than_may_be():
     assert Endgame(picker, sources).take_over(fast, fast.delivery(), NOW) == []
 
 
-def test_peers_that_run_dry_together_look_one_after_the_other():
+def test_peers_that_ask_at_one_time_share_a_look_and_another_follows_a_little_later():
     picker, _, fast, sources = piece_asked_of(0.5)
+    other = Source(picker, 0.1)
+    sources.append(other)
     endgame = Endgame(picker, sources)
-    assert endgame.take_over(fast, fast.delivery(room=1), NOW)
-    assert endgame.take_over(fast, fast.delivery(), NOW + 0.01) == []
+    assert endgame.take_over(fast, fast.delivery(room=1), NOW) == [Run(0, 15, 1)]
+    assert endgame.take_over(other, other.delivery(room=1), NOW) == [Run(0, 14, 1)]
+    assert endgame.take_over(fast, fast.delivery(), NOW + 0.001) == []
     assert endgame.take_over(fast, fast.delivery(), NOW + 0.1)

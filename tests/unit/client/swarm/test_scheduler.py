@@ -33,19 +33,18 @@ class Owner:
 class Torrent:
     """A scheduler with the picker that it looks at, in which one piece at a time may be open."""
 
-    def __init__(self, context: ClientContext | None = None, rate: int | None = None) -> None:
-        self.picker: BlockPicker[BlockSource] = BlockPicker(GEOMETRY, zeros(4, "big"), max_open=PIECE)
+    def __init__(self, context: ClientContext | None = None, rate: int | None = None, max_open: int = PIECE) -> None:
+        self.picker: BlockPicker[BlockSource] = BlockPicker(GEOMETRY, zeros(4, "big"), max_open=max_open)
         assembly: Assembly[BlockSource] = Assembly(GEOMETRY, self.picker, Owner())
         context = context or ClientContext(ClientOptions())
         down = FairRate(rate, context.now(), context.down)
         self.scheduler = RequestScheduler(context, self.picker, assembly, down)
 
     def fill_up(self) -> int:
-        """Request all blocks of the only piece that may be open. Returns the piece."""
+        """Request all blocks of the pieces that may be open. Returns the first."""
         seed = FakeSource()
         self.picker.add_peer(seed, ones(4, "big"))
-        (run,) = self.picker.pick(seed, 100)
-        return run.piece
+        return self.picker.pick(seed, 100)[0].piece
 
 
 @pytest.fixture
@@ -162,3 +161,12 @@ def test_idle_sources_wait_until_the_torrent_is_not_busy(torrent):
     torrent.picker.verified(piece)
     torrent.scheduler.fill_idle()
     assert source.fills == 1
+
+
+def test_idle_sources_look_again_without_an_event_while_all_that_is_missing_was_asked_for():
+    torrent = Torrent(max_open=4 * PIECE)
+    source = FakeSource()
+    torrent.fill_up()
+    assert torrent.picker.in_endgame
+    torrent.scheduler.add_idle(source)
+    eventually(lambda: source.fills)
