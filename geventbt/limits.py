@@ -311,8 +311,8 @@ URGENT_PIECES = 4
 # --- choking (BEP 3) ---
 UPLOAD_SLOTS = 12
 """Peers unchoked at one time, the optimistic one included (libtorrent: 8; BEP 3: 4)."""
-CHOKE_INTERVAL = 10.0
-"""Between two rounds of choking (BEP 3: "once every ten seconds")."""
+CHOKE_INTERVAL = 5.0
+"""Between two rounds of choking (BEP 3: "once every ten seconds"; libtorrent: 15)."""
 OPTIMISTIC_INTERVAL = 30.0
 """For which the optimistic slot is one peer's (BEP 3: "rotates every 30 seconds")."""
 UPLOAD_TURN = 60.0

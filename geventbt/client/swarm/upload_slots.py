@@ -34,7 +34,7 @@ _SAMPLES, _ENOUGH = 8, 4
 _LESS, _FALLEN = 0.8, 0.5
 """A smaller number is tried when it is less than this part of what there are, and the uplink no longer taken for full
 when it sends less than this part of what it did."""
-_CERTAIN = 18
+_CERTAIN = 36
 """Rounds until a half of the slots is tried, where each takes little."""
 
 
