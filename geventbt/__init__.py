@@ -44,6 +44,7 @@ _EXPORTS = {
     "SourceStatus": "geventbt.discovery.source",
     "Network": "geventbt.net.network",
     "PortMapping": "geventbt.net.mapping.base",
+    "TcpPath": "geventbt.net.tcp_path",
     "Put": "geventbt.discovery.dht.results",
     "Sample": "geventbt.discovery.dht.results",
     "SwarmEstimate": "geventbt.discovery.dht.results",
@@ -153,6 +154,7 @@ if TYPE_CHECKING:
     from geventbt.metainfo.create import create_torrent as create_torrent
     from geventbt.net.mapping.base import PortMapping as PortMapping
     from geventbt.net.network import Network as Network
+    from geventbt.net.tcp_path import TcpPath as TcpPath
     from geventbt.peer_id import client_name as client_name
     from geventbt.peer_id import new_peer_id as new_peer_id
     from geventbt.protocol.fast import allowed_fast_set as allowed_fast_set

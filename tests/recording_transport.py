@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 
+from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import Cipher, TransportDelegate
 
@@ -36,6 +37,7 @@ class RecordingTransport:
         self.local_address = ("192.0.2.2", 40000)
         self.queued = 0
         self.queue_time: float | None = None
+        self.tcp_path: TcpPath | None = None
         self.buffers: list[Buffer] = []
         self.read_sizes: list[int] = []
         self.stalled = False

@@ -15,6 +15,7 @@ from geventbt.arguments import check_flags, check_seconds, given
 from geventbt.concurrency.dispatch import OwnSignal
 from geventbt.geometry import Geometry
 from geventbt.net.addresses import address_text
+from geventbt.net.tcp_path import TcpPath
 from geventbt.overloads import TypedAs
 from geventbt.peer_id import hash_or_id, info_hash_or_v2
 from geventbt.protocol import constants as c
@@ -345,6 +346,14 @@ class Wire:
         delays of its packets (BEP 29). None where it is not known.
         """
         return None if self._link.closed else self._link.transport.queue_time
+
+    @property
+    def tcp_path(self) -> TcpPath | None:
+        """What Linux knows of the way of what we send over TCP: bytes under way, acknowledged, and in queues.
+
+        None elsewhere, over uTP, and before anything was sent.
+        """
+        return None if self._link.closed else self._link.transport.tcp_path
 
     @property
     def paused(self) -> bool:

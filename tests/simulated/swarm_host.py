@@ -117,6 +117,7 @@ class Neighbour:
         self.unserved: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         self.idle_since = math.inf
         self.resumes_at = 0.0
+        self.tcp_path = None
         self.out_of_turn = Asked(self.window)
 
     def __hash__(self) -> int:

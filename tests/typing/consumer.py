@@ -69,6 +69,7 @@ from geventbt import (
     StorageBackend,
     StorageError,
     SwarmEstimate,
+    TcpPath,
     Torrent,
     TorrentReader,
     TorrentState,
@@ -153,9 +154,11 @@ def read_state(wire: Wire) -> None:
     speeds: list[float] = [wire.download_speed(), wire.upload_speed()]
     sizes: list[int] = [wire.downloaded, wire.uploaded, wire.wasted, wire.queued, wire.request_limit, wire.owed_answers]
     queue_time: float | None = wire.queue_time
+    path: TcpPath | None = wire.tcp_path
+    waiting: list[float] = [] if path is None else [path.under_way, path.acknowledged, path.queue_time, path.silence]
     reason: Exception | None = wire.close_reason
     print(kind, encryption, transport, address, pieces, extensions, version, requests, flags, speeds, sizes)
-    print(announced, queue_time, reason)
+    print(announced, queue_time, waiting, reason)
 
 
 def leech(wire: Wire) -> bytes:

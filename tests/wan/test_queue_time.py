@@ -14,15 +14,15 @@ from tests.wan.networks import network
 pytestmark = pytest.mark.interop
 SENDER = """
 import sys, time
-from geventbt.net.tcp_path import queue_time
+from geventbt.net.tcp_path import tcp_path
 import socket
 sock = socket.create_connection((sys.argv[1], 7000))
 sock.sendall(b"x")
 sock.recv(1)
-print(queue_time(sock) < 0.02, flush=True)
+print(tcp_path(sock).queue_time < 0.02, flush=True)
 sock.sendall(bytes(150_000))
 until = time.monotonic() + 10
-while queue_time(sock) < 0.05 and time.monotonic() < until:
+while tcp_path(sock).queue_time < 0.05 and time.monotonic() < until:
     time.sleep(0.01)
 print(time.monotonic() < until, flush=True)
 """

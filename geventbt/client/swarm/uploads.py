@@ -13,8 +13,10 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.client.swarm.choker import Choker, PeerView
 from geventbt.client.swarm.dealer import Dealer, DealtPeer
+from geventbt.client.swarm.uplink_gate import UplinkGate
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.errors import GeventBTError, StorageError
+from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.connection import RequestKey
 from geventbt.rates.throttle import Throttle
 
@@ -22,6 +24,8 @@ _SAMPLE = 1.0
 """Seconds between two looks at the uplink."""
 _EARLY_ROUND = 2.0
 """Seconds from one round to one that comes early, because nothing is left to send to those that have the slots."""
+_WITNESSES = 40
+"""Peers without a slot of which it is looked whether they meet the queue of our uplink as well."""
 _NO_QUEUE = 0.05
 """Seconds in queues of the network that are as good as none."""
 
@@ -36,6 +40,10 @@ class UploadPeer(DealtPeer, Protocol):
     @property
     def queue_time(self) -> float | None:
         """Seconds that what is sent to it spends in queues of the network, where that is known."""
+
+    @property
+    def tcp_path(self) -> TcpPath | None:
+        """What the system knows of the way of what is sent to it, where it is TCP and the system tells."""
 
     def view(self) -> PeerView[UploadPeer]:
         """What the choker needs to know of it."""
@@ -121,19 +129,23 @@ class Uploads:
         self._sample_at = 0.0
         self._was_dealing = False
         self._busy: set[UploadPeer] = set()
+        self._gate = UplinkGate(self._paths, now)
         self.dealer = dealer
         self._set_slots()
 
     # ------------------------------------------------------------------ blocks
 
     def read_blocks(self, peer: UploadPeer, requests: Sequence[RequestKey]) -> list[memoryview | GeventBTError]:
-        """Read blocks for a peer, when the rate limits allow it: then one at a time, so that none come in bursts.
+        """Read blocks for a peer, when the rate limits and the uplink allow it: then one at a time, so that none come
+        in bursts.
 
         Blocks. For `Wire.serve_pending`.
         """
         if self._rate.limited:
             requests = requests[:1]
             self._rate.acquire(requests[0][2])
+        elif self._gate.enter():
+            requests = requests[:1]
         piece, is_dealt = requests[0][0], self.dealer.is_dealing
         if is_dealt:
             requests = list(takewhile(lambda key: key[0] == piece, requests))
@@ -146,6 +158,13 @@ class Uploads:
             if self.dealer.on_sent(peer, piece, size, self._now()):
                 self._soon(lambda: self._end_turn(peer))
         return blocks
+
+    def _paths(self) -> dict[UploadPeer, TcpPath]:
+        """Those of the peers that have slots, and of some others."""
+        peers = sorted(self._owner.upload_peers, key=lambda peer: peer.choked)
+        some = peers[: self._choker.unchoked_count + _WITNESSES]
+        paths = ((peer, peer.tcp_path) for peer in some)
+        return {peer: path._replace(under_way=path.under_way + peer.queued) for peer, path in paths if path is not None}
 
     # ------------------------------------------------------------------ peers
 
@@ -179,7 +198,7 @@ class Uploads:
         return self.dealer.has_work or self._was_dealing
 
     def tick(self, now: float) -> None:
-        """Deal; each second, decide how many slots there are, and every ten which peers are unchoked.
+        """Deal; each second, decide how many slots there are, and every five which peers are unchoked.
 
         To be called once a second, or ten times while there is work.
         """

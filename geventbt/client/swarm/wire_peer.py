@@ -24,6 +24,7 @@ from geventbt.concurrency.greenlets import spawn
 from geventbt.errors import GeventBTError, LocalProtocolError, WireClosed
 from geventbt.extensions.upload_only import UploadOnly
 from geventbt.net.addresses import Address, address_text
+from geventbt.net.tcp_path import TcpPath
 from geventbt.peer_id import client_name
 from geventbt.protocol import constants as c
 from geventbt.protocol.connection import Event, RequestKey
@@ -345,6 +346,11 @@ class WirePeer(WireDelegate):
     def queue_time(self) -> float | None:
         """Seconds that what is sent to it spends in queues of the network, where that is known."""
         return self.wire.queue_time
+
+    @property
+    def tcp_path(self) -> TcpPath | None:
+        """What the system knows of the way of what is sent to it, where it is TCP and the system tells."""
+        return self.wire.tcp_path
 
     @property
     def up_rate(self) -> float:

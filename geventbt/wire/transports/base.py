@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from geventbt import limits
+from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.messages import Buffer
 
 MAX_MESSAGE = 13 + limits.BLOCK
@@ -90,6 +91,10 @@ class Transport(Protocol):
     @property
     def queue_time(self) -> float | None:
         """Seconds that what is sent spends in queues on its way; None where that is not known."""
+
+    @property
+    def tcp_path(self) -> TcpPath | None:
+        """What the system knows of its way; None over uTP, and where the system does not tell."""
 
     def attach(self, delegate: TransportDelegate) -> None:
         """Call this delegate from now on. Reading begins with the first one."""

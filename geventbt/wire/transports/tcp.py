@@ -19,7 +19,7 @@ from geventbt import limits
 from geventbt.concurrency.hubs import drop_socket_in_child
 from geventbt.errors import WireTimeout
 from geventbt.net.addresses import plain_host
-from geventbt.net.tcp_path import queue_time
+from geventbt.net.tcp_path import TcpPath, tcp_path
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
 from geventbt.wire.transports.sockets import adopt
@@ -182,7 +182,13 @@ class TcpTransport:
     @property
     def queue_time(self) -> float | None:
         """Seconds that what is sent spends in queues on its way; None where that is not known."""
-        return queue_time(self._sock)
+        path = self.tcp_path
+        return None if path is None else path.queue_time
+
+    @property
+    def tcp_path(self) -> TcpPath | None:
+        """What the system knows of the way of what is sent; None where it does not tell."""
+        return tcp_path(self._sock)
 
     @property
     def paused(self) -> bool:

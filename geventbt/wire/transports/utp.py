@@ -130,6 +130,10 @@ class UtpTransport:
         return self.stream.queued
 
     @property
+    def tcp_path(self) -> None:
+        """It is not TCP."""
+
+    @property
     def paused(self) -> bool:
         """Whether reading is paused."""
         return self._pauses > 0

@@ -14,6 +14,7 @@ from geventbt.client.swarm.choker import Choker, PeerView
 from geventbt.client.swarm.dealer import Dealer
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.client.swarm.uploads import Uploads
+from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.connection import RequestKey
 from geventbt.rates.throttle import Throttle
 
@@ -29,6 +30,7 @@ class Peer:
         self.interested = self.choked = True
         self.is_busy = False
         self.queue_time: float | None = None
+        self.tcp_path: TcpPath | None = None
         self.up_rate = 0.0
         self.uploaded = 0
         self.queued = 0
@@ -116,7 +118,7 @@ def test_a_round_comes_early_where_those_that_have_the_slots_ask_for_nothing():
     leecher = Leecher(4)
     leecher.go_on(1)
     first = leecher.unchoked
-    leecher.go_on(5)
+    leecher.go_on(int(limits.CHOKE_INTERVAL) - 1)
     assert len(leecher.unchoked) == 4
     assert leecher.unchoked != first
 
@@ -125,5 +127,35 @@ def test_no_round_comes_early_while_there_is_something_to_send():
     leecher = Leecher(4)
     leecher.go_on(1)
     first = leecher.unchoked
-    leecher.go_on(8, send(1.0))
+    leecher.go_on(int(limits.CHOKE_INTERVAL) - 1, send(1.0))
     assert leecher.unchoked == first
+
+
+class Seeder(Leecher):
+    """One that is asked for blocks."""
+
+    def read(self, requests: list[RequestKey], peers: int = 1) -> list[memoryview]:
+        return [memoryview(bytes(length)) for _, _, length in requests]
+
+    def serve(self, peer: Peer, seconds: float, queue_time: float) -> list[int]:
+        """All peers are sent to and acknowledge as much. Returns how many of three blocks were read at each time."""
+        requests = [(0, block * limits.BLOCK, limits.BLOCK) for block in range(3)]
+        counts = []
+        for _ in range(round(seconds / 0.1)):
+            self.now += 0.1
+            for each in self.upload_peers:
+                each.tcp_path = TcpPath(queue_time, 0, int(self.now * 1e6), 0.0)
+            counts.append(len(self.uploads.read_blocks(peer, requests)))
+        return counts
+
+
+def test_blocks_are_read_one_at_a_time_while_the_uplink_has_a_queue():
+    seeder = Seeder(4)
+    assert seeder.serve(seeder.upload_peers[0], 2, queue_time=0.5)[-5:] == [1] * 5
+    assert seeder.serve(seeder.upload_peers[0], 2, queue_time=0.0) == [3] * 20
+
+
+def test_a_peer_without_a_way_that_is_known_is_sent_all_that_it_asks_for():
+    seeder = Seeder(4)
+    requests = [(0, 0, limits.BLOCK), (0, limits.BLOCK, limits.BLOCK)]
+    assert len(seeder.uploads.read_blocks(seeder.upload_peers[0], requests)) == 2
