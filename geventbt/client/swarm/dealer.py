@@ -5,6 +5,9 @@ leecher, or until it shows that the uplink is not what is scarce; see `InitialSe
 all pieces, and dealing never comes back. Where leechers hold them all, those that would be late are helped on; see
 `LateLeechers`. By itself it does not deal under a rate limit: what is limited on purpose is to be shared equally. A
 leecher that came first, alone, has been told of all of them.
+
+Two seeds that both deal look to each other like leechers that have nothing, but are not interested in what they are
+offered. Where none of those that are dealt to is, everybody is told of everything, until the next leecher comes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ _RATE_TIME = 0.25
 """Seconds that the rate of the uplink is measured over at the least: so much may be in buffers alone."""
 _IDLE_TIME = 0.5
 """Seconds in which nothing is requested, until what others were offered is offered again."""
+_INTEREST_TIME = 2.0
+"""Seconds in which one that lacks pieces, and is offered one, says that it is interested."""
 _TOLD = 5000
 """Haves that are sent at a time, in the end: there may be many leechers, and many pieces."""
 
@@ -105,6 +110,7 @@ class Dealer(Generic[P]):
         self._in_turn: dict[P, None] = {}
         self._untold: dict[P, bitarray] = {}
         self._begun_at = math.inf
+        self._wanted_at = math.inf
         self._busy_at = 0.0
         self._sent = 0
         self._is_idle = False
@@ -141,6 +147,7 @@ class Dealer(Generic[P]):
             self.finish()
         elif earlier or self._setting:
             self.is_dealing = True
+            self._wanted_at = math.inf
             for other in earlier:
                 self._seeding.join(other, other.pieces, sees_all=True)
                 self._seeding.set_turn(other, not other.choked)
@@ -224,6 +231,11 @@ class Dealer(Generic[P]):
         if self._setting is None and self._is_limited():
             self.finish()
             return
+        is_wanted = any(peer.interested for peer in self._hidden)
+        self._wanted_at = now if is_wanted else min(now, self._wanted_at)
+        if self._setting is None and now - self._wanted_at >= _INTEREST_TIME:
+            self._tell_all()
+            return
         if any(peer.is_busy for peer in self._in_turn):
             self._busy_at = now
             self._is_idle = False
@@ -259,7 +271,11 @@ class Dealer(Generic[P]):
 
     def finish(self) -> None:
         """Deal no more, and tell everybody of everything."""
-        self.may_deal = self.is_dealing = False
+        self.may_deal = False
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        self.is_dealing = False
         # First those that download, of perhaps thousands.
         for peer in sorted(self._hidden, key=lambda peer: peer not in self._in_turn):
             self._untold[peer] = self._seeding.unshown(peer)

@@ -66,6 +66,18 @@ def test_a_lone_leecher_is_told_of_everything_at_once(world: World, torrent):
     wire.close(0)
 
 
+def test_two_seeds_that_have_met_do_not_take_each_other_for_leechers(world: World, torrent):
+    seeds = [world.seed(torrent, dht=False, lsd=False) for _ in range(2)]
+    first, second = (seed.torrents[torrent.info_hash] for seed in seeds)
+    job = world.download(torrent, [address(seed) for seed in seeds], limit_down=100_000)
+    eventually(lambda: job.progress.done and len(job.peers) == 2)
+    first.add_peers([address(seeds[1])])
+    eventually(lambda: len(first.peers) == len(second.peers) == 2)
+    job.set_limits(down=None)
+    # A piece a second of each, if they did.
+    assert job.wait(torrent.geometry.pieces / 5)
+
+
 def test_a_seed_can_be_told_not_to_deal(world: World, torrent):
     client = world.client(upload_slots=None)
     assert client.add(torrent, world.origin, seed_only=True, super_seeding=False).wait(10)

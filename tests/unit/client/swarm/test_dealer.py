@@ -188,6 +188,31 @@ def test_when_only_one_is_left_that_knows_everything_there_is_nothing_to_deal():
     assert swarm.dealer.may_deal
 
 
+def test_another_seed_that_deals_as_well_is_known_by_its_lack_of_interest():
+    swarm = Swarm()
+    lone, _ = swarm.join()
+    other, _ = swarm.join()
+    other.interested = False
+    swarm.dealer.tick(10.0)
+    assert swarm.dealer.is_dealing
+    swarm.dealer.tick(12.0)
+    assert not swarm.dealer.is_dealing
+    assert sorted(other.told) == list(range(PIECES))
+    assert swarm.dealer.may_have_turn(lone)
+    assert swarm.join()[1]
+
+
+def test_while_one_is_interested_it_goes_on():
+    swarm = Swarm()
+    swarm.join()
+    other, _ = swarm.join()
+    other.interested = False
+    swarm.join()
+    for second in range(5):
+        swarm.dealer.tick(float(second))
+    assert swarm.dealer.is_dealing
+
+
 def test_one_that_others_feed_gives_its_turn_to_those_that_are_dealt_to():
     swarm = Swarm()
     lone, _ = swarm.join()
