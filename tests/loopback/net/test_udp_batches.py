@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geventbt.net import udp_offload
+from geventbt.net.datagrams import Run
 from geventbt.net.udp_batches import BatchReader, SingleReader, batch_reader
 
 READERS: list[Callable[[], BatchReader]] = [batch_reader, SingleReader]
@@ -46,17 +49,27 @@ def sockets(request: pytest.FixtureRequest) -> Iterator[Sockets]:
     made.close()
 
 
-def read_all(reader: BatchReader, sock: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
-    """Everything that has come, datagram by datagram, with its sender."""
+def batches(reader: BatchReader, sock: socket.socket, total: int) -> Iterator[list[Run]]:
+    """What is read at a time, until that many bytes have come, and nothing more has: where another processor delivers a
+    datagram, it comes a while after it is sent."""
+    while total > 0:
+        assert select.select([sock], [], [], 10)[0], "it did not come in time"
+        runs = reader.receive(sock)
+        total -= sum(len(data) for data, _, _ in runs)
+        yield runs
+    with suppress(BlockingIOError):
+        while True:
+            yield reader.receive(sock)
+
+
+def read_all(reader: BatchReader, sock: socket.socket, total: int) -> list[tuple[bytes, tuple[str, int]]]:
+    """Everything that comes, datagram by datagram, with its sender."""
     came = []
-    while True:
-        try:
-            runs = reader.receive(sock)
-        except BlockingIOError:
-            return came
+    for runs in batches(reader, sock, total):
         for data, size, address in runs:
             assert len({bytes(data[at : at + 1]) for at in range(0, len(data), size or 1)}) <= 1 or not data
             came += [(bytes(data[at : at + size]), address) for at in range(0, len(data), size or 1)]
+    return came
 
 
 def numbered(number: int, size: int) -> bytes:
@@ -78,7 +91,8 @@ def test_every_datagram_comes_whole_in_order_and_with_its_sender(
                 data = numbered(len(sent), size)
                 sockets.send(sender, data)
                 sent.append((data, sockets.senders[sender].getsockname()[:2]))
-        assert read_all(make(), sockets.receiver) == [each for each in sent if each[0]]
+        total = sum(len(data) for data, _ in sent)
+        assert read_all(make(), sockets.receiver, total) == [each for each in sent if each[0]]
     finally:
         sockets.close()
 
@@ -87,15 +101,17 @@ def test_every_datagram_comes_whole_in_order_and_with_its_sender(
 def test_datagrams_alike_lie_one_behind_the_other(sockets: Sockets) -> None:
     reader = batch_reader()
 
-    def send() -> None:
+    def sent() -> list[list[tuple[int, int]]]:
+        """Send, and see what is read at a time."""
         for number in range(40):
             sockets.send(0, numbered(number, 700))
+        return [[(len(data), size) for data, size, _ in runs] for runs in batches(reader, sockets.receiver, 40 * 700)]
 
-    send()
-    # From now on it expects more of the same size.
-    read_all(reader, sockets.receiver)
-    send()
-    assert [(len(data), size) for data, size, _ in reader.receive(sockets.receiver)] == [(28000, 700)]
+    sent()
+    # From now on it expects more of the same size. They may not come all at once.
+    read = sent()
+    assert [len(runs) for runs in read] == [1] * len(read)
+    assert {size for [(_, size)] in read} == {700}
 
 
 @pytest.mark.parametrize("make", READERS)
@@ -110,7 +126,7 @@ def test_datagrams_that_the_system_joined_are_told_apart(
     for _ in range(3):
         sockets.senders[0].sendmsg([data], udp_offload.segments(size), 0, sockets.receiver.getsockname())
         sockets.senders[0].sendto(b"A" * size, sockets.receiver.getsockname())
-    lengths = [len(datagram) for datagram, _ in read_all(reader, sockets.receiver)]
+    lengths = [len(datagram) for datagram, _ in read_all(reader, sockets.receiver, 3 * (total + size))]
     each = [size] * (total // size) + ([total % size] if total % size else [])
     assert lengths == [*each, size] * 3
 
