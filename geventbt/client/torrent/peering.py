@@ -90,7 +90,10 @@ class Peering:
         return active.connections if active is not None else 0
 
     def accept(self, wire: Wire) -> None:
-        """Take a peer that has connected to the client and asks for this torrent."""
+        """Take a peer that has connected to the client and asks for this torrent. Blocks between the search for the
+        metadata and the opening of the data: what is refused comes back only later."""
+        if self._search is None:
+            self._life.known.wait(limits.HANDSHAKE_TIMEOUT)
         if self.swarm is None:
             self._join_early()
         active = self.swarm or self._search

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from geventbt import ActiveTorrent, MemoryBackend, Torrent
+from geventbt import ActiveTorrent, Magnet, MemoryBackend, Torrent
 from geventbt.client.torrent.file_map import FileMap
-from tests.loopback.world import World, address, eventually
+from tests.loopback.world import World, address, eventually, remains
 
 PIECE = 512 * 1024
 """As much as is read at a time."""
@@ -80,6 +81,25 @@ def test_peers_are_let_in_between_the_check_and_the_download(
     eventually(lambda: job.state == "downloading")
     with world.visit(client, torrent):
         go_on.set()
+        assert job.wait(10)
+
+
+def test_peers_are_held_between_the_metadata_and_the_opening_of_the_data(world: World, no_retries: None) -> None:
+    opens, go_on = threading.Event(), threading.Event()
+
+    def wait(torrent: Torrent, folder: Path) -> MemoryBackend:
+        opens.set()
+        assert go_on.wait(20)
+        return MemoryBackend(torrent, folder)
+
+    torrent = world.torrent()
+    client = world.client()
+    job = client.add(Magnet.from_torrent(torrent), peers=world.seeds(torrent, 1), storage=wait)
+    eventually(opens.is_set)
+    visit = world.spawn(world.visit, client, torrent)
+    remains(lambda: not visit.ready(), 0.2)
+    go_on.set()
+    with visit.get(timeout=10):
         assert job.wait(10)
 
 
