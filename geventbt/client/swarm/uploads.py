@@ -24,7 +24,7 @@ _SAMPLE = 1.0
 """Seconds between two looks at the uplink."""
 _EARLY_ROUND = 2.0
 """Seconds from one round to one that comes early, because nothing is left to send to those that have the slots."""
-_WITNESSES = 40
+_OTHERS = 40
 """Peers without a slot of which it is looked whether they meet the queue of our uplink as well."""
 _NO_QUEUE = 0.05
 """Seconds in queues of the network that are as good as none."""
@@ -167,7 +167,7 @@ class Uploads:
         if not self._choker.unchoked_count:
             return {}
         peers = sorted(self._owner.upload_peers, key=lambda peer: peer.choked)
-        some = peers[: self._choker.unchoked_count + _WITNESSES]
+        some = peers[: self._choker.unchoked_count + _OTHERS]
         paths = ((peer, peer.tcp_path) for peer in some)
         return {peer: path._replace(under_way=path.under_way + peer.queued) for peer, path in paths if path is not None}
 
