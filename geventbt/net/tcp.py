@@ -60,6 +60,9 @@ class TcpAttempt:
         endpoint: where to.
         source_address: to connect from, or None.
         network: opens the socket.
+
+    Attributes:
+        was_refused: whether nothing has listened there.
     """
 
     def __init__(
@@ -68,10 +71,15 @@ class TcpAttempt:
         self._endpoint = endpoint
         self._source_address = source_address
         self._network = network
+        self.was_refused = False
 
     def open(self) -> Any:
         """A connected socket."""
-        return self._network.connect(self._endpoint, None, self._source_address)
+        try:
+            return self._network.connect(self._endpoint, None, self._source_address)
+        except ConnectionRefusedError:
+            self.was_refused = True
+            raise
 
     def discard(self, opened: Any) -> None:
         """Close a socket."""

@@ -14,14 +14,14 @@ from gevent.socket import timeout as socket_timeout
 
 from geventbt import limits
 from geventbt.arguments import check_instances, check_seconds
-from geventbt.concurrency.race import Attempt, first_of
+from geventbt.concurrency.race import first_of
 from geventbt.errors import HandshakeError, WireTimeout
 from geventbt.net.addresses import Address, NamedAddress, is_port, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import TcpAttempt, interleaved, name_address
 from geventbt.peer_id import info_hash_or_v2
-from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportChoice, TransportName, check_transport
+from geventbt.wire.transports.base import TCP, UTP, TransportChoice, TransportName, check_transport, in_order
 from geventbt.wire.transports.blocking import BlockingStream
 from geventbt.wire.transports.encryption import (
     ALLOW,
@@ -63,7 +63,8 @@ def connect(
             it: without it "prefer" connects in plaintext, and "require" raises ValueError.
         source_address: the (host, port) to connect from, or None.
         transport: "tcp"; "utp" for uTP (BEP 29); or "both": TCP, then uTP as well if TCP fails or takes longer than
-            `limits.UTP_HEAD_START`, and the first that connects is used. See `Wire.transport` for the outcome.
+            `limits.UTP_HEAD_START`, and the first that connects is used; but TCP, if it was refused before uTP has
+            connected, and is not any more. See `Wire.transport` for the outcome.
         network: opens the socket: through a proxy or from an interface. Through a proxy of HTTP it is TCP alone.
 
     Raises:
@@ -81,11 +82,10 @@ def connect(
     if source_address is not None and not _is_pair(source_address):
         raise TypeError(f"source_address={source_address!r}: (host, port) is expected")
     address = _parsed(address)
-    ways = (TCP, UTP) if transport == BOTH else (transport,)
     try:
         return open_wire(
             address,
-            ways,
+            in_order(transport),
             OwnPorts(source_address, network),
             timeout=timeout,
             encryption=encryption,
@@ -179,7 +179,12 @@ class _Opener:
         timer = gevent.Timeout.start_new(timeout)
         try:
             endpoints = interleaved(_endpoints(self._address, self._network))
-            attempts = [self._attempt(way, endpoint, timeout) for way in ways for endpoint in endpoints]
+            by_tcp = [TcpAttempt(endpoint, self._source_address, self._network) for endpoint in endpoints]
+            by_utp = [
+                _UtpAttempt(self._utp, endpoint, timeout, self._network, tcp)
+                for endpoint, tcp in zip(endpoints, by_tcp, strict=True)
+            ]
+            attempts = [attempt for way in ways for attempt in (by_tcp if way == TCP else by_utp)]
             stream, index = first_of(attempts, limits.UTP_HEAD_START)
             if not self._network.is_proxied:
                 return _Opened(stream, None)
@@ -192,33 +197,54 @@ class _Opener:
         finally:
             timer.close()
 
-    def _attempt(self, way: TransportName, endpoint: Endpoint, timeout: float) -> Attempt[Any]:
-        if way == UTP:
-            return _UtpAttempt(self._utp, endpoint, timeout, self._network)
-        return TcpAttempt(endpoint, self._source_address, self._network)
-
 
 class _UtpAttempt:
-    """Connects by uTP; an `Attempt`."""
+    """Connects by uTP; an `Attempt`. Where TCP was refused before and is taken by now, as the peer was starting, it
+    connects by that.
 
-    def __init__(self, utp: UtpConnector, endpoint: Endpoint, timeout: float, network: Network) -> None:
+    Args:
+        utp: opens uTP connections.
+        endpoint: where to.
+        timeout: seconds.
+        network: that of the connections.
+        tcp: what may have been tried there before.
+    """
+
+    def __init__(
+        self, utp: UtpConnector, endpoint: Endpoint, timeout: float, network: Network, tcp: TcpAttempt
+    ) -> None:
         self._network = network
         self._utp = utp
         self._endpoint = endpoint
         self._timeout = timeout
+        self._tcp = tcp
 
     def open(self) -> Any:
-        """A connected transport."""
+        """A connected transport, or a socket."""
         self._network.check(self._endpoint)
         if self._endpoint.is_name:
             # Answers come from an address that is not known.
             raise OSError(
                 errno.EINVAL, f"cannot connect to {self._endpoint.host} over uTP: only a proxy knows the name"
             )
-        return self._utp.connect(self._endpoint.sockaddr[:2], self._timeout)
+        opened = self._utp.connect(self._endpoint.sockaddr[:2], self._timeout)
+        return self._rather_by_tcp(opened) if self._tcp.was_refused else opened
+
+    def _rather_by_tcp(self, opened: UtpTransport) -> Any:
+        try:
+            with gevent.Timeout(limits.UTP_HEAD_START, False):
+                sock = self._tcp.open()
+                opened.close()
+                return sock
+        except OSError as error:
+            _log.debug("by uTP: TCP to %s:%s is still refused: %s", *self._endpoint.sockaddr[:2], error)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     def discard(self, opened: Any) -> None:
-        """Close a transport."""
+        """Close what was opened."""
         opened.close()
 
 

@@ -20,7 +20,7 @@ from geventbt.errors import GeventBTError, WireClosed
 from geventbt.net.addresses import Address
 from geventbt.net.tcp import name_address
 from geventbt.wire.connect import open_wire
-from geventbt.wire.transports.base import BOTH, TCP, UTP, TransportName
+from geventbt.wire.transports.base import UTP, TransportName, in_order
 from geventbt.wire.transports.utp_ports import UtpConnector
 from geventbt.wire.wire import Wire
 
@@ -82,8 +82,6 @@ class Dialer:
         self._dialling: dict[gevent.Greenlet, Address] = {}
         self._routine = Routine(f"dialer of {info_hash.hex()}", self._dial_known)
         self._short_until = float("-inf")
-        # What was last connected to over uTP.
-        self._speaks_utp: dict[Address, None] = {}
         self.last_failure: Exception | None = None
 
     @property
@@ -198,7 +196,7 @@ class Dialer:
             self._known.released(address, monotonic())
 
     def _connect(self, address: Address) -> Wire:
-        ways, utp = self._ways(address), self._utp or self._context.utp
+        ways, utp = in_order(self._context.transport), self._utp or self._context.utp
         try:
             return self._connect_by(address, ways, utp)
         except (GeventBTError, OSError) as error:
@@ -235,22 +233,7 @@ class Dialer:
             if self._context.own_addresses.has_led_here(address, wire.local_address):
                 self._known.exclude(address)
             raise
-        self._note_way(address, wire.transport)
         return wire
-
-    def _ways(self, address: Address) -> tuple[TransportName, ...]:
-        """The transports to try, that which worked the last time first."""
-        transport = self._context.transport
-        if transport != BOTH:
-            return (transport,)
-        return (UTP, TCP) if address in self._speaks_utp else (TCP, UTP)
-
-    def _note_way(self, address: Address, transport: str) -> None:
-        self._speaks_utp.pop(address, None)
-        if transport == UTP:
-            self._speaks_utp[address] = None
-            if len(self._speaks_utp) > limits.KNOWN_PEERS:
-                del self._speaks_utp[next(iter(self._speaks_utp))]
 
 
 def _has_hung_up(error: BaseException) -> bool:

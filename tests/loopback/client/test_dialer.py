@@ -24,6 +24,7 @@ from geventbt.net.network import DIRECT
 from geventbt.net.udp_port import UdpPort
 from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.utp_ports import UtpPorts
+from tests.free_port import free_port
 from tests.loopback.harness import eventually, gevent_listener
 
 INFO_HASH = b"i" * 20
@@ -237,26 +238,18 @@ def test_an_unexpected_error_is_a_failed_try_and_logged_once(dialling, monkeypat
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
 
 
-def test_the_transport_that_worked_is_tried_first_the_next_time(dialling, monkeypatch):
-    tried: list[tuple[str, ...]] = []
-
-    def connect(address: Address, ways: tuple[Any, ...], *more: Any, **options: Any) -> Wire:
-        tried.append(ways)
-        return open_wire(address, ways, *more, **options)
-
-    monkeypatch.setattr("geventbt.client.swarm.dialer.open_wire", connect)
-    with geventbt.listen(("127.0.0.1", 0), serve, transport="utp") as server:
-        address = "127.0.0.1", server.server_port
-        dialling.add(address)
-        dialling.dialer.start()
-        eventually(lambda: address in dialling.owner.wires)
-        wire = dialling.owner.wires.pop(address)
-        assert wire.transport == "utp"
-        wire.close()
-        dialling.known.released(address, monotonic())
-        dialling.dialer.wake()
-        eventually(lambda: address in dialling.owner.wires)
-    assert tried == [("tcp", "utp"), ("utp", "tcp")]
+def test_a_peer_that_was_reached_over_utp_is_reached_over_tcp_as_soon_as_it_takes_that(dialling):
+    address = "127.0.0.1", free_port()
+    dialling.add(address)
+    for taken, used in [("utp", "utp"), ("both", "tcp")]:
+        with geventbt.listen(address, serve, transport=taken):
+            dialling.dialer.start()
+            eventually(lambda: address in dialling.owner.wires)
+            wire = dialling.owner.wires.pop(address)
+            assert wire.transport == used
+            wire.close()
+            dialling.dialer.stop()
+            dialling.known.released(address, monotonic())
 
 
 @pytest.mark.parametrize("encryption", ["disable", "require"])

@@ -8,7 +8,7 @@ import random
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from time import process_time
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 import geventbt
 from geventbt import Wire, limits
 from geventbt.net import udp_offload
+from geventbt.net.addresses import Address
 from geventbt.net.network import DIRECT
 from geventbt.net.udp_port import UdpPort
 from geventbt.protocol.handshake import Handshake
@@ -25,8 +26,11 @@ from geventbt.protocol.message_objects import Have
 from geventbt.protocol.messages import Buffer
 from geventbt.protocol.utp import packets as p
 from geventbt.protocol.utp.stream import UtpStream
+from geventbt.wire.connect import open_wire
 from geventbt.wire.transports.base import BULK_READ
-from geventbt.wire.transports.utp_ports import UtpPorts
+from geventbt.wire.transports.utp import UtpTransport
+from geventbt.wire.transports.utp_ports import OwnPorts, UtpPorts
+from tests.free_port import free_port
 from tests.loopback.harness import eventually
 
 INFO_HASH, OURS, THEIRS = b"h" * 20, b"-GB0001-aaaaaaaaaaaa", b"-GB0001-bbbbbbbbbbbb"
@@ -124,29 +128,81 @@ def test_tcp_is_preferred_where_the_peer_takes_both(serve):
         assert wire.transport == "tcp"
 
 
-def test_utp_is_tried_soon_where_tcp_is_silent(serve, monkeypatch):
-    monkeypatch.setattr(limits, "UTP_HEAD_START", 0.05)
-    server = serve()
-    with socket.socket() as full:
-        # Its backlog is full, so that it does not answer to more.
-        full.bind(("127.0.0.1", 0))
+class Starting:
+    """A peer that begins to listen when uTP is tried: TCP has been refused by then. Opens the uTP connections to it.
+
+    Args:
+        listen: has it listen at an address.
+
+    Attributes:
+        opened: the uTP connections.
+    """
+
+    def __init__(self, listen: Callable[[Address], object]) -> None:
+        self._listen = listen
+        self._address = "127.0.0.1", free_port()
+        self.opened: list[UtpTransport] = []
+
+    def connect(self, address: Address, timeout: float) -> UtpTransport:
+        self._listen(address)
+        self.opened.append(OwnPorts().connect(address, timeout))
+        return self.opened[-1]
+
+    def reach(self, timeout: float = 10) -> Wire:
+        return open_wire(self._address, ("tcp", "utp"), self, timeout=timeout)
+
+
+def test_a_peer_that_was_starting_when_it_refused_tcp_is_reached_over_tcp(serve):
+    peer = Starting(lambda address: serve(address=address, transport="both"))
+    with peer.reach() as wire:
+        assert wire.transport == "tcp"
+        assert [opened.closed for opened in peer.opened] == [True]
+        assert fetch(wire) == PAYLOAD
+
+
+@contextmanager
+def silent_over_tcp(server: geventbt.PeerServer, address: Address) -> Iterator[Address]:
+    """An address that takes uTP for a server, and does not answer over TCP: its backlog is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(address)
         full.listen(0)
-        held = []
         for _ in range(3):
-            one = socket.socket()
+            one = stack.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-            held.append(one)
-        utp = UtpPorts(UdpPort.at(DIRECT, "127.0.0.1", full.getsockname()[1]), server)
-        try:
-            with geventbt.connect(full.getsockname(), transport="both") as wire:
-                assert wire.transport == "utp"
-                assert fetch(wire) == PAYLOAD
-        finally:
-            for one in held:
-                one.close()
-            eventually(lambda: not server.wires)
-            utp.close()
+        stack.callback(UtpPorts(UdpPort(DIRECT, [full.getsockname()]), server).close)
+        yield full.getsockname()
+        eventually(lambda: not server.wires)
+
+
+def test_utp_is_tried_soon_where_tcp_is_silent(serve, monkeypatch):
+    monkeypatch.setattr(limits, "UTP_HEAD_START", 0.05)
+    with (
+        silent_over_tcp(serve(), ("127.0.0.1", 0)) as address,
+        geventbt.connect(address, transport="both") as wire,
+    ):
+        assert wire.transport == "utp"
+        assert fetch(wire) == PAYLOAD
+
+
+def test_tcp_that_is_silent_after_it_was_refused_leaves_utp(serve, monkeypatch):
+    monkeypatch.setattr(limits, "UTP_HEAD_START", 0.05)
+    with ExitStack() as stack:
+        server = serve()
+        peer = Starting(lambda address: stack.enter_context(silent_over_tcp(server, address)))
+        with peer.reach() as wire:
+            assert wire.transport == "utp"
+            assert fetch(wire) == PAYLOAD
+
+
+def test_nothing_stays_open_when_the_time_is_over_while_tcp_is_tried_again(serve):
+    with ExitStack() as stack:
+        server = serve()
+        peer = Starting(lambda address: stack.enter_context(silent_over_tcp(server, address)))
+        with pytest.raises(geventbt.WireTimeout):
+            peer.reach(timeout=limits.UTP_HEAD_START / 2)
+        eventually(lambda: [opened.closed for opened in peer.opened] == [True])
 
 
 def test_nothing_that_listens_is_an_error_at_once():
