@@ -25,6 +25,7 @@ from geventbt.net.datagrams import DatagramConnector
 from geventbt.peer_id import new_peer_id
 from geventbt.rates.fair_rate import FairRate
 from geventbt.rates.throttle import Throttle
+from geventbt.rates.uplink_gate import UplinkGate
 from geventbt.wire.transports.utp_ports import OwnPorts, UtpConnector
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ClientContext:
         lsd: finds peers in the local network, or None.
         down: the rate at which blocks are requested.
         up: the rate at which blocks are sent.
+        uplink: has them wait while the uplink has a queue.
         connections: bounds how many there are.
         own_addresses: where we would connect to ourselves.
         announces: bounds how many announces to trackers are under way.
@@ -93,6 +95,7 @@ class ClientContext:
         self.lsd: LocalDiscovery | None = None
         self.down = FairRate(options.limit_down, monotonic())
         self.up = Throttle(options.limit_up)
+        self.uplink = UplinkGate(monotonic)
         self.connections = ConnectionRoom(options.max_connections, count_connections)
         self.own_addresses = OwnAddresses()
         self.announces = AnnounceQueue(limits.TRACKER_ANNOUNCES, limits.ANNOUNCES)

@@ -23,6 +23,7 @@ from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.client.swarm.uploads import Uploads
 from geventbt.rates.speed import SpeedMeter
 from geventbt.rates.throttle import Throttle
+from geventbt.rates.uplink_gate import UplinkGate
 from tests.simulated.swarm_links import Channel, Clock, Downlink, Message, Uplink
 
 BLOCK = limits.BLOCK
@@ -232,7 +233,15 @@ class SimulatedHost:
         choker: Choker[Any] = Choker(habits.slots, rng=random)
         slots = UploadSlots(habits.slots, follows_uplink=habits.follows_uplink)
         self.uploads = Uploads(
-            self, _Blocks(), choker, slots, Throttle(), dealer, now=clock, soon=lambda action: clock.after(0, action)
+            self,
+            _Blocks(),
+            choker,
+            slots,
+            Throttle(),
+            dealer,
+            UplinkGate(clock),
+            now=clock,
+            soon=lambda action: clock.after(0, action),
         )
         clock.after(random.random() * _TICK, self._tick)
 

@@ -119,6 +119,7 @@ class Swarm:
     ) -> None:
         torrent = storage.torrent
         self._now = context.now
+        self._uplink = context.uplink
         self._storage = storage
         self._known = known
         self._finder = finder
@@ -148,6 +149,7 @@ class Swarm:
             UploadSlots(context.upload_slots),
             up,
             self._dealer,
+            context.uplink,
             now=context.now,
         )
         self._urgent = UrgentRequests(self.picker, self.scheduler, self.table)
@@ -169,6 +171,7 @@ class Swarm:
         if not self.picker.complete:
             self._dealer.finish()
         self._admission.start()
+        self._uplink.add(self.uploads)
         if is_checking:
             self.scheduler.holds, self._checked_from = True, self.have.copy()
         else:
@@ -195,6 +198,7 @@ class Swarm:
     def stop(self, timeout: float) -> None:
         """Leave all peers. Pieces that are complete are still verified and written, for at most `timeout` seconds."""
         self._ticks.stop()
+        self._uplink.remove(self.uploads)
         self._web_seeds.stop()
         self._admission.stop(timeout)
         self._verifier.finish(timeout)

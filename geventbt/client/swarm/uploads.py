@@ -13,18 +13,18 @@ from bitarray import bitarray
 from geventbt import limits
 from geventbt.client.swarm.choker import Choker, PeerView
 from geventbt.client.swarm.dealer import Dealer, DealtPeer
-from geventbt.client.swarm.uplink_gate import UplinkGate
 from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.connection import RequestKey
 from geventbt.rates.throttle import Throttle
+from geventbt.rates.uplink_gate import UplinkGate
 
 _SAMPLE = 1.0
 """Seconds between two looks at the uplink."""
 _EARLY_ROUND = 2.0
 """Seconds from one round to one that comes early, because nothing is left to send to those that have the slots."""
-_WITNESSES = 40
+_OTHERS = 40
 """Peers without a slot of which it is looked whether they meet the queue of our uplink as well."""
 _NO_QUEUE = 0.05
 """Seconds in queues of the network that are as good as none."""
@@ -99,6 +99,7 @@ class Uploads:
         slots: decides how many.
         rate: the torrent's own, and its client's.
         dealer: decides what a seed shows to leechers.
+        gate: of the uplink, which the torrents of a client share.
         now: the monotonic clock, in seconds.
         soon: calls a function after what is read has been sent.
 
@@ -114,6 +115,7 @@ class Uploads:
         slots: UploadSlots,
         rate: Throttle,
         dealer: Dealer[UploadPeer],
+        gate: UplinkGate,
         *,
         now: Callable[[], float] = monotonic,
         soon: Callable[[Callable[[], None]], None] = _run_soon,
@@ -129,7 +131,7 @@ class Uploads:
         self._sample_at = 0.0
         self._was_dealing = False
         self._busy: set[UploadPeer] = set()
-        self._gate = UplinkGate(self._paths, now)
+        self._gate = gate
         self.dealer = dealer
         self._set_slots()
 
@@ -159,10 +161,13 @@ class Uploads:
                 self._soon(lambda: self._end_turn(peer))
         return blocks
 
-    def _paths(self) -> dict[UploadPeer, TcpPath]:
-        """Those of the peers that have slots, and of some others."""
+    @property
+    def paths(self) -> dict[object, TcpPath]:
+        """Those of the peers that have slots, and of some others; see `Sender`."""
+        if not self._choker.unchoked_count:
+            return {}
         peers = sorted(self._owner.upload_peers, key=lambda peer: peer.choked)
-        some = peers[: self._choker.unchoked_count + _WITNESSES]
+        some = peers[: self._choker.unchoked_count + _OTHERS]
         paths = ((peer, peer.tcp_path) for peer in some)
         return {peer: path._replace(under_way=path.under_way + peer.queued) for peer, path in paths if path is not None}
 

@@ -17,6 +17,7 @@ from geventbt.client.swarm.uploads import Uploads
 from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.connection import RequestKey
 from geventbt.rates.throttle import Throttle
+from geventbt.rates.uplink_gate import UplinkGate
 
 SIZE = 1 << 18
 
@@ -61,9 +62,11 @@ class Leecher:
         self.now = 0.0
         dealer: Dealer[Peer] = Dealer(Geometry(10 * SIZE, SIZE), False)
         dealer.finish()
+        gate = UplinkGate(lambda: self.now)
         self.uploads = Uploads(
-            self, self, Choker(slots, rng=Random(1)), UploadSlots(slots), Throttle(), dealer, now=lambda: self.now
+            self, self, Choker(slots, rng=Random(1)), UploadSlots(slots), Throttle(), dealer, gate, now=lambda: self.now
         )  # fmt: skip
+        gate.add(self.uploads)
 
     def read(self, requests: list[RequestKey], peers: int = 1) -> list[memoryview]:
         raise AssertionError("nothing is requested")
@@ -151,6 +154,7 @@ class Seeder(Leecher):
 
 def test_blocks_are_read_one_at_a_time_while_the_uplink_has_a_queue():
     seeder = Seeder(4)
+    seeder.go_on(1)
     assert seeder.serve(seeder.upload_peers[0], 2, queue_time=0.5)[-5:] == [1] * 5
     assert seeder.serve(seeder.upload_peers[0], 2, queue_time=0.0) == [3] * 20
 

@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
 
 from geventbt import limits
-from geventbt.client.swarm.uplink_queue import UplinkQueue
 from geventbt.net.tcp_path import TcpPath
+from geventbt.rates.uplink_queue import UplinkQueue
 
 _INTERVAL = 0.05
 """Seconds from one look at the connections to the next, while there is something to send."""
 _COST = 2e-4
-"""Seconds more for each of them, so that looking takes a fiftieth of the time at the most."""
-
-K = TypeVar("K", bound=Hashable)
+"""Seconds more for each sender and connection, so that looking takes a fiftieth of the time at the most."""
 
 
-class UplinkGate(Generic[K]):
-    """The gate of one torrent.
+class Sender(Protocol):
+    """Sends blocks over some connections: the uploads of a torrent."""
+
+    @property
+    def paths(self) -> dict[object, TcpPath]:
+        """Those of its connections, by any keys; none while it sends nothing."""
+
+
+class UplinkGate:
+    """The gate of one client: its torrents share the uplink.
 
     Args:
-        paths: returns those of the connections that are sent to.
         now: the clock, in seconds.
     """
 
-    def __init__(self, paths: Callable[[], Mapping[K, TcpPath]], now: Callable[[], float]) -> None:
-        self._paths = paths
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._queue: UplinkQueue[K] = UplinkQueue()
-        self._next_look = 0.0
+        self._queue = UplinkQueue()
+        self._senders: dict[Sender, None] = {}
         self._waiting: deque[Event] = deque()
+        self._next_look = 0.0
         self._look_due = False
+
+    def add(self, sender: Sender) -> None:
+        """Look at the connections of a sender, too."""
+        self._senders[sender] = None
+
+    def remove(self, sender: Sender) -> None:
+        """Look at them no more."""
+        self._senders.pop(sender, None)
 
     def enter(self) -> bool:
         """Block this greenlet until it may send a block. Returns whether that is one block, or else any number."""
@@ -62,8 +75,10 @@ class UplinkGate(Generic[K]):
             raise
 
     def _look(self, now: float) -> None:
-        paths = self._paths()
-        self._next_look = now + _INTERVAL + _COST * len(paths)
+        paths: dict[object, TcpPath] = {}
+        for sender in self._senders:
+            paths.update(sender.paths)
+        self._next_look = now + _INTERVAL + _COST * (len(paths) + len(self._senders))
         self._queue.look(paths, now)
 
     def _look_soon(self) -> None:

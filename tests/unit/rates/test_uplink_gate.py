@@ -7,8 +7,8 @@ from time import monotonic
 import gevent
 
 from geventbt import limits
-from geventbt.client.swarm.uplink_gate import UplinkGate
 from geventbt.net.tcp_path import TcpPath
+from geventbt.rates.uplink_gate import UplinkGate
 from tests.loopback.harness import eventually
 
 
@@ -19,14 +19,16 @@ class Full:
         self.under_way = under_way
         self.queue_time = 0.5
         self.seconds = 100.0
-        self.gate: UplinkGate[int] = UplinkGate(self.paths, lambda: self.seconds)
+        self.gate = UplinkGate(lambda: self.seconds)
+        self.gate.add(self)
         while not self.enters_alone():
             pass
 
-    def paths(self) -> dict[int, TcpPath]:
+    @property
+    def paths(self) -> dict[object, TcpPath]:
         self.seconds += 0.1
         acknowledged = int(self.seconds * 1e6 / 4)
-        return {peer: TcpPath(self.queue_time, self.under_way // 4, acknowledged, 0.0) for peer in range(4)}
+        return {(self, peer): TcpPath(self.queue_time, self.under_way // 4, acknowledged, 0.0) for peer in range(4)}
 
     def enters_alone(self) -> bool:
         """Whether a greenlet is let in for one block, or has to wait."""
@@ -40,7 +42,7 @@ class Full:
 
 
 def test_without_a_queue_any_number_of_blocks_is_sent_at_once():
-    gate: UplinkGate[int] = UplinkGate(dict, monotonic)
+    gate = UplinkGate(monotonic)
     assert not gate.enter()
 
 
@@ -77,3 +79,13 @@ def test_a_greenlet_that_is_killed_holds_up_no_other():
     waiting[0].kill()
     full.under_way = 0
     assert [each.get(timeout=5) for each in waiting[1:]] == [True, True]
+
+
+def test_what_all_senders_have_under_way_counts_until_they_are_removed():
+    full, other = Full(under_way=0), Full(under_way=10_000_000)
+    full.gate.add(other)
+    waiting = gevent.spawn(full.gate.enter)
+    gevent.sleep(0.1)
+    assert not waiting.ready()
+    full.gate.remove(other)
+    assert waiting.get(timeout=5)

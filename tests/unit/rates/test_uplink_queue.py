@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geventbt import limits
-from geventbt.client.swarm.uplink_queue import UplinkQueue
 from geventbt.net.tcp_path import TcpPath
+from geventbt.rates.uplink_queue import UplinkQueue
 
 PEERS = 4
 STEP = 0.05
@@ -18,7 +18,7 @@ class Line:
     """An uplink that acknowledges so many bytes a second, evenly of all peers."""
 
     def __init__(self, rate: float, peers: int = PEERS) -> None:
-        self.queue: UplinkQueue[int] = UplinkQueue()
+        self.queue: UplinkQueue = UplinkQueue()
         self.now = 100.0
         self.rate = rate
         self.peers = peers
@@ -100,6 +100,6 @@ def test_nothing_is_held_back_after_a_pause_of_which_nothing_is_known():
 
 
 def test_no_connections_are_no_reason_to_hold_anything_back():
-    queue: UplinkQueue[int] = UplinkQueue()
+    queue: UplinkQueue = UplinkQueue()
     queue.look({}, 1.0)
     assert queue.room is None

@@ -19,8 +19,7 @@ and then for a while, to learn what it is without.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Mapping
 
 from geventbt import limits
 from geventbt.net.tcp_path import TcpPath
@@ -40,10 +39,8 @@ _MEMORY, _KEPT = 30.0, 0.6
 _HOLDS, _RESTS = 20.0, 4.0
 """Seconds for which blocks are held back at the most, and for which they then are not."""
 
-K = TypeVar("K", bound=Hashable)
 
-
-class UplinkQueue(Generic[K]):
+class UplinkQueue:
     """The queue in front of the uplink.
 
     Attributes:
@@ -52,14 +49,14 @@ class UplinkQueue(Generic[K]):
 
     def __init__(self) -> None:
         self.room: int | None = None
-        self._acknowledged: dict[K, int] = {}
+        self._acknowledged: dict[object, int] = {}
         self._total = 0
         # The times of looks, with the bytes that had been acknowledged by then, and with the rates.
         self._totals: deque[tuple[float, int]] = deque()
         self._rates: deque[tuple[float, float]] = deque()
         self._held_since: float | None = None
 
-    def look(self, paths: Mapping[K, TcpPath], now: float) -> None:
+    def look(self, paths: Mapping[object, TcpPath], now: float) -> None:
         """Look at the connections that are sent to, several times a second.
 
         Args:
@@ -80,7 +77,7 @@ class UplinkQueue(Generic[K]):
         if self.room is not None:
             self.room -= size
 
-    def _rate(self, paths: Mapping[K, TcpPath], now: float) -> float:
+    def _rate(self, paths: Mapping[object, TcpPath], now: float) -> float:
         """Bytes a second that are acknowledged; 0 while it is not known."""
         before = self._acknowledged
         self._acknowledged = {key: path.acknowledged for key, path in paths.items()}
@@ -102,7 +99,7 @@ class UplinkQueue(Generic[K]):
             rates.popleft()
         return rates[0][1]
 
-    def _queue_time(self, paths: Mapping[K, TcpPath]) -> float:
+    def _queue_time(self, paths: Mapping[object, TcpPath]) -> float:
         """Seconds of queue that all connections meet."""
         queues = [path.queue_time for path in paths.values() if path.silence < _HEARD_TIME]
         return min(queues) if len(queues) >= _WITNESSES else 0.0
