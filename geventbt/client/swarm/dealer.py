@@ -258,7 +258,7 @@ class Dealer(Generic[P]):
     # ------------------------------------------------------------------ the end
 
     def finish(self) -> None:
-        """Deal no more, and announce all pieces to all peers."""
+        """Deal no more, and tell everybody of everything."""
         self.may_deal = self.is_dealing = False
         # First those that download, of perhaps thousands.
         for peer in sorted(self._hidden, key=lambda peer: peer not in self._in_turn):
