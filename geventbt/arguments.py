@@ -67,7 +67,7 @@ def check_counts(**values: object) -> None:
 
 
 def check_rates(**values: object) -> None:
-    """Raise TypeError for what is not a number, and ValueError for one below 0; None is no limit."""
+    """Raise TypeError for what is not a number, and ValueError for one below 0; None stands for no limit."""
     _check_numbers(given(**values), Real, 0, "bytes a second are expected, a number from 0 on, or None for no limit")
 
 

@@ -142,7 +142,9 @@ def proxy(text: str) -> str:
 
 def port(text: str) -> int:
     """Read a port to listen on."""
-    if not _is_port(text):
+    from geventbt.net.addresses import is_port
+
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not is_port(int(text), least=0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, from 0 to 65535")
     return int(text)
 
@@ -158,10 +160,6 @@ def _host_and_port(text: str) -> tuple[str, int] | None:
     from geventbt.net.addresses import parse_address
 
     return parse_address(text)
-
-
-def _is_port(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9]{1,5}", text)) and int(text) < 65536
 
 
 def _suffix(text: str) -> str:

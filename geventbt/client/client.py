@@ -338,8 +338,8 @@ class Client:
 
         Raises:
             MetainfoError: not a torrent; a MagnetError is one.
-            ValueError: the client has this torrent already, or a peer is no (host, port), or a web seed
-                is not a URL of HTTP.
+            ValueError: the client has this torrent already, or a peer is not a (host, port), or a web
+                seed is not a URL of HTTP.
             OSError: the .torrent file cannot be read.
             TypeError: an option has another type.
         """

@@ -81,33 +81,28 @@ def hash_pieces(
         Exception: what reading raised, first of all threads.
     """
     crew = _Crew(geometry, hashes, geometry.without_gaps(pieces, BUFFER), open_reader)
-    at_work = 0
     try:
-        for _ in range(max(1, threads or os.cpu_count() or 1)):
-            try:
-                start_thread(crew.work)
-            except (RuntimeError, MemoryError):
-                # The system allows no more threads: go on with those there are, or with this one.
-                if at_work:
-                    break
-                crew.work()
-            at_work += 1
-        while at_work:
+        crew.start(max(1, threads or os.cpu_count() or 1))
+        while crew.at_work:
             result = crew.results.get()
             if result is None:
-                at_work -= 1
+                crew.at_work -= 1
             elif isinstance(result, Exception):
                 raise result
             else:
                 yield from result
     finally:
         crew.stopped = True
-        while at_work:
-            at_work -= crew.results.get() is None
+        while crew.at_work:
+            crew.at_work -= crew.results.get() is None
 
 
 class _Crew:
-    """What the threads share. Each puts lists of `Hashed` or an Exception into `results`, and in the end None."""
+    """What the threads share. Each puts lists of `Hashed` or an Exception into `results`, and in the end None.
+
+    Attributes:
+        at_work: the threads whose None has not been taken out of `results`.
+    """
 
     def __init__(
         self,
@@ -118,11 +113,23 @@ class _Crew:
     ) -> None:
         self.results = NativeQueue()
         self.stopped = False
+        self.at_work = 0
         self._geometry = geometry
         self._hashes = hashes
         self._runs = runs
         self._open_reader = open_reader
         self._taking = new_lock()
+
+    def start(self, threads: int) -> None:
+        """Start threads; where the system allows no more, go on with those there are, or work in this one."""
+        for _ in range(threads):
+            try:
+                start_thread(self.work)
+            except (RuntimeError, MemoryError):
+                if self.at_work:
+                    return
+                self.work()
+            self.at_work += 1
 
     def work(self) -> None:
         """Read and hash runs of pieces until there are none, or `stopped` is set."""

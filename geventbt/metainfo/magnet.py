@@ -178,7 +178,7 @@ def _read_hex(value: str, size: int) -> bytes:
 
 
 def _read_name(values: list[str]) -> str | None:
-    # The command line gives bytes that are no UTF-8 as lone surrogates, which could not be written again.
+    # The command line gives bytes that are not UTF-8 as lone surrogates, which could not be written again.
     return values[0].encode("utf-8", "replace").decode() if values else None
 
 

@@ -82,7 +82,7 @@ def normalise(address: Any) -> Address | None:
     Args:
         address: (host, port), or the longer tuple of a socket; untrusted, of any types.
     """
-    if not isinstance(address, (tuple, list)) or len(address) < 2:
+    if not is_socket_address(address):
         return None
     host, port = address[:2]
     known = _known_host(host) if is_port(port) else None
@@ -126,12 +126,11 @@ def named_addresses(addresses: Iterable[NamedAddress], argument: str) -> list[Ad
     found: list[Address] = []
     for address in several(addresses, argument):
         pair = parse_address(address) if isinstance(address, str) else address
-        host, port = pair if isinstance(pair, (tuple, list)) and len(pair) == 2 else (None, None)
-        if not host or not isinstance(host, str) or not is_port(port):
+        if not is_socket_address(pair) or len(pair) != 2 or not pair[0] or not is_port(pair[1]):
             raise ValueError(
                 f"{argument}: {address!r} must be a (host, port) or 'host:port', with a port from 1 to 65535"
             )
-        found.append((host, port))
+        found.append((pair[0], pair[1]))
     return found
 
 
@@ -141,9 +140,19 @@ def address_text(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def is_port(port: Any) -> TypeGuard[int]:
-    """Whether a peer can listen on a port."""
-    return isinstance(port, int) and not isinstance(port, bool) and 0 < port <= _MAX_PORT
+def is_socket_address(address: Any) -> TypeGuard[tuple[Any, ...]]:
+    """Whether it has the form of a socket's address: a host and a port, for IPv6 perhaps with flow and scope."""
+    return (
+        isinstance(address, (tuple, list))
+        and len(address) >= 2
+        and isinstance(address[0], str)
+        and isinstance(address[1], int)
+    )
+
+
+def is_port(port: Any, *, least: int = 1) -> TypeGuard[int]:
+    """Whether a peer can listen on a port; with `least` 0, whether it is one or 0, which stands for any or none."""
+    return isinstance(port, int) and not isinstance(port, bool) and least <= port <= _MAX_PORT
 
 
 def is_ip_address(text: str) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from time import monotonic
 
 from gevent.lock import BoundedSemaphore
@@ -18,7 +19,7 @@ from geventbt import limits
 from geventbt.concurrency.turns import let_others_run
 from geventbt.errors import FetchError
 from geventbt.net.addresses import Address, Scope, is_ip_address, is_port, parse_address, scope_of
-from geventbt.net.datagrams import DatagramConnector
+from geventbt.net.datagrams import DatagramConnection, DatagramConnector
 from geventbt.net.dns_packets import IPV4, IPV6, ServerFailed, pack_query, parse_answer
 from geventbt.net.interface import Interface
 from geventbt.net.resolve import Endpoint
@@ -75,33 +76,34 @@ class NameServers:
     def _ask(self, server: Address, name: str) -> list[str] | None:
         """The addresses by one server; None if it does not say."""
         family = AF_INET6 if ":" in server[0] else AF_INET
-        questions = {kind: secrets.randbits(16) for kind in self._kinds}
-        try:
-            connection = self._network.connect_udp(Endpoint(family, server), limits.DNS_TIMEOUT)
-        except OSError:
-            return None
         found: dict[int, list[str]] = {}
-        ends = monotonic() + limits.DNS_TIMEOUT
         try:
-            for kind, query_id in questions.items():
-                connection.send(pack_query(query_id, name, kind))
-            while len(found) < len(questions) and (left := ends - monotonic()) > 0:
-                connection.settimeout(left)
-                data = connection.recv(_ANSWER)
-                for kind, query_id in questions.items():
-                    addresses = parse_answer(data, query_id, name, kind)
-                    if addresses is not None:
-                        found[kind] = addresses
-                # A flood of others must not keep other greenlets from running.
-                let_others_run()
+            with closing(self._network.connect_udp(Endpoint(family, server), limits.DNS_TIMEOUT)) as connection:
+                for kind, addresses in self._answers(connection, name):
+                    found[kind] = addresses
         except FetchError:
             raise
         except (OSError, ServerFailed):
             # What has come of the other family is of use all the same.
             pass
-        finally:
-            connection.close()
-        return [address for kind in questions for address in found.get(kind, ())] if found else None
+        return [address for kind in self._kinds for address in found.get(kind, ())] if found else None
+
+    def _answers(self, connection: DatagramConnection, name: str) -> Iterator[tuple[int, list[str]]]:
+        """Ask a server for the addresses of each kind; each answer as it comes, in no certain order."""
+        questions = {kind: secrets.randbits(16) for kind in self._kinds}
+        for kind, query_id in questions.items():
+            connection.send(pack_query(query_id, name, kind))
+        ends = monotonic() + limits.DNS_TIMEOUT
+        while questions and (left := ends - monotonic()) > 0:
+            connection.settimeout(left)
+            data = connection.recv(_ANSWER)
+            for kind, query_id in tuple(questions.items()):
+                addresses = parse_answer(data, query_id, name, kind)
+                if addresses is not None:
+                    del questions[kind]
+                    yield kind, addresses
+            # A flood of others must not keep other greenlets from running.
+            let_others_run()
 
 
 def named_servers() -> list[Address] | None:

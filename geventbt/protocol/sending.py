@@ -9,6 +9,7 @@ from bitarray import bitarray
 
 from geventbt import limits
 from geventbt.errors import LocalProtocolError, PeerChoking, PieceNotAvailable, RemoteProtocolError
+from geventbt.net.addresses import is_port
 from geventbt.protocol import constants as c
 from geventbt.protocol import messages as m
 from geventbt.protocol.extended import write_extended_handshake
@@ -252,7 +253,7 @@ class SendingSide(ProtocolState):
     def send_port(self, port: int) -> None:
         """``<len=0003><id=9><listen-port>`` (BEP 5)."""
         self._require_handshake()
-        if not 0 <= port <= 65535:
+        if not is_port(port, least=0):
             raise LocalProtocolError(f"port {port}: must be 0 to 65535")
         self.outgoing.append(m.pack_port(port))
 

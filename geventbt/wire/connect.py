@@ -16,7 +16,7 @@ from geventbt import limits
 from geventbt.arguments import check_instances, check_seconds
 from geventbt.concurrency.race import first_of
 from geventbt.errors import HandshakeError, WireTimeout
-from geventbt.net.addresses import Address, NamedAddress, is_port, read_address
+from geventbt.net.addresses import Address, NamedAddress, is_port, is_socket_address, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import TcpAttempt, interleaved, name_address
@@ -79,7 +79,7 @@ def connect(
     check_transport(transport)
     check_seconds(timeout=timeout)
     check_instances(Network, network=network)
-    if source_address is not None and not _is_pair(source_address):
+    if source_address is not None and not is_socket_address(source_address):
         raise TypeError(f"source_address={source_address!r}: (host, port) is expected")
     address = _parsed(address)
     try:
@@ -252,14 +252,9 @@ def _parsed(address: NamedAddress) -> Address:
     """The host and port, for IPv6 perhaps with flow and scope."""
     if isinstance(address, str):
         return read_address(address, "connect to")
-    if not _is_pair(address):
+    if not is_socket_address(address):
         raise TypeError(f"cannot connect to {address!r}: neither (host, port) nor host:port")
     return address
-
-
-def _is_pair(address: Any) -> bool:
-    is_tuple = isinstance(address, (tuple, list)) and len(address) > 1
-    return is_tuple and isinstance(address[0], str) and isinstance(address[1], int)
 
 
 def _endpoints(address: tuple[Any, ...], network: Network) -> list[Endpoint]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from gevent import socket as gevent_socket
 
-from geventbt.net.addresses import Address, Ports, read_address
+from geventbt.net.addresses import Address, Ports, is_port, is_socket_address, read_address
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
 from geventbt.net.tcp import name_address
@@ -105,7 +105,7 @@ def open_ports(
 
 def _is_free_choice(address: ListenAddress) -> bool:
     """Whether any port will do."""
-    return address == 0 or (isinstance(address, (tuple, list)) and len(address) > 1 and address[1] == 0)
+    return not hasattr(address, "fileno") and host_and_port(address)[1] == 0
 
 
 def ports_of(listener: gevent_socket.socket) -> Ports:
@@ -203,8 +203,8 @@ def host_and_port(address: Any) -> tuple[Any, ...]:
         address = read_address(address, "listen on")
     elif isinstance(address, int) and not isinstance(address, bool):
         address = "", address
-    if not isinstance(address, (tuple, list)) or len(address) < 2 or not isinstance(address[0], str):
+    if not is_socket_address(address):
         raise TypeError(f"cannot listen on {address!r}: not (host, port), a port, host:port or a listening socket")
-    if not isinstance(address[1], int) or not 0 <= address[1] < 1 << 16:
+    if not is_port(address[1], least=0):
         raise ValueError(f"cannot listen on {address!r}: the port must be from 0 to 65535")
     return tuple(address)

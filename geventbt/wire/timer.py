@@ -32,11 +32,6 @@ class CoarseTimer:
         self._watcher: Any = None
         self.at = _NEVER
 
-    @property
-    def armed(self) -> bool:
-        """Whether it will fire."""
-        return self._watcher is not None
-
     def arm(self, at: float) -> None:
         """Fire at this time, in place of any other."""
         self.disarm()

@@ -75,11 +75,6 @@ class Assembly(Generic[K]):
         self.wasted = 0
 
     @property
-    def spare_buffers(self) -> int:
-        """The number of buffers that are kept for the next pieces."""
-        return len(self._spare)
-
-    @property
     def is_behind(self) -> bool:
         """Whether so much waits for the hash and the disk that nothing more should be requested.
 

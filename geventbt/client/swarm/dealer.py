@@ -1,4 +1,4 @@
-"""The dealer of a torrent: when its first copy is dealt out to the leechers of a swarm, and what each is told. Pure.
+"""The dealer of a torrent: when its first copy is dealt out to leechers, and which pieces each one sees. Pure.
 
 It deals when we have everything, there are several leechers, and no other seed is seen, until each piece is held by a
 leecher, or until it shows that the uplink is not what is scarce; see `InitialSeeding`. Then every leecher is told of
@@ -27,7 +27,7 @@ _AHEAD_TIME = 2.0
 """Seconds for which a leecher in turn has pieces to ask for."""
 _AHEAD, _AHEAD_OF_FEW, _FEW = 2, 4, 6
 """Pieces that a leecher in turn is offered at the least where all have turns, and where there are less than six: then
-nobody else may have anything for it to ask for. Where some wait it is one, and the next turn another's."""
+no other may have anything for it to ask for. Where some wait it is one, and the next turn another's."""
 _RATE_TIME = 0.25
 """Seconds that the rate of the uplink is measured over at the least: so much may be in buffers alone."""
 _IDLE_TIME = 0.5
@@ -88,8 +88,8 @@ class Dealer(Generic[P]):
 
     Args:
         geometry: the pieces.
-        setting: True to deal to the first leecher already, and whoever else is there; False never to deal; None to
-            decide.
+        setting: True to deal to the first leecher already, and where there are other seeds; False never to deal;
+            None to decide.
         is_limited: whether a rate limit holds for what is sent.
 
     Attributes:
@@ -205,7 +205,7 @@ class Dealer(Generic[P]):
         return is_whole and self.is_dealing
 
     def heir(self, peer: P, waiting: Collection[P]) -> P | None:
-        """The peer that has the next turn, when one has been sent a whole piece; None for nobody."""
+        """The peer that has the next turn, when one has been sent a whole piece; None for no peer."""
         return self._seeding.heir(peer, waiting)
 
     def may_have_turn(self, peer: P) -> bool:

@@ -153,7 +153,7 @@ class HolePuncher:
     def _relay(self, asking: UtHolepunch, address: Address) -> None:
         """Tell two peers to connect to each other, or the one that asks for it why not.
 
-        Both must be as far away as each other, and of the same address family: nobody is to be led into a network
+        Both must be as far away as each other, and of the same address family: no peer is to be led into a network
         behind a router, and no connection comes of anything else.
         """
         asker = next((peer for peer in self._table if peer.wire is asking.wire), None)

@@ -1,7 +1,7 @@
 """Dealing: how the only seed of a torrent uploads the first copy, so that no piece leaves it twice (BEP 16). Pure.
 
 Theory. With one seed and many leechers a swarm is done no sooner than the seed has sent everything once, and than all
-uplinks together have sent everything to everybody (Mundinger, Weber, Weiss, "Optimal scheduling of peer-to-peer file
+uplinks together have sent everything to all of them (Mundinger, Weber, Weiss, "Optimal scheduling of peer-to-peer file
 dissemination", 2008). Whatever the seed sends a second time before it has sent everything once delays the first bound,
 and so does each piece that waits at a leecher whose uplink is slow. *Measured*: eight leechers that see all pieces at
 once make the seed send each 1.6 times, as they choose before they can tell each other; that is most of what they lose.
@@ -19,11 +19,11 @@ So the seed shows each leecher few pieces:
   uploads to those that pass pieces on; a slow uplink or a free rider gets little. *Measured*, 24 uneven leechers: a
   second one had what a leecher of 1 Mbit/s was dealt after 7 to 10 s, of 16 Mbit/s after one; simulated, all are done
   at 1.65 times the bound, and at 1.78 where the turn goes by the number of such pieces alone.
-- The end has come when a leecher holds each piece. From then on everybody sees everything, and rarest first does the
+- The end has come when a leecher holds each piece. From then on all of them see everything, and rarest first does the
   rest (Legout, Urvoy-Keller, Michiardi, "Rarest first and choke algorithms are enough", 2006).
 
 BEP 16 offers the next piece only when the last is seen at another leecher. That starves fast and far ones, and stalls
-where nobody passes anything on; turns have the same effect without either.
+where no leecher passes anything on; turns have the same effect without either.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ class InitialSeeding(Generic[K]):
         return True
 
     def heir(self, peer: K, waiting: Iterable[K]) -> K | None:
-        """The leecher that has the next turn, when one has been sent a whole piece; None for nobody.
+        """The leecher that has the next turn, when one has been sent a whole piece; None for no leecher.
 
         Args:
             peer: whose turn it was; it may be the next.

@@ -95,7 +95,7 @@ class Pace:
         return self.on_blocks(0, self.is_waiting, now)
 
     def on_late_block(self) -> None:
-        """Note that a block came that nobody waits for."""
+        """Note that a block came that is not awaited."""
         self._is_even = False
 
     def on_idle(self) -> None:

@@ -7,8 +7,8 @@ it. After each timeout there is twice the patience (5.5), until the next byte: t
 forgotten. Several pauses in a row that are much shorter than the mean show that it was a stall, which is forgotten,
 too.
 
-Where a peer may have dropped all without a word, a silence that a request after the timeout ended is no pause of its
-own (Karn's algorithm); a late block shows that it was.
+Where a peer may have dropped all without a word, a silence that a request after the timeout ended does not count as a
+pause of its own (Karn's algorithm), unless a late block shows that it was one.
 """
 
 from __future__ import annotations

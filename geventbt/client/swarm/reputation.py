@@ -91,10 +91,6 @@ class Reputation:
                 if len(self._banned) > limits.BANNED:
                     del self._banned[next(iter(self._banned))]
 
-    def is_banned(self, source: BlockSource) -> bool:
-        """Whether a source is a peer that is banned, on this connection or on another."""
-        return source.remote_address is not None and self._known.bans.has(source.remote_address, source.peer_id)
-
     def refuses(self, wire: Wire) -> bool:
         """Whether a connection is refused: its peer is banned, or it is inbound and too many of its host are."""
         if self._known.bans.has(wire.remote_address, wire.peer_id):

@@ -167,7 +167,7 @@ class SkippedRequests:
 
     @property
     def is_due(self) -> bool:
-        """Whether so many later requests were answered that `take_dropped` is to be called."""
+        """Whether enough later requests were answered for `take_dropped` to be called."""
         return self._later > _SKIPS * len(self._old)
 
     def take_passed_over(self, pending: Sequence[RequestKey], now: float) -> list[RequestKey]:

@@ -1,4 +1,4 @@
-"""Connected peers of one torrent: what they are told, and what becomes of their blocks.
+"""Connected peers of one torrent: what is announced to them, and what becomes of their blocks.
 
 The parts of a swarm: `Admission` says which connections become peers, and `Dialer` connects to them, `PeerTable` holds
 them, `RequestScheduler` says when they are asked, `BlockPicker` for what; `Verifier` makes pieces of blocks,

@@ -17,7 +17,7 @@ from geventbt.protocol.constants import PIECE
 from geventbt.rates.speed import SpeedMeter
 
 _LOOK = 1.0
-"""Seconds between two looks for something to fetch, if nobody says that there is something."""
+"""Seconds between two looks for something to fetch, if nothing wakes it earlier."""
 
 
 class WebSeedSwarm(SourceOwner, Protocol):

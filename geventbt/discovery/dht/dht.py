@@ -39,7 +39,7 @@ from geventbt.discovery.dht.own_nodes import OwnNodes
 from geventbt.discovery.dht.question import ask
 from geventbt.discovery.dht.results import DHTStatus, Put, Sample, SwarmEstimate
 from geventbt.errors import DHTError, DHTNotFound, DHTRejected, DHTTimeout
-from geventbt.net.addresses import Address, NamedAddress, Ports, named_addresses, normalise
+from geventbt.net.addresses import Address, NamedAddress, Ports, is_port, named_addresses, normalise
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.udp_port import UdpPort
 from geventbt.peer_id import hash_or_id
@@ -196,7 +196,7 @@ class DHT:
         Raises:
             DHTTimeout: it took longer.
         """
-        if not 0 < port < 1 << 16:
+        if not is_port(port):
             raise ValueError(f"port {port}: must be from 1 to 65535")
         announce = Announce(port, implied_port=implied_port, is_seed=seed)
         target = hash_or_id(info_hash, "info hash")

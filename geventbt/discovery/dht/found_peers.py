@@ -45,9 +45,14 @@ def _found(call: Call, goals: Sequence[FindPeers], timeout: float | None) -> Gen
     given: set[Address] = set()
     with call:
         for _ in call.changes(timeout):
-            for goal in goals:
-                while goal.found:
-                    address, node = goal.found.popleft()
-                    if address not in given:
-                        given.add(address)
-                        yield address, node
+            for address, node in _take(goals):
+                if address not in given:
+                    given.add(address)
+                    yield address, node
+
+
+def _take(goals: Sequence[FindPeers]) -> Iterator[tuple[Address, str]]:
+    """What the searches have found by now, each out of its queue as it is asked for."""
+    for goal in goals:
+        while goal.found:
+            yield goal.found.popleft()

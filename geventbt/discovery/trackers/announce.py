@@ -81,7 +81,7 @@ class AnnounceRequest:
         if len(self.info_hash) != _HASH or len(self.peer_id) != _HASH:
             raise ValueError(f"an info hash and a peer id have {_HASH} bytes")
         for port in (self.port, self.port6 or 0):
-            if not 0 <= port < 1 << 16:
+            if not is_port(port, least=0):
                 raise ValueError(f"{port} is not a port: must be 0 to 65535")
         if any(not 0 <= count < _COUNT_END for count in (self.uploaded, self.downloaded, self.left)):
             raise ValueError("uploaded, downloaded and left must be 0 or more bytes, within 63 bits")

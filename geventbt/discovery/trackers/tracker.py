@@ -209,7 +209,7 @@ def _tracker_errors() -> Iterator[None]:
     try:
         yield
     except FetchError as error:
-        # "Retry-After: 0" and a year are no reason to ask at once, or never again.
+        # "Retry-After: 0" or a year does not make us ask at once, or never again.
         bounds = limits.MIN_ANNOUNCE_INTERVAL, limits.MAX_ANNOUNCE_INTERVAL
         retry_in = None if error.retry_after is None else min(max(error.retry_after, bounds[0]), bounds[1])
         raise TrackerError(str(error), retry_in=retry_in, status=error.status) from error

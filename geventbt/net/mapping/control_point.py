@@ -69,12 +69,22 @@ class ControlPoint:
         with closing(self._locations()) as locations:
             for url in locations:
                 try:
-                    for service in self._services(url):
-                        done = action(service)
-                        self._service = service
-                        return done
+                    return self._use_router(url, action)
                 except MappingFailed as error:
                     failure = error
+        raise failure
+
+    def _use_router(self, url: URL, action: Callable[[igd.Service], T]) -> T:
+        """Do something by the first service of a router that does it: of its connections perhaps only one is in use."""
+        failure = MappingFailed("it is not a router that maps ports")
+        for service in self._services(url):
+            try:
+                done = action(service)
+            except MappingFailed as error:
+                failure = error
+            else:
+                self._service = service
+                return done
         raise failure
 
     def use_known(self, action: Callable[[igd.Service], object]) -> bool:
@@ -134,10 +144,7 @@ class ControlPoint:
         return socket
 
     def _services(self, url: URL) -> list[igd.Service]:
-        services = igd.parse_description(self._ask(url, None, {}), url, self._kinds)
-        if not services:
-            raise MappingFailed("it is not a router that maps ports")
-        return services[: limits.UPNP_ROUTERS]
+        return igd.parse_description(self._ask(url, None, {}), url, self._kinds)[: limits.UPNP_ROUTERS]
 
     def _ask(self, url: URL, body: bytes | None, headers: dict[str, str]) -> bytes:
         """Get what is at a URL, or what comes when a body is posted there. Redirects are not followed."""

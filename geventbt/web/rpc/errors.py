@@ -17,7 +17,6 @@ class Code(IntEnum):
     INTERNAL = -32603
     BAD_TRACKERS = 2
     NOT_ABSOLUTE = 3
-    UNRECOGNIZED = 4
     SYSTEM = 5
     NO_FILE = 6
     HTTP = 8

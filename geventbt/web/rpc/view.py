@@ -20,8 +20,6 @@ STOPPED, CHECKING, WAITS_TO_DOWNLOAD, DOWNLOADING, WAITS_TO_SEED, SEEDING = 0, 2
 NO_ERROR, TRACKER_ERROR, LOCAL_ERROR = 0, 2, 3
 NOT_APPLICABLE, UNKNOWN = -1, -2
 """Of times."""
-INFINITE = -2
-"""Of ratios."""
 LOW, HIGH = 1, 7
 """The client's priorities that stand for -1 and 1 of the protocol; the normal one is 0."""
 

@@ -26,7 +26,7 @@ from geventbt.net.mapping.ssdp import PORTS as PORTS_OF_ROUTERS
 from geventbt.net.mapping.upnp_router import UpnpRouter
 from geventbt.net.network import DIRECT, Network
 from geventbt.net.resolve import Endpoint
-from tests.loopback.fake_routers import EXTERNAL, PinholeServer, PmpServer, UpnpServer, fault
+from tests.loopback.fake_routers import DESCRIPTION, EXTERNAL, PinholeServer, PmpServer, UpnpServer, fault
 from tests.loopback.fake_trackers import FakeHttp, bencoded, ok
 from tests.loopback.harness import eventually
 
@@ -176,6 +176,15 @@ def test_a_port_that_is_taken_gives_another(upnp):
     mapping = router.map("tcp", 6881, 6881)
     assert 40000 <= mapping.external_port < 50000
     assert list(server.mapped) == [(mapping.external_port, "TCP")]
+
+
+def test_of_a_routers_connections_one_that_works_is_used(upnp):
+    server, router = upnp()
+    used = DESCRIPTION.format(kind="WANIPConnection", control="/control")
+    both = used.replace("WANCommonInterfaceConfig", "WANPPPConnection")
+    server.replies |= {"/description.xml": ok(both.encode()), "/wrong": fault(501)}
+    assert router.map("tcp", 6881, 6881).external_port == 6881
+    assert list(server.mapped) == [(6881, "TCP")]
 
 
 def test_a_router_that_knows_no_leases_maps_for_ever(upnp):

@@ -230,7 +230,7 @@ def wrapped_in_tls() -> ssl.SSLSocket:
         (lambda: (1, 2), TypeError, "host, port"),
         (lambda: ("127.0.0.1", 70000), ValueError, "0 to 65535"),
         (lambda: ("127.0.0.1", -1), ValueError, "0 to 65535"),
-        (lambda: ("127.0.0.1", "80"), ValueError, "0 to 65535"),
+        (lambda: ("127.0.0.1", "80"), TypeError, "host, port"),
         (lambda: -1, ValueError, "0 to 65535"),
         (lambda: ":99999", ValueError, "0 to 65535"),
         (lambda: "127.0.0.1:\N{FULLWIDTH DIGIT ONE}", ValueError, "host:port"),

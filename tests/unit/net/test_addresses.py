@@ -11,7 +11,10 @@ from geventbt.net.addresses import (
     Scope,
     is_host_name,
     is_ip_address,
+    is_port,
+    is_socket_address,
     may_connect,
+    named_addresses,
     normalise,
     pack_address,
     plain_host,
@@ -188,3 +191,29 @@ def test_each_family_has_its_own_port():
     assert Ports(6881, None).over("192.0.2.1") == 6881
     assert Ports(6881, None).over("2001:db8::1") is None
     assert Ports(None, 6881).over("2001:db8::1") == 6881
+
+
+@pytest.mark.parametrize("address", [("host", 1), ["::1", 0], ("fe80::1", 6881, 0, 2), ("", 65536)])
+def test_the_form_of_a_sockets_address_is_known(address):
+    assert is_socket_address(address)
+
+
+@pytest.mark.parametrize("address", ["host:1", ("host",), ("host", "1"), (b"host", 1), (1, 1), {"host": 1}, None])
+def test_other_forms_are_not_taken_for_a_sockets_address(address):
+    assert not is_socket_address(address)
+
+
+def test_zero_is_a_port_only_where_it_is_allowed():
+    assert [is_port(port) for port in (-1, 0, 1, 65535, 65536)] == [False, False, True, True, False]
+    assert [is_port(port, least=0) for port in (-1, 0, 65535, 65536)] == [False, True, True, False]
+    assert not is_port(False, least=0)
+
+
+def test_a_user_names_addresses_as_pairs_or_texts():
+    assert named_addresses([("host", 1), ["::1", 2], "[::1]:3"], "peers") == [("host", 1), ("::1", 2), ("::1", 3)]
+
+
+@pytest.mark.parametrize("address", [("", 1), ("host", 0), ("host", "1"), ("::1", 1, 0, 0), ":6881", "host", 6881])
+def test_what_cannot_be_connected_to_is_refused_by_the_name_of_the_argument(address):
+    with pytest.raises(ValueError, match=r"^peers: .* must be a \(host, port\) or 'host:port'"):
+        named_addresses([address], "peers")

@@ -147,10 +147,14 @@ def test_a_transport_that_fails_is_the_reason_of_the_close(connected):
     assert caught.value.__cause__ is broken
 
 
-def test_a_closed_engine_has_no_timer(engine):
-    assert engine.link.timer.armed
-    engine.shut(None)
-    assert not engine.link.timer.armed
+def test_the_loop_has_no_timer_that_holds_a_closed_wire():
+    transport = RecordingTransport()
+    Wire(transport, incoming=True).close(0)
+    dropped = ref(transport)
+    del transport
+    gevent.idle()
+    gc.collect()
+    assert dropped() is None
 
 
 def test_killing_a_greenlet_that_waits_leaves_nothing(engine):

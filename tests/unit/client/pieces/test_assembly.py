@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from weakref import ref
 
 import pytest
 from bitarray.util import zeros
@@ -117,15 +118,18 @@ def test_buffers_are_kept_for_the_next_pieces_and_none_when_all_is_here():
     download = Download("ann")
     download.assembly.receive("ann", download.request("ann", BLOCKS))
     (complete,) = download.assembly.take_complete(max_bytes=1)
+    recycled = ref(complete.buffer)
     download.picker.verified(complete.piece)
     download.assembly.recycle(complete.buffer)
-    assert download.assembly.spare_buffers == 1
     download.assembly.receive("ann", download.request("ann"))
-    for complete in download.assembly.take_complete(max_bytes=1 << 30):
+    pieces = download.assembly.take_complete(max_bytes=1 << 30)
+    assert pieces[0].buffer is recycled()
+    for complete in pieces:
         download.picker.verified(complete.piece)
         download.assembly.recycle(complete.buffer)
     assert download.picker.done
-    assert download.assembly.spare_buffers == 0
+    del complete, pieces
+    assert recycled() is None
 
 
 def test_a_piece_that_is_let_go_begins_anew():

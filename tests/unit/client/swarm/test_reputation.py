@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from geventbt import limits
 from geventbt.client.peers.known_peers import KnownPeers, Source
 from geventbt.client.swarm.reputation import MAX_TRUST, WRONG_PIECE_COST, Reputation
+from geventbt.net.addresses import Address
 from tests.unit.swarm_helpers import FakeSource
 
 BLOCK = limits.BLOCK
@@ -19,6 +23,11 @@ def known() -> KnownPeers:
     for address in (ANN, BEN):
         known.add(address, Source.USER, 0.0)
     return known
+
+
+def wire_of(remote_address: Address, peer_id: bytes | None) -> Any:
+    """A connection that we opened to a peer, as far as it matters here."""
+    return SimpleNamespace(type="outgoing", remote_address=remote_address, peer_id=peer_id)
 
 
 @pytest.fixture
@@ -80,8 +89,8 @@ def test_a_banned_peer_is_not_connected_to_again(reputation, known):
 
 def test_a_banned_peer_is_recognised_on_another_port_by_its_peer_id(reputation):
     reputation.ban([FakeSource(ANN, peer_id=b"a" * 20)])
-    assert reputation.is_banned(FakeSource((ANN[0], 50_000), peer_id=b"a" * 20))
-    assert not reputation.is_banned(FakeSource((ANN[0], 50_000), peer_id=b"b" * 20))
+    assert reputation.refuses(wire_of((ANN[0], 50_000), b"a" * 20))
+    assert not reputation.refuses(wire_of((ANN[0], 50_000), b"b" * 20))
 
 
 def test_the_address_that_an_inbound_peer_announces_is_not_banned(reputation, known):
@@ -94,7 +103,6 @@ def test_a_web_seed_is_never_banned(reputation):
     web_seed = FakeSource(None, peer_id=None)
     reputation.ban([web_seed])
     assert reputation.banned == set()
-    assert not reputation.is_banned(web_seed)
 
 
 def test_a_forgiven_peer_may_be_connected_to_again(reputation, known):
@@ -102,7 +110,7 @@ def test_a_forgiven_peer_may_be_connected_to_again(reputation, known):
     reputation.ban([ann])
     reputation.forgive([ann])
     assert reputation.banned == set()
-    assert not reputation.is_banned(ann)
+    assert not reputation.refuses(wire_of(ANN, ann.peer_id))
     assert ANN in known
 
 
@@ -110,7 +118,7 @@ def test_forgiving_an_inbound_peer_makes_no_address_known(reputation, known):
     inbound = FakeSource(("10.0.0.3", 50_000))
     reputation.ban([inbound])
     reputation.forgive([inbound, FakeSource(None, peer_id=None)])
-    assert not reputation.is_banned(inbound)
+    assert not reputation.refuses(wire_of(("10.0.0.3", 50_000), inbound.peer_id))
     assert len(known) == 2
 
 
