@@ -7,7 +7,7 @@ There are a number of slots, and only interested peers take one.
   it, the fastest first, until it had its quota and its minute; then the one that has waited longest is preferred.
 - While we download, two slots of five go by need, to those that have least. By tit for tat alone peers that are alike
   serve each other (Legout and others, "Clustering and sharing incentives in BitTorrent systems", 2007), and one with a
-  slow uplink, which is among the best of nobody, is done long after all others. *Measured*, 24 uneven leechers: one of
+  slow uplink, which is nowhere among the best, is done long after all others. *Measured*, 24 uneven leechers: one of
   1 Mbit/s had a quarter of the pieces when most had everything; all were done at 1.74 times the bound, at 1.62 with it.
   What we have sent to a peer counts as had, so none is needy for long by telling of no piece.
 - The last slot is optimistic: for 30 seconds it goes to the first peer of the rotation that has no slot and would get

@@ -7,7 +7,7 @@ all pieces, and dealing never comes back. Where leechers hold them all, those th
 leecher that came first, alone, has been told of all of them.
 
 Two seeds that both deal look to each other like leechers that have nothing, but are not interested in what they are
-offered. Where none of those that are dealt to is, everybody is told of everything, until the next leecher comes.
+offered. Where none of those that are dealt to is, all are told of everything, until the next leecher comes.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ class Dealer(Generic[P]):
     # ------------------------------------------------------------------ the end
 
     def finish(self) -> None:
-        """Deal no more, and tell everybody of everything."""
+        """Deal no more, and tell all of everything."""
         self.may_deal = False
         self._tell_all()
 

@@ -208,7 +208,7 @@ class Dialer:
         try:
             return self._connect_by(address, ways[1:], utp)
         except (GeventBTError, OSError) as error:
-            # The first way reached it, so that it says more; but a lack of descriptors is no fault of the peer.
+            # The first way reached it, so that it says more; but a lack of descriptors is not the peer's fault.
             raise error if is_shortage(error) else hung_up from None
 
     def _connect_over_utp(self, address: Address) -> Wire:

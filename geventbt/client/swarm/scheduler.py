@@ -96,7 +96,7 @@ class RequestScheduler:
         self._idle |= idle
 
     def _look_again(self) -> None:
-        """In the endgame what was asked for becomes late, and that is no event: see whether idle sources may help."""
+        """In the endgame what was asked for becomes late without an event: see whether idle sources may help."""
         self._look = None
         self._look_after = min(_LOOKS_GROW * self._look_after, _LAST_LOOK)
         self.fill_idle()

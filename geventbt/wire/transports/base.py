@@ -38,8 +38,8 @@ def check_transport(transport: str) -> None:
 def in_order(transport: TransportChoice) -> tuple[TransportName, ...]:
     """The transports that a choice allows, the one to try first in front.
 
-    TCP is, each time anew: what a peer was reached by the last time is no verdict, as it may just have been starting. A
-    try in vain costs `limits.UTP_HEAD_START` or a few round trips; uTP without need slows down all of a connection
+    TCP is, each time anew: what a peer was reached by the last time does not decide, as it may just have been starting.
+    A try in vain costs `limits.UTP_HEAD_START` or a few round trips; uTP without need slows down all of a connection
     (*measured*: to a third, on loopback).
     """
     return (TCP, UTP) if transport == BOTH else (transport,)
