@@ -158,8 +158,7 @@ class Dealer(Generic[P]):
         for table in (self._hidden, self._in_turn, self._untold):
             table.pop(peer, None)
         if self.is_dealing and not self._hidden and self._setting is None:
-            self.is_dealing = False
-            self._seeding = InitialSeeding(self._geometry)
+            self._tell_all()
 
     def on_pieces(self, peer: P) -> None:
         """A peer has sent a bitfield."""
