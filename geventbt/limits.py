@@ -303,6 +303,9 @@ ENDGAME_PATIENCE = 0.5
 """Seconds that a peer is idle before it is sent requests that others have, too."""
 ENDGAME_BLOCKS = 4
 """Blocks requested from one peer at a time that others were asked for, too (libtorrent: 1): most come twice."""
+ENDGAME_LOOK, MAX_ENDGAME_LOOK, ENDGAME_LOOK_GROWTH = 0.05, 1.0, 1.5
+"""Seconds until idle peers look again whether they may help in the endgame: at first, at the most, and the factor from
+each time to the next."""
 TAKE_OVER_SAMPLE = 1.0
 """Seconds from its first request on, until it is known which of two peers is faster."""
 URGENT_PIECES = 4

@@ -29,7 +29,6 @@ from tests.simulated.swarm_links import Channel, Clock, Downlink, Message, Uplin
 BLOCK = limits.BLOCK
 _WHOLE_PIECE_TIME = 10.0
 _TICK = 1.0
-_FIRST_LOOK, _LAST_LOOK, _LOOKS_GROW = 0.05, 1.0, 1.5
 _SOCKET_BUFFER = 24 * 1024
 """Bytes of a connection that wait in the kernel."""
 
@@ -226,7 +225,7 @@ class SimulatedHost:
         self._is_ticking = False
         self._idle: dict[Neighbour, None] = {}
         self._is_looking = False
-        self._look_after = _FIRST_LOOK
+        self._look_after = limits.ENDGAME_LOOK
         dealer: Dealer[Any] = Dealer(geometry, habits.super_seeding)
         if not is_seed:
             dealer.finish()
@@ -362,7 +361,7 @@ class SimulatedHost:
             self.clock.after(delay, neighbour.other.on_closed, neighbour.other.neighbours[self])
 
     def _wake_idle(self) -> None:
-        self._look_after = _FIRST_LOOK
+        self._look_after = limits.ENDGAME_LOOK
         self._fill_idle()
 
     def _fill_idle(self) -> None:
@@ -407,7 +406,7 @@ class SimulatedHost:
 
     def _look_again(self) -> None:
         self._is_looking = False
-        self._look_after = min(_LOOKS_GROW * self._look_after, _LAST_LOOK)
+        self._look_after = min(limits.ENDGAME_LOOK_GROWTH * self._look_after, limits.MAX_ENDGAME_LOOK)
         self._fill_idle()
 
     def _tick(self) -> None:

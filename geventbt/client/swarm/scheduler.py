@@ -16,10 +16,6 @@ from geventbt.concurrency.notifier import Notifier
 from geventbt.geometry import Geometry
 from geventbt.rates.fair_rate import FairRate, Member
 
-_FIRST_LOOK, _LAST_LOOK, _LOOKS_GROW = 0.05, 1.0, 1.5
-"""Seconds after which idle sources look whether they may help in the endgame: at first, and in the end, and the factor
-from each time to the next."""
-
 
 class RequestScheduler:
     """Back-pressure, rate limits and idle sources of one torrent.
@@ -50,8 +46,8 @@ class RequestScheduler:
         self._down = down
         self._idle: set[BlockSource] = set()
         self._wake_due = False
-        self._look: gevent.Greenlet | None = None
-        self._look_after = _FIRST_LOOK
+        self._look_due = False
+        self._look_after = limits.ENDGAME_LOOK
         self.holds = False
         self.patience = limits.FIRST_URGENT_TIME
         self.read_until = 0.0
@@ -70,8 +66,9 @@ class RequestScheduler:
     def add_idle(self, source: BlockSource) -> None:
         """There is nothing to request from a source at the moment: fill it when there may be."""
         self._idle.add(source)
-        if self._look is None and self._picker.in_endgame:
-            self._look = gevent.spawn_later(self._look_after, self._look_again)
+        if not self._look_due and self._picker.in_endgame:
+            self._look_due = True
+            gevent.spawn_later(self._look_after, self._look_again)
 
     def remove(self, source: BlockSource) -> None:
         """Forget a source."""
@@ -81,7 +78,7 @@ class RequestScheduler:
     def wake_idle(self) -> None:
         """There may be something for idle sources to fetch: fill them once in this turn of the loop."""
         self.changes.notify()
-        self._look_after = _FIRST_LOOK
+        self._look_after = limits.ENDGAME_LOOK
         if self._idle and not self._wake_due:
             self._wake_due = True
             gevent.get_hub().loop.run_callback(self.fill_idle)
@@ -97,8 +94,8 @@ class RequestScheduler:
 
     def _look_again(self) -> None:
         """In the endgame what was asked for becomes late without an event: see whether idle sources may help."""
-        self._look = None
-        self._look_after = min(_LOOKS_GROW * self._look_after, _LAST_LOOK)
+        self._look_due = False
+        self._look_after = min(limits.ENDGAME_LOOK_GROWTH * self._look_after, limits.MAX_ENDGAME_LOOK)
         self.fill_idle()
 
     def take(self, source: Member, blocks: int) -> int:
