@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 import sys
-from socket import IPPROTO_TCP
 from typing import NamedTuple, Protocol
 
 _IS_LINUX = sys.platform.startswith("linux")
-_TCP_INFO = 11
+_IPPROTO_TCP, _TCP_INFO = 6, 11
 # In struct tcp_info of linux/tcp.h: the size of a segment, those that are not acknowledged, the milliseconds since the
 # last acknowledgement, the smoothed round trip in microseconds, the bytes that were acknowledged, those that are not
 # sent yet, and the least round trip.
@@ -44,7 +43,7 @@ def tcp_path(sock: _Socket) -> TcpPath | None:
     if not _IS_LINUX:
         return None
     try:
-        info = sock.getsockopt(IPPROTO_TCP, _TCP_INFO, _FIELDS.size)
+        info = sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, _FIELDS.size)
     except OSError:
         # Not TCP, or closed.
         return None
