@@ -40,6 +40,7 @@ class UplinkGate:
         self._senders: dict[Sender, None] = {}
         self._waiting: deque[Event] = deque()
         self._next_look = 0.0
+        self._pause = _INTERVAL
         self._look_due = False
 
     def add(self, sender: Sender) -> None:
@@ -78,13 +79,14 @@ class UplinkGate:
         paths: dict[object, TcpPath] = {}
         for sender in self._senders:
             paths.update(sender.paths)
-        self._next_look = now + _INTERVAL + _COST * (len(paths) + len(self._senders))
+        self._pause = _INTERVAL + _COST * (len(paths) + len(self._senders))
+        self._next_look = now + self._pause
         self._queue.look(paths, now)
 
     def _look_soon(self) -> None:
         if not self._look_due:
             self._look_due = True
-            gevent.spawn_later(_INTERVAL, self._look_again)
+            gevent.spawn_later(self._pause, self._look_again)
 
     def _look_again(self) -> None:
         """Let in those that wait, in turn, as far as there is room."""

@@ -18,6 +18,7 @@ and then for a while, to learn what it is without.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 
@@ -54,7 +55,7 @@ class UplinkQueue:
         # The times of looks, with the bytes that had been acknowledged by then, and with the rates.
         self._totals: deque[tuple[float, int]] = deque()
         self._rates: deque[tuple[float, float]] = deque()
-        self._held_since: float | None = None
+        self._held_since = -math.inf
 
     def look(self, paths: Mapping[object, TcpPath], now: float) -> None:
         """Look at the connections that are sent to, several times a second.
@@ -106,6 +107,6 @@ class UplinkQueue:
 
     def _rests(self, now: float) -> bool:
         """Whether nothing is held back at the moment, although the uplink is full."""
-        if self._held_since is None or now - self._held_since > _HOLDS + _RESTS:
+        if now - self._held_since > _HOLDS + _RESTS:
             self._held_since = now
         return now - self._held_since > _HOLDS
