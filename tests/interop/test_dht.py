@@ -52,7 +52,7 @@ class LibtorrentNodes:
         for session in self.sessions:
             for port in self.ports:
                 session.add_dht_node(("127.0.0.1", port))
-        eventually(lambda: all(self._known(session) >= SESSIONS - 1 for session in self.sessions))
+        eventually(lambda: all(self.known(session) >= SESSIONS - 1 for session in self.sessions))
 
     def _session(self) -> Any:
         return self.lt.session(
@@ -72,7 +72,8 @@ class LibtorrentNodes:
             }
         )
 
-    def _known(self, session: Any) -> int:
+    def known(self, session: Any) -> int:
+        """How many nodes are in the routing table of a session."""
         session.post_dht_stats()
         gevent.sleep(0.05)
         found = [alert for alert in session.pop_alerts() if isinstance(alert, self.lt.dht_stats_alert)]
@@ -129,6 +130,8 @@ def test_what_libtorrent_announces_we_find(libtorrents: LibtorrentNodes, dht: ge
 def test_libtorrent_stores_with_us(libtorrents: LibtorrentNodes, dht: geventbt.DHT) -> None:
     announcing = libtorrents.sessions[0]
     announcing.add_dht_node(("127.0.0.1", dht.port))
+    # One that has not answered yet would be passed over.
+    eventually(lambda: libtorrents.known(announcing) == SESSIONS)
     # Each is stored on eight of the nine nodes: spread over all ids, one of them on ours, whatever its id is.
     for number in range(0, 256, 32):
         announcing.dht_announce(libtorrents.lt.sha1_hash(bytes([number]) * 20), 4243, 0)
