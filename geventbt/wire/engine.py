@@ -144,6 +144,11 @@ class Engine:
 
     # ------------------------------------------------------------------ the transport's events
 
+    @property
+    def missing(self) -> int:
+        """See `TransportDelegate`."""
+        return self._protocol.missing
+
     def on_data(self, data: memoryview) -> int:
         """Process the peer's bytes, in the hub. Returns the size of the next read."""
         protocol, liveness = self._protocol, self._liveness

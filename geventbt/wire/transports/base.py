@@ -55,6 +55,11 @@ class Cipher(Protocol):
 class TransportDelegate(Protocol):
     """What a transport calls, in the hub. Subclass it to inherit the defaults, of one that writes nothing."""
 
+    @property
+    def missing(self) -> int:
+        """Bytes still to come of the message that is cut off at the end of the data; 0 where that is not known."""
+        return 0
+
     def on_data(self, data: memoryview) -> int:
         """Take bytes, which are valid during the call. Returns the size of the next read."""
 

@@ -202,6 +202,10 @@ class OpeningDelegate:
         self._owner = owner
         self._ended = False
 
+    @property
+    def missing(self) -> int:
+        return 0
+
     def on_data(self, data: memoryview) -> int:
         received = bytes(data)
         self._take_step(lambda: self._opening.receive(received))

@@ -22,6 +22,7 @@ from geventbt.net.addresses import plain_host
 from geventbt.net.tcp_path import TcpPath, tcp_path
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
+from geventbt.wire.transports.low_water import LITTLE, LowWater, late_reads_of
 from geventbt.wire.transports.sockets import adopt
 from geventbt.wire.transports.turn import turn_of
 
@@ -138,8 +139,8 @@ class TcpTransport:
 
     __slots__ = (
         "__weakref__", "_at_end", "_buffers", "_decryptor", "_delegate", "_encryptor", "_flush_due", "_hub",
-        "_lingering", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_unsent", "_writer", "closed",
-        "local_address", "name", "queued", "remote_address",
+        "_lingering", "_low_water", "_pauses", "_read_size", "_reader", "_scratch", "_sock", "_turn", "_unsent",
+        "_writer", "closed", "local_address", "name", "queued", "remote_address",
     )  # fmt: skip
 
     def __init__(self, sock: Any, *, remote_address: tuple[str, int] | None = None) -> None:
@@ -157,6 +158,7 @@ class TcpTransport:
         self._hub = gevent.get_hub()
         self._scratch = _shared_scratch(self._hub)
         self._turn = turn_of(self._hub)
+        self._low_water = LowWater(sock, self._read_in_turn, late_reads_of(self._hub))
         self._buffers: list[Buffer] = []
         self._at_end = False
         self._flush_due = False
@@ -255,6 +257,7 @@ class TcpTransport:
             return
         self.closed = True
         self._turn.forget(self._read)
+        self._low_water.clear()
         self._reader.stop()
         if self._writer is not None:
             self._writer.stop()
@@ -309,6 +312,9 @@ class TcpTransport:
             # libuv stops watching at an error, such as a reset, although there may be bytes before it.
             self._reader.stop()
             self._reader.start(self._on_readable, pass_events=True)
+        self._read_in_turn()
+
+    def _read_in_turn(self) -> None:
         self._turn.run(self._hub.loop, self._read)
 
     def _read(self) -> None:
@@ -331,6 +337,8 @@ class TcpTransport:
             self._read_size = min(self._delegate.on_data(self._scratch[:count]), _SCRATCH)
             self._flush_due = False
             self.flush()
+            if not self.closed:
+                self._low_water.wait_for(self._delegate.missing if count <= LITTLE else 0)
         else:
             self._at_end = True
             self._delegate.on_end(None)
