@@ -17,17 +17,18 @@ from geventbt.client.swarm.upload_slots import UploadSlots
 from geventbt.errors import GeventBTError, StorageError
 from geventbt.net.tcp_path import TcpPath
 from geventbt.protocol.connection import RequestKey
+from geventbt.rates.free_path import NO_QUEUE, FreePath
 from geventbt.rates.throttle import Throttle
 from geventbt.rates.uplink_gate import UplinkGate
 
 _SAMPLE = 1.0
 """Seconds between two looks at the uplink."""
+_LOOK = 0.3
+"""Seconds between two looks whether the uplink has room for more slots, while peers wait for one."""
 _EARLY_ROUND = 2.0
 """Seconds from one round to one that comes early, because nothing is left to send to those that have the slots."""
 _OTHERS = 40
 """Peers without a slot of which it is looked whether they meet the queue of our uplink as well."""
-_NO_QUEUE = 0.05
-"""Seconds in queues of the network that are as good as none."""
 
 
 class UploadPeer(DealtPeer, Protocol):
@@ -128,9 +129,11 @@ class Uploads:
         self._rate = rate
         self._slots = slots
         self._rechoke_at = self._rechoked_at = 0.0
-        self._sample_at = 0.0
+        self._sample_at = self._look_at = 0.0
         self._was_dealing = False
         self._busy: set[UploadPeer] = set()
+        self._has_waiting = False
+        self._free_path = FreePath()
         self._gate = gate
         self.dealer = dealer
         self._set_slots()
@@ -181,6 +184,8 @@ class Uploads:
             peer.view(), self._now(), seeding=self._owner.seeding
         ):
             self._unchoke(peer)
+        else:
+            self._has_waiting = True
 
     def on_uninterest(self, peer: UploadPeer) -> None:
         """A peer is not interested any more: its slot is another's."""
@@ -199,8 +204,15 @@ class Uploads:
 
     @property
     def has_work(self) -> bool:
-        """Whether `tick` is to be called ten times a second: until it is seen that nothing is dealt any more."""
-        return self.dealer.has_work or self._was_dealing
+        """Whether `tick` is to be called ten times a second: until it is seen that nothing is dealt any more, and while
+        peers wait for slots that there may be room for."""
+        return self.dealer.has_work or self._was_dealing or self._may_open_slots
+
+    @property
+    def _may_open_slots(self) -> bool:
+        if not self._has_waiting or self._rate.limited or self.dealer.is_dealing:
+            return False
+        return self._slots.can_grow and self._owner.have.any()
 
     def tick(self, now: float) -> None:
         """Deal; each second, decide how many slots there are, and every five which peers are unchoked.
@@ -210,10 +222,14 @@ class Uploads:
         self.dealer.tick(now)
         has_ended = self._was_dealing and not self.dealer.is_dealing
         self._was_dealing = self.dealer.is_dealing
+        if now >= self._look_at and self._may_open_slots:
+            self._look_at = now + _LOOK
+            self._look_for_room()
         if now < self._sample_at and not has_ended:
             return
         self._sample_at = now + _SAMPLE
         peers = self._owner.upload_peers
+        self._has_waiting = any(peer.interested and peer.choked for peer in peers)
         self.dealer.look(peers, now)
         if self.dealer.has_dealt:
             self._leave_alone(peers)
@@ -225,11 +241,11 @@ class Uploads:
             self._slots.on_round(sum(peer.interested for peer in peers))
             self._set_slots()
             self._rechoke(now)
-        elif any(peer.interested and peer.choked for peer in peers):
+        elif self._has_waiting:
             # Others are interested before they know what we have.
             if not is_busy and self._owner.have.any():
                 self._on_idle(now)
-            # The round trips of those that were not busy before are old.
+            # The delays of those that were not busy before are old.
             elif any(self._meets_no_queue(peer) for peer in self._busy & before):
                 self._slots.on_free_path()
             self._set_slots()
@@ -246,10 +262,18 @@ class Uploads:
         if not self._slots.on_idle() and now >= self._rechoked_at + _EARLY_ROUND:
             self._rechoke(now)
 
+    def _look_for_room(self) -> None:
+        """Open slots where the uplink is not full."""
+        paths = {peer: peer.tcp_path for peer in self._owner.upload_peers if not peer.choked}
+        if self._free_path.look({peer: path for peer, path in paths.items() if path is not None}):
+            self._slots.on_free_path()
+            self._set_slots()
+            self._fill_slots()
+
     def _meets_no_queue(self, peer: UploadPeer) -> bool:
-        """Whether what is sent to a peer is sent on at once, so that our uplink is not full."""
-        seconds = peer.queue_time
-        return seconds is not None and seconds < _NO_QUEUE
+        """Whether what is sent to a peer by uTP is sent on at once, so that our uplink is not full."""
+        seconds = peer.queue_time if peer.tcp_path is None else None
+        return seconds is not None and seconds < NO_QUEUE
 
     def _set_slots(self) -> None:
         # What is limited on purpose is to be shared equally.

@@ -79,15 +79,28 @@ class Leecher:
         return {peer for peer in self.upload_peers if not peer.choked}
 
     def go_on(self, seconds: int, each: Callable[[Peer], None] = lambda peer: None) -> None:
-        """Time passes; each second something happens to those that have a slot."""
-        for _ in range(seconds):
+        """Time passes; each tenth of a second something happens to those that have a slot."""
+        for _ in range(seconds * 10):
             for peer in self.unchoked:
                 each(peer)
             self.uploads.tick(self.now)
-            self.now += 1
+            self.now += 0.1
 
 
-def send(queue_time: float | None) -> Callable[[Peer], None]:
+def send(queue_time: float | None, rate: float = 1e6) -> Callable[[Peer], None]:
+    """Each is sent to by TCP, at a rate in bytes a second."""
+
+    def sends(peer: Peer) -> None:
+        peer.is_busy = True
+        peer.queue_time = queue_time
+        if queue_time is not None:
+            acknowledged = 0 if peer.tcp_path is None else peer.tcp_path.acknowledged
+            peer.tcp_path = TcpPath(queue_time, 0, acknowledged + int(rate / 10), 0.0)
+
+    return sends
+
+
+def send_by_utp(queue_time: float) -> Callable[[Peer], None]:
     def sends(peer: Peer) -> None:
         peer.is_busy = True
         peer.queue_time = queue_time
@@ -95,26 +108,45 @@ def send(queue_time: float | None) -> Callable[[Peer], None]:
     return sends
 
 
-def test_there_are_more_slots_while_nothing_queues_on_its_way():
+def test_there_are_twice_as_many_slots_within_a_second_while_nothing_queues():
     leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
-    leecher.go_on(1)
+    leecher.uploads.tick(leecher.now)
     assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS
-    leecher.go_on(4, send(0.0))
+    leecher.go_on(1, send(0.0))
     assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS * 2
 
 
-@pytest.mark.parametrize("queue_time", [1.0, None])
-def test_a_full_uplink_and_an_unknown_one_keep_their_slots(queue_time):
+def test_there_are_more_slots_while_nothing_queues_over_utp():
     leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
-    leecher.go_on(8, send(queue_time))
+    leecher.go_on(5, send_by_utp(0.0))
+    assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS * 2
+
+
+@pytest.mark.parametrize("each", [send(1.0), send(None), send(0.0, rate=0), send(0.0, rate=3e4), send_by_utp(1.0)])
+def test_there_are_no_more_slots_where_the_uplink_is_full_or_nothing_tells(each):
+    leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
+    leecher.go_on(8, each)
     assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS
 
 
-def test_a_round_trip_from_before_there_was_anything_to_send_tells_nothing():
+def test_a_delay_from_before_there_was_anything_to_send_tells_nothing():
     leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
     leecher.go_on(1)
-    leecher.go_on(1, send(0.0))
+    leecher.go_on(1, send_by_utp(0.0))
     assert len(leecher.unchoked) == limits.FIRST_UPLOAD_SLOTS
+
+
+def test_slots_are_looked_at_often_only_while_a_peer_waits_and_there_may_be_more():
+    leecher = Leecher(limits.FIRST_UPLOAD_SLOTS * 2)
+    leecher.go_on(1)
+    assert leecher.uploads.has_work
+    for peer in leecher.upload_peers:
+        peer.interested = not peer.choked
+    leecher.go_on(1)
+    assert not leecher.uploads.has_work
+    full = Leecher(limits.FIRST_UPLOAD_SLOTS)
+    full.go_on(1)
+    assert not full.uploads.has_work
 
 
 def test_a_round_comes_early_where_those_that_have_the_slots_ask_for_nothing():
