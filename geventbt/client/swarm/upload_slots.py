@@ -15,7 +15,7 @@ A number that proves too small is not left to the rounds: it grows within two se
 by a half at each look where what is sent meets no queue on its way: such connections are new, or far away, and do not
 fill the uplink. *Measured*, uneven leechers over an emulated network: with five slots, one of 16 Mbit/s with round
 trips of 0.2 s used a fourth of it in the three seconds after its first piece, and the half in the next three, while
-ten others waited. With three looks a second in place of one all were done at 1.59 times the bound, before at 1.65.
+ten others waited. With three looks a second in place of one all were done at 1.60 times the bound, before at 1.69.
 Where nothing is left to send while a choked peer is interested, spare slots are opened until the next round.
 
 Only the seconds in which there was more to send than the uplink took tell of it: the others tell of what was asked for.
