@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from geventbt import limits
+from geventbt.wire.transports.sockets import is_tcp
 
 LITTLE = 8 * limits.KIB
 """Bytes of a read that is one of many: larger ones cost little enough."""
@@ -35,16 +36,16 @@ class LowWater:
     Args:
         sock: of TCP over Linux; nothing is changed for others.
         read: reads what there is.
-        late: has it called where the rest is late.
+        late: calls it where the rest is late.
     """
 
-    __slots__ = ("_is_known", "_late", "_mark", "_sock", "read")
+    __slots__ = ("_is_supported", "_late", "_mark", "_sock", "read")
 
     def __init__(self, sock: Any, read: Callable[[], None], late: LateReads) -> None:
         self._sock = sock
         self._late = late
         self._mark = 1
-        self._is_known = _IS_LINUX and sock.family in (stdlib_socket.AF_INET, stdlib_socket.AF_INET6)
+        self._is_supported = _IS_LINUX and is_tcp(sock)
         self.read = read
 
     def wait_for(self, missing: int) -> None:
@@ -53,7 +54,7 @@ class LowWater:
         Args:
             missing: bytes still to come of the message that is cut off; 0 where that is not known.
         """
-        if missing >= _WORTH and self._is_known:
+        if missing >= _WORTH and self._is_supported:
             self._set(min(missing, _MOST))
             self._late.add(self)
         else:
@@ -72,11 +73,11 @@ class LowWater:
                 self._sock.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVLOWAT, mark)
             except OSError:
                 # The peer may have left already.
-                self._is_known = False
+                self._is_supported = False
 
 
 class LateReads:
-    """Has those read whose rest is late. One for a hub, with one timer for all."""
+    """Reads what there is of messages whose rest is late. One for a hub, with one timer for all."""
 
     __slots__ = ("_loop", "_since", "_timer")
 

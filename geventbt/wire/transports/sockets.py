@@ -33,6 +33,11 @@ def is_socket(value: object) -> TypeGuard[gevent_socket.socket | stdlib_socket.s
     return isinstance(value, (gevent_socket.socket, _socket.socket))
 
 
+def is_tcp(sock: gevent_socket.socket) -> bool:
+    """Whether a stream socket is one of TCP, and so takes its options."""
+    return sock.family in (stdlib_socket.AF_INET, stdlib_socket.AF_INET6)
+
+
 def checked_stream(sock: Any, needed: str) -> Any:
     """The same socket, if it is a stream socket of the standard library or of gevent, or of a subclass.
 

@@ -23,7 +23,7 @@ from geventbt.net.tcp_path import TcpPath, tcp_path
 from geventbt.protocol.messages import Buffer
 from geventbt.wire.transports.base import BULK_READ, MAX_MESSAGE, SMALL_READ, Cipher, TransportDelegate
 from geventbt.wire.transports.low_water import LITTLE, LowWater, late_reads_of
-from geventbt.wire.transports.sockets import adopt
+from geventbt.wire.transports.sockets import adopt, is_tcp
 from geventbt.wire.transports.turn import turn_of
 
 _READ, _WRITE = 1, 2
@@ -56,7 +56,7 @@ def _send_at_once(sock: gevent_socket.socket) -> None:
     *Measured*: a small batch had to wait for the delayed acknowledgement of the one before, and every download began
     45 ms later.
     """
-    if sock.family in (stdlib_socket.AF_INET, stdlib_socket.AF_INET6):
+    if is_tcp(sock):
         # The peer may have left already: some systems then refuse.
         with suppress(OSError):
             sock.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
@@ -71,7 +71,7 @@ class _Unsent:
         self._sock = sock
         self._limit = _MAX_UNSENT
         self._waits_since = 0.0
-        if _UNSENT_OPTION is not None and sock.family in (stdlib_socket.AF_INET, stdlib_socket.AF_INET6):
+        if _UNSENT_OPTION is not None and is_tcp(sock):
             self._set(_MIN_UNSENT)
 
     def on_full(self, now: float) -> None:
