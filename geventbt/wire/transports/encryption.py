@@ -184,7 +184,7 @@ class StreamOwner(TransportDelegate, Protocol):
         """Take over: from now on there are messages."""
 
 
-class OpeningDelegate:
+class OpeningDelegate(TransportDelegate):
     """Stands between a transport and a wire's engine until an inbound opening is settled.
 
     Args:
@@ -201,10 +201,6 @@ class OpeningDelegate:
         self._opening = opening
         self._owner = owner
         self._ended = False
-
-    @property
-    def missing(self) -> int:
-        return 0
 
     def on_data(self, data: memoryview) -> int:
         received = bytes(data)
