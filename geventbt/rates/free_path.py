@@ -8,6 +8,7 @@ an old one, as the system follows it by eighths with each acknowledgement.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from geventbt import limits
 from geventbt.net.tcp_path import TcpPath
@@ -15,7 +16,7 @@ from geventbt.net.tcp_path import TcpPath
 NO_QUEUE = 0.05
 """Seconds in queues of the network that are as good as none."""
 _TELLING = limits.BLOCK
-"""Bytes that must have been acknowledged since the last look: eleven packets, of which most of a round trip is new."""
+"""Bytes that must have been acknowledged since the last look: after eleven packets most of the round trip is new."""
 
 
 class FreePath:
@@ -24,7 +25,7 @@ class FreePath:
     def __init__(self) -> None:
         self._acknowledged: dict[object, int] = {}
 
-    def look(self, paths: Mapping[object, TcpPath]) -> bool:
+    def look(self, paths: Mapping[Any, TcpPath]) -> bool:
         """Whether one of them is sent something, and meets no queue; to be called several times a second.
 
         Args:

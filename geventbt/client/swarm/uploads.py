@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import takewhile
 from time import monotonic
 from typing import Protocol
@@ -84,6 +84,11 @@ class BlockReader(Protocol):
 
     def read(self, requests: Sequence[RequestKey], peers: int = 1) -> list[memoryview | GeventBTError]:
         """The blocks of the first requests, or the errors."""
+
+
+def _tcp_paths(peers: Iterable[UploadPeer]) -> dict[UploadPeer, TcpPath]:
+    """The paths of those peers of which the system tells one."""
+    return {peer: path for peer in peers if (path := peer.tcp_path) is not None}
 
 
 def _run_soon(action: Callable[[], None]) -> None:
@@ -171,8 +176,7 @@ class Uploads:
             return {}
         peers = sorted(self._owner.upload_peers, key=lambda peer: peer.choked)
         some = peers[: self._choker.unchoked_count + _OTHERS]
-        paths = ((peer, peer.tcp_path) for peer in some)
-        return {peer: path._replace(under_way=path.under_way + peer.queued) for peer, path in paths if path is not None}
+        return {peer: path._replace(under_way=path.under_way + peer.queued) for peer, path in _tcp_paths(some).items()}
 
     # ------------------------------------------------------------------ peers
 
@@ -229,10 +233,10 @@ class Uploads:
             return
         self._sample_at = now + _SAMPLE
         peers = self._owner.upload_peers
-        self._has_waiting = any(peer.interested and peer.choked for peer in peers)
         self.dealer.look(peers, now)
         if self.dealer.has_dealt:
             self._leave_alone(peers)
+        self._has_waiting = any(peer.interested and peer.choked for peer in peers)
         before, self._busy = self._busy, {peer for peer in peers if not peer.choked and peer.is_busy}
         is_busy = bool(self._busy)
         self._slots.sample(now, self._owner.uploaded - sum(peer.queued for peer in peers), is_busy=is_busy)
@@ -264,8 +268,7 @@ class Uploads:
 
     def _look_for_room(self) -> None:
         """Open slots where the uplink is not full."""
-        paths = {peer: peer.tcp_path for peer in self._owner.upload_peers if not peer.choked}
-        if self._free_path.look({peer: path for peer, path in paths.items() if path is not None}):
+        if self._free_path.look(_tcp_paths(peer for peer in self._owner.upload_peers if not peer.choked)):
             self._slots.on_free_path()
             self._set_slots()
             self._fill_slots()
