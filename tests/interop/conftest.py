@@ -130,6 +130,10 @@ class LibtorrentPeer:
                 **settings,
             }
         )
+        # Else its limits do not hold for addresses of a local network.
+        everywhere = self.lt.ip_filter()
+        everywhere.add_rule("0.0.0.0", "255.255.255.255", 1 << self.lt.session.global_peer_class_id)
+        self.session.set_peer_class_filter(everywhere)
         if isinstance(torrent_file, Path):
             parameters = self.lt.add_torrent_params()
             parameters.ti = self.lt.torrent_info(str(torrent_file))
